@@ -1,0 +1,17 @@
+//! Capture: from a board's description to fragments.
+
+use crate::domain::effect::{CaptureSettings, StopManner};
+use crate::domain::fragment::{Epoch, SpanEnd};
+use crate::domain::policy::Permit;
+
+/// Something that captures. None of these calls blocks: what happens is told by
+/// `Input::CaptureStarted` and `Input::CaptureClosed`.
+pub trait FragmentSource: Send {
+    /// Opens the devices and begins. The permit is consumed: one permit, one run.
+    fn start(&mut self, permit: Permit, settings: CaptureSettings);
+
+    /// Ends the run of this epoch, if it still goes on. With [`StopManner::Drop`] the devices are
+    /// closed at once and the frames under way are dropped; with [`StopManner::Drain`] they are
+    /// handed over first, for two seconds at most. `Captured::End` with `reason` follows the last chunk.
+    fn stop(&mut self, epoch: Epoch, manner: StopManner, reason: SpanEnd);
+}

@@ -1,0 +1,92 @@
+//! What a capture source hands on: initialisation segments, chunks, and the end of a run.
+
+use super::time::Mono;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// The number of a permit. Grows by one with each start of capture in this process; 0 is no permit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+/// `ftyp` and `moov`, and what the rest of the agent needs to know of them.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Init {
+    /// The boxes `ftyp` and `moov`, nothing else.
+    pub bytes: Bytes,
+    /// RFC 6381 codec names in track order, such as `avc1.64001f,mp4a.40.2`.
+    pub codecs: String,
+    /// The track of the coded pictures.
+    pub video: Track,
+    /// The sound track, if there is one.
+    pub audio: Option<Track>,
+    /// Width and height of the coded picture in pixels.
+    pub width: u32,
+    pub height: u32,
+}
+
+/// A track of the `moov`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Track {
+    /// `track_ID` of its `tkhd`.
+    pub id: u32,
+    /// Ticks a second, from its `mdhd`.
+    pub timescale: u32,
+}
+
+/// One `moof` with its `mdat`.
+#[derive(Clone, Debug)]
+pub struct Chunk {
+    pub epoch: Epoch,
+    /// The `moov` that describes this chunk. A new `Arc` means a new `moov`.
+    pub init: Arc<Init>,
+    /// `moof` and `mdat`; `tfdt` counts from the start of the capture run.
+    pub bytes: Bytes,
+    /// The first picture is an IDR: a fragment starts here.
+    pub starts_fragment: bool,
+    /// The next picture is an IDR, or none follows: the fragment is complete with this chunk.
+    pub ends_fragment: bool,
+    /// `CLOCK_MONOTONIC` at the presentation of the first picture.
+    pub start: Mono,
+    /// From the first picture's presentation to the end of the last one's, in nanoseconds.
+    pub duration: u64,
+    /// Coded pictures in it.
+    pub frames: u32,
+}
+
+/// Why a span ended; its text goes with the `mp4_end` object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SpanEnd {
+    Privacy,
+    Entitlement,
+    Storage,
+    Source,
+    Clock,
+    Format,
+    Shutdown,
+    Power,
+}
+
+impl SpanEnd {
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            SpanEnd::Privacy => "privacy",
+            SpanEnd::Entitlement => "entitlement",
+            SpanEnd::Storage => "storage",
+            SpanEnd::Source => "source",
+            SpanEnd::Clock => "clock",
+            SpanEnd::Format => "format",
+            SpanEnd::Shutdown => "shutdown",
+            SpanEnd::Power => "power",
+        }
+    }
+}
+
+/// What travels through the bounded channel from the source to the spool, in order.
+#[derive(Clone, Debug)]
+pub enum Captured {
+    Chunk(Chunk),
+    /// No more chunks of this epoch follow. Always the last message of an epoch.
+    End { epoch: Epoch, reason: SpanEnd },
+}

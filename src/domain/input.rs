@@ -1,0 +1,164 @@
+//! Everything that the outside can tell the machine.
+
+use super::entitlement::Lease;
+use super::fragment::Epoch;
+use super::outcome::Outcome;
+use super::privacy::PrivacyChoice;
+use super::segment::{Segment, Serial};
+use super::time::Mono;
+use std::time::Duration;
+
+/// Stands for a PUBLISH that waits for its PUBACK. Good for one connection; a stale one is ignored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct AckToken {
+    /// The connection it came on, counted from 1 in this process.
+    pub connection: u64,
+    /// The delivery on that connection, counted from 1.
+    pub delivery: u64,
+}
+
+#[derive(Debug)]
+pub enum Input {
+    /// Nothing happened but time.
+    Tick,
+
+    // From the broker.
+    Connected,
+    Disconnected {
+        /// What was seen, fit for a log.
+        why: String,
+    },
+    /// A verified privacy choice; `jws` is what is kept of it.
+    Privacy { choice: PrivacyChoice, jws: String, ack: AckToken },
+    /// A verified lease; `jws` is what is kept of it.
+    Entitlement { lease: Lease, jws: String, ack: AckToken },
+    /// A message that was not accepted. Changes no state.
+    Rejected { topic: String, reason: Rejection, ack: Option<AckToken> },
+
+    // From the device itself.
+    /// The local latch was set or lifted, by command, button or shutter.
+    Latch { closed: bool },
+    /// A state file was written, or not.
+    Persisted { ticket: Ticket, result: Result<(), String> },
+
+    // From capture.
+    CaptureStarted { epoch: Epoch },
+    /// The devices of this run are closed. Comes exactly once a start, whatever happened.
+    CaptureClosed { epoch: Epoch, at: Mono, fault: Option<Fault> },
+
+    // From the spool.
+    /// Coded pictures that reached the spool thread under a live epoch.
+    Arrived { frames: u32 },
+    /// A fragment was written, and made durable as `recording.durability` asks.
+    Committed { frames: u32, bytes: u64 },
+    /// Coded pictures that were not kept.
+    Dropped { epoch: Epoch, frames: u32 },
+    /// A file is sealed and durable.
+    Sealed(Segment),
+    /// A file is gone from the spool.
+    Forgotten { serial: Serial },
+    /// A file was moved aside because it cannot be read.
+    Quarantined { name: String, why: String },
+    Usage(Usage),
+    /// The spool could not be written. `full` tells ENOSPC and EDQUOT from all else.
+    StorageFailed { full: bool, why: String },
+    /// The answer to a probe.
+    StorageProbed { ok: bool },
+
+    // From the uploader.
+    UploadFinished { serial: Serial, outcome: Outcome, took: Duration },
+
+    // From whoever runs us.
+    /// The configuration was read again.
+    Reload(Box<super::machine::Settings>),
+    /// SIGTERM, SIGINT.
+    Shutdown,
+}
+
+/// Pairs an [`super::effect::Effect::Persist`] with its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Ticket(pub u64);
+
+/// What the spool holds and what its file system has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes in the spool, quarantine included.
+    pub bytes: u64,
+    /// Files in the spool.
+    pub files: u64,
+    /// Bytes free to an unprivileged user (`statvfs.f_bavail`).
+    pub free: u64,
+    /// Files in quarantine.
+    pub quarantined: u64,
+}
+
+/// Why a capture run ended unasked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Stable, for events and counters.
+    pub kind: FaultKind,
+    /// For people: names the element or device, and what to do.
+    pub message: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FaultKind {
+    /// A GStreamer element that the pipeline needs is not installed.
+    ElementMissing,
+    /// The device or file is not there, or may not be opened.
+    DeviceMissing,
+    /// The picture is larger than the plan allows and cannot be scaled.
+    ExceedsPlan,
+    /// The pipeline reported an error.
+    Pipeline,
+    /// No fragment came within three fragment times.
+    Stalled,
+    /// The source came to its end.
+    EndOfStream,
+    /// The device did not close in time.
+    CloseTimeout,
+}
+
+/// Why a message was not accepted; its text is the `reason` of the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rejection {
+    /// Over 16 KiB.
+    TooLarge,
+    /// Not a compact JWS, not UTF-8, not the claims of the contract.
+    Malformed,
+    /// `alg` is not EdDSA.
+    WrongAlgorithm,
+    /// `typ` is not that of the topic.
+    WrongType,
+    /// `kid` names none of our keys.
+    UnknownKey,
+    BadSignature,
+    /// `device_id` is another camera's.
+    WrongDevice,
+    /// The version is lower than one already seen.
+    StaleVersion,
+    /// The same version with other content.
+    ConflictingVersion,
+    /// A topic that was never subscribed to.
+    UnknownTopic,
+}
+
+impl Rejection {
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Rejection::TooLarge => "too_large",
+            Rejection::Malformed => "malformed",
+            Rejection::WrongAlgorithm => "wrong_algorithm",
+            Rejection::WrongType => "wrong_type",
+            Rejection::UnknownKey => "unknown_key",
+            Rejection::BadSignature => "bad_signature",
+            Rejection::WrongDevice => "wrong_device",
+            Rejection::StaleVersion => "stale_version",
+            Rejection::ConflictingVersion => "conflicting_version",
+            Rejection::UnknownTopic => "unknown_topic",
+        }
+    }
+}

@@ -1,0 +1,21 @@
+//! The decisions of the camera, and nothing else: no clock, no file, no socket, no thread.
+//!
+//! Everything here is a value or a function of values. Time is an argument ([`time::Now`]); what
+//! happens outside comes in as an [`input::Input`]; what is to be done goes out as an
+//! [`effect::Effect`].
+
+pub mod backoff;
+pub mod effect;
+pub mod entitlement;
+pub mod fragment;
+pub mod input;
+pub mod machine;
+pub mod outcome;
+pub mod policy;
+pub mod privacy;
+pub mod recovery;
+pub mod retention;
+pub mod segment;
+pub mod segmenter;
+pub mod storage;
+pub mod time;

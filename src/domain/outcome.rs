@@ -1,0 +1,97 @@
+//! What the store's answer to an upload means.
+
+use std::time::Duration;
+
+/// What is known once an attempt is over. Only [`Attempt::Answered`] says anything of the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// The store answered the PUT.
+    Answered {
+        /// HTTP status of the PUT.
+        status: u16,
+        /// What the store says of the bytes that it holds under the key: from the PUT's own answer,
+        /// or from a HEAD afterwards.
+        held: Held,
+        /// `Retry-After`, where the answer has one.
+        retry_after: Option<Duration>,
+        /// The S3 error code of the body, such as `RequestTimeTooSkewed`; letters and digits only.
+        code: Option<String>,
+    },
+    /// No answer: refused, reset, stalled, timed out, or TLS failed. The object may be stored or not.
+    Unanswered {
+        /// What was seen, without URL, token or credential.
+        why: String,
+    },
+}
+
+/// The store's own word on what it holds under a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Held {
+    /// Its checksum (and size, for a HEAD) is that of the segment.
+    Same,
+    /// Its checksum or size is another.
+    Different,
+    /// Nothing is held.
+    Nothing,
+    /// The store does not say.
+    Untold,
+}
+
+/// What to do about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Proved to be stored: the spool may forget it.
+    Stored,
+    /// Another segment holds the key: try the next microsecond.
+    KeyTaken,
+    /// Not stored, or not known to be: try again.
+    Retry { scope: Scope, after: Option<Duration>, why: String },
+}
+
+/// Whom a refusal concerns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Scope {
+    /// The store as a whole: every upload waits.
+    Store,
+    /// This segment: others may go on.
+    Segment,
+}
+
+/// A segment is stored only where a 2xx, or a conflict about its own key, comes with the store's
+/// word that it holds these very bytes. All else is tried again; nothing here gives a segment up.
+#[must_use]
+pub fn classify(attempt: Attempt) -> Outcome {
+    let (status, held, retry_after, code) = match attempt {
+        Attempt::Answered { status, held, retry_after, code } => (status, held, retry_after, code),
+        Attempt::Unanswered { why } => return Outcome::Retry { scope: Scope::Store, after: None, why },
+    };
+    let retry = |scope| Outcome::Retry {
+        scope,
+        after: retry_after,
+        why: match &code {
+            Some(code) => format!("HTTP {status} {code}"),
+            None => format!("HTTP {status}"),
+        },
+    };
+    match (status, held) {
+        (200..=299 | 409 | 412, Held::Same) => Outcome::Stored,
+        (409 | 412, Held::Different) => Outcome::KeyTaken,
+        (200..=299, Held::Different | Held::Nothing | Held::Untold) => Outcome::Retry {
+            scope: Scope::Segment,
+            after: retry_after,
+            why: format!("HTTP {status} without proof that the object is held as sent"),
+        },
+        (409 | 412, Held::Nothing | Held::Untold) => retry(Scope::Segment),
+        // The object itself is refused: too long, malformed, a checksum that the store disputes.
+        (400 | 411 | 413 | 414 | 415 | 422, _) if !is_clock_or_key(code.as_deref()) => retry(Scope::Segment),
+        _ => retry(Scope::Store),
+    }
+}
+
+/// 400s that say nothing about the object but everything about our clock or credentials.
+fn is_clock_or_key(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        Some("RequestTimeTooSkewed" | "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId" | "AuthorizationHeaderMalformed")
+    )
+}

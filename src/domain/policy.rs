@@ -1,0 +1,223 @@
+//! What the camera may do, as one function of the facts.
+//!
+//! The whole table of [`decide`] is a golden file and stands in `docs/policy.md`.
+
+use super::entitlement::{Entitlement, Features};
+use super::fragment::{Epoch, SpanEnd};
+use super::privacy::Privacy;
+use super::storage::Storage;
+
+/// Everything that a decision depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Facts {
+    pub privacy: Privacy,
+    pub entitlement: Entitlement,
+    pub clock: TrustedClock,
+    pub storage: Storage,
+    pub rules: Rules,
+}
+
+/// Whether the clock is trusted. It decides how objects are marked, never whether to record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum TrustedClock {
+    Trusted,
+    Untrusted,
+}
+
+/// What the configuration has to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Rules {
+    /// `recording.audio`.
+    pub audio: bool,
+    pub when_full: WhenFull,
+    pub pending: PrivacyPending,
+}
+
+/// `spool.when_full`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WhenFull {
+    Evict,
+    Stop,
+}
+
+/// `privacy.pending`: what becomes of footage of before the owner's choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum PrivacyPending {
+    Upload,
+    Hold,
+    Purge,
+}
+
+/// What follows from the facts. Only [`decide`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Decision {
+    capture: Capture,
+    pub upload: Upload,
+    pub pending: Pending,
+}
+
+/// On, and how; or off, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Capture {
+    On { audio: bool, max_height: u32 },
+    Off(Reason),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Upload {
+    On,
+    Off(Reason),
+}
+
+/// What becomes of segments that the cloud does not hold yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Pending {
+    /// Kept within the plan's history and the budget.
+    Keep,
+    /// Kept for `spool.hold`, then purged.
+    Hold,
+    /// Purged at once.
+    Purge,
+    /// The oldest are evicted until there is room.
+    EvictOldest,
+}
+
+impl Pending {
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Pending::Keep => "keep",
+            Pending::Hold => "hold",
+            Pending::Purge => "purge",
+            Pending::EvictOldest => "evict_oldest",
+        }
+    }
+}
+
+/// Why something is as it is. The text is stable: the cloud and people's scripts read it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reason {
+    Allowed,
+    DoNotRecord,
+    PrivacyUnknown,
+    PrivacyHold,
+    EntitlementUnknown,
+    Lapsed,
+    Suspended,
+    Terminated,
+    PlanWithoutRecording,
+    StorageFull,
+    StorageBroken,
+}
+
+impl Reason {
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Reason::Allowed => "allowed",
+            Reason::DoNotRecord => "do_not_record",
+            Reason::PrivacyUnknown => "privacy_unknown",
+            Reason::PrivacyHold => "privacy_hold",
+            Reason::EntitlementUnknown => "entitlement_unknown",
+            Reason::Lapsed => "lapsed",
+            Reason::Suspended => "suspended",
+            Reason::Terminated => "terminated",
+            Reason::PlanWithoutRecording => "plan_without_recording",
+            Reason::StorageFull => "storage_full",
+            Reason::StorageBroken => "storage_broken",
+        }
+    }
+
+    /// What the end of a span that stops for this reason says.
+    #[must_use]
+    pub fn span_end(self) -> SpanEnd {
+        match self {
+            Reason::DoNotRecord | Reason::PrivacyUnknown | Reason::PrivacyHold => SpanEnd::Privacy,
+            Reason::Allowed
+            | Reason::EntitlementUnknown
+            | Reason::Lapsed
+            | Reason::Suspended
+            | Reason::Terminated
+            | Reason::PlanWithoutRecording => SpanEnd::Entitlement,
+            Reason::StorageFull | Reason::StorageBroken => SpanEnd::Storage,
+        }
+    }
+}
+
+impl Decision {
+    #[must_use]
+    pub fn capture(&self) -> Capture {
+        self.capture
+    }
+}
+
+/// Decides. Privacy is asked first: where several things forbid capture, the owner's wish is the
+/// reason that is told.
+#[must_use]
+pub fn decide(facts: &Facts) -> Decision {
+    let granted = granted(facts.entitlement);
+    let capture = match (facts.privacy, granted, facts.storage) {
+        (Privacy::DoNotRecord, _, _) => Capture::Off(Reason::DoNotRecord),
+        (Privacy::Unknown, _, _) => Capture::Off(Reason::PrivacyUnknown),
+        (Privacy::Record, Err(reason), _) => Capture::Off(reason),
+        (Privacy::Record, Ok(features), _) if !features.record => Capture::Off(Reason::PlanWithoutRecording),
+        (Privacy::Record, Ok(_), Storage::Broken) => Capture::Off(Reason::StorageBroken),
+        (Privacy::Record, Ok(_), Storage::Full) if facts.rules.when_full == WhenFull::Stop => {
+            Capture::Off(Reason::StorageFull)
+        }
+        (Privacy::Record, Ok(features), Storage::Roomy | Storage::Tight | Storage::Full) => {
+            Capture::On { audio: features.audio && facts.rules.audio, max_height: features.max_height }
+        }
+    };
+
+    // An unknown choice is private, but it is no choice of the owner's to purge by.
+    let kept_back = facts.privacy == Privacy::DoNotRecord && facts.rules.pending != PrivacyPending::Upload;
+    let upload = match granted {
+        Err(reason) => Upload::Off(reason),
+        Ok(_) if kept_back => Upload::Off(Reason::PrivacyHold),
+        Ok(_) => Upload::On,
+    };
+
+    let pending = match facts.entitlement {
+        Entitlement::Terminated => Pending::Purge,
+        _ if facts.privacy == Privacy::DoNotRecord && facts.rules.pending == PrivacyPending::Purge => Pending::Purge,
+        Entitlement::Suspended | Entitlement::Lapsed => Pending::Hold,
+        Entitlement::Granted(_) | Entitlement::Unknown => match (facts.storage, facts.rules.when_full) {
+            (Storage::Full, WhenFull::Evict) => Pending::EvictOldest,
+            (Storage::Full, WhenFull::Stop) | (Storage::Roomy | Storage::Tight | Storage::Broken, _) => Pending::Keep,
+        },
+    };
+    Decision { capture, upload, pending }
+}
+
+fn granted(entitlement: Entitlement) -> Result<Features, Reason> {
+    match entitlement {
+        Entitlement::Granted(features) => Ok(features),
+        Entitlement::Suspended => Err(Reason::Suspended),
+        Entitlement::Terminated => Err(Reason::Terminated),
+        Entitlement::Lapsed => Err(Reason::Lapsed),
+        Entitlement::Unknown => Err(Reason::EntitlementUnknown),
+    }
+}
+
+/// Leave to capture, once. It cannot be copied, and nothing but [`permit`] makes one.
+#[derive(Debug)]
+pub struct Permit {
+    epoch: Epoch,
+}
+
+impl Permit {
+    #[must_use]
+    pub fn epoch(&self) -> Epoch {
+        self.epoch
+    }
+}
+
+/// A permit with this number, if the decision is to capture.
+#[must_use]
+pub fn permit(decision: &Decision, epoch: Epoch) -> Option<Permit> {
+    match decision.capture {
+        Capture::On { .. } => Some(Permit { epoch }),
+        Capture::Off(_) => None,
+    }
+}

@@ -1,0 +1,59 @@
+//! The owner's choice: may the camera record at all?
+
+use super::time::Utc;
+
+/// The claims of a `kasacam-privacy+jws`, verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivacyChoice {
+    /// Only grows.
+    pub version: u64,
+    pub issued_at: Utc,
+    pub do_not_record: bool,
+}
+
+/// The fact that the policy sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Privacy {
+    Record,
+    DoNotRecord,
+    /// No choice is known, or it cannot be read. Treated as private.
+    Unknown,
+}
+
+/// A fact read back from flash at start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Known<T> {
+    /// As it was published.
+    Is(T),
+    /// Never written.
+    Missing,
+    /// There, but damaged, foreign, or signed by a key that is not ours.
+    Unreadable,
+}
+
+impl<T> Known<T> {
+    #[must_use]
+    pub fn value(&self) -> Option<&T> {
+        match self {
+            Known::Is(value) => Some(value),
+            Known::Missing | Known::Unreadable => None,
+        }
+    }
+}
+
+/// The strictest of the app's choice and the local latch.
+///
+/// A latch that was never set does not hinder; one that cannot be read makes the whole unknown.
+#[must_use]
+pub fn strictest(choice: &Known<PrivacyChoice>, latch: &Known<bool>) -> Privacy {
+    let app = match choice {
+        Known::Is(choice) if choice.do_not_record => Privacy::DoNotRecord,
+        Known::Is(_) => Privacy::Record,
+        Known::Missing | Known::Unreadable => Privacy::Unknown,
+    };
+    match (app, latch) {
+        (_, Known::Is(true)) => Privacy::DoNotRecord,
+        (Privacy::Record, Known::Unreadable) => Privacy::Unknown,
+        (app, Known::Is(false) | Known::Missing | Known::Unreadable) => app,
+    }
+}

@@ -1,0 +1,218 @@
+//! Segments, their names in the spool and their keys in the cloud.
+//!
+//! The key form is that of the ONVIF Recording Control Service Specification 25.12, Annex B:
+//! `lead "/" time "." counter "." extension`.
+
+use super::fragment::SpanEnd;
+use super::time::{Clock, Mono, Utc};
+use std::fmt;
+
+/// The number of a spool file. Grows across boots and never repeats, so that name order is age order.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Serial(pub u64);
+
+impl Serial {
+    #[must_use]
+    pub fn next(self) -> Serial {
+        Serial(self.0.saturating_add(1))
+    }
+}
+
+impl fmt::Display for Serial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:010}", self.0)
+    }
+}
+
+/// What a spool file is, told by its extension.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SpoolKind {
+    /// `.open`: a segment that grows, or that a cut left behind.
+    Open,
+    /// `.mp4`: a sealed segment.
+    Sealed,
+    /// `.end`: the end of a span.
+    End,
+}
+
+/// A file name in the spool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpoolName {
+    pub serial: Serial,
+    pub kind: SpoolKind,
+}
+
+impl SpoolName {
+    /// Reads a name of the form `0000000042.mp4`; `None` for every other name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<SpoolName> {
+        let (digits, extension) = name.split_once('.')?;
+        if digits.len() < 10 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+            return None;
+        }
+        let kind = match extension {
+            "open" => SpoolKind::Open,
+            "mp4" => SpoolKind::Sealed,
+            "end" => SpoolKind::End,
+            _ => return None,
+        };
+        let name = SpoolName { serial: Serial(digits.parse().ok()?), kind };
+        // Zeros beyond the tenth digit would give one serial two names.
+        (name.to_string().len() == digits.len() + 1 + extension.len()).then_some(name)
+    }
+}
+
+impl fmt::Display for SpoolName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extension = match self.kind {
+            SpoolKind::Open => "open",
+            SpoolKind::Sealed => "mp4",
+            SpoolKind::End => "end",
+        };
+        write!(f, "{}.{extension}", self.serial)
+    }
+}
+
+/// What the cloud needs to know of a segment. It travels inside the file, in a `uuid` box behind
+/// the `moov`, so that there is no index whose loss loses footage.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// The device that captured it: a spool moved to another camera is not uploaded as that one's.
+    pub device: String,
+    /// The span that it belongs to.
+    pub span: String,
+    /// 0 for the first segment of the span, then one more for each.
+    pub n: u64,
+    /// `/proc/sys/kernel/random/boot_id` while it was captured.
+    pub boot: String,
+    /// `CLOCK_MONOTONIC` of the first sample, in nanoseconds.
+    pub start_mono: u64,
+    /// UTC of the first sample by the system clock of then.
+    pub start_utc: Utc,
+    /// How that clock could be believed.
+    pub clock: RecordClock,
+    /// `plan.id` of the lease under which it was captured.
+    pub plan: String,
+    /// `features.history_hours` of that lease.
+    pub history_hours: u32,
+}
+
+/// [`Clock`] as it is written into a [`Record`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordClock {
+    Trusted,
+    Plausible,
+    Unset,
+}
+
+impl From<Clock> for RecordClock {
+    fn from(clock: Clock) -> RecordClock {
+        match clock {
+            Clock::Trusted => RecordClock::Trusted,
+            Clock::Plausible => RecordClock::Plausible,
+            Clock::Unset => RecordClock::Unset,
+        }
+    }
+}
+
+/// A sealed file of the spool: footage, or the end of a span.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Segment {
+    pub serial: Serial,
+    pub content: Content,
+    pub record: Record,
+    /// Size of the file, in bytes.
+    pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// Coded pictures (and sound).
+    Footage {
+        /// From the first sample to the end of the last one, in nanoseconds.
+        duration: u64,
+        /// Coded pictures.
+        frames: u32,
+        /// RFC 6381 codec names.
+        codecs: String,
+    },
+    /// The span ended, at the time `record.start_utc` says, with counter `record.n`.
+    End { reason: SpanEnd },
+}
+
+impl Segment {
+    #[must_use]
+    pub fn is_end(&self) -> bool {
+        match self.content {
+            Content::End { .. } => true,
+            Content::Footage { .. } => false,
+        }
+    }
+    #[must_use]
+    pub fn start_mono(&self) -> Mono {
+        Mono(self.record.start_mono)
+    }
+}
+
+/// How the time in a key was come by; its text is the object's metadata `clock`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum KeyClock {
+    Trusted,
+    Plausible,
+    Corrected,
+}
+
+impl KeyClock {
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            KeyClock::Trusted => "trusted",
+            KeyClock::Plausible => "plausible",
+            KeyClock::Corrected => "corrected",
+        }
+    }
+}
+
+/// The time that a segment goes under, or `None` while no honest time is known.
+///
+/// A time that was not trusted when the segment was captured is corrected from the monotonic clock
+/// of the same boot once the clock is synchronised. Footage of an earlier boot whose clock was
+/// never known goes under `floor`, the latest time known to have passed, marked `plausible`: a
+/// vague time is better than no footage.
+#[must_use]
+pub fn key_time(
+    record: &Record,
+    boot: &str,
+    now: super::time::Now,
+    clock: Clock,
+    floor: Utc,
+) -> Option<(Utc, KeyClock)> {
+    match record.clock {
+        RecordClock::Trusted => return Some((record.start_utc, KeyClock::Trusted)),
+        RecordClock::Plausible | RecordClock::Unset => {}
+    }
+    if record.boot == boot && clock == Clock::Trusted {
+        let corrected = Utc(i64::try_from(record.start_mono).unwrap_or(i64::MAX).saturating_add(now.offset()));
+        return Some((corrected, KeyClock::Corrected));
+    }
+    match record.clock {
+        RecordClock::Trusted | RecordClock::Plausible => Some((record.start_utc, KeyClock::Plausible)),
+        RecordClock::Unset if record.boot != boot => {
+            Some((floor + std::time::Duration::from_nanos(record.start_mono), KeyClock::Plausible))
+        }
+        RecordClock::Unset => None,
+    }
+}
+
+/// The object key: `{prefix}{device_id}/YYYY-MM-DD/HH/MM-SS.ffffffZ.{n}.mp4`.
+#[must_use]
+pub fn object_key(prefix: &str, device: &str, time: Utc, n: u64, is_end: bool) -> String {
+    let c = time.civil();
+    let extension = if is_end { "mp4_end" } else { "mp4" };
+    format!(
+        "{prefix}{device}/{:04}-{:02}-{:02}/{:02}/{:02}-{:02}.{:06}Z.{n}.{extension}",
+        c.year, c.month, c.day, c.hour, c.minute, c.second, c.micros
+    )
+}

@@ -1,0 +1,56 @@
+//! How the spool's flash stands.
+
+use super::input::Usage;
+
+/// The fact that the policy sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Storage {
+    Roomy,
+    /// Nine tenths of a budget are used: worth a report, nothing else.
+    Tight,
+    /// A budget is used up.
+    Full,
+    /// Writing failed, and has not been seen to work since.
+    Broken,
+}
+
+impl Storage {
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Storage::Roomy => "roomy",
+            Storage::Tight => "tight",
+            Storage::Full => "full",
+            Storage::Broken => "broken",
+        }
+    }
+}
+
+/// What the spool may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Bytes at most.
+    pub max_bytes: u64,
+    /// Bytes that stay free for others.
+    pub min_free: u64,
+    /// Files at most.
+    pub max_files: u64,
+}
+
+impl Budget {
+    /// Judges a spool that can be written.
+    #[must_use]
+    pub fn judge(&self, usage: Usage) -> Storage {
+        let ninth = |of: u64| of - of / 10;
+        if usage.bytes >= self.max_bytes || usage.files >= self.max_files || usage.free <= self.min_free {
+            Storage::Full
+        } else if usage.bytes >= ninth(self.max_bytes)
+            || usage.files >= ninth(self.max_files)
+            || usage.free <= self.min_free.saturating_add(self.min_free / 10)
+        {
+            Storage::Tight
+        } else {
+            Storage::Roomy
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The agent that runs inside a Kasa Cam.
+
+pub mod capture;
+pub mod config;
+pub mod disk;
+pub mod domain;
+pub mod fmp4;
+pub mod mqtt;
+pub mod spool;
+pub mod system;
+pub mod upload;
