@@ -9,7 +9,7 @@ use std::sync::Arc;
 pub struct Epoch(pub u64);
 
 /// `ftyp` and `moov`, and what the rest of the agent needs to know of them.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Init {
     /// The boxes `ftyp` and `moov`, nothing else.
     pub bytes: Bytes,
