@@ -1,0 +1,1 @@
+//! Real GStreamer: sources, pipelines, their faults.

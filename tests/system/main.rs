@@ -1,0 +1,1 @@
+//! The real binaries, a real mosquitto and a real object store over TLS.
