@@ -6,7 +6,7 @@ use super::nearest::suggestion;
 use super::problem::{Place, Problems};
 use super::schema::{Absent, Key, Kind, Section, Variant};
 use super::units;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ const MOST_PATHS: usize = 16;
 #[derive(Default)]
 pub(super) struct Merged {
     settings: BTreeMap<String, Setting>,
+    /// The keys whose values could not be taken: told already, and so not to be told as missing.
+    bad: BTreeSet<String>,
 }
 
 struct Setting {
@@ -63,6 +65,11 @@ impl Merged {
             Scalar::Duration(duration) => Some((*duration, &setting.at)),
             Scalar::Text(_) | Scalar::Flag(_) | Scalar::Number(_) | Scalar::Paths(_) => None,
         })
+    }
+
+    /// The key stands in a file, but what it holds could not be taken.
+    pub(super) fn is_bad(&self, key: &str) -> bool {
+        self.bad.contains(key)
     }
 
     pub(super) fn paths(&self, key: &str) -> &[(Place, String)] {
@@ -251,13 +258,17 @@ impl Walk<'_> {
             Ok(value) => {
                 self.merged.settings.insert(key.to_owned(), Setting { at: at.clone(), value });
             }
-            Err((problem, hint)) => self.problems.push(at, key, problem, hint),
+            Err((problem, hint)) => {
+                self.problems.push(at, key, problem, hint);
+                self.merged.bad.insert(key.to_owned());
+            }
         }
     }
 
     fn tagged(&mut self, path: &str, variants: &[Variant], table: &Table, at: &Place) {
         let kinds = variants.iter().map(|variant| variant.kind);
         let full = format!("{path}.kind");
+        let told = self.problems.len();
         match table.entry("kind") {
             Some(Entry { value: Value::Text(kind), at, .. }) => {
                 match variants.iter().find(|variant| variant.kind == kind) {
@@ -286,6 +297,9 @@ impl Walk<'_> {
                 let hint = format!("one of {}", kinds.collect::<Vec<_>>().join(", "));
                 self.problems.push(at, &full, "is missing", hint);
             }
+        }
+        if self.problems.len() > told {
+            self.merged.bad.insert(path.to_owned());
         }
     }
 }

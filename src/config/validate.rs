@@ -295,7 +295,7 @@ impl<'a> Check<'a> {
         let format = self.format(kind, kind_at);
         let encoder = self.merged.text("video.encoder.kind");
         match (format, encoder) {
-            (Some(VideoFormat::Raw), None) => {
+            (Some(VideoFormat::Raw), None) if !self.merged.is_bad("video.encoder") => {
                 let problem = "is missing: the source gives raw pictures, which must be encoded";
                 self.problems.push(
                     kind_at,
@@ -308,7 +308,7 @@ impl<'a> Check<'a> {
                 let problem = "is not used: the source gives H.264 itself";
                 self.problems.push(at, "video.encoder", problem, "remove it, or say format = \"raw\"");
             }
-            (Some(VideoFormat::Raw), Some(_)) | (Some(VideoFormat::H264), None) | (None, _) => {}
+            (Some(VideoFormat::Raw | VideoFormat::H264) | None, _) => {}
         }
         let mut even = |key: &str| {
             let (pixels, at) = self.merged.number(key)?;
@@ -388,6 +388,7 @@ impl<'a> Check<'a> {
             }
             (Some((told, _)), _) => Some(told),
             (None, Some(follows)) => Some(follows),
+            (None, None) if self.merged.is_bad("video.format") => None,
             (None, None) => {
                 let hint = "\"h264\" where the device encodes, \"raw\" where it gives pictures";
                 self.problems.push(kind_at, "video.format", "is missing", hint);
