@@ -21,10 +21,7 @@ test: deps ## every test; TEST_ARGS go to cargo test
 
 # Many more random cases, crashes and cuts.
 test-long: export PROPTEST_CASES ?= 20000
-test-long: export KASACAM_CRASHES ?= 2000
-test-long: export KASACAM_FAULTS ?= 500
-test-long: export KASACAM_RESTARTS ?= 50
-test-long: export KASACAM_SWITCHES ?= 500
+test-long: export KASACAM_STEPS ?= 200000
 test-long: deps ## every test, with large counts
 	scripts/test.sh --release $(TEST_ARGS)
 

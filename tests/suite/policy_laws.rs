@@ -1,4 +1,12 @@
 //! What holds of the domain whatever the facts: of the policy, the lease, privacy, time, names, keys, outcomes, waits and budgets.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is a failed test, and says where"
+)]
 
 use kasacam::domain::backoff::{Backoff, Jitter};
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Next, Plan, Status, Terms};
