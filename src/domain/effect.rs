@@ -21,8 +21,14 @@ pub enum Effect {
     Publish(Report),
     /// Send this segment to the store under this time.
     Upload { segment: Segment, time: Utc, clock: KeyClock },
+    /// Break off this upload; nothing answers.
+    CancelUpload { serial: Serial },
     /// Remove a file from the spool.
     Forget { serial: Serial, why: Rule },
+    /// What segments opened from now on say of the plan they were captured under.
+    SetTerms { plan: String, history_hours: u32 },
+    /// Answer with `Input::Flushed` once everything captured so far is sealed.
+    FlushSpool,
     /// Look whether the spool can be written again; answered by `Input::StorageProbed`.
     ProbeStorage,
     /// The agent has nothing more to wait for: leave.

@@ -64,6 +64,8 @@ pub enum Input {
     StorageFailed { full: bool, why: String },
     /// The answer to a probe.
     StorageProbed { ok: bool },
+    /// The answer to `Effect::FlushSpool`: all that was captured before is sealed.
+    Flushed,
 
     // From the uploader.
     UploadFinished { serial: Serial, outcome: Outcome, took: Duration },
