@@ -92,6 +92,12 @@ pub fn classify(attempt: Attempt) -> Outcome {
 fn is_clock_or_key(code: Option<&str>) -> bool {
     matches!(
         code,
-        Some("RequestTimeTooSkewed" | "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId" | "AuthorizationHeaderMalformed")
+        Some(
+            "RequestTimeTooSkewed"
+                | "ExpiredToken"
+                | "InvalidToken"
+                | "InvalidAccessKeyId"
+                | "AuthorizationHeaderMalformed"
+        )
     )
 }

@@ -31,7 +31,9 @@ pub struct Sweep<'a> {
 pub fn due(segment: &Segment, sweep: &Sweep<'_>) -> Option<Rule> {
     let terminated = match sweep.entitlement {
         Entitlement::Terminated => true,
-        Entitlement::Granted(_) | Entitlement::Suspended | Entitlement::Lapsed | Entitlement::Unknown => false,
+        Entitlement::Granted(_) | Entitlement::Suspended | Entitlement::Lapsed | Entitlement::Unknown => {
+            false
+        }
     };
     match sweep.pending {
         Pending::Purge if terminated => return Some(Rule::Terminated),

@@ -28,7 +28,9 @@ pub enum Command {
     Status,
     Metrics,
     /// Sets or lifts the local latch.
-    Privacy { closed: bool },
+    Privacy {
+        closed: bool,
+    },
 }
 
 /// A request on its way to the agent, and where the answer goes.

@@ -17,7 +17,11 @@ pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
         ("kasacam_spool_free_bytes", "Bytes free on the file system of the spool", t.spool.free),
         ("kasacam_spool_pending", "Segments that the cloud does not hold yet", t.spool.pending),
         ("kasacam_spool_quarantined", "Files in quarantine", t.spool.quarantined),
-        ("kasacam_upload_last_latency_milliseconds", "From the end of capture to proof of storage", t.upload.last_latency_ms),
+        (
+            "kasacam_upload_last_latency_milliseconds",
+            "From the end of capture to proof of storage",
+            t.upload.last_latency_ms,
+        ),
     ];
     for (name, help, value) in gauges {
         let _infallible = write!(text, "# TYPE {name} gauge\n# HELP {name} {help}\n{name} {value}\n");

@@ -1,7 +1,7 @@
 //! Upload: one segment at a time to object storage over TLS.
 
-use bytes::Bytes;
 use crate::domain::outcome::Attempt;
+use bytes::Bytes;
 
 /// One object, ready to go.
 #[derive(Clone, Debug)]

@@ -39,7 +39,8 @@ pub(super) enum Settled {
 
 impl<T: Clone + PartialEq> Durable<T> {
     pub(super) fn new(live: Known<T>) -> Durable<T> {
-        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(30));
+        let backoff =
+            Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(30));
         Durable { live, writing: None, backoff }
     }
 
@@ -58,7 +59,14 @@ impl<T: Clone + PartialEq> Durable<T> {
     }
 
     /// Takes a new value. It is in force at once if it `restricts`.
-    pub(super) fn accept(&mut self, value: T, text: String, restricts: bool, ack: Option<AckToken>, now: Mono) {
+    pub(super) fn accept(
+        &mut self,
+        value: T,
+        text: String,
+        restricts: bool,
+        ack: Option<AckToken>,
+        now: Mono,
+    ) {
         if restricts {
             self.live = Known::Is(value.clone());
         }

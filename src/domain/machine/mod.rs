@@ -271,7 +271,10 @@ impl Machine {
         if self.swept_by.replace(by) != Some(by) || self.sweep_is_due(now) {
             self.sweep(&decision, now);
         }
-        self.make_room(&decision);
+        if self.make_room(&decision) {
+            let decision = policy::decide(&self.facts(now));
+            self.restore_capture(&decision, now);
+        }
         self.restore_uploads(&decision, now);
         self.probe_if_due(now);
         self.restore_reports(&decision, now);
@@ -443,7 +446,8 @@ impl Machine {
 
     fn storage_failed(&mut self, full: bool, why: String, now: Now) {
         if self.broken.is_none() {
-            let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(60));
+            let mut backoff =
+                Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(60));
             let probe_at = now.mono + backoff.next(&mut self.jitter);
             self.broken = Some(Broken { backoff, probe_at });
             self.tell(Event::StorageFailed { full, why });
@@ -564,4 +568,3 @@ fn compare<T: PartialEq>(newest: Option<&T>, offered: &T, version: impl Fn(&T) -
 fn latch_text(closed: bool) -> &'static str {
     if closed { "closed" } else { "open" }
 }
-

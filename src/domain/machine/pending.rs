@@ -29,6 +29,7 @@ pub(super) struct Queue {
     footage: HashMap<String, u64>,
     uploading: usize,
     leaving_bytes: u64,
+    leaving_files: u64,
 }
 
 impl Queue {
@@ -65,12 +66,18 @@ impl Queue {
         let Some(entry) = self.entries.get_mut(&serial) else { return };
         match entry.stage {
             Stage::Uploading => self.uploading = self.uploading.saturating_sub(1),
-            Stage::Leaving(_) => self.leaving_bytes = self.leaving_bytes.saturating_sub(entry.segment.bytes),
+            Stage::Leaving(_) => {
+                self.leaving_bytes = self.leaving_bytes.saturating_sub(entry.segment.bytes);
+                self.leaving_files = self.leaving_files.saturating_sub(1);
+            }
             Stage::Waiting(_) => {}
         }
         match stage {
             Stage::Uploading => self.uploading += 1,
-            Stage::Leaving(_) => self.leaving_bytes += entry.segment.bytes,
+            Stage::Leaving(_) => {
+                self.leaving_bytes += entry.segment.bytes;
+                self.leaving_files += 1;
+            }
             Stage::Waiting(_) => {}
         }
         entry.stage = stage;
@@ -92,9 +99,9 @@ impl Queue {
         self.uploading
     }
 
-    /// Bytes that are on their way out of the spool.
-    pub(super) fn leaving_bytes(&self) -> u64 {
-        self.leaving_bytes
+    /// Bytes and files that are on their way out of the spool.
+    pub(super) fn leaving(&self) -> (u64, u64) {
+        (self.leaving_bytes, self.leaving_files)
     }
 
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
@@ -108,7 +115,12 @@ impl Queue {
 
     /// The next segment to upload. `keyed` tells whether a time for its key is known. The end of a
     /// span waits until none of the span's footage is here: it is the last that the cloud hears.
-    pub(super) fn next(&self, now: Mono, order: UploadOrder, keyed: impl Fn(&Segment) -> bool) -> Option<&Entry> {
+    pub(super) fn next(
+        &self,
+        now: Mono,
+        order: UploadOrder,
+        keyed: impl Fn(&Segment) -> bool,
+    ) -> Option<&Entry> {
         let ready = |entry: &&Entry| match entry.stage {
             Stage::Waiting(at) => at <= now && self.may_go(&entry.segment) && keyed(&entry.segment),
             Stage::Uploading | Stage::Leaving(_) => false,

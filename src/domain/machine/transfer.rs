@@ -5,6 +5,7 @@ use super::pending::Stage;
 use crate::domain::backoff::Backoff;
 use crate::domain::effect::{Effect, Event, Rule};
 use crate::domain::entitlement::Entitlement;
+use crate::domain::input::Usage;
 use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::policy::{Decision, Pending, Upload};
 use crate::domain::retention::{self, Sweep};
@@ -22,7 +23,8 @@ pub(super) struct StoreHealth {
 
 impl StoreHealth {
     pub(super) fn new() -> StoreHealth {
-        let backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(300));
+        let backoff =
+            Backoff::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(300));
         StoreHealth { backoff, not_before: Mono(0) }
     }
 
@@ -52,7 +54,9 @@ impl Machine {
         let (clock, floor) = (self.clock(now), self.floor(now));
         while self.queue.uploading() < at_once {
             let time = |segment: &Segment| segment::key_time(&segment.record, &self.boot, now, clock, floor);
-            let Some(entry) = self.queue.next(now.mono, self.settings.order, |s| time(s).is_some()) else { break };
+            let Some(entry) = self.queue.next(now.mono, self.settings.order, |s| time(s).is_some()) else {
+                break;
+            };
             let Some((utc, key_clock)) = time(&entry.segment) else { break };
             let segment = entry.segment.clone();
             self.queue.set_stage(segment.serial, Stage::Uploading);
@@ -82,8 +86,11 @@ impl Machine {
             Outcome::Stored => {
                 self.figures.stored += 1;
                 self.figures.stored_bytes += segment.bytes;
-                if let (Content::Footage { duration, .. }, true) = (&segment.content, segment.record.boot == self.boot) {
-                    self.figures.last_latency = now.mono.since(segment.start_mono() + Duration::from_nanos(*duration));
+                if let (Content::Footage { duration, .. }, true) =
+                    (&segment.content, segment.record.boot == self.boot)
+                {
+                    self.figures.last_latency =
+                        now.mono.since(segment.start_mono() + Duration::from_nanos(*duration));
                 }
                 if self.store.is_failing() {
                     self.store.backoff.reset();
@@ -94,7 +101,9 @@ impl Machine {
             }
             // Cancelled meanwhile: its turn comes again without a wait.
             Outcome::KeyTaken | Outcome::Retry { .. } if stage != Stage::Uploading => {}
-            Outcome::KeyTaken => self.queue.set_stage(serial, Stage::Waiting(now.mono + Duration::from_secs(1))),
+            Outcome::KeyTaken => {
+                self.queue.set_stage(serial, Stage::Waiting(now.mono + Duration::from_secs(1)))
+            }
             Outcome::Retry { scope, after, why } => {
                 self.figures.retries += 1;
                 let after = after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
@@ -185,35 +194,42 @@ impl Machine {
         let due: Vec<(Serial, Rule)> = self
             .queue
             .iter()
-            .filter_map(|entry| retention::due(&entry.segment, &sweep).map(|rule| (entry.segment.serial, rule)))
+            .filter_map(|entry| {
+                retention::due(&entry.segment, &sweep).map(|rule| (entry.segment.serial, rule))
+            })
             .collect();
         for (serial, rule) in due {
             self.let_go(serial, rule);
         }
     }
 
-    /// Evicts the oldest until what is left fits, counting what is on its way out as gone.
-    pub(super) fn make_room(&mut self, decision: &Decision) {
-        if self.storage() != Storage::Full {
-            self.starved = false;
-            return;
-        }
-        if decision.pending != Pending::EvictOldest {
-            return;
-        }
+    /// Evicts the oldest until what is left fits, counting what is on its way out as gone. True
+    /// where that changed whether there is anything left to evict.
+    pub(super) fn make_room(&mut self, decision: &Decision) -> bool {
+        let starved = match (self.storage(), decision.pending) {
+            (Storage::Full, Pending::EvictOldest) => self.evict_until_it_fits(),
+            // Once starved, the decision is no longer to evict: only room ends it.
+            (Storage::Full, Pending::Keep | Pending::Hold | Pending::Purge) => self.starved,
+            (Storage::Roomy | Storage::Tight | Storage::Broken, _) => false,
+        };
+        std::mem::replace(&mut self.starved, starved) != starved
+    }
+
+    /// True where it does not fit although nothing is left to evict.
+    fn evict_until_it_fits(&mut self) -> bool {
         loop {
-            let leaving = self.queue.leaving_bytes();
-            let mut after = self.usage;
-            after.bytes = after.bytes.saturating_sub(leaving);
-            after.free = after.free.saturating_add(leaving);
-            let leaving_files = self.queue.iter().filter(|e| matches!(e.stage, Stage::Leaving(_))).count();
-            after.files = after.files.saturating_sub(leaving_files as u64);
+            let (bytes, files) = self.queue.leaving();
+            let after = Usage {
+                bytes: self.usage.bytes.saturating_sub(bytes),
+                files: self.usage.files.saturating_sub(files),
+                free: self.usage.free.saturating_add(bytes),
+                ..self.usage
+            };
             if self.settings.budget.judge(after) != Storage::Full {
-                return;
+                return false;
             }
             if !self.evict_oldest() {
-                self.starved = leaving == 0;
-                return;
+                return files == 0;
             }
         }
     }

@@ -1,1 +1,2 @@
 //! What several tests share.
+pub mod rig;
