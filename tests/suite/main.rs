@@ -10,6 +10,7 @@
     reason = "a panic in a test is a failed test, and says where; a test takes the time as it is"
 )]
 
+mod agreement;
 mod architecture;
 mod config_boards;
 mod config_errors;

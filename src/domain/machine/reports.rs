@@ -63,18 +63,23 @@ impl Machine {
 
     /// The privacy report as it would be sent now; `None` while a choice is being written or a
     /// device is being closed, since nothing is so yet.
-    #[must_use]
-    pub fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
+    fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
         if !self.capture.is_settled() || !self.choice.is_settled() || !self.latch.is_settled() {
             return None;
         }
-        Some(PrivacyReport {
+        Some(self.privacy_standing(now))
+    }
+
+    /// How privacy stands this moment, settled or not.
+    #[must_use]
+    pub fn privacy_standing(&self, now: Now) -> PrivacyReport {
+        PrivacyReport {
             version: self.choice.live().value().map(|choice| choice.version),
             do_not_record: self.privacy() != Privacy::Record,
             latch: *self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false),
             capture: if self.capture.is_closed() { "closed" } else { "open" },
             applied_at: self.capture.changed_at.unwrap_or(self.best_time(now)),
-        })
+        }
     }
 
     fn report_privacy(&mut self, now: Now) {
