@@ -64,9 +64,10 @@ impl State {
         self.backoff.reset();
     }
 
-    pub(super) fn retry_at(&self) -> Option<Mono> {
+    /// When a fault has been waited out, if that is still to come.
+    pub(super) fn retry_at(&self, now: Mono) -> Option<Mono> {
         match (self.run, self.wait) {
-            (Run::Closed, Some(Wait::Until(at))) => Some(at),
+            (Run::Closed, Some(Wait::Until(at))) if at > now => Some(at),
             (Run::Closed | Run::Open { .. } | Run::Closing { .. }, _) => None,
         }
     }

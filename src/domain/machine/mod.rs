@@ -241,7 +241,7 @@ impl Machine {
         let lease_changes = self.standing_until(now);
         let waiting_for_store = self.store.until(now.mono).or_else(|| self.queue.next_try(now.mono));
         [
-            self.capture.retry_at().map(|at| (at, Why::RetryCapture)),
+            self.capture.retry_at(now.mono).map(|at| (at, Why::RetryCapture)),
             self.choice.retry_at().map(|at| (at, Why::RetryPersist)),
             self.lease.retry_at().map(|at| (at, Why::RetryPersist)),
             self.latch.retry_at().map(|at| (at, Why::RetryPersist)),
