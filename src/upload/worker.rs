@@ -33,8 +33,7 @@ pub struct Uploader {
 }
 
 impl Uploader {
-    /// An uploader to the store of the configuration, for this device. Makes no connection; to be
-    /// called within the runtime.
+    /// An uploader to the store of the configuration, for this device. Makes no connection.
     ///
     /// # Errors
     /// What in the configuration cannot be, or what is wrong with the file of roots. Credentials that

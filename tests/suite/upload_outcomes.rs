@@ -1,5 +1,8 @@
 //! What an answer of the store means, and what object a segment becomes.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+// Helpers of tests are tests too: a panic in one says where.
+
 use bytes::Bytes;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::outcome::{Attempt, Held, MOST_RETRY_AFTER, Outcome, Scope, classify};
@@ -29,7 +32,8 @@ fn nothing_counts_as_stored_without_the_stores_word_for_these_bytes() {
     for status in 100..=599 {
         for held in EVERY_HELD {
             let stored = answered(status, held, None) == Outcome::Stored;
-            let proved = held == Held::Same && (matches!(status, 200..=299) || status == 409 || status == 412);
+            let proved =
+                held == Held::Same && (matches!(status, 200..=299) || status == 409 || status == 412);
             assert_eq!(stored, proved, "{status} {held:?}");
         }
     }

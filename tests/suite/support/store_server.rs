@@ -1,6 +1,9 @@
 //! An S3 store on loopback, over TLS, that keeps what it is given, records what it is asked, and
 //! misbehaves on command. It checks no signatures.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
+// Helpers of tests are tests too: a panic in one says where.
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
@@ -129,6 +132,7 @@ struct State {
     objects: BTreeMap<String, Held>,
     connections: usize,
     open: usize,
+    begun: usize,
 }
 
 /// Serves until it is dropped.
@@ -204,6 +208,11 @@ impl StoreServer {
     /// Connections taken so far.
     pub fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
+    }
+
+    /// Requests whose head was read.
+    pub fn begun(&self) -> usize {
+        self.state.lock().unwrap().begun
     }
 
     /// Connections that are open now.
@@ -312,9 +321,13 @@ impl Peer {
 
     fn exchange(&self, wire: &mut dyn Wire) -> Result<(), Over> {
         let (mut request, length, mut rest) = read_head(wire)?;
-        let act = self.state.lock().unwrap().script.pop_front().unwrap_or(Act::Behave);
+        let act = {
+            let mut state = self.state.lock().unwrap();
+            state.begun += 1;
+            state.script.pop_front().unwrap_or(Act::Behave)
+        };
         let stop_at = match &act {
-            Act::ResetInBody(bytes) | Act::StallInBody(bytes) => *bytes,
+            Act::ResetInBody(bytes) | Act::StallInBody(bytes) => length.min(*bytes),
             _ => length,
         };
         while rest.len() < stop_at {
@@ -400,9 +413,8 @@ impl Peer {
     }
 
     fn keep(&self, request: &Request) {
-        let kept = |name: &str| {
-            name == "content-type" || name == "x-amz-tagging" || name.starts_with("x-amz-meta-")
-        };
+        let kept =
+            |name: &str| name == "content-type" || name == "x-amz-tagging" || name.starts_with("x-amz-meta-");
         let held = Held {
             body: request.body.clone(),
             headers: request.headers.iter().filter(|(name, _)| kept(name)).cloned().collect(),
