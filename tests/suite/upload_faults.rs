@@ -518,8 +518,8 @@ async fn a_dropped_upload_closes_its_connection_and_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_name_is_resolved_to_every_address_it_has() {
-    // `localhost` is often ::1 first, where nothing listens.
+async fn a_store_may_be_named_by_a_host_name() {
+    // Where `localhost` is ::1 first, nothing listens there, and the next address is tried.
     let server = StoreServer::start();
     let camera = Camera::with(&format!("https://localhost:{}", server.address.port()), &server.ca);
     assert_eq!(camera.upload(&footage(), "picture").await, Outcome::Stored);
