@@ -5,6 +5,7 @@
 
 pub use crate::domain::machine::UploadOrder;
 pub use crate::domain::policy::{PrivacyPending, WhenFull};
+pub use crate::domain::segmenter::Durability;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -79,13 +80,6 @@ pub struct Recording {
     pub audio: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    Chunk,
-    Fragment,
-    Segment,
-}
-
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spool {
     pub max_bytes: u64,
@@ -141,12 +135,22 @@ pub struct Video {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum VideoSource {
-    V4l2 { device: PathBuf },
+    V4l2 {
+        device: PathBuf,
+    },
     /// `camera-name` of libcamerasrc, or the first camera.
-    Libcamera { camera: Option<String> },
-    Rtsp { url: String },
+    Libcamera {
+        camera: Option<String>,
+    },
+    Rtsp {
+        url: String,
+    },
     /// MP4, Matroska, or an Annex B `.h264` stream; passed through without re-encoding.
-    File { path: PathBuf, realtime: bool, repeat: bool },
+    File {
+        path: PathBuf,
+        realtime: bool,
+        repeat: bool,
+    },
     Test,
 }
 
@@ -172,7 +176,9 @@ pub struct Audio {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum AudioSource {
-    Alsa { device: String },
+    Alsa {
+        device: String,
+    },
     Test,
     /// The sound track of the video source itself (file, rtsp).
     Embedded,
