@@ -135,22 +135,12 @@ pub struct Video {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum VideoSource {
-    V4l2 {
-        device: PathBuf,
-    },
+    V4l2 { device: PathBuf },
     /// `camera-name` of libcamerasrc, or the first camera.
-    Libcamera {
-        camera: Option<String>,
-    },
-    Rtsp {
-        url: String,
-    },
+    Libcamera { camera: Option<String> },
+    Rtsp { url: String },
     /// MP4, Matroska, or an Annex B `.h264` stream; passed through without re-encoding.
-    File {
-        path: PathBuf,
-        realtime: bool,
-        repeat: bool,
-    },
+    File { path: PathBuf, realtime: bool, repeat: bool },
     Test,
 }
 
@@ -176,9 +166,7 @@ pub struct Audio {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum AudioSource {
-    Alsa {
-        device: String,
-    },
+    Alsa { device: String },
     Test,
     /// The sound track of the video source itself (file, rtsp).
     Embedded,
