@@ -5,6 +5,7 @@
 
 pub use crate::domain::machine::UploadOrder;
 pub use crate::domain::policy::{PrivacyPending, WhenFull};
+pub use crate::domain::segmenter::Durability;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -77,13 +78,6 @@ pub struct Recording {
     pub chunk: Duration,
     pub durability: Durability,
     pub audio: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    Chunk,
-    Fragment,
-    Segment,
 }
 
 #[derive(Clone, Debug, PartialEq)]
