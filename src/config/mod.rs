@@ -19,6 +19,7 @@ use crate::domain::machine::Settings;
 pub use crate::domain::machine::UploadOrder;
 use crate::domain::policy::Rules;
 pub use crate::domain::policy::{PrivacyPending, WhenFull};
+pub use crate::domain::segmenter::Durability;
 use crate::domain::storage::Budget;
 use crate::domain::time::Utc;
 pub use problem::{Place, Problem, Problems};
@@ -177,7 +178,7 @@ impl Config {
     pub fn settings(&self) -> Settings {
         Settings {
             rules: Rules {
-                audio: self.recording.audio,
+                audio: self.recording.audio && self.board.audio.is_some(),
                 when_full: self.spool.when_full,
                 pending: self.privacy.pending,
             },
@@ -191,6 +192,7 @@ impl Config {
             telemetry: self.mqtt.telemetry,
             order: self.upload.order,
             concurrency: self.upload.concurrency,
+            board_height: self.board.video.height,
         }
     }
 }
@@ -264,13 +266,6 @@ pub struct Recording {
     pub chunk: Duration,
     pub durability: Durability,
     pub audio: bool,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Durability {
-    Chunk,
-    Fragment,
-    Segment,
 }
 
 #[derive(Clone, Debug, PartialEq)]

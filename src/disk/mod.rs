@@ -1,1 +1,113 @@
 //! The only door to the disk.
+//!
+//! [`Fs`] is what storage can do, small enough to be imitated with its faults: the tests run the
+//! whole spool over an `Fs` that loses whatever was not synced. [`RealFs`] is the one over the
+//! kernel. [`publish()`] is the one way to write a whole small file, and [`facts::Facts`] keeps the last
+//! known facts with it.
+//!
+//! What an implementation promises, and no more:
+//! - written bytes survive a power cut once `sync` of their file has succeeded;
+//! - a name (created, renamed or removed) survives once `sync_dir` of its directory has succeeded;
+//! - `rename` is atomic: at any moment the target is the old file or the new one;
+//! - after a `sync` that failed nothing is known of the bytes since the one before, and a later
+//!   success says nothing of them either: the kernel marks the pages clean.
+
+pub mod facts;
+mod publish;
+mod real;
+mod stamp;
+
+pub use facts::Facts;
+pub use publish::{is_temporary, publish};
+pub use real::RealFs;
+pub use stamp::{stamp, unstamp};
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::path::Path;
+
+/// An open file: a descriptor, or in an [`Fs`] that has none, a number that stands for one.
+/// Closed when it is dropped.
+#[derive(Debug)]
+pub enum Handle {
+    File(File),
+    Token(u64),
+}
+
+/// What a name stands for. Symbolic links are not followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    File,
+    Directory,
+    /// A symbolic link, a device, a pipe, a socket.
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Meta {
+    pub kind: Kind,
+    /// Size in bytes.
+    pub len: u64,
+    /// The permission bits.
+    pub mode: u32,
+}
+
+/// What storage can do. Nothing here follows a symbolic link in the last component of a path.
+pub trait Fs: Send + Sync {
+    /// Makes a directory, 0700, with its parents. One that is there is kept, and made private.
+    fn mkdir(&self, dir: &Path) -> io::Result<()>;
+    /// Makes a file, 0600, open for writing; `AlreadyExists` where the name is taken.
+    fn create_new(&self, path: &Path) -> io::Result<Handle>;
+    /// Opens a regular file for reading; an error for everything else, without waiting for a pipe's writer.
+    fn open_read(&self, path: &Path) -> io::Result<Handle>;
+    /// Opens a regular file for writing, as it is.
+    fn open_write(&self, path: &Path) -> io::Result<Handle>;
+    /// Size in bytes.
+    fn len(&self, file: &Handle) -> io::Result<u64>;
+    /// Fills `into` from `offset`, less only where the file ends; how many bytes were read.
+    fn read_at(&self, file: &Handle, offset: u64, into: &mut [u8]) -> io::Result<usize>;
+    /// Writes all of `bytes` at `offset`. Where it fails, any part of them may have been written.
+    fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> io::Result<()>;
+    /// Cuts the file off at `len`.
+    fn truncate(&self, file: &Handle, len: u64) -> io::Result<()>;
+    /// Makes contents and size durable.
+    fn sync(&self, file: &Handle) -> io::Result<()>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Removes a name that is no directory.
+    fn unlink(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn rmdir(&self, path: &Path) -> io::Result<()>;
+    /// Makes the names in a directory durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Names in a directory, in no order; no more than `limit` of them.
+    fn list(&self, dir: &Path, limit: usize) -> io::Result<Vec<OsString>>;
+    fn stat(&self, path: &Path) -> io::Result<Meta>;
+    /// Bytes free to an unprivileged user on the file system of `dir`.
+    fn free(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// Reads a whole regular file of at most `limit` bytes.
+///
+/// # Errors
+/// Those of [`Fs`]; `InvalidData` for a longer file.
+pub fn read(fs: &dyn Fs, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file = fs.open_read(path)?;
+    let len = fs.len(&file)?;
+    if len > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("{len} bytes, where {limit} is the most"),
+        ));
+    }
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let read = fs.read_at(&file, 0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// Whether an error tells that the space is used up (`ENOSPC`, `EDQUOT`).
+#[must_use]
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

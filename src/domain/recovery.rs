@@ -1,1 +1,144 @@
-//! To come.
+//! What is to be done about the files that a start finds in the spool.
+//!
+//! Pure: [`plan`] is given the names and what could be read behind each, and returns the repairs.
+
+use super::fragment::SpanEnd;
+use super::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A file with a name of ours.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub name: SpoolName,
+    pub bytes: u64,
+    pub read: Read,
+}
+
+/// What could be read of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Read {
+    Footage(Footage),
+    End {
+        record: Record,
+        reason: SpanEnd,
+    },
+    /// Why it cannot be read.
+    Unreadable(String),
+}
+
+/// A segment file, as far as it is whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Footage {
+    pub record: Record,
+    /// RFC 6381 codec names.
+    pub codecs: String,
+    /// The file is whole from `ftyp` to `mfra`.
+    pub complete: bool,
+    /// What may be kept of it; `None` where no fragment is whole.
+    pub whole: Option<Whole>,
+}
+
+/// The whole fragments of a segment file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole {
+    /// Offset behind the last of them.
+    pub end: u64,
+    /// Nanoseconds.
+    pub duration: u64,
+    pub frames: u32,
+}
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Repair {
+    /// It is as it should be.
+    Keep(Segment),
+    /// Nothing of it was ever committed.
+    Remove { name: SpoolName },
+    /// Cut the file back to `whole.end`, add the `mfra`, and seal it.
+    Seal { name: SpoolName, footage: Footage, whole: Whole },
+    /// Move it aside.
+    Quarantine { name: SpoolName, why: String },
+}
+
+/// Plans, in the order of the serials, whatever has to make way first.
+///
+/// `device` is this camera: footage of another is not uploaded as though it were this one's.
+#[must_use]
+pub fn plan(found: &[Found], device: &str) -> Vec<Repair> {
+    let mut sorted: Vec<&Found> = found.iter().collect();
+    sorted.sort_by_key(|found| found.name);
+    let mut best: BTreeMap<Serial, &Found> = BTreeMap::new();
+    for found in &sorted {
+        if best.get(&found.name.serial).is_none_or(|other| rank(found) > rank(other)) {
+            best.insert(found.name.serial, found);
+        }
+    }
+    let (winners, losers): (Vec<&Found>, Vec<&Found>) = sorted
+        .into_iter()
+        .partition(|found| best.get(&found.name.serial).is_some_and(|best| best.name == found.name));
+    let twin = |found: &Found| Repair::Quarantine {
+        name: found.name,
+        why: "another file has the same serial".to_owned(),
+    };
+    losers.into_iter().map(twin).chain(winners.into_iter().map(|found| repair(found, device))).collect()
+}
+
+/// The record of the end of a span whose last segment has this record and duration (nanoseconds).
+#[must_use]
+pub fn end_of(last: &Record, duration: u64) -> Record {
+    Record {
+        n: last.n.saturating_add(1),
+        start_mono: last.start_mono.saturating_add(duration),
+        start_utc: last.start_utc + Duration::from_nanos(duration),
+        ..last.clone()
+    }
+}
+
+fn repair(found: &Found, device: &str) -> Repair {
+    let name = found.name;
+    let quarantine = |why: &str| Repair::Quarantine { name, why: why.to_owned() };
+    let foreign = "captured by another device";
+    match (&found.read, name.kind) {
+        (Read::Unreadable(_), SpoolKind::Open) if found.bytes == 0 => Repair::Remove { name },
+        (Read::Unreadable(why), SpoolKind::Open | SpoolKind::Sealed | SpoolKind::End) => quarantine(why),
+        (Read::Footage(footage), _) if footage.record.device != device => quarantine(foreign),
+        (Read::End { record, .. }, _) if record.device != device => quarantine(foreign),
+        (Read::Footage(_), SpoolKind::End) => quarantine("footage under the name of a span's end"),
+        (Read::End { .. }, SpoolKind::Open | SpoolKind::Sealed) => {
+            quarantine("a span's end under the name of footage")
+        }
+        (Read::End { record, reason }, SpoolKind::End) => Repair::Keep(Segment {
+            serial: name.serial,
+            content: Content::End { reason: *reason },
+            record: record.clone(),
+            bytes: found.bytes,
+        }),
+        (Read::Footage(footage), SpoolKind::Open | SpoolKind::Sealed) => match (footage.whole, name.kind) {
+            (Some(whole), SpoolKind::Sealed) if footage.complete => Repair::Keep(Segment {
+                serial: name.serial,
+                content: Content::Footage {
+                    duration: whole.duration,
+                    frames: whole.frames,
+                    codecs: footage.codecs.clone(),
+                },
+                record: footage.record.clone(),
+                bytes: found.bytes,
+            }),
+            (Some(whole), _) => Repair::Seal { name, footage: footage.clone(), whole },
+            (None, SpoolKind::Open) => Repair::Remove { name },
+            (None, SpoolKind::Sealed | SpoolKind::End) => quarantine("no fragment of it is whole"),
+        },
+    }
+}
+
+/// Of two files with one serial, the one that tells more is kept.
+fn rank(found: &Found) -> u8 {
+    match &found.read {
+        Read::Unreadable(_) => 0,
+        Read::End { .. } => 1,
+        Read::Footage(footage) if !footage.complete => 2,
+        Read::Footage(_) => 3,
+    }
+}

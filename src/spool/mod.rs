@@ -1,1 +1,147 @@
-//! To come.
+//! The spool: segments on flash that the cloud does not hold yet.
+//!
+//! `{state_dir}/spool/` holds, by serial, so that name order is age order:
+//! - `0000000042.open`: a segment that grows, `ftyp moov uuid(record) { prft moof mdat }*`;
+//! - `0000000042.mp4`: a sealed one, the same with an `mfra` behind it;
+//! - `0000000042.end`: the end of a span, with its reason;
+//! - `quarantine/`: what cannot be believed, bounded.
+//!
+//! # Invariants
+//! 1. A fragment reported by `Input::Committed` is on flash: its bytes are synced, and so is the
+//!    directory that names its file. It stays there, in one file, until it is forgotten.
+//! 2. Nothing captured is written but under the live epoch ([`LiveEpoch`]).
+//! 3. A file named `.mp4` was synced whole before it was named so.
+//! 4. A serial is given out once, ever.
+//! 5. A span begins only where the one before it has its end; a span of which any segment is held,
+//!    and that is not under way, has its end held too. Hence forgetting is put off for the newest
+//!    segment of a span under way, and for an end whose segments are not all gone.
+//! 6. Once a span is over, every picture reported by `Input::Arrived` was reported by
+//!    `Input::Committed` or by `Input::Dropped`, once. A picture refused for want of a permit is both
+//!    arrived and dropped.
+//! 7. After a failed write or sync the file is not written again by the same hand: it is cut back to
+//!    what an earlier sync covered, left as `.open`, and taken up when order is restored.
+//!
+//! # Who calls what
+//! [`open`] restores order and returns the segments found; [`Spool::run`] is the thread that owns
+//! the directory from then on. [`read_sealed`] may be called from anywhere.
+
+mod end;
+mod engine;
+mod faults;
+mod live;
+mod quarantine;
+mod read;
+mod scan;
+mod serials;
+mod span;
+mod store;
+mod thread;
+mod writer;
+
+pub use crate::domain::segmenter::Durability;
+pub use engine::Spool;
+pub use live::LiveEpoch;
+pub use quarantine::QuarantineLimits;
+pub use read::{ReadError, read_sealed};
+
+use crate::disk::Fs;
+use crate::domain::fragment::{Epoch, SpanEnd};
+use crate::domain::input::Input;
+use crate::domain::segment::{Segment, Serial};
+use crate::domain::time::{Clock, Now};
+use crossbeam_channel::Sender;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// No segment file is longer, in bytes. A file is read into memory to be sent.
+pub(crate) const MAX_FILE: u64 = 96 * 1024 * 1024;
+/// A segment of more bytes is sealed at the next fragment.
+const SEGMENT_BYTES: u64 = 48 * 1024 * 1024;
+/// A fragment of more bytes has no IDR within reason.
+const FRAGMENT_BYTES: u64 = 32 * 1024 * 1024;
+
+/// What the spool is to be like.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// `device.state_dir`; the spool is `spool/` below it, its counter a fact in `state/`.
+    pub state_dir: PathBuf,
+    /// `device.id`.
+    pub device: String,
+    /// `/proc/sys/kernel/random/boot_id`.
+    pub boot: String,
+    /// `recording.segment`.
+    pub segment: Duration,
+    /// `recording.durability`.
+    pub durability: Durability,
+    /// With durability `chunk`, keep the whole chunks of a fragment that a cut left unfinished. Only
+    /// where the stored privacy choice is to record: else nobody knows whether it was to be dropped.
+    pub keep_partial_gop: bool,
+    pub quarantine: QuarantineLimits,
+}
+
+impl Setup {
+    /// The spool directory.
+    #[must_use]
+    pub fn dir(&self) -> PathBuf {
+        directory(&self.state_dir)
+    }
+}
+
+/// The spool directory of a state directory.
+#[must_use]
+pub fn directory(state_dir: &Path) -> PathBuf {
+    state_dir.join("spool")
+}
+
+/// How the spool learns what time it is, and how far that is believed.
+pub type ClockReading = Box<dyn Fn() -> (Now, Clock) + Send>;
+
+/// What the spool thread is asked to do, ahead of whatever is captured.
+#[derive(Debug)]
+pub enum Command {
+    /// Leave to capture was withdrawn: drop the open fragment, also what of it is on flash; seal what
+    /// is complete; end the span. Chunks of this epoch, and of all before it, are refused from here on.
+    Revoke { epoch: Epoch, reason: SpanEnd },
+    /// Remove a file. Answered by `Input::Forgotten` once it is gone for good; put off where invariant
+    /// 5 wants it.
+    Forget { serial: Serial },
+    /// Look whether the spool can be written again, and take up what a failure left behind. Answered
+    /// by `Input::StorageProbed`, behind `Input::Sealed` for what was saved.
+    Probe,
+    /// Goes into the record of segments that begin from here on.
+    SetTerms { plan: String, history_hours: u32 },
+    /// A sealed segment was found damaged when it was to be sent: salvage or quarantine it. Answered
+    /// by `Input::Forgotten`, then by `Input::Sealed` for what could be saved of it.
+    Damaged { serial: Serial },
+    /// Take in all that waits to be taken in, then answer.
+    Drain { done: Sender<()> },
+    /// Take in all that waits, seal, end the span, answer, and leave.
+    Shutdown { done: Sender<()> },
+}
+
+/// Opens the spool: makes the directory, restores order in it, and returns what it holds, in the order of age.
+///
+/// Contents never are an error, however damaged. Nor is a disk that cannot be written: the spool then begins
+/// as failed, reports so, and takes up its work at a [`Command::Probe`].
+///
+/// # Errors
+/// The directory cannot be made or read. The caller may go on with [`Spool::broken`].
+pub fn open(
+    fs: Arc<dyn Fs>,
+    setup: Setup,
+    live: LiveEpoch,
+    clock: ClockReading,
+) -> io::Result<(Spool, Vec<Segment>)> {
+    Spool::open(fs, setup, live, clock)
+}
+
+/// Tells of a file that was moved aside, or of what else was wrong with it.
+fn tell(out: &mut Vec<Input>, name: String, why: String) {
+    tracing::warn!(name, why, "spool file put right");
+    // A directory full of garbage is told of by its count, not by its every name.
+    if out.len() < 256 {
+        out.push(Input::Quarantined { name, why });
+    }
+}

@@ -1,1 +1,4 @@
 //! What several tests share.
+
+pub mod rig;
+pub mod store_server;

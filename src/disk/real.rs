@@ -1,0 +1,133 @@
+//! [`Fs`] over the kernel.
+
+use super::{Fs, Handle, Kind, Meta};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+
+/// The kernel's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+impl Fs for RealFs {
+    fn mkdir(&self, dir: &Path) -> io::Result<()> {
+        match DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+        let meta = fs::symlink_metadata(dir)?;
+        if !meta.is_dir() {
+            return Err(io::Error::new(io::ErrorKind::NotADirectory, "not a directory"));
+        }
+        if meta.mode() & 0o077 != 0 {
+            fs::set_permissions(dir, Permissions::from_mode(0o700))?;
+        }
+        Ok(())
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Handle> {
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+        options.open(path).map(Handle::File)
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Handle> {
+        regular(OpenOptions::new().read(true), path)
+    }
+
+    fn open_write(&self, path: &Path) -> io::Result<Handle> {
+        regular(OpenOptions::new().write(true), path)
+    }
+
+    fn len(&self, file: &Handle) -> io::Result<u64> {
+        Ok(descriptor(file)?.metadata()?.len())
+    }
+
+    fn read_at(&self, file: &Handle, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let file = descriptor(file)?;
+        let mut done = 0;
+        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match file.read_at(rest, offset.saturating_add(done as u64)) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        descriptor(file)?.write_all_at(bytes, offset)
+    }
+
+    fn truncate(&self, file: &Handle, len: u64) -> io::Result<()> {
+        descriptor(file)?.set_len(len)
+    }
+
+    fn sync(&self, file: &Handle) -> io::Result<()> {
+        // Not fdatasync: every commit changes the size, so there is nothing for it to leave out.
+        descriptor(file)?.sync_all()
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        #[expect(clippy::disallowed_methods, reason = "this is the door through which publish renames")]
+        fs::rename(from, to)
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn rmdir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let flags = libc::O_DIRECTORY | libc::O_NOFOLLOW;
+        OpenOptions::new().read(true).custom_flags(flags).open(dir)?.sync_all()
+    }
+
+    fn list(&self, dir: &Path, limit: usize) -> io::Result<Vec<OsString>> {
+        fs::read_dir(dir)?.take(limit).map(|entry| entry.map(|entry| entry.file_name())).collect()
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Meta> {
+        let meta = fs::symlink_metadata(path)?;
+        let kind = match (meta.is_file(), meta.is_dir()) {
+            (true, _) => Kind::File,
+            (_, true) => Kind::Directory,
+            (false, false) => Kind::Other,
+        };
+        Ok(Meta { kind, len: meta.len(), mode: meta.mode() & 0o7777 })
+    }
+
+    fn free(&self, dir: &Path) -> io::Result<u64> {
+        let stat = nix::sys::statvfs::statvfs(dir)?;
+        // The widths of these fields differ between 32-bit and 64-bit targets.
+        #[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
+        Ok((stat.blocks_available() as u64).saturating_mul(stat.fragment_size() as u64))
+    }
+}
+
+/// Opens without following a link and without waiting, as it would for a pipe.
+fn regular(options: &mut OpenOptions, path: &Path) -> io::Result<Handle> {
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(Handle::File(file))
+    } else {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+    }
+}
+
+fn descriptor(handle: &Handle) -> io::Result<&File> {
+    match handle {
+        Handle::File(file) => Ok(file),
+        Handle::Token(_) => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "a handle of another file system"))
+        }
+    }
+}

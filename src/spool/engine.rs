@@ -1,0 +1,251 @@
+//! What the spool does with what is captured and with what it is told. No thread, no channel:
+//! every call does its work and leaves what is to be reported in [`Spool::take_reports`].
+
+use super::store::Store;
+use super::writer::Writer;
+use super::{ClockReading, Command, Durability, FRAGMENT_BYTES, LiveEpoch, SEGMENT_BYTES, Setup};
+use crate::disk::Fs;
+use crate::domain::fragment::{Captured, Chunk, Epoch, Init, SpanEnd};
+use crate::domain::input::Input;
+use crate::domain::segment::{Record, Segment, Serial};
+use crate::domain::segmenter::{ChunkFacts, Limits, Segmenter, Step};
+use crate::fmp4::{self, ChunkInfo};
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+
+/// The spool, and the span under way.
+pub struct Spool {
+    pub(super) fs: Arc<dyn Fs>,
+    pub(super) setup: Setup,
+    pub(super) live: LiveEpoch,
+    pub(super) clock: ClockReading,
+    /// Absent where the directory could not be opened.
+    pub(super) store: Option<Store>,
+    pub(super) health: Health,
+    pub(super) segmenter: Segmenter,
+    pub(super) terms: (String, u32),
+    pub(super) span: Option<Span>,
+    pub(super) writer: Option<Writer>,
+    /// The `moov` of the last chunk.
+    pub(super) init: Option<Arc<Init>>,
+    /// No chunk of this epoch, or of one before it, is taken any more.
+    pub(super) revoked: Epoch,
+    /// Unlinked, but the directory is not synced since.
+    pub(super) removed: Vec<Serial>,
+    /// Forgets that wait for [`Store::may_forget`].
+    pub(super) deferred: BTreeSet<Serial>,
+    pub(super) reports: Vec<Input>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    Well,
+    /// A write failed. With `full`, the next fragment tries again; else a probe does.
+    Failed {
+        full: bool,
+    },
+}
+
+pub(super) struct Span {
+    pub(super) epoch: Epoch,
+    pub(super) name: String,
+    /// Its newest sealed segment, and how long that is, in nanoseconds.
+    pub(super) last: Option<(Record, u64)>,
+}
+
+impl Spool {
+    pub(super) fn open(
+        fs: Arc<dyn Fs>,
+        setup: Setup,
+        live: LiveEpoch,
+        clock: ClockReading,
+    ) -> io::Result<(Spool, Vec<Segment>)> {
+        let mut spool = Spool::broken(fs, setup, live, clock);
+        let segments = spool.open_store()?;
+        Ok((spool, segments))
+    }
+
+    /// A spool whose directory cannot be opened: whatever is captured is dropped, and counted, until
+    /// a [`Command::Probe`] finds that it can be opened after all.
+    #[must_use]
+    pub fn broken(fs: Arc<dyn Fs>, setup: Setup, live: LiveEpoch, clock: ClockReading) -> Spool {
+        let limits =
+            Limits { segment: setup.segment, segment_bytes: SEGMENT_BYTES, fragment_bytes: FRAGMENT_BYTES };
+        Spool {
+            fs,
+            live,
+            clock,
+            store: None,
+            health: Health::Failed { full: false },
+            segmenter: Segmenter::new(limits),
+            terms: (String::new(), 0),
+            span: None,
+            writer: None,
+            init: None,
+            revoked: Epoch(0),
+            removed: Vec::new(),
+            deferred: BTreeSet::new(),
+            reports: Vec::new(),
+            setup,
+        }
+    }
+
+    pub(super) fn open_store(&mut self) -> io::Result<Vec<Segment>> {
+        let mut setup = self.setup.clone();
+        setup.keep_partial_gop &= setup.durability == Durability::Chunk;
+        let mut store = Store::open(Arc::clone(&self.fs), setup, (self.clock)().0.system)?;
+        let (mut segments, result) = store.settle(None, &mut self.reports);
+        segments.sort_by_key(|segment| segment.serial);
+        self.store = Some(store);
+        match result {
+            Ok(()) => self.health = Health::Well,
+            Err(error) => self.give_up(SpanEnd::Power, &error),
+        }
+        self.report_usage();
+        Ok(segments)
+    }
+
+    /// What happened since the last call, in order.
+    pub fn take_reports(&mut self) -> Vec<Input> {
+        std::mem::take(&mut self.reports)
+    }
+
+    /// Takes in what was captured.
+    pub fn take(&mut self, captured: Captured) {
+        match captured {
+            Captured::Chunk(chunk) => self.chunk(&chunk),
+            Captured::End { epoch, reason } => {
+                let steps = self.segmenter.end(epoch, reason);
+                self.perform(&steps, None);
+                self.revoked = self.revoked.max(epoch);
+            }
+        }
+    }
+
+    /// Does what it is told. [`Command::Drain`] and [`Command::Shutdown`] concern the queue, and are
+    /// the thread's to answer.
+    pub fn obey(&mut self, command: Command) {
+        match command {
+            Command::Revoke { epoch, reason } => {
+                self.revoked = self.revoked.max(epoch);
+                let steps = self.segmenter.revoke(epoch, reason);
+                self.perform(&steps, None);
+            }
+            Command::Forget { serial } => self.forget(&[serial]),
+            Command::Probe => self.probe(),
+            Command::SetTerms { plan, history_hours } => self.terms = (plan, history_hours),
+            Command::Damaged { serial } => self.damaged(serial),
+            Command::Drain { .. } | Command::Shutdown { .. } => {}
+        }
+    }
+
+    /// Seals what there is and ends the span.
+    pub fn shut_down(&mut self) {
+        let steps = self.segmenter.shut_down();
+        self.perform(&steps, None);
+    }
+
+    /// Removes files, with one sync for all of them.
+    pub(super) fn forget(&mut self, serials: &[Serial]) {
+        self.deferred.extend(serials);
+        if let Err(error) = self.forget_deferred() {
+            self.give_up(SpanEnd::Storage, &error);
+        }
+        self.report_usage();
+        // Where the spool was full there may be room now for what a failure left behind.
+        if self.health == (Health::Failed { full: true }) {
+            let _ = self.settle();
+        }
+    }
+
+    fn chunk(&mut self, chunk: &Chunk) {
+        self.reports.push(Input::Arrived { frames: chunk.frames });
+        if !self.may_write(chunk.epoch) {
+            self.dropped(chunk.epoch, chunk.frames);
+            return;
+        }
+        if self.health == (Health::Failed { full: true }) && chunk.starts_fragment {
+            let _ = self.settle();
+        }
+        if self.health != Health::Well {
+            self.dropped(chunk.epoch, chunk.frames);
+            return;
+        }
+        let info = match fmp4::read_chunk(&chunk.init, &chunk.bytes) {
+            Ok(info) => info,
+            Err(error) => {
+                tracing::warn!(what = error.what, offset = error.offset, "malformed chunk from the source");
+                self.dropped(chunk.epoch, chunk.frames);
+                let steps = self.segmenter.end(chunk.epoch, SpanEnd::Source);
+                self.perform(&steps, None);
+                return;
+            }
+        };
+        let same_format =
+            self.init.as_ref().is_none_or(|init| Arc::ptr_eq(init, &chunk.init) || **init == *chunk.init);
+        self.init = Some(Arc::clone(&chunk.init));
+        let facts = ChunkFacts {
+            epoch: chunk.epoch,
+            same_format,
+            starts_fragment: chunk.starts_fragment,
+            ends_fragment: chunk.ends_fragment,
+            start: chunk.start,
+            duration: chunk.duration,
+            frames: chunk.frames,
+            bytes: chunk.bytes.len() as u64,
+        };
+        let (now, clock) = (self.clock)();
+        let steps = self.segmenter.chunk(&facts, now, clock);
+        self.perform(&steps, Some((chunk, &info)));
+    }
+
+    /// Does the steps in order. At the first that fails the spool has failed, and the rest are void;
+    /// the chunk is then counted as dropped, unless the file that is given up accounts for it.
+    fn perform(&mut self, steps: &[Step], chunk: Option<(&Chunk, &ChunkInfo)>) {
+        let mut accounted = chunk.is_none();
+        for step in steps {
+            accounted |= matches!(step, Step::Append);
+            if let Err(error) = self.step(*step, chunk) {
+                let reason = steps.iter().find_map(|step| match step {
+                    Step::End { reason } => Some(*reason),
+                    Step::Open { .. }
+                    | Step::Append
+                    | Step::Refuse
+                    | Step::Complete
+                    | Step::Discard
+                    | Step::Seal => None,
+                });
+                self.give_up(reason.unwrap_or(SpanEnd::Storage), &error);
+                break;
+            }
+            accounted |= matches!(step, Step::Refuse);
+        }
+        if let (false, Some((chunk, _))) = (accounted, chunk) {
+            self.dropped(chunk.epoch, chunk.frames);
+        }
+    }
+
+    fn step(&mut self, step: Step, chunk: Option<(&Chunk, &ChunkInfo)>) -> io::Result<()> {
+        match step {
+            Step::Open { n, start, time } => match chunk {
+                Some((chunk, _)) => self.begin(chunk.epoch, n, start, time, &chunk.init),
+                None => Ok(()),
+            },
+            Step::Append => match chunk {
+                Some((chunk, info)) => self.append(chunk, info),
+                None => Ok(()),
+            },
+            Step::Refuse => {
+                if let Some((chunk, _)) = chunk {
+                    self.dropped(chunk.epoch, chunk.frames);
+                }
+                Ok(())
+            }
+            Step::Complete => self.complete(),
+            Step::Discard => self.discard(),
+            Step::Seal => self.seal(),
+            Step::End { reason } => self.end_span(reason),
+        }
+    }
+}

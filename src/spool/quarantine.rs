@@ -1,0 +1,111 @@
+//! Files that cannot be believed: moved aside, never followed, never deleted but to make room.
+
+use crate::disk::{Fs, Kind};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The directory within the spool.
+pub(super) const DIRECTORY: &str = "quarantine";
+/// More than this is not looked at.
+const LISTED: usize = 4_096;
+
+/// What the quarantine may hold; the oldest is thrown away first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QuarantineLimits {
+    pub files: u64,
+    pub bytes: u64,
+}
+
+impl Default for QuarantineLimits {
+    fn default() -> QuarantineLimits {
+        QuarantineLimits { files: 32, bytes: 64 * 1024 * 1024 }
+    }
+}
+
+pub(super) struct Quarantine {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    limits: QuarantineLimits,
+    /// By number, which is age: name and bytes.
+    held: BTreeMap<u64, (String, u64)>,
+    bytes: u64,
+}
+
+impl Quarantine {
+    /// Looks what is there. Nothing there, or nothing that can be read, is an empty quarantine.
+    pub(super) fn open(fs: Arc<dyn Fs>, spool: &Path, limits: QuarantineLimits) -> Quarantine {
+        let mut quarantine =
+            Quarantine { fs, dir: spool.join(DIRECTORY), limits, held: BTreeMap::new(), bytes: 0 };
+        let names = quarantine.fs.list(&quarantine.dir, LISTED).unwrap_or_default();
+        for (unnumbered, name) in (0..).zip(names.iter().filter_map(|name| name.to_str())) {
+            let bytes = quarantine.fs.stat(&quarantine.dir.join(name)).map_or(0, |meta| meta.len);
+            let number =
+                name.split_once('-').and_then(|(number, _)| number.parse().ok()).unwrap_or(unnumbered);
+            if let std::collections::btree_map::Entry::Vacant(slot) = quarantine.held.entry(number) {
+                slot.insert((name.to_owned(), bytes));
+                quarantine.bytes = quarantine.bytes.saturating_add(bytes);
+            }
+        }
+        quarantine
+    }
+
+    pub(super) fn files(&self) -> u64 {
+        self.held.len() as u64
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Moves `path`, whatever it is, into the quarantine, and throws the oldest away until it is
+    /// within its limits again. Returns how many were thrown away.
+    pub(super) fn take(&mut self, path: &Path) -> io::Result<u64> {
+        self.fs.mkdir(&self.dir)?;
+        let number = self.held.keys().next_back().map_or(1, |last| last.saturating_add(1));
+        let name = format!("{number:010}-{}", printable(path.file_name().unwrap_or_default()));
+        let meta = self.fs.stat(path)?;
+        // A directory's size says nothing of what is in it, and a link has none of its own.
+        let bytes = if meta.kind == Kind::File { meta.len } else { 0 };
+        self.fs.rename(path, &self.dir.join(&name))?;
+        self.held.insert(number, (name, bytes));
+        self.bytes = self.bytes.saturating_add(bytes);
+        Ok(self.trim())
+    }
+
+    fn trim(&mut self) -> u64 {
+        let mut thrown = 0;
+        let mut stuck = Vec::new();
+        while self.files().saturating_sub(stuck.len() as u64) > self.limits.files
+            || self.bytes > self.limits.bytes
+        {
+            let Some((number, (name, bytes))) = self.held.pop_first() else { break };
+            let path = self.dir.join(&name);
+            let gone = match self.fs.unlink(&path) {
+                Ok(()) => true,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+                // Perhaps a directory. One that is not empty is no work of ours, and stays.
+                Err(_) => self.fs.rmdir(&path).is_ok(),
+            };
+            self.bytes = self.bytes.saturating_sub(bytes);
+            if gone {
+                thrown += 1;
+            } else {
+                stuck.push((number, (name, bytes)));
+            }
+        }
+        for (number, held) in stuck {
+            self.bytes = self.bytes.saturating_add(held.1);
+            self.held.insert(number, held);
+        }
+        thrown
+    }
+}
+
+/// A name fit for a log and a path: at most 64 of letters, digits, `.`, `-`, `_`.
+pub(super) fn printable(name: &OsStr) -> String {
+    let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
+    name.to_string_lossy().chars().take(64).map(fit).collect()
+}

@@ -1,0 +1,229 @@
+//! Reading spool files: at a start without their pictures, before an upload whole.
+
+use super::{MAX_FILE, end};
+use crate::disk::{Fs, Handle, read};
+use crate::domain::recovery::{Footage, Read, Whole};
+use crate::domain::segment::{SpoolKind, SpoolName};
+use crate::fmp4::{self, ChunkInfo, Layout, MoofEntry};
+use std::io;
+use std::path::Path;
+
+/// Boxes other than `mdat` are never this long.
+const MAX_BOX: u64 = 1024 * 1024;
+/// A file of more boxes is read whole.
+const MAX_BOXES: u32 = 16_384;
+/// The least that a block device writes at once.
+const SECTOR: u64 = 512;
+/// Bytes of zero that no coded picture or sound has in a row: H.264 prevents three
+/// (ISO/IEC 14496-10, 7.4.1), and AAC has no use for them.
+const ZEROS: usize = 32;
+
+/// How much of an unsealed file may be believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Belief<'a> {
+    /// This boot. What another boot left unsynced may be torn, with sectors that were never written.
+    pub boot: &'a str,
+    /// Keep whole chunks of a last fragment that is not whole.
+    pub keep_partial: bool,
+    /// Nothing behind this offset is known to be on flash.
+    pub durable: u64,
+}
+
+/// A file as [`crate::domain::recovery::plan`] wants to know it.
+///
+/// # Errors
+/// Only what the disk says: contents never are an error.
+pub(super) fn look(fs: &dyn Fs, dir: &Path, name: SpoolName, belief: Belief<'_>) -> io::Result<(u64, Read)> {
+    let path = dir.join(name.to_string());
+    if name.kind == SpoolKind::End {
+        let bytes = match read(fs, &path, end::LIMIT) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                return Ok((0, Read::Unreadable(error.to_string())));
+            }
+            other => other?,
+        };
+        let read = match end::decode(&bytes) {
+            Some((record, reason)) => Read::End { record, reason },
+            None => Read::Unreadable("its checksum or form is wrong".to_owned()),
+        };
+        return Ok((bytes.len() as u64, read));
+    }
+    let file = fs.open_read(&path)?;
+    let len = fs.len(&file)?;
+    if len > MAX_FILE {
+        return Ok((len, Read::Unreadable(format!("{len} bytes, where {MAX_FILE} is the most"))));
+    }
+    let bytes = match name.kind {
+        SpoolKind::Open => whole_file(fs, &file, len)?,
+        SpoolKind::Sealed | SpoolKind::End => without_pictures(fs, &file, len)?,
+    };
+    let belief = (name.kind == SpoolKind::Open).then_some(belief);
+    Ok((len, understand(&bytes, belief)))
+}
+
+/// What the bytes of a segment file tell. `belief` is given for an unsealed one.
+pub(super) fn understand(bytes: &[u8], belief: Option<Belief<'_>>) -> Read {
+    let layout = match fmp4::read_segment(bytes) {
+        Ok(layout) => layout,
+        Err(error) => return Read::Unreadable(format!("{} at byte {}", error.what, error.offset)),
+    };
+    let kept = kept_chunks(bytes, &layout, belief);
+    let believed = belief.is_none_or(|belief| bytes.len() as u64 <= belief.durable);
+    let complete = layout.complete && believed && kept == layout.chunks.len();
+    let whole = layout.chunks.get(..kept).and_then(|chunks| measure(&layout, chunks));
+    Read::Footage(Footage { record: layout.record, codecs: layout.init.codecs, complete, whole })
+}
+
+/// How many chunks, from the front, belong to whole fragments.
+fn kept_chunks(bytes: &[u8], layout: &Layout, belief: Option<Belief<'_>>) -> usize {
+    let chunks = &layout.chunks;
+    if !chunks.first().is_some_and(|first| first.starts_with_sync) {
+        return 0;
+    }
+    let believed = match belief {
+        None => chunks.len(),
+        Some(belief) => {
+            let torn = belief.boot != layout.record.boot;
+            let doubtful = |chunk: &ChunkInfo| {
+                chunk.end > belief.durable || (torn && has_unwritten_sector(bytes, chunk))
+            };
+            chunks.iter().position(doubtful).unwrap_or(chunks.len())
+        }
+    };
+    let all = believed == chunks.len() && layout.complete;
+    if all || belief.is_some_and(|belief| belief.keep_partial) {
+        return believed;
+    }
+    // Back to the last chunk that ends a fragment: it says so itself, or the next one is an IDR.
+    let ends = |at: &usize| {
+        let marked = chunks.get(*at).is_some_and(|chunk| is_marked(bytes, chunk));
+        marked || chunks.get(at + 1).is_some_and(|next| next.starts_with_sync)
+    };
+    (0..believed).rev().find(ends).map_or(0, |at| at + 1)
+}
+
+fn measure(layout: &Layout, chunks: &[ChunkInfo]) -> Option<Whole> {
+    let video = layout.init.video;
+    let run = |chunk: &ChunkInfo| chunk.runs.iter().find(|run| run.track == video.id).cloned();
+    let (first, last) = (chunks.first()?, chunks.last()?);
+    let (begin, finish) = (run(first)?, run(last)?);
+    let ticks = i128::from(finish.earliest_presentation) + i128::from(finish.duration)
+        - i128::from(begin.earliest_presentation);
+    let nanos = ticks.max(0) * 1_000_000_000 / i128::from(video.timescale.max(1));
+    let frames = chunks.iter().filter_map(run).fold(0_u32, |sum, run| sum.saturating_add(run.samples));
+    Some(Whole { end: last.end, duration: u64::try_from(nanos).unwrap_or(u64::MAX), frames })
+}
+
+/// The entries of the `mfra` for every chunk that ends at or before `end`.
+pub(super) fn entries(layout: &Layout, end: u64) -> Vec<MoofEntry> {
+    layout.chunks.iter().take_while(|chunk| chunk.end <= end).map(|chunk| entry(chunk, chunk.moof)).collect()
+}
+
+/// The entry of one chunk whose `moof` is at `offset`.
+pub(super) fn entry(chunk: &ChunkInfo, offset: u64) -> MoofEntry {
+    let first = |run: &fmp4::TrackRun| (run.track, u64::try_from(run.earliest_presentation).unwrap_or(0));
+    MoofEntry { offset, tracks: chunk.runs.iter().map(first).collect() }
+}
+
+/// Length of a `prft` version 1, and where in it the least byte of the NTP fraction is.
+pub(super) const PRFT: u64 = 32;
+pub(super) const MARK: usize = 23;
+
+/// Marks the `prft` of the chunk that ends a fragment, or of any other.
+///
+/// A file that grows has to tell whether its last fragment is whole, and the form of a segment has
+/// no room for it but here: the least bit of the NTP fraction is a quarter of a nanosecond, far
+/// below what any clock of ours resolves.
+pub(super) fn mark(prft: &mut [u8], ends_fragment: bool) {
+    if let Some(byte) = prft.get_mut(MARK) {
+        *byte = (*byte & !1) | u8::from(ends_fragment);
+    }
+}
+
+fn is_marked(bytes: &[u8], chunk: &ChunkInfo) -> bool {
+    let prft = chunk.moof.checked_sub(PRFT).and_then(|at| usize::try_from(at).ok()).unwrap_or(usize::MAX);
+    let Some(prft) = bytes.get(prft..).and_then(|bytes| bytes.get(..PRFT as usize)) else {
+        return false;
+    };
+    prft.get(4..8) == Some(b"prft") && prft.get(MARK).is_some_and(|byte| byte & 1 == 1)
+}
+
+/// Whether a part of the chunk was never written: a file system that had extended the file before
+/// the cut shows zeros there. Every coded picture and sound frame ends in a byte that is not zero.
+fn has_unwritten_sector(bytes: &[u8], chunk: &ChunkInfo) -> bool {
+    let slice = |from: u64, to: u64| bytes.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
+    if slice(chunk.end.saturating_sub(1), chunk.end) == Some(&[0]) {
+        return true;
+    }
+    let mut from = chunk.moof;
+    while from < chunk.end {
+        let to = ((from / SECTOR + 1) * SECTOR).min(chunk.end);
+        if slice(from, to).is_some_and(|part| part.len() >= ZEROS && part.iter().all(|byte| *byte == 0)) {
+            return true;
+        }
+        from = to;
+    }
+    false
+}
+
+pub(super) fn whole_file(fs: &dyn Fs, file: &Handle, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let read = fs.read_at(file, 0, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
+
+/// The file with zeros for what is in its `mdat` boxes. A start looks into thousands of files:
+/// their pictures are neither read from flash nor, since untouched zeros have no pages, held.
+fn without_pictures(fs: &dyn Fs, file: &Handle, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let (mut at, mut boxes) = (0_u64, 0_u32);
+    while let Some(header) = header(fs, file, at)? {
+        let left = len.saturating_sub(at);
+        boxes += 1;
+        let odd = header.size < header.head || header.size > left || boxes > MAX_BOXES;
+        let wanted = if odd {
+            left
+        } else if header.is_mdat {
+            header.head
+        } else if header.size > MAX_BOX {
+            left
+        } else {
+            header.size
+        };
+        fill(fs, file, at, wanted, &mut bytes)?;
+        at = at.saturating_add(if wanted == left { left } else { header.size });
+    }
+    Ok(bytes)
+}
+
+struct Header {
+    size: u64,
+    /// Length of the header itself.
+    head: u64,
+    is_mdat: bool,
+}
+
+fn header(fs: &dyn Fs, file: &Handle, at: u64) -> io::Result<Option<Header>> {
+    let mut head = [0_u8; 16];
+    let read = fs.read_at(file, at, &mut head)?;
+    if read == 0 {
+        return Ok(None);
+    }
+    let [a, b, c, d, kind @ .., e, f, g, h, i, j, k, l] = head;
+    let long = u64::from_be_bytes([e, f, g, h, i, j, k, l]);
+    let (size, head) = match u32::from_be_bytes([a, b, c, d]) {
+        1 => (long, 16),
+        short => (u64::from(short), 8),
+    };
+    Ok(Some(Header { size, head, is_mdat: kind == *b"mdat" }))
+}
+
+fn fill(fs: &dyn Fs, file: &Handle, at: u64, len: u64, bytes: &mut [u8]) -> io::Result<()> {
+    let range = usize::try_from(at).unwrap_or(usize::MAX)
+        ..usize::try_from(at.saturating_add(len)).unwrap_or(usize::MAX);
+    match bytes.get_mut(range) {
+        Some(into) => fs.read_at(file, at, into).map(|_| ()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,158 @@
+//! The steps of the segmenter, done: the span under way and its file.
+
+use super::Durability;
+use super::engine::{Span, Spool};
+use super::store::Store;
+use super::writer::{Sealed, Writer};
+use crate::domain::fragment::{Chunk, Epoch, Init, SpanEnd};
+use crate::domain::input::Input;
+use crate::domain::recovery;
+use crate::domain::segment::{Content, Record, RecordClock};
+use crate::domain::segmenter::SpanTime;
+use crate::domain::time::{Mono, Utc};
+use crate::fmp4::ChunkInfo;
+use std::io;
+use std::sync::Arc;
+
+impl Spool {
+    /// Begins a segment, and with the first one the span. Nothing is written yet.
+    pub(super) fn begin(
+        &mut self,
+        epoch: Epoch,
+        n: u64,
+        start: Mono,
+        time: SpanTime,
+        init: &Arc<Init>,
+    ) -> io::Result<()> {
+        let store = self.store.as_mut().ok_or_else(not_open)?;
+        let serial = store.serials.next()?;
+        if n == 0 || self.span.is_none() {
+            // A serial never repeats; should its fact be lost all the same, the boot tells spans apart.
+            let boot: String = self.setup.boot.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
+            self.span = Some(Span { epoch, name: format!("{boot}-{serial}"), last: None });
+        }
+        let span = self.span.as_ref().map(|span| span.name.clone()).unwrap_or_default();
+        let record = Record {
+            device: self.setup.device.clone(),
+            span,
+            n,
+            boot: self.setup.boot.clone(),
+            start_mono: start.0,
+            start_utc: Utc(i64::try_from(start.0).unwrap_or(i64::MAX).saturating_add(time.offset)),
+            clock: RecordClock::from(time.clock),
+            plan: self.terms.0.clone(),
+            history_hours: self.terms.1,
+        };
+        self.writer = Some(Writer::new(
+            Arc::clone(&self.fs),
+            &self.setup.dir(),
+            self.setup.durability,
+            serial,
+            record,
+            Arc::clone(init),
+            time.offset,
+            start,
+        ));
+        Ok(())
+    }
+
+    /// Takes a chunk into the open fragment; with durability `chunk` it is written by this, so the
+    /// permit is looked at once more.
+    pub(super) fn append(&mut self, chunk: &Chunk, info: &ChunkInfo) -> io::Result<()> {
+        if self.setup.durability == Durability::Chunk && !self.may_write(chunk.epoch) {
+            self.dropped(chunk.epoch, chunk.frames);
+            return self.refuse_epoch(chunk.epoch);
+        }
+        match self.writer.as_mut() {
+            Some(writer) => writer.append(chunk, info),
+            None => {
+                self.dropped(chunk.epoch, chunk.frames);
+                Ok(())
+            }
+        }
+    }
+
+    /// The commit point, unless leave was withdrawn while the fragment was under way.
+    pub(super) fn complete(&mut self) -> io::Result<()> {
+        let Some(epoch) = self.span.as_ref().map(|span| span.epoch) else { return Ok(()) };
+        if !self.may_write(epoch) {
+            return self.refuse_epoch(epoch);
+        }
+        let Some(writer) = self.writer.as_mut() else { return Ok(()) };
+        if let Some(durable) = writer.complete()? {
+            self.reports.push(Input::Committed { frames: durable.frames, bytes: durable.bytes });
+            self.forget_deferred()?;
+            self.report_usage();
+        }
+        Ok(())
+    }
+
+    /// Drops the open fragment.
+    pub(super) fn discard(&mut self) -> io::Result<()> {
+        let epoch = self.span.as_ref().map_or(self.revoked, |span| span.epoch);
+        let Some(writer) = self.writer.as_mut() else { return Ok(()) };
+        let frames = writer.open_frames();
+        let result = writer.discard();
+        self.dropped(epoch, frames);
+        result
+    }
+
+    /// Closes the file; nothing is left of it where nothing of it was complete.
+    pub(super) fn seal(&mut self) -> io::Result<()> {
+        let Some(writer) = self.writer.as_mut() else { return Ok(()) };
+        let sealed = writer.seal()?;
+        self.writer = None;
+        if let Sealed::Segment(segment, durable) = sealed {
+            if durable.frames > 0 {
+                self.reports.push(Input::Committed { frames: durable.frames, bytes: durable.bytes });
+            }
+            let duration = match segment.content {
+                Content::Footage { duration, .. } => duration,
+                Content::End { .. } => 0,
+            };
+            if let Some(span) = self.span.as_mut() {
+                span.last = Some((segment.record.clone(), duration));
+            }
+            if let Some(store) = self.store.as_mut() {
+                store.learn(&segment);
+            }
+            self.reports.push(Input::Sealed(segment));
+        }
+        self.forget_deferred()?;
+        self.report_usage();
+        Ok(())
+    }
+
+    /// Closes the span. One of which nothing was kept leaves nothing.
+    pub(super) fn end_span(&mut self, reason: SpanEnd) -> io::Result<()> {
+        let Some(span) = self.span.take() else { return Ok(()) };
+        let Some((last, duration)) = span.last else { return Ok(()) };
+        let store: &mut Store = self.store.as_mut().ok_or_else(not_open)?;
+        let end = store.write_end(&recovery::end_of(&last, duration), reason)?;
+        self.reports.push(Input::Sealed(end));
+        self.forget_deferred()?;
+        self.report_usage();
+        Ok(())
+    }
+
+    /// Whether what this epoch captured may be written, at this very moment.
+    pub(super) fn may_write(&self, epoch: Epoch) -> bool {
+        epoch > self.revoked && self.live.is(epoch)
+    }
+
+    pub(super) fn dropped(&mut self, epoch: Epoch, frames: u32) {
+        if frames > 0 {
+            self.reports.push(Input::Dropped { epoch, frames });
+        }
+    }
+
+    /// The span would have a hole if more of this epoch were taken.
+    fn refuse_epoch(&mut self, epoch: Epoch) -> io::Result<()> {
+        self.revoked = self.revoked.max(epoch);
+        self.discard()
+    }
+}
+
+fn not_open() -> io::Error {
+    io::Error::other("the spool is not open")
+}

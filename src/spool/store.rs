@@ -1,0 +1,415 @@
+//! The files of the spool: what is known of them, and the repair of what is not.
+
+use super::quarantine::{self, Quarantine, printable};
+use super::scan::{self, Belief};
+use super::serials::Serials;
+use super::{Setup, end, tell};
+use crate::disk::{self, Facts, Fs, Handle, is_temporary, publish};
+use crate::domain::fragment::SpanEnd;
+use crate::domain::input::{Input, Usage};
+use crate::domain::recovery::{self, Footage, Found, Read, Repair, Whole};
+use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
+use crate::domain::time::Utc;
+use crate::fmp4;
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Names in the spool directory that a start looks at.
+const LISTED: usize = 1 << 20;
+
+pub(super) struct Store {
+    pub fs: Arc<dyn Fs>,
+    pub setup: Setup,
+    pub serials: Serials,
+    quarantine: Quarantine,
+    known: BTreeMap<Serial, Known>,
+    spans: BTreeMap<Arc<str>, Span>,
+    bytes: u64,
+    /// Files that a failure left behind, and how many of their bytes are known to be on flash.
+    abandoned: BTreeMap<Serial, u64>,
+    /// Why spans ended whose end could not be written yet.
+    reasons: BTreeMap<String, SpanEnd>,
+}
+
+/// The span that is under way, and the file that grows.
+#[derive(Clone, Copy)]
+pub(super) struct Live<'a> {
+    pub span: &'a str,
+    pub serial: Serial,
+}
+
+struct Known {
+    kind: SpoolKind,
+    bytes: u64,
+    span: Arc<str>,
+}
+
+#[derive(Default)]
+struct Span {
+    footage: u64,
+    newest: Serial,
+    end: Option<Serial>,
+}
+
+impl Store {
+    /// # Errors
+    /// The directory cannot be made or read.
+    pub(super) fn open(fs: Arc<dyn Fs>, setup: Setup, system: Utc) -> io::Result<Store> {
+        let dir = setup.dir();
+        let context = |what: &'static str| {
+            let dir = dir.clone();
+            move |error: io::Error| io::Error::new(error.kind(), format!("{what} {}: {error}", dir.display()))
+        };
+        fs.mkdir(&dir).map_err(context("making the spool directory"))?;
+        let names = fs.list(&dir, LISTED).map_err(context("reading the spool directory"))?;
+        let highest =
+            names.iter().filter_map(|name| SpoolName::parse(name.to_str()?)).map(|name| name.serial).max();
+        let serials = Serials::new(Facts::new(Arc::clone(&fs), &setup.state_dir), highest, system);
+        let quarantine = Quarantine::open(Arc::clone(&fs), &dir, setup.quarantine);
+        Ok(Store {
+            fs,
+            setup,
+            serials,
+            quarantine,
+            known: BTreeMap::new(),
+            spans: BTreeMap::new(),
+            bytes: 0,
+            abandoned: BTreeMap::new(),
+            reasons: BTreeMap::new(),
+        })
+    }
+
+    pub(super) fn usage(&self, growing: u64) -> Usage {
+        Usage {
+            bytes: self.bytes.saturating_add(self.quarantine.bytes()).saturating_add(growing),
+            files: (self.known.len() as u64).saturating_add(u64::from(growing > 0)),
+            free: self.fs.free(&self.setup.dir()).unwrap_or(0),
+            quarantined: self.quarantine.files(),
+        }
+    }
+
+    /// Restores order among the files that nothing is known of: all of them at a start, and after a
+    /// failure those that it left behind. `live` is what is under way, and is let alone.
+    ///
+    /// 1. The directory is synced, so that every name seen from here on is durable.
+    /// 2. Temporary files of a publish are removed: they were never acknowledged. Names that are not
+    ///    ours go into the quarantine; links are moved, not followed.
+    /// 3. Each of ours is read. What the disk refuses to read is left where it is, for another time.
+    /// 4. Each is repaired as [`recovery::plan`] says. An unsealed file is cut back to its last whole
+    ///    fragment, given its `mfra`, synced, renamed to `.mp4`, and the directory synced. A sealed one
+    ///    that is damaged first becomes `.open` again, and then goes the same way.
+    /// 5. Every span whose end is missing gets one.
+    ///
+    /// Interrupted anywhere, it finds the same work or less when it is called again. Returns what came
+    /// to be known, and the first failure; the rest was done all the same, where it could be.
+    pub(super) fn settle(
+        &mut self,
+        live: Option<Live<'_>>,
+        out: &mut Vec<Input>,
+    ) -> (Vec<Segment>, io::Result<()>) {
+        let mut segments = Vec::new();
+        let result = self.try_settle(live, &mut segments, out);
+        (segments, result)
+    }
+
+    fn try_settle(
+        &mut self,
+        live: Option<Live<'_>>,
+        segments: &mut Vec<Segment>,
+        out: &mut Vec<Input>,
+    ) -> io::Result<()> {
+        let dir = self.setup.dir();
+        self.fs.sync_dir(&dir)?;
+        self.make_way_for_quarantine()?;
+        let mut first = Ok(());
+        let mut found = Vec::new();
+        let mut unread = false;
+        for name in self.fs.list(&dir, LISTED)? {
+            let ours = name.to_str().and_then(SpoolName::parse);
+            let Some(ours) = ours else {
+                self.put_away(&name, out);
+                continue;
+            };
+            match self.known.get(&ours.serial) {
+                Some(known) if known.kind == ours.kind => continue,
+                Some(_) => {
+                    self.quarantine(ours, "another file has the same serial", out);
+                    continue;
+                }
+                None if live.is_some_and(|live| live.serial == ours.serial) => continue,
+                None => self.serials.seen(ours.serial),
+            }
+            if self.fs.stat(&dir.join(ours.to_string())).is_ok_and(|meta| meta.kind != disk::Kind::File) {
+                self.quarantine(ours, "not a regular file", out);
+                continue;
+            }
+            match self.look(ours) {
+                Ok((bytes, read)) => found.push(Found { name: ours, bytes, read }),
+                Err(error) => {
+                    unread = true;
+                    tell(out, ours.to_string(), format!("left in place, it cannot be read: {error}"));
+                }
+            }
+        }
+        for repair in recovery::plan(&found, &self.setup.device) {
+            match self.repair(repair, out) {
+                Ok(Some(segment)) => segments.push(segment),
+                Ok(None) => {}
+                Err(error) => first = first.and(Err(error)),
+            }
+        }
+        first?;
+        // With a file unread, the last segment of a span may not be known: its end would be wrong.
+        if !unread {
+            self.write_missing_ends(live, segments)?;
+        }
+        Ok(())
+    }
+
+    fn look(&self, name: SpoolName) -> io::Result<(u64, Read)> {
+        let belief = Belief {
+            boot: &self.setup.boot,
+            keep_partial: self.setup.keep_partial_gop,
+            durable: self.abandoned.get(&name.serial).copied().unwrap_or(u64::MAX),
+        };
+        scan::look(&*self.fs, &self.setup.dir(), name, belief)
+    }
+
+    fn repair(&mut self, repair: Repair, out: &mut Vec<Input>) -> io::Result<Option<Segment>> {
+        match repair {
+            Repair::Keep(segment) => {
+                self.learn(&segment);
+                Ok(Some(segment))
+            }
+            Repair::Remove { name } => {
+                self.fs.unlink(&self.path(name))?;
+                self.abandoned.remove(&name.serial);
+                Ok(None)
+            }
+            Repair::Seal { name, footage, whole } => {
+                if name.kind == SpoolKind::Sealed {
+                    tell(out, name.to_string(), "damaged: its whole fragments are kept".to_owned());
+                }
+                let segment = self.seal(name, footage, whole)?;
+                self.abandoned.remove(&name.serial);
+                self.learn(&segment);
+                Ok(Some(segment))
+            }
+            Repair::Quarantine { name, why } => {
+                self.quarantine(name, &why, out);
+                Ok(None)
+            }
+        }
+    }
+
+    fn seal(&mut self, name: SpoolName, footage: Footage, whole: Whole) -> io::Result<Segment> {
+        let dir = self.setup.dir();
+        let open = self.path(SpoolName { kind: SpoolKind::Open, ..name });
+        let sealed = self.path(SpoolName { kind: SpoolKind::Sealed, ..name });
+        if name.kind == SpoolKind::Sealed {
+            self.fs.rename(&sealed, &open)?;
+        }
+        let mut bytes = self.fs.stat(&open)?.len;
+        if !footage.complete {
+            let contents = disk::read(&*self.fs, &open, super::MAX_FILE)?;
+            let layout = fmp4::read_segment(&contents)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.what))?;
+            let mfra = fmp4::mfra_box(&scan::entries(&layout, whole.end));
+            let file: Handle = self.fs.open_write(&open)?;
+            self.fs.truncate(&file, whole.end)?;
+            self.fs.write_at(&file, whole.end, &mfra)?;
+            self.fs.sync(&file)?;
+            bytes = whole.end.saturating_add(mfra.len() as u64);
+        } else {
+            // It was written by another process: whether it came to sync it, nobody knows.
+            self.fs.sync(&self.fs.open_write(&open)?)?;
+        }
+        self.fs.rename(&open, &sealed)?;
+        self.fs.sync_dir(&dir)?;
+        let content =
+            Content::Footage { duration: whole.duration, frames: whole.frames, codecs: footage.codecs };
+        Ok(Segment { serial: name.serial, content, record: footage.record, bytes })
+    }
+
+    fn write_missing_ends(&mut self, live: Option<Live<'_>>, segments: &mut Vec<Segment>) -> io::Result<()> {
+        let goes_on = |name: &str| live.is_some_and(|live| live.span == name);
+        let lacking: Vec<(Arc<str>, Serial)> = self
+            .spans
+            .iter()
+            .filter(|(name, span)| span.end.is_none() && span.footage > 0 && !goes_on(name))
+            .map(|(name, span)| (Arc::clone(name), span.newest))
+            .collect();
+        for (span, newest) in lacking {
+            let (_, read) = self.look(SpoolName { serial: newest, kind: SpoolKind::Sealed })?;
+            let Read::Footage(Footage { record, whole: Some(whole), .. }) = read else { continue };
+            let reason = self.reasons.get(&*span).copied().unwrap_or(SpanEnd::Power);
+            segments.push(self.write_end(&recovery::end_of(&record, whole.duration), reason)?);
+        }
+        self.reasons.clear();
+        Ok(())
+    }
+
+    /// Writes the end of a span. Where that fails, a later [`Store::settle`] does it.
+    pub(super) fn write_end(&mut self, record: &Record, reason: SpanEnd) -> io::Result<Segment> {
+        let written = self.try_write_end(record, reason);
+        if written.is_err() {
+            self.reasons.insert(record.span.clone(), reason);
+        }
+        written
+    }
+
+    fn try_write_end(&mut self, record: &Record, reason: SpanEnd) -> io::Result<Segment> {
+        let serial = self.serials.next()?;
+        let name = SpoolName { serial, kind: SpoolKind::End };
+        let bytes = end::encode(record, reason).map_err(io::Error::other)?;
+        publish(&*self.fs, &self.setup.dir(), &name.to_string(), &bytes)?;
+        let segment = Segment {
+            serial,
+            content: Content::End { reason },
+            record: record.clone(),
+            bytes: bytes.len() as u64,
+        };
+        self.learn(&segment);
+        Ok(segment)
+    }
+
+    /// A file was abandoned, or a span could not be ended: what is to be known when order is restored.
+    pub(super) fn abandon(&mut self, serial: Serial, durable: u64) {
+        self.abandoned.insert(serial, durable);
+    }
+
+    pub(super) fn owe_end(&mut self, span: &str, reason: SpanEnd) {
+        self.reasons.insert(span.to_owned(), reason);
+    }
+
+    pub(super) fn learn(&mut self, segment: &Segment) {
+        let kind = if segment.is_end() { SpoolKind::End } else { SpoolKind::Sealed };
+        let name: Arc<str> = match self.spans.get_key_value(segment.record.span.as_str()) {
+            Some((name, _)) => Arc::clone(name),
+            None => Arc::from(segment.record.span.as_str()),
+        };
+        let span = self.spans.entry(Arc::clone(&name)).or_default();
+        match kind {
+            SpoolKind::End => span.end = Some(segment.serial),
+            SpoolKind::Open | SpoolKind::Sealed => {
+                span.footage = span.footage.saturating_add(1);
+                span.newest = span.newest.max(segment.serial);
+            }
+        }
+        self.bytes = self.bytes.saturating_add(segment.bytes);
+        self.known.insert(segment.serial, Known { kind, bytes: segment.bytes, span: name });
+    }
+
+    fn unlearn(&mut self, serial: Serial) {
+        let Some(known) = self.known.remove(&serial) else { return };
+        self.bytes = self.bytes.saturating_sub(known.bytes);
+        let Some(span) = self.spans.get_mut(&known.span) else { return };
+        match known.kind {
+            SpoolKind::End => span.end = None,
+            SpoolKind::Open | SpoolKind::Sealed => span.footage = span.footage.saturating_sub(1),
+        }
+        if span.footage == 0 && span.end.is_none() {
+            self.spans.remove(&known.span);
+        }
+    }
+
+    /// Whether a file may go. The newest segment of a span stays until its successor (`growing`: the
+    /// span of a file under way with something durable in it) or the span's end is durable, else a
+    /// cut in between would leave nothing to tell where the span ended; and an end stays as long as
+    /// any segment of its span, else a start would miss it and write another.
+    pub(super) fn may_forget(&self, serial: Serial, growing: Option<&str>) -> bool {
+        let Some(known) = self.known.get(&serial) else { return true };
+        let Some(span) = self.spans.get(&known.span) else { return true };
+        match known.kind {
+            SpoolKind::End => span.footage == 0,
+            SpoolKind::Open | SpoolKind::Sealed => {
+                span.end.is_some() || span.newest != serial || growing == Some(&*known.span)
+            }
+        }
+    }
+
+    /// Removes a file. The name is gone for good once [`Store::sync`] has succeeded.
+    pub(super) fn remove(&mut self, serial: Serial) -> io::Result<()> {
+        let Some(known) = self.known.get(&serial) else { return Ok(()) };
+        match self.fs.unlink(&self.path(SpoolName { serial, kind: known.kind })) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Ok(()) | Err(_) => {}
+        }
+        self.unlearn(serial);
+        Ok(())
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.fs.sync_dir(&self.setup.dir())
+    }
+
+    /// A sealed file was found damaged. It is unknown from here on; [`Store::settle`] salvages it.
+    pub(super) fn doubt(&mut self, serial: Serial) -> bool {
+        let known = self.known.get(&serial).is_some_and(|known| known.kind == SpoolKind::Sealed);
+        if known {
+            self.unlearn(serial);
+        }
+        known
+    }
+
+    /// Writes a small file and removes it again.
+    pub(super) fn probe(&self) -> io::Result<()> {
+        let dir = self.setup.dir();
+        self.fs.mkdir(&dir)?;
+        publish(&*self.fs, &dir, "probe.tmp", b"probe\n")?;
+        self.fs.unlink(&dir.join("probe.tmp"))
+    }
+
+    fn put_away(&mut self, name: &OsString, out: &mut Vec<Input>) {
+        let path = self.setup.dir().join(name);
+        let Some(text) = name.to_str() else {
+            self.quarantine_path(&path, name, "not a name of ours", out);
+            return;
+        };
+        match text {
+            // Every ext file system has this one at its root.
+            quarantine::DIRECTORY | "lost+found" => {}
+            text if is_temporary(text) && text.is_ascii() => {
+                if self.fs.unlink(&path).is_err() {
+                    self.quarantine_path(&path, name, "a temporary file that cannot be removed", out);
+                }
+            }
+            _ => self.quarantine_path(&path, name, "not a name of ours", out),
+        }
+    }
+
+    fn quarantine(&mut self, name: SpoolName, why: &str, out: &mut Vec<Input>) {
+        let text = name.to_string();
+        self.quarantine_path(&self.path(name), &OsString::from(&text), why, out);
+        self.abandoned.remove(&name.serial);
+    }
+
+    fn quarantine_path(&mut self, path: &std::path::Path, name: &OsString, why: &str, out: &mut Vec<Input>) {
+        let name = printable(name);
+        match self.quarantine.take(path) {
+            Ok(0) => tell(out, name, why.to_owned()),
+            Ok(thrown) => {
+                tell(out, name, format!("{why}; {thrown} of the oldest in quarantine were thrown away"))
+            }
+            Err(error) => tell(out, name, format!("{why}; left in place: {error}")),
+        }
+    }
+
+    /// Something else may stand where the quarantine belongs: it becomes a foreign name.
+    fn make_way_for_quarantine(&self) -> io::Result<()> {
+        let path = self.setup.dir().join(quarantine::DIRECTORY);
+        match self.fs.stat(&path) {
+            Ok(meta) if meta.kind != disk::Kind::Directory => {
+                self.fs.rename(&path, &path.with_extension("foreign"))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    fn path(&self, name: SpoolName) -> PathBuf {
+        self.setup.dir().join(name.to_string())
+    }
+}

@@ -1,0 +1,327 @@
+//! One segment file while it grows.
+
+use super::scan::{self, PRFT};
+use crate::disk::{Fs, Handle};
+use crate::domain::fragment::{Chunk, Init};
+use crate::domain::recovery::Whole;
+use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
+use crate::domain::segmenter::Durability;
+use crate::domain::time::{Mono, Utc};
+use crate::fmp4::{self, ChunkInfo, MoofEntry};
+use bytes::Bytes;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Chunks of an open fragment beyond this are written to the file before it is complete.
+const HELD: u64 = 8 * 1024 * 1024;
+
+/// A segment file that grows by the protocol of [`super`]'s documentation.
+pub(super) struct Writer {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    durability: Durability,
+    pub serial: Serial,
+    pub record: Record,
+    init: Arc<Init>,
+    /// `Utc = Mono + offset`.
+    offset: i64,
+    file: Option<Handle>,
+    /// The directory entry is durable.
+    named: bool,
+    /// Bytes in the file.
+    written: u64,
+    /// Entries of the complete fragments, then of the open one.
+    moofs: Vec<MoofEntry>,
+    /// What is complete, and what of it a sync has covered.
+    complete: Extent,
+    durable: Extent,
+    /// The open fragment.
+    open: Fragment,
+    /// Pictures that are synced, but not under a name that is known to be durable.
+    unnamed: u32,
+}
+
+/// A front part of the file that holds whole fragments.
+#[derive(Clone, Copy, Debug, Default)]
+struct Extent {
+    bytes: u64,
+    moofs: usize,
+    frames: u32,
+    end: Mono,
+}
+
+#[derive(Default)]
+struct Fragment {
+    /// Not yet in the file: `prft`, then `moof` and `mdat`.
+    held: Vec<(Vec<u8>, Bytes)>,
+    held_bytes: u64,
+    frames: u32,
+    end: Mono,
+    /// Where the last `prft` in the file begins, and whether it is marked.
+    last_prft: Option<(u64, Vec<u8>)>,
+}
+
+/// What a sync has made durable since the one before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Durable {
+    pub frames: u32,
+    pub bytes: u64,
+}
+
+/// What became of a file that was closed.
+pub(super) enum Sealed {
+    /// A segment, with what its last sync made durable.
+    Segment(Segment, Durable),
+    /// Nothing of it was complete: it is gone.
+    Nothing,
+}
+
+impl Writer {
+    #[expect(clippy::too_many_arguments, reason = "each is a different thing, named at the only call")]
+    pub(super) fn new(
+        fs: Arc<dyn Fs>,
+        dir: &Path,
+        durability: Durability,
+        serial: Serial,
+        record: Record,
+        init: Arc<Init>,
+        offset: i64,
+        start: Mono,
+    ) -> Writer {
+        let from = Extent { end: start, ..Extent::default() };
+        Writer {
+            fs,
+            dir: dir.to_path_buf(),
+            durability,
+            serial,
+            record,
+            init,
+            offset,
+            file: None,
+            named: false,
+            written: 0,
+            moofs: Vec::new(),
+            complete: from,
+            durable: from,
+            open: Fragment { end: start, ..Fragment::default() },
+            unnamed: 0,
+        }
+    }
+
+    /// Coded pictures of the open fragment.
+    pub(super) fn open_frames(&self) -> u32 {
+        self.open.frames
+    }
+
+    /// Coded pictures that no sync has covered, the open fragment included.
+    pub(super) fn frames_at_risk(&self) -> u32 {
+        let complete = self.complete.frames.saturating_sub(self.durable.frames);
+        self.open.frames.saturating_add(complete).saturating_add(self.unnamed)
+    }
+
+    /// Something of the file is durable, so that a start after a cut would find it.
+    pub(super) fn has_durable(&self) -> bool {
+        self.durable.moofs > 0
+    }
+
+    pub(super) fn bytes(&self) -> u64 {
+        self.written
+    }
+
+    /// Takes a chunk into the open fragment. With durability `chunk` it is on flash afterwards;
+    /// else it is held in memory, as long as that is not too much.
+    pub(super) fn append(&mut self, chunk: &Chunk, info: &ChunkInfo) -> io::Result<()> {
+        self.open.frames = self.open.frames.saturating_add(chunk.frames);
+        let video = self.init.video.id;
+        let media_time =
+            info.runs.iter().find(|run| run.track == video).map_or(0, |run| run.earliest_presentation);
+        let utc = Utc(i64::try_from(chunk.start.0).unwrap_or(i64::MAX).saturating_add(self.offset));
+        let mut prft = fmp4::prft_box(video, utc, u64::try_from(media_time).unwrap_or(0));
+        if prft.len() as u64 != PRFT {
+            return Err(io::Error::other("a prft of unexpected length"));
+        }
+        scan::mark(&mut prft, chunk.ends_fragment);
+        let header = if self.written == 0 { self.header().len() as u64 } else { 0 };
+        let at = self.written.saturating_add(header).saturating_add(self.open.held_bytes);
+        self.moofs.push(scan::entry(info, at.saturating_add(PRFT)));
+        self.open.held_bytes =
+            self.open.held_bytes.saturating_add(PRFT).saturating_add(chunk.bytes.len() as u64);
+        self.open.held.push((prft, chunk.bytes.clone()));
+        self.open.end = chunk.start + Duration::from_nanos(chunk.duration);
+        match self.durability {
+            Durability::Chunk => {
+                self.write_held()?;
+                self.sync()
+            }
+            Durability::Fragment | Durability::Segment if self.open.held_bytes > HELD => self.write_held(),
+            Durability::Fragment | Durability::Segment => Ok(()),
+        }
+    }
+
+    /// The commit point: the open fragment is whole. Returns what is durable by it, if anything is.
+    ///
+    /// 1. The last chunk's `prft` is marked, so that whoever finds the file knows the fragment whole.
+    /// 2. What is held is written.
+    /// 3. The file is synced, and the first time the directory too. With durability `segment` both
+    ///    wait for the seal.
+    pub(super) fn complete(&mut self) -> io::Result<Option<Durable>> {
+        if let Some((prft, _)) = self.open.held.last_mut() {
+            scan::mark(prft, true);
+        } else if let (Some((at, prft)), Some(file)) = (&mut self.open.last_prft, &self.file) {
+            let before = prft.clone();
+            scan::mark(prft, true);
+            if *prft != before {
+                self.fs.write_at(file, *at, prft)?;
+                if self.durability == Durability::Chunk {
+                    self.fs.sync(file)?;
+                }
+            }
+        }
+        let synced_as_it_came = self.durability == Durability::Chunk && self.open.held.is_empty();
+        self.write_held()?;
+        self.complete = Extent {
+            bytes: self.written,
+            moofs: self.moofs.len(),
+            frames: self.complete.frames.saturating_add(self.open.frames),
+            end: self.open.end,
+        };
+        self.open = Fragment { end: self.complete.end, ..Fragment::default() };
+        match self.durability {
+            Durability::Segment => Ok(None),
+            Durability::Chunk if synced_as_it_came => Ok(Some(self.covered())),
+            Durability::Chunk | Durability::Fragment => {
+                self.sync()?;
+                Ok(Some(self.covered()))
+            }
+        }
+    }
+
+    /// Drops the open fragment, from memory and from flash.
+    pub(super) fn discard(&mut self) -> io::Result<()> {
+        self.open = Fragment { end: self.complete.end, ..Fragment::default() };
+        self.moofs.truncate(self.complete.moofs);
+        let Some(file) = &self.file else { return Ok(()) };
+        if self.written > self.complete.bytes {
+            self.written = self.complete.bytes;
+            self.fs.truncate(file, self.complete.bytes)?;
+            self.fs.sync(file)?;
+        }
+        Ok(())
+    }
+
+    /// Closes the file. The open fragment must be complete or dropped by now.
+    ///
+    /// 1. The `mfra` is written, and the file synced: it is whole under its old name.
+    /// 2. It is renamed to `.mp4`, and the directory synced.
+    ///
+    /// What opening finds after a cut: before 1 is durable, an `.open` that is cut back and sealed;
+    /// before 2 is durable, a whole `.open` that is sealed as it is, or the `.mp4`.
+    pub(super) fn seal(&mut self) -> io::Result<Sealed> {
+        let open = self.path(SpoolKind::Open);
+        let Some(file) = &self.file else { return Ok(Sealed::Nothing) };
+        if self.complete.moofs == 0 {
+            self.fs.unlink(&open)?;
+            self.fs.sync_dir(&self.dir)?;
+            self.file = None;
+            return Ok(Sealed::Nothing);
+        }
+        let mfra = fmp4::mfra_box(self.moofs.get(..self.complete.moofs).unwrap_or_default());
+        self.fs.write_at(file, self.complete.bytes, &mfra)?;
+        self.written = self.complete.bytes.saturating_add(mfra.len() as u64);
+        self.fs.sync(file)?;
+        let durable = self.covered();
+        self.durable.bytes = self.written;
+        self.unnamed = durable.frames;
+        self.fs.rename(&open, &self.path(SpoolKind::Sealed))?;
+        self.fs.sync_dir(&self.dir)?;
+        self.unnamed = 0;
+        let whole = self.whole();
+        Ok(Sealed::Segment(
+            Segment {
+                serial: self.serial,
+                content: Content::Footage {
+                    duration: whole.duration,
+                    frames: whole.frames,
+                    codecs: self.init.codecs.clone(),
+                },
+                record: self.record.clone(),
+                bytes: self.written,
+            },
+            durable,
+        ))
+    }
+
+    /// Gives the file up after a failure, and says how many of its bytes are known to be on flash.
+    ///
+    /// Nothing is believed that the failed call touched, and nothing of this is retried: the page
+    /// cache may show bytes as clean that never reached the flash. What earlier syncs covered stays.
+    /// The file is cut back to that, in case this process does not live to seal it, and left as `.open`.
+    pub(super) fn abandon(self) -> u64 {
+        if let Some(file) = &self.file {
+            let _ = self.fs.truncate(file, self.durable.bytes);
+        }
+        self.durable.bytes
+    }
+
+    fn whole(&self) -> Whole {
+        let start = Mono(self.record.start_mono);
+        let duration = u64::try_from(self.complete.end.since(start).as_nanos()).unwrap_or(u64::MAX);
+        Whole { end: self.complete.bytes, duration, frames: self.complete.frames }
+    }
+
+    fn covered(&mut self) -> Durable {
+        let durable = Durable {
+            frames: self.complete.frames.saturating_sub(self.durable.frames),
+            bytes: self.complete.bytes.saturating_sub(self.durable.bytes),
+        };
+        self.durable = self.complete;
+        durable
+    }
+
+    fn write_held(&mut self) -> io::Result<()> {
+        if self.open.held.is_empty() {
+            return Ok(());
+        }
+        if self.file.is_none() {
+            self.file = Some(self.fs.create_new(&self.path(SpoolKind::Open))?);
+        }
+        let header = if self.written == 0 { self.header() } else { Vec::new() };
+        let Some(file) = &self.file else { return Ok(()) };
+        if !header.is_empty() {
+            self.fs.write_at(file, 0, &header)?;
+            self.written = header.len() as u64;
+        }
+        for (prft, chunk) in std::mem::take(&mut self.open.held) {
+            self.fs.write_at(file, self.written, &prft)?;
+            let at = self.written;
+            self.written = self.written.saturating_add(prft.len() as u64);
+            self.fs.write_at(file, self.written, &chunk)?;
+            self.written = self.written.saturating_add(chunk.len() as u64);
+            self.open.last_prft = Some((at, prft));
+        }
+        self.open.held_bytes = 0;
+        Ok(())
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        self.fs.sync(file)?;
+        if !self.named {
+            self.fs.sync_dir(&self.dir)?;
+            self.named = true;
+        }
+        Ok(())
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let mut header = self.init.bytes.to_vec();
+        header.extend_from_slice(&fmp4::record_box(&self.record));
+        header
+    }
+
+    fn path(&self, kind: SpoolKind) -> PathBuf {
+        self.dir.join(SpoolName { serial: self.serial, kind }.to_string())
+    }
+}
