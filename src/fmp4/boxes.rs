@@ -151,3 +151,22 @@ pub(super) fn build(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     bytes.extend_from_slice(body);
     bytes
 }
+
+/// A box at the top level of some bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Piece {
+    pub kind: [u8; 4],
+    /// Where it stands, header included.
+    pub range: std::ops::Range<usize>,
+}
+
+/// The boxes at the top level.
+///
+/// # Errors
+/// Names the first place at which no whole box begins.
+pub fn pieces(bytes: &[u8]) -> Result<Vec<Piece>, Malformed> {
+    let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+    Walk::new(bytes, 0)
+        .map(|found| found.map(|b| Piece { kind: b.kind, range: place(b.start)..place(b.end) }))
+        .collect()
+}

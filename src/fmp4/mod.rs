@@ -17,6 +17,7 @@ mod segment;
 
 use crate::domain::fragment::Init;
 use crate::domain::segment::Record;
+pub use boxes::{Piece, pieces};
 pub use chunk::{read_chunk, rebase_chunk};
 pub use init::{mime, read_init};
 pub use mfra::{MoofEntry, mfra_box};
