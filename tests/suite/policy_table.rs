@@ -1,14 +1,5 @@
 //! The whole policy, walked fact by fact, is a table that people can read. It stands in
 //! `docs/policy.md`; `UPDATE_GOLDEN=1` writes it anew.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::wildcard_enum_match_arm,
-    reason = "a panic in a test is a failed test, and says where"
-)]
-#![expect(clippy::disallowed_methods, reason = "the golden file is written in a working copy")]
 
 use kasacam::domain::entitlement::{Entitlement, Features};
 use kasacam::domain::policy::{
