@@ -617,6 +617,12 @@ fn systemd_credentials_are_found() {
         Surroundings { credentials_directory: Some(folder.dir.path().to_owned()), ..folder.around() };
     let config = config::load_in(&folder.path("agent.toml"), &around).unwrap();
     assert_eq!(config.mqtt.key, folder.path("device.key"));
+
+    // The mask of systemd's access list shows as the group's bits.
+    fs::set_permissions(folder.path("device.key"), fs::Permissions::from_mode(0o440)).unwrap();
+    assert!(config::load_in(&folder.path("agent.toml"), &around).is_ok());
+    fs::set_permissions(folder.path("device.key"), fs::Permissions::from_mode(0o444)).unwrap();
+    assert!(config::load_in(&folder.path("agent.toml"), &around).is_err());
 }
 
 #[test]
