@@ -1,9 +1,9 @@
 //! Keys, certificates and credentials: there, readable by us and by nobody else, and what they are
 //! said to be. Nothing of a private key or a credential is kept here or told.
 
-use super::VerifyingKey;
 use super::file::{self, Value, read_bounded};
 use super::problem::{Place, Problems};
+use super::{Surroundings, VerifyingKey};
 use crate::domain::time::Utc;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
@@ -45,12 +45,17 @@ impl Examined<'_> {
         }
     }
 
-    /// A secret belongs to us (or root), and to nobody else.
-    fn guarded(&self, us: u32, problems: &mut Problems) {
+    /// A secret belongs to us (or root), and to nobody else. systemd lets a service at its
+    /// credentials by an access list, whose mask shows as the group's bits: there, only others count.
+    fn guarded(&self, around: &Surroundings, problems: &mut Problems) {
         let Ok(found) = std::fs::metadata(self.path) else {
             return;
         };
-        if found.mode() & 0o077 != 0 {
+        let us = around.user;
+        let credential =
+            around.credentials_directory.as_ref().is_some_and(|folder| self.path.starts_with(folder));
+        let forbidden = if credential { 0o007 } else { 0o077 };
+        if found.mode() & forbidden != 0 {
             let hint = format!("chmod 600 {}", self.path.display());
             let problem = format!("can be read or written by others (mode {:03o})", found.mode() & 0o777);
             self.report(problems, &problem, &hint);
@@ -90,7 +95,7 @@ pub(super) fn identity(
     cert: Option<&Examined<'_>>,
     key: Option<&Examined<'_>>,
     device: Option<&str>,
-    us: u32,
+    around: &Surroundings,
     problems: &mut Problems,
 ) {
     let spki = cert.and_then(|cert| device_certificate(cert, device, problems));
@@ -100,7 +105,7 @@ pub(super) fn identity(
     let Some(pem) = key.read(MOST_PEM, problems) else {
         return;
     };
-    key.guarded(us, problems);
+    key.guarded(around, problems);
     let Ok(der) = PrivateKeyDer::from_pem_slice(&pem) else {
         key.report(problems, "holds no private key", "it must be PEM: -----BEGIN PRIVATE KEY-----");
         return;
@@ -225,11 +230,11 @@ fn ed25519(pem: &[u8]) -> Result<[u8; 32], (&'static str, &'static str)> {
 
 /// The store's credentials: `access_key_id`, `secret_access_key` and perhaps `session_token`, text
 /// each. Only shape and guard are judged; no value and no line of the file is ever told.
-pub(super) fn credentials(examined: &Examined<'_>, us: u32, problems: &mut Problems) {
+pub(super) fn credentials(examined: &Examined<'_>, around: &Surroundings, problems: &mut Problems) {
     let Some(bytes) = examined.read(MOST_CREDENTIALS, problems) else {
         return;
     };
-    examined.guarded(us, problems);
+    examined.guarded(around, problems);
     let Ok(text) = String::from_utf8(bytes) else {
         examined.report(problems, "is not UTF-8", "");
         return;

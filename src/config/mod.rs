@@ -23,7 +23,7 @@ pub use crate::domain::segmenter::Durability;
 use crate::domain::storage::Budget;
 use crate::domain::time::Utc;
 pub use problem::{Place, Problem, Problems};
-pub use reload::{Difference, reload_difference};
+pub use reload::{reload_difference, with_reloadable};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -2,25 +2,10 @@
 
 use super::Config;
 
-/// What differs between two configurations, by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Difference {
-    /// Takes effect at once.
-    pub reloadable: Vec<&'static str>,
-    /// Takes effect at the next start.
-    pub restart: Vec<&'static str>,
-}
-
-impl Difference {
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.reloadable.is_empty() && self.restart.is_empty()
-    }
-}
-
-/// Compares the configuration in force with one that was read again.
+/// Compares the configuration in force with one that was read again: the keys whose change takes
+/// effect at once, and those whose change needs a restart.
 #[must_use]
-pub fn reload_difference(old: &Config, new: &Config) -> Difference {
+pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<&'static str>) {
     // Taken apart in full, so that a new field is placed by a person.
     let Config { device, mqtt, entitlement, clock, recording, spool, upload, privacy, board } = old;
     let reloadable = [
@@ -63,21 +48,19 @@ pub fn reload_difference(old: &Config, new: &Config) -> Difference {
     let changed = |keys: &[(&'static str, bool)]| {
         keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect::<Vec<_>>()
     };
-    Difference { reloadable: changed(&reloadable), restart: changed(&restart) }
+    (changed(&reloadable), changed(&restart))
 }
 
-impl Config {
-    /// This configuration with everything of `new` that a running agent can take.
-    #[must_use]
-    pub fn reloaded(&self, new: &Config) -> Config {
-        let mut next = self.clone();
-        next.mqtt.telemetry = new.mqtt.telemetry;
-        next.entitlement.offline_grace = new.entitlement.offline_grace;
-        next.recording.audio = new.recording.audio;
-        next.spool = new.spool.clone();
-        next.upload.max_rate = new.upload.max_rate;
-        next.upload.order = new.upload.order;
-        next.privacy = new.privacy.clone();
-        next
-    }
+/// The configuration in force, with everything of `new` that a running agent can take.
+#[must_use]
+pub fn with_reloadable(old: &Config, new: Config) -> Config {
+    let mut next = old.clone();
+    next.mqtt.telemetry = new.mqtt.telemetry;
+    next.entitlement.offline_grace = new.entitlement.offline_grace;
+    next.recording.audio = new.recording.audio;
+    next.spool = new.spool;
+    next.upload.max_rate = new.upload.max_rate;
+    next.upload.order = new.upload.order;
+    next.privacy = new.privacy;
+    next
 }

@@ -121,7 +121,7 @@ impl<'a> Check<'a> {
             cert.as_ref().map(|(path, at)| Examined { at, key: "mqtt.cert", path }).as_ref(),
             key.as_ref().map(|(path, at)| Examined { at, key: "mqtt.key", path }).as_ref(),
             device,
-            self.around.user,
+            self.around,
             self.problems,
         );
         let broker = broker?;
@@ -233,7 +233,7 @@ impl<'a> Check<'a> {
         let credentials = self.path("upload.credentials");
         if let Some((path, at)) = &credentials {
             let examined = Examined { at, key: "upload.credentials", path };
-            material::credentials(&examined, self.around.user, self.problems);
+            material::credentials(&examined, self.around, self.problems);
         }
         let order = match self.merged.text("upload.order")?.0 {
             "oldest" => UploadOrder::Oldest,

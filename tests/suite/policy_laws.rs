@@ -1,12 +1,4 @@
 //! What holds of the domain whatever the facts: of the policy, the lease, privacy, time, names, keys, outcomes, waits and budgets.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::wildcard_enum_match_arm,
-    reason = "a panic in a test is a failed test, and says where"
-)]
 
 use kasacam::domain::backoff::{Backoff, Jitter};
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Next, Plan, Status, Terms};
@@ -387,10 +379,14 @@ fn a_key_has_an_honest_time_or_none() {
 
 #[test]
 fn the_clock_is_judged_by_the_kernel_and_the_floor() {
-    let now = |synchronised, system| Now { mono: Mono(0), system: Utc(system), synchronised };
-    assert_eq!(Clock::judge(now(true, 0), Utc(10)), Clock::Trusted);
-    assert_eq!(Clock::judge(now(false, 10), Utc(10)), Clock::Plausible);
-    assert_eq!(Clock::judge(now(false, 9), Utc(10)), Clock::Unset);
+    let now =
+        |synchronised, millis: i64| Now { mono: Mono(0), system: Utc(millis * 1_000_000), synchronised };
+    let floor = Utc::from_secs(10);
+    assert_eq!(Clock::judge(now(true, 0), floor), Clock::Trusted);
+    assert_eq!(Clock::judge(now(false, 10_000), floor), Clock::Plausible);
+    // Two readings are never of one instant: two seconds are let pass.
+    assert_eq!(Clock::judge(now(false, 8_000), floor), Clock::Plausible);
+    assert_eq!(Clock::judge(now(false, 7_999), floor), Clock::Unset);
 }
 
 #[test]

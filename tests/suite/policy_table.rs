@@ -1,18 +1,12 @@
 //! The whole policy, walked fact by fact, is a table that people can read. It stands in
 //! `docs/policy.md`; `UPDATE_GOLDEN=1` writes it anew.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::wildcard_enum_match_arm,
-    reason = "a panic in a test is a failed test, and says where"
-)]
-#![expect(clippy::disallowed_methods, reason = "the golden file is written in a working copy")]
 
+use kasacam::domain::effect::Rule;
 use kasacam::domain::entitlement::{Entitlement, Features};
+use kasacam::domain::fragment::SpanEnd;
+use kasacam::domain::input::Rejection;
 use kasacam::domain::policy::{
-    Capture, Facts, Pending, PrivacyPending, Rules, TrustedClock, Upload, WhenFull, decide,
+    Capture, Facts, Pending, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull, decide,
 };
 use kasacam::domain::privacy::Privacy;
 use kasacam::domain::storage::Storage;
@@ -182,6 +176,66 @@ fn joined(all: &[&Facts], same: &[&&Facts], name: impl Fn(&Facts) -> String) -> 
     let some: Vec<String> =
         every.iter().filter(|text| same.iter().any(|f| name(f) == **text)).cloned().collect();
     if some == every { "any".into() } else { some.join(", ") }
+}
+
+#[test]
+fn every_stable_text_stands_in_the_documents() {
+    let read =
+        |name: &str| std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(name)).unwrap();
+    let (policy, contract) = (read("docs/policy.md"), read("docs/contract.md"));
+    for reason in [
+        Reason::Allowed,
+        Reason::DoNotRecord,
+        Reason::PrivacyUnknown,
+        Reason::PrivacyHold,
+        Reason::EntitlementUnknown,
+        Reason::Lapsed,
+        Reason::Suspended,
+        Reason::Terminated,
+        Reason::PlanWithoutRecording,
+        Reason::StorageFull,
+        Reason::StorageBroken,
+    ] {
+        assert!(policy.contains(&format!("| `{}` |", reason.text())), "{reason:?}");
+    }
+    let rejections = [
+        Rejection::TooLarge,
+        Rejection::Malformed,
+        Rejection::WrongAlgorithm,
+        Rejection::WrongType,
+        Rejection::UnknownKey,
+        Rejection::BadSignature,
+        Rejection::WrongDevice,
+        Rejection::StaleVersion,
+        Rejection::ConflictingVersion,
+        Rejection::UnknownTopic,
+    ];
+    let rules = [
+        Rule::Stored,
+        Rule::HistoryExceeded,
+        Rule::HoldExpired,
+        Rule::Terminated,
+        Rule::PrivacyPurge,
+        Rule::Evicted,
+    ];
+    let ends = [
+        SpanEnd::Privacy,
+        SpanEnd::Entitlement,
+        SpanEnd::Storage,
+        SpanEnd::Source,
+        SpanEnd::Clock,
+        SpanEnd::Format,
+        SpanEnd::Shutdown,
+        SpanEnd::Power,
+    ];
+    let texts = rejections
+        .map(Rejection::text)
+        .into_iter()
+        .chain(rules.map(Rule::text))
+        .chain(ends.map(SpanEnd::text));
+    for text in texts {
+        assert!(contract.contains(&format!("`{text}`")), "{text}");
+    }
 }
 
 #[test]
