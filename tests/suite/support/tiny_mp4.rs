@@ -119,11 +119,11 @@ pub fn label(fragment: u32, chunk: u32) -> String {
 /// The labels in some bytes, in order.
 pub fn labels(bytes: &[u8]) -> Vec<(u32, u32)> {
     let start = b"<fragment ";
-    let number = |bytes: &[u8]| std::str::from_utf8(bytes).unwrap().parse().unwrap();
+    let number = |bytes: &[u8]| std::str::from_utf8(bytes).ok()?.parse().ok();
     let at = |at: &usize| bytes[*at..].starts_with(start);
     (0..bytes.len().saturating_sub(26))
         .filter(at)
-        .map(|at| (number(&bytes[at + 10..at + 15]), number(&bytes[at + 22..at + 24])))
+        .filter_map(|at| Some((number(&bytes[at + 10..at + 15])?, number(&bytes[at + 22..at + 24])?)))
         .collect()
 }
 
