@@ -1,13 +1,201 @@
 //! Configuration: `agent.toml` (the device) and a board file (the product).
 //!
-//! Three separate types: [`file`] is what serde reads, `merge` lays the board beside it, and
-//! [`Config`] is what has been validated. Nothing outside this module sees the first two.
+//! Three separate types: `file::Document` is what a file says, `merge::Merged` lays the board
+//! beside the agent's own, and [`Config`] is what has been validated. Nothing outside this module
+//! sees the first two. All that is wrong with either file is told at once.
 
+mod address;
+mod file;
+mod material;
+mod merge;
+mod nearest;
+mod problem;
+mod reload;
+pub mod schema;
+mod units;
+mod validate;
+
+use crate::domain::machine::Settings;
 pub use crate::domain::machine::UploadOrder;
+use crate::domain::policy::Rules;
 pub use crate::domain::policy::{PrivacyPending, WhenFull};
 pub use crate::domain::segmenter::Durability;
-use std::path::PathBuf;
+use crate::domain::storage::Budget;
+use crate::domain::time::Utc;
+pub use problem::{Place, Problem, Problems};
+pub use reload::{Difference, reload_difference};
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// What a configuration is read against.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Surroundings {
+    /// Whoever runs us: secrets must be theirs or root's.
+    pub user: u32,
+    /// `$CREDENTIALS_DIRECTORY`, where systemd puts credentials.
+    pub credentials_directory: Option<PathBuf>,
+    pub working_directory: PathBuf,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn here() -> Surroundings {
+        Surroundings {
+            user: nix::unistd::geteuid().as_raw(),
+            credentials_directory: std::env::var_os("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            working_directory: std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/")),
+        }
+    }
+}
+
+/// Reads `agent.toml` and the board file that it names, and checks both, with the keys,
+/// certificates and credentials that they name.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the files.
+pub fn load(path: &Path) -> Result<Config, Problems> {
+    load_in(path, &Surroundings::here())
+}
+
+/// [`load`] in given surroundings.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_in(path: &Path, around: &Surroundings) -> Result<Config, Problems> {
+    let mut problems = Problems::default();
+    let mut merged = merge::Merged::default();
+    if let Some(agent) = file::read(path, &mut problems) {
+        merged.take(&agent.root, schema::AGENT, agent.sound, &mut problems);
+        take_board(&mut merged, around, &mut problems);
+    } else {
+        return Err(problems);
+    }
+    let config = validate::validate(&merged, around, &mut problems);
+    problems.sort();
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        Some(_) | None => {
+            if problems.is_empty() {
+                // Never a silent refusal, should the schema and the checks ever disagree.
+                problems.push(&Place::file(path), "", "cannot be used", "a value that is needed is missing");
+            }
+            Err(problems)
+        }
+    }
+}
+
+/// Reads a board file alone, as [`load`] reads the one that `device.board` names.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn load_board(path: &Path) -> Result<Board, Problems> {
+    let mut problems = Problems::default();
+    let mut merged = merge::Merged::default();
+    if let Some(board) = file::read(path, &mut problems) {
+        merged.take(&board.root, schema::BOARD, board.sound, &mut problems);
+    }
+    let board = validate::board(&merged, &Surroundings::here(), &mut problems);
+    problems.sort();
+    board.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+fn take_board(merged: &mut merge::Merged, around: &Surroundings, problems: &mut Problems) {
+    let Some((text, at)) = merged.text("device.board").map(|(text, at)| (text.to_owned(), at.clone())) else {
+        return;
+    };
+    let path = match validate::resolve(&text, &at, around) {
+        Ok(path) => path,
+        Err(why) => return problems.push(&at, "device.board", why, ""),
+    };
+    if !path.exists() {
+        let problem = format!("there is no board file {}", path.display());
+        return problems.push(&at, "device.board", problem, board_hint(&path));
+    }
+    if let Some(board) = file::read(&path, problems) {
+        merged.take(&board.root, schema::BOARD, board.sound, problems);
+    }
+}
+
+/// The boards that lie where this one was looked for.
+fn board_hint(path: &Path) -> String {
+    let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
+    let mut names: Vec<String> = entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|name| name.ends_with(".toml") && name != "agent.toml")
+        .take(32)
+        .collect();
+    names.sort();
+    let wanted = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if names.is_empty() {
+        return "give the path of a board file".to_owned();
+    }
+    nearest::suggestion(wanted, names.iter().map(String::as_str))
+}
+
+/// What is worth a word, but does not hinder: `key`, and what there is to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    pub key: &'static str,
+    pub warning: String,
+}
+
+/// Looks for what is allowed and yet perhaps not meant.
+#[must_use]
+pub fn warnings(config: &Config, now: Utc) -> Vec<Warning> {
+    let mut found = Vec::new();
+    let mut warn = |key, warning: String| found.push(Warning { key, warning });
+    if let Some(warning) =
+        material::validity(&config.mqtt.cert).and_then(|v| material::judge_validity(v, now))
+    {
+        warn("mqtt.cert", format!("the certificate {warning}"));
+    }
+    if config.upload.allow_plaintext {
+        warn("upload.allow_plaintext", "footage may be sent unencrypted: for development only".into());
+    }
+    let millis = u64::try_from(config.recording.segment.as_millis()).unwrap_or(u64::MAX);
+    let segment = (config.board.video.bitrate / 8).saturating_mul(millis) / 1000;
+    if config.spool.max_bytes < segment.saturating_mul(4) {
+        let warning = format!("holds fewer than four segments, of about {segment} bytes each");
+        warn("spool.max_bytes", warning);
+    }
+    if config.recording.audio && config.board.audio.is_none() {
+        warn(
+            "recording.audio",
+            format!("the board {} has no microphone: segments have no sound", config.board.name),
+        );
+    }
+    found
+}
+
+impl Config {
+    /// What the machine is told of this configuration.
+    #[must_use]
+    pub fn settings(&self) -> Settings {
+        Settings {
+            rules: Rules {
+                audio: self.recording.audio && self.board.audio.is_some(),
+                when_full: self.spool.when_full,
+                pending: self.privacy.pending,
+            },
+            budget: Budget {
+                max_bytes: self.spool.max_bytes,
+                min_free: self.spool.min_free,
+                max_files: self.spool.max_files,
+            },
+            grace: self.entitlement.offline_grace,
+            hold: self.spool.hold,
+            telemetry: self.mqtt.telemetry,
+            order: self.upload.order,
+            concurrency: self.upload.concurrency,
+            board_height: self.board.video.height,
+        }
+    }
+}
 
 /// A configuration whose every value has been checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -133,15 +321,46 @@ pub struct Video {
     pub bitrate: u64,
 }
 
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub enum VideoSource {
-    V4l2 { device: PathBuf },
+    V4l2 {
+        device: PathBuf,
+    },
     /// `camera-name` of libcamerasrc, or the first camera.
-    Libcamera { camera: Option<String> },
-    Rtsp { url: String },
+    Libcamera {
+        camera: Option<String>,
+    },
+    Rtsp {
+        url: String,
+    },
     /// MP4, Matroska, or an Annex B `.h264` stream; passed through without re-encoding.
-    File { path: PathBuf, realtime: bool, repeat: bool },
+    File {
+        path: PathBuf,
+        realtime: bool,
+        repeat: bool,
+    },
     Test,
+}
+
+/// By hand, since the address of an RTSP source may carry a password.
+impl fmt::Debug for VideoSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            VideoSource::V4l2 { device } => f.debug_struct("V4l2").field("device", device).finish(),
+            VideoSource::Libcamera { camera } => f.debug_struct("Libcamera").field("camera", camera).finish(),
+            VideoSource::Rtsp { url } => f
+                .debug_struct("Rtsp")
+                .field("url", &file::without_passwords(url.split('?').next().unwrap_or_default()))
+                .finish(),
+            VideoSource::File { path, realtime, repeat } => f
+                .debug_struct("File")
+                .field("path", path)
+                .field("realtime", realtime)
+                .field("repeat", repeat)
+                .finish(),
+            VideoSource::Test => f.write_str("Test"),
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -166,7 +385,9 @@ pub struct Audio {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum AudioSource {
-    Alsa { device: String },
+    Alsa {
+        device: String,
+    },
     Test,
     /// The sound track of the video source itself (file, rtsp).
     Embedded,

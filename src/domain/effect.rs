@@ -21,8 +21,14 @@ pub enum Effect {
     Publish(Report),
     /// Send this segment to the store under this time.
     Upload { segment: Segment, time: Utc, clock: KeyClock },
+    /// Break off this upload; nothing answers.
+    CancelUpload { serial: Serial },
     /// Remove a file from the spool.
     Forget { serial: Serial, why: Rule },
+    /// What segments opened from now on say of the plan they were captured under.
+    SetTerms { plan: String, history_hours: u32 },
+    /// Answer with `Input::Flushed` once everything captured so far is sealed.
+    FlushSpool,
     /// Look whether the spool can be written again; answered by `Input::StorageProbed`.
     ProbeStorage,
     /// The agent has nothing more to wait for: leave.
@@ -135,18 +141,45 @@ pub struct EntitlementReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
-    Rejected { topic: String, reason: &'static str },
+    Rejected {
+        topic: String,
+        reason: &'static str,
+    },
     /// Footage left the spool without having been stored.
-    SegmentPurged { serial: u64, span: String, n: u64, start: Utc, rule: Rule },
-    Quarantined { name: String, why: String },
-    CaptureFailed { kind: FaultKind, message: String },
-    CaptureOpened { epoch: u64 },
-    CaptureClosed { epoch: u64, reason: &'static str },
-    StorageFailed { full: bool, why: String },
+    SegmentPurged {
+        serial: u64,
+        span: String,
+        n: u64,
+        start: Utc,
+        rule: Rule,
+    },
+    Quarantined {
+        name: String,
+        why: String,
+    },
+    CaptureFailed {
+        kind: FaultKind,
+        message: String,
+    },
+    CaptureOpened {
+        epoch: u64,
+    },
+    CaptureClosed {
+        epoch: u64,
+        reason: &'static str,
+    },
+    StorageFailed {
+        full: bool,
+        why: String,
+    },
     StorageRecovered,
-    UploadStalled { why: String },
+    UploadStalled {
+        why: String,
+    },
     UploadResumed,
-    PersistFailed { why: String },
+    PersistFailed {
+        why: String,
+    },
 }
 
 /// Figures and counters since the start of the process, unless a unit says otherwise.

@@ -122,8 +122,12 @@ impl Lease {
             (Some(_) | None, _) => None,
         };
         match terms.status {
-            Status::Terminated => Standing { entitlement: Entitlement::Terminated, terms, since, until: coming },
-            Status::Suspended => Standing { entitlement: Entitlement::Suspended, terms, since, until: coming },
+            Status::Terminated => {
+                Standing { entitlement: Entitlement::Terminated, terms, since, until: coming }
+            }
+            Status::Suspended => {
+                Standing { entitlement: Entitlement::Suspended, terms, since, until: coming }
+            }
             Status::Active | Status::PastDue if at >= ends => {
                 Standing { entitlement: Entitlement::Lapsed, terms, since: ends.max(since), until: coming }
             }

@@ -88,5 +88,8 @@ impl SpanEnd {
 pub enum Captured {
     Chunk(Chunk),
     /// No more chunks of this epoch follow. Always the last message of an epoch.
-    End { epoch: Epoch, reason: SpanEnd },
+    End {
+        epoch: Epoch,
+        reason: SpanEnd,
+    },
 }

@@ -29,44 +29,91 @@ pub enum Input {
         why: String,
     },
     /// A verified privacy choice; `jws` is what is kept of it.
-    Privacy { choice: PrivacyChoice, jws: String, ack: AckToken },
+    Privacy {
+        choice: PrivacyChoice,
+        jws: String,
+        ack: AckToken,
+    },
     /// A verified lease; `jws` is what is kept of it.
-    Entitlement { lease: Lease, jws: String, ack: AckToken },
+    Entitlement {
+        lease: Lease,
+        jws: String,
+        ack: AckToken,
+    },
     /// A message that was not accepted. Changes no state.
-    Rejected { topic: String, reason: Rejection, ack: Option<AckToken> },
+    Rejected {
+        topic: String,
+        reason: Rejection,
+        ack: Option<AckToken>,
+    },
 
     // From the device itself.
     /// The local latch was set or lifted, by command, button or shutter.
-    Latch { closed: bool },
+    Latch {
+        closed: bool,
+    },
     /// A state file was written, or not.
-    Persisted { ticket: Ticket, result: Result<(), String> },
+    Persisted {
+        ticket: Ticket,
+        result: Result<(), String>,
+    },
 
     // From capture.
-    CaptureStarted { epoch: Epoch },
+    CaptureStarted {
+        epoch: Epoch,
+    },
     /// The devices of this run are closed. Comes exactly once a start, whatever happened.
-    CaptureClosed { epoch: Epoch, at: Mono, fault: Option<Fault> },
+    CaptureClosed {
+        epoch: Epoch,
+        at: Mono,
+        fault: Option<Fault>,
+    },
 
     // From the spool.
     /// Coded pictures that reached the spool thread under a live epoch.
-    Arrived { frames: u32 },
+    Arrived {
+        frames: u32,
+    },
     /// A fragment was written, and made durable as `recording.durability` asks.
-    Committed { frames: u32, bytes: u64 },
+    Committed {
+        frames: u32,
+        bytes: u64,
+    },
     /// Coded pictures that were not kept.
-    Dropped { epoch: Epoch, frames: u32 },
+    Dropped {
+        epoch: Epoch,
+        frames: u32,
+    },
     /// A file is sealed and durable.
     Sealed(Segment),
     /// A file is gone from the spool.
-    Forgotten { serial: Serial },
+    Forgotten {
+        serial: Serial,
+    },
     /// A file was moved aside because it cannot be read.
-    Quarantined { name: String, why: String },
+    Quarantined {
+        name: String,
+        why: String,
+    },
     Usage(Usage),
     /// The spool could not be written. `full` tells ENOSPC and EDQUOT from all else.
-    StorageFailed { full: bool, why: String },
+    StorageFailed {
+        full: bool,
+        why: String,
+    },
     /// The answer to a probe.
-    StorageProbed { ok: bool },
+    StorageProbed {
+        ok: bool,
+    },
+    /// The answer to `Effect::FlushSpool`: all that was captured before is sealed.
+    Flushed,
 
     // From the uploader.
-    UploadFinished { serial: Serial, outcome: Outcome, took: Duration },
+    UploadFinished {
+        serial: Serial,
+        outcome: Outcome,
+        took: Duration,
+    },
 
     // From whoever runs us.
     /// The configuration was read again.

@@ -57,6 +57,10 @@ pub enum Scope {
     Segment,
 }
 
+/// However long a store says to wait, it is asked again after this: a mistake on its side must not
+/// end the uploads of a camera.
+pub const MOST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
 /// A segment is stored only where a 2xx, or a conflict about its own key, comes with the store's
 /// word that it holds these very bytes. All else is tried again; nothing here gives a segment up.
 #[must_use]
@@ -65,6 +69,7 @@ pub fn classify(attempt: Attempt) -> Outcome {
         Attempt::Answered { status, held, retry_after, code } => (status, held, retry_after, code),
         Attempt::Unanswered { why } => return Outcome::Retry { scope: Scope::Store, after: None, why },
     };
+    let retry_after = retry_after.map(|wait| wait.min(MOST_RETRY_AFTER));
     let retry = |scope| Outcome::Retry {
         scope,
         after: retry_after,
@@ -83,15 +88,26 @@ pub fn classify(attempt: Attempt) -> Outcome {
         },
         (409 | 412, Held::Nothing | Held::Untold) => retry(Scope::Segment),
         // The object itself is refused: too long, malformed, a checksum that the store disputes.
-        (400 | 411 | 413 | 414 | 415 | 422, _) if !is_clock_or_key(code.as_deref()) => retry(Scope::Segment),
+        (400 | 411 | 413 | 414 | 415 | 422, _) if !is_about_us(code.as_deref()) => retry(Scope::Segment),
         _ => retry(Scope::Store),
     }
 }
 
-/// 400s that say nothing about the object but everything about our clock or credentials.
-fn is_clock_or_key(code: Option<&str>) -> bool {
+/// 400s that say nothing about the object but everything about our clock, credentials, connection
+/// or configuration.
+fn is_about_us(code: Option<&str>) -> bool {
     matches!(
         code,
-        Some("RequestTimeTooSkewed" | "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId" | "AuthorizationHeaderMalformed")
+        Some(
+            "RequestTimeTooSkewed"
+                | "ExpiredToken"
+                | "InvalidToken"
+                | "TokenRefreshRequired"
+                | "InvalidAccessKeyId"
+                | "AuthorizationHeaderMalformed"
+                | "IllegalLocationConstraintException"
+                | "InvalidBucketName"
+                | "RequestTimeout"
+        )
     )
 }

@@ -180,11 +180,15 @@ pub fn decide(facts: &Facts) -> Decision {
 
     let pending = match facts.entitlement {
         Entitlement::Terminated => Pending::Purge,
-        _ if facts.privacy == Privacy::DoNotRecord && facts.rules.pending == PrivacyPending::Purge => Pending::Purge,
+        _ if facts.privacy == Privacy::DoNotRecord && facts.rules.pending == PrivacyPending::Purge => {
+            Pending::Purge
+        }
         Entitlement::Suspended | Entitlement::Lapsed => Pending::Hold,
         Entitlement::Granted(_) | Entitlement::Unknown => match (facts.storage, facts.rules.when_full) {
             (Storage::Full, WhenFull::Evict) => Pending::EvictOldest,
-            (Storage::Full, WhenFull::Stop) | (Storage::Roomy | Storage::Tight | Storage::Broken, _) => Pending::Keep,
+            (Storage::Full, WhenFull::Stop) | (Storage::Roomy | Storage::Tight | Storage::Broken, _) => {
+                Pending::Keep
+            }
         },
     };
     Decision { capture, upload, pending }

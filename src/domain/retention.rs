@@ -1,1 +1,71 @@
-//! To come.
+//! Which segments a rule lets go, and which one.
+//!
+//! Rules that go by time act only on time that can be trusted: a synchronised clock, or the
+//! monotonic clock of the boot in which a segment was captured. A clock that merely jumped must
+//! never empty the spool.
+
+use super::effect::Rule;
+use super::entitlement::Entitlement;
+use super::policy::Pending;
+use super::segment::{Content, RecordClock, Segment};
+use super::time::{Clock, Now, Utc};
+use std::time::Duration;
+
+/// What the rules go by, the same for every segment of one sweep.
+#[derive(Clone, Copy, Debug)]
+pub struct Sweep<'a> {
+    pub now: Now,
+    pub clock: Clock,
+    /// The id of this boot.
+    pub boot: &'a str,
+    pub pending: Pending,
+    pub entitlement: Entitlement,
+    /// Since when the lease stands as it does.
+    pub since: Option<Utc>,
+    /// `spool.hold`.
+    pub hold: Duration,
+}
+
+/// The rule by which `segment` goes now, if any. Eviction for want of room is not decided here.
+#[must_use]
+pub fn due(segment: &Segment, sweep: &Sweep<'_>) -> Option<Rule> {
+    let terminated = match sweep.entitlement {
+        Entitlement::Terminated => true,
+        Entitlement::Granted(_) | Entitlement::Suspended | Entitlement::Lapsed | Entitlement::Unknown => {
+            false
+        }
+    };
+    match sweep.pending {
+        Pending::Purge if terminated => return Some(Rule::Terminated),
+        Pending::Purge => return Some(Rule::PrivacyPurge),
+        Pending::Hold => {
+            let held_since = sweep.since.filter(|_| sweep.clock == Clock::Trusted)?;
+            return (sweep.now.system.since(held_since) >= sweep.hold).then_some(Rule::HoldExpired);
+        }
+        Pending::Keep | Pending::EvictOldest => {}
+    }
+    match sweep.entitlement {
+        Entitlement::Granted(features) => {
+            let history = Duration::from_secs(u64::from(features.history_hours) * 3600);
+            (age(segment, sweep)? > history).then_some(Rule::HistoryExceeded)
+        }
+        Entitlement::Suspended | Entitlement::Terminated | Entitlement::Lapsed | Entitlement::Unknown => None,
+    }
+}
+
+/// How long ago the segment ended, where that can be told.
+fn age(segment: &Segment, sweep: &Sweep<'_>) -> Option<Duration> {
+    let duration = match segment.content {
+        Content::Footage { duration, .. } => Duration::from_nanos(duration),
+        Content::End { .. } => Duration::ZERO,
+    };
+    if segment.record.boot == sweep.boot {
+        return Some(sweep.now.mono.since(segment.start_mono() + duration));
+    }
+    match (segment.record.clock, sweep.clock) {
+        (RecordClock::Trusted | RecordClock::Plausible, Clock::Trusted) => {
+            Some(sweep.now.system.since(segment.record.start_utc + duration))
+        }
+        (RecordClock::Unset, _) | (_, Clock::Plausible | Clock::Unset) => None,
+    }
+}

@@ -194,7 +194,8 @@ pub fn key_time(
         RecordClock::Plausible | RecordClock::Unset => {}
     }
     if record.boot == boot && clock == Clock::Trusted {
-        let corrected = Utc(i64::try_from(record.start_mono).unwrap_or(i64::MAX).saturating_add(now.offset()));
+        let corrected =
+            Utc(i64::try_from(record.start_mono).unwrap_or(i64::MAX).saturating_add(now.offset()));
         return Some((corrected, KeyClock::Corrected));
     }
     match record.clock {

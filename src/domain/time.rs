@@ -163,13 +163,16 @@ pub enum Clock {
     Unset,
 }
 
+/// The floor advances by the monotonic clock; readings of two clocks are never of one instant.
+const STEP_TOLERANCE: Duration = Duration::from_secs(2);
+
 impl Clock {
     /// Judges the system clock against `floor`, the latest time that is known to have passed.
     #[must_use]
     pub fn judge(now: Now, floor: Utc) -> Clock {
         if now.synchronised {
             Clock::Trusted
-        } else if now.system >= floor {
+        } else if now.system + STEP_TOLERANCE >= floor {
             Clock::Plausible
         } else {
             Clock::Unset

@@ -1,3 +1,9 @@
 //! The machine that we run on: its clock, its init, its signals, its people at the console.
 
+pub mod boot;
 pub mod clock;
+pub mod control;
+pub mod logging;
+pub mod metrics;
+pub mod notify;
+pub mod signals;

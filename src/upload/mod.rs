@@ -1,7 +1,30 @@
 //! Upload: one segment at a time to object storage over TLS.
+//!
+//! [`worker`] names the object and moves its key where another segment has it; [`store`] sends it
+//! and finds out what the store then holds; what that means is decided by
+//! [`crate::domain::outcome::classify`], and nowhere else. Nothing here tries again by itself, and
+//! nothing here deletes: both are the machine's to order.
+//!
+//! The way of one request: [`store`] has `object_store` name and sign it, [`connector`] sends it and
+//! reads the answer, [`rate`] holds the body back to `upload.max_rate`, [`dial`] opens the connection
+//! and ends it when no byte moves. [`answer`] is what is kept of an answer, [`fault`] what is said
+//! where there is none; neither has room for a URL, a header that authorises, or a credential.
 
-use bytes::Bytes;
+mod answer;
+mod connector;
+pub mod credentials;
+mod dial;
+mod fault;
+pub mod rate;
+pub mod store;
+pub mod tls;
+pub mod worker;
+
+pub use store::{S3Store, Timeouts};
+pub use worker::{Uploader, object_for};
+
 use crate::domain::outcome::Attempt;
+use bytes::Bytes;
 
 /// One object, ready to go.
 #[derive(Clone, Debug)]

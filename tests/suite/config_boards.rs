@@ -1,1 +1,95 @@
+//! Every board that we ship loads, and every key that a file may have is in the documentation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is a failed test, and says where"
+)]
 
+use kasacam::config::schema::{AGENT, Absent, BOARD, Key, Kind};
+use kasacam::config::{self, AudioSource, VideoFormat, VideoSource};
+use std::path::{Path, PathBuf};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn boards() -> Vec<PathBuf> {
+    let folder = std::fs::read_dir(root().join("board-configs")).unwrap();
+    let mut boards: Vec<PathBuf> = folder.map(|entry| entry.unwrap().path()).collect();
+    boards.sort();
+    boards
+}
+
+#[test]
+fn every_board_loads_and_bears_its_files_name() {
+    let boards = boards();
+    assert!(boards.len() >= 5, "{boards:?}");
+    for path in boards {
+        let board = config::load_board(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        assert_eq!(Some(board.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
+        assert_eq!(board.video.encoder.is_some(), board.video.format == VideoFormat::Raw, "{}", board.name);
+    }
+}
+
+#[test]
+fn the_development_board_needs_no_device() {
+    let board = config::load_board(&root().join("board-configs/dev-test.toml")).unwrap();
+    assert_eq!(board.video.source, VideoSource::Test);
+    assert_eq!((board.video.width, board.video.height, board.video.fps), (640, 360, 15));
+    assert_eq!(board.audio.map(|audio| audio.source), Some(AudioSource::Test));
+}
+
+#[test]
+fn every_board_says_in_a_comment_what_it_is() {
+    for path in boards() {
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("# "), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_key_stands_in_the_documentation_with_its_default() {
+    let text = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
+    let mut missing = Vec::new();
+    for section in AGENT.iter().chain(BOARD) {
+        for key in section.keys {
+            look_for(&text, section.name, key, &mut missing);
+        }
+    }
+    assert!(missing.is_empty(), "docs/configuration.md lacks {missing:#?}");
+}
+
+/// A row of a table: `| `section.key` | … | `default` | …`.
+fn look_for(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
+    let full = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+    let row = text.lines().find(|line| line.starts_with(&format!("| `{full}` |")));
+    let default = match key.absent {
+        Absent::Refused => "required".to_owned(),
+        Absent::Nothing => "none".to_owned(),
+        Absent::Is(text) => format!("`{text}`"),
+    };
+    match row {
+        Some(row) if row.split('|').nth(3).is_some_and(|cell| cell.trim() == default) => {}
+        Some(row) => missing.push(format!("default {default} in: {row}")),
+        None => missing.push(full.clone()),
+    }
+    if let Kind::Choice(choices) = key.kind {
+        for choice in choices {
+            if !row.is_some_and(|row| row.contains(&format!("`{choice}`"))) {
+                missing.push(format!("{full} = {choice}"));
+            }
+        }
+    }
+    if let Kind::Tagged(variants) = key.kind {
+        for variant in variants {
+            if !row.is_some_and(|row| row.contains(&format!("`{}`", variant.kind))) {
+                missing.push(format!("{full} kind {}", variant.kind));
+            }
+            for key in variant.keys {
+                look_for(text, &full, key, missing);
+            }
+        }
+    }
+}

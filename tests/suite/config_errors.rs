@@ -1,1 +1,710 @@
+//! What is wrong with a configuration is told: the file, the line, the key, what to do; all at once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is a failed test, and says where"
+)]
+#![expect(clippy::disallowed_methods, reason = "fixtures are written as they are; nothing depends on a cut")]
 
+use kasacam::config::{self, Config, Problem, Problems, Surroundings};
+use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ED25519};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// A camera's folder with everything that `agent.toml` names, and nothing wrong with it.
+struct Folder {
+    dir: tempfile::TempDir,
+    agent: String,
+}
+
+const AGENT: &str = r#"
+[device]
+id = "cam-0001"
+board = "board.toml"
+state_dir = "state"
+
+[mqtt]
+url = "mqtts://broker.example:8883"
+ca = "ca.pem"
+cert = "device.pem"
+key = "device.key"
+
+[entitlement]
+keys = ["entitlement-2026-1.pem"]
+
+[upload]
+url = "s3://kasa-care/v1/"
+endpoint = "https://storage.example"
+ca = "ca.pem"
+credentials = "storage.toml"
+"#;
+
+const BOARD: &str = r#"
+name = "dev-test"
+[video]
+source = { kind = "test" }
+encoder = { kind = "x264" }
+width = 640
+height = 360
+fps = 15
+bitrate = "600 kbit/s"
+"#;
+
+impl Folder {
+    fn new() -> Folder {
+        let folder = Folder { dir: tempfile::tempdir().unwrap(), agent: AGENT.to_owned() };
+        let (cert, key) = certificate("cam-0001");
+        folder.write("device.pem", &cert);
+        folder.secret("device.key", &key);
+        folder.write("ca.pem", &certificate("ca").0);
+        folder.write("entitlement-2026-1.pem", &ed25519_public());
+        folder.secret("storage.toml", "access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = \"s3cr3t\"\n");
+        folder.write("board.toml", BOARD);
+        folder
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    fn secret(&self, name: &str, text: &str) {
+        self.write(name, text);
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    /// Replaces in `agent.toml`; what is replaced must be there.
+    fn agent(mut self, from: &str, to: &str) -> Folder {
+        assert!(self.agent.contains(from), "{from} is not in agent.toml");
+        self.agent = self.agent.replacen(from, to, 1);
+        self
+    }
+
+    fn board(self, from: &str, to: &str) -> Folder {
+        assert!(BOARD.contains(from), "{from} is not in board.toml");
+        self.write("board.toml", &BOARD.replacen(from, to, 1));
+        self
+    }
+
+    fn around(&self) -> Surroundings {
+        Surroundings { credentials_directory: None, ..Surroundings::here() }
+    }
+
+    fn load(&self) -> Result<Config, Problems> {
+        self.write("agent.toml", &self.agent);
+        config::load_in(&self.path("agent.toml"), &self.around())
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.load().expect_err("this configuration is wrong").iter().cloned().collect()
+    }
+
+    /// The only problem there is.
+    #[track_caller]
+    fn problem(&self) -> Problem {
+        let problems = self.problems();
+        assert_eq!(problems.len(), 1, "{problems:#?}");
+        problems[0].clone()
+    }
+
+    /// Asserts that there is one problem, about this key, at the line in which `text` stands.
+    #[track_caller]
+    fn is_told(&self, key: &str, text: &str, what: &str) {
+        let problem = self.problem();
+        assert_eq!(problem.key, key, "{problem}");
+        assert!(problem.to_string().contains(what), "{problem} does not say {what:?}");
+        let file = fs::read_to_string(&problem.file).unwrap();
+        let line = file.lines().nth(problem.line as usize - 1).unwrap();
+        assert!(line.contains(text), "{problem} points to {line:?}");
+    }
+}
+
+fn certificate(name: &str) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, name);
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+fn ed25519_public() -> String {
+    KeyPair::generate_for(&PKCS_ED25519).unwrap().public_key_pem()
+}
+
+#[test]
+fn a_good_configuration_loads_with_its_defaults() {
+    let config = Folder::new().load().unwrap();
+
+    assert_eq!(config.device.id, "cam-0001");
+    assert_eq!((config.mqtt.host.as_str(), config.mqtt.port), ("broker.example", 8883));
+    assert_eq!(config.mqtt.keep_alive, Duration::from_secs(30));
+    assert_eq!(config.entitlement.keys[0].kid, "entitlement-2026-1");
+    assert_eq!(config.recording.segment, Duration::from_secs(30));
+    assert_eq!(config.recording.fragment, Duration::from_secs(2));
+    assert_eq!(config.recording.chunk, Duration::from_millis(500));
+    assert_eq!(config.spool.max_bytes, 2 << 30);
+    assert_eq!(config.spool.hold, Duration::from_secs(72 * 3600));
+    assert_eq!((config.upload.bucket.as_str(), config.upload.prefix.as_str()), ("kasa-care", "v1/"));
+    assert_eq!(config.upload.max_rate, None);
+    assert_eq!(config.board.video.bitrate, 600_000);
+    assert_eq!(config.board.audio, None);
+    let settings = config.settings();
+    assert!(settings.rules.audio);
+    assert_eq!(settings.budget.max_files, 65_536);
+}
+
+#[test]
+fn relative_paths_start_from_the_folder_of_the_file() {
+    let folder = Folder::new();
+    let config = folder.load().unwrap();
+    assert_eq!(config.mqtt.key, folder.path("device.key"));
+    assert_eq!(config.device.state_dir, folder.path("state"));
+}
+
+#[test]
+fn eight_mistakes_are_told_at_once_with_their_lines() {
+    let folder = Folder::new();
+    let agent = r#"[device]
+id = "cam 0001"
+bord = "board.toml"
+board = "board.toml"
+[mqtt]
+url = "mqtt://broker.example"
+ca = "ca.pem"
+cert = "device.pem"
+key = "device.key"
+keep_alive = 30
+[entitlement]
+keys = ["entitlement-2026-1.pem"]
+[recordng]
+audio = true
+[recording]
+segment = "30 parsecs"
+durability = "fragmnt"
+audio = "yes"
+[upload]
+url = "s3://kasa-care/v1/"
+endpoint = "https://storage.example"
+ca = "ca.pem"
+credentials = "storage.toml"
+"#;
+    folder.write("board.toml", &BOARD.replace("fps = 15", "fps = 1500"));
+    folder.write("agent.toml", agent);
+
+    let problems = config::load_in(&folder.path("agent.toml"), &folder.around()).unwrap_err();
+
+    let told: Vec<(String, u32, &str)> = problems
+        .iter()
+        .map(|p| (p.file.file_name().unwrap().to_string_lossy().into_owned(), p.line, p.key.as_str()))
+        .collect();
+    let agent_toml = |line, key| ("agent.toml".to_owned(), line, key);
+    let expected = vec![
+        agent_toml(2, "device.id"),
+        agent_toml(3, "device.bord"),
+        agent_toml(6, "mqtt.url"),
+        agent_toml(10, "mqtt.keep_alive"),
+        agent_toml(13, "recordng"),
+        agent_toml(16, "recording.segment"),
+        agent_toml(17, "recording.durability"),
+        agent_toml(18, "recording.audio"),
+        ("board.toml".to_owned(), 8, "video.fps"),
+    ];
+    assert_eq!(told, expected, "\n{problems}");
+    let text = problems.to_string();
+    assert_eq!(text.lines().count(), expected.len());
+    for hint in [
+        "did you mean \"board\"?",
+        "did you mean \"recording\"?",
+        "did you mean \"fragment\"?",
+        "from 1 to 120",
+    ] {
+        assert!(text.contains(hint), "{hint} in\n{text}");
+    }
+}
+
+#[test]
+fn problems_serialise_for_check_json() {
+    let problems = Folder::new().agent("id = \"cam-0001\"", "id = \"\"").load().unwrap_err();
+    let json = serde_json::to_value(&problems).unwrap();
+    let first = json.as_array().unwrap()[0].as_object().unwrap();
+    let mut keys: Vec<&str> = first.keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    assert_eq!(keys, ["column", "file", "hint", "key", "line", "problem"]);
+    assert_eq!(first["line"], 3);
+    assert_eq!(first["column"], 6);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let problems = config::load(Path::new("/nonexistent/agent.toml")).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems.to_string().starts_with("/nonexistent/agent.toml: cannot be read"), "{problems}");
+}
+
+#[test]
+fn a_folder_or_a_pipe_in_place_of_a_file_does_not_hang() {
+    let folder = Folder::new();
+    nix::unistd::mkfifo(&folder.path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    for name in ["pipe", "."] {
+        let problems = config::load(&folder.path(name)).unwrap_err();
+        assert!(problems.to_string().contains("not a regular file"), "{problems}");
+    }
+}
+
+#[test]
+fn a_huge_file_is_refused() {
+    let folder = Folder::new();
+    folder.write("agent.toml", &"# padding\n".repeat(30_000));
+    let problems = config::load(&folder.path("agent.toml")).unwrap_err();
+    assert!(problems.to_string().contains("larger than 256 KiB"), "{problems}");
+}
+
+#[test]
+fn an_empty_file_is_told_every_key_that_it_lacks() {
+    let folder = Folder::new();
+    folder.write("agent.toml", "");
+    let problems = config::load(&folder.path("agent.toml")).unwrap_err();
+    let mut keys: Vec<&str> = problems.iter().map(|problem| problem.key.as_str()).collect();
+    keys.sort_unstable();
+    assert_eq!(
+        keys,
+        [
+            "device.board",
+            "device.id",
+            "entitlement.keys",
+            "mqtt.ca",
+            "mqtt.cert",
+            "mqtt.key",
+            "mqtt.url",
+            "upload.ca",
+            "upload.credentials",
+            "upload.endpoint",
+            "upload.url",
+        ]
+    );
+}
+
+#[test]
+fn bad_syntax_is_shown_with_its_line() {
+    let folder = Folder::new().agent("id = \"cam-0001\"", "id = \"cam-0001");
+    let problems = folder.problems();
+    assert_eq!(problems[0].line, 3, "{problems:#?}");
+    assert!(problems[0].problem.contains("id = \"cam-0001"), "{}", problems[0]);
+}
+
+#[test]
+fn bad_syntax_does_not_show_a_password() {
+    let folder = Folder::new()
+        .board("source = { kind = \"test\" }", "source = { url = \"rtsp://me:hunter2@10.0.0.7/a\" kind }");
+    let text = folder.load().unwrap_err().to_string();
+    assert!(text.contains("rtsp://***@10.0.0.7"), "{text}");
+    assert!(!text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_password_in_an_address_never_reaches_debug_text() {
+    let folder = Folder::new().board(
+        "source = { kind = \"test\" }\nencoder = { kind = \"x264\" }",
+        "source = { kind = \"rtsp\", url = \"rtsp://me:hunter2@10.0.0.7/a?token=hunter2\" }",
+    );
+    let config = folder.load().unwrap();
+    let text = format!("{config:?}");
+    assert!(text.contains("10.0.0.7") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn a_key_in_the_wrong_section_is_sent_home() {
+    Folder::new().agent("[entitlement]", "when_full = \"stop\"\n[entitlement]").is_told(
+        "mqtt.when_full",
+        "when_full",
+        "it belongs under [spool]",
+    );
+    Folder::new().agent("[device]", "max_rate = \"8 Mbit/s\"\n[device]").is_told(
+        "max_rate",
+        "max_rate",
+        "it belongs under [upload]",
+    );
+}
+
+#[test]
+fn values_out_of_range_are_told_their_range() {
+    for (section, line, key, what) in [
+        ("recording", "segment = \"1s\"", "recording.segment", "from 2s to 10m"),
+        ("recording", "segment = \"11m\"", "recording.segment", "from 2s to 10m"),
+        ("recording", "fragment = \"11s\"", "recording.fragment", "from 500ms to 10s"),
+        ("recording", "chunk = \"50ms\"", "recording.chunk", "from 100ms to 10s"),
+        ("recording", "chunk = \"3s\"", "recording.chunk", "longer than recording.fragment"),
+        (
+            "recording",
+            "segment = \"2s\"\nfragment = \"4s\"",
+            "recording.fragment",
+            "longer than recording.segment",
+        ),
+        ("recording", "fragment = \"2\"", "recording.fragment", "has no unit"),
+        (
+            "recording",
+            "durability = \"never\"",
+            "recording.durability",
+            "known here: chunk, fragment, segment",
+        ),
+        ("spool", "max_bytes = \"1 kB\"", "spool.max_bytes", "from 1 MiB"),
+        ("spool", "max_bytes = -1", "spool.max_bytes", "out of range"),
+        ("spool", "max_files = 3", "spool.max_files", "from 16 to 1000000"),
+        ("spool", "hold = \"3 years\"", "spool.hold", "unknown unit"),
+        ("spool", "when_full = \"evcit\"", "spool.when_full", "did you mean \"evict\"?"),
+        ("privacy", "pending = true", "privacy.pending", "is true or false, but must be text"),
+        ("clock", "trust = \"ntp\"", "clock.trust", "known here: kernel, system"),
+    ] {
+        let folder = Folder::new().agent("[upload]", &format!("[{section}]\n{line}\n[upload]"));
+        folder.is_told(key, line.lines().last().unwrap(), what);
+    }
+    for (line, key, what) in [
+        ("max_rate = \"8\"", "upload.max_rate", "has no unit"),
+        ("max_rate = \"8 Mbps\"", "upload.max_rate", "8 Mbit/s"),
+        ("concurrency = 3", "upload.concurrency", "from 1 to 2"),
+        ("region = \"US East\"", "upload.region", "a-z 0-9"),
+    ] {
+        Folder::new().agent("[upload]", &format!("[upload]\n{line}")).is_told(key, line, what);
+    }
+}
+
+#[test]
+fn a_bad_device_id_is_refused() {
+    for id in ["cam/0001", "cam+1", "#", "käm", &"x".repeat(65), "cam 1", "../etc"] {
+        Folder::new().agent("cam-0001", id).is_told("device.id", "id = ", "1 to 64 of");
+    }
+}
+
+#[test]
+fn a_broker_without_tls_is_refused() {
+    for (url, what) in [
+        ("mqtt://broker.example", "over TLS only"),
+        ("broker.example", "has no scheme"),
+        ("mqtts://me:hunter2@broker.example", "no user name or password"),
+        ("mqtts://broker.example/x", "no path"),
+        ("mqtts://broker.example:99999", "1 to 65535"),
+    ] {
+        let folder = Folder::new().agent("mqtts://broker.example:8883", url);
+        folder.is_told("mqtt.url", "url = ", what);
+        assert!(!folder.problem().to_string().contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_store_without_tls_is_refused_unless_it_is_this_machine_and_permitted() {
+    let endpoint = "https://storage.example";
+    Folder::new().agent(endpoint, "http://storage.example").is_told(
+        "upload.endpoint",
+        "http:",
+        "https:// only",
+    );
+    Folder::new().agent(endpoint, "http://127.0.0.1:9000").is_told(
+        "upload.endpoint",
+        "http:",
+        "allow_plaintext",
+    );
+    let permitted =
+        |url: &str| Folder::new().agent(endpoint, url).agent("[upload]", "[upload]\nallow_plaintext = true");
+    permitted("http://storage.example").is_told("upload.endpoint", "http:", "https:// only");
+    assert_eq!(permitted("http://127.0.0.1:9000").load().unwrap().upload.endpoint, "http://127.0.0.1:9000");
+    Folder::new().agent(endpoint, "https://k:s@storage.example").is_told(
+        "upload.endpoint",
+        "https:",
+        "no user name",
+    );
+}
+
+#[test]
+fn a_bucket_must_be_one() {
+    for url in ["kasa-care/v1/", "s3://Kasa/", "s3://kasa-care/v1", "s3://kasa-care/a/../b/"] {
+        let folder = Folder::new().agent("s3://kasa-care/v1/", url);
+        folder.is_told("upload.url", "url = ", "write it like \"s3://kasa-care/v1/\"");
+    }
+}
+
+#[test]
+fn an_unknown_board_is_told_with_the_boards_there_are() {
+    let folder = Folder::new().agent("board = \"board.toml\"", "board = \"bord.toml\"");
+    folder.is_told("device.board", "bord.toml", "did you mean \"board.toml\"?");
+}
+
+#[test]
+fn a_board_is_judged_as_strictly_as_the_agent_file() {
+    for (from, to, key, what) in [
+        ("kind = \"test\"", "kind = \"v4l\"", "video.source.kind", "did you mean \"v4l2\"?"),
+        (
+            "kind = \"test\"",
+            "kind = \"test\", device = \"/dev/video0\"",
+            "video.source.device",
+            "unknown key",
+        ),
+        ("{ kind = \"test\" }", "\"test\"", "video.source", "must be a table"),
+        ("kind = \"x264\"", "kind = \"x265\"", "video.encoder.kind", "did you mean \"x264\"?"),
+        ("width = 640", "width = 641", "video.width", "even number"),
+        ("bitrate = \"600 kbit/s\"", "bitrate = 600", "video.bitrate", "a rate in quotes"),
+        ("name = \"dev-test\"", "name = \"dev test\"", "name", "1 to 64 of"),
+        ("name = \"dev-test\"", "nam = \"dev-test\"\nname = \"x\"", "nam", "did you mean \"name\"?"),
+    ] {
+        Folder::new().board(from, to).is_told(key, to.lines().next().unwrap(), what);
+    }
+}
+
+#[test]
+fn a_board_whose_parts_do_not_fit_is_refused() {
+    for (from, to, key, what) in [
+        ("encoder = { kind = \"x264\" }\n", "", "video.encoder", "must be encoded"),
+        ("kind = \"test\"", "kind = \"v4l2\", device = \"/dev/video0\"", "video.format", "is missing"),
+        ("encoder =", "format = \"h264\"\nencoder =", "video.format", "raw pictures"),
+        (
+            "kind = \"test\" }\n",
+            "kind = \"file\", path = \"a.mp4\" }\n",
+            "video.encoder.kind",
+            "gives H.264 itself",
+        ),
+        ("bitrate", "audio_source = 1\nbitrate", "video.audio_source", "unknown key"),
+    ] {
+        let folder = Folder::new().board(from, to);
+        let problem = folder.problem();
+        let (key, told) = (key.trim_end_matches(".kind"), problem.to_string());
+        assert!(problem.key == key && told.contains(what), "{told}");
+    }
+    let folder = Folder::new().board(
+        "bitrate = \"600 kbit/s\"",
+        "bitrate = \"600 kbit/s\"\n[audio]\nsource = { kind = \"embedded\" }",
+    );
+    folder.is_told("audio.source.kind", "embedded", "no sound track of its own");
+}
+
+#[test]
+fn a_private_key_that_others_can_read_is_refused() {
+    for mode in [0o640, 0o604, 0o660, 0o644] {
+        let folder = Folder::new();
+        fs::set_permissions(folder.path("device.key"), fs::Permissions::from_mode(mode)).unwrap();
+        folder.is_told("mqtt.key", "key = \"device.key\"", "chmod 600");
+    }
+}
+
+#[test]
+fn credentials_that_others_can_read_are_refused() {
+    let folder = Folder::new();
+    fs::set_permissions(folder.path("storage.toml"), fs::Permissions::from_mode(0o644)).unwrap();
+    folder.is_told("upload.credentials", "storage.toml", "chmod 600");
+}
+
+#[test]
+fn a_private_key_of_another_user_is_refused() {
+    let folder = Folder::new();
+    let us = folder.around().user;
+    // Root may give its file away; others can only be judged as someone else.
+    let user = if us == 0 { us } else { us + 1 };
+    if us == 0 {
+        chown(folder.path("device.key"), Some(4242), None).unwrap();
+    }
+    folder.write("agent.toml", &folder.agent);
+    let around = Surroundings { user, ..folder.around() };
+    let text = config::load_in(&folder.path("agent.toml"), &around).unwrap_err().to_string();
+    assert!(text.contains("mqtt.key") && text.contains("not to us"), "{text}");
+}
+
+#[test]
+fn another_cameras_certificate_is_refused() {
+    let folder = Folder::new();
+    let (cert, key) = certificate("cam-0002");
+    folder.write("device.pem", &cert);
+    folder.secret("device.key", &key);
+    folder.is_told("mqtt.cert", "device.pem", "common name is \"cam-0002\", but device.id is \"cam-0001\"");
+}
+
+#[test]
+fn a_private_key_that_is_not_the_certificates_is_refused() {
+    let folder = Folder::new();
+    folder.secret("device.key", &certificate("cam-0001").1);
+    folder.is_told("mqtt.key", "device.key", "does not belong to the certificate");
+}
+
+#[test]
+fn files_that_are_missing_or_are_not_what_they_should_be_are_told() {
+    for (name, text, key, what) in [
+        ("device.pem", None, "mqtt.cert", "no such file"),
+        ("device.pem", Some("hello"), "mqtt.cert", "holds no certificate"),
+        ("device.pem", Some("-----BEGIN CERTIFICATE-----\nAAAA\n"), "mqtt.cert", "not valid PEM"),
+        (
+            "device.pem",
+            Some("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"),
+            "mqtt.cert",
+            "X.509",
+        ),
+        ("device.key", None, "mqtt.key", "no such file"),
+        ("device.key", Some("hello"), "mqtt.key", "holds no private key"),
+        (
+            "device.key",
+            Some("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
+            "mqtt.key",
+            "not supported",
+        ),
+        ("entitlement-2026-1.pem", None, "entitlement.keys", "no such file"),
+        ("entitlement-2026-1.pem", Some(""), "entitlement.keys", "holds no public key"),
+        ("storage.toml", None, "upload.credentials", "no such file"),
+    ] {
+        let folder = Folder::new();
+        match text {
+            Some(text) => folder.write(name, text),
+            None => fs::remove_file(folder.path(name)).unwrap(),
+        }
+        folder.is_told(key, name, what);
+    }
+    let folder = Folder::new();
+    folder.write("ca.pem", "");
+    let problems = folder.problems();
+    assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), ["mqtt.ca", "upload.ca"]);
+}
+
+#[test]
+fn a_signing_key_must_be_a_public_ed25519_key() {
+    let folder = Folder::new();
+    folder.write("entitlement-2026-1.pem", &KeyPair::generate().unwrap().public_key_pem());
+    folder.is_told("entitlement.keys", "entitlement-2026-1", "is not an Ed25519 key");
+
+    let private = KeyPair::generate_for(&PKCS_ED25519).unwrap().serialize_pem();
+    folder.write("entitlement-2026-1.pem", &private);
+    folder.is_told("entitlement.keys", "entitlement-2026-1", "the public key only");
+}
+
+#[test]
+fn two_keys_cannot_share_a_kid() {
+    let folder = Folder::new();
+    fs::create_dir(folder.path("old")).unwrap();
+    folder.write("old/entitlement-2026-1.pem", &ed25519_public());
+    let folder = folder.agent(
+        "[\"entitlement-2026-1.pem\"]",
+        "[\"entitlement-2026-1.pem\", \"old/entitlement-2026-1.pem\"]",
+    );
+    folder.is_told("entitlement.keys", "old/", "named twice");
+}
+
+#[test]
+fn no_keys_at_all_is_told() {
+    Folder::new().agent("[\"entitlement-2026-1.pem\"]", "[]").is_told(
+        "entitlement.keys",
+        "keys = []",
+        "1 to 16",
+    );
+}
+
+#[test]
+fn credentials_are_judged_without_being_quoted() {
+    for text in [
+        "access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = \"hunter2",
+        "access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = hunter2\n",
+        "access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = \"hunter2 \"\n",
+        "access_key_id = \"AKIDEXAMPLE\"\n",
+        "access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = \"hunter2\"\nhunter2 = 1\n",
+        "access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = [\"hunter2\"]\n",
+    ] {
+        let folder = Folder::new();
+        folder.secret("storage.toml", text);
+        let problem = folder.problem();
+        assert!(problem.file.ends_with("storage.toml"), "{problem}");
+        let told = format!("{problem} {problem:?}");
+        assert!(!told.contains("hunter2") && !told.contains("AKIDEXAMPLE"), "{told}");
+    }
+}
+
+#[test]
+fn systemd_credentials_are_found() {
+    let folder = Folder::new().agent("\"device.key\"", "\"$CREDENTIALS_DIRECTORY/device.key\"");
+    folder.is_told("mqtt.key", "CREDENTIALS", "LoadCredential=");
+
+    let around =
+        Surroundings { credentials_directory: Some(folder.dir.path().to_owned()), ..folder.around() };
+    let config = config::load_in(&folder.path("agent.toml"), &around).unwrap();
+    assert_eq!(config.mqtt.key, folder.path("device.key"));
+}
+
+#[test]
+fn a_socket_path_that_no_socket_can_have_is_refused() {
+    let long = format!("socket = \"/run/{}\"\nstate_dir", "x".repeat(120));
+    Folder::new().agent("state_dir", &long).is_told("device.socket", "socket", "107 bytes");
+}
+
+#[test]
+fn an_expired_certificate_is_a_warning_only() {
+    let folder = Folder::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "cam-0001");
+    params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+    params.not_after = rcgen::date_time_ymd(2021, 1, 1);
+    folder.write("device.pem", &params.self_signed(&key).unwrap().pem());
+    folder.secret("device.key", &key.serialize_pem());
+    let config = folder.load().unwrap();
+
+    let at = |text: &str| {
+        let now = kasacam::domain::time::Utc::parse(text).unwrap();
+        config::warnings(&config, now)
+            .into_iter()
+            .filter(|w| w.key == "mqtt.cert")
+            .map(|w| w.warning)
+            .collect::<String>()
+    };
+
+    assert!(at("2026-11-23T12:00:00Z").contains("expired at 2021-01-01"));
+    assert!(at("2020-12-20T12:00:00Z").contains("expires soon"));
+    assert!(at("1999-12-31T12:00:00Z").contains("not good before"));
+    assert_eq!(at("2020-06-01T12:00:00Z"), "");
+}
+
+#[test]
+fn a_reload_says_what_it_changes_and_what_needs_a_restart() {
+    let old = Folder::new().load().unwrap();
+    assert!(config::reload_difference(&old, &old.clone()).is_empty());
+    let mut new = old.clone();
+    new.recording.audio = false;
+    new.spool.max_bytes /= 2;
+    new.upload.max_rate = Some(1_000_000);
+    new.privacy.pending = config::PrivacyPending::Hold;
+    new.mqtt.host = "elsewhere.example".into();
+    new.recording.segment = Duration::from_secs(10);
+    new.board.video.fps = 5;
+
+    let difference = config::reload_difference(&old, &new);
+
+    assert_eq!(
+        difference.reloadable,
+        ["recording.audio", "spool.max_bytes", "upload.max_rate", "privacy.pending"]
+    );
+    assert_eq!(difference.restart, ["mqtt.url", "recording.segment", "device.board"]);
+    let taken = old.reloaded(&new);
+    assert!(config::reload_difference(&taken, &new).reloadable.is_empty());
+    assert_eq!(taken.mqtt.host, old.mqtt.host);
+    assert_eq!(taken.recording.segment, old.recording.segment);
+}
+
+/// Whatever a file holds, it is read or refused, and never ends the process.
+#[test]
+fn no_file_is_too_strange_to_be_refused() {
+    use proptest::prelude::*;
+    let folder = Folder::new();
+    let path = folder.path("agent.toml");
+    let lines: Vec<&str> = AGENT.lines().collect();
+    proptest!(ProptestConfig::with_cases(200), |(
+        order in proptest::sample::subsequence((0..lines.len()).collect::<Vec<_>>(), 0..lines.len()),
+        noise in "[ -~\\n\\x00-\\x1fé]{0,40}",
+        cut in 0usize..400,
+    )| {
+        let mut text: String = order.iter().map(|&line| format!("{}\n", lines[line])).collect();
+        text.insert_str(text.len().min(cut), &noise);
+        fs::write(&path, &text).unwrap();
+        if let Err(problems) = config::load_in(&path, &folder.around()) {
+            prop_assert!(!problems.is_empty());
+            prop_assert_eq!(problems.to_string().lines().count(), problems.len());
+        }
+    });
+}

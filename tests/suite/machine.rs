@@ -1,1 +1,459 @@
+//! What the machine does, input by input.
 
+use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon, segment, settings};
+use kasacam::domain::effect::{Event, Fact, Report, Rule, StopManner};
+use kasacam::domain::entitlement::{Next, Status};
+use kasacam::domain::fragment::{Epoch, SpanEnd};
+use kasacam::domain::input::{FaultKind, Input, Usage};
+use kasacam::domain::outcome::{Outcome, Scope};
+use kasacam::domain::policy::WhenFull;
+use kasacam::domain::privacy::Known;
+use kasacam::domain::segment::{Content, RecordClock};
+use kasacam::domain::time::{Mono, Now, Utc};
+use std::time::Duration;
+
+fn opened(rig: &Rig) -> bool {
+    rig.asked.iter().any(|asked| matches!(asked, Asked::Open(..)))
+}
+
+#[test]
+fn a_camera_that_knows_nothing_opens_nothing() {
+    let mut rig = Rig::new(blank());
+    rig.pass(2 * HOUR);
+    assert!(!opened(&rig));
+}
+
+#[test]
+fn an_unreadable_choice_or_latch_opens_nothing() {
+    let mut choice_lost =
+        Rig::new(kasacam::domain::machine::Start { privacy: Known::Unreadable, ..allowed() });
+    let mut latch_lost = Rig::new(kasacam::domain::machine::Start { latch: Known::Unreadable, ..allowed() });
+    choice_lost.pass(HOUR);
+    latch_lost.pass(HOUR);
+    assert!(!opened(&choice_lost) && !opened(&latch_lost));
+}
+
+#[test]
+fn a_camera_that_may_record_opens_once_and_stays_open() {
+    let mut rig = Rig::new(allowed());
+    rig.pass(48 * HOUR);
+    let opens = rig.asked.iter().filter(|asked| matches!(asked, Asked::Open(..))).count();
+    assert_eq!(opens, 1);
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn do_not_record_closes_first_then_keeps_then_acknowledges() {
+    let mut rig = Rig::new(allowed());
+    rig.take();
+    let ack = rig.privacy(2, true);
+    assert_eq!(
+        rig.take(),
+        [
+            Asked::Close(StopManner::Drop, SpanEnd::Privacy),
+            Asked::Keep(Fact::Privacy(String::from("privacy-2"))),
+            Asked::Ack(ack),
+        ]
+    );
+}
+
+#[test]
+fn do_not_record_holds_though_the_disk_is_away_and_is_not_acknowledged() {
+    let mut rig = Rig::new(allowed());
+    rig.disk_is_away = true;
+    rig.take();
+    rig.privacy(2, true);
+    let ticket = rig.tickets.pop().expect("a write was asked for");
+    rig.give(Input::Persisted { ticket, result: Err(String::from("EIO")) });
+    assert!(rig.open.is_none());
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Ack(_))));
+    rig.disk_is_away = false;
+    rig.pass(Duration::from_secs(60));
+    assert!(rig.asked.iter().any(|asked| matches!(asked, Asked::Ack(_))), "it is tried until it is durable");
+}
+
+#[test]
+fn permission_is_durable_before_the_device_is_opened() {
+    let mut rig =
+        Rig::new(kasacam::domain::machine::Start { privacy: Known::Is(choice(1, true)), ..allowed() });
+    rig.disk_is_away = true;
+    rig.privacy(2, false);
+    assert!(!opened(&rig));
+    let ticket = rig.tickets.pop().expect("a write was asked for");
+    rig.give(Input::Persisted { ticket, result: Ok(()) });
+    assert!(opened(&rig));
+}
+
+#[test]
+fn a_withdrawn_permission_never_takes_effect_though_its_write_succeeds_late() {
+    let mut rig =
+        Rig::new(kasacam::domain::machine::Start { privacy: Known::Is(choice(1, true)), ..allowed() });
+    rig.disk_is_away = true;
+    rig.privacy(2, false);
+    let permission = rig.tickets.pop().expect("a write was asked for");
+    rig.privacy(3, true);
+    rig.give(Input::Persisted { ticket: permission, result: Ok(()) });
+    assert!(!opened(&rig));
+}
+
+#[test]
+fn an_older_version_never_wins_and_an_equal_one_changes_nothing() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(9, true);
+    rig.take();
+    let old = rig.privacy(8, false);
+    assert_eq!(rig.take(), [Asked::Ack(old)]);
+    assert!(rig.events.iter().any(|e| matches!(e, Event::Rejected { reason: "stale_version", .. })));
+    let equal = rig.privacy(9, true);
+    assert_eq!(rig.take(), [Asked::Ack(equal)]);
+    let contradiction = rig.privacy(9, false);
+    assert_eq!(rig.take(), [Asked::Ack(contradiction)]);
+    assert!(rig.events.iter().any(|e| matches!(e, Event::Rejected { reason: "conflicting_version", .. })));
+    assert!(rig.open.is_none());
+}
+
+#[test]
+fn the_latch_closes_and_only_the_latch_is_lifted() {
+    let mut rig = Rig::new(allowed());
+    rig.give(Input::Latch { closed: true });
+    assert!(rig.open.is_none());
+    rig.privacy(2, true);
+    rig.give(Input::Latch { closed: false });
+    assert!(rig.open.is_none(), "the app's choice stands");
+    rig.privacy(3, false);
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn the_network_never_alters_capture() {
+    let mut rig = Rig::new(allowed());
+    rig.take();
+    rig.give(Input::Connected);
+    rig.give(Input::Disconnected { why: String::from("gone") });
+    rig.pass(HOUR);
+    let serial = rig.seal();
+    let outcome = Outcome::Retry { scope: Scope::Store, after: None, why: String::from("refused") };
+    rig.give(Input::UploadFinished { serial, outcome, took: Duration::ZERO });
+    rig.pass(HOUR);
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Open(..) | Asked::Close(..))));
+}
+
+#[test]
+fn reports_are_told_once_and_again_after_a_connection() {
+    let mut rig = Rig::new(allowed());
+    rig.reports.clear();
+    rig.pass(Duration::from_secs(30));
+    assert!(rig.reports.is_empty(), "nothing changed, nothing is told");
+    rig.give(Input::Connected);
+    let privacy = rig.reports.iter().filter(|r| matches!(r, Report::Privacy(_))).count();
+    let entitlement = rig.reports.iter().filter(|r| matches!(r, Report::Entitlement(_))).count();
+    assert_eq!((privacy, entitlement), (1, 1));
+}
+
+#[test]
+fn a_device_that_fails_is_tried_again_within_five_seconds_for_ever() {
+    let mut rig = Rig::new(allowed());
+    for _ in 0..50 {
+        rig.fault(FaultKind::DeviceMissing);
+        rig.take();
+        rig.pass(Duration::from_secs(5));
+        assert!(opened(&rig));
+    }
+    let told = rig.events.iter().filter(|e| matches!(e, Event::CaptureFailed { .. })).count();
+    assert_eq!(told, 1, "the cloud hears of it once");
+}
+
+#[test]
+fn a_file_that_has_ended_is_not_recorded_again() {
+    let mut rig = Rig::new(allowed());
+    rig.fault(FaultKind::EndOfStream);
+    rig.take();
+    rig.pass(24 * HOUR);
+    assert!(!opened(&rig));
+}
+
+#[test]
+fn every_run_has_a_greater_epoch() {
+    let mut rig = Rig::new(allowed());
+    let mut epochs = Vec::new();
+    for version in 2..40 {
+        if let Some((epoch, _)) = rig.open {
+            epochs.push(epoch);
+        }
+        rig.privacy(version, version % 2 == 0);
+    }
+    assert!(epochs.windows(2).all(|pair| pair[0] < pair[1]), "{epochs:?}");
+    assert_eq!(epochs.first(), Some(&Epoch(1)));
+}
+
+#[test]
+fn a_segment_is_forgotten_only_when_it_is_stored() {
+    let mut rig = Rig::new(allowed());
+    rig.take();
+    let serial = rig.seal();
+    assert_eq!(rig.take(), [Asked::Upload(serial)]);
+    let unproved = Outcome::Retry { scope: Scope::Segment, after: None, why: String::from("no checksum") };
+    rig.give(Input::UploadFinished { serial, outcome: unproved, took: Duration::ZERO });
+    assert_eq!(rig.take(), []);
+    rig.pass(Duration::from_secs(10));
+    assert_eq!(rig.take(), [Asked::Upload(serial)]);
+    rig.give(Input::UploadFinished { serial, outcome: Outcome::Stored, took: Duration::ZERO });
+    assert_eq!(rig.take(), [Asked::Forget(serial, Rule::Stored)]);
+}
+
+#[test]
+fn an_hour_without_a_store_costs_at_most_sixty_requests_and_then_all_is_sent() {
+    let mut rig = Rig::new(allowed());
+    for _ in 0..20 {
+        rig.seal();
+    }
+    let mut requests = 0;
+    let end = rig.now.mono + HOUR;
+    while rig.now.mono < end {
+        rig.pass(Duration::from_millis(200));
+        for asked in rig.take() {
+            if let Asked::Upload(serial) = asked {
+                requests += 1;
+                let outcome =
+                    Outcome::Retry { scope: Scope::Store, after: None, why: String::from("refused") };
+                rig.give(Input::UploadFinished { serial, outcome, took: Duration::ZERO });
+            }
+        }
+    }
+    assert!((5..=60).contains(&requests), "{requests} requests");
+    let mut stored = 0;
+    for _ in 0..4000 {
+        rig.pass(Duration::from_millis(200));
+        for asked in rig.take() {
+            if let Asked::Upload(serial) = asked {
+                stored += 1;
+                rig.give(Input::UploadFinished { serial, outcome: Outcome::Stored, took: Duration::ZERO });
+            }
+        }
+    }
+    assert_eq!(stored, 20);
+}
+
+#[test]
+fn at_most_two_uploads_run_at_once_and_the_newest_goes_first() {
+    let mut rig = Rig::new(Start { entitlement: Known::Missing, ..allowed() });
+    let serials: Vec<_> = (0..5).map(|_| rig.seal()).collect();
+    assert_eq!(rig.uploads(), 0, "no lease, no upload");
+    rig.take();
+    rig.lease(lease(5));
+    let uploads: Vec<_> =
+        rig.asked.iter().filter(|asked| matches!(asked, Asked::Upload(_))).cloned().collect();
+    assert_eq!(uploads, [Asked::Upload(serials[4]), Asked::Upload(serials[3])]);
+}
+
+#[test]
+fn the_end_of_a_span_goes_after_its_footage() {
+    let mut rig = Rig::new(allowed());
+    rig.take();
+    let footage = rig.seal();
+    let mut end = rig.segment();
+    end.content = Content::End { reason: SpanEnd::Privacy };
+    let end_serial = end.serial;
+    rig.give(Input::Sealed(end));
+    assert_eq!(rig.take(), [Asked::Upload(footage)]);
+    rig.give(Input::UploadFinished { serial: footage, outcome: Outcome::Stored, took: Duration::ZERO });
+    assert_eq!(rig.take(), [Asked::Forget(footage, Rule::Stored), Asked::Upload(end_serial)]);
+}
+
+#[test]
+fn a_full_spool_evicts_the_oldest_and_no_more_than_needed() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(2, true);
+    let serials: Vec<_> = (0..5).map(|_| rig.seal()).collect();
+    rig.take();
+    rig.give(Input::Usage(Usage { bytes: 100_500, files: 5, free: 1_000_000, quarantined: 0 }));
+    let forgotten: Vec<_> = rig.asked.iter().filter(|a| matches!(a, Asked::Forget(..))).cloned().collect();
+    assert_eq!(forgotten, [Asked::Forget(serials[0], Rule::Evicted)]);
+}
+
+#[test]
+fn a_full_spool_stops_capture_where_the_owner_prefers_that() {
+    let mut start = allowed();
+    start.settings.rules.when_full = WhenFull::Stop;
+    let mut rig = Rig::new(start);
+    rig.seal();
+    rig.give(Input::Usage(Usage { bytes: 100_500, files: 5, free: 1_000_000, quarantined: 0 }));
+    assert!(rig.open.is_none());
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Forget(..))));
+}
+
+#[test]
+fn where_others_took_the_room_and_nothing_is_left_to_evict_capture_stops() {
+    let mut rig = Rig::new(allowed());
+    rig.give(Input::Usage(Usage { bytes: 0, files: 0, free: 10, quarantined: 0 }));
+    assert!(rig.open.is_none());
+    rig.give(Input::Usage(Usage { bytes: 0, files: 0, free: 1_000_000, quarantined: 0 }));
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn a_broken_disk_stops_capture_until_a_probe_succeeds() {
+    let mut rig = Rig::new(allowed());
+    rig.give(Input::StorageFailed { full: false, why: String::from("EIO") });
+    assert!(rig.open.is_none());
+    rig.pass(Duration::from_secs(5));
+    assert!(rig.asked.contains(&Asked::Probe));
+    rig.give(Input::StorageProbed { ok: false });
+    assert!(rig.open.is_none());
+    rig.give(Input::StorageProbed { ok: true });
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn suspension_holds_what_is_pending_and_purges_it_after_the_hold() {
+    let mut rig = Rig::new(Start { privacy: Known::Is(choice(1, true)), ..allowed() });
+    let serial = {
+        let mut suspended = lease(2);
+        suspended.terms.status = Status::Suspended;
+        rig.lease(suspended);
+        rig.seal()
+    };
+    rig.pass(71 * HOUR);
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Forget(..) | Asked::Upload(_))));
+    rig.pass(2 * HOUR);
+    assert!(rig.asked.contains(&Asked::Forget(serial, Rule::HoldExpired)));
+}
+
+#[test]
+fn termination_purges_at_once_and_breaks_off_the_upload() {
+    let mut rig = Rig::new(allowed());
+    let serial = rig.seal();
+    rig.take();
+    let mut terminated = lease(2);
+    terminated.terms.status = Status::Terminated;
+    rig.lease(terminated);
+    assert!(rig.asked.contains(&Asked::Cancel(serial)));
+    assert!(rig.asked.contains(&Asked::Forget(serial, Rule::Terminated)));
+    assert!(rig.asked.contains(&Asked::Close(StopManner::Drain, SpanEnd::Entitlement)));
+}
+
+#[test]
+fn a_shorter_history_purges_what_is_older_than_it() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(2, true);
+    let mut held = settings();
+    held.concurrency = 0;
+    rig.give(Input::Reload(Box::new(held)));
+    let old = rig.seal();
+    rig.pass(10 * HOUR);
+    let recent = rig.seal();
+    rig.take();
+    let mut shorter = lease(2);
+    shorter.terms.features.history_hours = 5;
+    rig.lease(shorter);
+    assert!(rig.asked.contains(&Asked::Forget(old, Rule::HistoryExceeded)));
+    assert!(!rig.asked.contains(&Asked::Forget(recent, Rule::HistoryExceeded)));
+}
+
+#[test]
+fn a_due_downgrade_takes_effect_offline_at_its_time() {
+    let mut rig = Rig::new(allowed());
+    let mut downgrade = lease(2);
+    let mut terms = downgrade.terms.clone();
+    terms.features.audio = false;
+    downgrade.next = Some(Next { from: noon() + 5 * HOUR, terms });
+    rig.lease(downgrade);
+    rig.pass(4 * HOUR);
+    assert!(rig.open.expect("recording").1.audio);
+    rig.pass(HOUR);
+    assert!(!rig.open.expect("recording").1.audio);
+}
+
+#[test]
+fn a_lease_lapses_after_its_grace_and_not_before() {
+    let mut rig = Rig::new(allowed());
+    rig.pass(30 * 24 * HOUR + 71 * HOUR);
+    assert!(rig.open.is_some());
+    rig.pass(HOUR + Duration::from_secs(1));
+    assert!(rig.open.is_none());
+}
+
+#[test]
+fn a_renewal_leaves_no_gap() {
+    let mut rig = Rig::new(allowed());
+    rig.take();
+    for month in 1..12 {
+        let mut renewed = lease(month + 1);
+        renewed.issued_at = rig.now.system;
+        renewed.not_after = rig.now.system + 30 * 24 * HOUR;
+        rig.lease(renewed);
+        rig.pass(29 * 24 * HOUR);
+    }
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Open(..) | Asked::Close(..))));
+}
+
+#[test]
+fn a_clock_that_is_set_back_does_not_stretch_a_lease() {
+    let start = Start { floor: noon() + 40 * 24 * HOUR, ..allowed() };
+    let now = Now { mono: Mono(0), system: noon(), synchronised: false };
+    let rig = Rig::at(start, now);
+    assert!(rig.open.is_none(), "by the floor the lease has lapsed");
+}
+
+#[test]
+fn a_clock_of_1970_records_and_names_nothing_until_time_is_known() {
+    let now = Now { mono: Mono(60_000_000_000), system: Utc(0), synchronised: false };
+    let mut rig = Rig::at(allowed(), now);
+    assert!(rig.open.is_some());
+    let mut nameless = segment(7, rig.now);
+    nameless.record.clock = RecordClock::Unset;
+    let serial = nameless.serial;
+    rig.give(Input::Sealed(nameless));
+    rig.pass(HOUR);
+    assert_eq!(rig.uploads(), 0);
+    rig.now.system = noon();
+    rig.now.synchronised = true;
+    rig.give(Input::Tick);
+    assert!(rig.asked.contains(&Asked::Upload(serial)));
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Forget(..))), "no mass deletion");
+}
+
+#[test]
+fn a_stop_drains_flushes_tells_and_leaves() {
+    let mut rig = Rig::new(allowed());
+    rig.take();
+    rig.reports.clear();
+    rig.give(Input::Shutdown);
+    rig.pass(Duration::from_secs(1));
+    let asked: Vec<_> =
+        rig.take().into_iter().filter(|a| !matches!(a, Asked::Keep(Fact::Floor(_)))).collect();
+    assert_eq!(asked, [Asked::Close(StopManner::Drain, SpanEnd::Shutdown), Asked::Flush, Asked::Exit]);
+    assert!(rig.reports.iter().any(|report| matches!(report, Report::Telemetry(_))));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_a_store_that_is_away() {
+    let mut rig = Rig::new(allowed());
+    rig.seal();
+    rig.give(Input::Shutdown);
+    assert!(!rig.asked.contains(&Asked::Exit), "an upload is under way");
+    rig.pass(Duration::from_secs(5));
+    assert!(rig.asked.contains(&Asked::Exit));
+}
+
+#[test]
+fn privacy_outranks_a_stop_that_drains() {
+    let mut rig = Rig::new(allowed());
+    let (epoch, _) = rig.open.take().expect("recording");
+    rig.take();
+    rig.give(Input::Shutdown);
+    rig.privacy(2, true);
+    let closes: Vec<_> =
+        rig.asked.iter().filter(|asked| matches!(asked, Asked::Close(..))).cloned().collect();
+    assert_eq!(
+        closes,
+        [
+            Asked::Close(StopManner::Drain, SpanEnd::Shutdown),
+            Asked::Close(StopManner::Drop, SpanEnd::Privacy)
+        ]
+    );
+    rig.give(Input::CaptureClosed { epoch, at: rig.now.mono, fault: None });
+    assert!(rig.open.is_none());
+}
+
+use kasacam::domain::machine::Start;

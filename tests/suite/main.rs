@@ -1,11 +1,23 @@
 //! Everything that needs no camera, no broker and no store of its own: one binary, so that it links once.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    clippy::disallowed_methods,
+    reason = "a panic in a test is a failed test, and says where; a test takes the time as it is"
+)]
+
+mod agreement;
 mod architecture;
 mod config_boards;
 mod config_errors;
 mod fmp4_golden;
 mod logs_are_private;
 mod machine;
+mod machine_walk;
 mod mqtt_payloads;
 mod mqtt_session;
 mod policy_laws;
@@ -14,6 +26,6 @@ mod segmenter;
 mod spool_crash;
 mod spool_cycle;
 mod spool_damage;
+mod support;
 mod upload_faults;
 mod upload_outcomes;
-mod support;

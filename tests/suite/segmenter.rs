@@ -17,6 +17,7 @@ fn chunk(number: u64) -> ChunkFacts {
     ChunkFacts {
         epoch: Epoch(1),
         same_format: true,
+        follows: true,
         starts_fragment: number % 4 == 0,
         ends_fragment: number % 4 == 3,
         start: Mono(1_000_000_000 + number * CHUNK),
@@ -141,6 +142,15 @@ fn another_moov_ends_the_span() {
 }
 
 #[test]
+fn a_chunk_that_a_reader_would_not_take_as_the_next_ends_the_span() {
+    let mut segmenter = segmenter();
+    feed(&mut segmenter, 0..4);
+    let steps = told(&mut segmenter, &ChunkFacts { follows: false, ..chunk(4) });
+    assert_eq!(steps[..2], [Step::Seal, Step::End { reason: SpanEnd::Source }]);
+    assert!(opens(0, &steps[2..]), "{steps:?}");
+}
+
+#[test]
 fn a_step_of_the_clock_ends_the_span_at_the_next_idr() {
     for (step, ends) in
         [(99_000_000, false), (-99_000_000, false), (101_000_000, true), (-3_600_000_000_000, true)]
@@ -223,7 +233,8 @@ proptest! {
                 _ => {
                     idr = starts;
                     let chunk = ChunkFacts {
-                        epoch: Epoch(epoch), same_format: event != 4, starts_fragment: starts, ends_fragment: ends,
+                        epoch: Epoch(epoch), same_format: event != 4,
+                        follows: event != 5, starts_fragment: starts, ends_fragment: ends,
                         start: Mono(time), duration: CHUNK, frames: 8, bytes: 100,
                     };
                     time += CHUNK;

@@ -380,7 +380,9 @@ fn the_thread_takes_commands_first_and_leaves_order_behind() {
     let init = tiny_mp4::init(64);
     let chunk = |epoch, fragment, chunk| {
         let start = u64::from(fragment * 2 + chunk) * CHUNK + 1_000_000_000;
-        let tiny = Tiny { epoch, init: Arc::clone(&init), fragment, chunk, of: 2, start, size: 700 };
+        let sequence = fragment * 2 + chunk + 1;
+        let tiny =
+            Tiny { epoch, init: Arc::clone(&init), fragment, chunk, of: 2, sequence, start, size: 700 };
         Captured::Chunk(tiny.build())
     };
 

@@ -190,13 +190,6 @@ impl FaultFs {
         self.state().dirs.insert(path.to_path_buf());
     }
 
-    pub fn set_mode(&self, path: &Path, mode: u32) {
-        let mut state = self.state();
-        if let Some(Node::File(at)) = state.names.get(path).copied() {
-            state.files[at].mode = mode;
-        }
-    }
-
     /// What a file holds, without counting as a call.
     pub fn peek(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state();

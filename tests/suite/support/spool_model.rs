@@ -153,6 +153,8 @@ pub struct Rig {
     pub epoch: Epoch,
     /// The next fragment.
     pub fragment: u32,
+    /// Of the next chunk.
+    pub sequence: u32,
     /// Capture time of the next chunk.
     pub time: u64,
     clock: Arc<Mutex<(i64, Clock)>>,
@@ -193,6 +195,7 @@ impl Rig {
             init: tiny_mp4::init(64),
             epoch: Epoch(0),
             fragment: 0,
+            sequence: 1,
             time: 5_000_000_000,
             clock,
         };
@@ -236,10 +239,12 @@ impl Rig {
             fragment: self.fragment,
             chunk,
             of: self.options.chunks,
+            sequence: self.sequence,
             start: self.time,
             size: self.options.size,
         };
         self.time += CHUNK;
+        self.sequence += 1;
         self.ledger.undecided.push_back((self.fragment, chunk));
         self.spool.take(Captured::Chunk(tiny.build()));
         self.absorb(false);

@@ -135,6 +135,8 @@ pub struct Tiny {
     pub fragment: u32,
     pub chunk: u32,
     pub of: u32,
+    /// Of the `mfhd`: counts the chunks of a run.
+    pub sequence: u32,
     /// Capture time of its first picture, which is its media time too, in nanoseconds.
     pub start: u64,
     /// Bytes of each picture.
@@ -166,7 +168,7 @@ impl Tiny {
             let tfhd = full(b"tfhd", 0, 0x02_0000, &[&1_u32.to_be_bytes()]);
             let tfdt = full(b"tfdt", 1, 0, &[&ticks.to_be_bytes()]);
             let trun = full(b"trun", 0, 0x701, &[&PICTURES.to_be_bytes(), &offset.to_be_bytes(), &samples]);
-            let mfhd = full(b"mfhd", 0, 0, &[&(self.fragment * 100 + self.chunk + 1).to_be_bytes()]);
+            let mfhd = full(b"mfhd", 0, 0, &[&self.sequence.to_be_bytes()]);
             boxed(b"moof", &[&mfhd, &boxed(b"traf", &[&tfhd, &tfdt, &trun])])
         };
         let length = u32::try_from(moof(0).len()).unwrap();

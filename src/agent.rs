@@ -1,0 +1,369 @@
+//! The composition root: builds every unit, joins them by channels, and turns the wheel.
+//!
+//! `select -> apply -> perform`: the loop waits for one input, the machine applies it, and what the
+//! machine then asks for is performed before the next input is looked at. Nothing in the loop blocks
+//! but on the channels it selects from: files are written by the keeper and the spool thread, devices
+//! are opened and closed by capture's own threads, the network has tasks of its own.
+//!
+//! Shutdown follows the data: the source first (drained, or dropped for privacy), then the spool
+//! (sealed), then uploads (until the deadline), then what the cloud is told, then the broker.
+
+mod keeper;
+mod perform;
+mod status;
+mod storage;
+
+use crate::capture::FragmentSource;
+use crate::capture::gst::GstSource;
+use crate::config::{self, ClockTrust, Config};
+use crate::disk::facts::Facts;
+use crate::domain::entitlement::Lease;
+use crate::domain::input::Input;
+use crate::domain::machine::{Machine, Settings, Start};
+use crate::domain::policy::Rules;
+use crate::domain::privacy::{Known, PrivacyChoice};
+use crate::domain::segment::Serial;
+use crate::domain::storage::Budget;
+use crate::domain::time::{Mono, Utc};
+use crate::system::control::{self, Command};
+use crate::system::notify::Notifier;
+use crate::system::signals::{Request, Signals};
+use crate::system::{boot, clock};
+use crate::upload::Uploader;
+use crate::{mqtt, spool};
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::task::{AbortHandle, JoinSet};
+
+/// Inputs on their way to the machine. Producers wait when it is full; the loop never does.
+const INPUTS: usize = 1024;
+/// Chunks on their way to the spool: two seconds and more of them.
+const CHUNKS: usize = 32;
+/// Within which the broker is to be told that we leave.
+const FAREWELL: Duration = Duration::from_secs(2);
+/// Within which the spool thread and the keeper are to finish what they hold.
+const SETTLE: Duration = Duration::from_secs(2);
+
+/// Why [`run`] ended other than by a clean stop.
+#[derive(Debug)]
+pub enum Failure {
+    /// The configuration asks for what cannot be; exit code 2.
+    Configuration(String),
+    /// Ours; exit code 70.
+    Internal(String),
+}
+
+/// Runs until it is told to stop.
+///
+/// # Errors
+/// See [`Failure`]. What fails later, while it runs, is an event and is tried again.
+pub async fn run(config: Config, path: &Path) -> Result<(), Failure> {
+    let mut agent = Agent::start(config, path)?;
+    agent.turn().await;
+    agent.leave().await;
+    Ok(())
+}
+
+struct Agent {
+    config: Config,
+    path: PathBuf,
+    machine: Machine,
+    trust: clock::Trust,
+    inputs: mpsc::Receiver<Input>,
+    inputs_tx: mpsc::Sender<Input>,
+    requests: mpsc::Receiver<control::Request>,
+    signals: mpsc::Receiver<Request>,
+    keeper: keeper::Keeper,
+    storage: storage::Storage,
+    source: Box<dyn FragmentSource>,
+    broker: mqtt::Session,
+    uploader: Arc<Uploader>,
+    uploads: JoinSet<Input>,
+    upload_handles: HashMap<Serial, AbortHandle>,
+    notifier: Notifier,
+    leaving: bool,
+}
+
+impl Agent {
+    fn start(config: Config, path: &Path) -> Result<Agent, Failure> {
+        let trust = match config.clock.trust {
+            ClockTrust::Kernel => clock::Trust::Kernel,
+            ClockTrust::System => clock::Trust::System,
+        };
+        let now = clock::now(trust);
+        let boot = boot::id().map_err(Failure::Internal)?;
+        let (inputs_tx, inputs) = mpsc::channel(INPUTS);
+
+        let facts = Facts::new(&config.device.state_dir);
+        let known = Known3::load(&facts, &config);
+        let floor = floor(&facts);
+        let keeper = keeper::Keeper::start(facts, inputs_tx.clone())
+            .map_err(|e| Failure::Internal(format!("the keeper does not start: {e}")))?;
+
+        let may_record = known.privacy.value().is_some_and(|choice| !choice.do_not_record);
+        let (chunks_tx, chunks) = crossbeam_channel::bounded(CHUNKS);
+        let judge = spool_clock(trust, floor, now.mono);
+        let (storage, found) =
+            storage::Storage::open(&config, &boot, may_record, chunks, judge, inputs_tx.clone());
+
+        let report_tx = inputs_tx.clone();
+        let report: Arc<dyn Fn(Input) + Send + Sync> = Arc::new(move |input| {
+            let _the_agent_has_left = report_tx.blocking_send(input);
+        });
+        let source = GstSource::new(config.board.clone(), config.recording.clone(), chunks_tx, report);
+
+        let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
+        let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
+        let broker = mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
+        let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
+        let (requests_tx, requests) = mpsc::channel(8);
+        tokio::spawn(server.serve(requests_tx));
+        let signals = listen_to_signals().map_err(Failure::Internal)?;
+
+        let machine = Machine::new(
+            Start {
+                settings: settings(&config),
+                boot,
+                privacy: known.privacy,
+                entitlement: known.entitlement,
+                latch: known.latch,
+                floor,
+                spool: found,
+                seed,
+            },
+            now,
+        );
+        tracing::info!(
+            "kasacamd {} for {} on {}: {} segments wait in the spool",
+            env!("CARGO_PKG_VERSION"),
+            config.device.id,
+            config.board.name,
+            machine.telemetry(now).spool.pending
+        );
+        Ok(Agent {
+            config,
+            path: path.to_owned(),
+            machine,
+            trust,
+            inputs,
+            inputs_tx,
+            requests,
+            signals,
+            keeper,
+            storage,
+            source: Box::new(source),
+            broker,
+            uploader: Arc::new(uploader),
+            uploads: JoinSet::new(),
+            upload_handles: HashMap::new(),
+            notifier: Notifier::new(now.mono),
+            leaving: false,
+        })
+    }
+
+    /// The loop. Ends when the machine says so.
+    async fn turn(&mut self) {
+        self.perform_all();
+        self.notifier.ready();
+        while !self.leaving {
+            let input = self.next_input().await;
+            let now = clock::now(self.trust);
+            if let Some(input) = input {
+                status::log(&input);
+                self.machine.handle(input, now);
+                self.perform_all();
+            }
+            self.notifier.status(status::in_a_line(&self.machine, now));
+            self.notifier.progress(now.mono, self.storage.alive_at());
+        }
+    }
+
+    /// Waits for what comes next. `None` where a request was answered on the way.
+    async fn next_input(&mut self) -> Option<Input> {
+        let now = clock::now(self.trust);
+        let (due, _why) = self.machine.poll_timeout(now);
+        let due = self.notifier.due().map_or(due, |feed| feed.min(due));
+        tokio::select! {
+            biased;
+            Some(input) = self.inputs.recv() => Some(input),
+            Some(request) = self.signals.recv() => self.requested(request),
+            Some(finished) = self.uploads.join_next() => finished.ok(),
+            Some(request) = self.requests.recv() => self.answer(request),
+            () = tokio::time::sleep(due.since(now.mono)) => Some(Input::Tick),
+        }
+    }
+
+    fn requested(&mut self, request: Request) -> Option<Input> {
+        match request {
+            Request::Stop => {
+                tracing::info!("stopping: sealing what is captured, then leaving");
+                self.notifier.stopping();
+                Some(Input::Shutdown)
+            }
+            Request::Reload => self.reload(),
+        }
+    }
+
+    fn answer(&mut self, request: control::Request) -> Option<Input> {
+        let now = clock::now(self.trust);
+        let (answer, input) = match request.command {
+            Command::Status => (status::full(&self.machine, &self.config, self.broker.connected(), now), None),
+            Command::Metrics => (status::metrics(&self.machine, self.broker.connected(), now), None),
+            Command::Privacy { closed } => {
+                // Applied before the answer is made, so that the answer tells what is so now.
+                self.machine.handle(Input::Latch { closed }, now);
+                self.perform_all();
+                (status::full(&self.machine, &self.config, self.broker.connected(), now), None)
+            }
+        };
+        let _client_went_away = request.reply.send(answer);
+        input
+    }
+
+    /// SIGHUP: takes over what can be changed under way, and names what cannot.
+    fn reload(&mut self) -> Option<Input> {
+        match config::load(&self.path) {
+            Err(problems) => {
+                for line in problems.to_string().lines() {
+                    tracing::error!("{line}");
+                }
+                tracing::error!("the configuration stays as it was");
+                None
+            }
+            Ok(new) => {
+                let (changed, restart) = config::reload_difference(&self.config, &new);
+                for key in &restart {
+                    tracing::warn!("{key} has changed, and takes effect at the next start only");
+                }
+                tracing::info!("configuration read again; in force now: {}", changed.join(", "));
+                self.uploader.set_max_rate(new.upload.max_rate);
+                let settings = settings(&new);
+                self.config = config::with_reloadable(&self.config, new);
+                Some(Input::Reload(Box::new(settings)))
+            }
+        }
+    }
+
+    /// Ends what the loop has left: the spool and the keeper settle, then the broker is told.
+    async fn leave(mut self) {
+        self.uploads.abort_all();
+        self.storage.stop();
+        let keeper_is_done = self.keeper.is_done();
+        let deadline = clock::mono() + SETTLE;
+        while !(keeper_is_done() && self.storage.is_stopped()) && clock::mono() < deadline {
+            // Whoever still reports must not wait for a loop that has ended.
+            let _report = tokio::time::timeout(Duration::from_millis(10), self.inputs.recv()).await;
+        }
+        self.broker.shutdown(FAREWELL).await;
+        tracing::info!("stopped");
+    }
+}
+
+/// What is known of before this start.
+struct Known3 {
+    privacy: Known<PrivacyChoice>,
+    entitlement: Known<Lease>,
+    latch: Known<bool>,
+}
+
+impl Known3 {
+    /// Reads the facts back. The two commands are kept as they were signed, and verified again.
+    fn load(facts: &Facts, config: &Config) -> Known3 {
+        let signed = |name: &str| facts.load(name);
+        let (keys, device) = (&config.entitlement.keys, &config.device.id);
+        let privacy = match signed("privacy") {
+            Known::Is(jws) => mqtt::stored_privacy(keys, device, &jws),
+            Known::Missing => Known::Missing,
+            Known::Unreadable => Known::Unreadable,
+        };
+        let entitlement = match signed("entitlement") {
+            Known::Is(jws) => mqtt::stored_entitlement(keys, device, &jws),
+            Known::Missing => Known::Missing,
+            Known::Unreadable => Known::Unreadable,
+        };
+        let latch = match facts.load("latch") {
+            Known::Is(text) if text == "closed" => Known::Is(true),
+            Known::Is(text) if text == "open" => Known::Is(false),
+            Known::Is(_) | Known::Unreadable => Known::Unreadable,
+            Known::Missing => Known::Missing,
+        };
+        for (name, unreadable) in [
+            ("privacy choice", privacy == Known::Unreadable),
+            ("entitlement", entitlement == Known::Unreadable),
+            ("local latch", latch == Known::Unreadable),
+        ] {
+            if unreadable {
+                tracing::error!("the stored {name} cannot be read: nothing is recorded until it is known again");
+            }
+        }
+        Known3 { privacy, entitlement, latch }
+    }
+}
+
+/// The latest time known to have passed: the one kept, or that of the build.
+fn floor(facts: &Facts) -> Utc {
+    let kept = facts.load("floor");
+    kept.value().and_then(|text| Utc::parse(text.trim())).unwrap_or_default().max(boot::build_time())
+}
+
+/// The clock as the spool thread sees it: the readings, and how far they may be believed.
+fn spool_clock(trust: clock::Trust, floor: Utc, started: Mono) -> spool::JudgedClock {
+    Box::new(move || {
+        let now = clock::now(trust);
+        (now, crate::domain::time::Clock::judge(now, floor + now.mono.since(started)))
+    })
+}
+
+fn settings(config: &Config) -> Settings {
+    Settings {
+        rules: Rules {
+            audio: config.recording.audio && config.board.audio.is_some(),
+            when_full: config.spool.when_full,
+            pending: config.privacy.pending,
+        },
+        budget: Budget {
+            max_bytes: config.spool.max_bytes,
+            min_free: config.spool.min_free,
+            max_files: config.spool.max_files,
+        },
+        grace: config.entitlement.offline_grace,
+        hold: config.spool.hold,
+        telemetry: config.mqtt.telemetry,
+        order: config.upload.order,
+        concurrency: config.upload.concurrency,
+        board_height: config.board.video.height,
+    }
+}
+
+/// A task of its own hears the signals, so that the second one ends the process whatever the loop does.
+fn listen_to_signals() -> Result<mpsc::Receiver<Request>, String> {
+    let mut signals = Signals::new().map_err(|e| format!("no signal can be heard: {e}"))?;
+    let (tx, rx) = mpsc::channel(4);
+    tokio::spawn(async move {
+        let mut stopping = false;
+        loop {
+            let request = signals.next().await;
+            if request == Request::Stop {
+                if stopping {
+                    tracing::warn!("stopped at once by a second signal");
+                    std::process::exit(1);
+                }
+                stopping = true;
+            }
+            let _loop_has_ended = tx.try_send(request);
+        }
+    });
+    Ok(rx)
+}
+
+fn random() -> Result<[u8; 8], String> {
+    use ring::rand::SecureRandom;
+    let mut bytes = [0; 8];
+    ring::rand::SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| String::from("the kernel gives no random numbers"))?;
+    Ok(bytes)
+}

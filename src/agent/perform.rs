@@ -1,0 +1,103 @@
+//! Performing what the machine asks for.
+
+use super::{Agent, status};
+use crate::domain::effect::{Effect, Report, StopManner};
+use crate::domain::input::Input;
+use crate::domain::outcome::{Outcome, Scope};
+use crate::domain::segment::{KeyClock, Segment};
+use crate::domain::time::Utc;
+use crate::system::{boot, clock};
+use std::sync::Arc;
+
+impl Agent {
+    /// Performs effects until the machine has no more. None of them waits.
+    pub(super) fn perform_all(&mut self) {
+        while let Some(effect) = self.machine.poll_effect() {
+            self.perform(effect);
+        }
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::StartCapture { permit, settings } => {
+                tracing::info!("the camera opens: {}", status::capture_in_words(settings));
+                self.storage.admit(permit.epoch());
+                self.source.start(permit, settings);
+            }
+            Effect::StopCapture { epoch, manner, reason } => {
+                // The epoch dies first, so that nothing on its way reaches the disk; then the device
+                // is closed; then the spool is told to drop what it holds of it.
+                if manner == StopManner::Drop {
+                    self.storage.revoke(epoch);
+                }
+                self.source.stop(epoch, manner, reason);
+                if manner == StopManner::Drop {
+                    self.storage.drop_run(epoch, reason);
+                }
+                tracing::info!("the camera closes: {}", reason.text());
+            }
+            Effect::Persist { ticket, fact } => {
+                if let Err(why) = self.keeper.keep(ticket, fact) {
+                    let now = clock::now(self.trust);
+                    self.machine.handle(Input::Persisted { ticket, result: Err(why) }, now);
+                }
+            }
+            Effect::Ack(token) => self.broker.ack(token),
+            Effect::Publish(report) => self.publish(report),
+            Effect::Upload { segment, time, clock } => self.upload(segment, time, clock),
+            Effect::CancelUpload { serial } => {
+                if let Some(upload) = self.upload_handles.remove(&serial) {
+                    upload.abort();
+                }
+            }
+            Effect::Forget { serial, why } => self.storage.forget(serial, why),
+            Effect::SetTerms { plan, history_hours } => self.storage.set_terms(plan, history_hours),
+            Effect::FlushSpool => self.storage.flush(),
+            Effect::ProbeStorage => self.storage.probe(),
+            Effect::Exit => self.leaving = true,
+        }
+    }
+
+    fn publish(&mut self, mut report: Report) {
+        match &mut report {
+            Report::Telemetry(telemetry) => telemetry.peak_rss_kib = boot::peak_rss_kib(),
+            Report::Event(event) => status::log_event(event),
+            Report::Privacy(_) | Report::Entitlement(_) => {}
+        }
+        self.broker.publish(report);
+    }
+
+    /// Reads the segment on a thread of its own, and sends it in a task of its own.
+    fn upload(&mut self, segment: Segment, time: Utc, key_clock: KeyClock) {
+        let serial = segment.serial;
+        let uploader = Arc::clone(&self.uploader);
+        // Where the time was corrected, the times within the file move by as much.
+        let shift = match key_clock {
+            KeyClock::Corrected => time.0.saturating_sub(segment.record.start_utc.0),
+            KeyClock::Trusted | KeyClock::Plausible => 0,
+        };
+        let reader = self.storage.reader();
+        let task = async move {
+            let began = clock::mono();
+            let read = tokio::task::spawn_blocking(move || reader.read(serial, shift)).await;
+            let outcome = match read {
+                Ok(Ok(body)) => uploader.upload(&segment, time, key_clock, body).await,
+                Ok(Err(why)) => retry(why),
+                Err(e) => retry(format!("reading it failed: {e}")),
+            };
+            Input::UploadFinished { serial, outcome, took: clock::mono().since(began) }
+        };
+        let handle = self.uploads.spawn(task);
+        if let Some(earlier) = self.upload_handles.insert(serial, handle) {
+            earlier.abort();
+        }
+        let running = &self.uploads;
+        if self.upload_handles.len() > running.len() {
+            self.upload_handles.retain(|_, handle| !handle.is_finished());
+        }
+    }
+}
+
+fn retry(why: String) -> Outcome {
+    Outcome::Retry { scope: Scope::Segment, after: None, why }
+}

@@ -1,0 +1,113 @@
+//! What people are told: status, metrics, the journal.
+
+use crate::config::Config;
+use crate::domain::effect::{CaptureSettings, Event};
+use crate::domain::input::Input;
+use crate::domain::machine::Machine;
+use crate::domain::outcome::Outcome;
+use crate::domain::policy;
+use crate::domain::time::{Clock, Now};
+use crate::system::{boot, metrics};
+use serde_json::{Value, json};
+
+/// The answer to `status`.
+pub(super) fn full(machine: &Machine, config: &Config, connected: bool, now: Now) -> Value {
+    let mut telemetry = machine.telemetry(now);
+    telemetry.peak_rss_kib = boot::peak_rss_kib();
+    let decision = policy::decide(&machine.facts(now));
+    let mut status = serde_json::to_value(&telemetry).unwrap_or_default();
+    if let Value::Object(status) = &mut status {
+        status.insert(String::from("device"), json!(config.device.id));
+        status.insert(String::from("version"), json!(env!("CARGO_PKG_VERSION")));
+        status.insert(String::from("privacy"), json!(machine.privacy_standing(now)));
+        status.insert(String::from("entitlement"), json!(machine.entitlement_report(&decision, now)));
+        status.insert(String::from("mqtt"), json!({ "connected": connected }));
+        let clock = match machine.clock(now) {
+            Clock::Trusted => "trusted",
+            Clock::Plausible => "plausible",
+            Clock::Unset => "unset",
+        };
+        status.insert(String::from("clock"), json!(clock));
+    }
+    status
+}
+
+/// The answer to `metrics`.
+pub(super) fn metrics(machine: &Machine, connected: bool, now: Now) -> Value {
+    json!({ "metrics": metrics::render(&machine.telemetry(now), connected) })
+}
+
+/// `STATUS=` for systemd.
+pub(super) fn in_a_line(machine: &Machine, now: Now) -> String {
+    let t = machine.telemetry(now);
+    let camera = if t.capture.open { "recording" } else { "camera closed" };
+    format!("{camera} ({}); {} segments wait; spool {}", t.capture.reason, t.spool.pending, t.spool.state)
+}
+
+pub(super) fn capture_in_words(settings: CaptureSettings) -> String {
+    let sound = if settings.audio { "with sound" } else { "without sound" };
+    format!("at most {} lines, {sound}", settings.max_height)
+}
+
+/// What of the inputs belongs into the journal. Payloads never do.
+pub(super) fn log(input: &Input) {
+    match input {
+        Input::Connected => tracing::info!("the broker is connected"),
+        Input::Disconnected { why } => tracing::warn!("the broker is not connected: {why}"),
+        Input::Privacy { choice, .. } => {
+            let says = if choice.do_not_record { "do not record" } else { "record" };
+            tracing::info!("privacy choice {} says: {says}", choice.version);
+        }
+        Input::Entitlement { lease, .. } => tracing::info!(
+            "lease {}: plan {}, {}, until {}",
+            lease.version,
+            lease.terms.plan.id,
+            lease.terms.status.text(),
+            lease.not_after
+        ),
+        Input::Latch { closed: true } => tracing::info!("the local latch is set"),
+        Input::Latch { closed: false } => tracing::info!("the local latch is lifted"),
+        Input::Persisted { result: Err(why), .. } => tracing::error!("a fact could not be kept: {why}"),
+        Input::Sealed(segment) => tracing::debug!("sealed {} ({} bytes)", segment.serial, segment.bytes),
+        Input::UploadFinished { serial, outcome, took } => match outcome {
+            Outcome::Stored => tracing::debug!("stored {serial} in {} ms", took.as_millis()),
+            Outcome::KeyTaken => tracing::warn!("the key of {serial} is taken"),
+            Outcome::Retry { why, .. } => tracing::debug!("{serial} will be sent again: {why}"),
+        },
+        Input::Tick
+        | Input::Rejected { .. }
+        | Input::Persisted { .. }
+        | Input::CaptureStarted { .. }
+        | Input::CaptureClosed { .. }
+        | Input::Arrived { .. }
+        | Input::Committed { .. }
+        | Input::Dropped { .. }
+        | Input::Forgotten { .. }
+        | Input::Quarantined { .. }
+        | Input::Usage(_)
+        | Input::StorageFailed { .. }
+        | Input::StorageProbed { .. }
+        | Input::Flushed
+        | Input::Reload(_)
+        | Input::Shutdown => {}
+    }
+}
+
+/// Every event is also a line of the journal.
+pub(super) fn log_event(event: &Event) {
+    match event {
+        Event::Rejected { topic, reason } => tracing::warn!("a message on {topic} was rejected: {reason}"),
+        Event::SegmentPurged { serial, rule, .. } => {
+            tracing::warn!("segment {serial} leaves unsent: {}", rule.text());
+        }
+        Event::Quarantined { name, why } => tracing::error!("{name} is in quarantine: {why}"),
+        Event::CaptureFailed { message, .. } => tracing::error!("capture failed, and is tried again: {message}"),
+        Event::CaptureOpened { .. } => {}
+        Event::CaptureClosed { reason, .. } => tracing::info!("the camera is closed: {reason}"),
+        Event::StorageFailed { why, .. } => tracing::error!("the spool cannot be written: {why}"),
+        Event::StorageRecovered => tracing::info!("the spool can be written again"),
+        Event::UploadStalled { why } => tracing::warn!("uploads wait: {why}"),
+        Event::UploadResumed => tracing::info!("uploads go on"),
+        Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),
+    }
+}

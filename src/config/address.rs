@@ -1,0 +1,167 @@
+//! The three kinds of address: broker, store, bucket.
+
+use std::net::IpAddr;
+
+/// A host and, where it is told, a port.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Authority {
+    pub(super) host: String,
+    pub(super) port: Option<u16>,
+}
+
+impl Authority {
+    /// The address means this very machine, whatever the resolver says.
+    pub(super) fn is_loopback(&self) -> bool {
+        self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    }
+}
+
+/// `mqtts://host[:port]`. The errors never quote the address: it may hold a password.
+pub(super) fn broker(url: &str) -> Result<Authority, (&'static str, &'static str)> {
+    let example = "write it like \"mqtts://broker.example:8883\"";
+    match url.split_once("://") {
+        Some(("mqtts", rest)) => authority(rest).map_err(|problem| (problem, example)),
+        Some(("mqtt" | "tcp" | "ws" | "http", _)) => {
+            Err(("is not encrypted: the agent speaks to its broker over TLS only", example))
+        }
+        Some(_) => Err(("must begin with mqtts://", example)),
+        None => Err(("has no scheme", example)),
+    }
+}
+
+/// Scheme and authority of an endpoint: `https://host[:port]`, or `http://…`, which the caller judges.
+pub(super) fn endpoint(url: &str) -> Result<(bool, Authority), (&'static str, &'static str)> {
+    let example = "write it like \"https://storage.example\"";
+    match url.split_once("://") {
+        Some(("https", rest)) => Ok((true, authority(rest).map_err(|problem| (problem, example))?)),
+        Some(("http", rest)) => Ok((false, authority(rest).map_err(|problem| (problem, example))?)),
+        Some(_) => Err(("must begin with https://", example)),
+        None => Err(("has no scheme", example)),
+    }
+}
+
+/// `s3://bucket/prefix/`: the bucket, and the prefix, empty or with its closing slash.
+pub(super) fn bucket(url: &str) -> Result<(String, String), &'static str> {
+    let rest = url.strip_prefix("s3://").ok_or("must begin with s3://")?;
+    let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+    let good = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
+    let edge = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if !(3..=63).contains(&bucket.len())
+        || !bucket.chars().all(good)
+        || !bucket.starts_with(edge)
+        || !bucket.ends_with(edge)
+        || bucket.contains("..")
+    {
+        return Err("names no valid bucket (3 to 63 of a-z 0-9 - . and no other)");
+    }
+    if prefix.is_empty() {
+        return Ok((bucket.to_owned(), String::new()));
+    }
+    let Some(folders) = prefix.strip_suffix('/') else {
+        return Err("has a prefix that does not end with /");
+    };
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '!');
+    let folder = |f: &str| !f.is_empty() && f != "." && f != ".." && f.chars().all(safe);
+    if prefix.len() > 256 || !folders.split('/').all(folder) {
+        return Err("has a prefix with an empty folder, or with other than A-Z a-z 0-9 - _ . !");
+    }
+    Ok((bucket.to_owned(), prefix.to_owned()))
+}
+
+/// `rtsp://…` or `rtsps://…` with a host.
+pub(super) fn rtsp(url: &str) -> Result<(), &'static str> {
+    let rest = match url.split_once("://") {
+        Some(("rtsp" | "rtsps", rest)) => rest,
+        Some(_) | None => return Err("must begin with rtsp:// or rtsps://"),
+    };
+    let host = rest.split(['/', '?']).next().unwrap_or_default();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
+    authority(host).map(|_| ())
+}
+
+fn authority(text: &str) -> Result<Authority, &'static str> {
+    if text.contains('@') {
+        return Err("must hold no user name or password");
+    }
+    let text = text.strip_suffix('/').unwrap_or(text);
+    if text.contains(['/', '?', '#']) {
+        return Err("must hold a host and a port only, no path");
+    }
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (ip, after) = rest.split_once(']').ok_or("has an unclosed [")?;
+            ip.parse::<std::net::Ipv6Addr>().map_err(|_| "has no IPv6 address between [ and ]")?;
+            (ip, if after.is_empty() { None } else { Some(after.strip_prefix(':').ok_or("has a bad port")?) })
+        }
+        None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+    };
+    let label = |l: &str| {
+        (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if !host.contains(':') && (host.len() > 253 || !host.split('.').all(label)) {
+        return Err("names no valid host");
+    }
+    let port = match port {
+        Some(port) => {
+            Some(port.parse().ok().filter(|port| *port > 0).ok_or("has a port that is not 1 to 65535")?)
+        }
+        None => None,
+    };
+    Ok(Authority { host: host.to_ascii_lowercase(), port })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_a_host_over_tls() {
+        let good = broker("mqtts://Broker.example:8884").unwrap();
+        assert_eq!(good, Authority { host: "broker.example".into(), port: Some(8884) });
+        assert_eq!(broker("mqtts://[::1]:8883").unwrap().host, "::1");
+        for bad in [
+            "mqtt://broker.example",
+            "broker.example:8883",
+            "mqtts://user:secret@broker.example",
+            "mqtts://broker.example/topic",
+            "mqtts://",
+            "mqtts://broker.example:0",
+            "mqtts://broker.example:65536",
+            "mqtts://two words",
+            "mqtts://[::1",
+        ] {
+            let (problem, _) = broker(bad).unwrap_err();
+            assert!(!problem.contains("secret"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_bucket_has_a_name_and_a_closed_prefix() {
+        assert_eq!(bucket("s3://kasa-care/v1/"), Ok(("kasa-care".into(), "v1/".into())));
+        assert_eq!(bucket("s3://kasa-care"), Ok(("kasa-care".into(), String::new())));
+        assert_eq!(bucket("s3://kasa-care/"), Ok(("kasa-care".into(), String::new())));
+        for bad in [
+            "kasa-care/v1/",
+            "s3://K/",
+            "s3://kasa-care/v1",
+            "s3://kasa-care/../",
+            "s3://kasa-care//",
+            "s3://a/",
+        ] {
+            assert!(bucket(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn only_this_machine_is_loopback() {
+        for (url, loopback) in [
+            ("http://127.0.0.1:9000", true),
+            ("http://[::1]:9000", true),
+            ("http://localhost", true),
+            ("http://127.0.0.1.example", false),
+            ("http://10.0.2.2", false),
+        ] {
+            assert_eq!(endpoint(url).unwrap().1.is_loopback(), loopback, "{url}");
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Keys, certificates and credentials: there, readable by us and by nobody else, and what they are
+//! said to be. Nothing of a private key or a credential is kept here or told.
+
+use super::VerifyingKey;
+use super::file::{self, Value, read_bounded};
+use super::problem::{Place, Problems};
+use crate::domain::time::Utc;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+/// A chain or a set of authorities is smaller than this.
+const MOST_PEM: u64 = 1 << 20;
+const MOST_CREDENTIALS: u64 = 16 * 1024;
+
+/// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
+const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// One value under examination: where it stands, its key, the file that it names.
+pub(super) struct Examined<'a> {
+    pub(super) at: &'a Place,
+    pub(super) key: &'a str,
+    pub(super) path: &'a Path,
+}
+
+impl Examined<'_> {
+    fn report(&self, problems: &mut Problems, problem: &str, hint: &str) {
+        problems.push(self.at, self.key, format!("{}: {problem}", self.path.display()), hint);
+    }
+
+    fn read(&self, most: u64, problems: &mut Problems) -> Option<Vec<u8>> {
+        match read_bounded(self.path, most) {
+            Ok(bytes) => Some(bytes),
+            Err(why) => {
+                self.report(
+                    problems,
+                    &format!("cannot be read: {why}"),
+                    "check the path and its permissions",
+                );
+                None
+            }
+        }
+    }
+
+    /// A secret belongs to us (or root), and to nobody else.
+    fn guarded(&self, us: u32, problems: &mut Problems) {
+        let Ok(found) = std::fs::metadata(self.path) else {
+            return;
+        };
+        if found.mode() & 0o077 != 0 {
+            let hint = format!("chmod 600 {}", self.path.display());
+            let problem = format!("can be read or written by others (mode {:03o})", found.mode() & 0o777);
+            self.report(problems, &problem, &hint);
+        }
+        if found.uid() != us && found.uid() != 0 {
+            let problem = format!("belongs to user {}, not to us (user {us}) or root", found.uid());
+            self.report(problems, &problem, &format!("chown {us} {}", self.path.display()));
+        }
+    }
+}
+
+/// A file of certificates of authorities: at least one, each readable.
+pub(super) fn authorities(examined: &Examined<'_>, problems: &mut Problems) {
+    let Some(pem) = examined.read(MOST_PEM, problems) else {
+        return;
+    };
+    match certificates(&pem) {
+        Ok(found) if found.is_empty() => {
+            examined.report(problems, "holds no certificate", "it must be PEM: -----BEGIN CERTIFICATE-----");
+        }
+        Ok(found) => {
+            if found.iter().any(|der| X509Certificate::from_der(der).is_err()) {
+                examined.report(problems, "holds a certificate that cannot be read as X.509", "");
+            }
+        }
+        Err(()) => examined.report(problems, "is not valid PEM", "was it cut off, or is it DER?"),
+    }
+}
+
+fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ()> {
+    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| ())
+}
+
+/// The device's certificate and private key: the certificate is this device's, the key is guarded
+/// and belongs to the certificate.
+pub(super) fn identity(
+    cert: Option<&Examined<'_>>,
+    key: Option<&Examined<'_>>,
+    device: Option<&str>,
+    us: u32,
+    problems: &mut Problems,
+) {
+    let spki = cert.and_then(|cert| device_certificate(cert, device, problems));
+    let Some(key) = key else {
+        return;
+    };
+    let Some(pem) = key.read(MOST_PEM, problems) else {
+        return;
+    };
+    key.guarded(us, problems);
+    let Ok(der) = PrivateKeyDer::from_pem_slice(&pem) else {
+        key.report(problems, "holds no private key", "it must be PEM: -----BEGIN PRIVATE KEY-----");
+        return;
+    };
+    let Ok(signer) = rustls::crypto::ring::default_provider().key_provider.load_private_key(der) else {
+        key.report(
+            problems,
+            "is a kind of private key that is not supported",
+            "use ECDSA P-256, P-384, Ed25519 or RSA",
+        );
+        return;
+    };
+    if let (Some(spki), Some(own)) = (spki, signer.public_key()) {
+        if own.as_ref() != spki.as_slice() {
+            key.report(
+                problems,
+                "does not belong to the certificate of mqtt.cert",
+                "take both from the same issue",
+            );
+        }
+    }
+}
+
+/// Checks the first certificate of the chain; its SubjectPublicKeyInfo, where it can be read.
+fn device_certificate(cert: &Examined<'_>, device: Option<&str>, problems: &mut Problems) -> Option<Vec<u8>> {
+    let pem = cert.read(MOST_PEM, problems)?;
+    let Ok(chain) = certificates(&pem) else {
+        cert.report(problems, "is not valid PEM", "was it cut off, or is it DER?");
+        return None;
+    };
+    let Some(first) = chain.first() else {
+        cert.report(problems, "holds no certificate", "it must be PEM: -----BEGIN CERTIFICATE-----");
+        return None;
+    };
+    let Ok((_, parsed)) = X509Certificate::from_der(first) else {
+        cert.report(problems, "holds a certificate that cannot be read as X.509", "");
+        return None;
+    };
+    let names: Vec<&str> =
+        parsed.subject().iter_common_name().map(|name| name.as_str().unwrap_or_default()).collect();
+    match (names.as_slice(), device) {
+        ([name], Some(device)) if *name != device => {
+            let problem = format!("its common name is \"{name}\", but device.id is \"{device}\"");
+            cert.report(
+                problems,
+                &problem,
+                "each camera has a certificate of its own: correct one of the two",
+            );
+        }
+        ([_], _) => {}
+        (_, _) => cert.report(problems, "must have exactly one common name, the device's id", ""),
+    }
+    Some(parsed.public_key().raw.to_vec())
+}
+
+/// When the device's certificate is good, `(from, until)`.
+pub(super) fn validity(path: &Path) -> Option<(Utc, Utc)> {
+    let pem = read_bounded(path, MOST_PEM).ok()?;
+    let chain = certificates(&pem).ok()?;
+    let (_, parsed) = X509Certificate::from_der(chain.first()?).ok()?;
+    let validity = parsed.validity();
+    Some((Utc::from_secs(validity.not_before.timestamp()), Utc::from_secs(validity.not_after.timestamp())))
+}
+
+/// What to say of such a validity at `now`.
+pub(super) fn judge_validity((from, until): (Utc, Utc), now: Utc) -> Option<String> {
+    let month = Duration::from_secs(30 * 86_400);
+    if now < from {
+        Some(format!("is not good before {from} (or the clock is wrong)"))
+    } else if now >= until {
+        Some(format!("expired at {until} (or the clock is wrong)"))
+    } else if until.since(now) < month {
+        Some(format!("expires soon, at {until}"))
+    } else {
+        None
+    }
+}
+
+/// The keys that may sign commands, each with its file's stem for a `kid`.
+pub(super) fn verifying_keys(keys: &[Examined<'_>], problems: &mut Problems) -> Vec<VerifyingKey> {
+    let mut found: Vec<VerifyingKey> = Vec::new();
+    for examined in keys {
+        let kid = examined.path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if kid.is_empty() || kid.len() > 64 || !kid.chars().all(plain) {
+            examined.report(
+                problems,
+                "its name cannot be a kid",
+                "name it with 1 to 64 of A-Z a-z 0-9 - _ .",
+            );
+        } else if found.iter().any(|known| known.kid == kid) {
+            examined.report(
+                problems,
+                &format!("the kid \"{kid}\" is named twice"),
+                "the kid is the file's name",
+            );
+        }
+        let Some(pem) = examined.read(MOST_PEM, problems) else {
+            continue;
+        };
+        match ed25519(&pem) {
+            Ok(key) => found.push(VerifyingKey { kid: kid.to_owned(), key }),
+            Err((problem, hint)) => examined.report(problems, problem, hint),
+        }
+    }
+    found
+}
+
+fn ed25519(pem: &[u8]) -> Result<[u8; 32], (&'static str, &'static str)> {
+    if PrivateKeyDer::from_pem_slice(pem).is_ok() {
+        let hint = "the camera must hold the public key only: replace it, and keep the private one away from cameras";
+        return Err(("holds a private key", hint));
+    }
+    let Ok(spki) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else {
+        return Err(("holds no public key", "it must be PEM: -----BEGIN PUBLIC KEY-----"));
+    };
+    spki.as_ref()
+        .strip_prefix(&ED25519)
+        .and_then(|key| key.try_into().ok())
+        .ok_or(("is not an Ed25519 key", "openssl pkey -in signer.key -pubout writes one"))
+}
+
+/// The store's credentials: `access_key_id`, `secret_access_key` and perhaps `session_token`, text
+/// each. Only shape and guard are judged; no value and no line of the file is ever told.
+pub(super) fn credentials(examined: &Examined<'_>, us: u32, problems: &mut Problems) {
+    let Some(bytes) = examined.read(MOST_CREDENTIALS, problems) else {
+        return;
+    };
+    examined.guarded(us, problems);
+    let Ok(text) = String::from_utf8(bytes) else {
+        examined.report(problems, "is not UTF-8", "");
+        return;
+    };
+    let whole = Place::file(examined.path);
+    let hint = "it holds access_key_id, secret_access_key and perhaps session_token, each text in quotes";
+    let mut syntax = Problems::default();
+    let document = file::parse(&whole.file, &text, &mut syntax);
+    if let Some(first) = syntax.iter().next() {
+        let at = Place { line: first.line, column: first.column, ..whole };
+        problems.push(&at, "", "is not valid TOML", hint);
+        return;
+    }
+    for entry in &document.root.entries {
+        match (entry.key.as_str(), &entry.value) {
+            ("access_key_id" | "secret_access_key" | "session_token", Value::Text(text)) => {
+                if text.is_empty() || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+                    problems.push(&entry.at, &entry.key, "is empty or holds a space", hint);
+                }
+            }
+            ("access_key_id" | "secret_access_key" | "session_token", other) => {
+                problems.push(&entry.at, &entry.key, format!("is {}, but must be text", other.kind()), hint);
+            }
+            // Not named: a credential that was pasted in the wrong place reads as a key.
+            (_, _) => problems.push(&entry.key_at, "", "unknown key", hint),
+        }
+    }
+    for key in ["access_key_id", "secret_access_key"] {
+        if document.root.entry(key).is_none() {
+            problems.push(&whole, key, "is missing", hint);
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! From what two files say to one set of settings: each key read as its kind, within its limits,
+//! its default where it is absent. What fits no key, or fits badly, becomes a problem.
+
+use super::file::{Entry, Table, Value};
+use super::nearest::suggestion;
+use super::problem::{Place, Problems};
+use super::schema::{Absent, Key, Kind, Section, Variant};
+use super::units;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// `entitlement.keys` and the like hold no more than these.
+const MOST_PATHS: usize = 16;
+
+/// Every setting of both files under its full key, such as `recording.segment`.
+#[derive(Default)]
+pub(super) struct Merged {
+    settings: BTreeMap<String, Setting>,
+    /// The keys whose values could not be taken: told already, and so not to be told as missing.
+    bad: BTreeSet<String>,
+}
+
+struct Setting {
+    at: Place,
+    value: Scalar,
+}
+
+enum Scalar {
+    Text(String),
+    Flag(bool),
+    Number(u64),
+    Duration(Duration),
+    Paths(Vec<(Place, String)>),
+}
+
+/// A value and where it was said: at its own place, or at its section's where it is a default.
+pub(super) type Said<'a, T> = (T, &'a Place);
+
+impl Merged {
+    pub(super) fn text(&self, key: &str) -> Option<Said<'_, &str>> {
+        self.settings.get(key).and_then(|setting| match &setting.value {
+            Scalar::Text(text) => Some((text.as_str(), &setting.at)),
+            Scalar::Flag(_) | Scalar::Number(_) | Scalar::Duration(_) | Scalar::Paths(_) => None,
+        })
+    }
+
+    pub(super) fn flag(&self, key: &str) -> Option<Said<'_, bool>> {
+        self.settings.get(key).and_then(|setting| match &setting.value {
+            Scalar::Flag(flag) => Some((*flag, &setting.at)),
+            Scalar::Text(_) | Scalar::Number(_) | Scalar::Duration(_) | Scalar::Paths(_) => None,
+        })
+    }
+
+    /// A plain number, a size in bytes, or a rate in bits a second.
+    pub(super) fn number(&self, key: &str) -> Option<Said<'_, u64>> {
+        self.settings.get(key).and_then(|setting| match &setting.value {
+            Scalar::Number(number) => Some((*number, &setting.at)),
+            Scalar::Text(_) | Scalar::Flag(_) | Scalar::Duration(_) | Scalar::Paths(_) => None,
+        })
+    }
+
+    pub(super) fn duration(&self, key: &str) -> Option<Said<'_, Duration>> {
+        self.settings.get(key).and_then(|setting| match &setting.value {
+            Scalar::Duration(duration) => Some((*duration, &setting.at)),
+            Scalar::Text(_) | Scalar::Flag(_) | Scalar::Number(_) | Scalar::Paths(_) => None,
+        })
+    }
+
+    /// The key stands in a file, but what it holds could not be taken.
+    pub(super) fn is_bad(&self, key: &str) -> bool {
+        self.bad.contains(key)
+    }
+
+    pub(super) fn paths(&self, key: &str) -> &[(Place, String)] {
+        self.settings.get(key).map_or(&[], |setting| match &setting.value {
+            Scalar::Paths(paths) => paths,
+            Scalar::Text(_) | Scalar::Flag(_) | Scalar::Number(_) | Scalar::Duration(_) => &[],
+        })
+    }
+
+    /// Takes in a file. `complete` says that its syntax is sound, so that an absent key is absent.
+    pub(super) fn take(
+        &mut self,
+        root: &Table,
+        sections: &[Section],
+        complete: bool,
+        problems: &mut Problems,
+    ) {
+        let mut walk = Walk { merged: self, problems, complete };
+        walk.file(root, sections);
+    }
+}
+
+struct Walk<'a> {
+    merged: &'a mut Merged,
+    problems: &'a mut Problems,
+    complete: bool,
+}
+
+impl Walk<'_> {
+    fn file(&mut self, root: &Table, sections: &[Section]) {
+        let top = sections.iter().find(|section| section.name.is_empty()).map_or(&[][..], |top| top.keys);
+        for entry in &root.entries {
+            let known = sections.iter().any(|section| section.name == entry.key)
+                || top.iter().any(|key| key.name == entry.key);
+            if !known {
+                let home = home_of(sections, &entry.key);
+                let names = sections.iter().map(|s| s.name).chain(top.iter().map(|k| k.name));
+                let hint = match (&entry.value, home) {
+                    (Value::Table(_), _) | (_, None) => {
+                        suggestion(&entry.key, names.filter(|n| !n.is_empty()).collect::<Vec<_>>())
+                    }
+                    (_, Some(home)) => format!("it belongs under [{home}]"),
+                };
+                let what =
+                    if matches!(entry.value, Value::Table(_)) { "unknown section" } else { "unknown key" };
+                self.problems.push(&entry.key_at, &entry.key, what, hint);
+            }
+        }
+        for section in sections {
+            if section.name.is_empty() {
+                self.keys("", root, section.keys, &root.at);
+                continue;
+            }
+            match root.entry(section.name) {
+                Some(Entry { value: Value::Table(table), key_at, .. }) => {
+                    self.unknown(section.name, table, section.keys.iter().map(|key| key.name), sections);
+                    self.keys(section.name, table, section.keys, key_at);
+                }
+                Some(entry) => {
+                    let problem = format!("is {}, not a section", entry.value.kind());
+                    self.problems.push(&entry.at, section.name, problem, format!("write [{}]", section.name));
+                }
+                None if section.optional => {}
+                None => {
+                    let empty = Table { at: root.at.clone(), entries: Vec::new() };
+                    self.keys(section.name, &empty, section.keys, &root.at);
+                }
+            }
+        }
+    }
+
+    fn unknown<'k>(
+        &mut self,
+        path: &str,
+        table: &Table,
+        known: impl Iterator<Item = &'k str> + Clone,
+        sections: &[Section],
+    ) {
+        for entry in &table.entries {
+            if known.clone().any(|name| name == entry.key) {
+                continue;
+            }
+            let full = format!("{path}.{}", entry.key);
+            let near = super::nearest::nearest(&entry.key, known.clone()).is_some();
+            let hint = match home_of(sections, &entry.key) {
+                Some(home) if !near => format!("it belongs under [{home}]"),
+                Some(_) | None => suggestion(&entry.key, known.clone().collect::<Vec<_>>()),
+            };
+            self.problems.push(&entry.key_at, &full, "unknown key", hint);
+        }
+    }
+
+    fn keys(&mut self, path: &str, table: &Table, keys: &[Key], at: &Place) {
+        for key in keys {
+            let full = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
+            match (table.entry(key.name), key.absent) {
+                (Some(entry), _) => self.read(&full, key.kind, &entry.value, &entry.at),
+                (None, Absent::Refused) if self.complete => {
+                    self.problems.push(at, &full, "is missing", example(key));
+                }
+                (None, Absent::Refused | Absent::Nothing) => {}
+                (None, Absent::Is(text)) => {
+                    let value = match key.kind {
+                        Kind::Flag => Value::Boolean(text == "true"),
+                        Kind::Number { .. } => Value::Integer(text.parse().ok()),
+                        Kind::Text
+                        | Kind::Path
+                        | Kind::Paths
+                        | Kind::Duration { .. }
+                        | Kind::Bytes { .. }
+                        | Kind::Rate { .. }
+                        | Kind::Choice(_)
+                        | Kind::Tagged(_) => Value::Text(text.to_owned()),
+                    };
+                    self.read(&full, key.kind, &value, at);
+                }
+            }
+        }
+    }
+
+    /// Reads one value as its kind. What it cannot be read as is told here and nowhere else.
+    fn read(&mut self, key: &str, kind: Kind, value: &Value, at: &Place) {
+        let scalar = match (kind, value) {
+            (Kind::Text | Kind::Path, Value::Text(text)) if text.is_empty() => {
+                Err(("is empty".to_owned(), String::new()))
+            }
+            (Kind::Text | Kind::Path, Value::Text(text))
+                if text.len() > 1024 || text.chars().any(char::is_control) =>
+            {
+                Err(("is longer than 1024 bytes or has a control character".to_owned(), String::new()))
+            }
+            (Kind::Text | Kind::Path, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
+            (Kind::Flag, Value::Boolean(flag)) => Ok(Scalar::Flag(*flag)),
+            (Kind::Number { least, most }, Value::Integer(number)) => {
+                let number = number.and_then(|number| u64::try_from(number).ok());
+                within(number, least, most, |n| n.to_string()).map(Scalar::Number)
+            }
+            (Kind::Duration { least, most }, Value::Text(text)) => match units::duration(text) {
+                Ok(duration) => {
+                    within(Some(duration), least, most, units::show_duration).map(Scalar::Duration)
+                }
+                Err(why) => {
+                    Err((format!("\"{text}\" {why}"), "write it like \"30s\", \"500ms\" or \"2m30s\"".into()))
+                }
+            },
+            (Kind::Bytes { least, most }, Value::Text(text)) => match units::bytes(text) {
+                Ok(bytes) => within(Some(bytes), least, most, units::show_bytes).map(Scalar::Number),
+                Err(why) => {
+                    Err((format!("\"{text}\" {why}"), "write it like \"2 GiB\" or \"1500 kB\"".into()))
+                }
+            },
+            (Kind::Bytes { least, most }, Value::Integer(number)) => {
+                let number = number.and_then(|number| u64::try_from(number).ok());
+                within(number, least, most, units::show_bytes).map(Scalar::Number)
+            }
+            (Kind::Rate { least, most }, Value::Text(text)) => match units::rate(text) {
+                Ok(rate) => within(Some(rate), least, most, units::show_rate).map(Scalar::Number),
+                Err(why) => {
+                    Err((format!("\"{text}\" {why}"), "write it like \"8 Mbit/s\" or \"500 kbit/s\"".into()))
+                }
+            },
+            (Kind::Choice(choices), Value::Text(text)) if choices.contains(&text.as_str()) => {
+                Ok(Scalar::Text(text.clone()))
+            }
+            (Kind::Choice(choices), Value::Text(text)) => Err((
+                format!("\"{text}\" is not one of its values"),
+                suggestion(text, choices.iter().copied()),
+            )),
+            (Kind::Paths, Value::Array(items)) => paths(items),
+            (Kind::Tagged(variants), Value::Table(table)) => return self.tagged(key, variants, table, at),
+            (
+                Kind::Text
+                | Kind::Path
+                | Kind::Paths
+                | Kind::Flag
+                | Kind::Number { .. }
+                | Kind::Duration { .. }
+                | Kind::Bytes { .. }
+                | Kind::Rate { .. }
+                | Kind::Choice(_)
+                | Kind::Tagged(_),
+                other,
+            ) => Err((format!("is {}, but must be {}", other.kind(), expected(kind)), String::new())),
+        };
+        match scalar {
+            Ok(value) => {
+                self.merged.settings.insert(key.to_owned(), Setting { at: at.clone(), value });
+            }
+            Err((problem, hint)) => {
+                self.problems.push(at, key, problem, hint);
+                self.merged.bad.insert(key.to_owned());
+            }
+        }
+    }
+
+    fn tagged(&mut self, path: &str, variants: &[Variant], table: &Table, at: &Place) {
+        let kinds = variants.iter().map(|variant| variant.kind);
+        let full = format!("{path}.kind");
+        let told = self.problems.len();
+        match table.entry("kind") {
+            Some(Entry { value: Value::Text(kind), at, .. }) => {
+                match variants.iter().find(|variant| variant.kind == kind) {
+                    Some(variant) => {
+                        let known = variant.keys.iter().map(|key| key.name).chain(std::iter::once("kind"));
+                        self.unknown(path, table, known, &[]);
+                        self.keys(path, table, variant.keys, at);
+                        let value = Scalar::Text(kind.clone());
+                        self.merged.settings.insert(full, Setting { at: at.clone(), value });
+                    }
+                    None => {
+                        let hint = suggestion(kind, kinds.collect::<Vec<_>>());
+                        self.problems.push(at, &full, format!("\"{kind}\" is not one of its values"), hint);
+                    }
+                }
+            }
+            Some(entry) => {
+                self.problems.push(
+                    &entry.at,
+                    &full,
+                    format!("is {}, but must be text", entry.value.kind()),
+                    "",
+                );
+            }
+            None => {
+                let hint = format!("one of {}", kinds.collect::<Vec<_>>().join(", "));
+                self.problems.push(at, &full, "is missing", hint);
+            }
+        }
+        if self.problems.len() > told {
+            self.merged.bad.insert(path.to_owned());
+        }
+    }
+}
+
+type Refusal = (String, String);
+
+fn within<T: PartialOrd + Copy>(
+    value: Option<T>,
+    least: T,
+    most: T,
+    show: impl Fn(T) -> String,
+) -> Result<T, Refusal> {
+    let range = format!("from {} to {}", show(least), show(most));
+    match value {
+        Some(value) if value >= least && value <= most => Ok(value),
+        Some(value) => Err((format!("{} is out of range", show(value)), range)),
+        None => Err(("is out of range".to_owned(), range)),
+    }
+}
+
+fn paths(items: &[(Place, Value)]) -> Result<Scalar, Refusal> {
+    let mut paths = Vec::new();
+    for (at, item) in items {
+        match item {
+            Value::Text(text) if !text.is_empty() => {
+                paths.push((Place { file: Arc::clone(&at.file), ..*at }, text.clone()));
+            }
+            Value::Text(_)
+            | Value::Integer(_)
+            | Value::Float
+            | Value::Boolean(_)
+            | Value::Datetime
+            | Value::Array(_)
+            | Value::Table(_) => return Err(("must hold paths only".to_owned(), String::new())),
+        }
+    }
+    if paths.is_empty() || paths.len() > MOST_PATHS {
+        return Err((format!("must hold 1 to {MOST_PATHS} paths, and holds {}", paths.len()), String::new()));
+    }
+    Ok(Scalar::Paths(paths))
+}
+
+fn expected(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Text => "text",
+        Kind::Path => "a path in quotes",
+        Kind::Paths => "a list of paths",
+        Kind::Flag => "true or false",
+        Kind::Number { .. } => "a whole number",
+        Kind::Duration { .. } => "a duration in quotes such as \"30s\"",
+        Kind::Bytes { .. } => "a size in quotes such as \"2 GiB\"",
+        Kind::Rate { .. } => "a rate in quotes such as \"8 Mbit/s\"",
+        Kind::Choice(_) => "text",
+        Kind::Tagged(_) => "a table such as { kind = \"…\" }",
+    }
+}
+
+fn example(key: &Key) -> String {
+    format!("add {} = …, {}", key.name, expected(key.kind))
+}
+
+/// The section in which a key of this name would be known.
+fn home_of(sections: &[Section], name: &str) -> Option<&'static str> {
+    let mut homes = sections.iter().filter(|section| section.keys.iter().any(|key| key.name == name));
+    let home = homes.next().map(|section| section.name).filter(|name| !name.is_empty());
+    // A name that several sections know says nothing.
+    if homes.next().is_some() { None } else { home }
+}

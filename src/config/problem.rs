@@ -1,0 +1,136 @@
+//! What is wrong with a configuration, told so that a person can put it right.
+
+use serde::Serialize;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// More than these are not collected: whoever has so many starts from the top anyway.
+const MOST: usize = 200;
+
+/// Where something stands in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub file: Arc<Path>,
+    /// From 1; 0 for the file as a whole.
+    pub line: u32,
+    /// In characters, from 1; 0 for the file as a whole.
+    pub column: u32,
+}
+
+impl Place {
+    /// The file as a whole.
+    #[must_use]
+    pub fn file(path: &Path) -> Place {
+        Place { file: Arc::from(path), line: 0, column: 0 }
+    }
+}
+
+/// One thing that is wrong. Never holds a secret: values of credential files are not quoted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Problem {
+    pub file: PathBuf,
+    /// From 1; 0 for the file as a whole.
+    pub line: u32,
+    /// In characters, from 1; 0 for the file as a whole.
+    pub column: u32,
+    /// The key in full, such as `recording.segment`; empty where no key is concerned.
+    pub key: String,
+    pub problem: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+/// `file:line:column: key: problem (hint)`, on one line.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        if self.line > 0 {
+            write!(f, ":{}:{}", self.line, self.column)?;
+        }
+        if !self.key.is_empty() {
+            write!(f, ": {}", self.key)?;
+        }
+        write!(f, ": {}", self.problem)?;
+        if !self.hint.is_empty() {
+            write!(f, " ({})", self.hint)?;
+        }
+        Ok(())
+    }
+}
+
+/// Everything that is wrong. Serialises as an array of [`Problem`].
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    pub fn push(&mut self, at: &Place, key: &str, problem: impl Into<String>, hint: impl Into<String>) {
+        if self.0.len() < MOST {
+            self.0.push(Problem {
+                file: at.file.to_path_buf(),
+                line: at.line,
+                column: at.column,
+                key: one_line(key),
+                problem: one_line(&problem.into()),
+                hint: one_line(&hint.into()),
+            });
+        }
+    }
+
+    /// Sorts by file and line. Files keep the order in which they were first spoken of.
+    pub(super) fn sort(&mut self) {
+        let mut files: Vec<PathBuf> = Vec::new();
+        for problem in &self.0 {
+            if !files.contains(&problem.file) {
+                files.push(problem.file.clone());
+            }
+        }
+        let rank = |file: &PathBuf| files.iter().position(|known| known == file);
+        self.0.sort_by(|a, b| {
+            (rank(&a.file), a.line, a.column, &a.key).cmp(&(rank(&b.file), b.line, b.column, &b.key))
+        });
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.0.iter()
+    }
+}
+
+impl<'a> IntoIterator for &'a Problems {
+    type Item = &'a Problem;
+    type IntoIter = std::slice::Iter<'a, Problem>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.iter()
+    }
+}
+
+/// One problem a line.
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                writeln!(f)?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// Control characters would let a file write lines of its own into a log.
+fn one_line(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}

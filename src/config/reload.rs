@@ -1,0 +1,83 @@
+//! What a changed configuration can change in a running agent.
+
+use super::Config;
+
+/// What differs between two configurations, by key.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Difference {
+    /// Takes effect at once.
+    pub reloadable: Vec<&'static str>,
+    /// Takes effect at the next start.
+    pub restart: Vec<&'static str>,
+}
+
+impl Difference {
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.reloadable.is_empty() && self.restart.is_empty()
+    }
+}
+
+/// Compares the configuration in force with one that was read again.
+#[must_use]
+pub fn reload_difference(old: &Config, new: &Config) -> Difference {
+    // Taken apart in full, so that a new field is placed by a person.
+    let Config { device, mqtt, entitlement, clock, recording, spool, upload, privacy, board } = old;
+    let reloadable = [
+        ("mqtt.telemetry", mqtt.telemetry != new.mqtt.telemetry),
+        ("entitlement.offline_grace", entitlement.offline_grace != new.entitlement.offline_grace),
+        ("recording.audio", recording.audio != new.recording.audio),
+        ("spool.max_bytes", spool.max_bytes != new.spool.max_bytes),
+        ("spool.min_free", spool.min_free != new.spool.min_free),
+        ("spool.max_files", spool.max_files != new.spool.max_files),
+        ("spool.hold", spool.hold != new.spool.hold),
+        ("spool.when_full", spool.when_full != new.spool.when_full),
+        ("upload.max_rate", upload.max_rate != new.upload.max_rate),
+        ("upload.order", upload.order != new.upload.order),
+        ("privacy.pending", privacy.pending != new.privacy.pending),
+    ];
+    let restart = [
+        ("device.id", device.id != new.device.id),
+        ("device.state_dir", device.state_dir != new.device.state_dir),
+        ("device.socket", device.socket != new.device.socket),
+        ("mqtt.url", (&mqtt.host, mqtt.port) != (&new.mqtt.host, new.mqtt.port)),
+        ("mqtt.ca", mqtt.ca != new.mqtt.ca),
+        ("mqtt.cert", mqtt.cert != new.mqtt.cert),
+        ("mqtt.key", mqtt.key != new.mqtt.key),
+        ("mqtt.keep_alive", mqtt.keep_alive != new.mqtt.keep_alive),
+        ("entitlement.keys", entitlement.keys != new.entitlement.keys),
+        ("clock.trust", clock.trust != new.clock.trust),
+        ("recording.segment", recording.segment != new.recording.segment),
+        ("recording.fragment", recording.fragment != new.recording.fragment),
+        ("recording.chunk", recording.chunk != new.recording.chunk),
+        ("recording.durability", recording.durability != new.recording.durability),
+        ("upload.url", (&upload.bucket, &upload.prefix) != (&new.upload.bucket, &new.upload.prefix)),
+        ("upload.endpoint", upload.endpoint != new.upload.endpoint),
+        ("upload.region", upload.region != new.upload.region),
+        ("upload.ca", upload.ca != new.upload.ca),
+        ("upload.credentials", upload.credentials != new.upload.credentials),
+        ("upload.allow_plaintext", upload.allow_plaintext != new.upload.allow_plaintext),
+        ("upload.concurrency", upload.concurrency != new.upload.concurrency),
+        ("device.board", *board != new.board),
+    ];
+    let changed = |keys: &[(&'static str, bool)]| {
+        keys.iter().filter(|(_, changed)| *changed).map(|(key, _)| *key).collect::<Vec<_>>()
+    };
+    Difference { reloadable: changed(&reloadable), restart: changed(&restart) }
+}
+
+impl Config {
+    /// This configuration with everything of `new` that a running agent can take.
+    #[must_use]
+    pub fn reloaded(&self, new: &Config) -> Config {
+        let mut next = self.clone();
+        next.mqtt.telemetry = new.mqtt.telemetry;
+        next.entitlement.offline_grace = new.entitlement.offline_grace;
+        next.recording.audio = new.recording.audio;
+        next.spool = new.spool.clone();
+        next.upload.max_rate = new.upload.max_rate;
+        next.upload.order = new.upload.order;
+        next.privacy = new.privacy.clone();
+        next
+    }
+}

@@ -1,0 +1,202 @@
+//! Every key of both files: what it takes, within which limits, and what holds where it is absent.
+//!
+//! `docs/configuration.md` lists the same keys; a test holds the two together.
+
+use std::time::Duration;
+
+/// A `[section]` of a file; the empty name stands for the keys above the first section.
+pub struct Section {
+    pub name: &'static str,
+    pub keys: &'static [Key],
+    /// The whole section may be left out, required keys and all.
+    pub optional: bool,
+}
+
+pub struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub absent: Absent,
+}
+
+/// What holds where a key is absent.
+#[derive(Clone, Copy)]
+pub enum Absent {
+    /// It must be there.
+    Refused,
+    /// Nothing, and that is a value of its own.
+    Nothing,
+    /// The same as if this stood in the file.
+    Is(&'static str),
+}
+
+/// What a key takes.
+#[derive(Clone, Copy)]
+pub enum Kind {
+    Text,
+    /// A path; relative ones start from the folder of the file that they stand in.
+    Path,
+    /// One to sixteen paths.
+    Paths,
+    Flag,
+    Number {
+        least: u64,
+        most: u64,
+    },
+    /// Text such as `30s`.
+    Duration {
+        least: Duration,
+        most: Duration,
+    },
+    /// Text such as `2 GiB`, or a number of bytes.
+    Bytes {
+        least: u64,
+        most: u64,
+    },
+    /// Text such as `8 Mbit/s`.
+    Rate {
+        least: u64,
+        most: u64,
+    },
+    Choice(&'static [&'static str]),
+    /// A table whose `kind` says which other keys it takes.
+    Tagged(&'static [Variant]),
+}
+
+pub struct Variant {
+    pub kind: &'static str,
+    pub keys: &'static [Key],
+}
+
+const fn key(name: &'static str, kind: Kind, absent: Absent) -> Key {
+    Key { name, kind, absent }
+}
+
+const fn variant(kind: &'static str, keys: &'static [Key]) -> Variant {
+    Variant { kind, keys }
+}
+
+const fn section(name: &'static str, keys: &'static [Key]) -> Section {
+    Section { name, keys, optional: false }
+}
+
+const fn millis(least: u64, most: u64) -> Kind {
+    Kind::Duration { least: Duration::from_millis(least), most: Duration::from_millis(most) }
+}
+
+const SECOND: u64 = 1_000;
+const MINUTE: u64 = 60 * SECOND;
+const DAY: u64 = 24 * 60 * MINUTE;
+const MIB: u64 = 1 << 20;
+const TIB: u64 = 1 << 40;
+
+use Absent::{Is, Nothing, Refused};
+
+/// `agent.toml`.
+pub const AGENT: &[Section] = &[
+    section(
+        "device",
+        &[
+            key("id", Kind::Text, Refused),
+            key("board", Kind::Path, Refused),
+            key("state_dir", Kind::Path, Is("/var/lib/kasacam")),
+            key("socket", Kind::Path, Is("/run/kasacam/control.sock")),
+        ],
+    ),
+    section(
+        "mqtt",
+        &[
+            key("url", Kind::Text, Refused),
+            key("ca", Kind::Path, Refused),
+            key("cert", Kind::Path, Refused),
+            key("key", Kind::Path, Refused),
+            key("keep_alive", millis(5 * SECOND, 20 * MINUTE), Is("30s")),
+            key("telemetry", millis(SECOND, DAY), Is("60s")),
+        ],
+    ),
+    section(
+        "entitlement",
+        &[key("keys", Kind::Paths, Refused), key("offline_grace", millis(0, 365 * DAY), Is("72h"))],
+    ),
+    section("clock", &[key("trust", Kind::Choice(&["kernel", "system"]), Is("kernel"))]),
+    section(
+        "recording",
+        &[
+            key("segment", millis(2 * SECOND, 10 * MINUTE), Is("30s")),
+            key("fragment", millis(500, 10 * SECOND), Is("2s")),
+            key("chunk", millis(100, 10 * SECOND), Is("500ms")),
+            key("durability", Kind::Choice(&["chunk", "fragment", "segment"]), Is("fragment")),
+            key("audio", Kind::Flag, Is("true")),
+        ],
+    ),
+    section(
+        "spool",
+        &[
+            key("max_bytes", Kind::Bytes { least: MIB, most: 64 * TIB }, Is("2 GiB")),
+            key("min_free", Kind::Bytes { least: 0, most: 64 * TIB }, Is("64 MiB")),
+            key("max_files", Kind::Number { least: 16, most: 1_000_000 }, Is("65536")),
+            key("hold", millis(0, 365 * DAY), Is("72h")),
+            key("when_full", Kind::Choice(&["evict", "stop"]), Is("evict")),
+        ],
+    ),
+    section(
+        "upload",
+        &[
+            key("url", Kind::Text, Refused),
+            key("endpoint", Kind::Text, Refused),
+            key("region", Kind::Text, Is("us-east-1")),
+            key("ca", Kind::Path, Refused),
+            key("credentials", Kind::Path, Refused),
+            key("max_rate", Kind::Rate { least: 64_000, most: 10_000_000_000 }, Nothing),
+            key("order", Kind::Choice(&["newest", "oldest"]), Is("newest")),
+            key("allow_plaintext", Kind::Flag, Is("false")),
+            key("concurrency", Kind::Number { least: 1, most: 2 }, Is("2")),
+        ],
+    ),
+    section("privacy", &[key("pending", Kind::Choice(&["upload", "hold", "purge"]), Is("upload"))]),
+];
+
+/// The board file.
+pub const BOARD: &[Section] = &[
+    section("", &[key("name", Kind::Text, Refused)]),
+    section(
+        "video",
+        &[
+            key("source", Kind::Tagged(VIDEO_SOURCES), Refused),
+            // Absent, it follows from the source: `raw` for test, `h264` for file and rtsp.
+            key("format", Kind::Choice(&["h264", "raw"]), Nothing),
+            key("encoder", Kind::Tagged(ENCODERS), Nothing),
+            key("width", Kind::Number { least: 16, most: 7680 }, Refused),
+            key("height", Kind::Number { least: 16, most: 4320 }, Refused),
+            key("fps", Kind::Number { least: 1, most: 120 }, Refused),
+            key("bitrate", Kind::Rate { least: 16_000, most: 100_000_000 }, Refused),
+        ],
+    ),
+    Section { name: "audio", keys: &[key("source", Kind::Tagged(AUDIO_SOURCES), Refused)], optional: true },
+];
+
+const VIDEO_SOURCES: &[Variant] = &[
+    variant("v4l2", &[key("device", Kind::Path, Refused)]),
+    variant("libcamera", &[key("camera", Kind::Text, Nothing)]),
+    variant("rtsp", &[key("url", Kind::Text, Refused)]),
+    variant(
+        "file",
+        &[
+            key("path", Kind::Path, Refused),
+            key("realtime", Kind::Flag, Is("true")),
+            key("loop", Kind::Flag, Is("false")),
+        ],
+    ),
+    variant("test", &[]),
+];
+
+const AUDIO_SOURCES: &[Variant] =
+    &[variant("alsa", &[key("device", Kind::Text, Refused)]), variant("test", &[]), variant("embedded", &[])];
+
+const ENCODERS: &[Variant] = &[
+    variant("v4l2h264", &[]),
+    variant("x264", &[]),
+    variant("openh264", &[]),
+    variant("mpph264", &[]),
+    variant("vpuenc_h264", &[]),
+    variant("omxh264", &[]),
+];

@@ -1,0 +1,430 @@
+//! From settings to a [`Config`]: what one value alone cannot tell.
+
+use super::address;
+use super::material::{self, Examined};
+use super::merge::Merged;
+use super::problem::{Place, Problems};
+use super::units::show_duration;
+use super::{
+    Audio, AudioSource, Board, Clock, ClockTrust, Config, Device, Durability, Encoder, Entitlement, Mqtt,
+    Privacy, PrivacyPending, Recording, Spool, Surroundings, Upload, UploadOrder, Video, VideoFormat,
+    VideoSource, WhenFull,
+};
+use std::path::{Path, PathBuf};
+
+/// The most that fits into `sockaddr_un.sun_path` with its closing zero.
+const MOST_SOCKET: usize = 107;
+
+/// The configuration, unless a value that it needs is missing or bad; then `problems` says so.
+pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Config> {
+    let mut check = Check { merged, around, problems };
+    let device = check.device();
+    let (mqtt, entitlement, recording) = (check.mqtt(), check.entitlement(), check.recording());
+    let (spool, upload, board) = (check.spool(), check.upload(), check.board());
+    let trust = match check.merged.text("clock.trust")?.0 {
+        "system" => ClockTrust::System,
+        _ => ClockTrust::Kernel,
+    };
+    let pending = match check.merged.text("privacy.pending")?.0 {
+        "hold" => PrivacyPending::Hold,
+        "purge" => PrivacyPending::Purge,
+        _ => PrivacyPending::Upload,
+    };
+    Some(Config {
+        device: device?,
+        mqtt: mqtt?,
+        entitlement: entitlement?,
+        clock: Clock { trust },
+        recording: recording?,
+        spool: spool?,
+        upload: upload?,
+        privacy: Privacy { pending },
+        board: board?,
+    })
+}
+
+/// The board alone.
+pub(super) fn board(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Board> {
+    Check { merged, around, problems }.board()
+}
+
+/// Where `text` leads, seen from the folder of the file that it stands in.
+pub(super) fn resolve(text: &str, at: &Place, around: &Surroundings) -> Result<PathBuf, String> {
+    let credential = text
+        .strip_prefix("$CREDENTIALS_DIRECTORY/")
+        .or_else(|| text.strip_prefix("${CREDENTIALS_DIRECTORY}/"));
+    if let Some(rest) = credential {
+        let folder = around.credentials_directory.as_ref();
+        return folder
+            .map(|folder| folder.join(rest))
+            .ok_or("$CREDENTIALS_DIRECTORY is not set: it is, under a unit with LoadCredential=".to_owned());
+    }
+    if text.starts_with(['$', '~']) {
+        return Err("of variables only $CREDENTIALS_DIRECTORY/ is known at the start of a path".to_owned());
+    }
+    let folder = at.file.parent().unwrap_or(Path::new(""));
+    // Joining an absolute path replaces the folder.
+    let joined = folder.join(text);
+    Ok(if joined.is_absolute() { joined } else { around.working_directory.join(joined) })
+}
+
+struct Check<'a> {
+    merged: &'a Merged,
+    around: &'a Surroundings,
+    problems: &'a mut Problems,
+}
+
+impl<'a> Check<'a> {
+    fn path(&mut self, key: &str) -> Option<(PathBuf, &'a Place)> {
+        let (text, at) = self.merged.text(key)?;
+        match resolve(text, at, self.around) {
+            Ok(path) => Some((path, at)),
+            Err(why) => {
+                self.problems.push(at, key, why, "");
+                None
+            }
+        }
+    }
+
+    fn device(&mut self) -> Option<Device> {
+        let id = self.merged.text("device.id").and_then(|(id, at)| {
+            let good = is_device_id(id);
+            if !good {
+                let hint = "it becomes part of topics, object keys and the certificate's name";
+                self.problems.push(at, "device.id", "must be 1 to 64 of A-Z a-z 0-9 - _", hint);
+            }
+            good.then(|| id.to_owned())
+        });
+        let state_dir = self.path("device.state_dir");
+        let socket = self.path("device.socket");
+        if let Some((path, at)) = &socket {
+            if path.as_os_str().len() > MOST_SOCKET {
+                let problem = format!("is longer than the {MOST_SOCKET} bytes that a socket's path may have");
+                self.problems.push(at, "device.socket", problem, "choose a shorter path, such as under /run");
+            }
+        }
+        Some(Device { id: id?, state_dir: state_dir?.0, socket: socket?.0 })
+    }
+
+    fn mqtt(&mut self) -> Option<Mqtt> {
+        let broker = self.merged.text("mqtt.url").and_then(|(url, at)| match address::broker(url) {
+            Ok(broker) => Some(broker),
+            Err((problem, hint)) => {
+                self.problems.push(at, "mqtt.url", problem, hint);
+                None
+            }
+        });
+        let ca = self.authorities("mqtt.ca");
+        let (cert, key) = (self.path("mqtt.cert"), self.path("mqtt.key"));
+        let device = self.merged.text("device.id").map(|(id, _)| id).filter(|id| is_device_id(id));
+        material::identity(
+            cert.as_ref().map(|(path, at)| Examined { at, key: "mqtt.cert", path }).as_ref(),
+            key.as_ref().map(|(path, at)| Examined { at, key: "mqtt.key", path }).as_ref(),
+            device,
+            self.around.user,
+            self.problems,
+        );
+        let broker = broker?;
+        Some(Mqtt {
+            port: broker.port.unwrap_or(8883),
+            host: broker.host,
+            ca: ca?,
+            cert: cert?.0,
+            key: key?.0,
+            keep_alive: self.merged.duration("mqtt.keep_alive")?.0,
+            telemetry: self.merged.duration("mqtt.telemetry")?.0,
+        })
+    }
+
+    fn authorities(&mut self, key: &str) -> Option<PathBuf> {
+        let (path, at) = self.path(key)?;
+        material::authorities(&Examined { at, key, path: &path }, self.problems);
+        Some(path)
+    }
+
+    fn entitlement(&mut self) -> Option<Entitlement> {
+        let mut paths = Vec::new();
+        for (at, text) in self.merged.paths("entitlement.keys") {
+            match resolve(text, at, self.around) {
+                Ok(path) => paths.push((at, path)),
+                Err(why) => self.problems.push(at, "entitlement.keys", why, ""),
+            }
+        }
+        let examined: Vec<Examined<'_>> =
+            paths.iter().map(|(at, path)| Examined { at, key: "entitlement.keys", path }).collect();
+        let keys = material::verifying_keys(&examined, self.problems);
+        Some(Entitlement { keys, offline_grace: self.merged.duration("entitlement.offline_grace")?.0 })
+    }
+
+    fn recording(&mut self) -> Option<Recording> {
+        let segment = self.merged.duration("recording.segment");
+        let fragment = self.merged.duration("recording.fragment");
+        let chunk = self.merged.duration("recording.chunk");
+        for (part, part_key, whole, whole_key) in [
+            (fragment, "recording.fragment", segment, "recording.segment"),
+            (chunk, "recording.chunk", fragment, "recording.fragment"),
+        ] {
+            if let (Some((part, part_at)), Some((whole, whole_at))) = (part, whole) {
+                // Told where a person wrote one of the two, rather than where a default stands.
+                let (at, key) =
+                    if part_at.line >= whole_at.line { (part_at, part_key) } else { (whole_at, whole_key) };
+                if part > whole {
+                    let problem = format!(
+                        "{part_key} ({}) is longer than {whole_key} ({})",
+                        show_duration(part),
+                        show_duration(whole)
+                    );
+                    self.problems.push(
+                        at,
+                        key,
+                        problem,
+                        "a segment holds fragments, a fragment holds chunks",
+                    );
+                }
+            }
+        }
+        let durability = match self.merged.text("recording.durability")?.0 {
+            "chunk" => Durability::Chunk,
+            "segment" => Durability::Segment,
+            _ => Durability::Fragment,
+        };
+        let audio = self.merged.flag("recording.audio")?.0;
+        Some(Recording { segment: segment?.0, fragment: fragment?.0, chunk: chunk?.0, durability, audio })
+    }
+
+    fn spool(&mut self) -> Option<Spool> {
+        let when_full = match self.merged.text("spool.when_full")?.0 {
+            "stop" => WhenFull::Stop,
+            _ => WhenFull::Evict,
+        };
+        Some(Spool {
+            max_bytes: self.merged.number("spool.max_bytes")?.0,
+            min_free: self.merged.number("spool.min_free")?.0,
+            max_files: self.merged.number("spool.max_files")?.0,
+            hold: self.merged.duration("spool.hold")?.0,
+            when_full,
+        })
+    }
+
+    fn upload(&mut self) -> Option<Upload> {
+        let bucket = self.merged.text("upload.url").and_then(|(url, at)| match address::bucket(url) {
+            Ok(bucket) => Some(bucket),
+            Err(problem) => {
+                self.problems.push(at, "upload.url", problem, "write it like \"s3://kasa-care/v1/\"");
+                None
+            }
+        });
+        let allow_plaintext = self.merged.flag("upload.allow_plaintext").map(|(flag, _)| flag);
+        let endpoint = self.endpoint(allow_plaintext.unwrap_or(false));
+        let region = self.merged.text("upload.region").and_then(|(region, at)| {
+            let good = region.len() <= 32
+                && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            if !good {
+                self.problems.push(
+                    at,
+                    "upload.region",
+                    "must be 1 to 32 of a-z 0-9 -",
+                    "such as \"us-east-1\"",
+                );
+            }
+            good.then(|| region.to_owned())
+        });
+        let ca = self.authorities("upload.ca");
+        let credentials = self.path("upload.credentials");
+        if let Some((path, at)) = &credentials {
+            let examined = Examined { at, key: "upload.credentials", path };
+            material::credentials(&examined, self.around.user, self.problems);
+        }
+        let order = match self.merged.text("upload.order")?.0 {
+            "oldest" => UploadOrder::Oldest,
+            _ => UploadOrder::Newest,
+        };
+        let (bucket, prefix) = bucket?;
+        Some(Upload {
+            bucket,
+            prefix,
+            endpoint: endpoint?,
+            region: region?,
+            ca: ca?,
+            credentials: credentials?.0,
+            max_rate: self.merged.number("upload.max_rate").map(|(rate, _)| rate),
+            order,
+            allow_plaintext: allow_plaintext?,
+            concurrency: usize::try_from(self.merged.number("upload.concurrency")?.0).ok()?,
+        })
+    }
+
+    fn endpoint(&mut self, allow_plaintext: bool) -> Option<String> {
+        let (url, at) = self.merged.text("upload.endpoint")?;
+        let (problem, hint) = match address::endpoint(url) {
+            Ok((true, _)) => return Some(url.trim_end_matches('/').to_owned()),
+            Ok((false, authority)) if allow_plaintext && authority.is_loopback() => {
+                return Some(url.trim_end_matches('/').to_owned());
+            }
+            Ok((false, authority)) if authority.is_loopback() => (
+                "is not encrypted",
+                "for development, upload.allow_plaintext = true permits it on this machine",
+            ),
+            Ok((false, _)) => ("is not encrypted", "footage leaves the camera over https:// only"),
+            Err(refusal) => refusal,
+        };
+        self.problems.push(at, "upload.endpoint", problem, hint);
+        None
+    }
+
+    fn board(&mut self) -> Option<Board> {
+        let name = self.merged.text("name").and_then(|(name, at)| {
+            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+            let good = name.len() <= 64 && name.bytes().all(plain);
+            if !good {
+                self.problems.push(at, "name", "must be 1 to 64 of A-Z a-z 0-9 - _ .", "");
+            }
+            good.then(|| name.to_owned())
+        });
+        let video = self.video();
+        let audio = match self.merged.text("audio.source.kind") {
+            Some((kind, at)) => self.audio(kind, at),
+            None => None,
+        };
+        Some(Board { name: name?, video: video?, audio })
+    }
+
+    fn video(&mut self) -> Option<Video> {
+        let (kind, kind_at) = self.merged.text("video.source.kind")?;
+        let source = self.video_source(kind);
+        let format = self.format(kind, kind_at);
+        let encoder = self.merged.text("video.encoder.kind");
+        match (format, encoder) {
+            (Some(VideoFormat::Raw), None) if !self.merged.is_bad("video.encoder") => {
+                let problem = "is missing: the source gives raw pictures, which must be encoded";
+                self.problems.push(
+                    kind_at,
+                    "video.encoder",
+                    problem,
+                    "add encoder = { kind = \"v4l2h264\" } or another",
+                );
+            }
+            (Some(VideoFormat::H264), Some((_, at))) => {
+                let problem = "is not used: the source gives H.264 itself";
+                self.problems.push(at, "video.encoder", problem, "remove it, or say format = \"raw\"");
+            }
+            (Some(VideoFormat::Raw | VideoFormat::H264) | None, _) => {}
+        }
+        let mut even = |key: &str| {
+            let (pixels, at) = self.merged.number(key)?;
+            if pixels % 2 != 0 {
+                self.problems.push(
+                    at,
+                    key,
+                    format!("{pixels} is odd"),
+                    "H.264 4:2:0 needs an even number of pixels",
+                );
+            }
+            u32::try_from(pixels).ok()
+        };
+        let (width, height) = (even("video.width"), even("video.height"));
+        Some(Video {
+            source: source?,
+            format: format?,
+            encoder: encoder.map(|(kind, _)| Encoder { kind: kind.to_owned() }),
+            width: width?,
+            height: height?,
+            fps: u32::try_from(self.merged.number("video.fps")?.0).ok()?,
+            bitrate: self.merged.number("video.bitrate")?.0,
+        })
+    }
+
+    fn video_source(&mut self, kind: &str) -> Option<VideoSource> {
+        match kind {
+            "v4l2" => Some(VideoSource::V4l2 { device: self.path("video.source.device")?.0 }),
+            "libcamera" => {
+                let camera = self.merged.text("video.source.camera").map(|(camera, _)| camera.to_owned());
+                Some(VideoSource::Libcamera { camera })
+            }
+            "rtsp" => {
+                let (url, at) = self.merged.text("video.source.url")?;
+                match address::rtsp(url) {
+                    Ok(()) => Some(VideoSource::Rtsp { url: url.to_owned() }),
+                    Err(problem) => {
+                        let hint = "write it like \"rtsp://192.0.2.7/stream1\"";
+                        self.problems.push(at, "video.source.url", problem, hint);
+                        None
+                    }
+                }
+            }
+            "file" => Some(VideoSource::File {
+                path: self.path("video.source.path")?.0,
+                realtime: self.merged.flag("video.source.realtime")?.0,
+                repeat: self.merged.flag("video.source.loop")?.0,
+            }),
+            _ => Some(VideoSource::Test),
+        }
+    }
+
+    /// As it is told, or as it follows from the source.
+    fn format(&mut self, kind: &str, kind_at: &Place) -> Option<VideoFormat> {
+        let told = self.merged.text("video.format").map(|(format, at)| match format {
+            "raw" => (VideoFormat::Raw, at),
+            _ => (VideoFormat::H264, at),
+        });
+        let follows = match kind {
+            "rtsp" | "file" => Some(VideoFormat::H264),
+            "test" => Some(VideoFormat::Raw),
+            _ => None,
+        };
+        match (told, follows) {
+            (Some((told, at)), Some(follows)) if told != follows => {
+                let gives = match follows {
+                    VideoFormat::H264 => "H.264, which is taken as it is",
+                    VideoFormat::Raw => "raw pictures",
+                };
+                self.problems.push(
+                    at,
+                    "video.format",
+                    format!("a {kind} source gives {gives}"),
+                    "leave it out",
+                );
+                None
+            }
+            (Some((told, _)), _) => Some(told),
+            (None, Some(follows)) => Some(follows),
+            (None, None) if self.merged.is_bad("video.format") => None,
+            (None, None) => {
+                let hint = "\"h264\" where the device encodes, \"raw\" where it gives pictures";
+                self.problems.push(kind_at, "video.format", "is missing", hint);
+                None
+            }
+        }
+    }
+
+    fn audio(&mut self, kind: &str, at: &Place) -> Option<Audio> {
+        let source = match kind {
+            "alsa" => {
+                let (device, at) = self.merged.text("audio.source.device")?;
+                if device.contains(char::is_whitespace) {
+                    self.problems.push(
+                        at,
+                        "audio.source.device",
+                        "holds a space",
+                        "such as \"hw:0\" or \"default\"",
+                    );
+                }
+                AudioSource::Alsa { device: device.to_owned() }
+            }
+            "embedded" => {
+                let video = self.merged.text("video.source.kind").map_or("file", |(kind, _)| kind);
+                if !matches!(video, "rtsp" | "file") {
+                    let problem = format!("a {video} source has no sound track of its own");
+                    self.problems.push(at, "audio.source.kind", problem, "embedded goes with file and rtsp");
+                }
+                AudioSource::Embedded
+            }
+            _ => AudioSource::Test,
+        };
+        Some(Audio { source })
+    }
+}
+
+fn is_device_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+}

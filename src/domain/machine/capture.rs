@@ -1,0 +1,157 @@
+//! Capture is open exactly while the policy allows it.
+
+use super::Machine;
+use crate::domain::backoff::Backoff;
+use crate::domain::effect::{CaptureSettings, Effect, Event, StopManner};
+use crate::domain::fragment::{Epoch, SpanEnd};
+use crate::domain::input::{Fault, FaultKind};
+use crate::domain::policy::{self, Capture, Decision};
+use crate::domain::time::{Mono, Now, Utc};
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct State {
+    run: Run,
+    epoch: Epoch,
+    backoff: Backoff,
+    /// A fault: not to be opened again before then. `None` in it: not again in this process.
+    wait: Option<Wait>,
+    /// When the devices came into the state they are in.
+    pub(super) changed_at: Option<Utc>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Run {
+    Closed,
+    Open { epoch: Epoch, settings: CaptureSettings },
+    Closing { epoch: Epoch, manner: StopManner, reason: SpanEnd },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wait {
+    Until(Mono),
+    /// The source is used up: a file that does not repeat.
+    Finished,
+}
+
+impl State {
+    pub(super) fn new() -> State {
+        State {
+            run: Run::Closed,
+            epoch: Epoch(0),
+            // The device's return is noticed within five seconds.
+            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(4)),
+            wait: None,
+            changed_at: None,
+        }
+    }
+
+    /// No device is open, none is being opened or closed.
+    pub(super) fn is_closed(&self) -> bool {
+        self.run == Run::Closed
+    }
+
+    /// Neither opening nor closing is under way: what can be told of it is so.
+    pub(super) fn is_settled(&self) -> bool {
+        match self.run {
+            Run::Closed | Run::Open { .. } => true,
+            Run::Closing { .. } => false,
+        }
+    }
+
+    /// Footage is coming in: whatever failed before is over.
+    pub(super) fn works(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// When a fault has been waited out, if that is still to come.
+    pub(super) fn retry_at(&self, now: Mono) -> Option<Mono> {
+        match (self.run, self.wait) {
+            (Run::Closed, Some(Wait::Until(at))) if at > now => Some(at),
+            (Run::Closed | Run::Open { .. } | Run::Closing { .. }, _) => None,
+        }
+    }
+}
+
+impl Machine {
+    pub(super) fn restore_capture(&mut self, decision: &Decision, now: Now) {
+        let wanted = match decision.capture() {
+            _ if self.leaving.is_some() => Err(SpanEnd::Shutdown),
+            Capture::Off(reason) => Err(reason.span_end()),
+            Capture::On { audio, max_height } => {
+                Ok(CaptureSettings { audio, max_height: max_height.min(self.settings.board_height) })
+            }
+        };
+        // The owner's choice outranks the order of a stop that is under way.
+        let wanted = match decision.capture() {
+            Capture::Off(reason) if reason.span_end() == SpanEnd::Privacy => Err(SpanEnd::Privacy),
+            Capture::Off(_) | Capture::On { .. } => wanted,
+        };
+        match (self.capture.run, wanted) {
+            (Run::Open { epoch, .. }, Err(reason)) => self.stop(epoch, reason),
+            (Run::Open { epoch, settings }, Ok(wanted)) if settings != wanted => {
+                self.stop(epoch, SpanEnd::Entitlement);
+            }
+            (Run::Closing { epoch, manner: StopManner::Drain, .. }, Err(SpanEnd::Privacy)) => {
+                self.stop(epoch, SpanEnd::Privacy);
+            }
+            (Run::Closed, Ok(settings)) => self.start(decision, settings, now),
+            (Run::Closed, Err(_)) | (Run::Open { .. }, Ok(_)) | (Run::Closing { .. }, _) => {}
+        }
+    }
+
+    fn start(&mut self, decision: &Decision, settings: CaptureSettings, now: Now) {
+        match self.capture.wait {
+            Some(Wait::Until(at)) if at > now.mono => return,
+            Some(Wait::Finished) => return,
+            Some(Wait::Until(_)) | None => self.capture.wait = None,
+        }
+        let epoch = Epoch(self.capture.epoch.0 + 1);
+        let Some(permit) = policy::permit(decision, epoch) else { return };
+        self.capture.epoch = epoch;
+        self.capture.run = Run::Open { epoch, settings };
+        self.capture.changed_at = Some(self.best_time(now));
+        self.figures.starts += 1;
+        self.effects.push_back(Effect::StartCapture { permit, settings });
+        self.tell(Event::CaptureOpened { epoch: epoch.0 });
+    }
+
+    fn stop(&mut self, epoch: Epoch, reason: SpanEnd) {
+        let manner = if reason == SpanEnd::Privacy { StopManner::Drop } else { StopManner::Drain };
+        self.capture.run = Run::Closing { epoch, manner, reason };
+        self.effects.push_back(Effect::StopCapture { epoch, manner, reason });
+    }
+
+    pub(super) fn capture_closed(&mut self, epoch: Epoch, at: Mono, fault: Option<Fault>, now: Now) {
+        let reason = match self.capture.run {
+            Run::Open { epoch: open, .. } if open == epoch => SpanEnd::Source,
+            Run::Closing { epoch: closing, reason, .. } if closing == epoch => reason,
+            Run::Closed | Run::Open { .. } | Run::Closing { .. } => return,
+        };
+        self.capture.run = Run::Closed;
+        self.capture.changed_at = Some(self.best_time(now) - now.mono.since(at));
+        self.tell(Event::CaptureClosed { epoch: epoch.0, reason: reason.text() });
+        let Some(fault) = fault else { return };
+        let wait = match fault.kind {
+            FaultKind::EndOfStream => Wait::Finished,
+            // Only another plan or another board mends it; a new plan comes with a new decision.
+            FaultKind::ExceedsPlan => Wait::Until(now.mono + Duration::from_secs(60)),
+            FaultKind::ElementMissing
+            | FaultKind::DeviceMissing
+            | FaultKind::Pipeline
+            | FaultKind::Stalled
+            | FaultKind::CloseTimeout => Wait::Until(now.mono + self.capture.backoff.next(&mut self.jitter)),
+        };
+        self.capture.wait = Some(wait);
+        self.figures.faults += 1;
+        // A device that is away is tried every few seconds for days: the cloud hears of it once.
+        if self.capture.backoff.failures() <= 1 {
+            self.tell(Event::CaptureFailed { kind: fault.kind, message: fault.message });
+        }
+    }
+
+    /// The best guess at civil time, for reports.
+    pub(super) fn best_time(&self, now: Now) -> Utc {
+        self.lease_time(now)
+    }
+}

@@ -1,0 +1,118 @@
+//! A fact that is acted on and kept, in the order that privacy asks for.
+//!
+//! What restricts takes effect at once and is written then; what permits is written first and takes
+//! effect once it is durable. Either is acknowledged only when it is durable. Only the newest value
+//! is ever being written: writes go to one thread in order, so an older one cannot land later.
+
+use crate::domain::backoff::{Backoff, Jitter};
+use crate::domain::input::{AckToken, Ticket};
+use crate::domain::privacy::Known;
+use crate::domain::time::Mono;
+use std::time::Duration;
+
+#[derive(Debug)]
+pub(super) struct Durable<T> {
+    live: Known<T>,
+    writing: Option<Writing<T>>,
+    backoff: Backoff,
+}
+
+#[derive(Debug)]
+struct Writing<T> {
+    /// `None` while it waits for the next try.
+    ticket: Option<Ticket>,
+    retry_at: Option<Mono>,
+    value: T,
+    text: String,
+    acks: Vec<AckToken>,
+}
+
+/// What the outcome of a write led to.
+pub(super) enum Settled {
+    /// Not one of ours.
+    Foreign,
+    /// Durable and in force; these may be acknowledged now.
+    Durable(Vec<AckToken>),
+    /// It will be tried again.
+    Failed,
+}
+
+impl<T: Clone + PartialEq> Durable<T> {
+    pub(super) fn new(live: Known<T>) -> Durable<T> {
+        let backoff =
+            Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(30));
+        Durable { live, writing: None, backoff }
+    }
+
+    /// What is in force.
+    pub(super) fn live(&self) -> &Known<T> {
+        &self.live
+    }
+
+    /// The newest value seen, in force or not.
+    pub(super) fn newest(&self) -> Option<&T> {
+        self.writing.as_ref().map(|writing| &writing.value).or(self.live.value())
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.writing.is_none()
+    }
+
+    /// Takes a new value. It is in force at once if it `restricts`.
+    pub(super) fn accept(
+        &mut self,
+        value: T,
+        text: String,
+        restricts: bool,
+        ack: Option<AckToken>,
+        now: Mono,
+    ) {
+        if restricts {
+            self.live = Known::Is(value.clone());
+        }
+        let mut acks = self.writing.take().map(|writing| writing.acks).unwrap_or_default();
+        acks.extend(ack);
+        self.writing = Some(Writing { ticket: None, retry_at: Some(now), value, text, acks });
+    }
+
+    /// The same value came again: acknowledged with the first, or at once if that is durable.
+    pub(super) fn again(&mut self, ack: AckToken) -> Option<AckToken> {
+        match &mut self.writing {
+            Some(writing) => {
+                writing.acks.push(ack);
+                None
+            }
+            None => Some(ack),
+        }
+    }
+
+    /// The text to write now under `ticket`, if a write is due.
+    pub(super) fn poll_write(&mut self, now: Mono, ticket: Ticket) -> Option<&str> {
+        let writing = self.writing.as_mut()?;
+        writing.retry_at.take_if(|at| *at <= now)?;
+        writing.ticket = Some(ticket);
+        Some(&writing.text)
+    }
+
+    pub(super) fn settle(&mut self, ticket: Ticket, ok: bool, now: Mono, jitter: &mut Jitter) -> Settled {
+        let Some(mut writing) = self.writing.take() else { return Settled::Foreign };
+        if writing.ticket != Some(ticket) {
+            self.writing = Some(writing);
+            return Settled::Foreign;
+        }
+        if ok {
+            self.backoff.reset();
+            self.live = Known::Is(writing.value);
+            return Settled::Durable(writing.acks);
+        }
+        writing.ticket = None;
+        writing.retry_at = Some(now + self.backoff.next(jitter));
+        self.writing = Some(writing);
+        Settled::Failed
+    }
+
+    /// When a write is to be tried again.
+    pub(super) fn retry_at(&self) -> Option<Mono> {
+        self.writing.as_ref().and_then(|writing| writing.retry_at)
+    }
+}

@@ -1,0 +1,570 @@
+//! The machine: inputs in, effects out, and between them one set of facts.
+//!
+//! [`Machine::handle`] records what an input says and then restores the invariants, all of them,
+//! whatever the input was: capture is open exactly if the policy allows it, nothing is uploaded
+//! that the policy forbids, every segment that a rule lets go is let go, and what the cloud was
+//! told is what is so. So no branch has to think of the consequences of another.
+
+mod capture;
+mod durable;
+mod pending;
+mod reports;
+mod transfer;
+
+use super::backoff::{Backoff, Jitter};
+use super::effect::{CaptureFigures, Effect, Event, Fact, Report, SpoolFigures, Telemetry, UploadFigures};
+use super::entitlement::{Entitlement, Lease};
+use super::input::{AckToken, Input, Rejection, Ticket, Usage};
+use super::policy::{self, Decision, Facts, Rules, TrustedClock, WhenFull};
+use super::privacy::{self, Known, Privacy, PrivacyChoice};
+use super::segment::Segment;
+use super::storage::{Budget, Storage};
+use super::time::{Clock, Mono, Now, Utc};
+use durable::{Durable, Settled};
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// `upload.order`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadOrder {
+    Newest,
+    Oldest,
+}
+
+/// What the configuration says to the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    pub rules: Rules,
+    pub budget: Budget,
+    /// `entitlement.offline_grace`.
+    pub grace: Duration,
+    /// `spool.hold`.
+    pub hold: Duration,
+    /// `mqtt.telemetry`.
+    pub telemetry: Duration,
+    pub order: UploadOrder,
+    /// Uploads at once.
+    pub concurrency: usize,
+    /// Lines of the board's picture: a plan that allows more changes nothing.
+    pub board_height: u32,
+}
+
+/// What is known when the agent starts.
+#[derive(Debug)]
+pub struct Start {
+    pub settings: Settings,
+    /// The id of this boot.
+    pub boot: String,
+    pub privacy: Known<PrivacyChoice>,
+    pub entitlement: Known<Lease>,
+    pub latch: Known<bool>,
+    /// The latest time known to have passed: the last persisted time or the build time.
+    pub floor: Utc,
+    /// What the spool holds, or why it cannot be used.
+    pub spool: Result<(Vec<Segment>, Usage), String>,
+    /// Any number that differs between cameras.
+    pub seed: u64,
+}
+
+/// Why the machine wants to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Why {
+    RetryCapture,
+    RetryPersist,
+    RetryUpload,
+    ProbeStorage,
+    LeaseChanges,
+    Telemetry,
+    KeepTime,
+    Sweep,
+    Leave,
+}
+
+/// How often the rules of retention are looked at without a cause.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often the passing of time is made durable: ten minutes lost from it are cheap, flash is not.
+const KEEP_TIME_EVERY: Duration = Duration::from_secs(10 * 60);
+/// What an ordered stop may take before the uploads that are left stay for the next start.
+const FLUSH_WITHIN: Duration = Duration::from_millis(4000);
+
+#[derive(Debug)]
+pub struct Machine {
+    settings: Settings,
+    boot: String,
+    choice: Durable<PrivacyChoice>,
+    latch: Durable<bool>,
+    lease: Durable<Lease>,
+    floor: Utc,
+    floor_at: Mono,
+    kept_at: Mono,
+    tickets: u64,
+    jitter: Jitter,
+    effects: VecDeque<Effect>,
+    capture: capture::State,
+    usage: Usage,
+    broken: Option<Broken>,
+    /// Full, and nothing left to evict: others took the room.
+    starved: bool,
+    queue: pending::Queue,
+    store: transfer::StoreHealth,
+    /// What the last sweep went by.
+    swept_by: Option<(Decision, Entitlement)>,
+    swept_at: Option<Mono>,
+    reports: reports::Told,
+    figures: Figures,
+    leaving: Option<Leaving>,
+}
+
+#[derive(Debug)]
+struct Broken {
+    backoff: Backoff,
+    probe_at: Mono,
+}
+
+/// An ordered stop: capture is drained, then the spool is flushed, then uploads get what time is left.
+#[derive(Debug)]
+struct Leaving {
+    deadline: Mono,
+    stage: LeavingStage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LeavingStage {
+    Draining,
+    Flushing,
+    Uploading,
+    Gone,
+}
+
+#[derive(Debug, Default)]
+struct Figures {
+    starts: u64,
+    faults: u64,
+    frames_captured: u64,
+    frames_committed: u64,
+    frames_dropped: u64,
+    purged: u64,
+    rejected: u64,
+    stored: u64,
+    stored_bytes: u64,
+    retries: u64,
+    last_latency: Duration,
+}
+
+impl Machine {
+    #[must_use]
+    pub fn new(start: Start, now: Now) -> Machine {
+        let mut machine = Machine {
+            settings: start.settings,
+            boot: start.boot,
+            choice: Durable::new(start.privacy),
+            latch: Durable::new(start.latch),
+            lease: Durable::new(start.entitlement),
+            floor: start.floor,
+            floor_at: now.mono,
+            kept_at: now.mono,
+            tickets: 0,
+            jitter: Jitter::new(start.seed),
+            effects: VecDeque::new(),
+            capture: capture::State::new(),
+            usage: Usage::default(),
+            broken: None,
+            starved: false,
+            queue: pending::Queue::default(),
+            store: transfer::StoreHealth::new(),
+            swept_by: None,
+            swept_at: None,
+            reports: reports::Told::new(now),
+            figures: Figures::default(),
+            leaving: None,
+        };
+        match start.spool {
+            Ok((segments, usage)) => {
+                machine.usage = usage;
+                segments.into_iter().for_each(|segment| machine.queue.insert(segment));
+            }
+            Err(why) => machine.storage_failed(false, why, now),
+        }
+        machine.restore(now);
+        machine
+    }
+
+    /// Takes one input and restores the invariants. What is to be done is then in [`Machine::poll_effect`].
+    pub fn handle(&mut self, input: Input, now: Now) {
+        match input {
+            Input::Tick | Input::CaptureStarted { .. } | Input::Disconnected { .. } => {}
+            // The retained reports may be another process's: after each connection they are told again.
+            Input::Connected => self.reports.forget(),
+            Input::Privacy { choice, jws, ack } => self.accept_privacy(choice, jws, ack, now),
+            Input::Entitlement { lease, jws, ack } => self.accept_lease(lease, jws, ack, now),
+            Input::Rejected { topic, reason, ack } => self.reject(topic, reason, ack),
+            Input::Latch { closed } => {
+                if self.latch.newest() != Some(&closed) {
+                    self.latch.accept(closed, String::from(latch_text(closed)), closed, None, now.mono);
+                }
+            }
+            Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
+            Input::CaptureClosed { epoch, at, fault } => self.capture_closed(epoch, at, fault, now),
+            Input::Arrived { frames } => self.figures.frames_captured += u64::from(frames),
+            Input::Committed { frames, .. } => {
+                self.figures.frames_committed += u64::from(frames);
+                self.capture.works();
+            }
+            Input::Dropped { frames, .. } => self.figures.frames_dropped += u64::from(frames),
+            Input::Sealed(segment) => self.queue.insert(segment),
+            Input::Forgotten { serial } => self.forgotten(serial),
+            Input::Quarantined { name, why } => self.tell(Event::Quarantined { name, why }),
+            Input::Usage(usage) => self.usage = usage,
+            Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
+            Input::StorageProbed { ok } => self.storage_probed(ok, now),
+            Input::Flushed => self.flushed(),
+            Input::UploadFinished { serial, outcome, .. } => self.upload_finished(serial, outcome, now),
+            Input::Reload(settings) => self.settings = *settings,
+            Input::Shutdown => {
+                self.leaving.get_or_insert(Leaving {
+                    deadline: now.mono + FLUSH_WITHIN,
+                    stage: LeavingStage::Draining,
+                });
+            }
+        }
+        self.restore(now);
+    }
+
+    /// The next thing to do. Effects are performed in the order in which they come.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When to call [`Machine::handle`] with [`Input::Tick`] at the latest, and why.
+    #[must_use]
+    pub fn poll_timeout(&self, now: Now) -> (Mono, Why) {
+        let lease_changes = self.standing_until(now);
+        let waiting_for_store = self.store.until(now.mono).or_else(|| self.queue.next_try(now.mono));
+        [
+            self.capture.retry_at(now.mono).map(|at| (at, Why::RetryCapture)),
+            self.choice.retry_at().map(|at| (at, Why::RetryPersist)),
+            self.lease.retry_at().map(|at| (at, Why::RetryPersist)),
+            self.latch.retry_at().map(|at| (at, Why::RetryPersist)),
+            waiting_for_store.map(|at| (at, Why::RetryUpload)),
+            self.broken.as_ref().map(|broken| (broken.probe_at, Why::ProbeStorage)),
+            lease_changes.map(|at| (at, Why::LeaseChanges)),
+            self.leaving.as_ref().map(|leaving| (leaving.deadline, Why::Leave)),
+            Some((self.reports.telemetry_at(self.settings.telemetry), Why::Telemetry)),
+            Some((self.kept_at + KEEP_TIME_EVERY, Why::KeepTime)),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+        .unwrap_or((now.mono + SWEEP_EVERY, Why::Sweep))
+        .min((now.mono + SWEEP_EVERY, Why::Sweep))
+    }
+
+    // ---- the invariants --------------------------------------------------------------------
+
+    fn restore(&mut self, now: Now) {
+        let decision = policy::decide(&self.facts(now));
+        // First of all: nothing waits for the disk or the network before the device is closed.
+        self.restore_capture(&decision, now);
+        self.write_what_is_due(now);
+        self.keep_time(now);
+        let by = (decision, self.entitlement(now));
+        if self.swept_by.replace(by) != Some(by) || self.sweep_is_due(now) {
+            self.sweep(&decision, now);
+        }
+        if self.make_room(&decision) {
+            let decision = policy::decide(&self.facts(now));
+            self.restore_capture(&decision, now);
+        }
+        self.restore_uploads(&decision, now);
+        self.probe_if_due(now);
+        self.restore_reports(&decision, now);
+        self.leave_if_done(now);
+    }
+
+    /// The facts of the policy, as they are now.
+    #[must_use]
+    pub fn facts(&self, now: Now) -> Facts {
+        let mut rules = self.settings.rules;
+        if self.starved {
+            rules.when_full = WhenFull::Stop;
+        }
+        Facts {
+            privacy: self.privacy(),
+            entitlement: self.entitlement(now),
+            clock: match self.clock(now) {
+                Clock::Trusted => TrustedClock::Trusted,
+                Clock::Plausible | Clock::Unset => TrustedClock::Untrusted,
+            },
+            storage: self.storage(),
+            rules,
+        }
+    }
+
+    #[must_use]
+    pub fn privacy(&self) -> Privacy {
+        privacy::strictest(self.choice.live(), self.latch.live())
+    }
+
+    fn storage(&self) -> Storage {
+        match self.broken {
+            Some(_) => Storage::Broken,
+            None => self.settings.budget.judge(self.usage),
+        }
+    }
+
+    // ---- time ------------------------------------------------------------------------------
+
+    /// The latest time that must have passed by now, whatever the system clock says.
+    #[must_use]
+    pub fn floor(&self, now: Now) -> Utc {
+        self.floor + now.mono.since(self.floor_at)
+    }
+
+    #[must_use]
+    pub fn clock(&self, now: Now) -> Clock {
+        Clock::judge(now, self.floor(now))
+    }
+
+    /// The time that leases are held against.
+    fn lease_time(&self, now: Now) -> Utc {
+        match self.clock(now) {
+            Clock::Trusted => now.system,
+            Clock::Plausible | Clock::Unset => now.system.max(self.floor(now)),
+        }
+    }
+
+    fn keep_time(&mut self, now: Now) {
+        if now.mono >= self.kept_at + KEEP_TIME_EVERY {
+            self.kept_at = now.mono;
+            self.write_floor(now);
+        }
+    }
+
+    /// Makes durable that this time has passed. It is written without retry: the next one will do.
+    fn write_floor(&mut self, now: Now) {
+        let passed = self.floor(now);
+        let time = match self.clock(now) {
+            Clock::Trusted => now.system.max(passed),
+            Clock::Plausible | Clock::Unset => passed,
+        };
+        if time > self.floor {
+            self.floor = time;
+            self.floor_at = now.mono;
+            let ticket = self.ticket();
+            self.effects.push_back(Effect::Persist { ticket, fact: Fact::Floor(time) });
+        }
+    }
+
+    // ---- commands --------------------------------------------------------------------------
+
+    fn accept_privacy(&mut self, choice: PrivacyChoice, jws: String, ack: AckToken, now: Now) {
+        match compare(self.choice.newest(), &choice, |c| c.version) {
+            Order::Newer => {
+                let restricts = choice.do_not_record;
+                self.choice.accept(choice, jws, restricts, Some(ack), now.mono);
+            }
+            Order::Same => {
+                let ack = self.choice.again(ack);
+                self.effects.extend(ack.map(Effect::Ack));
+            }
+            Order::Refused(reason) => self.reject(String::from("privacy/desired"), reason, Some(ack)),
+        }
+    }
+
+    fn accept_lease(&mut self, lease: Lease, jws: String, ack: AckToken, now: Now) {
+        match compare(self.lease.newest(), &lease, |l| l.version) {
+            Order::Newer => {
+                let standing = lease.standing(self.lease_time(now), self.settings.grace);
+                let restricts = match standing.entitlement {
+                    Entitlement::Granted(_) => false,
+                    Entitlement::Suspended
+                    | Entitlement::Terminated
+                    | Entitlement::Lapsed
+                    | Entitlement::Unknown => true,
+                };
+                self.lease.accept(lease, jws, restricts, Some(ack), now.mono);
+            }
+            Order::Same => {
+                let ack = self.lease.again(ack);
+                self.effects.extend(ack.map(Effect::Ack));
+            }
+            Order::Refused(reason) => self.reject(String::from("entitlement/desired"), reason, Some(ack)),
+        }
+    }
+
+    /// Changes no state but the count.
+    fn reject(&mut self, topic: String, reason: Rejection, ack: Option<AckToken>) {
+        self.figures.rejected += 1;
+        self.tell(Event::Rejected { topic, reason: reason.text() });
+        self.effects.extend(ack.map(Effect::Ack));
+    }
+
+    // ---- what is kept ----------------------------------------------------------------------
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    fn write_what_is_due(&mut self, now: Now) {
+        let ticket = self.ticket();
+        if let Some(text) = self.choice.poll_write(now.mono, ticket) {
+            let fact = Fact::Privacy(text.to_owned());
+            self.effects.push_back(Effect::Persist { ticket, fact });
+        }
+        let ticket = self.ticket();
+        if let Some(text) = self.latch.poll_write(now.mono, ticket) {
+            let fact = Fact::Latch(text == latch_text(true));
+            self.effects.push_back(Effect::Persist { ticket, fact });
+        }
+        let ticket = self.ticket();
+        if let Some(text) = self.lease.poll_write(now.mono, ticket) {
+            let fact = Fact::Entitlement(text.to_owned());
+            self.effects.push_back(Effect::Persist { ticket, fact });
+        }
+    }
+
+    fn persisted(&mut self, ticket: Ticket, result: Result<(), String>, now: Now) {
+        let ok = result.is_ok();
+        let settled = [
+            self.choice.settle(ticket, ok, now.mono, &mut self.jitter),
+            self.latch.settle(ticket, ok, now.mono, &mut self.jitter),
+            self.lease.settle(ticket, ok, now.mono, &mut self.jitter),
+        ];
+        for settled in settled {
+            match settled {
+                Settled::Durable(acks) => self.effects.extend(acks.into_iter().map(Effect::Ack)),
+                Settled::Failed | Settled::Foreign => {}
+            }
+        }
+        if let Err(why) = result {
+            self.tell(Event::PersistFailed { why });
+        }
+    }
+
+    // ---- storage ---------------------------------------------------------------------------
+
+    fn storage_failed(&mut self, full: bool, why: String, now: Now) {
+        if self.broken.is_none() {
+            let mut backoff =
+                Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(60));
+            let probe_at = now.mono + backoff.next(&mut self.jitter);
+            self.broken = Some(Broken { backoff, probe_at });
+            self.tell(Event::StorageFailed { full, why });
+        }
+        if full && self.settings.rules.when_full == WhenFull::Evict {
+            self.evict_oldest();
+        }
+    }
+
+    fn storage_probed(&mut self, ok: bool, now: Now) {
+        let Some(broken) = &mut self.broken else { return };
+        if ok {
+            self.broken = None;
+            self.tell(Event::StorageRecovered);
+            self.forget_again();
+        } else {
+            broken.probe_at = now.mono + broken.backoff.next(&mut self.jitter);
+        }
+    }
+
+    fn probe_if_due(&mut self, now: Now) {
+        let Some(broken) = &mut self.broken else { return };
+        if broken.probe_at <= now.mono {
+            // Until the answer comes; it sets the time of the next one.
+            broken.probe_at = now.mono + Duration::from_secs(60);
+            self.effects.push_back(Effect::ProbeStorage);
+        }
+    }
+
+    // ---- leaving ---------------------------------------------------------------------------
+
+    fn flushed(&mut self) {
+        if let Some(leaving) = &mut self.leaving {
+            if leaving.stage == LeavingStage::Flushing {
+                leaving.stage = LeavingStage::Uploading;
+            }
+        }
+    }
+
+    fn leave_if_done(&mut self, now: Now) {
+        let Some(leaving) = &mut self.leaving else { return };
+        let late = leaving.deadline <= now.mono;
+        if leaving.stage == LeavingStage::Draining && (self.capture.is_closed() || late) {
+            leaving.stage = LeavingStage::Flushing;
+            self.effects.push_back(Effect::FlushSpool);
+        }
+        let idle = self.queue.uploading() == 0;
+        if leaving.stage == LeavingStage::Uploading && idle || late && leaving.stage != LeavingStage::Gone {
+            leaving.stage = LeavingStage::Gone;
+            leaving.deadline = now.mono + Duration::from_secs(3600);
+            self.write_floor(now);
+            let telemetry = self.telemetry(now);
+            self.effects.push_back(Effect::Publish(Report::Telemetry(Box::new(telemetry))));
+            self.effects.push_back(Effect::Exit);
+        }
+    }
+
+    // ---- figures ---------------------------------------------------------------------------
+
+    fn tell(&mut self, event: Event) {
+        self.effects.push_back(Effect::Publish(Report::Event(event)));
+    }
+
+    /// The figures, as `status` and `R/telemetry` give them.
+    #[must_use]
+    pub fn telemetry(&self, now: Now) -> Telemetry {
+        let decision = policy::decide(&self.facts(now));
+        Telemetry {
+            capture: CaptureFigures {
+                open: !self.capture.is_closed(),
+                reason: reports::capture_reason(&decision),
+                starts: self.figures.starts,
+                faults: self.figures.faults,
+                frames_captured: self.figures.frames_captured,
+                frames_committed: self.figures.frames_committed,
+                frames_dropped: self.figures.frames_dropped,
+            },
+            spool: SpoolFigures {
+                state: self.storage().text(),
+                bytes: self.usage.bytes,
+                files: self.usage.files,
+                free: self.usage.free,
+                quarantined: self.usage.quarantined,
+                pending: self.queue.len() as u64,
+                purged: self.figures.purged,
+            },
+            upload: UploadFigures {
+                on: decision.upload == policy::Upload::On,
+                in_flight: self.queue.uploading() as u64,
+                stored: self.figures.stored,
+                stored_bytes: self.figures.stored_bytes,
+                retries: self.figures.retries,
+                last_latency_ms: u64::try_from(self.figures.last_latency.as_millis()).unwrap_or(u64::MAX),
+            },
+            rejected: self.figures.rejected,
+            peak_rss_kib: 0,
+        }
+    }
+}
+
+enum Order {
+    Newer,
+    Same,
+    Refused(Rejection),
+}
+
+/// Versions only grow. One that is known must say what it said before.
+fn compare<T: PartialEq>(newest: Option<&T>, offered: &T, version: impl Fn(&T) -> u64) -> Order {
+    let Some(newest) = newest else { return Order::Newer };
+    match version(offered).cmp(&version(newest)) {
+        std::cmp::Ordering::Greater => Order::Newer,
+        std::cmp::Ordering::Less => Order::Refused(Rejection::StaleVersion),
+        std::cmp::Ordering::Equal if offered == newest => Order::Same,
+        std::cmp::Ordering::Equal => Order::Refused(Rejection::ConflictingVersion),
+    }
+}
+
+fn latch_text(closed: bool) -> &'static str {
+    if closed { "closed" } else { "open" }
+}

@@ -1,0 +1,147 @@
+//! The segments that the cloud does not hold yet, and whose turn it is.
+
+use super::UploadOrder;
+use crate::domain::effect::Rule;
+use crate::domain::segment::{Segment, Serial};
+use crate::domain::time::Mono;
+use std::collections::{BTreeMap, HashMap};
+
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) segment: Segment,
+    pub(super) stage: Stage,
+    pub(super) failures: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// Not to be tried before then.
+    Waiting(Mono),
+    Uploading,
+    /// Handed to the spool to remove.
+    Leaving(Rule),
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    entries: BTreeMap<Serial, Entry>,
+    /// Footage of each span that is still here: a span's end goes last.
+    footage: HashMap<String, u64>,
+    uploading: usize,
+    leaving_bytes: u64,
+    leaving_files: u64,
+}
+
+impl Queue {
+    pub(super) fn insert(&mut self, segment: Segment) {
+        if self.entries.contains_key(&segment.serial) {
+            return;
+        }
+        if !segment.is_end() {
+            *self.footage.entry(segment.record.span.clone()).or_default() += 1;
+        }
+        let serial = segment.serial;
+        self.entries.insert(serial, Entry { segment, stage: Stage::Waiting(Mono(0)), failures: 0 });
+    }
+
+    pub(super) fn remove(&mut self, serial: Serial) -> Option<Entry> {
+        self.set_stage(serial, Stage::Waiting(Mono(0)));
+        let entry = self.entries.remove(&serial)?;
+        if !entry.segment.is_end() {
+            if let Some(count) = self.footage.get_mut(&entry.segment.record.span) {
+                *count = count.saturating_sub(1);
+                if *count == 0 {
+                    self.footage.remove(&entry.segment.record.span);
+                }
+            }
+        }
+        Some(entry)
+    }
+
+    pub(super) fn get(&self, serial: Serial) -> Option<&Entry> {
+        self.entries.get(&serial)
+    }
+
+    pub(super) fn set_stage(&mut self, serial: Serial, stage: Stage) {
+        let Some(entry) = self.entries.get_mut(&serial) else { return };
+        match entry.stage {
+            Stage::Uploading => self.uploading = self.uploading.saturating_sub(1),
+            Stage::Leaving(_) => {
+                self.leaving_bytes = self.leaving_bytes.saturating_sub(entry.segment.bytes);
+                self.leaving_files = self.leaving_files.saturating_sub(1);
+            }
+            Stage::Waiting(_) => {}
+        }
+        match stage {
+            Stage::Uploading => self.uploading += 1,
+            Stage::Leaving(_) => {
+                self.leaving_bytes += entry.segment.bytes;
+                self.leaving_files += 1;
+            }
+            Stage::Waiting(_) => {}
+        }
+        entry.stage = stage;
+    }
+
+    /// Counts one more failure of this segment and gives their number.
+    pub(super) fn fail(&mut self, serial: Serial) -> u32 {
+        self.entries.get_mut(&serial).map_or(0, |entry| {
+            entry.failures = entry.failures.saturating_add(1);
+            entry.failures
+        })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(super) fn uploading(&self) -> usize {
+        self.uploading
+    }
+
+    /// Bytes and files that are on their way out of the spool.
+    pub(super) fn leaving(&self) -> (u64, u64) {
+        (self.leaving_bytes, self.leaving_files)
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The oldest that is not leaving.
+    pub(super) fn oldest(&self) -> Option<&Entry> {
+        self.iter().find(|entry| !matches!(entry.stage, Stage::Leaving(_)))
+    }
+
+    /// The next segment to upload. `keyed` tells whether a time for its key is known. The end of a
+    /// span waits until none of the span's footage is here: it is the last that the cloud hears.
+    pub(super) fn next(
+        &self,
+        now: Mono,
+        order: UploadOrder,
+        keyed: impl Fn(&Segment) -> bool,
+    ) -> Option<&Entry> {
+        let ready = |entry: &&Entry| match entry.stage {
+            Stage::Waiting(at) => at <= now && self.may_go(&entry.segment) && keyed(&entry.segment),
+            Stage::Uploading | Stage::Leaving(_) => false,
+        };
+        match order {
+            UploadOrder::Oldest => self.iter().find(ready),
+            UploadOrder::Newest => self.iter().rev().find(ready),
+        }
+    }
+
+    fn may_go(&self, segment: &Segment) -> bool {
+        !segment.is_end() || !self.footage.contains_key(&segment.record.span)
+    }
+
+    /// The next time at which a waiting segment may be tried, if that is in the future.
+    pub(super) fn next_try(&self, now: Mono) -> Option<Mono> {
+        self.iter()
+            .filter_map(|entry| match entry.stage {
+                Stage::Waiting(at) if at > now => Some(at),
+                Stage::Waiting(_) | Stage::Uploading | Stage::Leaving(_) => None,
+            })
+            .min()
+    }
+}

@@ -1,0 +1,137 @@
+//! What the cloud is told: what is so, once it is so, and again only when it changes.
+
+use super::Machine;
+use crate::domain::effect::{Effect, EntitlementReport, PrivacyReport, Report};
+use crate::domain::policy::{Capture, Decision, Reason, Upload};
+use crate::domain::privacy::{Known, Privacy};
+use crate::domain::time::{Mono, Now};
+use std::time::Duration;
+
+/// What was told last.
+#[derive(Debug)]
+pub(super) struct Told {
+    privacy: Option<PrivacyReport>,
+    entitlement: Option<EntitlementReport>,
+    terms: Option<(String, u32)>,
+    telemetry_at: Mono,
+}
+
+impl Told {
+    pub(super) fn new(now: Now) -> Told {
+        Told { privacy: None, entitlement: None, terms: None, telemetry_at: now.mono }
+    }
+
+    /// Tell everything again.
+    pub(super) fn forget(&mut self) {
+        self.privacy = None;
+        self.entitlement = None;
+    }
+
+    pub(super) fn telemetry_at(&self, every: Duration) -> Mono {
+        self.telemetry_at + every
+    }
+}
+
+/// Why capture is as it is.
+pub(super) fn capture_reason(decision: &Decision) -> &'static str {
+    match decision.capture() {
+        Capture::On { .. } => Reason::Allowed.text(),
+        Capture::Off(reason) => reason.text(),
+    }
+}
+
+impl Machine {
+    pub(super) fn restore_reports(&mut self, decision: &Decision, now: Now) {
+        self.tell_spool(now);
+        self.report_privacy(now);
+        self.report_entitlement(decision, now);
+        if now.mono >= self.reports.telemetry_at(self.settings.telemetry) {
+            self.reports.telemetry_at = now.mono;
+            let telemetry = self.telemetry(now);
+            self.effects.push_back(Effect::Publish(Report::Telemetry(Box::new(telemetry))));
+        }
+    }
+
+    /// The plan goes on every segment: the spool hears of it before capture under it begins.
+    fn tell_spool(&mut self, now: Now) {
+        let Some((plan, history_hours)) = self.plan(now) else { return };
+        if self.reports.terms.as_ref() != Some(&(plan.clone(), history_hours)) {
+            self.reports.terms = Some((plan.clone(), history_hours));
+            self.effects.push_front(Effect::SetTerms { plan, history_hours });
+        }
+    }
+
+    /// The privacy report as it would be sent now; `None` while a choice is being written or a
+    /// device is being closed, since nothing is so yet.
+    fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
+        if !self.capture.is_settled() || !self.choice.is_settled() || !self.latch.is_settled() {
+            return None;
+        }
+        Some(self.privacy_standing(now))
+    }
+
+    /// How privacy stands this moment, settled or not.
+    #[must_use]
+    pub fn privacy_standing(&self, now: Now) -> PrivacyReport {
+        PrivacyReport {
+            version: self.choice.live().value().map(|choice| choice.version),
+            do_not_record: self.privacy() != Privacy::Record,
+            latch: *self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false),
+            capture: if self.capture.is_closed() { "closed" } else { "open" },
+            applied_at: self.capture.changed_at.unwrap_or(self.best_time(now)),
+        }
+    }
+
+    fn report_privacy(&mut self, now: Now) {
+        let Some(mut report) = self.privacy_report(now) else { return };
+        if let Some(told) = &self.reports.privacy {
+            let same_but_for_time = PrivacyReport { applied_at: told.applied_at, ..report.clone() } == *told;
+            if same_but_for_time {
+                return;
+            }
+            // The device stood like this before: what changed is the choice, and it did so now.
+            if told.capture == report.capture {
+                report.applied_at = self.best_time(now);
+            }
+        }
+        self.reports.privacy = Some(report.clone());
+        self.effects.push_back(Effect::Publish(Report::Privacy(report)));
+    }
+
+    #[must_use]
+    pub fn entitlement_report(&self, decision: &Decision, now: Now) -> EntitlementReport {
+        let lease = self.lease.live().value();
+        let terms = lease.map(|lease| lease.standing(self.lease_time(now), self.settings.grace).terms);
+        EntitlementReport {
+            version: lease.map(|lease| lease.version),
+            state: self.entitlement(now).text(),
+            plan: terms.map(|terms| terms.plan.id.clone()),
+            status: terms.map(|terms| terms.status.text()),
+            not_after: lease.map(|lease| lease.not_after),
+            reason: match decision.upload {
+                Upload::On => Reason::Allowed.text(),
+                // Privacy never alters what is said of the plan (K12).
+                Upload::Off(Reason::PrivacyHold) => Reason::Allowed.text(),
+                Upload::Off(reason) => reason.text(),
+            },
+        }
+    }
+
+    fn report_entitlement(&mut self, decision: &Decision, now: Now) {
+        if !self.lease.is_settled() {
+            return;
+        }
+        let report = self.entitlement_report(decision, now);
+        if self.reports.entitlement.as_ref() != Some(&report) {
+            self.reports.entitlement = Some(report.clone());
+            self.effects.push_back(Effect::Publish(Report::Entitlement(report)));
+        }
+    }
+
+    /// The plan in force and its history, in hours.
+    fn plan(&self, now: Now) -> Option<(String, u32)> {
+        let lease = self.lease.live().value()?;
+        let terms = lease.standing(self.lease_time(now), self.settings.grace).terms;
+        Some((terms.plan.id.clone(), terms.features.history_hours))
+    }
+}

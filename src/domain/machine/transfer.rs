@@ -1,0 +1,264 @@
+//! What goes to the store, and what leaves the spool.
+
+use super::Machine;
+use super::pending::Stage;
+use crate::domain::backoff::Backoff;
+use crate::domain::effect::{Effect, Event, Rule};
+use crate::domain::entitlement::Entitlement;
+use crate::domain::input::Usage;
+use crate::domain::outcome::{Outcome, Scope};
+use crate::domain::policy::{Decision, Pending, Upload};
+use crate::domain::retention::{self, Sweep};
+use crate::domain::segment::{self, Content, Segment, Serial};
+use crate::domain::storage::Storage;
+use crate::domain::time::{Mono, Now};
+use std::time::Duration;
+
+/// How the store as a whole has been answering.
+#[derive(Debug)]
+pub(super) struct StoreHealth {
+    backoff: Backoff,
+    not_before: Mono,
+}
+
+impl StoreHealth {
+    pub(super) fn new() -> StoreHealth {
+        let backoff =
+            Backoff::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(300));
+        StoreHealth { backoff, not_before: Mono(0) }
+    }
+
+    /// Until when every upload waits.
+    pub(super) fn until(&self, now: Mono) -> Option<Mono> {
+        (self.not_before > now).then_some(self.not_before)
+    }
+
+    fn is_failing(&self) -> bool {
+        self.backoff.failures() > 0
+    }
+}
+
+/// Never wait longer than this, whatever a `Retry-After` says.
+const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+
+impl Machine {
+    pub(super) fn restore_uploads(&mut self, decision: &Decision, now: Now) {
+        if decision.upload != Upload::On {
+            self.cancel_uploads();
+            return;
+        }
+        if self.store.until(now.mono).is_some() {
+            return;
+        }
+        let at_once = if self.store.is_failing() { 1 } else { self.settings.concurrency };
+        let (clock, floor) = (self.clock(now), self.floor(now));
+        while self.queue.uploading() < at_once {
+            let time = |segment: &Segment| segment::key_time(&segment.record, &self.boot, now, clock, floor);
+            let Some(entry) = self.queue.next(now.mono, self.settings.order, |s| time(s).is_some()) else {
+                break;
+            };
+            let Some((utc, key_clock)) = time(&entry.segment) else { break };
+            let segment = entry.segment.clone();
+            self.queue.set_stage(segment.serial, Stage::Uploading);
+            self.effects.push_back(Effect::Upload { segment, time: utc.floor_micros(), clock: key_clock });
+        }
+    }
+
+    fn cancel_uploads(&mut self) {
+        if self.queue.uploading() == 0 {
+            return;
+        }
+        let uploading: Vec<Serial> =
+            self.queue.iter().filter(|e| e.stage == Stage::Uploading).map(|e| e.segment.serial).collect();
+        for serial in uploading {
+            self.queue.set_stage(serial, Stage::Waiting(Mono(0)));
+            self.effects.push_back(Effect::CancelUpload { serial });
+        }
+    }
+
+    pub(super) fn upload_finished(&mut self, serial: Serial, outcome: Outcome, now: Now) {
+        let Some(entry) = self.queue.get(serial) else { return };
+        let (segment, stage) = (entry.segment.clone(), entry.stage);
+        if let Stage::Leaving(_) = stage {
+            return;
+        }
+        match outcome {
+            Outcome::Stored => {
+                self.figures.stored += 1;
+                self.figures.stored_bytes += segment.bytes;
+                if let (Content::Footage { duration, .. }, true) =
+                    (&segment.content, segment.record.boot == self.boot)
+                {
+                    self.figures.last_latency =
+                        now.mono.since(segment.start_mono() + Duration::from_nanos(*duration));
+                }
+                if self.store.is_failing() {
+                    self.store.backoff.reset();
+                    self.store.not_before = Mono(0);
+                    self.tell(Event::UploadResumed);
+                }
+                self.let_go(serial, Rule::Stored);
+            }
+            // Cancelled meanwhile: its turn comes again without a wait.
+            Outcome::KeyTaken | Outcome::Retry { .. } if stage != Stage::Uploading => {}
+            Outcome::KeyTaken => {
+                self.queue.set_stage(serial, Stage::Waiting(now.mono + Duration::from_secs(1)))
+            }
+            Outcome::Retry { scope, after, why } => {
+                self.figures.retries += 1;
+                let after = after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+                match scope {
+                    Scope::Store => {
+                        if !self.store.is_failing() {
+                            self.tell(Event::UploadStalled { why });
+                        }
+                        let wait = self.store.backoff.next(&mut self.jitter).max(after);
+                        self.store.not_before = self.store.not_before.max(now.mono + wait);
+                        self.queue.set_stage(serial, Stage::Waiting(now.mono));
+                    }
+                    Scope::Segment => {
+                        let failures = self.queue.fail(serial);
+                        if failures == 1 {
+                            self.tell(Event::UploadStalled { why });
+                        }
+                        let ceiling = Duration::from_secs(2).saturating_mul(1 << failures.min(8));
+                        let wait = self.jitter.between(Duration::from_secs(1), ceiling).max(after);
+                        self.queue.set_stage(serial, Stage::Waiting(now.mono + wait));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks the spool to remove a file, for a reason with a name.
+    fn let_go(&mut self, serial: Serial, rule: Rule) {
+        let Some(entry) = self.queue.get(serial) else { return };
+        if let Stage::Leaving(_) = entry.stage {
+            return;
+        }
+        if entry.stage == Stage::Uploading && rule != Rule::Stored {
+            self.effects.push_back(Effect::CancelUpload { serial });
+        }
+        if rule != Rule::Stored {
+            let (record, is_end) = (&entry.segment.record, entry.segment.is_end());
+            let event = Event::SegmentPurged {
+                serial: serial.0,
+                span: record.span.clone(),
+                n: record.n,
+                start: record.start_utc,
+                rule,
+            };
+            if !is_end {
+                self.figures.purged += 1;
+                self.tell(event);
+            }
+        }
+        self.queue.set_stage(serial, Stage::Leaving(rule));
+        self.effects.push_back(Effect::Forget { serial, why: rule });
+    }
+
+    pub(super) fn forgotten(&mut self, serial: Serial) {
+        if let Some(entry) = self.queue.remove(serial) {
+            self.usage.bytes = self.usage.bytes.saturating_sub(entry.segment.bytes);
+        }
+    }
+
+    /// What could not be removed while the storage was broken.
+    pub(super) fn forget_again(&mut self) {
+        let leaving: Vec<Effect> = self
+            .queue
+            .iter()
+            .filter_map(|entry| match entry.stage {
+                Stage::Leaving(why) => Some(Effect::Forget { serial: entry.segment.serial, why }),
+                Stage::Waiting(_) | Stage::Uploading => None,
+            })
+            .collect();
+        self.effects.extend(leaving);
+    }
+
+    pub(super) fn sweep_is_due(&self, now: Now) -> bool {
+        self.swept_at.is_none_or(|at| now.mono >= at + super::SWEEP_EVERY)
+    }
+
+    pub(super) fn sweep(&mut self, decision: &Decision, now: Now) {
+        self.swept_at = Some(now.mono);
+        let sweep = Sweep {
+            now,
+            clock: self.clock(now),
+            boot: &self.boot,
+            pending: decision.pending,
+            entitlement: self.entitlement(now),
+            since: self.standing_since(now),
+            hold: self.settings.hold,
+        };
+        let due: Vec<(Serial, Rule)> = self
+            .queue
+            .iter()
+            .filter_map(|entry| {
+                retention::due(&entry.segment, &sweep).map(|rule| (entry.segment.serial, rule))
+            })
+            .collect();
+        for (serial, rule) in due {
+            self.let_go(serial, rule);
+        }
+    }
+
+    /// Evicts the oldest until what is left fits, counting what is on its way out as gone. True
+    /// where that changed whether there is anything left to evict.
+    pub(super) fn make_room(&mut self, decision: &Decision) -> bool {
+        let starved = match (self.storage(), decision.pending) {
+            (Storage::Full, Pending::EvictOldest) => self.evict_until_it_fits(),
+            // Once starved, the decision is no longer to evict: only room ends it.
+            (Storage::Full, Pending::Keep | Pending::Hold | Pending::Purge) => self.starved,
+            (Storage::Roomy | Storage::Tight | Storage::Broken, _) => false,
+        };
+        std::mem::replace(&mut self.starved, starved) != starved
+    }
+
+    /// True where it does not fit although nothing is left to evict.
+    fn evict_until_it_fits(&mut self) -> bool {
+        loop {
+            let (bytes, files) = self.queue.leaving();
+            let after = Usage {
+                bytes: self.usage.bytes.saturating_sub(bytes),
+                files: self.usage.files.saturating_sub(files),
+                free: self.usage.free.saturating_add(bytes),
+                ..self.usage
+            };
+            if self.settings.budget.judge(after) != Storage::Full {
+                return false;
+            }
+            if !self.evict_oldest() {
+                return files == 0;
+            }
+        }
+    }
+
+    pub(super) fn evict_oldest(&mut self) -> bool {
+        let Some(serial) = self.queue.oldest().map(|entry| entry.segment.serial) else { return false };
+        self.let_go(serial, Rule::Evicted);
+        true
+    }
+
+    // ---- the lease, as it stands -----------------------------------------------------------
+
+    #[must_use]
+    pub fn entitlement(&self, now: Now) -> Entitlement {
+        self.lease.live().value().map_or(Entitlement::Unknown, |lease| {
+            lease.standing(self.lease_time(now), self.settings.grace).entitlement
+        })
+    }
+
+    fn standing_since(&self, now: Now) -> Option<crate::domain::time::Utc> {
+        let lease = self.lease.live().value()?;
+        Some(lease.standing(self.lease_time(now), self.settings.grace).since)
+    }
+
+    /// When the lease changes by the passing of time, on the monotonic clock.
+    pub(super) fn standing_until(&self, now: Now) -> Option<Mono> {
+        let lease = self.lease.live().value()?;
+        let at = self.lease_time(now);
+        let until = lease.standing(at, self.settings.grace).until?;
+        Some(now.mono + until.since(at))
+    }
+}

@@ -1,0 +1,160 @@
+//! The local control socket: the only socket that the agent listens on.
+//!
+//! One request a connection, one line of JSON each way:
+//! `{"command":"status"}`, `{"command":"metrics"}`, `{"command":"privacy","closed":true}`.
+//! The answer is the status object, `{"metrics":"…"}`, or `{"error":"…"}`.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+
+/// Longest request, in bytes; an answer may have sixteen times that.
+const LINE_LIMIT: u64 = 4096;
+const ANSWER_LIMIT: u64 = 16 * LINE_LIMIT;
+/// Within which a client must have asked, and an answer must have come.
+const DEADLINE: Duration = Duration::from_secs(5);
+/// Clients at once; more wait in the kernel's backlog.
+const CLIENTS: usize = 4;
+
+/// What a client asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Command {
+    Status,
+    Metrics,
+    /// Sets or lifts the local latch.
+    Privacy {
+        closed: bool,
+    },
+}
+
+/// A request on its way to the agent, and where the answer goes.
+#[derive(Debug)]
+pub struct Request {
+    pub command: Command,
+    pub reply: oneshot::Sender<Value>,
+}
+
+/// A bound socket; the file is removed when it is dropped.
+pub struct Server {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl Server {
+    /// Binds the socket with mode 0600. One that a dead process left behind is replaced; one that
+    /// answers is another agent's, and an error.
+    ///
+    /// # Errors
+    /// Names the path and what to do.
+    pub fn bind(path: &Path) -> Result<Server, String> {
+        let told = |e: &dyn std::fmt::Display| format!("{}: {e} (device.socket)", path.display());
+        if let Ok(metadata) = std::fs::symlink_metadata(path) {
+            if !metadata.file_type().is_socket() || metadata.uid() != nix::unistd::geteuid().as_raw() {
+                return Err(told(&"is there, and is no socket of ours"));
+            }
+            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+                return Err(told(&"another agent answers there; stop it first"));
+            }
+            std::fs::remove_file(path).map_err(|e| told(&e))?;
+        }
+        // The mode must be right from the first moment on, so it is set by the umask.
+        let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
+        let bound = UnixListener::bind(path);
+        nix::sys::stat::umask(before);
+        let listener = bound.map_err(|e| told(&e))?;
+        Ok(Server { listener, path: path.to_owned() })
+    }
+
+    /// Serves until it is dropped.
+    pub async fn serve(self, requests: mpsc::Sender<Request>) {
+        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+        loop {
+            let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let requests = requests.clone();
+                    tokio::spawn(async move {
+                        let served = tokio::time::timeout(2 * DEADLINE, serve_one(stream, requests)).await;
+                        if let Ok(Err(e)) = served {
+                            tracing::debug!("a client of the control socket left: {e}");
+                        }
+                        drop(place);
+                    });
+                }
+                Err(e) => {
+                    tracing::warn!("the control socket does not accept: {e}");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _already_gone = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn serve_one(stream: UnixStream, requests: mpsc::Sender<Request>) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    let mut line = String::new();
+    let read = tokio::time::timeout(DEADLINE, (&mut stream).take(LINE_LIMIT).read_line(&mut line)).await;
+    let answer = match read {
+        Err(_) => error("no request came in time"),
+        Ok(Err(_)) => error("the request is not UTF-8"),
+        Ok(Ok(_)) => match serde_json::from_str::<Command>(line.trim()) {
+            Err(_) => error("not a request that this agent knows; known are status, metrics, privacy"),
+            Ok(command) => ask_agent(command, &requests).await,
+        },
+    };
+    let mut bytes = answer.to_string().into_bytes();
+    bytes.push(b'\n');
+    stream.get_mut().write_all(&bytes).await?;
+    stream.get_mut().shutdown().await
+}
+
+async fn ask_agent(command: Command, requests: &mpsc::Sender<Request>) -> Value {
+    let (reply, answer) = oneshot::channel();
+    if requests.send(Request { command, reply }).await.is_err() {
+        return error("the agent is stopping");
+    }
+    match tokio::time::timeout(DEADLINE, answer).await {
+        Ok(Ok(value)) => value,
+        Ok(Err(_)) => error("the agent is stopping"),
+        Err(_) => error("the agent did not answer in time"),
+    }
+}
+
+fn error(what: &str) -> Value {
+    serde_json::json!({ "error": what })
+}
+
+/// Asks the agent behind `path`, as the commands `status`, `metrics` and `privacy` do.
+///
+/// # Errors
+/// Names the path, and what to do where no agent answers.
+pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
+    use std::io::{BufRead, Read, Write};
+    let told = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
+    let mut stream = std::os::unix::net::UnixStream::connect(path)
+        .map_err(|e| format!("{} (is kasacamd running? --socket names another socket)", told(&e)))?;
+    stream.set_read_timeout(Some(2 * DEADLINE)).map_err(|e| told(&e))?;
+    stream.set_write_timeout(Some(DEADLINE)).map_err(|e| told(&e))?;
+    let mut request = serde_json::to_vec(command).map_err(|e| told(&e))?;
+    request.push(b'\n');
+    stream.write_all(&request).map_err(|e| told(&e))?;
+    let mut line = String::new();
+    std::io::BufReader::new(stream.take(ANSWER_LIMIT)).read_line(&mut line).map_err(|e| told(&e))?;
+    let value: Value = serde_json::from_str(&line).map_err(|_| told(&"the answer is not JSON"))?;
+    match value.get("error").and_then(Value::as_str) {
+        Some(error) => Err(told(&error)),
+        None => Ok(value),
+    }
+}

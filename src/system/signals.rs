@@ -1,0 +1,39 @@
+//! What the operator says by signal.
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// A request by signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// `SIGTERM`, `SIGINT`.
+    Stop,
+    /// `SIGHUP`.
+    Reload,
+}
+
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+impl Signals {
+    /// # Errors
+    /// Where the runtime cannot install a handler.
+    pub fn new() -> std::io::Result<Signals> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hangup: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Waits for the next request. Cancel-safe.
+    pub async fn next(&mut self) -> Request {
+        tokio::select! {
+            _ = self.terminate.recv() => Request::Stop,
+            _ = self.interrupt.recv() => Request::Stop,
+            _ = self.hangup.recv() => Request::Reload,
+        }
+    }
+}

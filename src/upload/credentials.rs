@@ -1,0 +1,173 @@
+//! The store's credentials: a small TOML file, read again when it changes.
+//!
+//! ```toml
+//! access_key_id = "..."
+//! secret_access_key = "..."
+//! session_token = "..."      # for temporary credentials
+//! ```
+//! No error, no log line and no `Debug` of this module holds any of the three, nor a line of the file.
+
+use object_store::CredentialProvider;
+use object_store::aws::AwsCredential;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+const MOST_BYTES: u64 = 16 * 1024;
+const MOST_KEY: usize = 256;
+/// Tokens of AWS STS are about 1 KiB; a head of more than 8 KiB is refused by most servers.
+const MOST_TOKEN: usize = 6 * 1024;
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: Option<String>,
+}
+
+/// The credentials of a file, as they stand there now.
+pub struct Credentials {
+    path: PathBuf,
+    last: Mutex<Option<(Stamp, Arc<AwsCredential>)>>,
+}
+
+/// What tells one version of the file from the next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Credentials {
+    #[must_use]
+    pub fn new(path: &Path) -> Credentials {
+        Credentials { path: path.to_owned(), last: Mutex::new(None) }
+    }
+
+    /// The credentials in the file; it is read only if it has changed since the last time.
+    ///
+    /// # Errors
+    /// What is wrong with the file and what to do about it.
+    pub fn current(&self) -> Result<Arc<AwsCredential>, String> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let read = self.read(last.as_ref());
+        *last = read.as_ref().ok().cloned();
+        match read {
+            Ok((_, credential)) => Ok(credential),
+            Err(problem) => Err(format!("upload.credentials: {}: {problem}", self.path.display())),
+        }
+    }
+
+    fn read(
+        &self,
+        last: Option<&(Stamp, Arc<AwsCredential>)>,
+    ) -> Result<(Stamp, Arc<AwsCredential>), String> {
+        // O_NONBLOCK: a FIFO in its place must not hang us.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&self.path)
+            .map_err(|error| format!("cannot be opened: {error}"))?;
+        let stamp = examine(&file)?;
+        if let Some((known, credential)) = last {
+            if *known == stamp {
+                return Ok((stamp, Arc::clone(credential)));
+            }
+        }
+        let mut text = String::new();
+        file.take(MOST_BYTES + 1)
+            .read_to_string(&mut text)
+            .map_err(|error| format!("cannot be read: {}", error.kind()))?;
+        parse(&text).map(|credential| (stamp, Arc::new(credential)))
+    }
+}
+
+/// The file is a small plain one that nobody but its owner (and, read-only, its group) has access to.
+/// A group may read because that is how systemd hands a credential to a service, and how a file of
+/// root's is given to a service's own user.
+fn examine(file: &File) -> Result<Stamp, String> {
+    let meta = file.metadata().map_err(|error| format!("cannot be examined: {error}"))?;
+    if !meta.is_file() {
+        return Err("is not a plain file".into());
+    }
+    if meta.mode() & 0o037 != 0 {
+        return Err(format!(
+            "its mode {:04o} lets others at the secret: chmod 0600, and issue a new key if it was exposed",
+            meta.mode() & 0o7777
+        ));
+    }
+    if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
+        return Err(format!("belongs to user {}: it must be root's or the agent's own", meta.uid()));
+    }
+    if meta.size() > MOST_BYTES {
+        return Err("is larger than 16 KiB".into());
+    }
+    Ok(Stamp {
+        device: meta.dev(),
+        inode: meta.ino(),
+        size: meta.size(),
+        modified: (meta.mtime(), meta.mtime_nsec()),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+    })
+}
+
+/// Reads the text. The parser's own message quotes the line, so only the line's number is taken from it.
+fn parse(text: &str) -> Result<AwsCredential, String> {
+    let contents: Contents = toml::from_str(text).map_err(|error| {
+        let line = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .map_or(1, |before| before.matches('\n').count() + 1);
+        format!(
+            "line {line}: give access_key_id, secret_access_key and, for temporary credentials, \
+             session_token, each as key = \"value\", and nothing else"
+        )
+    })?;
+    sound("access_key_id", &contents.access_key_id, MOST_KEY)?;
+    // These separate the parts of the header that the id is written into.
+    if contents.access_key_id.contains(['/', ',', '=']) {
+        return Err("access_key_id: has one of / , =".into());
+    }
+    sound("secret_access_key", &contents.secret_access_key, MOST_KEY)?;
+    if let Some(token) = &contents.session_token {
+        sound("session_token", token, MOST_TOKEN)?;
+    }
+    Ok(AwsCredential {
+        key_id: contents.access_key_id,
+        secret_key: contents.secret_access_key,
+        token: contents.session_token,
+    })
+}
+
+/// Fit for an HTTP header.
+fn sound(key: &str, value: &str, most: usize) -> Result<(), String> {
+    if value.is_empty() || value.len() > most {
+        return Err(format!("{key}: must have 1 to {most} characters"));
+    }
+    if !value.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(format!("{key}: has a space, a control character or one beyond ASCII"));
+    }
+    Ok(())
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+#[async_trait::async_trait]
+impl CredentialProvider for Credentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
+        self.current().map_err(|problem| object_store::Error::Generic { store: "S3", source: problem.into() })
+    }
+}

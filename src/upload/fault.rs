@@ -1,0 +1,95 @@
+//! Why there was no answer, in words that are safe to log.
+//!
+//! The text is put together from the kinds of the errors in the chain. An error whose type is not
+//! known here adds nothing, because its text might quote the request.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// A fault in words of our own, free of secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Fault(pub(super) String);
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Fault {}
+
+/// No chain is that long; a cycle would be.
+const MOST_LINKS: usize = 16;
+/// A peer's certificate may carry long names.
+const MOST_CHARACTERS: usize = 200;
+
+/// The chain of errors in words, from what failed to why.
+pub(super) fn describe(error: &(dyn Error + 'static)) -> Fault {
+    let mut words: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    for _ in 0..MOST_LINKS {
+        let Some(error) = next else { break };
+        if let Some(word) = kind(error) {
+            if words.last() != Some(&word) {
+                words.push(word);
+            }
+        }
+        next = cause(error);
+    }
+    if words.is_empty() {
+        words.push("the request failed".into());
+    }
+    Fault(words.join(": "))
+}
+
+/// What lies beneath. `io::Error::source` skips the error that it wraps, so that one is asked for first.
+fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        return Some(inner);
+    }
+    error.source()
+}
+
+fn kind(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(fault) = error.downcast_ref::<Fault>() {
+        return Some(fault.0.clone());
+    }
+    if let Some(error) = error.downcast_ref::<io::Error>() {
+        // One that wraps another error only says `other error`: the other one speaks for it.
+        return error.get_ref().is_none().then(|| error.kind().to_string());
+    }
+    if let Some(error) = error.downcast_ref::<rustls::Error>() {
+        return Some(printable(&format!("TLS: {error}")));
+    }
+    if let Some(error) = error.downcast_ref::<hyper::Error>() {
+        return hyper_kind(error).map(str::to_owned);
+    }
+    if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+        return error.is_connect().then(|| "cannot connect".to_owned());
+    }
+    None
+}
+
+fn hyper_kind(error: &hyper::Error) -> Option<&'static str> {
+    if error.is_parse() {
+        Some("the answer is not HTTP")
+    } else if error.is_incomplete_message() {
+        Some("the connection closed before the answer was complete")
+    } else if error.is_body_write_aborted() {
+        Some("the body was not sent to its end")
+    } else if error.is_canceled() {
+        Some("the connection closed before the request was sent")
+    } else if error.is_closed() {
+        Some("the connection is closed")
+    } else if error.is_timeout() {
+        Some("timed out")
+    } else {
+        None
+    }
+}
+
+/// Without control characters, and short.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(MOST_CHARACTERS).collect()
+}

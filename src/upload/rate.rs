@@ -1,0 +1,160 @@
+//! `upload.max_rate`: a token bucket on the bytes of bodies, shared by every upload.
+
+use bytes::Bytes;
+use http_body_util::combinators::BoxBody;
+use hyper::body::{Body, Frame, SizeHint};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::time::{Instant, Sleep};
+
+/// What may be sent at once after a pause: short, so that a rate holds over every second.
+const BURST: Duration = Duration::from_millis(100);
+/// The largest piece of a body that is handed on at once.
+const MOST_PIECE: u64 = 16 * 1024;
+const LEAST_PIECE: u64 = 256;
+/// A rate below this would be a stall. 8 kbit/s, in bytes.
+const LEAST_RATE: u64 = 1000;
+
+/// The bucket's arithmetic, free of any clock.
+#[derive(Debug, Default)]
+pub struct Bucket {
+    /// Bytes a second; `None` is as fast as it goes.
+    rate: Option<u64>,
+    /// When the bytes that were let through so far would have gone at exactly the rate.
+    even: Duration,
+}
+
+impl Bucket {
+    /// Sets the rate, in bytes a second, and forgets what was promised at the old one.
+    pub fn set(&mut self, rate: Option<u64>, now: Duration) {
+        self.rate = rate.map(|rate| rate.max(LEAST_RATE));
+        self.even = now;
+    }
+
+    /// Lets `bytes` through, after the wait that is returned. `now` counts from any fixed moment.
+    pub fn take(&mut self, bytes: u64, now: Duration) -> Duration {
+        let Some(rate) = self.rate else { return Duration::ZERO };
+        let start = self.even.max(now.saturating_sub(BURST));
+        let nanos = u128::from(bytes) * 1_000_000_000 / u128::from(rate);
+        self.even = start + Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+        start.saturating_sub(now)
+    }
+
+    /// A piece takes a twentieth of a second at most, so that the pieces of two uploads interleave and a new
+    /// rate is felt at once.
+    fn piece(&self) -> u64 {
+        self.rate.map_or(MOST_PIECE, |rate| (rate / 20).clamp(LEAST_PIECE, MOST_PIECE))
+    }
+}
+
+/// The rate that all uploads share. It may be changed while they run.
+#[derive(Debug)]
+pub struct Rate {
+    bucket: Mutex<Bucket>,
+    /// The fixed moment that the bucket counts from.
+    origin: Instant,
+}
+
+impl Rate {
+    /// `bits` a second, or as fast as it goes. Less than 8 kbit/s is taken as 8 kbit/s.
+    #[must_use]
+    pub fn new(bits: Option<u64>) -> Rate {
+        let rate = Rate { bucket: Mutex::default(), origin: Instant::now() };
+        rate.set(bits);
+        rate
+    }
+
+    /// Changes the rate, also for uploads under way.
+    pub fn set(&self, bits: Option<u64>) {
+        let now = self.origin.elapsed();
+        self.with(|bucket| bucket.set(bits.map(|bits| bits / 8), now));
+    }
+
+    /// Bytes a second, where there is a limit.
+    #[must_use]
+    pub fn bytes_per_second(&self) -> Option<u64> {
+        self.with(|bucket| bucket.rate)
+    }
+
+    fn take(&self, most: usize) -> (usize, Duration) {
+        let now = self.origin.elapsed();
+        self.with(|bucket| {
+            let bytes = u64::try_from(most).unwrap_or(u64::MAX).min(bucket.piece());
+            // No larger than `most`, so it fits.
+            (usize::try_from(bytes).unwrap_or(most), bucket.take(bytes, now))
+        })
+    }
+
+    fn with<T>(&self, f: impl FnOnce(&mut Bucket) -> T) -> T {
+        f(&mut self.bucket.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A body that is handed on in pieces, no faster than the rate.
+pub(super) struct Throttled<E> {
+    body: BoxBody<Bytes, E>,
+    rate: Arc<Rate>,
+    /// Read from `body`, not yet handed on.
+    rest: Bytes,
+    /// A piece that has its turn when the time comes.
+    turn: Option<(usize, Pin<Box<Sleep>>)>,
+    /// Bytes to come, `rest` included.
+    left: u64,
+}
+
+impl<E> Throttled<E> {
+    /// `size` is the exact length of `body` in bytes.
+    pub(super) fn new<B>(body: B, size: u64, rate: Arc<Rate>) -> Throttled<E>
+    where
+        B: Body<Data = Bytes, Error = E> + Send + Sync + 'static,
+    {
+        Throttled { body: BoxBody::new(body), rate, rest: Bytes::new(), turn: None, left: size }
+    }
+
+    fn hand_on(&mut self, bytes: usize) -> Frame<Bytes> {
+        let piece = self.rest.split_to(bytes.min(self.rest.len()));
+        self.left = self.left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
+        Frame::data(piece)
+    }
+}
+
+impl<E> Body for Throttled<E> {
+    type Data = Bytes;
+    type Error = E;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, E>>> {
+        loop {
+            if let Some((bytes, turn)) = &mut self.turn {
+                let bytes = *bytes;
+                std::task::ready!(turn.as_mut().poll(cx));
+                self.turn = None;
+                return Poll::Ready(Some(Ok(self.hand_on(bytes))));
+            }
+            if self.rest.is_empty() {
+                match std::task::ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                    Some(Ok(frame)) => match frame.into_data() {
+                        Ok(data) => self.rest = data,
+                        Err(trailers) => return Poll::Ready(Some(Ok(trailers))),
+                    },
+                    end => return Poll::Ready(end),
+                }
+                continue;
+            }
+            let (bytes, wait) = self.rate.take(self.rest.len());
+            if wait.is_zero() {
+                return Poll::Ready(Some(Ok(self.hand_on(bytes))));
+            }
+            self.turn = Some((bytes, Box::pin(tokio::time::sleep(wait))));
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

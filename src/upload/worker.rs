@@ -1,0 +1,189 @@
+//! From a segment of the spool to an object of the store.
+
+use super::rate::Rate;
+use super::store::{S3Store, Timeouts};
+use super::{Object, ObjectStore};
+use crate::config;
+use crate::domain::outcome::{Outcome, Scope, classify};
+use crate::domain::segment::{Content, KeyClock, Segment, object_key};
+use crate::domain::time::Utc;
+use bytes::Bytes;
+use object_store::path::Path;
+use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Keys that one upload tries. Two segments of one camera begin in the same microsecond only after a
+/// clock was set back; sixteen never should.
+const MOST_KEYS: u64 = 16;
+/// A body that is hashed in a few milliseconds on the slowest board; a longer one goes to a thread of its own,
+/// so that a privacy command does not wait for it.
+const HASHED_IN_PLACE: usize = 64 * 1024;
+/// S3 takes 2 KB of metadata altogether.
+const MOST_METADATA: usize = 200;
+
+/// Uploads segments. Shared by every upload; an upload may be dropped at any await, which ends its
+/// request and leaves nothing behind but, perhaps, the stored object.
+pub struct Uploader {
+    store: Arc<dyn ObjectStore>,
+    prefix: String,
+    device: String,
+    rate: Arc<Rate>,
+}
+
+impl Uploader {
+    /// An uploader to the store of the configuration, for this device. Makes no connection.
+    ///
+    /// # Errors
+    /// What in the configuration cannot be, or what is wrong with the file of roots. Credentials that
+    /// cannot be read are no error here, since they may come later: recording does not wait for them.
+    pub fn new(config: &config::Upload, device: &str) -> Result<Uploader, String> {
+        Uploader::with_timeouts(config, device, Timeouts::default())
+    }
+
+    /// [`Uploader::new`] with other timeouts.
+    ///
+    /// # Errors
+    /// As [`Uploader::new`].
+    pub fn with_timeouts(
+        config: &config::Upload,
+        device: &str,
+        timeouts: Timeouts,
+    ) -> Result<Uploader, String> {
+        let sample = object_key(&config.prefix, device, Utc(0), 0, false);
+        if Path::parse(&sample).map_or(true, |path| path.as_ref() != sample) {
+            return Err("upload.url, device.id: its prefix cannot begin an object key".into());
+        }
+        let rate = Arc::new(Rate::new(config.max_rate));
+        let store = S3Store::new(config, Arc::clone(&rate), timeouts)?;
+        if let Err(problem) = store.check_credentials() {
+            tracing::warn!("{problem}; uploads wait for it");
+        }
+        Ok(Uploader {
+            store: Arc::new(store),
+            prefix: config.prefix.clone(),
+            device: device.to_owned(),
+            rate,
+        })
+    }
+
+    /// An uploader to any store.
+    #[must_use]
+    pub fn over(store: Arc<dyn ObjectStore>, prefix: &str, device: &str) -> Uploader {
+        Uploader {
+            store,
+            prefix: prefix.to_owned(),
+            device: device.to_owned(),
+            rate: Arc::new(Rate::new(None)),
+        }
+    }
+
+    /// Changes `upload.max_rate` (bits a second), also for uploads under way.
+    pub fn set_max_rate(&self, bits: Option<u64>) {
+        self.rate.set(bits);
+    }
+
+    /// Uploads one segment once: its key begins at `time` and moves by a microsecond for as long as
+    /// another object has it. `body` is the file as it is to be stored; the end of a span is stored
+    /// empty, whatever `body` is.
+    pub async fn upload(&self, segment: &Segment, time: Utc, clock: KeyClock, body: Bytes) -> Outcome {
+        if segment.record.device != self.device {
+            // A spool that was moved here from another camera: another household's footage.
+            return refuse("it was captured by another device");
+        }
+        let body = if segment.is_end() { Bytes::new() } else { body };
+        let Some(sha256) = hash(body.clone()).await else {
+            return refuse("its checksum could not be computed");
+        };
+        for moved in 0..MOST_KEYS {
+            let time = time.floor_micros() + Duration::from_micros(moved);
+            let object = object_for(&self.prefix, &self.device, segment, time, clock, body.clone(), sha256);
+            match classify(self.store.put(&object).await) {
+                Outcome::KeyTaken => {}
+                outcome @ (Outcome::Stored | Outcome::Retry { .. }) => return outcome,
+            }
+        }
+        refuse("the keys of 16 microseconds in a row are taken by other objects")
+    }
+}
+
+impl fmt::Debug for Uploader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Uploader")
+            .field("prefix", &self.prefix)
+            .field("device", &self.device)
+            .finish_non_exhaustive()
+    }
+}
+
+/// This segment waits; others may go on.
+fn refuse(why: &str) -> Outcome {
+    Outcome::Retry { scope: Scope::Segment, after: None, why: why.into() }
+}
+
+async fn hash(body: Bytes) -> Option<[u8; SHA256_OUTPUT_LEN]> {
+    let sum = |body: &[u8]| digest(&SHA256, body).as_ref().try_into().ok();
+    if body.len() <= HASHED_IN_PLACE {
+        return sum(&body);
+    }
+    tokio::task::spawn_blocking(move || sum(&body)).await.ok().flatten()
+}
+
+/// The object for a segment whose first sample (or, for the end of a span, whose last sample's end)
+/// is at `time`. `sha256` is that of `body`.
+///
+/// An `mp4_end` is no MP4 file, being empty: its type is `application/octet-stream`, so that nothing
+/// that lists a bucket by type tries to play it.
+#[must_use]
+pub fn object_for(
+    prefix: &str,
+    device: &str,
+    segment: &Segment,
+    time: Utc,
+    clock: KeyClock,
+    body: Bytes,
+    sha256: [u8; 32],
+) -> Object {
+    let record = &segment.record;
+    let hours = record.history_hours.to_string();
+    let (content_type, duration, reason) = match &segment.content {
+        Content::Footage { duration, codecs, .. } => (footage_type(codecs), *duration, None),
+        Content::End { reason } => ("application/octet-stream".to_owned(), 0, Some(reason.text())),
+    };
+    let millis = duration.saturating_add(500_000) / 1_000_000;
+    let mut metadata = vec![
+        ("device-id", header_text(device)),
+        ("duration-ms", millis.to_string()),
+        ("span", header_text(&record.span)),
+        ("boot-id", header_text(&record.boot)),
+        ("plan", header_text(&record.plan)),
+        ("history-hours", hours.clone()),
+        ("clock", clock.text().to_owned()),
+        ("sha256", super::answer::to_hex(&sha256)),
+    ];
+    metadata.extend(reason.map(|reason| ("reason", reason.to_owned())));
+    Object {
+        key: object_key(prefix, device, time, record.n, segment.is_end()),
+        body,
+        sha256,
+        content_type,
+        metadata,
+        tags: vec![("history-hours", hours)],
+    }
+}
+
+/// `Content-Type` with the codecs of RFC 6381; what a codec name cannot have is left out.
+fn footage_type(codecs: &str) -> String {
+    let names: String = codecs
+        .chars()
+        .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ',' | '-' | '_' | '+'))
+        .take(MOST_METADATA)
+        .collect();
+    if names.is_empty() { "video/mp4".into() } else { format!("video/mp4; codecs=\"{names}\"") }
+}
+
+/// Fit for a header that is signed: visible ASCII, since servers trim and fold what is not, and short.
+fn header_text(text: &str) -> String {
+    text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(MOST_METADATA).collect()
+}

@@ -1,0 +1,267 @@
+//! The machine on a bench: a clock that is turned by hand, and everything it asks for written down.
+
+use kasacam::domain::effect::{CaptureSettings, Effect, Event, Fact, Report, Rule, StopManner};
+use kasacam::domain::entitlement::{Features, Lease, Plan, Status, Terms};
+use kasacam::domain::fragment::{Epoch, SpanEnd};
+use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
+use kasacam::domain::machine::{Machine, Settings, Start, UploadOrder};
+use kasacam::domain::policy::{PrivacyPending, Rules, WhenFull};
+use kasacam::domain::privacy::{Known, PrivacyChoice};
+use kasacam::domain::segment::{Content, Record, RecordClock, Segment, Serial};
+use kasacam::domain::storage::Budget;
+use kasacam::domain::time::{Mono, Now, Utc};
+use std::time::Duration;
+
+pub const HOUR: Duration = Duration::from_secs(3600);
+pub const SEGMENT: Duration = Duration::from_secs(30);
+
+pub fn utc(text: &str) -> Utc {
+    Utc::parse(text).expect("a time of the test itself")
+}
+
+/// Noon of the day on which every bench begins.
+pub fn noon() -> Utc {
+    utc("2026-11-23T12:00:00Z")
+}
+
+/// What the machine asked for, in a form that tests can compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Asked {
+    Open(Epoch, CaptureSettings),
+    Close(StopManner, SpanEnd),
+    Keep(Fact),
+    Ack(AckToken),
+    Upload(Serial),
+    Cancel(Serial),
+    Forget(Serial, Rule),
+    Probe,
+    Flush,
+    Exit,
+}
+
+pub struct Rig {
+    pub machine: Machine,
+    pub now: Now,
+    pub asked: Vec<Asked>,
+    pub events: Vec<Event>,
+    pub reports: Vec<Report>,
+    pub open: Option<(Epoch, CaptureSettings)>,
+    pub tickets: Vec<Ticket>,
+    /// Writes succeed at once unless this is set.
+    pub disk_is_away: bool,
+    serial: u64,
+    delivery: u64,
+}
+
+pub fn settings() -> Settings {
+    Settings {
+        rules: Rules { audio: true, when_full: WhenFull::Evict, pending: PrivacyPending::Upload },
+        budget: Budget { max_bytes: 100_000, min_free: 1_000, max_files: 1_000 },
+        grace: 72 * HOUR,
+        hold: 72 * HOUR,
+        telemetry: Duration::from_secs(60),
+        order: UploadOrder::Newest,
+        concurrency: 2,
+        board_height: 1080,
+    }
+}
+
+pub fn features() -> Features {
+    Features { record: true, audio: true, max_height: 1080, history_hours: 720 }
+}
+
+pub fn lease(version: u64) -> Lease {
+    Lease {
+        version,
+        issued_at: noon(),
+        not_after: noon() + 30 * 24 * HOUR,
+        terms: Terms {
+            plan: Plan { id: String::from("plus-monthly"), tier: String::from("plus") },
+            status: Status::Active,
+            features: features(),
+        },
+        next: None,
+    }
+}
+
+pub fn choice(version: u64, do_not_record: bool) -> PrivacyChoice {
+    PrivacyChoice { version, issued_at: noon(), do_not_record }
+}
+
+/// A camera of which nothing is known yet.
+pub fn blank() -> Start {
+    Start {
+        settings: settings(),
+        boot: String::from("boot-1"),
+        privacy: Known::Missing,
+        entitlement: Known::Missing,
+        latch: Known::Missing,
+        floor: noon() - 24 * HOUR,
+        spool: Ok((Vec::new(), Usage { free: 1_000_000, ..Usage::default() })),
+        seed: 7,
+    }
+}
+
+/// A camera that is allowed to record and knows it.
+pub fn allowed() -> Start {
+    Start { privacy: Known::Is(choice(1, false)), entitlement: Known::Is(lease(1)), ..blank() }
+}
+
+impl Rig {
+    pub fn new(start: Start) -> Rig {
+        let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+        Rig::at(start, now)
+    }
+
+    pub fn at(start: Start, now: Now) -> Rig {
+        let mut rig = Rig {
+            machine: Machine::new(start, now),
+            now,
+            asked: Vec::new(),
+            events: Vec::new(),
+            reports: Vec::new(),
+            open: None,
+            tickets: Vec::new(),
+            disk_is_away: false,
+            serial: 100,
+            delivery: 0,
+        };
+        rig.perform();
+        rig
+    }
+
+    pub fn give(&mut self, input: Input) {
+        self.machine.handle(input, self.now);
+        self.perform();
+    }
+
+    /// Performs what is asked, as a well-behaved outside would, without letting time pass.
+    fn perform(&mut self) {
+        while let Some(effect) = self.machine.poll_effect() {
+            match effect {
+                Effect::StartCapture { permit, settings } => {
+                    assert!(self.open.is_none(), "capture is opened twice");
+                    self.open = Some((permit.epoch(), settings));
+                    self.asked.push(Asked::Open(permit.epoch(), settings));
+                }
+                Effect::StopCapture { epoch, manner, reason } => {
+                    self.asked.push(Asked::Close(manner, reason));
+                    if self.open.take().is_some_and(|(open, _)| open == epoch) {
+                        let closed = Input::CaptureClosed { epoch, at: self.now.mono, fault: None };
+                        self.machine.handle(closed, self.now);
+                    }
+                }
+                Effect::Persist { ticket, fact } => {
+                    self.asked.push(Asked::Keep(fact));
+                    if self.disk_is_away {
+                        self.tickets.push(ticket);
+                    } else {
+                        self.machine.handle(Input::Persisted { ticket, result: Ok(()) }, self.now);
+                    }
+                }
+                Effect::Ack(ack) => self.asked.push(Asked::Ack(ack)),
+                Effect::Publish(Report::Event(event)) => self.events.push(event),
+                Effect::Publish(report) => self.reports.push(report),
+                Effect::Upload { segment, .. } => self.asked.push(Asked::Upload(segment.serial)),
+                Effect::CancelUpload { serial } => self.asked.push(Asked::Cancel(serial)),
+                Effect::Forget { serial, why } => {
+                    self.asked.push(Asked::Forget(serial, why));
+                    self.machine.handle(Input::Forgotten { serial }, self.now);
+                }
+                Effect::SetTerms { .. } => {}
+                Effect::FlushSpool => {
+                    self.asked.push(Asked::Flush);
+                    self.machine.handle(Input::Flushed, self.now);
+                }
+                Effect::ProbeStorage => self.asked.push(Asked::Probe),
+                Effect::Exit => self.asked.push(Asked::Exit),
+            }
+        }
+    }
+
+    /// Lets time pass, waking the machine whenever it asks to be woken.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.now.mono + time;
+        for _ in 0..10_000_000 {
+            let (at, why) = self.machine.poll_timeout(self.now);
+            let at = at.min(end);
+            assert!(at > self.now.mono, "the machine would wake for ever: {why:?}");
+            self.now.system = self.now.system + at.since(self.now.mono);
+            self.now.mono = at;
+            self.give(Input::Tick);
+            if at >= end {
+                return;
+            }
+        }
+        panic!("the machine wakes without end");
+    }
+
+    pub fn ack(&mut self) -> AckToken {
+        self.delivery += 1;
+        AckToken { connection: 1, delivery: self.delivery }
+    }
+
+    pub fn privacy(&mut self, version: u64, do_not_record: bool) -> AckToken {
+        let ack = self.ack();
+        let jws = format!("privacy-{version}");
+        self.give(Input::Privacy { choice: choice(version, do_not_record), jws, ack });
+        ack
+    }
+
+    pub fn lease(&mut self, lease: Lease) -> AckToken {
+        let ack = self.ack();
+        self.give(Input::Entitlement { jws: format!("lease-{}", lease.version), lease, ack });
+        ack
+    }
+
+    pub fn fault(&mut self, kind: FaultKind) {
+        let (epoch, _) = self.open.take().expect("capture is open");
+        let fault = Some(Fault { kind, message: String::from("as the test asks") });
+        self.give(Input::CaptureClosed { epoch, at: self.now.mono, fault });
+    }
+
+    /// A segment of 1,000 bytes that ends now is sealed.
+    pub fn seal(&mut self) -> Serial {
+        let segment = self.segment();
+        let serial = segment.serial;
+        self.give(Input::Sealed(segment));
+        serial
+    }
+
+    pub fn segment(&mut self) -> Segment {
+        self.serial += 1;
+        segment(self.serial, self.now)
+    }
+
+    pub fn take(&mut self) -> Vec<Asked> {
+        std::mem::take(&mut self.asked)
+    }
+
+    pub fn uploads(&self) -> usize {
+        self.asked.iter().filter(|asked| matches!(asked, Asked::Upload(_))).count()
+    }
+}
+
+pub fn segment(serial: u64, now: Now) -> Segment {
+    let start = Mono(now.mono.0.saturating_sub(SEGMENT.as_nanos() as u64));
+    Segment {
+        serial: Serial(serial),
+        content: Content::Footage {
+            duration: SEGMENT.as_nanos() as u64,
+            frames: 450,
+            codecs: String::from("avc1.64001f"),
+        },
+        record: Record {
+            device: String::from("cam-0001"),
+            span: String::from("span-1"),
+            n: serial,
+            boot: String::from("boot-1"),
+            start_mono: start.0,
+            start_utc: now.system - SEGMENT,
+            clock: RecordClock::Trusted,
+            plan: String::from("plus-monthly"),
+            history_hours: 720,
+        },
+        bytes: 1_000,
+    }
+}

@@ -1,0 +1,500 @@
+//! An S3 store on loopback, over TLS, that keeps what it is given, records what it is asked, and
+//! misbehaves on command. It checks no signatures.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
+// Helpers of tests are tests too: a panic in one says where.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
+use std::collections::{BTreeMap, VecDeque};
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What the store does with the next connection or request, instead of what it should.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// Resets the connection before TLS.
+    ResetOnAccept,
+    /// Takes the connection and says nothing, not even TLS.
+    MuteOnAccept,
+    /// What it should.
+    Behave,
+    /// Reads the request, stores nothing, and gives this answer.
+    Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    /// Stores the object, and gives this answer.
+    StoreAndAnswer { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    /// Resets the connection after so many bytes of the body.
+    ResetInBody(usize),
+    /// Reads the whole request and resets the connection.
+    ResetAfterBody,
+    /// Reads so many bytes of the body, then nothing more, and does not close.
+    StallInBody(usize),
+    /// Reads the whole request and never answers.
+    Mute,
+    /// Reads 1 KiB of the body a second.
+    ReadSlowly,
+    /// Stores the object, then resets the connection.
+    StoreAndReset,
+    /// Stores the object, and closes in the middle of the answer's head.
+    StoreAndCutHead,
+    /// Stores the object, and closes in the middle of the answer's body.
+    StoreAndCutBody,
+}
+
+impl Act {
+    pub fn status(status: u16, code: &str) -> Act {
+        Act::Answer { status, headers: Vec::new(), body: error_document(code) }
+    }
+}
+
+pub fn error_document(code: &str) -> String {
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>no</Message></Error>"
+    )
+}
+
+/// One request, as it came.
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// Path and query, undecoded.
+    pub target: String,
+    /// Names in lower case.
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Request {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
+    }
+    /// The names that the signature covers.
+    pub fn signed(&self) -> Vec<&str> {
+        let authorization = self.header("authorization").unwrap_or_default();
+        let (_, rest) = authorization.split_once("SignedHeaders=").unwrap_or_default();
+        rest.split(',').next().unwrap_or_default().split(';').collect()
+    }
+}
+
+/// What the store holds under a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    pub body: Vec<u8>,
+    /// `content-type`, `x-amz-meta-*`, `x-amz-tagging`.
+    pub headers: Vec<(String, String)>,
+    /// What it says the SHA-256 is.
+    pub checksum: Option<String>,
+}
+
+/// Whom the store's certificate is for, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Certificate {
+    Good,
+    Expired,
+    OtherHost,
+}
+
+/// How this store differs from S3, all the time.
+#[derive(Clone, Copy, Debug)]
+pub struct Habits {
+    /// A PUT's answer repeats the checksum.
+    pub checksum_in_put: bool,
+    /// A HEAD's answer has it, where the request asks for it.
+    pub checksum_in_head: bool,
+    /// A HEAD's answer has the metadata.
+    pub metadata_in_head: bool,
+    pub certificate: Certificate,
+    pub tls: bool,
+}
+
+impl Default for Habits {
+    fn default() -> Habits {
+        Habits {
+            checksum_in_put: true,
+            checksum_in_head: true,
+            metadata_in_head: true,
+            certificate: Certificate::Good,
+            tls: true,
+        }
+    }
+}
+
+#[derive(Default)]
+struct State {
+    script: VecDeque<Act>,
+    requests: Vec<Request>,
+    objects: BTreeMap<String, Held>,
+    connections: usize,
+    open: usize,
+    begun: usize,
+}
+
+/// Serves until it is dropped.
+pub struct StoreServer {
+    pub address: SocketAddr,
+    /// The root that its certificate comes from, in PEM.
+    pub ca: String,
+    state: Arc<Mutex<State>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// However a test ends, no thread of the store outlives this.
+const LONGEST: Duration = Duration::from_secs(20);
+
+impl StoreServer {
+    pub fn start() -> StoreServer {
+        StoreServer::with(Habits::default())
+    }
+
+    pub fn with(habits: Habits) -> StoreServer {
+        let (ca, tls) = identity(habits.certificate);
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let server = StoreServer {
+            address: listener.local_addr().unwrap(),
+            ca,
+            state: Arc::default(),
+            stop: Arc::default(),
+        };
+        let (state, stop) = (Arc::clone(&server.state), Arc::clone(&server.stop));
+        std::thread::spawn(move || {
+            while !stop.load(Ordering::Relaxed) {
+                let Ok((tcp, _)) = listener.accept() else {
+                    std::thread::sleep(Duration::from_millis(2));
+                    continue;
+                };
+                let peer = Peer { habits, state: Arc::clone(&state), stop: Arc::clone(&stop) };
+                let tls = Arc::clone(&tls);
+                std::thread::spawn(move || peer.serve(tcp, tls));
+            }
+        });
+        server
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
+    }
+
+    /// Adds to what it will do, in order; when nothing is left it behaves.
+    pub fn will(&self, acts: impl IntoIterator<Item = Act>) {
+        self.state.lock().unwrap().script.extend(acts);
+    }
+
+    pub fn requests(&self) -> Vec<Request> {
+        self.state.lock().unwrap().requests.clone()
+    }
+
+    /// Methods of the requests so far, in order.
+    pub fn methods(&self) -> Vec<String> {
+        self.requests().into_iter().map(|request| request.method).collect()
+    }
+
+    /// What it holds, by `/bucket/key`.
+    pub fn objects(&self) -> BTreeMap<String, Held> {
+        self.state.lock().unwrap().objects.clone()
+    }
+
+    pub fn put(&self, target: &str, body: &[u8]) {
+        let held = Held { body: body.to_vec(), headers: Vec::new(), checksum: Some(sha256_base64(body)) };
+        self.state.lock().unwrap().objects.insert(target.to_owned(), held);
+    }
+
+    /// Connections taken so far.
+    pub fn connections(&self) -> usize {
+        self.state.lock().unwrap().connections
+    }
+
+    /// Requests whose head was read.
+    pub fn begun(&self) -> usize {
+        self.state.lock().unwrap().begun
+    }
+
+    /// Connections that are open now.
+    pub fn open(&self) -> usize {
+        self.state.lock().unwrap().open
+    }
+}
+
+impl Drop for StoreServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+pub fn sha256_base64(body: &[u8]) -> String {
+    STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, body))
+}
+
+fn identity(certificate: Certificate) -> (String, Arc<ServerConfig>) {
+    let mut params = CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().unwrap();
+    let root = params.self_signed(&key).unwrap();
+    let issuer = Issuer::new(params, key);
+
+    let names = match certificate {
+        Certificate::Good | Certificate::Expired => vec!["127.0.0.1".to_owned(), "localhost".to_owned()],
+        Certificate::OtherHost => vec!["storage.example".to_owned()],
+    };
+    let mut params = CertificateParams::new(names).unwrap();
+    if certificate == Certificate::Expired {
+        params.not_before = date_time_ymd(2001, 1, 1);
+        params.not_after = date_time_ymd(2002, 1, 1);
+    }
+    let key = KeyPair::generate().unwrap();
+    let leaf = params.signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![leaf.der().clone()], key)
+        .unwrap();
+    (root.pem(), Arc::new(config))
+}
+
+trait Wire: Read + Write {
+    fn tcp(&self) -> &TcpStream;
+}
+impl Wire for TcpStream {
+    fn tcp(&self) -> &TcpStream {
+        self
+    }
+}
+impl Wire for StreamOwned<ServerConnection, TcpStream> {
+    fn tcp(&self) -> &TcpStream {
+        &self.sock
+    }
+}
+
+/// The store's end of one connection.
+struct Peer {
+    habits: Habits,
+    state: Arc<Mutex<State>>,
+    stop: Arc<AtomicBool>,
+}
+
+/// The connection is done with.
+struct Over;
+
+impl Peer {
+    fn serve(self, tcp: TcpStream, tls: Arc<ServerConfig>) {
+        tcp.set_nonblocking(false).unwrap();
+        tcp.set_nodelay(true).unwrap();
+        tcp.set_read_timeout(Some(LONGEST)).unwrap();
+        tcp.set_write_timeout(Some(LONGEST)).unwrap();
+        {
+            let mut state = self.state.lock().unwrap();
+            state.connections += 1;
+            state.open += 1;
+        }
+        match self.act_on_accept() {
+            Some(Act::ResetOnAccept) => reset(&tcp),
+            Some(_) => self.wait(),
+            None if self.habits.tls => {
+                let connection = ServerConnection::new(tls).unwrap();
+                self.converse(&mut StreamOwned::new(connection, tcp));
+            }
+            None => self.converse(&mut { tcp }),
+        }
+        self.state.lock().unwrap().open -= 1;
+    }
+
+    fn act_on_accept(&self) -> Option<Act> {
+        let mut state = self.state.lock().unwrap();
+        matches!(state.script.front(), Some(Act::ResetOnAccept | Act::MuteOnAccept))
+            .then(|| state.script.pop_front())
+            .flatten()
+    }
+
+    fn converse(&self, wire: &mut dyn Wire) {
+        while let Ok(()) = self.exchange(wire) {}
+        wire.flush().ok();
+    }
+
+    fn exchange(&self, wire: &mut dyn Wire) -> Result<(), Over> {
+        let (mut request, length, mut rest) = read_head(wire)?;
+        let act = {
+            let mut state = self.state.lock().unwrap();
+            state.begun += 1;
+            state.script.pop_front().unwrap_or(Act::Behave)
+        };
+        let stop_at = match &act {
+            Act::ResetInBody(bytes) | Act::StallInBody(bytes) => length.min(*bytes),
+            _ => length,
+        };
+        while rest.len() < stop_at {
+            let slow = matches!(act, Act::ReadSlowly);
+            let mut piece = vec![0; if slow { 1024 } else { 65536 }.min(stop_at - rest.len())];
+            match wire.read(&mut piece) {
+                Ok(0) | Err(_) => return Err(Over),
+                Ok(n) => rest.extend_from_slice(&piece[..n]),
+            }
+            if slow {
+                self.pause(Duration::from_secs(1))?;
+            }
+        }
+        request.body = rest;
+        self.state.lock().unwrap().requests.push(request.clone());
+        match act {
+            Act::ResetInBody(_) | Act::ResetAfterBody => {
+                reset(wire.tcp());
+                Err(Over)
+            }
+            Act::StallInBody(_) | Act::Mute | Act::MuteOnAccept => {
+                self.wait();
+                Err(Over)
+            }
+            Act::Answer { status, headers, body } => answer(wire, &request, status, &headers, &body),
+            Act::StoreAndAnswer { status, headers, body } => {
+                self.keep(&request);
+                answer(wire, &request, status, &headers, &body)
+            }
+            Act::StoreAndReset | Act::ResetOnAccept => {
+                self.keep(&request);
+                reset(wire.tcp());
+                Err(Over)
+            }
+            Act::StoreAndCutHead => {
+                self.keep(&request);
+                wire.write_all(b"HTTP/1.1 200 OK\r\nETag: \"x\"\r\nx-amz-che").ok();
+                Err(Over)
+            }
+            Act::StoreAndCutBody => {
+                self.keep(&request);
+                let sum = sha256_base64(&request.body);
+                let head = format!(
+                    "HTTP/1.1 200 OK\r\nETag: \"x\"\r\nx-amz-checksum-sha256: {sum}\r\nContent-Length: 100\r\n\r\nhalf"
+                );
+                wire.write_all(head.as_bytes()).ok();
+                Err(Over)
+            }
+            Act::Behave | Act::ReadSlowly => self.behave(wire, &request),
+        }
+    }
+
+    fn behave(&self, wire: &mut dyn Wire, request: &Request) -> Result<(), Over> {
+        let held = self.state.lock().unwrap().objects.get(&request.target).cloned();
+        let etag = ("etag", "\"x\"".to_owned());
+        match (request.method.as_str(), held) {
+            ("PUT", Some(_)) if request.header("if-none-match") == Some("*") => {
+                answer(wire, request, 412, &[], &error_document("PreconditionFailed"))
+            }
+            ("PUT", _) => {
+                if request.header("x-amz-checksum-sha256") != Some(&sha256_base64(&request.body)) {
+                    return answer(wire, request, 400, &[], &error_document("BadDigest"));
+                }
+                self.keep(request);
+                let sum = ("x-amz-checksum-sha256", sha256_base64(&request.body));
+                let headers = if self.habits.checksum_in_put { vec![etag, sum] } else { vec![etag] };
+                answer(wire, request, 200, &headers, "")
+            }
+            ("HEAD", Some(held)) => {
+                let mut headers = vec![etag, ("content-length", held.body.len().to_string())];
+                if self.habits.checksum_in_head && request.header("x-amz-checksum-mode") == Some("ENABLED") {
+                    headers.extend(held.checksum.map(|sum| ("x-amz-checksum-sha256", sum)));
+                }
+                let sum = held.headers.iter().find(|(name, _)| name == "x-amz-meta-sha256");
+                if self.habits.metadata_in_head {
+                    headers.extend(sum.map(|(_, value)| ("x-amz-meta-sha256", value.clone())));
+                }
+                answer(wire, request, 200, &headers, "")
+            }
+            ("HEAD", None) => answer(wire, request, 404, &[("content-length", "0".into())], ""),
+            _ => answer(wire, request, 405, &[], &error_document("MethodNotAllowed")),
+        }
+    }
+
+    fn keep(&self, request: &Request) {
+        let kept =
+            |name: &str| name == "content-type" || name == "x-amz-tagging" || name.starts_with("x-amz-meta-");
+        let held = Held {
+            body: request.body.clone(),
+            headers: request.headers.iter().filter(|(name, _)| kept(name)).cloned().collect(),
+            checksum: Some(sha256_base64(&request.body)),
+        };
+        self.state.lock().unwrap().objects.insert(request.target.clone(), held);
+    }
+
+    fn wait(&self) {
+        self.pause(LONGEST).ok();
+    }
+
+    /// Ends early with the store.
+    fn pause(&self, time: Duration) -> Result<(), Over> {
+        let step = Duration::from_millis(10);
+        let mut left = time;
+        while !left.is_zero() {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(Over);
+            }
+            std::thread::sleep(step.min(left));
+            left = left.saturating_sub(step);
+        }
+        Ok(())
+    }
+}
+
+fn read_head(wire: &mut dyn Wire) -> Result<(Request, usize, Vec<u8>), Over> {
+    let mut bytes = Vec::new();
+    let end = loop {
+        if let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") {
+            break end;
+        }
+        let mut piece = [0; 8192];
+        match wire.read(&mut piece) {
+            Ok(0) | Err(_) => return Err(Over),
+            Ok(n) => bytes.extend_from_slice(&piece[..n]),
+        }
+    };
+    let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+    let mut lines = head.split("\r\n");
+    let mut first = lines.next().unwrap().split(' ');
+    let headers: Vec<(String, String)> = lines
+        .map(|line| line.split_once(':').unwrap())
+        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
+        .collect();
+    let request = Request {
+        method: first.next().unwrap().to_owned(),
+        target: first.next().unwrap().to_owned(),
+        headers,
+        body: Vec::new(),
+    };
+    let length = request.header("content-length").map_or(0, |value| value.parse().unwrap());
+    Ok((request, length, bytes[end + 4..].to_vec()))
+}
+
+fn answer(
+    wire: &mut dyn Wire,
+    request: &Request,
+    status: u16,
+    headers: &[(&str, String)],
+    body: &str,
+) -> Result<(), Over> {
+    let mut text = format!("HTTP/1.1 {status} Status\r\n");
+    for (name, value) in headers {
+        text += &format!("{name}: {value}\r\n");
+    }
+    if !headers.iter().any(|(name, _)| *name == "content-length") {
+        text += &format!("content-length: {}\r\n", body.len());
+    }
+    text += "\r\n";
+    if request.method != "HEAD" {
+        text += body;
+    }
+    wire.write_all(text.as_bytes()).and_then(|()| wire.flush()).map_err(|_| Over)
+}
+
+/// Closes with RST when it is dropped: what was sent and not yet read is lost.
+fn reset(tcp: &TcpStream) {
+    let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+    nix::sys::socket::setsockopt(tcp, nix::sys::socket::sockopt::Linger, &linger).unwrap();
+    tcp.shutdown(std::net::Shutdown::Read).ok();
+}
