@@ -15,7 +15,7 @@ use std::process::Command;
 /// What each part may import of the crate. Parts that are not named here may not exist.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("domain", &[]),
-    ("disk", &[]),
+    ("disk", &["domain"]),
     ("fmp4", &["domain"]),
     ("config", &["domain"]),
     ("system", &["domain"]),

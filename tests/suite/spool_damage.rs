@@ -169,7 +169,7 @@ fn footage_of_another_device_goes_into_quarantine() {
 
     let mut setup = Options::default().setup("boot-two");
     setup.device = "cam-0002".to_owned();
-    let clock = Box::new(|| panic_free_clock());
+    let clock = Box::new(unset_clock);
     let (mut spool, segments) = spool::open(fs.shared(), setup, spool::LiveEpoch::new(), clock).unwrap();
 
     assert!(segments.is_empty(), "{segments:?}");
@@ -181,7 +181,7 @@ fn footage_of_another_device_goes_into_quarantine() {
     assert_eq!(fs.names(&in_spool("quarantine")).len(), 10);
 }
 
-fn panic_free_clock() -> (kasacam::domain::time::Now, kasacam::domain::time::Clock) {
+fn unset_clock() -> (kasacam::domain::time::Now, kasacam::domain::time::Clock) {
     let now = kasacam::domain::time::Now {
         mono: kasacam::domain::time::Mono(1),
         system: kasacam::domain::time::Utc(1),
