@@ -428,3 +428,18 @@ fn a_process_that_dies_leaves_a_span_that_ends_by_power() {
     assert_eq!(second.ends()[0].content, Content::End { reason: SpanEnd::Power });
     assert!(fs.peek(&in_spool("0000000003.open")).is_none());
 }
+
+#[test]
+fn without_a_durable_serial_nothing_is_recorded() {
+    let fs = FaultFs::healthy();
+    // The directory of the facts cannot be made.
+    fs.put(&state_dir().join("state"), b"");
+    let mut rig = Rig::open(&fs, "boot-one", Options::default());
+    rig.allow();
+    rig.fragments(2);
+
+    assert!(rig.ledger.committed.is_empty());
+    assert!(rig.ledger.failures > 0);
+    assert!(fs.names(&spool_dir()).is_empty());
+    rig.ledger.assert_balanced();
+}
