@@ -28,6 +28,8 @@ pub struct ChunkFacts {
     pub epoch: Epoch,
     /// The same `moov` as that of the chunk before.
     pub same_format: bool,
+    /// Its `mfhd` and `tfdt` go on from the chunk before, as a reader of the file demands.
+    pub follows: bool,
     pub starts_fragment: bool,
     pub ends_fragment: bool,
     pub start: Mono,
@@ -250,6 +252,9 @@ impl Span {
         }
         if !chunk.same_format {
             return Some(SpanEnd::Format);
+        }
+        if !chunk.follows {
+            return Some(SpanEnd::Source);
         }
         // A picture and a half: less is jitter, more means that a picture is missing. An overlap
         // is a break as well: time ran backwards.

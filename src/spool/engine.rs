@@ -29,6 +29,8 @@ pub struct Spool {
     pub(super) writer: Option<Writer>,
     /// The `moov` of the last chunk.
     pub(super) init: Option<Arc<Init>>,
+    /// The last chunk.
+    pub(super) last: Option<ChunkInfo>,
     /// No chunk of this epoch, or of one before it, is taken any more.
     pub(super) revoked: Epoch,
     /// Unlinked, but the directory is not synced since.
@@ -83,6 +85,7 @@ impl Spool {
             span: None,
             writer: None,
             init: None,
+            last: None,
             revoked: Epoch(0),
             removed: Vec::new(),
             deferred: BTreeSet::new(),
@@ -188,6 +191,7 @@ impl Spool {
         let facts = ChunkFacts {
             epoch: chunk.epoch,
             same_format,
+            follows: self.last.as_ref().is_none_or(|last| follows(last, &info)),
             starts_fragment: chunk.starts_fragment,
             ends_fragment: chunk.ends_fragment,
             start: chunk.start,
@@ -198,6 +202,7 @@ impl Spool {
         let (now, clock) = (self.clock)();
         let steps = self.segmenter.chunk(&facts, now, clock);
         self.perform(&steps, Some((chunk, &info)));
+        self.last = Some(info);
     }
 
     /// Does the steps in order. At the first that fails the spool has failed, and the rest are void;
@@ -248,4 +253,17 @@ impl Spool {
             Step::End { reason } => self.end_span(reason),
         }
     }
+}
+
+/// Whether a reader of the file takes the chunk as the next one: the next sequence number, and no
+/// track going back in time (ISO/IEC 14496-12, 8.8.5 and 8.8.12).
+fn follows(before: &ChunkInfo, next: &ChunkInfo) -> bool {
+    let forward = |run: &fmp4::TrackRun| {
+        before
+            .runs
+            .iter()
+            .filter(|earlier| earlier.track == run.track)
+            .all(|earlier| earlier.decode_time <= run.decode_time)
+    };
+    next.sequence == before.sequence.wrapping_add(1) && next.runs.iter().all(forward)
 }

@@ -1,1 +1,209 @@
+//! A whole cycle of the spool, with the power cut at every call and with every call failing.
 
+use crate::support::fault_fs::{Cut, FaultFs, Mutant, Plan};
+use crate::support::spool_model::{Options, Rig, restart_and_check, state_dir};
+use kasacam::disk::Facts;
+use kasacam::disk::facts::Name;
+use kasacam::domain::effect::Fact;
+use kasacam::domain::fragment::SpanEnd;
+use kasacam::domain::privacy::Known;
+use kasacam::spool::{Command, Durability};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const DURABILITIES: [Durability; 3] = [Durability::Chunk, Durability::Fragment, Durability::Segment];
+
+/// What was published, and of what it is known to be durable.
+#[derive(Default)]
+struct Published {
+    tried: Vec<String>,
+    durable: Option<String>,
+}
+
+impl Published {
+    fn publish(&mut self, facts: &Facts, jws: &str) {
+        self.tried.push(jws.to_owned());
+        if facts.keep(&Fact::Privacy(jws.to_owned())).is_ok() {
+            self.durable = Some(jws.to_owned());
+            self.tried = vec![jws.to_owned()];
+        }
+    }
+
+    fn check(&self, facts: &Facts) {
+        match facts.load(Name::Privacy) {
+            Known::Is(found) => assert!(self.tried.contains(&found), "{found} was replaced"),
+            Known::Missing => assert!(self.durable.is_none(), "a published fact is gone"),
+            Known::Unreadable => panic!("a published fact cannot be read"),
+        }
+    }
+}
+
+/// Everything that a spool does: spans that end in every way, segments sealed, forgotten and deferred,
+/// leave withdrawn in the middle of a fragment, facts published in between.
+fn cycle(fs: &FaultFs, options: Options, published: &mut Published) -> Rig {
+    let facts = Facts::new(fs.shared(), &state_dir());
+    published.publish(&facts, "record");
+    let mut rig = Rig::open(fs, "boot-one", options);
+    rig.obey(Command::SetTerms { plan: "plus-monthly".to_owned(), history_hours: 720 });
+
+    rig.allow();
+    rig.fragments(5);
+    if let Some(first) = rig.footage().first() {
+        rig.forget(first.serial);
+    }
+    rig.fragments(1);
+    // Sealed a moment ago, and the newest of its span: this one is put off.
+    if let Some(newest) = rig.footage().last() {
+        rig.forget(newest.serial);
+    }
+    rig.chunks(1);
+    rig.revoke();
+    published.publish(&facts, "do not record");
+    // Late: it was under way when leave was withdrawn.
+    rig.chunks(1);
+    rig.end(SpanEnd::Privacy);
+
+    published.publish(&facts, "record again");
+    rig.allow();
+    rig.fragments(3);
+    rig.chunks(1);
+    rig.end(SpanEnd::Entitlement);
+    let span = rig.footage().last().map(|segment| segment.record.span.clone());
+    let of_span: Vec<_> = rig
+        .ledger
+        .sealed
+        .values()
+        .filter(|segment| Some(&segment.record.span) == span.as_ref())
+        .cloned()
+        .collect();
+    // The end first: it has to wait for its segments.
+    for segment in of_span.iter().rev() {
+        rig.forget(segment.serial);
+    }
+
+    rig.allow();
+    rig.fragments(4);
+    rig.chunks(1);
+    rig.shut_down();
+    rig
+}
+
+/// A span that is still under way when the power goes.
+fn under_way(fs: &FaultFs, options: Options, published: &mut Published) -> Rig {
+    let mut rig = cycle(fs, options, published);
+    rig.allow();
+    rig.fragments(3);
+    rig.chunks(1);
+    rig
+}
+
+fn calls(options: Options) -> u64 {
+    let fs = FaultFs::healthy();
+    let rig = under_way(&fs, options, &mut Published::default());
+    assert_eq!(rig.ledger.failures, 0);
+    fs.calls()
+}
+
+/// Cuts the power at one call, and starts again.
+fn cut_at(at: u64, cut: Cut, options: Options, mutant: Mutant) {
+    let fs = FaultFs::new(Plan::Crash { at }, mutant);
+    let mut published = Published::default();
+    let rig = under_way(&fs, options, &mut published);
+    let after = fs.after(cut);
+    let mut second = restart_and_check(&after, "boot-two", &rig.ledger, options);
+    published.check(&Facts::new(after.shared(), &state_dir()));
+
+    // Life goes on, under serials that were never used.
+    second.fragment = 10_000;
+    second.allow();
+    second.fragments(2);
+    second.shut_down();
+    second.ledger.assert_balanced();
+    assert_eq!(second.ledger.committed.len(), 2 * options.chunks as usize);
+    for segment in second.footage().iter().filter(|segment| segment.record.boot == "boot-two") {
+        assert!(rig.ledger.serials.iter().all(|serial| *serial < segment.serial), "a serial came again");
+    }
+}
+
+#[test]
+fn a_power_cut_at_any_call_loses_nothing_that_was_committed() {
+    for durability in DURABILITIES {
+        let options = Options { durability, ..Options::default() };
+        let calls = calls(options);
+        assert!(calls > 100, "the cycle makes only {calls} calls");
+        for at in 1..=calls + 1 {
+            for cut in [Cut::LosesAll, Cut::KeepsAll, Cut::Torn(at), Cut::Torn(at + 1_000_000)] {
+                let outcome = catch_unwind(AssertUnwindSafe(|| cut_at(at, cut, options, Mutant::None)));
+                assert!(outcome.is_ok(), "with {durability:?}, at call {at} of {calls}, {cut:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_with_leave_to_keep_unfinished_fragments_loses_nothing_that_was_committed() {
+    let options = Options { durability: Durability::Chunk, keep_partial_gop: true, ..Options::default() };
+    for at in 1..=calls(options) + 1 {
+        for cut in [Cut::LosesAll, Cut::KeepsAll, Cut::Torn(at)] {
+            let outcome = catch_unwind(AssertUnwindSafe(|| cut_at(at, cut, options, Mutant::None)));
+            assert!(outcome.is_ok(), "at call {at}, {cut:?}");
+        }
+    }
+}
+
+#[test]
+fn the_explorer_notices_a_sync_that_does_nothing() {
+    assert!(some_cut_fails(Mutant::SyncDoesNothing));
+}
+
+#[test]
+fn the_explorer_notices_a_directory_sync_that_does_nothing() {
+    assert!(some_cut_fails(Mutant::SyncDirDoesNothing));
+}
+
+fn some_cut_fails(mutant: Mutant) -> bool {
+    let options = Options::default();
+    let fails = |at| catch_unwind(AssertUnwindSafe(|| cut_at(at, Cut::LosesAll, options, mutant))).is_err();
+    (1..=calls(options)).any(fails)
+}
+
+/// Lets calls fail, heals the disk, and goes on.
+fn fail_at(from: u64, until: u64, errno: i32, options: Options) {
+    let fs = FaultFs::new(Plan::Fail { from, until, errno }, Mutant::None);
+    let mut published = Published::default();
+    let mut rig = cycle(&fs, options, &mut published);
+    rig.ledger.assert_balanced();
+
+    fs.plan(Plan::Nothing);
+    rig.obey(Command::Probe);
+    assert_eq!(rig.ledger.probes.last(), Some(&true), "the spool does not recover");
+    let before = rig.ledger.committed.len();
+    rig.allow();
+    rig.fragments(3);
+    rig.shut_down();
+    rig.ledger.assert_balanced();
+    assert_eq!(rig.ledger.committed.len() - before, 3 * options.chunks as usize, "it does not record again");
+
+    for cut in [Cut::LosesAll, Cut::KeepsAll] {
+        let after = fs.after(cut);
+        let boot = if cut == Cut::LosesAll { "boot-two" } else { "boot-one" };
+        restart_and_check(&after, boot, &rig.ledger, options);
+        published.check(&Facts::new(after.shared(), &state_dir()));
+    }
+}
+
+#[test]
+fn any_call_may_fail_and_nothing_that_was_committed_is_lost() {
+    for durability in DURABILITIES {
+        let options = Options { durability, ..Options::default() };
+        let calls = calls(options);
+        for from in 1..=calls {
+            for (length, errno) in [(1, libc::EIO), (1, libc::ENOSPC), (7, libc::EIO), (40, libc::ENOSPC)] {
+                let outcome = catch_unwind(AssertUnwindSafe(|| fail_at(from, from + length, errno, options)));
+                assert!(
+                    outcome.is_ok(),
+                    "with {durability:?}, {length} calls from {from} of {calls}, errno {errno}"
+                );
+            }
+        }
+    }
+}

@@ -1,1 +1,261 @@
+//! Spools in which anything may lie: nothing found in them stops a start, and what is whole is kept.
 
+use crate::support::fault_fs::{Coin, Cut, FaultFs, Plan};
+use crate::support::spool_model::{Options, Rig, held, in_spool, spool_dir, state_dir};
+use crate::support::tiny_mp4;
+use kasacam::domain::fragment::SpanEnd;
+use kasacam::domain::segment::{Content, Segment, Serial, SpoolKind, SpoolName};
+use kasacam::spool::{self, Command, ReadError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Three spans: seven segments of two fragments, and three ends.
+fn recorded() -> (FaultFs, Rig) {
+    let fs = FaultFs::healthy();
+    let mut rig = Rig::open(&fs, "boot-one", Options::default());
+    for (fragments, reason) in [(4, SpanEnd::Source), (4, SpanEnd::Format), (6, SpanEnd::Shutdown)] {
+        rig.allow();
+        rig.fragments(fragments);
+        rig.end(reason);
+    }
+    assert_eq!((rig.footage().len(), rig.ends().len()), (7, 3));
+    (fs, rig)
+}
+
+fn restart(fs: &FaultFs) -> Rig {
+    Rig::open(fs, "boot-two", Options::default())
+}
+
+fn path_of(segment: &Segment) -> std::path::PathBuf {
+    let kind = if segment.is_end() { SpoolKind::End } else { SpoolKind::Sealed };
+    in_spool(&SpoolName { serial: segment.serial, kind }.to_string())
+}
+
+fn rounds() -> u64 {
+    std::env::var("KASACAM_DAMAGED").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(300)
+}
+
+#[test]
+fn no_damage_stops_a_start_nor_touches_what_is_whole() {
+    let (fs, rig) = recorded();
+    for seed in 0..rounds() {
+        let outcome = catch_unwind(AssertUnwindSafe(|| damage_and_start(&fs, &rig, seed)));
+        assert!(outcome.is_ok(), "with seed {seed}");
+    }
+}
+
+fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) {
+    let fs = fs.after(Cut::KeepsAll);
+    let mut coin = Coin(seed);
+    let mut untouched: Vec<Segment> = rig.ledger.sealed.values().cloned().collect();
+    for _ in 0..1 + coin.below(4) {
+        if let Some(name) = damage(&fs, &mut coin) {
+            untouched.retain(|segment| path_of(segment) != in_spool(&name));
+        }
+    }
+
+    let mut second = restart(&fs);
+
+    let held = held(&fs);
+    for segment in &untouched {
+        let found = second.ledger.sealed.get(&segment.serial);
+        assert_eq!(found, Some(segment), "an untouched file is not returned as it was");
+    }
+    for segment in second.footage() {
+        let before = rig.ledger.sealed.get(&segment.serial);
+        assert!(before.is_some_and(|before| !before.is_end()), "{segment:?} was never footage");
+        let Content::Footage { frames, .. } = segment.content else { unreachable!() };
+        assert!(matches!(frames, 4 | 8), "{segment:?} does not hold whole fragments");
+        assert!(held.contains_key(&segment.serial));
+    }
+    assert_eq!(restart(&fs).ledger.sealed, second.ledger.sealed, "a second start finds something else");
+
+    second.fragment = 10_000;
+    second.allow();
+    second.fragments(2);
+    second.shut_down();
+    second.ledger.assert_balanced();
+    assert_eq!(second.ledger.committed.len(), 4, "it does not record");
+}
+
+/// Does one bad thing, and tells which file of ours it was done to.
+fn damage(fs: &FaultFs, coin: &mut Coin) -> Option<String> {
+    let names: Vec<String> =
+        fs.names(&spool_dir()).into_iter().filter(|name| SpoolName::parse(name).is_some()).collect();
+    let name = names[coin.below(names.len())].clone();
+    let path = in_spool(&name);
+    let mut bytes = fs.peek(&path).unwrap_or_default();
+    let len = bytes.len();
+    match coin.below(12) {
+        0..=2 if len > 0 => {
+            // Anywhere but in the pictures, where a flipped bit is a flaw of the picture and no more.
+            let at = coin.below(len);
+            bytes[at] ^= 1 << coin.below(8);
+        }
+        3 | 4 => bytes.truncate(coin.below(len)),
+        5 => bytes.extend((0..coin.below(3_000)).map(|_| coin.draw() as u8)),
+        6 if len > 0 => {
+            let at = coin.below(len);
+            let to = (at + 512).min(len);
+            bytes[at..to].fill(0);
+        }
+        7 => bytes.iter_mut().for_each(|byte| *byte = coin.draw() as u8),
+        8 => {
+            // The same serial under another kind of name.
+            let SpoolName { serial, .. } = SpoolName::parse(&name)?;
+            let kind = [SpoolKind::Open, SpoolKind::Sealed, SpoolKind::End][coin.below(3)];
+            let twin = SpoolName { serial, kind }.to_string();
+            if twin == name || names.contains(&twin) {
+                return None;
+            }
+            fs.put(&in_spool(&twin), &bytes[..coin.below(len)]);
+            return None;
+        }
+        9 => {
+            let odd =
+                ["42.mp4", "core", "..mp4", "0000000001.mp4.tmp", "A\nB", "99999999999999999999.mp4", "-"];
+            fs.put(&in_spool(odd[coin.below(odd.len())]), &bytes);
+            return None;
+        }
+        10 => {
+            fs.put_link(&in_spool(&format!("{:010}.mp4", 500 + coin.below(100))));
+            fs.put_dir(&in_spool(&format!("{:010}.open", 700 + coin.below(100))));
+            fs.put_dir(&in_spool("directory"));
+            return None;
+        }
+        _ => {
+            fs.put(&state_dir().join("state/serial"), &bytes[..coin.below(len.min(200))]);
+            return None;
+        }
+    }
+    fs.put(&path, &bytes);
+    Some(name)
+}
+
+#[test]
+fn a_sealed_segment_without_its_last_box_loses_nothing() {
+    let (fs, rig) = recorded();
+    let segment = rig.footage()[1].clone();
+    let before = fs.peek(&path_of(&segment)).unwrap();
+    fs.put(&path_of(&segment), &before[..before.len() - 9]);
+
+    let second = restart(&fs);
+
+    assert_eq!(second.ledger.sealed, rig.ledger.sealed);
+    assert_eq!(fs.peek(&path_of(&segment)).unwrap(), before);
+}
+
+#[test]
+fn a_sealed_segment_damaged_in_the_middle_keeps_its_whole_fragments() {
+    let (fs, rig) = recorded();
+    let segment = rig.footage()[1].clone();
+    let mut bytes = fs.peek(&path_of(&segment)).unwrap();
+    let last = tiny_mp4::label(3, 1);
+    let at = bytes.windows(last.len()).position(|part| part == last.as_bytes()).unwrap();
+    // The header of its mdat.
+    bytes[at - 9..at - 5].fill(0xff);
+    fs.put(&path_of(&segment), &bytes);
+
+    let second = restart(&fs);
+
+    assert_eq!(held(&fs)[&segment.serial], [(2, 0), (2, 1)]);
+    let salvaged = &second.ledger.sealed[&segment.serial];
+    assert_eq!(salvaged.record, segment.record);
+    assert!(matches!(salvaged.content, Content::Footage { frames: 4, .. }), "{salvaged:?}");
+}
+
+#[test]
+fn footage_of_another_device_goes_into_quarantine() {
+    let (fs, _) = recorded();
+
+    let mut setup = Options::default().setup("boot-two");
+    setup.device = "cam-0002".to_owned();
+    let clock = Box::new(unset_clock);
+    let (mut spool, segments) = spool::open(fs.shared(), setup, spool::LiveEpoch::new(), clock).unwrap();
+
+    assert!(segments.is_empty(), "{segments:?}");
+    assert!(held(&fs).is_empty());
+    let quarantined = |input: &kasacam::domain::input::Input| {
+        matches!(input, kasacam::domain::input::Input::Quarantined { .. })
+    };
+    assert_eq!(spool.take_reports().iter().filter(|input| quarantined(input)).count(), 10);
+    assert_eq!(fs.names(&in_spool("quarantine")).len(), 10);
+}
+
+fn unset_clock() -> (kasacam::domain::time::Now, kasacam::domain::time::Clock) {
+    let now = kasacam::domain::time::Now {
+        mono: kasacam::domain::time::Mono(1),
+        system: kasacam::domain::time::Utc(1),
+        synchronised: false,
+    };
+    (now, kasacam::domain::time::Clock::Unset)
+}
+
+#[test]
+fn the_quarantine_is_bounded_and_throws_the_oldest_away() {
+    let (fs, _) = recorded();
+    for number in 0..100 {
+        fs.put(&in_spool(&format!("garbage-{number:03}")), b"?");
+    }
+
+    let rig = restart(&fs);
+
+    let names = fs.names(&in_spool("quarantine"));
+    assert_eq!(names.len(), 32, "{names:?}");
+    assert_eq!(rig.ledger.usage.unwrap().quarantined, 32);
+}
+
+#[test]
+fn a_file_that_stands_where_the_quarantine_belongs_is_moved_aside() {
+    let fs = FaultFs::healthy();
+    fs.shared().mkdir(&spool_dir()).unwrap();
+    fs.put_link(&in_spool("quarantine"));
+    fs.put(&in_spool("garbage"), b"?");
+
+    let rig = restart(&fs);
+
+    assert_eq!(rig.ledger.failures, 0);
+    assert_eq!(fs.names(&in_spool("quarantine")).len(), 2);
+}
+
+#[test]
+fn a_segment_that_the_disk_refuses_to_read_stays_where_it_is() {
+    let (fs, rig) = recorded();
+    let healthy = fs.after(Cut::KeepsAll);
+    let opened = {
+        let _ = restart(&healthy);
+        healthy.calls()
+    };
+    for from in 1..=opened {
+        let fs = fs.after(Cut::KeepsAll);
+        fs.plan(Plan::Fail { from, until: from + 1, errno: libc::EIO });
+        let _ = restart(&fs);
+        fs.plan(Plan::Nothing);
+        let third = restart(&fs);
+        assert_eq!(third.ledger.sealed, rig.ledger.sealed, "an error at call {from} moved something");
+    }
+}
+
+#[test]
+fn a_segment_found_damaged_when_it_is_to_be_sent_is_salvaged() {
+    let (fs, mut rig) = recorded();
+    let segment = rig.footage()[0].clone();
+    let mut bytes = fs.peek(&path_of(&segment)).unwrap();
+    let len = bytes.len();
+    bytes[len - 20] ^= 0x10;
+    fs.put(&path_of(&segment), &bytes);
+
+    let read = spool::read_sealed(&*fs.shared(), &spool_dir(), segment.serial, 0);
+    assert!(matches!(read, Err(ReadError::Damaged(_))), "{read:?}");
+    rig.ledger.serials.remove(&segment.serial);
+    rig.obey(Command::Damaged { serial: segment.serial });
+
+    assert_eq!(rig.ledger.sealed.get(&segment.serial), Some(&segment));
+    assert!(spool::read_sealed(&*fs.shared(), &spool_dir(), segment.serial, 0).is_ok());
+}
+
+#[test]
+fn a_segment_that_was_forgotten_is_gone_when_it_is_to_be_sent() {
+    let (fs, _) = recorded();
+    let read = spool::read_sealed(&*fs.shared(), &spool_dir(), Serial(999), 0);
+    assert!(matches!(read, Err(ReadError::Gone)), "{read:?}");
+}

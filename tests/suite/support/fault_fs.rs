@@ -1,0 +1,521 @@
+//! A file system in memory that fails like a real one: unsynced bytes and names are lost at a power
+//! cut, or torn by sectors; any call can fail; a failed sync leaves pages that look clean.
+//!
+//! Deterministic: what a cut leaves follows from a seed.
+
+use kasacam::disk::{Fs, Handle, Kind, Meta};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard};
+
+const SECTOR: usize = 512;
+
+/// What a power cut leaves of what was not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// Nothing.
+    LosesAll,
+    /// Everything, as after a crash of the process alone.
+    KeepsAll,
+    /// Each name and each sector by the toss of a coin.
+    Torn(u64),
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plan {
+    Nothing,
+    /// The power goes at this call: neither it nor any later one is done.
+    Crash {
+        at: u64,
+    },
+    /// These calls fail with this errno.
+    Fail {
+        from: u64,
+        until: u64,
+        errno: i32,
+    },
+}
+
+/// A promise that the file system breaks on purpose, to show that the tests would notice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mutant {
+    None,
+    SyncDoesNothing,
+    SyncDirDoesNothing,
+}
+
+#[derive(Clone)]
+pub struct FaultFs(Arc<Mutex<State>>);
+
+struct State {
+    files: Vec<Inode>,
+    dirs: BTreeSet<PathBuf>,
+    names: BTreeMap<PathBuf, Node>,
+    durable_names: BTreeMap<PathBuf, Node>,
+    pending_names: Vec<NameOp>,
+    calls: u64,
+    plan: Plan,
+    mutant: Mutant,
+    failures: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Node {
+    File(usize),
+    Link,
+}
+
+#[derive(Clone)]
+enum NameOp {
+    Set(PathBuf, Node),
+    Remove(PathBuf),
+    Rename(PathBuf, PathBuf),
+}
+
+#[derive(Clone, Default)]
+struct Inode {
+    bytes: Vec<u8>,
+    durable: Vec<u8>,
+    pending: Vec<DataOp>,
+    mode: u32,
+}
+
+#[derive(Clone)]
+enum DataOp {
+    Write(usize, Vec<u8>),
+    Truncate(usize),
+}
+
+impl FaultFs {
+    pub fn new(plan: Plan, mutant: Mutant) -> FaultFs {
+        FaultFs(Arc::new(Mutex::new(State {
+            files: Vec::new(),
+            dirs: BTreeSet::new(),
+            names: BTreeMap::new(),
+            durable_names: BTreeMap::new(),
+            pending_names: Vec::new(),
+            calls: 0,
+            plan,
+            mutant,
+            failures: 0,
+        })))
+    }
+
+    /// A healthy one.
+    pub fn healthy() -> FaultFs {
+        FaultFs::new(Plan::Nothing, Mutant::None)
+    }
+
+    pub fn shared(&self) -> Arc<dyn Fs> {
+        Arc::new(self.clone())
+    }
+
+    pub fn calls(&self) -> u64 {
+        self.state().calls
+    }
+
+    /// How many calls were made to fail.
+    pub fn failures(&self) -> u64 {
+        self.state().failures
+    }
+
+    pub fn plan(&self, plan: Plan) {
+        self.state().plan = plan;
+    }
+
+    /// The same disk after the power came back.
+    pub fn after(&self, cut: Cut) -> FaultFs {
+        let state = self.state();
+        let mut coin = Coin(match cut {
+            Cut::Torn(seed) => seed,
+            Cut::LosesAll | Cut::KeepsAll => 0,
+        });
+        let mut names = state.durable_names.clone();
+        match cut {
+            Cut::LosesAll => {}
+            Cut::KeepsAll => names = state.names.clone(),
+            Cut::Torn(_) => {
+                for op in &state.pending_names {
+                    if coin.toss() {
+                        apply(&mut names, op);
+                    }
+                }
+            }
+        }
+        let files = state
+            .files
+            .iter()
+            .map(|file| {
+                let bytes = match cut {
+                    Cut::LosesAll => file.durable.clone(),
+                    Cut::KeepsAll => file.bytes.clone(),
+                    Cut::Torn(_) => file.torn(&mut coin),
+                };
+                Inode { durable: bytes.clone(), bytes, pending: Vec::new(), mode: file.mode }
+            })
+            .collect();
+        FaultFs(Arc::new(Mutex::new(State {
+            files,
+            dirs: state.dirs.clone(),
+            durable_names: names.clone(),
+            names,
+            pending_names: Vec::new(),
+            calls: 0,
+            plan: Plan::Nothing,
+            mutant: Mutant::None,
+            failures: 0,
+        })))
+    }
+
+    /// Puts a file there as though it had always been there.
+    pub fn put(&self, path: &Path, bytes: &[u8]) {
+        let mut state = self.state();
+        let file = Inode { bytes: bytes.to_vec(), durable: bytes.to_vec(), pending: Vec::new(), mode: 0o600 };
+        state.files.push(file);
+        let node = Node::File(state.files.len() - 1);
+        state.names.insert(path.to_path_buf(), node);
+        state.durable_names.insert(path.to_path_buf(), node);
+    }
+
+    pub fn put_link(&self, path: &Path) {
+        let mut state = self.state();
+        state.names.insert(path.to_path_buf(), Node::Link);
+        state.durable_names.insert(path.to_path_buf(), Node::Link);
+    }
+
+    pub fn put_dir(&self, path: &Path) {
+        self.state().dirs.insert(path.to_path_buf());
+    }
+
+    /// What a file holds, without counting as a call.
+    pub fn peek(&self, path: &Path) -> Option<Vec<u8>> {
+        let state = self.state();
+        match state.names.get(path)? {
+            Node::File(at) => Some(state.files[*at].bytes.clone()),
+            Node::Link => None,
+        }
+    }
+
+    /// Names of files and links directly in a directory.
+    pub fn names(&self, dir: &Path) -> Vec<String> {
+        let state = self.state();
+        let inside = state.names.keys().filter(|path| path.parent() == Some(dir));
+        inside.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// Counts a call, and says whether it is to fail.
+    fn call(&self) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.state();
+        match state.trouble() {
+            Some(error) => Err(error),
+            None => Ok(state),
+        }
+    }
+}
+
+impl State {
+    fn trouble(&mut self) -> Option<io::Error> {
+        self.calls += 1;
+        let now = self.calls;
+        let error = match self.plan {
+            Plan::Nothing => None,
+            Plan::Crash { at } => (now >= at).then(|| io::Error::other("the power is gone")),
+            Plan::Fail { from, until, errno } => {
+                (from..until).contains(&now).then(|| io::Error::from_raw_os_error(errno))
+            }
+        };
+        self.failures += u64::from(error.is_some());
+        error
+    }
+
+    fn file(&mut self, path: &Path) -> io::Result<usize> {
+        match self.names.get(path) {
+            Some(Node::File(at)) => Ok(*at),
+            Some(Node::Link) => Err(io::Error::from_raw_os_error(libc::ELOOP)),
+            None if self.dirs.contains(path) => Err(io::Error::from_raw_os_error(libc::EISDIR)),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn name(&mut self, op: NameOp) {
+        apply(&mut self.names, &op);
+        self.pending_names.push(op);
+    }
+
+    fn of(&mut self, handle: &Handle) -> &mut Inode {
+        match handle {
+            Handle::Token(at) => &mut self.files[*at as usize],
+            Handle::File(_) => unreachable!("a handle of another file system"),
+        }
+    }
+}
+
+fn apply(names: &mut BTreeMap<PathBuf, Node>, op: &NameOp) {
+    match op {
+        NameOp::Set(path, node) => {
+            names.insert(path.clone(), *node);
+        }
+        NameOp::Remove(path) => {
+            names.remove(path);
+        }
+        NameOp::Rename(from, to) => {
+            if let Some(node) = names.remove(from) {
+                names.insert(to.clone(), node);
+            }
+        }
+    }
+}
+
+impl NameOp {
+    fn touches(&self, dir: &Path) -> bool {
+        let inside = |path: &PathBuf| path.parent() == Some(dir);
+        match self {
+            NameOp::Set(path, _) | NameOp::Remove(path) => inside(path),
+            NameOp::Rename(from, to) => inside(from) || inside(to),
+        }
+    }
+}
+
+impl Inode {
+    fn torn(&self, coin: &mut Coin) -> Vec<u8> {
+        let mut bytes = self.durable.clone();
+        for op in &self.pending {
+            match op {
+                DataOp::Truncate(len) => {
+                    if coin.toss() {
+                        bytes.resize(*len, 0);
+                    }
+                }
+                DataOp::Write(at, data) => {
+                    // The size may have been written although no sector was.
+                    if coin.toss() && bytes.len() < at + data.len() {
+                        bytes.resize(at + data.len(), 0);
+                    }
+                    let mut from = *at;
+                    while from < at + data.len() {
+                        let to = ((from / SECTOR + 1) * SECTOR).min(at + data.len());
+                        if coin.toss() {
+                            if bytes.len() < to {
+                                bytes.resize(to, 0);
+                            }
+                            bytes[from..to].copy_from_slice(&data[from - at..to - at]);
+                        }
+                        from = to;
+                    }
+                }
+            }
+        }
+        bytes
+    }
+}
+
+impl Fs for FaultFs {
+    fn mkdir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.call()?;
+        if state.names.contains_key(dir) {
+            return Err(io::ErrorKind::NotADirectory.into());
+        }
+        for dir in dir.ancestors() {
+            state.dirs.insert(dir.to_path_buf());
+        }
+        Ok(())
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Handle> {
+        let mut state = self.call()?;
+        if state.names.contains_key(path) || state.dirs.contains(path) {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        state.files.push(Inode { mode: 0o600, ..Inode::default() });
+        let at = state.files.len() - 1;
+        state.name(NameOp::Set(path.to_path_buf(), Node::File(at)));
+        Ok(Handle::Token(at as u64))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Handle> {
+        self.call()?.file(path).map(|at| Handle::Token(at as u64))
+    }
+
+    fn open_write(&self, path: &Path) -> io::Result<Handle> {
+        self.call()?.file(path).map(|at| Handle::Token(at as u64))
+    }
+
+    fn len(&self, file: &Handle) -> io::Result<u64> {
+        Ok(self.call()?.of(file).bytes.len() as u64)
+    }
+
+    fn read_at(&self, file: &Handle, offset: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.call()?;
+        let bytes = &state.of(file).bytes;
+        let from = (offset as usize).min(bytes.len());
+        let to = (from + into.len()).min(bytes.len());
+        into[..to - from].copy_from_slice(&bytes[from..to]);
+        Ok(to - from)
+    }
+
+    fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.state();
+        let trouble = state.trouble();
+        let crashed = matches!(state.plan, Plan::Crash { .. });
+        // A write that fails may have got half way.
+        let bytes = match (&trouble, crashed) {
+            (Some(_), true) => &[],
+            (Some(_), false) => &bytes[..bytes.len() / 2],
+            (None, _) => bytes,
+        };
+        let inode = state.of(file);
+        let at = offset as usize;
+        if inode.bytes.len() < at + bytes.len() {
+            inode.bytes.resize(at + bytes.len(), 0);
+        }
+        inode.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+        inode.pending.push(DataOp::Write(at, bytes.to_vec()));
+        trouble.map_or(Ok(()), Err)
+    }
+
+    fn truncate(&self, file: &Handle, len: u64) -> io::Result<()> {
+        let mut state = self.call()?;
+        let inode = state.of(file);
+        inode.bytes.resize(len as usize, 0);
+        inode.pending.push(DataOp::Truncate(len as usize));
+        Ok(())
+    }
+
+    fn sync(&self, file: &Handle) -> io::Result<()> {
+        let mut state = self.state();
+        let trouble = state.trouble();
+        let crashed = matches!(state.plan, Plan::Crash { .. });
+        let mutant = state.mutant;
+        let inode = state.of(file);
+        match trouble {
+            Some(error) => {
+                if !crashed {
+                    // The pages are marked clean and will never be written: later syncs succeed without them.
+                    inode.pending.clear();
+                }
+                Err(error)
+            }
+            None if mutant == Mutant::SyncDoesNothing => Ok(()),
+            None => {
+                for op in std::mem::take(&mut inode.pending) {
+                    match op {
+                        DataOp::Truncate(len) => inode.durable.resize(len, 0),
+                        DataOp::Write(at, data) => {
+                            if inode.durable.len() < at + data.len() {
+                                inode.durable.resize(at + data.len(), 0);
+                            }
+                            inode.durable[at..at + data.len()].copy_from_slice(&data);
+                        }
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let mut state = self.call()?;
+        if state.dirs.remove(from) {
+            state.dirs.insert(to.to_path_buf());
+            return Ok(());
+        }
+        if !state.names.contains_key(from) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.name(NameOp::Rename(from.to_path_buf(), to.to_path_buf()));
+        Ok(())
+    }
+
+    fn unlink(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.call()?;
+        if state.dirs.contains(path) {
+            return Err(io::Error::from_raw_os_error(libc::EISDIR));
+        }
+        if !state.names.contains_key(path) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        state.name(NameOp::Remove(path.to_path_buf()));
+        Ok(())
+    }
+
+    fn rmdir(&self, path: &Path) -> io::Result<()> {
+        let mut state = self.call()?;
+        if state.names.keys().any(|name| name.parent() == Some(path)) {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        if state.dirs.remove(path) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        let mut state = self.call()?;
+        if !state.dirs.contains(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        if state.mutant == Mutant::SyncDirDoesNothing {
+            return Ok(());
+        }
+        let (now, later): (Vec<NameOp>, Vec<NameOp>) =
+            std::mem::take(&mut state.pending_names).into_iter().partition(|op| op.touches(dir));
+        for op in &now {
+            apply(&mut state.durable_names, op);
+        }
+        state.pending_names = later;
+        Ok(())
+    }
+
+    fn list(&self, dir: &Path, limit: usize) -> io::Result<Vec<OsString>> {
+        let state = self.call()?;
+        if !state.dirs.contains(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let names = state.names.keys().chain(state.dirs.iter());
+        let inside = names.filter(|path| path.parent() == Some(dir));
+        Ok(inside.filter_map(|path| path.file_name()).map(OsString::from).take(limit).collect())
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Meta> {
+        let state = self.call()?;
+        match state.names.get(path) {
+            Some(Node::File(at)) => {
+                let file = &state.files[*at];
+                Ok(Meta { kind: Kind::File, len: file.bytes.len() as u64, mode: file.mode })
+            }
+            Some(Node::Link) => Ok(Meta { kind: Kind::Other, len: 0, mode: 0o777 }),
+            None if state.dirs.contains(path) => Ok(Meta { kind: Kind::Directory, len: 0, mode: 0o700 }),
+            None => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn free(&self, _dir: &Path) -> io::Result<u64> {
+        self.call().map(|_| 1 << 30)
+    }
+}
+
+/// SplitMix64.
+#[derive(Clone, Copy)]
+pub struct Coin(pub u64);
+
+impl Coin {
+    pub fn draw(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn toss(&mut self) -> bool {
+        self.draw() & 1 == 1
+    }
+
+    pub fn below(&mut self, bound: usize) -> usize {
+        (self.draw() % bound.max(1) as u64) as usize
+    }
+}
