@@ -1,4 +1,6 @@
 //! What several tests share.
 
+pub mod broker;
 pub mod rig;
+pub mod signer;
 pub mod store_server;
