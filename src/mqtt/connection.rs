@@ -39,10 +39,13 @@ const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(30);
 const ANSWER_PING_WITHIN: Duration = Duration::from_secs(15);
 /// A connection that lasted so long was a good one.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
-/// Requests to rumqttc on their way: every PUBACK we can owe, a SUBSCRIBE, a PUBLISH, a DISCONNECT.
-const REQUESTS: usize = deliveries::MOST as usize + 8;
-/// Inputs that wait for the agent, QoS 0 included; beyond it QoS 0 is dropped, as it may be.
-const MOST_PENDING: usize = 2 * deliveries::MOST as usize;
+/// PUBACKs on their way through rumqttc.
+const ACKS_AT_ONCE: usize = 16;
+/// Requests on their way through rumqttc: PUBACKs, a SUBSCRIBE, a PUBLISH, a DISCONNECT.
+const REQUESTS: usize = ACKS_AT_ONCE + 8;
+/// Where so many inputs wait for the agent, QoS 0 is dropped, as it may be. QoS 1 is bounded by what is
+/// not acknowledged.
+const MOST_PENDING: usize = 32;
 /// rumqttc's own slots for what is in flight. Its default costs 13 MB.
 const SLOTS: u16 = 16;
 /// Fixed header, packet id and properties of a PUBLISH of ours, at most.
@@ -78,6 +81,8 @@ struct Connection<'a> {
     client: AsyncClient,
     phase: Phase,
     deliveries: Deliveries,
+    /// PUBACKs that were asked for and have not gone out yet.
+    acks_under_way: usize,
     /// The broker's `Maximum Packet Size`.
     most_outgoing: usize,
     /// What must be acknowledged by then: the SUBSCRIBE, or the message in flight.
@@ -113,6 +118,7 @@ pub(super) async fn run(link: &mut Link) -> End {
         client,
         phase: Phase::Connecting,
         deliveries: Deliveries::new(link.connections),
+        acks_under_way: 0,
         most_outgoing: usize::MAX,
         acknowledgement: None,
         ping: None,
@@ -182,7 +188,13 @@ pub(super) async fn run(link: &mut Link) -> End {
         match stop {
             Ok(()) => {}
             Err(Stop::Left) => return End::Left,
-            Err(Stop::Lost(why)) => return End::Lost { why, was_stable },
+            Err(Stop::Lost(mut why)) => {
+                if connection.phase >= Phase::Live && !was_stable {
+                    // Not every broker says so: mosquitto 2.0.11 just closes.
+                    why.push_str("; if that repeats, look for another client with this device's id");
+                }
+                return End::Lost { why, was_stable };
+            }
         }
     }
 }
@@ -199,7 +211,7 @@ fn options(link: &Link) -> MqttOptions {
     let mut options = MqttOptions::new(&link.reader.device, &link.host, link.port);
     let mut properties = ConnectProperties::new();
     properties.session_expiry_interval = u32::try_from(SESSION_EXPIRY.as_secs()).ok();
-    properties.receive_maximum = Some(deliveries::MOST);
+    properties.receive_maximum = Some(deliveries::RECEIVE_MAXIMUM);
     properties.max_packet_size = Some(MOST_PACKET);
     let will = LastWill::new(link.topics.status(), OFFLINE, QoS::AtLeastOnce, true, None);
     let mut network = NetworkOptions::new();
@@ -244,6 +256,8 @@ impl Connection<'_> {
             Event::Outgoing(outgoing) => {
                 if outgoing == Outgoing::PingReq {
                     self.ping = Some(Box::pin(sleep(ANSWER_PING_WITHIN)));
+                } else if let Outgoing::PubAck(_) = outgoing {
+                    self.acks_under_way = self.acks_under_way.saturating_sub(1);
                 }
                 return Ok(());
             }
@@ -274,7 +288,7 @@ impl Connection<'_> {
             QoS::ExactlyOnce => return Err(lost("it sent QoS 2, which was not asked for")),
         };
         let Some(token) = self.deliveries.take(packet) else {
-            return Err(lost("it sent more at once than the Receive Maximum that it was told"));
+            return Err(lost("it sends more and more, and waits for no acknowledgement"));
         };
         let input = self.link.reader.read(&self.link.topics, &publish.topic, &publish.payload, token);
         self.hand_on(input)
@@ -342,7 +356,9 @@ impl Connection<'_> {
         for token in self.shared.acks().drain(..) {
             self.deliveries.done(token);
         }
-        while let Some(pkid) = self.deliveries.next_ack() {
+        while self.acks_under_way < ACKS_AT_ONCE {
+            let Some(pkid) = self.deliveries.next_ack() else { break };
+            self.acks_under_way += 1;
             let publish = Publish { qos: QoS::AtLeastOnce, pkid, ..Publish::default() };
             self.client.try_ack(&publish).map_err(|_| stuck())?;
         }

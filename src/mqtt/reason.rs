@@ -87,3 +87,39 @@ fn of_refusal(code: ConnectReturnCode) -> String {
     }
     format!("it refuses the connection: {code:?}")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
+
+    fn ended(reason_code: DisconnectReasonCode) -> ConnectionError {
+        let reason_string = Some(String::from("words of the broker"));
+        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string })
+    }
+
+    #[test]
+    fn a_session_that_was_taken_over_is_told_in_so_many_words() {
+        let why = of(&ended(DisconnectReasonCode::SessionTakenOver));
+        assert!(why.contains("another client took the session over"), "{why}");
+    }
+
+    #[test]
+    fn a_code_is_named_and_the_brokers_own_words_are_not() {
+        let why = of(&ended(DisconnectReasonCode::QuotaExceeded));
+        assert_eq!(why, "it ended the connection: QuotaExceeded");
+    }
+
+    #[test]
+    fn a_refusal_says_where_to_look() {
+        let why = of(&ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized));
+        assert!(why.contains("NotAuthorized") && why.contains("mqtt.cert"), "{why}");
+    }
+
+    #[test]
+    fn a_packet_is_never_quoted() {
+        let publish = Publish { payload: "secret".into(), ..Publish::default() };
+        let why = of(&ConnectionError::NotConnAck(Box::new(Packet::Publish(publish))));
+        assert_eq!(why, "its first answer is not a CONNACK");
+    }
+}

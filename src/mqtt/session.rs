@@ -5,6 +5,7 @@
 //! itself, and never acknowledges by itself. What must survive a connection lives in [`Outbox`].
 
 use super::connection::{self, End};
+use super::deliveries;
 use super::outbox::Outbox;
 use super::payloads::Reader;
 use super::tls;
@@ -28,8 +29,8 @@ const LEAST_WAIT: Duration = Duration::from_millis(250);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MOST_WAIT: Duration = Duration::from_secs(300);
 
-/// Acknowledgements on their way to the connection: far more than a connection can owe.
-const MOST_ACKS: usize = 64;
+/// Acknowledgements on their way to the connection: all that it can owe.
+const MOST_ACKS: usize = deliveries::MOST;
 
 /// The agent's end of the session. Dropping it breaks the connection off, and the last will fires.
 #[derive(Debug)]

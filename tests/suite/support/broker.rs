@@ -214,6 +214,11 @@ pub struct Cloud {
 impl Cloud {
     /// Connects with `{id}.pem`; comes back once the subscription stands.
     pub async fn connect(broker: &Broker, id: &str, filter: Option<&str>) -> Cloud {
+        Cloud::connect_as(broker, id, id, filter).await
+    }
+
+    /// Connects as `id` with `{certificate}.pem`.
+    pub async fn connect_as(broker: &Broker, id: &str, certificate: &str, filter: Option<&str>) -> Cloud {
         let mut options = MqttOptions::new(id, "127.0.0.1", broker.port);
         let mut properties = ConnectProperties::new();
         properties.session_expiry_interval = Some(600);
@@ -222,7 +227,7 @@ impl Cloud {
             .set_connect_properties(properties)
             .set_clean_start(false)
             .set_keep_alive(Duration::from_secs(30))
-            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls(broker, id))));
+            .set_transport(Transport::tls_with_config(TlsConfiguration::Rustls(tls(broker, certificate))));
         let (client, mut events) = AsyncClient::new(options, 64);
         let (seen, settled) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Mutex::new(0)));
         let (sink, acknowledged, again) = (Arc::clone(&seen), Arc::clone(&settled), client.clone());
