@@ -203,6 +203,30 @@ async fn a_stop_without_a_broker_does_not_wait() {
 }
 
 #[tokio::test]
+async fn a_broker_that_no_longer_answers_is_left() {
+    let broker = Broker::start();
+    let mqtt = Mqtt { keep_alive: Duration::from_secs(5), ..broker.client(DEVICE) };
+    let mut camera = Camera::start(DEVICE, &mqtt, 64);
+    camera.hears_connected().await;
+    broker.freeze();
+    let why = camera.hears_disconnected().await;
+    assert!(why.contains("it no longer answers pings"), "{why}");
+    assert!(!camera.session.connected());
+}
+
+#[tokio::test]
+async fn a_stop_waits_no_longer_than_it_may_for_a_broker_that_no_longer_answers() {
+    let broker = Broker::start();
+    let camera = Camera::connected(&broker).await;
+    broker.freeze();
+    camera.event(1);
+    let began = Instant::now();
+    camera.session.shutdown(Duration::from_secs(2)).await;
+    let took = began.elapsed();
+    assert!((Duration::from_millis(1900)..Duration::from_millis(2500)).contains(&took), "{took:?}");
+}
+
+#[tokio::test]
 async fn reports_are_retained_and_events_are_not() {
     let broker = Broker::start();
     let cloud = broker.cloud().await;

@@ -3,6 +3,8 @@
 
 use bytes::Bytes;
 use kasacam::config::Mqtt;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
     date_time_ymd,
@@ -22,7 +24,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-pub const WAIT: Duration = Duration::from_secs(20);
+pub const WAIT: Duration = Duration::from_secs(30);
 
 /// How long a certificate is good.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -124,10 +126,20 @@ impl Broker {
 
     /// Stops it in good order, so that it keeps its sessions and what is retained.
     pub fn stop(&mut self) {
-        let Some(mut child) = self.child.take() else { return };
-        let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-        child.wait().unwrap();
+        self.signal(Signal::SIGTERM);
+        if let Some(mut child) = self.child.take() {
+            child.wait().unwrap();
+        }
+    }
+
+    /// Leaves its connections open, and no longer answers.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let child = self.child.as_ref().expect("the broker runs");
+        kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
     }
 
     pub fn log(&self) -> String {
