@@ -1,1 +1,24 @@
-//! To come.
+//! MQTT 5: what the cloud says comes in as an [`Input`](crate::domain::input::Input), what the camera
+//! reports goes out.
+//!
+//! - [`jws`]: who said it. [`claims`]: what is said. [`payloads`]: both together, bytes to `Input`.
+//! - [`topics`]: where a report goes, and as what.
+//! - [`outbox`]: what is still to be sent, whatever becomes of connections.
+//! - [`session`]: connections, one after the other, for as long as the agent runs.
+//!
+//! Nothing that came from the broker is ever quoted in a log, an error or a `Debug` text.
+
+pub mod claims;
+mod connection;
+mod deliveries;
+mod json;
+pub mod jws;
+pub mod outbox;
+pub mod payloads;
+mod reason;
+pub mod session;
+mod tls;
+pub mod topics;
+
+pub use payloads::{stored_entitlement, stored_privacy};
+pub use session::{Session, open, start};

@@ -1,0 +1,144 @@
+//! What the cloud says, once it is known that the cloud said it.
+//!
+//! A claim that the contract does not name is passed over, so that a newer cloud can speak to an older
+//! camera. One that it does name must be there, of its type, and within its range.
+
+use super::json::{self, Json};
+use crate::domain::entitlement::{Features, Lease, Next, Plan, Status, Terms};
+use crate::domain::input::Rejection;
+use crate::domain::privacy::PrivacyChoice;
+use crate::domain::time::Utc;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+/// 2^53 - 1: the largest number that every JSON reader takes for what it is (RFC 7493, 2.2).
+pub const MOST_VERSION: u64 = (1 << 53) - 1;
+
+/// Lines of picture.
+const HEIGHT: RangeInclusive<u64> = 1..=4320;
+/// Ten years.
+const HISTORY_HOURS: RangeInclusive<u64> = 0..=87_600;
+/// Bytes of a plan's id and tier: they go into metadata of objects.
+const MOST_NAME: usize = 64;
+
+/// Reads the claims of a `kasacam-privacy+jws` for `device`.
+///
+/// # Errors
+/// `WrongDevice`, else `Malformed`.
+pub fn privacy(payload: &[u8], device: &str) -> Result<PrivacyChoice, Rejection> {
+    let members = json::object(payload).ok_or(Rejection::Malformed)?;
+    let claims = Claims(&members);
+    claims.are_for(device)?;
+    Ok(PrivacyChoice {
+        version: claims.number("version", 0..=MOST_VERSION)?,
+        issued_at: claims.time("issued_at")?,
+        do_not_record: claims.flag("do_not_record")?,
+    })
+}
+
+/// Reads the claims of a `kasacam-entitlement+jws` for `device`. What `next` leaves out of `plan`,
+/// `status` and `features` stays as the lease has it.
+///
+/// # Errors
+/// `WrongDevice`, else `Malformed`.
+pub fn entitlement(payload: &[u8], device: &str) -> Result<Lease, Rejection> {
+    let members = json::object(payload).ok_or(Rejection::Malformed)?;
+    let claims = Claims(&members);
+    claims.are_for(device)?;
+    let terms = Terms {
+        plan: plan(claims.object("plan")?)?,
+        status: status(claims.text("status")?)?,
+        features: features(claims.object("features")?)?,
+    };
+    Ok(Lease {
+        version: claims.number("version", 0..=MOST_VERSION)?,
+        issued_at: claims.time("issued_at")?,
+        not_after: claims.time("not_after")?,
+        next: claims.optional_object("next")?.map(|claims| next(claims, &terms)).transpose()?,
+        terms,
+    })
+}
+
+fn next(claims: Claims<'_>, now: &Terms) -> Result<Next, Rejection> {
+    let status = match claims.0.get("status") {
+        Some(_) => status(claims.text("status")?)?,
+        None => now.status,
+    };
+    Ok(Next {
+        from: claims.time("from")?,
+        terms: Terms {
+            plan: claims.optional_object("plan")?.map_or_else(|| Ok(now.plan.clone()), plan)?,
+            status,
+            features: claims.optional_object("features")?.map_or(Ok(now.features), features)?,
+        },
+    })
+}
+
+fn plan(claims: Claims<'_>) -> Result<Plan, Rejection> {
+    Ok(Plan { id: name(claims.text("id")?)?, tier: name(claims.text("tier")?)? })
+}
+
+/// Visible ASCII without spaces: it goes into a header of HTTP as it is.
+fn name(text: &str) -> Result<String, Rejection> {
+    let is_good = (1..=MOST_NAME).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if is_good { Ok(text.to_owned()) } else { Err(Rejection::Malformed) }
+}
+
+fn status(text: &str) -> Result<Status, Rejection> {
+    [Status::Active, Status::PastDue, Status::Suspended, Status::Terminated]
+        .into_iter()
+        .find(|status| status.text() == text)
+        .ok_or(Rejection::Malformed)
+}
+
+fn features(claims: Claims<'_>) -> Result<Features, Rejection> {
+    let number = |name, range| {
+        claims.number(name, range).and_then(|n| u32::try_from(n).map_err(|_| Rejection::Malformed))
+    };
+    Ok(Features {
+        record: claims.flag("record")?,
+        audio: claims.flag("audio")?,
+        max_height: number("max_height", HEIGHT)?,
+        history_hours: number("history_hours", HISTORY_HOURS)?,
+    })
+}
+
+#[derive(Clone, Copy)]
+struct Claims<'a>(&'a BTreeMap<String, Json>);
+
+impl<'a> Claims<'a> {
+    fn are_for(self, device: &str) -> Result<(), Rejection> {
+        if self.text("device_id")? == device { Ok(()) } else { Err(Rejection::WrongDevice) }
+    }
+
+    fn text(self, name: &str) -> Result<&'a str, Rejection> {
+        if let Some(Json::Text(text)) = self.0.get(name) { Ok(text) } else { Err(Rejection::Malformed) }
+    }
+
+    fn flag(self, name: &str) -> Result<bool, Rejection> {
+        if let Some(Json::Bool(flag)) = self.0.get(name) { Ok(*flag) } else { Err(Rejection::Malformed) }
+    }
+
+    fn number(self, name: &str, range: RangeInclusive<u64>) -> Result<u64, Rejection> {
+        match self.0.get(name) {
+            Some(Json::Unsigned(number)) if range.contains(number) => Ok(*number),
+            Some(_) | None => Err(Rejection::Malformed),
+        }
+    }
+
+    fn time(self, name: &str) -> Result<Utc, Rejection> {
+        Utc::parse(self.text(name)?).ok_or(Rejection::Malformed)
+    }
+
+    fn object(self, name: &str) -> Result<Claims<'a>, Rejection> {
+        self.optional_object(name)?.ok_or(Rejection::Malformed)
+    }
+
+    fn optional_object(self, name: &str) -> Result<Option<Claims<'a>>, Rejection> {
+        match self.0.get(name) {
+            None => Ok(None),
+            Some(Json::Object(members)) => Ok(Some(Claims(members))),
+            Some(_) => Err(Rejection::Malformed),
+        }
+    }
+}

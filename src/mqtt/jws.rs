@@ -1,0 +1,79 @@
+//! Compact JWS (RFC 7515) with Ed25519 (RFC 8037), and nothing else of it.
+//!
+//! The key is one of ours, found by `kid` alone: what else the header may say of keys (`jwk`, `jku`,
+//! `x5c`, …) is not looked at. What changes how a JWS is to be read (`crit`, `b64`) is refused.
+
+use super::json::{self, Json};
+use crate::config::VerifyingKey;
+use crate::domain::input::Rejection;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::signature::{ED25519, UnparsedPublicKey};
+use std::collections::BTreeMap;
+
+/// The longest JWS that is looked at, in bytes.
+pub const MOST_BYTES: usize = 16 * 1024;
+
+/// The longest header, encoded. Ours has about 90 bytes.
+const MOST_HEADER: usize = 1024;
+
+/// The payload of `compact`, if one of `keys` signed it as a `typ`.
+///
+/// # Errors
+/// Why it is not accepted. Nothing of the payload is read before the signature is found good.
+pub fn verify(keys: &[VerifyingKey], typ: &str, compact: &[u8]) -> Result<Vec<u8>, Rejection> {
+    if compact.len() > MOST_BYTES {
+        return Err(Rejection::TooLarge);
+    }
+    let compact = std::str::from_utf8(compact).map_err(|_| Rejection::Malformed)?;
+    let (signed, signature) = compact.rsplit_once('.').ok_or(Rejection::Malformed)?;
+    // A third dot would stand in the payload, and base64url has none.
+    let (header, payload) = signed.split_once('.').ok_or(Rejection::Malformed)?;
+    if header.len() > MOST_HEADER {
+        return Err(Rejection::Malformed);
+    }
+    let header = json::object(&decode(header)?).ok_or(Rejection::Malformed)?;
+    let kid = check_header(&header, typ)?;
+    let signature = decode(signature)?;
+    let payload = decode(payload)?;
+    let mut named = keys.iter().filter(|key| key.kid == kid).peekable();
+    if named.peek().is_none() {
+        return Err(Rejection::UnknownKey);
+    }
+    let is_good = |key: &VerifyingKey| {
+        UnparsedPublicKey::new(&ED25519, &key.key).verify(signed.as_bytes(), &signature).is_ok()
+    };
+    if named.any(is_good) { Ok(payload) } else { Err(Rejection::BadSignature) }
+}
+
+/// The header's `kid`, if it is a header of ours for `typ`.
+fn check_header<'a>(header: &'a BTreeMap<String, Json>, typ: &str) -> Result<&'a str, Rejection> {
+    if text(header, "alg")? != "EdDSA" {
+        return Err(Rejection::WrongAlgorithm);
+    }
+    if header.contains_key("crit") || header.contains_key("b64") {
+        return Err(Rejection::Malformed);
+    }
+    if text(header, "typ")? != typ {
+        return Err(Rejection::WrongType);
+    }
+    text(header, "kid")
+}
+
+fn text<'a>(header: &'a BTreeMap<String, Json>, name: &str) -> Result<&'a str, Rejection> {
+    match header.get(name) {
+        Some(Json::Text(text)) => Ok(text),
+        Some(
+            Json::Null | Json::Bool(_) | Json::Unsigned(_) | Json::OtherNumber | Json::List | Json::Object(_),
+        )
+        | None => Err(Rejection::Malformed),
+    }
+}
+
+/// base64url without padding, without spaces, and with no stray bits in its last letter.
+fn decode(part: &str) -> Result<Vec<u8>, Rejection> {
+    if part.is_empty() {
+        return Err(Rejection::Malformed);
+    }
+    URL_SAFE_NO_PAD.decode(part).map_err(|_| Rejection::Malformed)
+}

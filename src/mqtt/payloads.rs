@@ -1,0 +1,92 @@
+//! Bytes that came on a topic, made into an [`Input`].
+
+use super::topics::{Command, Topics};
+use super::{claims, jws};
+use crate::config::VerifyingKey;
+use crate::domain::entitlement::Lease;
+use crate::domain::input::{AckToken, Input, Rejection};
+use crate::domain::privacy::{Known, PrivacyChoice};
+
+/// `typ` of a privacy choice.
+pub const PRIVACY_TYP: &str = "kasacam-privacy+jws";
+/// `typ` of a lease.
+pub const ENTITLEMENT_TYP: &str = "kasacam-entitlement+jws";
+
+/// The most that is told of a topic which is not ours, in bytes.
+const MOST_TOPIC: usize = 128;
+
+/// Who we are, and whom we believe.
+#[derive(Clone, Debug)]
+pub struct Reader {
+    pub device: String,
+    pub keys: Vec<VerifyingKey>,
+}
+
+impl Reader {
+    /// What the message says, or why it is not accepted.
+    #[must_use]
+    pub fn read(&self, topics: &Topics, topic: &[u8], payload: &[u8], ack: AckToken) -> Input {
+        let Some(command) = topics.command(topic) else {
+            return Input::Rejected {
+                topic: printable(topic),
+                reason: Rejection::UnknownTopic,
+                ack: Some(ack),
+            };
+        };
+        let input = match command {
+            Command::Privacy => {
+                self.privacy(payload).map(|(choice, jws)| Input::Privacy { choice, jws, ack })
+            }
+            Command::Entitlement => {
+                self.entitlement(payload).map(|(lease, jws)| Input::Entitlement { lease, jws, ack })
+            }
+        };
+        input.unwrap_or_else(|reason| Input::Rejected {
+            topic: topics.of_command(command).to_owned(),
+            reason,
+            ack: Some(ack),
+        })
+    }
+
+    /// The choice, and the JWS that proves it.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub fn privacy(&self, payload: &[u8]) -> Result<(PrivacyChoice, String), Rejection> {
+        let choice = claims::privacy(&jws::verify(&self.keys, PRIVACY_TYP, payload)?, &self.device)?;
+        Ok((choice, text(payload)?))
+    }
+
+    /// The lease, and the JWS that proves it.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub fn entitlement(&self, payload: &[u8]) -> Result<(Lease, String), Rejection> {
+        let lease = claims::entitlement(&jws::verify(&self.keys, ENTITLEMENT_TYP, payload)?, &self.device)?;
+        Ok((lease, text(payload)?))
+    }
+}
+
+/// The choice of a JWS that was kept, verified again. A key that is no longer ours makes it unreadable.
+#[must_use]
+pub fn stored_privacy(keys: &[VerifyingKey], device: &str, jws: &str) -> Known<PrivacyChoice> {
+    let reader = Reader { device: device.to_owned(), keys: keys.to_vec() };
+    reader.privacy(jws.as_bytes()).map_or(Known::Unreadable, |(choice, _)| Known::Is(choice))
+}
+
+/// The lease of a JWS that was kept, verified again. A key that is no longer ours makes it unreadable.
+#[must_use]
+pub fn stored_entitlement(keys: &[VerifyingKey], device: &str, jws: &str) -> Known<Lease> {
+    let reader = Reader { device: device.to_owned(), keys: keys.to_vec() };
+    reader.entitlement(jws.as_bytes()).map_or(Known::Unreadable, |(lease, _)| Known::Is(lease))
+}
+
+fn text(payload: &[u8]) -> Result<String, Rejection> {
+    String::from_utf8(payload.to_vec()).map_err(|_| Rejection::Malformed)
+}
+
+/// A foreign topic, cut short, with nothing in it that could shape a log line.
+fn printable(topic: &[u8]) -> String {
+    let letter = |b: &u8| if b.is_ascii_graphic() { char::from(*b) } else { '?' };
+    topic.iter().take(MOST_TOPIC).map(letter).collect()
+}

@@ -1,0 +1,231 @@
+//! One connection after the other, each with a client and an event loop of its own, for as long as the
+//! agent runs.
+//!
+//! rumqttc is kept on a short lead: it is told of one QoS 1 message at a time, never reconnects by
+//! itself, and never acknowledges by itself. What must survive a connection lives in [`Outbox`].
+
+use super::connection::{self, End};
+use super::deliveries;
+use super::outbox::Outbox;
+use super::payloads::Reader;
+use super::tls;
+use super::topics::{Message, Topics};
+use crate::config::{Config, Mqtt, VerifyingKey};
+use crate::domain::backoff::{Backoff, Jitter};
+use crate::domain::effect::Report;
+use crate::domain::input::{AckToken, Input};
+use crate::domain::time::Utc;
+use rustls::ClientConfig;
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Sender;
+use tokio::task::JoinHandle;
+
+/// No two attempts are closer than this.
+const LEAST_WAIT: Duration = Duration::from_millis(250);
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const MOST_WAIT: Duration = Duration::from_secs(300);
+
+/// Acknowledgements on their way to the connection: all that it can owe.
+const MOST_ACKS: usize = deliveries::MOST;
+
+/// The agent's end of the session. Dropping it breaks the connection off, and the last will fires.
+#[derive(Debug)]
+pub struct Session {
+    shared: Arc<Shared>,
+    topics: Topics,
+    task: Option<JoinHandle<()>>,
+}
+
+/// Starts the session that `config` describes; see [`open`].
+///
+/// # Errors
+/// As [`open`].
+pub fn start(
+    config: &Config,
+    since: Utc,
+    inputs: Sender<Input>,
+    jitter_seed: u64,
+) -> Result<Session, String> {
+    open(&config.device.id, &config.mqtt, &config.entitlement.keys, since, inputs, jitter_seed)
+}
+
+/// Starts a session: `Connected`, `Disconnected`, `Privacy`, `Entitlement` and `Rejected` come as
+/// `inputs`; a message stays unacknowledged until [`Session::ack`]. `since` is when the agent started,
+/// as `R/status` tells it. Must be called within a tokio runtime.
+///
+/// # Errors
+/// Where a file cannot be used, and which; where the broker's address cannot be.
+pub fn open(
+    device: &str,
+    mqtt: &Mqtt,
+    keys: &[VerifyingKey],
+    since: Utc,
+    inputs: Sender<Input>,
+    jitter_seed: u64,
+) -> Result<Session, String> {
+    if mqtt.host.contains(':') {
+        return Err(String::from("mqtt.url: an IPv6 address does not do: give the broker's name"));
+    }
+    let topics = Topics::new(device);
+    let shared = Arc::new(Shared::default());
+    let link = Link {
+        tls: tls::client_config(mqtt)?,
+        host: mqtt.host.clone(),
+        port: mqtt.port,
+        // Below 5 s rumqttc panics.
+        keep_alive: mqtt.keep_alive.max(Duration::from_secs(5)),
+        online: topics.online(since),
+        topics: topics.clone(),
+        reader: Reader { device: device.to_owned(), keys: keys.to_vec() },
+        shared: Arc::clone(&shared),
+        inputs,
+        pending: VecDeque::new(),
+        connections: 0,
+    };
+    let task = tokio::spawn(keep_connected(link, Jitter::new(jitter_seed)));
+    Ok(Session { shared, topics, task: Some(task) })
+}
+
+impl Session {
+    /// Puts a report into the outbox. Never waits.
+    pub fn publish(&self, report: Report) {
+        match self.topics.message(&report) {
+            Some(message) => {
+                self.shared.outbox().push(message);
+                self.shared.changed.notify_one();
+            }
+            None => tracing::error!("a report over 16 KiB was not sent"),
+        }
+    }
+
+    /// Lets the PUBACK go. A token of an earlier connection means nothing any more: the broker sends
+    /// that message again.
+    pub fn ack(&self, token: AckToken) {
+        let mut acks = self.shared.acks();
+        if acks.len() < MOST_ACKS {
+            acks.push(token);
+        }
+        drop(acks);
+        self.shared.changed.notify_one();
+    }
+
+    /// Connected, and subscribed to every command.
+    #[must_use]
+    pub fn connected(&self) -> bool {
+        self.shared.connected.load(Ordering::Relaxed)
+    }
+
+    /// Leaves: sends what waits, then `{"online":false}`, awaits its PUBACK, and disconnects, all
+    /// within `deadline`. Past that the connection is broken off, and the last will says the same.
+    pub async fn shutdown(mut self, deadline: Duration) {
+        *self.shared.leaving() = Some(deadline);
+        self.shared.changed.notify_one();
+        if let Some(task) = self.task.as_mut() {
+            let _past_the_deadline = tokio::time::timeout(deadline, task).await;
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+/// Between the agent and the task.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    outbox: Mutex<Outbox>,
+    acks: Mutex<Vec<AckToken>>,
+    leaving: Mutex<Option<Duration>>,
+    connected: AtomicBool,
+    pub(super) changed: Notify,
+}
+
+impl Shared {
+    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
+        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn acks(&self) -> MutexGuard<'_, Vec<AckToken>> {
+        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Within which to leave, once we are to.
+    pub(super) fn leaving(&self) -> MutexGuard<'_, Option<Duration>> {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn set_connected(&self, connected: bool) {
+        self.connected.store(connected, Ordering::Relaxed);
+    }
+}
+
+/// What every connection needs, and what goes from one to the next.
+pub(super) struct Link {
+    pub(super) tls: Arc<ClientConfig>,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) keep_alive: Duration,
+    pub(super) topics: Topics,
+    pub(super) reader: Reader,
+    pub(super) online: Message,
+    pub(super) shared: Arc<Shared>,
+    pub(super) inputs: Sender<Input>,
+    /// Inputs that the agent has not yet taken: of one connection, since none is begun before they are
+    /// delivered.
+    pub(super) pending: VecDeque<Input>,
+    /// Connections so far.
+    pub(super) connections: u64,
+}
+
+async fn keep_connected(mut link: Link, mut jitter: Jitter) {
+    let mut backoff = Backoff::new(LEAST_WAIT, FIRST_WAIT, MOST_WAIT);
+    loop {
+        let End::Lost { why, was_stable } = connection::run(&mut link).await else { return };
+        link.shared.set_connected(false);
+        link.shared.outbox().connection_lost();
+        link.shared.acks().clear();
+        if was_stable {
+            backoff.reset();
+        }
+        let wait = backoff.next(&mut jitter);
+        let (host, port, millis) = (&link.host, link.port, wait.as_millis());
+        let why = format!("{host}:{port}: {why}; next try in {millis} ms");
+        link.pending.push_back(Input::Disconnected { why });
+        let shared = Arc::clone(&link.shared);
+        tokio::select! {
+            biased;
+            () = asked_to_leave(&shared) => return,
+            taken = deliver_all(&mut link) => if !taken { return },
+        }
+        tokio::select! {
+            biased;
+            () = asked_to_leave(&shared) => return,
+            () = tokio::time::sleep(wait) => {}
+        }
+    }
+}
+
+/// Waits until the agent has taken every input. False where it takes no more.
+async fn deliver_all(link: &mut Link) -> bool {
+    while !link.pending.is_empty() {
+        let Ok(permit) = link.inputs.reserve().await else { return false };
+        if let Some(input) = link.pending.pop_front() {
+            permit.send(input);
+        }
+    }
+    true
+}
+
+async fn asked_to_leave(shared: &Shared) {
+    while shared.leaving().is_none() {
+        shared.changed.notified().await;
+    }
+}

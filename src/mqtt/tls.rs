@@ -1,0 +1,85 @@
+//! TLS towards the broker: ring, TLS 1.2 and 1.3, the roots of `mqtt.ca` and no others, and the
+//! device's own certificate.
+
+use crate::config::Mqtt;
+use rustls::client::Resumption;
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A whole public bundle is about 250 KiB.
+const MOST_BYTES: u64 = 1024 * 1024;
+
+/// By this name AWS IoT tells MQTT with client certificates from HTTPS on port 443.
+const ALPN_ON_443: &[u8] = b"x-amzn-mqtt-ca";
+
+/// The client configuration for every connection to the broker.
+///
+/// # Errors
+/// What is wrong with which file.
+pub(super) fn client_config(mqtt: &Mqtt) -> Result<Arc<ClientConfig>, String> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?;
+    let chain = certificates("mqtt.cert", &mqtt.cert)?;
+    let mut config = builder
+        .with_root_certificates(roots(&mqtt.ca)?)
+        .with_client_auth_cert(chain, private_key(&mqtt.key)?)
+        .map_err(|error| {
+            let (cert, key) = (mqtt.cert.display(), mqtt.key.display());
+            format!("mqtt.cert: {cert} does not go with mqtt.key: {key}: {error}")
+        })?;
+    // One broker: a few tickets are plenty.
+    config.resumption = Resumption::in_memory_sessions(4);
+    if mqtt.port == 443 {
+        config.alpn_protocols = vec![ALPN_ON_443.to_vec()];
+    }
+    Ok(Arc::new(config))
+}
+
+fn roots(ca: &Path) -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    for (i, certificate) in certificates("mqtt.ca", ca)?.into_iter().enumerate() {
+        let (at, n) = (ca.display(), i + 1);
+        roots
+            .add(certificate)
+            .map_err(|error| format!("mqtt.ca: {at}: certificate {n} cannot be a root: {error}"))?;
+    }
+    Ok(roots)
+}
+
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let at = path.display();
+    let pem = read(key, path)?;
+    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
+        .map_err(|_| format!("{key}: {at}: is not PEM throughout"))?;
+    if found.is_empty() {
+        return Err(format!("{key}: {at}: holds no certificate (-----BEGIN CERTIFICATE-----)"));
+    }
+    Ok(found)
+}
+
+fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+    let pem = read("mqtt.key", path)?;
+    // The parser's own words could quote the file.
+    PrivateKeyDer::from_pem_slice(&pem)
+        .map_err(|_| format!("mqtt.key: {}: holds no private key in PEM", path.display()))
+}
+
+fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
+    let at = path.display();
+    let mut contents = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut contents))
+        .map_err(|error| format!("{key}: {at}: cannot be read: {error}"))?;
+    if u64::try_from(contents.len()).unwrap_or(u64::MAX) > MOST_BYTES {
+        return Err(format!("{key}: {at}: is larger than 1 MiB"));
+    }
+    Ok(contents)
+}

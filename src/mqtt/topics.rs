@@ -1,0 +1,160 @@
+//! The topics of one camera, below `kasacam/v1/{device_id}`. None has a wildcard in it: a device id
+//! is made of `A-Z a-z 0-9 - _`.
+
+use crate::domain::effect::Report;
+use crate::domain::time::Utc;
+use bytes::Bytes;
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+
+/// What the last will says.
+pub const OFFLINE: &[u8] = br#"{"online":false}"#;
+
+/// The most bytes of a report. What is longer is not sent.
+const MOST_BYTES: usize = 16 * 1024;
+
+/// What the cloud may tell the camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Privacy,
+    Entitlement,
+}
+
+/// The topics of one camera.
+#[derive(Clone, Debug)]
+pub struct Topics {
+    privacy_desired: String,
+    entitlement_desired: String,
+    privacy_reported: Arc<str>,
+    entitlement_reported: Arc<str>,
+    status: Arc<str>,
+    telemetry: Arc<str>,
+    event: Arc<str>,
+}
+
+/// What is retained by the broker: of each only the latest counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    Status,
+    Privacy,
+    Entitlement,
+}
+
+/// How a message waits for its turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Retained; a newer one takes the place of one that waits.
+    Retained(Slot),
+    /// Every one counts.
+    Event,
+    /// Only the latest counts.
+    Telemetry,
+}
+
+/// A message to the broker, QoS 1.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Message {
+    pub topic: Arc<str>,
+    pub kind: Kind,
+    pub payload: Bytes,
+}
+
+impl Message {
+    #[must_use]
+    pub fn is_retained(&self) -> bool {
+        match self.kind {
+            Kind::Retained(_) => true,
+            Kind::Event | Kind::Telemetry => false,
+        }
+    }
+}
+
+/// Without the payload.
+impl fmt::Debug for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} bytes)", self.topic, self.payload.len())
+    }
+}
+
+impl Topics {
+    #[must_use]
+    pub fn new(device: &str) -> Topics {
+        let topic = |name: &str| format!("kasacam/v1/{device}/{name}");
+        Topics {
+            privacy_desired: topic("privacy/desired"),
+            entitlement_desired: topic("entitlement/desired"),
+            privacy_reported: topic("privacy/reported").into(),
+            entitlement_reported: topic("entitlement/reported").into(),
+            status: topic("status").into(),
+            telemetry: topic("telemetry").into(),
+            event: topic("event").into(),
+        }
+    }
+
+    /// What is subscribed to, each with QoS 1.
+    #[must_use]
+    pub fn subscriptions(&self) -> [&str; 2] {
+        [&self.privacy_desired, &self.entitlement_desired]
+    }
+
+    #[must_use]
+    pub fn command(&self, topic: &[u8]) -> Option<Command> {
+        [Command::Privacy, Command::Entitlement]
+            .into_iter()
+            .find(|command| self.of_command(*command).as_bytes() == topic)
+    }
+
+    #[must_use]
+    pub fn of_command(&self, command: Command) -> &str {
+        match command {
+            Command::Privacy => &self.privacy_desired,
+            Command::Entitlement => &self.entitlement_desired,
+        }
+    }
+
+    #[must_use]
+    pub fn status(&self) -> &str {
+        &self.status
+    }
+
+    /// Where a report goes, and as what. `None` where it cannot be written or is over 16 KiB.
+    #[must_use]
+    pub fn message(&self, report: &Report) -> Option<Message> {
+        let (topic, kind) = match report {
+            Report::Privacy(_) => (&self.privacy_reported, Kind::Retained(Slot::Privacy)),
+            Report::Entitlement(_) => (&self.entitlement_reported, Kind::Retained(Slot::Entitlement)),
+            Report::Telemetry(_) => (&self.telemetry, Kind::Telemetry),
+            Report::Event(_) => (&self.event, Kind::Event),
+        };
+        let payload = serde_json::to_vec(report).ok().filter(|payload| payload.len() <= MOST_BYTES)?;
+        Some(Message { topic: Arc::clone(topic), kind, payload: payload.into() })
+    }
+
+    /// That the camera is here, running this version since then.
+    #[must_use]
+    pub fn online(&self, since: Utc) -> Message {
+        #[derive(Serialize)]
+        struct Online {
+            online: bool,
+            version: &'static str,
+            since: Utc,
+        }
+        let status = Online { online: true, version: env!("CARGO_PKG_VERSION"), since };
+        self.status_message(serde_json::to_vec(&status).unwrap_or_default())
+    }
+
+    /// That the camera leaves: what the last will says.
+    #[must_use]
+    pub fn offline(&self) -> Message {
+        self.status_message(OFFLINE.to_vec())
+    }
+
+    fn status_message(&self, payload: Vec<u8>) -> Message {
+        Message {
+            topic: Arc::clone(&self.status),
+            kind: Kind::Retained(Slot::Status),
+            payload: payload.into(),
+        }
+    }
+}
