@@ -140,10 +140,15 @@ fn walk(seed: u64, steps: u64) {
             }
         }
         let owner_allows = expected.privacy.is_some_and(|(_, private)| !private) && !expected.latch;
-        assert_eq!(privacy == Privacy::Record, owner_allows, "{at}: the machine's privacy is not the owner's");
+        assert_eq!(
+            privacy == Privacy::Record,
+            owner_allows,
+            "{at}: the machine's privacy is not the owner's"
+        );
         if rig.open.is_some() {
             assert!(owner_allows, "{at}: open against the owner's choice");
-            let granted = matches!(entitlement, kasacam::domain::entitlement::Entitlement::Granted(f) if f.record);
+            let granted =
+                matches!(entitlement, kasacam::domain::entitlement::Entitlement::Granted(f) if f.record);
             assert!(granted, "{at}: open without a plan");
         }
         assert!(uploading.len() <= 2, "{at}: {} uploads at once", uploading.len());

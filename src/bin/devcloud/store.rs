@@ -174,7 +174,8 @@ async fn serve(
         }
     });
     // A client that goes away in the middle is its own affair.
-    let _ended = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+    let _ended =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
 
 /// The operations of S3 that this store knows; `s3s` answers all others with 501.
