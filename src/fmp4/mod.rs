@@ -1,11 +1,29 @@
 //! Fragmented MP4 (ISO/IEC 14496-12): reading what the muxer made, and the few boxes that are ours.
 //!
-//! A segment file is `ftyp moov uuid { prft moof mdat }* mfra`.
+//! A segment file is `ftyp moov uuid { prft moof mdat }* mfra`. Everything here is a function of
+//! bytes. Nothing trusts a number that it reads: no length reaches beyond the bytes at hand, and
+//! nothing is allocated by a number from a file.
+//!
+//! Times are those of the media, in ticks of a track. Where pictures are reordered the muxer writes
+//! an edit list, which presents all of a track earlier by a constant; it is not applied here.
+
+mod boxes;
+mod chunk;
+mod init;
+mod mfra;
+mod prft;
+mod record;
+mod segment;
 
 use crate::domain::fragment::Init;
 use crate::domain::segment::Record;
-use crate::domain::time::Utc;
-use bytes::Bytes;
+pub use chunk::{read_chunk, rebase_chunk};
+pub use init::{mime, read_init};
+pub use mfra::{MoofEntry, mfra_box};
+pub use prft::{prft_box, shift_prft};
+pub use record::record_box;
+pub use segment::{index, read_segment};
+use std::fmt;
 
 /// What is wrong with the bytes, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,10 +33,13 @@ pub struct Malformed {
     pub what: String,
 }
 
-/// Reads `ftyp moov`.
-pub fn read_init(_bytes: Bytes) -> Result<Init, Malformed> {
-    todo!()
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "at byte {}: {}", self.offset, self.what)
+    }
 }
+
+impl std::error::Error for Malformed {}
 
 /// One `moof` with its `mdat`, as it was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,7 +48,7 @@ pub struct ChunkInfo {
     pub moof: u64,
     /// Offset just behind the `mdat`.
     pub end: u64,
-    /// The first video sample is a sync sample (`sample_depends_on`, `sample_is_non_sync_sample`).
+    /// The first picture is a sync sample.
     pub starts_with_sync: bool,
     /// `mfhd.sequence_number`.
     pub sequence: u32,
@@ -44,19 +65,8 @@ pub struct TrackRun {
     /// Sum of the sample durations, in ticks.
     pub duration: u64,
     pub samples: u32,
-    /// `decode_time` plus the least composition time offset of its samples minus nothing: the
-    /// earliest presentation time in ticks.
+    /// The least of its samples' presentation times, in ticks.
     pub earliest_presentation: i64,
-}
-
-/// Reads one chunk: exactly a `moof` and an `mdat`.
-pub fn read_chunk(_init: &Init, _bytes: &[u8]) -> Result<ChunkInfo, Malformed> {
-    todo!()
-}
-
-/// Takes `ticks` (of each track's own timescale) from every `tfdt` of the chunk, in place.
-pub fn rebase_chunk(_init: &Init, _bytes: &mut [u8], _nanos: u64) -> Result<(), Malformed> {
-    todo!()
 }
 
 /// A segment file, read from the front as far as it is whole.
@@ -64,44 +74,10 @@ pub fn rebase_chunk(_init: &Init, _bytes: &mut [u8], _nanos: u64) -> Result<(), 
 pub struct Layout {
     pub init: Init,
     pub record: Record,
-    /// Whole chunks in file order.
+    /// Whole chunks in file order; the first starts with a sync sample.
     pub chunks: Vec<ChunkInfo>,
     /// Offset behind the last whole chunk: where `mfra` belongs, or where a torn tail begins.
     pub chunks_end: u64,
-    /// The file ends with a correct `mfra` right there.
+    /// The file ends right there with an `mfra` that lists exactly these chunks.
     pub complete: bool,
-}
-
-/// Reads a segment file. An error only where `ftyp`, `moov` or the record cannot be read: whatever
-/// is torn or foreign behind them ends the list of chunks.
-pub fn read_segment(_bytes: &[u8]) -> Result<Layout, Malformed> {
-    todo!()
-}
-
-/// The `uuid` box that carries the record, as JSON.
-pub fn record_box(_record: &Record) -> Vec<u8> {
-    todo!()
-}
-
-/// `prft` version 1 (ISO/IEC 14496-12, 8.16.5) with `flags` 24 (time of capture): `utc` is that of `media_time` ticks of `track`.
-pub fn prft_box(_track: u32, _utc: Utc, _media_time: u64) -> Vec<u8> {
-    todo!()
-}
-
-/// Moves the NTP time of every `prft` of the file by `nanos`, in place; how many were moved.
-pub fn shift_prft(_bytes: &mut [u8], _nanos: i64) -> usize {
-    todo!()
-}
-
-/// Where one `moof` begins, for [`mfra_box`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MoofEntry {
-    pub offset: u64,
-    /// Track and presentation time of its first sample, in ticks, one for each `traf`; `traf` is 1-based in file order.
-    pub tracks: Vec<(u32, u64)>,
-}
-
-/// `mfra` with one `tfra` a track that lists every `moof` of it, closed by `mfro` (8.8.9 to 8.8.11).
-pub fn mfra_box(_moofs: &[MoofEntry]) -> Vec<u8> {
-    todo!()
 }

@@ -1,1 +1,235 @@
+//! The shape of the code, held against the table in `docs/architecture.md`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is a failed test, and says where"
+)]
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What each part may import of the crate. Parts that are not named here may not exist.
+const IMPORTS: &[(&str, &[&str])] = &[
+    ("domain", &[]),
+    ("disk", &[]),
+    ("fmp4", &["domain"]),
+    ("config", &["domain"]),
+    ("system", &["domain"]),
+    ("mqtt", &["domain", "config", "system"]),
+    ("upload", &["domain", "config", "system"]),
+    ("capture", &["domain", "config", "fmp4", "system"]),
+    ("spool", &["domain", "disk", "fmp4"]),
+    ("agent", &["capture", "config", "disk", "domain", "fmp4", "mqtt", "spool", "system", "upload"]),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Every Rust file below `src`, with its path from there and its text without comments and tests.
+fn sources() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let name = path.strip_prefix(root().join("src")).unwrap().to_owned();
+                found.push((name, code(&text)));
+            }
+        }
+    }
+    found.sort();
+    assert!(found.len() > 20, "src has more files than that");
+    found
+}
+
+/// The text up to its tests, without comments. Tests stand at a file's end.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]").next().unwrap();
+    let lines = text.lines().map(|line| line.split("//").next().unwrap());
+    lines.map(|line| format!("{line}\n")).collect()
+}
+
+/// The part that a file belongs to: its folder, or its own name.
+fn part(file: &Path) -> String {
+    let first = file.components().next().unwrap().as_os_str().to_str().unwrap();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+/// The parts that `crate::…` paths name, `use crate::{a, b}` included.
+fn imported(code: &str, root: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for (at, _) in code.match_indices(root) {
+        let rest = &code[at + root.len()..];
+        let before = code[..at].chars().next_back();
+        if before.is_some_and(|c| c.is_alphanumeric() || c == '_') {
+            continue;
+        }
+        match rest.strip_prefix('{') {
+            Some(group) => {
+                let (mut depth, mut word) = (0, String::new());
+                for letter in group.chars() {
+                    match letter {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => {
+                            found.insert(std::mem::take(&mut word));
+                        }
+                        _ if depth == 0 && !letter.is_whitespace() => word.push(letter),
+                        _ => {}
+                    }
+                }
+                found.insert(word);
+            }
+            None => {
+                found.insert(rest.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect());
+            }
+        }
+    }
+    let mut parts: BTreeSet<String> =
+        found.iter().map(|path| path.split("::").next().unwrap().to_owned()).collect();
+    parts.remove("");
+    parts
+}
+
+#[test]
+fn imports_point_down_only() {
+    let table: BTreeMap<&str, &[&str]> = IMPORTS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (file, code) in sources() {
+        let part = part(&file);
+        if matches!(part.as_str(), "lib" | "main" | "bin") {
+            continue;
+        }
+        let Some(allowed) = table.get(part.as_str()) else {
+            wrong.push(format!("{}: {part} is not in the table", file.display()));
+            continue;
+        };
+        for other in imported(&code, "crate::") {
+            if other != part && !allowed.contains(&other.as_str()) {
+                wrong.push(format!("{}: {part} imports {other}", file.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
+fn the_scan_sees_every_form_of_import() {
+    let code = "use crate::domain::time::Utc;\nuse crate::{config, mqtt::session::{A, B}, spool};\nfn f() { crate::upload::go() }\nuse mycrate::disk;";
+    let found = imported(code, "crate::");
+    let expected: BTreeSet<String> =
+        ["config", "domain", "mqtt", "spool", "upload"].into_iter().map(str::to_owned).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn main_sees_config_agent_and_system() {
+    for (file, code) in sources() {
+        if file == Path::new("main.rs") {
+            let seen = imported(&code, "kasacam::");
+            let allowed = ["agent", "capture", "config", "domain", "system"];
+            assert!(seen.iter().all(|part| allowed.contains(&part.as_str())), "main.rs imports {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn the_table_stands_in_the_documentation() {
+    let text = std::fs::read_to_string(root().join("docs/architecture.md")).unwrap();
+    for (part, allowed) in IMPORTS {
+        let allowed: Vec<String> = allowed.iter().map(|part| format!("`{part}`")).collect();
+        let cell = if allowed.is_empty() { "nothing".to_owned() } else { allowed.join(", ") };
+        let row = format!("| `{part}` | {cell} |");
+        assert!(text.contains(&row), "docs/architecture.md lacks {row}");
+    }
+}
+
+#[test]
+fn the_domain_is_pure() {
+    let forbidden = [
+        "std::fs",
+        "std::net",
+        "std::thread",
+        "std::env",
+        "tokio",
+        "::now()",
+        "async ",
+        "std::process",
+        "tracing",
+    ];
+    for (file, code) in sources() {
+        if part(&file) == "domain" {
+            for word in forbidden {
+                assert!(!code.contains(word), "{} has {word}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn nothing_in_the_agent_unwraps() {
+    for (file, code) in sources() {
+        if part(&file) == "bin" {
+            continue;
+        }
+        for word in [".unwrap()", ".expect(", "panic!(", "todo!(", "unimplemented!(", "unreachable!("] {
+            assert!(!code.contains(word), "{} has {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_clock_asks_what_time_it_is() {
+    for (file, code) in sources() {
+        if file == Path::new("system/clock.rs") || part(&file) == "bin" {
+            continue;
+        }
+        for word in ["SystemTime::now", "Instant::now", "clock_gettime"] {
+            assert!(!code.contains(word), "{} has {word}", file.display());
+        }
+    }
+}
+
+#[test]
+fn only_the_gst_files_of_capture_name_gstreamer() {
+    for (file, code) in sources() {
+        let own = part(&file) == "capture"
+            && file.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("gst"));
+        let names = ["gst::", "gst_app::", "gstfmp4::", "gstreamer::", "gstreamer_app::"];
+        assert!(own || !names.iter().any(|name| code.contains(name)), "{} names GStreamer", file.display());
+    }
+}
+
+#[test]
+fn a_file_holds_one_idea() {
+    for (file, _) in sources() {
+        let lines = std::fs::read_to_string(root().join("src").join(&file)).unwrap().lines().count();
+        assert!(lines <= 700, "{} has {lines} lines", file.display());
+    }
+}
+
+#[test]
+fn there_is_one_crypto_provider() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let output = Command::new(cargo)
+        .args(["tree", "--offline", "--locked", "--prefix", "none", "--edges", "normal", "--format", "{p}"])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let tree = String::from_utf8(output.stdout).unwrap();
+    assert!(tree.lines().any(|line| line.starts_with("ring v")), "{tree}");
+    for foreign in ["aws-lc", "openssl v", "openssl-sys", "native-tls", "rsa v", "ed25519-dalek"] {
+        assert!(!tree.lines().any(|line| line.starts_with(foreign)), "the agent depends on {foreign}");
+    }
+}

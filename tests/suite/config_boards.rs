@@ -1,4 +1,12 @@
 //! Every board that we ship loads, and every key that a file may have is in the documentation.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is a failed test, and says where"
+)]
 
 use kasacam::config::schema::{AGENT, Absent, BOARD, Key, Kind};
 use kasacam::config::{self, AudioSource, VideoFormat, VideoSource};

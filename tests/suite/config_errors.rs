@@ -1,4 +1,12 @@
 //! What is wrong with a configuration is told: the file, the line, the key, what to do; all at once.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is a failed test, and says where"
+)]
 #![expect(clippy::disallowed_methods, reason = "fixtures are written as they are; nothing depends on a cut")]
 
 use kasacam::config::{self, Config, Problem, Problems, Surroundings};

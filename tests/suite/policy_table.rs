@@ -1,1 +1,206 @@
+//! The whole policy, walked fact by fact, is a table that people can read. It stands in
+//! `docs/policy.md`; `UPDATE_GOLDEN=1` writes it anew.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a panic in a test is a failed test, and says where"
+)]
+#![expect(clippy::disallowed_methods, reason = "the golden file is written in a working copy")]
 
+use kasacam::domain::entitlement::{Entitlement, Features};
+use kasacam::domain::policy::{
+    Capture, Facts, Pending, PrivacyPending, Rules, TrustedClock, Upload, WhenFull, decide,
+};
+use kasacam::domain::privacy::Privacy;
+use kasacam::domain::storage::Storage;
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const BEGIN: &str = "<!-- policy table: begin -->\n";
+const END: &str = "<!-- policy table: end -->";
+
+const PRIVACIES: [Privacy; 3] = [Privacy::Record, Privacy::DoNotRecord, Privacy::Unknown];
+const CLOCKS: [TrustedClock; 2] = [TrustedClock::Trusted, TrustedClock::Untrusted];
+const STORAGES: [Storage; 4] = [Storage::Roomy, Storage::Tight, Storage::Full, Storage::Broken];
+const FULLS: [WhenFull; 2] = [WhenFull::Evict, WhenFull::Stop];
+const PENDINGS: [PrivacyPending; 3] = [PrivacyPending::Upload, PrivacyPending::Hold, PrivacyPending::Purge];
+
+fn granted(record: bool, audio: bool) -> Entitlement {
+    Entitlement::Granted(Features { record, audio, max_height: 1080, history_hours: 720 })
+}
+
+fn entitlements() -> [Entitlement; 8] {
+    [
+        granted(true, true),
+        granted(true, false),
+        granted(false, true),
+        granted(false, false),
+        Entitlement::Suspended,
+        Entitlement::Lapsed,
+        Entitlement::Terminated,
+        Entitlement::Unknown,
+    ]
+}
+
+fn entitlement_text(entitlement: Entitlement) -> String {
+    match entitlement {
+        Entitlement::Granted(features) => {
+            let yes = |flag, name: &'static str| if flag { Some(name) } else { None };
+            let with: Vec<&str> = [yes(features.record, "record"), yes(features.audio, "audio")]
+                .into_iter()
+                .flatten()
+                .collect();
+            if with.is_empty() { "granted nothing".into() } else { format!("granted {}", with.join(" + ")) }
+        }
+        other => other.text().into(),
+    }
+}
+
+fn privacy_text(privacy: Privacy) -> &'static str {
+    match privacy {
+        Privacy::Record => "record",
+        Privacy::DoNotRecord => "do_not_record",
+        Privacy::Unknown => "unknown",
+    }
+}
+
+fn storage_text(storage: Storage, full: WhenFull) -> String {
+    match (storage, full) {
+        (Storage::Full, WhenFull::Evict) => "full (evict)".into(),
+        (Storage::Full, WhenFull::Stop) => "full (stop)".into(),
+        (other, _) => other.text().into(),
+    }
+}
+
+fn pending_text(pending: PrivacyPending) -> &'static str {
+    match pending {
+        PrivacyPending::Upload => "upload",
+        PrivacyPending::Hold => "hold",
+        PrivacyPending::Purge => "purge",
+    }
+}
+
+/// What is decided, as one cell each: capture, upload, pending.
+fn outcome(facts: &Facts) -> [String; 3] {
+    let decision = decide(facts);
+    let capture = match decision.capture() {
+        Capture::On { audio: true, .. } => "**on**, with sound".into(),
+        Capture::On { audio: false, .. } => "**on**, no sound".into(),
+        Capture::Off(reason) => format!("off: `{}`", reason.text()),
+    };
+    let upload = match decision.upload {
+        Upload::On => "**on**".into(),
+        Upload::Off(reason) => format!("off: `{}`", reason.text()),
+    };
+    let pending: Pending = decision.pending;
+    [capture, upload, format!("`{}`", pending.text())]
+}
+
+/// Every combination of facts, in the order of the table.
+fn space() -> Vec<Facts> {
+    let mut all = Vec::new();
+    for privacy in PRIVACIES {
+        for entitlement in entitlements() {
+            for pending in PENDINGS {
+                for storage in STORAGES {
+                    for when_full in FULLS {
+                        for clock in CLOCKS {
+                            for audio in [true, false] {
+                                let rules = Rules { audio, when_full, pending };
+                                all.push(Facts { privacy, entitlement, clock, storage, rules });
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+/// One row stands for all facts that differ only in what changes nothing: facts with the same
+/// privacy and entitlement and outcome are joined, and a fact that takes every value it can is
+/// told as `any`.
+fn table() -> String {
+    let mut text = String::from(
+        "| privacy | entitlement | `privacy.pending` | storage (`spool.when_full`) | `recording.audio` | capture | upload | pending |\n|---|---|---|---|---|---|---|---|\n",
+    );
+    let space = space();
+    for privacy in PRIVACIES {
+        for entitlement in entitlements() {
+            let here: Vec<&Facts> =
+                space.iter().filter(|f| f.privacy == privacy && f.entitlement == entitlement).collect();
+            let mut seen: BTreeSet<[String; 3]> = BTreeSet::new();
+            for first in &here {
+                let result = outcome(first);
+                if !seen.insert(result.clone()) {
+                    continue;
+                }
+                let same: Vec<&&Facts> = here.iter().filter(|facts| outcome(facts) == result).collect();
+                let cells = [
+                    joined(&here, &same, |f| pending_text(f.rules.pending).to_owned()),
+                    joined(&here, &same, |f| storage_text(f.storage, f.rules.when_full)),
+                    joined(&here, &same, |f| f.rules.audio.to_string()),
+                ];
+                // A row is honest only if it stands for the whole product of its cells.
+                let product = here
+                    .iter()
+                    .filter(|f| {
+                        same.iter().any(|s| s.rules.pending == f.rules.pending)
+                            && same.iter().any(|s| {
+                                storage_text(s.storage, s.rules.when_full)
+                                    == storage_text(f.storage, f.rules.when_full)
+                            })
+                            && same.iter().any(|s| s.rules.audio == f.rules.audio)
+                    })
+                    .count();
+                assert_eq!(product, same.len(), "{result:?} of {privacy:?} {entitlement:?} is no product");
+                text.push_str(&format!(
+                    "| {} | {} | {} | {} |\n",
+                    privacy_text(privacy),
+                    entitlement_text(entitlement),
+                    cells.join(" | "),
+                    result.join(" | ")
+                ));
+            }
+        }
+    }
+    text
+}
+
+fn joined(all: &[&Facts], same: &[&&Facts], name: impl Fn(&Facts) -> String) -> String {
+    let mut every: Vec<String> = Vec::new();
+    for facts in all {
+        let text = name(facts);
+        if !every.contains(&text) {
+            every.push(text);
+        }
+    }
+    let some: Vec<String> =
+        every.iter().filter(|text| same.iter().any(|f| name(f) == **text)).cloned().collect();
+    if some == every { "any".into() } else { some.join(", ") }
+}
+
+#[test]
+fn the_space_of_facts_is_whole() {
+    assert_eq!(space().len(), 3 * 8 * 3 * 4 * 2 * 2 * 2);
+}
+
+#[test]
+fn the_policy_is_the_table_in_the_documentation() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/policy.md");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let (before, rest) = text.split_once(BEGIN).expect("docs/policy.md has its begin marker");
+    let (golden, after) = rest.split_once(END).expect("docs/policy.md has its end marker");
+
+    let table = table();
+
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
+    } else {
+        assert_eq!(golden, table, "the policy has changed: judge it, then run with UPDATE_GOLDEN=1");
+    }
+}

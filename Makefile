@@ -1,0 +1,43 @@
+# Two commands suffice: make demo, make test. Both see to what they need first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-long lint deps build release size
+
+# Debian keeps its broker in /usr/sbin, which is not on everybody's path.
+export PATH := $(PATH):/usr/sbin:/sbin
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: deps ## a camera, a broker, a store and the app's web page, on this machine: DEMO_ARGS="--seconds 40 --summary demo.json"
+	cargo build --locked --features devcloud
+	$(TARGET)/debug/kasacam-devcloud demo $(DEMO_ARGS)
+
+test: deps ## every test; TEST_ARGS go to cargo test
+	scripts/test.sh $(TEST_ARGS)
+
+# Many more random cases, crashes and cuts.
+test-long: export PROPTEST_CASES ?= 20000
+test-long: export KASACAM_STEPS ?= 200000
+test-long: deps ## every test, with large counts
+	scripts/test.sh --release $(TEST_ARGS)
+
+lint: deps ## format, clippy, and cargo-deny where it is installed
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets --all-features -- -D warnings
+	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: licences and advisories unchecked"; fi
+
+deps: ## install what is missing
+	@scripts/debian-packages.sh
+
+build: deps ## everything, for development
+	cargo build --locked --features devcloud
+
+release: deps ## the agent alone, for a camera
+	cargo build --locked --release --bin kasacamd
+
+size: release ## how large it is
+	scripts/size.sh

@@ -1,0 +1,70 @@
+#!/usr/bin/env bash
+# Sees to it that what building and testing needs is there.
+#
+# Where all is there, it does nothing and calls nothing. On Debian and its kin it installs what is missing with
+# apt-get (through sudo only where we are not root). Elsewhere it says which tools are missing.
+set -euo pipefail
+
+packages=(
+  # building
+  build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+  # capture: videotestsrc, app and friends; rtp, rtsp and isomp4; parsers and openh264; x264; AAC; text on pictures
+  gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+  gstreamer1.0-libav gstreamer1.0-x
+  # the tests and the demonstration: a real broker, and second opinions on keys and files
+  mosquitto mosquitto-clients ffmpeg openssl
+)
+
+if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
+  missing=()
+  for tool in cc pkg-config mosquitto mosquitto_pub ffmpeg ffprobe openssl; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "$tool" >/dev/null || missing+=("$tool")
+  done
+  if command -v pkg-config >/dev/null; then
+    for library in gstreamer-1.0 gstreamer-app-1.0 gstreamer-video-1.0; do
+      pkg-config --atleast-version=1.20 "$library" || missing+=("$library >= 1.20 (development files)")
+    done
+  fi
+  if ((${#missing[@]})); then
+    echo "This is not Debian, so nothing is installed. Missing:" >&2
+    printf '  %s\n' "${missing[@]}" >&2
+    exit 1
+  fi
+  exit 0
+fi
+
+missing=()
+for package in "${packages[@]}"; do
+  status=$(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null || true)
+  [[ $status == installed ]] || missing+=("$package")
+done
+((${#missing[@]})) || exit 0
+
+echo "Installing: ${missing[*]}" >&2
+root=()
+if ((EUID != 0)); then
+  command -v sudo >/dev/null || { echo "Not root, and there is no sudo: install them by hand." >&2; exit 1; }
+  root=(sudo)
+fi
+
+# The broker's package starts a broker of its own. The tests start theirs, on ports of their own, so that one is
+# told not to: RUNLEVEL=1 makes invoke-rc.d hold back, and policy-rc.d is put in its way for as long as apt runs,
+# where nobody has one already.
+was_there=yes
+[[ " ${missing[*]} " == *" mosquitto "* ]] && was_there=no
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+  trap '"${root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${root[@]}" tee "$policy" >/dev/null
+  "${root[@]}" chmod 755 "$policy"
+fi
+
+install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=300 -y)
+"${root[@]}" "${install[@]}" update || echo "apt-get update failed; trying with the lists there are." >&2
+"${root[@]}" "${install[@]}" install --no-install-recommends "${missing[@]}"
+
+# A broker that only came with us runs neither now nor at the next boot. Who wants one says so:
+# systemctl enable --now mosquitto.
+if [[ $was_there == no ]] && [[ -d /run/systemd/system ]]; then
+  "${root[@]}" systemctl disable --now mosquitto >/dev/null 2>&1 || true
+fi

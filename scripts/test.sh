@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs every test and says at the end how many ran. Arguments go to cargo test.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+status=0
+cargo test --locked --features devcloud --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+
+awk '
+  /^test result: / {
+    binaries++
+    for (i = 2; i <= NF; i++) {
+      if ($i ~ /^passed/)  passed  += $(i - 1)
+      if ($i ~ /^failed/)  failed  += $(i - 1)
+      if ($i ~ /^ignored/) ignored += $(i - 1)
+    }
+  }
+  END {
+    printf "\nTests run: %d in %d test binaries: %d passed, %d failed, %d ignored.\n",
+      passed + failed, binaries, passed, failed, ignored
+    exit (passed + failed == 0)
+  }
+' "$log" || status=1
+exit "$status"
