@@ -7,14 +7,17 @@ mod broker;
 mod camera;
 mod certificates;
 mod child;
+mod chronicle;
 mod cloud;
 mod control;
 mod events;
+mod footage;
 mod lease;
 mod objects;
 mod serve;
 mod signer;
 mod store;
+mod summary;
 
 use clap::{Parser, Subcommand};
 use kasacam::system::signals::Signals;
