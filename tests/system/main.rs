@@ -9,3 +9,6 @@
     clippy::disallowed_methods,
     reason = "a panic in a test is a failed test, and says where; a test takes the time as it is"
 )]
+
+mod devcloud;
+mod support;

@@ -42,7 +42,8 @@ impl Chronicle {
             return Some(format!("end of a span stored: {key} ({reason})"));
         }
         let kib = line.pointer("/bytes").and_then(Value::as_u64)? / 1024;
-        let took = latency(key, line, at).map_or(String::new(), |ms| format!(", {ms} ms after its last frame"));
+        let took =
+            latency(key, line, at).map_or(String::new(), |ms| format!(", {ms} ms after its last frame"));
         Some(format!("segment stored: {key}, {kib} KiB{took}"))
     }
 

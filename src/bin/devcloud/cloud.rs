@@ -164,7 +164,7 @@ async fn session(
                     connected.send_replace(true);
                     events.append("broker_connected", json!({}));
                     // Sent before the connection was lost, and perhaps not received.
-                    if pending.as_ref().is_some_and(|outgoing| send(client, outgoing).is_err()) {
+                    if pending.as_ref().is_some_and(|outgoing| !send(client, outgoing)) {
                         return "no room for a message".into();
                     }
                 }
@@ -190,7 +190,7 @@ async fn session(
                 }
                 let sent = send(client, &outgoing);
                 *pending = Some(outgoing);
-                if sent.is_err() {
+                if !sent {
                     return "no room for a message".into();
                 }
             }
@@ -198,9 +198,10 @@ async fn session(
     }
 }
 
-fn send(client: &AsyncClient, outgoing: &Outgoing) -> Result<(), rumqttc::v5::ClientError> {
+/// Whether there was room for it.
+fn send(client: &AsyncClient, outgoing: &Outgoing) -> bool {
     let (topic, payload) = (outgoing.topic.clone(), outgoing.payload.clone());
-    client.try_publish(topic, QoS::AtLeastOnce, outgoing.retain, payload)
+    client.try_publish(topic, QoS::AtLeastOnce, outgoing.retain, payload).is_ok()
 }
 
 fn note(events: &Events, publish: &Publish) {

@@ -60,7 +60,14 @@ impl Named {
 
 fn end(key: String, facts: &Facts, named: Option<Named>) -> End {
     let (at, n) = named.as_ref().map_or((Utc(0), 0), |named| (named.at, named.n));
-    End { key_is_sound: named.is_some(), span: told(facts, "span"), n, at, reason: told(facts, "reason"), key }
+    End {
+        key_is_sound: named.is_some(),
+        span: told(facts, "span"),
+        n,
+        at,
+        reason: told(facts, "reason"),
+        key,
+    }
 }
 
 fn segment(key: String, facts: &Facts, named: Option<Named>, body: &[u8]) -> Result<Segment, String> {

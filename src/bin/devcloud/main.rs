@@ -10,6 +10,7 @@ mod child;
 mod chronicle;
 mod cloud;
 mod control;
+mod demo;
 mod events;
 mod footage;
 mod lease;
@@ -31,9 +32,10 @@ use std::sync::Arc;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where everything lives.
-    #[arg(long, global = true, default_value = "devcloud")]
-    dir: PathBuf,
+    /// Where everything lives: `devcloud` unless told, and for a demo a directory of its own that is
+    /// removed at the end.
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
     #[command(subcommand)]
     task: Task,
 }
@@ -42,6 +44,8 @@ struct Arguments {
 enum Task {
     /// Start the cloud; one JSON line says when it is ready. It runs until it is told to stop.
     Serve(camera::Camera),
+    /// Start the cloud and a camera, and say what happens.
+    Demo(demo::Demo),
     /// Issue a certificate for another camera, without starting anything.
     Issue { device: String },
     #[command(flatten)]
@@ -50,11 +54,14 @@ enum Task {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    let dir = arguments.dir.as_deref();
+    let named = dir.unwrap_or(Path::new("devcloud"));
     let outcome = match arguments.task {
-        Task::Serve(camera) => run(serve(&arguments.dir, &camera)),
-        Task::Issue { device } => certificates::issue_device(&arguments.dir, &device)
+        Task::Serve(camera) => run(serve(named, &camera)),
+        Task::Demo(demo) => run(demo::run(dir, &demo)),
+        Task::Issue { device } => certificates::issue_device(named, &device)
             .and_then(|(cert, key)| say(&serde_json::json!({"ok": true, "cert": cert, "key": key}))),
-        Task::Command(command) => ask(&arguments.dir, command),
+        Task::Command(command) => ask(named, command),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
