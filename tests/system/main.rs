@@ -10,5 +10,11 @@
     reason = "a panic in a test is a failed test, and says where; a test takes the time as it is"
 )]
 
+// The demo's judgement is pure, and part of a program that has no library: taken in as it is.
+#[path = "../../src/bin/devcloud/chronicle.rs"]
+mod chronicle;
+mod comparison;
 mod devcloud;
+#[path = "../../src/bin/devcloud/summary.rs"]
+mod summary;
 mod support;
