@@ -374,3 +374,41 @@ fn a_second_cloud_in_the_same_directory_is_refused() {
     assert!(!second.status.success());
     assert!(String::from_utf8_lossy(&second.stderr).contains("another kasacam-devcloud"));
 }
+
+#[test]
+fn a_demo_without_a_camera_fails_says_why_and_leaves_nothing_behind() {
+    let place = tempfile::TempDir::new().unwrap();
+    let program = place.path().join("no-camera");
+
+    let demo = Command::new(env!("CARGO_BIN_EXE_kasacam-devcloud"))
+        .env("TMPDIR", place.path())
+        .args(["demo", "--seconds", "30", "--kasacamd"])
+        .arg(&program)
+        .output()
+        .unwrap();
+
+    assert_eq!(demo.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&demo.stderr).contains("no-camera: is not there"));
+    assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 0);
+}
+
+#[test]
+fn a_key_that_leads_out_of_the_bucket_is_refused() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let bucket = crate::objects::Bucket::open(dir.path().join("bucket")).unwrap();
+    let facts = crate::objects::Facts {
+        bytes: 1,
+        sha256: String::new(),
+        content_type: None,
+        metadata: std::collections::BTreeMap::new(),
+        tags: std::collections::BTreeMap::new(),
+        stored_at: kasacam::domain::time::Utc(0),
+    };
+
+    for key in ["../out", "a/../../out", "/out", "a//b", "", "a/.hidden", "a.tmp"] {
+        let refused = bucket.put(key, b"x", &facts, false);
+
+        assert!(matches!(refused, Err(crate::objects::Refusal::BadKey)), "{key}");
+    }
+    assert!(!dir.path().join("out").exists());
+}

@@ -15,6 +15,11 @@
 mod chronicle;
 mod comparison;
 mod devcloud;
+#[path = "../../src/bin/devcloud/footage.rs"]
+mod footage;
+mod footage_read;
+#[path = "../../src/bin/devcloud/objects.rs"]
+mod objects;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;
 mod support;

@@ -5,6 +5,7 @@ use kasacam::disk::{self, Fs, RealFs};
 use kasacam::domain::time::Utc;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -29,6 +30,16 @@ pub enum Refusal {
     /// The key cannot be a path below the bucket.
     BadKey,
     Disk(std::io::Error),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Exists => f.write_str("the key is taken"),
+            Refusal::BadKey => f.write_str("the key cannot be kept here"),
+            Refusal::Disk(error) => write!(f, "the disk: {error}"),
+        }
+    }
 }
 
 /// One bucket. Clones are the same bucket.

@@ -215,9 +215,9 @@ impl S3 for Door {
             let facts = Facts { bytes, sha256, content_type, metadata, tags, stored_at: clock::utc() };
             match bucket.put(&key, &body, &facts, only_new) {
                 Ok(()) => Ok((key, facts)),
-                Err(Refusal::Exists) => Err(s3_error!(PreconditionFailed, "the key is taken")),
-                Err(Refusal::BadKey) => Err(s3_error!(InvalidArgument, "the key cannot be kept here")),
-                Err(Refusal::Disk(error)) => Err(s3_error!(error, InternalError)),
+                Err(refusal @ Refusal::Exists) => Err(s3_error!(PreconditionFailed, "{refusal}")),
+                Err(refusal @ Refusal::BadKey) => Err(s3_error!(InvalidArgument, "{refusal}")),
+                Err(refusal @ Refusal::Disk(_)) => Err(s3_error!(InternalError, "{refusal}")),
             }
         });
         let (key, facts) = stored.await.map_err(|e| s3_error!(e, InternalError))??;
