@@ -117,6 +117,7 @@ fn conf(home: &Path, pki: &Pki, port: u16) -> String {
          autosave_on_changes true\n\
          autosave_interval 1\n\
          max_packet_size 1048576\n\
+         set_tcp_nodelay true\n\
          log_dest file {home}/mosquitto.log\n\
          log_type error\n\
          log_type warning\n\

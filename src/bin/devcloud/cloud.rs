@@ -113,6 +113,10 @@ async fn run(
         options.set_clean_start(true);
         options.set_max_packet_size(Some(MOST_BYTES));
         options.set_outgoing_inflight_upper_limit(16);
+        // A choice is timed: it is not to wait for the acknowledgement of what went before.
+        let mut network = options.network_options();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
         let (client, event_loop) = AsyncClient::new(options, 16);
         let (heard_tx, mut heard) = mpsc::channel(256);
         let polling = tokio::spawn(poll(event_loop, heard_tx));

@@ -28,8 +28,8 @@ const PRIVATE: Duration = Duration::from_secs(4);
 const STORE_DOWN: Duration = Duration::from_secs(8);
 /// The script needs that much.
 pub const LEAST_SECONDS: u64 = 30;
-/// Within which the camera is to answer to what it is told.
-const ANSWER: Duration = Duration::from_secs(20);
+/// Within which the camera is to answer to what it is told; GStreamer's first scan of its plugins included.
+const ANSWER: Duration = Duration::from_secs(40);
 /// Within which it is to have sent what waited while the store was down: its back-off included.
 const CATCH_UP: Duration = Duration::from_secs(90);
 /// Within which it is to end after SIGTERM; the contract gives it 5 s to flush, and 2 s to say goodbye.
