@@ -2,11 +2,32 @@
 
 use crate::control::Plan;
 use kasacam::domain::time::Utc;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+const PLANS: &str = include_str!("plans.toml");
 
 /// How long a lease lasts unless told.
 const LEASE: Duration = Duration::from_secs(30 * 86_400);
+
+/// A plan as it is sold.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Sold {
+    id: String,
+    features: Features,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Features {
+    record: bool,
+    audio: bool,
+    max_height: u32,
+    history_hours: u32,
+}
 
 /// The claims of a privacy choice.
 pub fn privacy(device: &str, version: u64, now: Utc, do_not_record: bool) -> Value {
@@ -47,23 +68,19 @@ pub fn entitlement(device: &str, version: u64, now: Utc, plan: &Plan) -> Result<
 }
 
 fn terms(plan: &Plan) -> Result<Value, String> {
-    let (id, audio, max_height, history_hours) = match plan.plan.as_str() {
-        "free" => ("free", false, 1080, 24),
-        "plus" => ("plus-monthly", true, 1440, 720),
-        "premium" => ("premium-monthly", true, 2160, 1440),
-        _ => return Err("the plan is free, plus or premium".into()),
-    };
+    let mut plans: BTreeMap<String, Sold> = toml::from_str(PLANS).map_err(|e| format!("plans.toml: {e}"))?;
+    let Sold { id, features } = plans.remove(&plan.plan).ok_or("the plan is free, plus or premium")?;
     if !["active", "past_due", "suspended", "terminated"].contains(&plan.status.as_str()) {
         return Err("the status is active, past_due, suspended or terminated".into());
     }
     Ok(json!({
         "plan": {"id": id, "tier": plan.plan},
         "status": plan.status,
-        "features": {
-            "record": plan.record.unwrap_or(true),
-            "audio": plan.audio.unwrap_or(audio),
-            "max_height": plan.max_height.unwrap_or(max_height),
-            "history_hours": plan.history_hours.unwrap_or(history_hours),
+        "features": Features {
+            record: plan.record.unwrap_or(features.record),
+            audio: plan.audio.unwrap_or(features.audio),
+            max_height: plan.max_height.unwrap_or(features.max_height),
+            history_hours: plan.history_hours.unwrap_or(features.history_hours),
         },
     }))
 }
