@@ -43,6 +43,7 @@ fn agreed() -> Seen {
         segments: vec![segment("a", 0, 0, 40), segment("a", 1, 4_000, 20), segment("b", 0, 10_000, 30)],
         ends: vec![end("a", 2, 6_000, "privacy"), end("b", 1, 13_000, "shutdown")],
         private: vec![Private { from: at(6_450), closed: Some(at(6_460)), until: Some(at(9_500)) }],
+        private_told: 1,
         counters: Some(Counters { captured: 94, dropped: 4 }),
         gop: 10,
         board_has_sound: true,
@@ -128,6 +129,17 @@ fn a_device_closed_late_or_never_is_found() {
 
     assert_eq!(failed_after(|seen| seen.private[0].closed = Some(at(6_551))), name);
     assert_eq!(failed_after(|seen| seen.private[0].closed = None), name);
+}
+
+#[test]
+fn a_switch_that_nobody_saw_is_found() {
+    // Without it there is nothing stored while private, and nothing closed late: nothing is judged.
+    let failed = failed_after(|seen| {
+        seen.private.clear();
+        seen.counters = Some(Counters { captured: 90, dropped: 0 });
+    });
+
+    assert_eq!(failed, ["each private time that was told was seen"]);
 }
 
 #[test]

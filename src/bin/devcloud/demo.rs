@@ -98,6 +98,7 @@ async fn with_camera(
         began,
         camera: start_camera(demo, &cloud.agent_toml, &log)?,
         peak_rss_kib: 0,
+        private_told: 0,
     };
     say(began, &format!("tell it more with: kasacam-devcloud --dir {} privacy on", dir.display()));
     let played = run.play(demo.seconds, signals).await;
@@ -120,6 +121,8 @@ struct Run<'a> {
     began: Utc,
     camera: Process,
     peak_rss_kib: u64,
+    /// Times of "do not record" in the script.
+    private_told: u64,
 }
 
 impl Run<'_> {
@@ -142,6 +145,7 @@ impl Run<'_> {
         self.pass(scene, signals).await?;
 
         self.cloud.privacy(true).await?;
+        self.private_told += 1;
         self.pass(PRIVATE, signals).await?;
         self.wait_for("the device to be closed", |c| c.capture.as_deref() == Some("closed")).await?;
         self.cloud.privacy(false).await?;
@@ -244,6 +248,7 @@ impl Run<'_> {
             segments,
             ends,
             private: chronicle.private,
+            private_told: self.private_told,
             counters: chronicle.counters,
             gop: u64::try_from(gop.div_ceil(1000)).unwrap_or(u64::MAX),
             board_has_sound: config.board.audio.is_some() && config.recording.audio,

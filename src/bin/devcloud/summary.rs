@@ -57,6 +57,8 @@ pub struct Seen {
     pub segments: Vec<Segment>,
     pub ends: Vec<End>,
     pub private: Vec<Private>,
+    /// Times of "do not record" that there were to be: one that was not seen would judge nothing.
+    pub private_told: u64,
     /// The camera's last counters; absent where it told none.
     pub counters: Option<Counters>,
     /// Coded pictures in a GOP, rounded up.
@@ -132,6 +134,11 @@ pub fn compare(seen: &Seen) -> Summary {
         counted(seen, stored),
         dropped_little(seen, dropped),
         check("nothing was stored while private", while_private == 0, format!("{while_private} frames")),
+        check(
+            "each private time that was told was seen",
+            count(seen.private.len()) >= seen.private_told,
+            format!("{} told, {} seen", seen.private_told, seen.private.len()),
+        ),
         closed_in_time(&close),
         spans(seen),
         whole(seen),
