@@ -30,8 +30,13 @@ pub struct Pki {
 /// The CA, the server's, the cloud's and the device's certificate, made where they are not yet there.
 ///
 /// # Errors
-/// Where a file cannot be made or read.
+/// Where the name is none for a device, or a file cannot be made or read.
 pub fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
+    if !is_device(device) {
+        return Err(format!(
+            "\"{device}\" is no name for a camera: 1 to 64 of A-Z a-z 0-9 - _, and not one of ours"
+        ));
+    }
     let (pki_dir, device_dir) = (dir.join("pki"), dir.join(device));
     private_dir(&pki_dir)?;
     private_dir(&device_dir)?;
@@ -63,6 +68,14 @@ pub fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
 /// Where there is no CA yet, or a file cannot be made.
 pub fn issue_device(dir: &Path, name: &str) -> Result<(PathBuf, PathBuf), String> {
     ensure(dir, name).map(|pki| (pki.device_cert, pki.device_key))
+}
+
+/// `cloud` is the name that the broker lets do everything; the others are directories of ours.
+fn is_device(name: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
+    (1..=64).contains(&name.len())
+        && name.bytes().all(plain)
+        && !["cloud", "pki", "broker", "bucket", "lock"].contains(&name)
 }
 
 fn ca_params() -> CertificateParams {

@@ -65,6 +65,10 @@ impl Bucket {
     /// # Errors
     /// See [`Refusal`].
     pub fn put(&self, key: &str, body: &[u8], facts: &Facts, only_new: bool) -> Result<(), Refusal> {
+        // Such a key would be the second file of another object.
+        if key.ends_with(".json") {
+            return Err(Refusal::BadKey);
+        }
         let path = self.path(key).ok_or(Refusal::BadKey)?;
         let (Some(dir), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
             return Err(Refusal::BadKey);
@@ -128,7 +132,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// No key leads out of the bucket, or to a file of ours.
+    /// No key leads out of the bucket, or to a file that is being written.
     fn path(&self, key: &str) -> Option<PathBuf> {
         let good = |part: &str| !part.is_empty() && !part.starts_with('.') && !disk::is_temporary(part);
         let sound = key.len() <= 1024 && !key.contains(['\\', '\0']) && key.split('/').all(good);
