@@ -1,6 +1,6 @@
 //! The development cloud itself: what it refuses, and that it ends with all that it started.
 
-use crate::support::cloud::{Cloud, runs, wait};
+use crate::support::cloud::{Cloud, children, runs, wait};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use kasacam::config;
@@ -366,6 +366,64 @@ fn nothing_is_left_running_after_it_was_killed() {
 }
 
 #[test]
+fn nothing_is_left_running_after_the_process_that_started_it_was_killed() {
+    let place = tempfile::TempDir::new().unwrap();
+    let dir = place.path().join("cloud");
+    let out = std::fs::File::create(place.path().join("out")).unwrap();
+    let mut parent = Command::new("sh")
+        .args(["-c", r#""$0" --dir "$1" serve & echo $! > "$1.pid"; wait"#])
+        .arg(env!("CARGO_BIN_EXE_kasacam-devcloud"))
+        .arg(&dir)
+        .stdout(out)
+        .spawn()
+        .unwrap();
+    let ready = || std::fs::read_to_string(place.path().join("out")).ok().filter(|out| out.ends_with('\n'));
+    wait("the cloud to be ready", ready);
+    let cloud: u32 = std::fs::read_to_string(dir.with_extension("pid")).unwrap().trim().parse().unwrap();
+    let children = children(cloud);
+
+    parent.kill().unwrap();
+    parent.wait().unwrap();
+
+    assert!(!children.is_empty());
+    wait("the cloud to end", || (!runs(cloud)).then_some(()));
+    wait("its children to end", || (!children.iter().any(|pid| runs(*pid))).then_some(()));
+    assert!(!dir.join("cloud.sock").exists(), "it ended in order");
+}
+
+#[test]
+fn no_camera_is_given_the_clouds_own_name_or_one_that_leads_elsewhere() {
+    let cloud = Cloud::start(&[]);
+
+    for name in ["cloud", "bucket", "../outside", "a/b", "+", "#", ""] {
+        let refused = cloud.run(&["issue", name]);
+
+        assert!(!refused.status.success(), "{name}");
+        assert!(String::from_utf8_lossy(&refused.stderr).contains("is no name for a camera"), "{name}");
+    }
+    assert!(!cloud.dir().join("cloud").exists());
+}
+
+#[test]
+fn the_plans_are_sold_with_these_features() {
+    let cloud = Cloud::start(&[]);
+    let topic = "kasacam/v1/cam-0001/entitlement/desired";
+    let features = |audio: bool, height: u32, hours: u32| json!({"record": true, "audio": audio, "max_height": height, "history_hours": hours});
+
+    for (plan, expected) in [
+        ("free", features(false, 720, 24)),
+        ("plus", features(true, 1080, 720)),
+        ("premium", features(true, 2160, 1440)),
+    ] {
+        cloud.tell(&["plan", plan]);
+
+        let lease =
+            cloud.wait_for_event(plan, |e| e["topic"] == topic && e["claims"]["plan"]["tier"] == plan);
+        assert_eq!(lease["claims"]["features"], expected, "{plan}");
+    }
+}
+
+#[test]
 fn a_second_cloud_in_the_same_directory_is_refused() {
     let cloud = Cloud::start(&[]);
 
@@ -405,7 +463,7 @@ fn a_key_that_leads_out_of_the_bucket_is_refused() {
         stored_at: kasacam::domain::time::Utc(0),
     };
 
-    for key in ["../out", "a/../../out", "/out", "a//b", "", "a/.hidden", "a.tmp"] {
+    for key in ["../out", "a/../../out", "/out", "a//b", "", "a/.hidden", "a.tmp", "a.mp4.json"] {
         let refused = bucket.put(key, b"x", &facts, false);
 
         assert!(matches!(refused, Err(crate::objects::Refusal::BadKey)), "{key}");

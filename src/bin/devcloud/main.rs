@@ -15,6 +15,7 @@ mod events;
 mod footage;
 mod lease;
 mod objects;
+mod parent;
 mod serve;
 mod signer;
 mod store;
@@ -42,7 +43,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Start the cloud; one JSON line says when it is ready. It runs until it is told to stop.
+    /// Start the cloud; one JSON line says when it is ready. It runs until it is told to stop,
+    /// or whoever started it ends.
     Serve(camera::Camera),
     /// Start the cloud and a camera, and say what happens.
     Demo(demo::Demo),
@@ -76,7 +78,10 @@ fn main() -> ExitCode {
 fn run(task: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
-    let outcome = runtime.block_on(task);
+    let outcome = runtime.block_on(async {
+        tokio::spawn(parent::stop_when_it_ends());
+        task.await
+    });
     // A write to the bucket that hangs is not waited for.
     runtime.shutdown_background();
     outcome

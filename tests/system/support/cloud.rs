@@ -115,10 +115,7 @@ impl Cloud {
 
     /// Process ids of the programs that it has started.
     pub fn children(&self) -> Vec<u32> {
-        let pid = self.pid();
-        let path = format!("/proc/{pid}/task/{pid}/children");
-        let list = std::fs::read_to_string(path).unwrap_or_default();
-        list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+        children(self.pid())
     }
 
     /// Sends a signal, and waits for its end.
@@ -155,6 +152,13 @@ pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
         assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+/// Process ids of the programs that a process of one thread has started.
+pub fn children(pid: u32) -> Vec<u32> {
+    let path = format!("/proc/{pid}/task/{pid}/children");
+    let list = std::fs::read_to_string(path).unwrap_or_default();
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
 /// Whether a process is there and not merely a zombie.
