@@ -9,3 +9,17 @@
     clippy::disallowed_methods,
     reason = "a panic in a test is a failed test, and says where; a test takes the time as it is"
 )]
+
+// The demo's judgement is pure, and part of a program that has no library: taken in as it is.
+#[path = "../../src/bin/devcloud/chronicle.rs"]
+mod chronicle;
+mod comparison;
+mod devcloud;
+#[path = "../../src/bin/devcloud/footage.rs"]
+mod footage;
+mod footage_read;
+#[path = "../../src/bin/devcloud/objects.rs"]
+mod objects;
+#[path = "../../src/bin/devcloud/summary.rs"]
+mod summary;
+mod support;

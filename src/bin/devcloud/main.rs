@@ -1,1 +1,115 @@
-fn main() {}
+//! `kasacam-devcloud`: the cloud that a camera talks to, on one machine, for development and tests.
+//!
+//! A private CA, a real mosquitto with mutual TLS and an ACL, an S3 store over TLS, and the owner's
+//! and the operator's side of the contract. Everything lives in one directory.
+
+mod broker;
+mod camera;
+mod certificates;
+mod child;
+mod chronicle;
+mod cloud;
+mod control;
+mod demo;
+mod events;
+mod footage;
+mod lease;
+mod objects;
+mod parent;
+mod serve;
+mod signer;
+mod store;
+mod summary;
+
+use clap::{Parser, Subcommand};
+use kasacam::system::signals::Signals;
+use serve::Devcloud;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+/// The cloud that a camera talks to, on one machine, for development and tests.
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Where everything lives: `devcloud` unless told, and for a demo a directory of its own that is
+    /// removed at the end.
+    #[arg(long, global = true)]
+    dir: Option<PathBuf>,
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Start the cloud; one JSON line says when it is ready. It runs until it is told to stop,
+    /// or whoever started it ends.
+    Serve(camera::Camera),
+    /// Start the cloud and a camera, and say what happens.
+    Demo(demo::Demo),
+    /// Issue a certificate for another camera, without starting anything.
+    Issue { device: String },
+    #[command(flatten)]
+    Command(control::Command),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let dir = arguments.dir.as_deref();
+    let named = dir.unwrap_or(Path::new("devcloud"));
+    let outcome = match arguments.task {
+        Task::Serve(camera) => run(serve(named, &camera)),
+        Task::Demo(demo) => run(demo::run(dir, &demo)),
+        Task::Issue { device } => certificates::issue_device(named, &device)
+            .and_then(|(cert, key)| say(&serde_json::json!({"ok": true, "cert": cert, "key": key}))),
+        Task::Command(command) => ask(named, command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("kasacam-devcloud: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// On this very thread: a child lives no longer than the thread that started it.
+fn run(task: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
+    let outcome = runtime.block_on(async {
+        tokio::spawn(parent::stop_when_it_ends());
+        task.await
+    });
+    // A write to the bucket that hangs is not waited for.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(dir: &Path, camera: &camera::Camera) -> Result<(), String> {
+    let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
+    let cloud = Arc::new(Devcloud::start(dir, camera).await?);
+    let control = cloud.listen()?;
+    say(&cloud.ready())?;
+    while signals.next().await == kasacam::system::signals::Request::Reload {}
+    control.abort();
+    cloud.stop().await
+}
+
+fn ask(dir: &Path, mut command: control::Command) -> Result<(), String> {
+    // The cloud may run in another directory than we do.
+    if let control::Command::PublishRaw { file, .. } = &mut command {
+        *file = std::path::absolute(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+    }
+    let answer = control::ask(dir, &command)?;
+    say(&answer)?;
+    match answer.get("error").and_then(serde_json::Value::as_str) {
+        Some(why) => Err(why.to_owned()),
+        None => Ok(()),
+    }
+}
+
+fn say(line: &serde_json::Value) -> Result<(), String> {
+    writeln!(std::io::stdout(), "{line}").map_err(|e| format!("standard output: {e}"))
+}

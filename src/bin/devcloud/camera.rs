@@ -1,0 +1,146 @@
+//! What a camera of this cloud is given: `DIR/{device}/agent.toml` and its board.
+
+use crate::certificates::{Pki, private_dir, write_new};
+use crate::store::BUCKET;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// What the camera is to be like.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Camera {
+    /// The camera's id, and the common name of its certificate.
+    #[arg(long, default_value = "cam-0001")]
+    pub device: String,
+    #[arg(long, default_value = "4s")]
+    pub segment: String,
+    #[arg(long, default_value = "1s")]
+    pub fragment: String,
+    #[arg(long, default_value = "500ms")]
+    pub chunk: String,
+    /// How often the camera tells its figures.
+    #[arg(long, default_value = "2s")]
+    pub telemetry: String,
+    /// Pictures from a file (H.264 in MP4, Matroska or Annex B) or an address that begins with rtsp://,
+    /// without sound; a test picture and a test tone unless told.
+    #[arg(long)]
+    pub source: Option<String>,
+    /// A board file to use as it is.
+    #[arg(long, conflicts_with = "source")]
+    pub board: Option<PathBuf>,
+    /// One more line for agent.toml, such as `upload.concurrency=1` or `spool.hold="10s"`.
+    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
+    pub set: Vec<String>,
+}
+
+/// What the camera's files have to name.
+pub struct Ends<'a> {
+    pub mqtt_port: u16,
+    pub s3_port: u16,
+    pub credentials: &'a Path,
+    pub key: &'a Path,
+}
+
+/// Writes both files; returns the path of `agent.toml`.
+///
+/// # Errors
+/// Where they cannot be written, or a setting is not of the form `SECTION.KEY=VALUE`.
+pub fn write(dir: &Path, pki: &Pki, ends: &Ends<'_>, camera: &Camera) -> Result<PathBuf, String> {
+    let home = dir.join(&camera.device);
+    private_dir(&home)?;
+    let board = match &camera.board {
+        Some(board) => std::path::absolute(board).map_err(|e| format!("{}: {e}", board.display()))?,
+        None => {
+            let board = home.join("board.toml");
+            write_new(&board, board_text(camera.source.as_deref())?.as_bytes(), 0o600)?;
+            board
+        }
+    };
+    let agent = home.join("agent.toml");
+    write_new(&agent, agent_text(&home, &board, pki, ends, camera)?.as_bytes(), 0o600)?;
+    Ok(agent)
+}
+
+fn agent_text(
+    home: &Path,
+    board: &Path,
+    pki: &Pki,
+    ends: &Ends<'_>,
+    camera: &Camera,
+) -> Result<String, String> {
+    let path = |path: &Path| text(&path.display().to_string());
+    let settings = [
+        ("device.id", text(&camera.device)),
+        ("device.board", path(board)),
+        ("device.state_dir", path(&home.join("state"))),
+        ("device.socket", path(&home.join("control.sock"))),
+        ("mqtt.url", text(&format!("mqtts://localhost:{}", ends.mqtt_port))),
+        ("mqtt.ca", path(&pki.ca)),
+        ("mqtt.cert", path(&pki.device_cert)),
+        ("mqtt.key", path(&pki.device_key)),
+        ("mqtt.telemetry", text(&camera.telemetry)),
+        ("entitlement.keys", format!("[{}]", path(ends.key))),
+        ("clock.trust", text("system")),
+        ("recording.segment", text(&camera.segment)),
+        ("recording.fragment", text(&camera.fragment)),
+        ("recording.chunk", text(&camera.chunk)),
+        ("upload.url", text(&format!("s3://{BUCKET}/v1/"))),
+        ("upload.endpoint", text(&format!("https://localhost:{}", ends.s3_port))),
+        ("upload.ca", path(&pki.ca)),
+        ("upload.credentials", path(ends.credentials)),
+    ];
+    let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
+    let mut put = |name: &str, value: String| -> Option<()> {
+        let (section, key) = name.trim().split_once('.')?;
+        sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value);
+        Some(())
+    };
+    for (name, value) in settings {
+        put(name, value);
+    }
+    for line in &camera.set {
+        line.split_once('=')
+            .and_then(|(name, value)| put(name, value.trim().to_owned()))
+            .ok_or_else(|| format!("--set {line}: is not of the form SECTION.KEY=VALUE"))?;
+    }
+    let mut toml = String::from("# Written by kasacam-devcloud at each start.\n");
+    for (section, keys) in sections {
+        toml.push_str(&format!("\n[{section}]\n"));
+        for (key, value) in keys {
+            toml.push_str(&format!("{key} = {value}\n"));
+        }
+    }
+    Ok(toml)
+}
+
+fn board_text(source: Option<&str>) -> Result<String, String> {
+    let (source, sound) = match source {
+        None => ("{ kind = \"test\" }\nencoder = { kind = \"x264\" }".to_owned(), true),
+        Some(url) if url.starts_with("rtsp://") => {
+            (format!("{{ kind = \"rtsp\", url = {} }}", text(url)), false)
+        }
+        Some(file) => {
+            let path = std::path::absolute(file).map_err(|e| format!("{file}: {e}"))?;
+            let path = text(&path.display().to_string());
+            (format!("{{ kind = \"file\", path = {path}, realtime = true, loop = true }}"), false)
+        }
+    };
+    let sound = if sound { "\n[audio]\nsource = { kind = \"test\" }\n" } else { "" };
+    Ok(format!(
+        "name = \"devcloud\"\n\n[video]\nsource = {source}\nwidth = 640\nheight = 360\nfps = 15\n\
+         bitrate = \"600 kbit/s\"\n{sound}"
+    ))
+}
+
+/// A basic string of TOML.
+fn text(value: &str) -> String {
+    let mut quoted = String::from("\"");
+    for c in value.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            c if c.is_control() => quoted.push_str(&format!("\\u{:04X}", u32::from(c))),
+            c => quoted.push(c),
+        }
+    }
+    quoted.push('"');
+    quoted
+}

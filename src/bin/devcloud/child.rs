@@ -1,0 +1,72 @@
+//! Programs that are started here and never outlive us: the kernel ends them should we be killed.
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::process::ExitStatus;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+
+/// A running program; killed where it is dropped.
+pub struct Process {
+    name: &'static str,
+    child: Child,
+}
+
+impl Process {
+    /// Starts `command`. To be called on the main thread: the kernel's promise is bound to the thread
+    /// that starts the child.
+    ///
+    /// # Errors
+    /// Where it cannot be started.
+    pub fn start(name: &'static str, mut command: Command) -> Result<Process, String> {
+        let parent = nix::unistd::getpid();
+        command.kill_on_drop(true);
+        // SAFETY: between fork and exec only `prctl` and `getppid` are called, both of which are
+        // async-signal-safe, and nothing is allocated on this way.
+        unsafe {
+            command.pre_exec(move || {
+                if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
+                    return Err(std::io::Error::last_os_error());
+                }
+                // We may have been killed before the line above.
+                if nix::unistd::getppid() != parent {
+                    return Err(std::io::Error::from_raw_os_error(libc::ECHILD));
+                }
+                Ok(())
+            });
+        }
+        let child = command.spawn().map_err(|e| format!("{name} cannot be started: {e}"))?;
+        Ok(Process { name, child })
+    }
+
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// How it ended, where it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// Its end, whenever that is.
+    pub async fn wait(&mut self) -> Option<ExitStatus> {
+        self.child.wait().await.ok()
+    }
+
+    /// Sends SIGTERM and waits for the end; a program that is still there after `within` is killed.
+    ///
+    /// # Errors
+    /// Where it had to be killed.
+    pub async fn stop(&mut self, within: Duration) -> Result<ExitStatus, String> {
+        if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
+            let _already_gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
+        }
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(ended) => ended.map_err(|e| format!("{}: {e}", self.name)),
+            Err(_) => {
+                let _already_gone = self.child.kill().await;
+                Err(format!("{} had not ended {within:?} after SIGTERM and was killed", self.name))
+            }
+        }
+    }
+}

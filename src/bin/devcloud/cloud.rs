@@ -1,0 +1,249 @@
+//! The cloud's own MQTT client: sends what it is given, one message at a time until each is
+//! acknowledged, and hears everything below `kasacam/v1/`, its own messages too: the moment at which
+//! one of them comes back is the moment at which it left the broker.
+
+use crate::certificates::Pki;
+use crate::events::Events;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use kasacam::system::clock;
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, Publish};
+use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
+use rumqttc::{TlsConfiguration, Transport};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use serde_json::{Value, json};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+
+const FILTER: &str = "kasacam/v1/#";
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+/// Nothing heard for so long, not even a ping's answer: the connection is dead.
+const SILENCE: Duration = Duration::from_secs(35);
+const RECONNECT: Duration = Duration::from_millis(200);
+/// Within which a message is to be acknowledged, reconnects included.
+const DELIVERY: Duration = Duration::from_secs(15);
+const MOST_BYTES: u32 = 1 << 20;
+
+struct Outgoing {
+    topic: String,
+    payload: Bytes,
+    retain: bool,
+    done: oneshot::Sender<Result<(), String>>,
+}
+
+/// Sends messages, and tells whether it is connected. Its session ends with it.
+pub struct Cloud {
+    outbox: mpsc::Sender<Outgoing>,
+    connected: watch::Receiver<bool>,
+    session: JoinHandle<()>,
+}
+
+impl Drop for Cloud {
+    fn drop(&mut self) {
+        self.session.abort();
+    }
+}
+
+impl Cloud {
+    /// Starts to connect to `localhost:port`, and goes on for ever.
+    ///
+    /// # Errors
+    /// Where the certificates cannot be used.
+    pub fn start(pki: &Pki, port: u16, events: Events) -> Result<Cloud, String> {
+        let tls = Arc::new(tls(pki)?);
+        let (outbox, waiting) = mpsc::channel(64);
+        let (tell, connected) = watch::channel(false);
+        let session = tokio::spawn(run(tls, port, events, waiting, tell));
+        Ok(Cloud { outbox, connected, session })
+    }
+
+    /// Waits until it is connected and hears all topics.
+    ///
+    /// # Errors
+    /// Where that takes longer than `within`.
+    pub async fn ready(&self, within: Duration) -> Result<(), String> {
+        let mut connected = self.connected.clone();
+        match tokio::time::timeout(within, connected.wait_for(|connected| *connected)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(format!("no session with the broker within {within:?}")),
+        }
+    }
+
+    pub fn connected(&self) -> bool {
+        *self.connected.borrow()
+    }
+
+    /// Publishes with QoS 1, and returns when the broker has acknowledged it.
+    ///
+    /// # Errors
+    /// Where the broker refuses it or does not answer in time. It may still be delivered then.
+    pub async fn publish(&self, topic: &str, payload: Bytes, retain: bool) -> Result<(), String> {
+        let (done, outcome) = oneshot::channel();
+        let outgoing = Outgoing { topic: topic.to_owned(), payload, retain, done };
+        let delivered = async {
+            self.outbox.send(outgoing).await.map_err(|_| "the session has ended".to_owned())?;
+            outcome.await.map_err(|_| "the session has ended".to_owned())?
+        };
+        match tokio::time::timeout(DELIVERY, delivered).await {
+            Ok(delivered) => delivered.map_err(|why| format!("{topic}: {why}")),
+            Err(_) => Err(format!("{topic}: not acknowledged within {DELIVERY:?}: is the broker up?")),
+        }
+    }
+}
+
+/// One client and one event loop for each connection: what the library keeps across a reconnect is
+/// not to be relied on, and so is not used.
+async fn run(
+    tls: Arc<rustls::ClientConfig>,
+    port: u16,
+    events: Events,
+    mut outbox: mpsc::Receiver<Outgoing>,
+    connected: watch::Sender<bool>,
+) {
+    let mut pending: Option<Outgoing> = None;
+    loop {
+        let mut options = MqttOptions::new("cloud", "localhost", port);
+        options.set_transport(Transport::Tls(TlsConfiguration::Rustls(Arc::clone(&tls))));
+        options.set_keep_alive(KEEP_ALIVE);
+        options.set_clean_start(true);
+        options.set_max_packet_size(Some(MOST_BYTES));
+        options.set_outgoing_inflight_upper_limit(16);
+        // A choice is timed: it is not to wait for the acknowledgement of what went before.
+        let mut network = options.network_options();
+        network.set_tcp_nodelay(true);
+        options.set_network_options(network);
+        let (client, event_loop) = AsyncClient::new(options, 16);
+        let (heard_tx, mut heard) = mpsc::channel(256);
+        let polling = tokio::spawn(poll(event_loop, heard_tx));
+        let why = session(&client, &mut heard, &mut outbox, &mut pending, &events, &connected).await;
+        polling.abort();
+        if connected.send_replace(false) {
+            events.append("broker_lost", json!({"why": why}));
+        }
+        tokio::time::sleep(RECONNECT).await;
+    }
+}
+
+/// Polls in a task of its own: a poll that is cancelled half way may lose what it held.
+async fn poll(mut event_loop: EventLoop, heard: mpsc::Sender<Result<Packet, String>>) {
+    loop {
+        let packet = match tokio::time::timeout(SILENCE, event_loop.poll()).await {
+            Ok(Ok(Event::Incoming(packet))) => Ok(packet),
+            Ok(Ok(Event::Outgoing(_))) => continue,
+            Ok(Err(error)) => Err(error.to_string()),
+            Err(_) => Err("nothing was heard of the broker".to_owned()),
+        };
+        let ended = packet.is_err();
+        if heard.send(packet).await.is_err() || ended {
+            return;
+        }
+    }
+}
+
+/// Goes on until the connection is lost; says why.
+async fn session(
+    client: &AsyncClient,
+    heard: &mut mpsc::Receiver<Result<Packet, String>>,
+    outbox: &mut mpsc::Receiver<Outgoing>,
+    pending: &mut Option<Outgoing>,
+    events: &Events,
+    connected: &watch::Sender<bool>,
+) -> String {
+    let mut subscribed = false;
+    loop {
+        tokio::select! {
+            packet = heard.recv() => match packet {
+                Some(Ok(Packet::ConnAck(_))) => {
+                    if client.try_subscribe(FILTER, QoS::AtLeastOnce).is_err() {
+                        return "no room for the subscription".into();
+                    }
+                }
+                Some(Ok(Packet::SubAck(_))) => {
+                    subscribed = true;
+                    connected.send_replace(true);
+                    events.append("broker_connected", json!({}));
+                    // Sent before the connection was lost, and perhaps not received.
+                    if pending.as_ref().is_some_and(|outgoing| !send(client, outgoing)) {
+                        return "no room for a message".into();
+                    }
+                }
+                Some(Ok(Packet::Publish(publish))) => note(events, &publish),
+                Some(Ok(Packet::PubAck(ack))) => {
+                    if let Some(outgoing) = pending.take() {
+                        let taken = matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
+                        let outcome = if taken { Ok(()) } else { Err(format!("refused: {:?}", ack.reason)) };
+                        let _nobody_waits = outgoing.done.send(outcome);
+                    }
+                }
+                Some(Ok(_)) => {}
+                Some(Err(why)) => return why,
+                None => return "the connection has ended".into(),
+            },
+            outgoing = outbox.recv(), if subscribed && pending.is_none() => {
+                let Some(outgoing) = outgoing else {
+                    return "nobody is left who could send".into();
+                };
+                // Whoever asked has given up: better not at all than at a time nobody expects.
+                if outgoing.done.is_closed() {
+                    continue;
+                }
+                let sent = send(client, &outgoing);
+                *pending = Some(outgoing);
+                if !sent {
+                    return "no room for a message".into();
+                }
+            }
+        }
+    }
+}
+
+/// Whether there was room for it.
+fn send(client: &AsyncClient, outgoing: &Outgoing) -> bool {
+    let (topic, payload) = (outgoing.topic.clone(), outgoing.payload.clone());
+    client.try_publish(topic, QoS::AtLeastOnce, outgoing.retain, payload).is_ok()
+}
+
+fn note(events: &Events, publish: &Publish) {
+    let at = clock::utc();
+    let topic = String::from_utf8_lossy(&publish.topic).into_owned();
+    let mut details = json!({"topic": topic, "retained": publish.retain, "bytes": publish.payload.len()});
+    if let Some(details) = details.as_object_mut() {
+        if let Ok(payload) = serde_json::from_slice::<Value>(&publish.payload) {
+            details.insert("payload".into(), payload);
+        } else if let Some(claims) = claims(&publish.payload) {
+            // The claims alone: a signed command is a credential, and no log is to hold one.
+            details.insert("claims".into(), claims);
+        }
+    }
+    events.append_at(at, "message", details);
+}
+
+/// The claims of a compact JWS, unverified.
+fn claims(payload: &[u8]) -> Option<Value> {
+    let mut parts = std::str::from_utf8(payload).ok()?.split('.');
+    let (_, claims, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+        return None;
+    };
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+fn tls(pki: &Pki) -> Result<rustls::ClientConfig, String> {
+    let read = |path: &std::path::Path| {
+        CertificateDer::from_pem_file(path).map_err(|e| format!("{}: {e}", path.display()))
+    };
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(read(&pki.ca)?).map_err(|e| format!("{}: {e}", pki.ca.display()))?;
+    let key = PrivateKeyDer::from_pem_file(&pki.cloud_key)
+        .map_err(|e| format!("{}: {e}", pki.cloud_key.display()))?;
+    rustls::ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|e| format!("TLS: {e}"))?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(vec![read(&pki.cloud_cert)?], key)
+        .map_err(|e| format!("{}: {e}", pki.cloud_cert.display()))
+}

@@ -1,0 +1,354 @@
+//! The cloud and a camera together: says in plain words what happens, and with `--seconds` plays a
+//! script and holds what was stored against what was allowed.
+
+use crate::camera::Camera;
+use crate::child::Process;
+use crate::chronicle::Chronicle;
+use crate::control::{Command as Told, Plan, StoreState};
+use crate::footage;
+use crate::serve::Devcloud;
+use crate::summary::{Seen, Summary, compare};
+use kasacam::config::{self, Config};
+use kasacam::domain::time::Utc;
+use kasacam::system::clock;
+use kasacam::system::signals::{Request, Signals};
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::process::Command;
+use tokio::sync::{broadcast, watch};
+
+/// For how long the script keeps the camera from recording.
+const PRIVATE: Duration = Duration::from_secs(4);
+/// For how long the script takes the store down.
+const STORE_DOWN: Duration = Duration::from_secs(8);
+/// The script needs that much.
+pub const LEAST_SECONDS: u64 = 30;
+/// Within which the camera is to answer to what it is told; GStreamer's first scan of its plugins included.
+const ANSWER: Duration = Duration::from_secs(40);
+/// Within which it is to have sent what waited while the store was down: its back-off included.
+const CATCH_UP: Duration = Duration::from_secs(90);
+/// Within which it is to end after SIGTERM; the contract gives it 5 s to flush, and 2 s to say goodbye.
+const FAREWELL: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Debug, clap::Args)]
+pub struct Demo {
+    /// Play the script for about so long (30 or more), then compare; without it, until Ctrl-C.
+    #[arg(long, value_parser = clap::value_parser!(u64).range(LEAST_SECONDS..=86_400))]
+    seconds: Option<u64>,
+    /// Write the comparison to this file, as JSON.
+    #[arg(long)]
+    summary: Option<PathBuf>,
+    /// The camera's program, unless it lies beside ours.
+    #[arg(long)]
+    kasacamd: Option<PathBuf>,
+    #[command(flatten)]
+    camera: Camera,
+}
+
+/// Runs it in `dir`, or in a directory of its own that is removed at the end.
+///
+/// # Errors
+/// What could not be done, or which checks failed.
+pub async fn run(dir: Option<&Path>, demo: &Demo) -> Result<(), String> {
+    let own = std::env::temp_dir().join(format!("kasacam-demo-{}", std::process::id()));
+    let at = dir.unwrap_or(&own);
+    let outcome = run_in(at, demo).await;
+    if dir.is_none() {
+        let _partly_removed = std::fs::remove_dir_all(&own);
+    }
+    outcome
+}
+
+async fn run_in(dir: &Path, demo: &Demo) -> Result<(), String> {
+    if dir.join(&demo.camera.device).join("state").exists() {
+        let at = dir.display();
+        return Err(format!("{at}: holds an earlier run, and what is stored could not be told from it"));
+    }
+    let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
+    let cloud = Arc::new(Devcloud::start(dir, &demo.camera).await?);
+    let control = cloud.listen()?;
+    let outcome = with_camera(dir, demo, &cloud, &mut signals).await;
+    control.abort();
+    let stopped = cloud.stop().await;
+    outcome.and(stopped)
+}
+
+async fn with_camera(
+    dir: &Path,
+    demo: &Demo,
+    cloud: &Arc<Devcloud>,
+    signals: &mut Signals,
+) -> Result<(), String> {
+    let config = config::load(&cloud.agent_toml).map_err(|problems| problems.to_string())?;
+    let began = clock::utc();
+    let (write, chronicle) = watch::channel(Chronicle::default());
+    let telling = tokio::spawn(tell(cloud.events.listen(), write, began));
+    cloud.plan(&Plan::named("plus")).await?;
+    cloud.privacy(false).await?;
+
+    let log = dir.join(&demo.camera.device).join("kasacamd.log");
+    let mut run = Run {
+        cloud,
+        chronicle,
+        began,
+        camera: start_camera(demo, &cloud.agent_toml, &log)?,
+        peak_rss_kib: 0,
+        private_told: 0,
+    };
+    say(began, &format!("tell it more with: kasacam-devcloud --dir {} privacy on", dir.display()));
+    let played = run.play(demo.seconds, signals).await;
+    let ended = run.stop_camera().await;
+    if let Err(why) = played {
+        telling.abort();
+        return Err(format!("{why}; the camera's last words:\n{}", last_lines(&log)));
+    }
+    let seen = run.seen(&config, ended?)?;
+    telling.abort();
+    let judged = finish(&compare(&seen), demo.summary.as_deref(), began);
+    // Ended at any moment, it may leave footage behind that was not yet sent; the checks say so.
+    if demo.seconds.is_some() { judged } else { Ok(()) }
+}
+
+/// A camera under the cloud's eyes.
+struct Run<'a> {
+    cloud: &'a Devcloud,
+    chronicle: watch::Receiver<Chronicle>,
+    began: Utc,
+    camera: Process,
+    peak_rss_kib: u64,
+    /// Times of "do not record" in the script.
+    private_told: u64,
+}
+
+impl Run<'_> {
+    /// The script, or whatever happens until Ctrl-C.
+    async fn play(&mut self, seconds: Option<u64>, signals: &mut Signals) -> Result<(), String> {
+        match seconds {
+            Some(seconds) => self.script(seconds, signals).await,
+            None => match self.idle(Duration::MAX, signals).await {
+                Err(Stopped::BySignal) => Ok(()),
+                Err(Stopped::CameraEnded) => Err("the camera has ended".into()),
+                Ok(()) => Ok(()),
+            },
+        }
+    }
+
+    async fn script(&mut self, seconds: u64, signals: &mut Signals) -> Result<(), String> {
+        let rest = Duration::from_secs(seconds).saturating_sub(PRIVATE + STORE_DOWN);
+        let scene = rest / 4;
+        self.wait_for("the first segment", |c| c.stored > 0).await?;
+        self.pass(scene, signals).await?;
+
+        self.cloud.privacy(true).await?;
+        self.private_told += 1;
+        self.pass(PRIVATE, signals).await?;
+        self.wait_for("the device to be closed", |c| c.capture.as_deref() == Some("closed")).await?;
+        self.cloud.privacy(false).await?;
+        self.wait_for("the device to be opened", |c| c.capture.as_deref() == Some("open")).await?;
+        self.pass(scene, signals).await?;
+
+        self.plan("free").await?;
+        self.pass(scene, signals).await?;
+        self.plan("plus").await?;
+
+        let store = |state| Told::Store { state, status: None };
+        self.cloud.execute(store(StoreState::Down)).await?;
+        self.pass(STORE_DOWN, signals).await?;
+        self.cloud.execute(store(StoreState::Up)).await?;
+        self.pass(scene, signals).await?;
+        self.wait_within(CATCH_UP, "what waited to be stored", |c| c.pending.is_some_and(|n| n <= 1)).await
+    }
+
+    async fn plan(&mut self, name: &str) -> Result<(), String> {
+        let told = self.cloud.plan(&Plan::named(name)).await?;
+        let version = told.get("version").and_then(serde_json::Value::as_u64);
+        self.wait_for("the camera to take the plan", |c| c.entitlement >= version).await
+    }
+
+    async fn pass(&mut self, time: Duration, signals: &mut Signals) -> Result<(), String> {
+        match self.idle(time, signals).await {
+            Ok(()) => Ok(()),
+            Err(Stopped::BySignal) => Err("stopped before the script was at its end".into()),
+            Err(Stopped::CameraEnded) => Err("the camera has ended".into()),
+        }
+    }
+
+    async fn idle(&mut self, time: Duration, signals: &mut Signals) -> Result<(), Stopped> {
+        let over = tokio::time::sleep(time);
+        tokio::pin!(over);
+        loop {
+            self.measure();
+            tokio::select! {
+                () = &mut over => return Ok(()),
+                request = signals.next() => {
+                    if request == Request::Stop {
+                        return Err(Stopped::BySignal);
+                    }
+                }
+                _ = self.camera.wait() => return Err(Stopped::CameraEnded),
+                () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            }
+        }
+    }
+
+    async fn wait_for(&mut self, what: &str, seen: impl Fn(&Chronicle) -> bool) -> Result<(), String> {
+        self.wait_within(ANSWER, what, seen).await
+    }
+
+    async fn wait_within(
+        &mut self,
+        within: Duration,
+        what: &str,
+        seen: impl Fn(&Chronicle) -> bool,
+    ) -> Result<(), String> {
+        tokio::select! {
+            found = tokio::time::timeout(within, self.chronicle.wait_for(|c| seen(c))) => match found {
+                Ok(Ok(_)) => Ok(()),
+                Ok(Err(_)) | Err(_) => Err(format!("waited {within:?} in vain for {what}")),
+            },
+            _ = self.camera.wait() => Err(format!("the camera ended before {what}")),
+        }
+    }
+
+    async fn stop_camera(&mut self) -> Result<ExitStatus, String> {
+        self.measure();
+        let ended = self.camera.stop(FAREWELL).await?;
+        // Its last words may still be on their way through the broker.
+        let offline = self.chronicle.wait_for(|c| c.online != Some(true));
+        let _counters_may_be_missing = tokio::time::timeout(Duration::from_secs(5), offline).await;
+        Ok(ended)
+    }
+
+    /// `VmHWM`, for as long as the process is there.
+    fn measure(&mut self) {
+        let status =
+            self.camera.pid().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok());
+        let peak = status.as_deref().and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+            line.trim().strip_suffix("kB")?.trim().parse().ok()
+        });
+        self.peak_rss_kib = self.peak_rss_kib.max(peak.unwrap_or(0));
+    }
+
+    fn seen(&mut self, config: &Config, ended: ExitStatus) -> Result<Seen, String> {
+        let (segments, ends) = footage::read(&self.cloud.store.bucket, &config.device.id)?;
+        let chronicle = self.chronicle.borrow().clone();
+        let spool = std::fs::read_dir(config.device.state_dir.join("spool"));
+        let is_footage = |name: &str| kasacam::domain::segment::SpoolName::parse(name).is_some();
+        let left = spool.into_iter().flatten().flatten();
+        let left = left.filter(|entry| entry.file_name().to_str().is_some_and(is_footage)).count();
+        let gop = config.recording.fragment.as_millis() * u128::from(config.board.video.fps);
+        say(self.began, &format!("the camera has ended: {ended}"));
+        Ok(Seen {
+            segments,
+            ends,
+            private: chronicle.private,
+            private_told: self.private_told,
+            counters: chronicle.counters,
+            gop: u64::try_from(gop.div_ceil(1000)).unwrap_or(u64::MAX),
+            board_has_sound: config.board.audio.is_some() && config.recording.audio,
+            free_plan_was_in_force: chronicle.free_plan_was_in_force,
+            camera_exit: ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)),
+            left_in_spool: u64::try_from(left).unwrap_or(u64::MAX),
+            peak_rss_kib: self.peak_rss_kib,
+        })
+    }
+}
+
+enum Stopped {
+    BySignal,
+    CameraEnded,
+}
+
+fn start_camera(demo: &Demo, agent_toml: &Path, log: &Path) -> Result<Process, String> {
+    let program = match &demo.kasacamd {
+        Some(program) => program.clone(),
+        None => {
+            std::env::current_exe().map_err(|e| format!("our own program: {e}"))?.with_file_name("kasacamd")
+        }
+    };
+    if !program.exists() {
+        return Err(format!("{}: is not there: build it, or name it with --kasacamd", program.display()));
+    }
+    let log = File::create(log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let mut command = Command::new(program);
+    command.arg("run").arg("--config").arg(agent_toml);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    // Ctrl-C on a terminal goes to a whole group; the camera is to be stopped by us, in order.
+    command.process_group(0);
+    Process::start("kasacamd", command)
+}
+
+/// Tells what happens, and writes it into the chronicle.
+async fn tell(
+    mut events: broadcast::Receiver<serde_json::Value>,
+    write: watch::Sender<Chronicle>,
+    began: Utc,
+) {
+    loop {
+        match events.recv().await {
+            Ok(line) => {
+                let mut words = None;
+                write.send_modify(|chronicle| words = chronicle.hear(&line));
+                if let Some(words) = words {
+                    say(began, &words);
+                }
+            }
+            Err(broadcast::error::RecvError::Lagged(lost)) => {
+                say(began, &format!("{lost} events were not told"))
+            }
+            Err(broadcast::error::RecvError::Closed) => return,
+        }
+    }
+}
+
+fn finish(summary: &Summary, file: Option<&Path>, began: Utc) -> Result<(), String> {
+    let json = serde_json::to_string_pretty(summary).map_err(|e| e.to_string())?;
+    if let Some(path) = file {
+        let written = File::create(path).and_then(|mut file| writeln!(file, "{json}"));
+        written.map_err(|e| format!("{}: {e}", path.display()))?;
+    }
+    for check in &summary.checks {
+        let verdict = if check.ok { "ok    " } else { "FAILED" };
+        say(began, &format!("{verdict} {}: {}", check.check, check.found));
+    }
+    for gap in &summary.gaps {
+        let end = gap.end.map_or("the end".into(), |end| end.to_string());
+        say(began, &format!("gap from {} to {end}: {}", gap.start, gap.reason));
+    }
+    let latency = |ms: Option<f64>| ms.map_or("-".into(), |ms| format!("{ms:.0} ms"));
+    let stored = summary.capture_to_stored_ms;
+    say(
+        began,
+        &format!(
+            "{} objects; from the last frame to stored: p50 {}, p99 {}; camera's peak memory {:.1} MiB",
+            summary.objects,
+            latency(stored.p50),
+            latency(stored.p99),
+            summary.peak_rss_mib
+        ),
+    );
+    if summary.ok {
+        return Ok(());
+    }
+    let failed: Vec<&str> =
+        summary.checks.iter().filter(|check| !check.ok).map(|check| check.check).collect();
+    Err(format!("what was stored is not what was allowed: {}", failed.join("; ")))
+}
+
+fn last_lines(log: &Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines.get(lines.len().saturating_sub(12)..).unwrap_or_default().join("\n")
+}
+
+/// One line on standard output, with the seconds since the start.
+fn say(began: Utc, words: &str) {
+    let seconds = clock::utc().since(began).as_secs_f64();
+    let _nobody_reads = writeln!(std::io::stdout(), "{seconds:7.2}  {words}");
+}

@@ -1,0 +1,123 @@
+//! Reads the bucket back: each object as the summary wants to see it.
+
+use crate::objects::{Bucket, Facts};
+use crate::summary::{End, Segment};
+use kasacam::domain::segment::object_key;
+use kasacam::domain::time::Utc;
+use kasacam::fmp4::{self, ChunkInfo, Layout};
+use std::time::Duration;
+
+/// Where objects lie in the bucket.
+pub const PREFIX: &str = "v1/";
+/// A key moves by microseconds where another object has it already.
+const MOVED: Duration = Duration::from_millis(1);
+
+/// Everything that the bucket holds of this device.
+///
+/// # Errors
+/// Where the disk cannot be read, or an object is not a segment at all.
+pub fn read(bucket: &Bucket, device: &str) -> Result<(Vec<Segment>, Vec<End>), String> {
+    let (mut segments, mut ends) = (Vec::new(), Vec::new());
+    for key in bucket.keys("").map_err(|e| format!("the bucket: {e}"))? {
+        let failed = |e: std::io::Error| format!("{key}: {e}");
+        let Some(facts) = bucket.facts(&key).map_err(failed)? else {
+            continue;
+        };
+        let named = Named::parse(&key, device);
+        if key.ends_with(".mp4_end") {
+            ends.push(end(key, &facts, named));
+        } else {
+            let body = bucket.body(&key).map_err(failed)?;
+            segments.push(segment(key, &facts, named, &body)?);
+        }
+    }
+    Ok((segments, ends))
+}
+
+/// A key of the contract's form, taken apart.
+struct Named {
+    at: Utc,
+    n: u64,
+}
+
+impl Named {
+    fn parse(key: &str, device: &str) -> Option<Named> {
+        let rest = key.strip_prefix(PREFIX)?.strip_prefix(device)?.strip_prefix('/')?;
+        let mut parts = rest.split('/');
+        let (date, hour, file, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else {
+            return None;
+        };
+        let mut file = file.split('.');
+        let (minute, fraction) = (file.next()?, file.next()?);
+        let (n, extension, None) = (file.next()?.parse().ok()?, file.next()?, file.next()) else {
+            return None;
+        };
+        let at = Utc::parse(&format!("{date}T{hour}:{}.{fraction}", minute.replace('-', ":")))?;
+        // Written again it must be the same, to the last zero.
+        (object_key(PREFIX, device, at, n, extension == "mp4_end") == key).then_some(Named { at, n })
+    }
+}
+
+fn end(key: String, facts: &Facts, named: Option<Named>) -> End {
+    let (at, n) = named.as_ref().map_or((Utc(0), 0), |named| (named.at, named.n));
+    End {
+        key_is_sound: named.is_some(),
+        span: told(facts, "span"),
+        n,
+        at,
+        reason: told(facts, "reason"),
+        key,
+    }
+}
+
+fn segment(key: String, facts: &Facts, named: Option<Named>, body: &[u8]) -> Result<Segment, String> {
+    let layout = fmp4::read_segment(body).map_err(|e| format!("{key}: {} at {}", e.what, e.offset))?;
+    let start = layout.record.start_utc;
+    let times = Times::of(&layout, start);
+    let near = |at: Utc| at.since(start) <= MOVED && start.since(at) <= MOVED;
+    Ok(Segment {
+        key_is_sound: named.is_some_and(|named| named.n == layout.record.n && near(named.at)),
+        span: layout.record.span.clone(),
+        n: layout.record.n,
+        plan: layout.record.plan.clone(),
+        pictures: times.pictures,
+        end: times.end,
+        has_sound: layout.init.audio.is_some(),
+        is_whole: layout.complete && body.get(4..8) == Some(b"ftyp"),
+        stored_at: facts.stored_at,
+        key,
+    })
+}
+
+struct Times {
+    pictures: Vec<Utc>,
+    end: Utc,
+}
+
+impl Times {
+    /// The pictures of a run are taken to stand at equal distances.
+    fn of(layout: &Layout, start: Utc) -> Times {
+        let video = layout.init.video;
+        let scale = u64::from(video.timescale.max(1));
+        let nanos = |ticks: u64| {
+            let nanos = u128::from(ticks) * 1_000_000_000 / u128::from(scale);
+            Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+        };
+        let runs = |chunk: &ChunkInfo| chunk.runs.clone().into_iter().filter(|run| run.track == video.id);
+        let first = layout.chunks.iter().flat_map(runs).map(|run| run.decode_time).min().unwrap_or(0);
+        let mut times = Times { pictures: Vec::new(), end: start };
+        for run in layout.chunks.iter().flat_map(runs) {
+            let begins = run.decode_time.saturating_sub(first);
+            for i in 0..u64::from(run.samples) {
+                let within = run.duration.saturating_mul(i) / u64::from(run.samples.max(1));
+                times.pictures.push(start + nanos(begins.saturating_add(within)));
+            }
+            times.end = times.end.max(start + nanos(begins.saturating_add(run.duration)));
+        }
+        times
+    }
+}
+
+fn told(facts: &Facts, name: &str) -> String {
+    facts.metadata.get(name).cloned().unwrap_or_default()
+}

@@ -1,0 +1,366 @@
+//! The object store: S3 over TLS. `s3s` speaks the protocol and checks the signatures; what is kept,
+//! and on which conditions, is decided here.
+
+use crate::certificates::{Pki, write_new};
+use crate::events::Events;
+use crate::objects::{Bucket, Facts, Refusal};
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use kasacam::system::clock;
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use s3s::auth::SimpleAuth;
+use s3s::dto::{
+    GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput,
+    HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput,
+    StreamingBlob, Tag, Timestamp,
+};
+use s3s::service::{S3ServiceBuilder, SharedS3Service};
+use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+pub const BUCKET: &str = "kasa-care";
+/// A segment is far smaller.
+const MOST_BYTES: usize = 256 << 20;
+/// Within which a client is to have finished its TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// How the store behaves towards whoever comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conduct {
+    Up,
+    /// Connections are cut, and new ones closed at once.
+    Down,
+    /// Every request is answered with this status.
+    Error(u16),
+}
+
+/// The store, serving until it is dropped.
+pub struct Store {
+    pub port: u16,
+    pub credentials: PathBuf,
+    pub bucket: Bucket,
+    conduct: watch::Sender<Conduct>,
+}
+
+impl Store {
+    /// Starts to serve on `127.0.0.1:port`, or on a free port where that one is taken.
+    ///
+    /// # Errors
+    /// Where its files cannot be made or read, or no port can be had.
+    pub async fn start(dir: &Path, pki: &Pki, port: u16, events: Events) -> Result<Store, String> {
+        let (credentials, access, secret) = credentials(dir)?;
+        let bucket = Bucket::open(dir.join("bucket"))?;
+        let listener = match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await,
+        };
+        let listener = listener.map_err(|e| format!("the store finds no port: {e}"))?;
+        let port = listener.local_addr().map_err(|e| format!("the store's port: {e}"))?.port();
+
+        let mut builder = S3ServiceBuilder::new(Door { bucket: bucket.clone(), events });
+        builder.set_auth(SimpleAuth::from_single(access, secret));
+        let service = builder.build().into_shared();
+        let (conduct, watching) = watch::channel(Conduct::Up);
+        tokio::spawn(accept(listener, acceptor(pki)?, service, watching));
+        Ok(Store { port, credentials, bucket, conduct })
+    }
+
+    pub fn behave(&self, conduct: Conduct) {
+        self.conduct.send_replace(conduct);
+    }
+
+    pub fn conduct(&self) -> Conduct {
+        *self.conduct.borrow()
+    }
+}
+
+/// The file that the camera reads, made once, and what stands in it.
+fn credentials(dir: &Path) -> Result<(PathBuf, String, String), String> {
+    #[derive(serde::Deserialize)]
+    struct File {
+        access_key_id: String,
+        secret_access_key: String,
+    }
+    let path = dir.join("storage.toml");
+    if !path.exists() {
+        let mut secret = [0; 30];
+        SystemRandom::new().fill(&mut secret).map_err(|_| "no randomness for a secret".to_owned())?;
+        let secret = URL_SAFE_NO_PAD.encode(secret);
+        let text = format!("access_key_id = \"kasacam-dev\"\nsecret_access_key = \"{secret}\"\n");
+        write_new(&path, text.as_bytes(), 0o600)?;
+    }
+    // The text of an error could quote the file.
+    let unreadable = || format!("{}: cannot be read as credentials", path.display());
+    let text = std::fs::read_to_string(&path).map_err(|_| unreadable())?;
+    let file: File = toml::from_str(&text).map_err(|_| unreadable())?;
+    Ok((path, file.access_key_id, file.secret_access_key))
+}
+
+fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
+    let at = pki.server_cert.display();
+    let chain: Result<Vec<_>, _> =
+        CertificateDer::pem_file_iter(&pki.server_cert).map_err(|e| format!("{at}: {e}"))?.collect();
+    let key = PrivateKeyDer::from_pem_file(&pki.server_key)
+        .map_err(|e| format!("{}: {e}", pki.server_key.display()))?;
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|e| format!("TLS: {e}"))?
+            .with_no_client_auth()
+            .with_single_cert(chain.map_err(|e| format!("{at}: {e}"))?, key)
+            .map_err(|e| format!("{at}: {e}"))?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    service: SharedS3Service,
+    conduct: watch::Receiver<Conduct>,
+) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            // Out of descriptors, most likely: others may close theirs meanwhile.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        if *conduct.borrow() == Conduct::Down {
+            continue;
+        }
+        let mut until_down = conduct.clone();
+        let served = serve(stream, tls.clone(), service.clone(), conduct.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = served => {}
+                _ = until_down.wait_for(|conduct| *conduct == Conduct::Down) => {}
+            }
+        });
+    }
+}
+
+async fn serve(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    service: SharedS3Service,
+    conduct: watch::Receiver<Conduct>,
+) {
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await else {
+        return;
+    };
+    let answer = service_fn(move |request: hyper::Request<Incoming>| {
+        let (service, conduct) = (service.clone(), *conduct.borrow());
+        async move {
+            match conduct {
+                Conduct::Error(status) => {
+                    hyper::Response::builder().status(status).body(Body::empty()).map_err(|e| e.to_string())
+                }
+                Conduct::Up | Conduct::Down => {
+                    service.as_ref().call(request.map(Body::from)).await.map_err(|e| e.to_string())
+                }
+            }
+        }
+    });
+    // A client that goes away in the middle is its own affair.
+    let _ended =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+}
+
+/// The operations of S3 that this store knows; `s3s` answers all others with 501.
+struct Door {
+    bucket: Bucket,
+    events: Events,
+}
+
+#[async_trait::async_trait]
+impl S3 for Door {
+    async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let input = request.input;
+        ours(&input.bucket)?;
+        let only_new = match input.if_none_match.as_deref() {
+            None => false,
+            Some("*") => true,
+            Some(_) => return Err(s3_error!(NotImplemented, "If-None-Match takes * only")),
+        };
+        let Some(told) = input.checksum_sha256 else {
+            return Err(s3_error!(InvalidRequest, "x-amz-checksum-sha256 is required"));
+        };
+        let body = input.body.map_or_else(Body::empty, Body::from);
+        let body = Limited::new(body, MOST_BYTES).collect().await;
+        let body = body.map_err(|_| s3_error!(IncompleteBody))?.to_bytes();
+        let tags = tags(input.tagging.as_deref().unwrap_or_default())?;
+        let metadata: BTreeMap<String, String> =
+            input.metadata.unwrap_or_default().into_iter().map(|(k, v)| (k.to_lowercase(), v)).collect();
+        let content_type = input.content_type.map(|kind| kind.to_string());
+
+        let (bucket, key) = (self.bucket.clone(), input.key);
+        let stored = tokio::task::spawn_blocking(move || {
+            let sha256 = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, &body));
+            if sha256 != told {
+                return Err(s3_error!(BadDigest, "the SHA-256 of the body is another"));
+            }
+            let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
+            let facts = Facts { bytes, sha256, content_type, metadata, tags, stored_at: clock::utc() };
+            match bucket.put(&key, &body, &facts, only_new) {
+                Ok(()) => Ok((key, facts)),
+                Err(refusal @ Refusal::Exists) => Err(s3_error!(PreconditionFailed, "{refusal}")),
+                Err(refusal @ Refusal::BadKey) => Err(s3_error!(InvalidArgument, "{refusal}")),
+                Err(refusal @ Refusal::Disk(_)) => Err(s3_error!(InternalError, "{refusal}")),
+            }
+        });
+        let (key, facts) = stored.await.map_err(|e| s3_error!(e, InternalError))??;
+        let event = json!({"key": key, "bytes": facts.bytes, "metadata": facts.metadata});
+        self.events.append_at(facts.stored_at, "object_stored", event);
+        Ok(S3Response::new(PutObjectOutput {
+            e_tag: Some(etag(&facts)),
+            checksum_sha256: Some(facts.sha256),
+            ..PutObjectOutput::default()
+        }))
+    }
+
+    async fn head_object(
+        &self,
+        request: S3Request<HeadObjectInput>,
+    ) -> S3Result<S3Response<HeadObjectOutput>> {
+        let facts = self.find(&request.input.bucket, &request.input.key)?;
+        Ok(S3Response::new(HeadObjectOutput {
+            content_length: i64::try_from(facts.bytes).ok(),
+            content_type: facts.content_type.as_deref().and_then(|kind| kind.parse().ok()),
+            e_tag: Some(etag(&facts)),
+            last_modified: Some(timestamp(&facts)),
+            checksum_sha256: Some(facts.sha256),
+            metadata: Some(facts.metadata.into_iter().collect()),
+            ..HeadObjectOutput::default()
+        }))
+    }
+
+    async fn get_object(&self, request: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let facts = self.find(&request.input.bucket, &request.input.key)?;
+        let (bucket, key) = (self.bucket.clone(), request.input.key);
+        let read = tokio::task::spawn_blocking(move || bucket.body(&key)).await;
+        let body = read.map_err(|e| s3_error!(e, InternalError))?.map_err(|e| s3_error!(e, NoSuchKey))?;
+        let body = match request.input.range {
+            None => body,
+            Some(range) => {
+                let range = range.check(facts.bytes)?;
+                let place = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+                body.get(place(range.start)..place(range.end)).unwrap_or_default().to_vec()
+            }
+        };
+        Ok(S3Response::new(GetObjectOutput {
+            content_length: i64::try_from(body.len()).ok(),
+            content_type: facts.content_type.as_deref().and_then(|kind| kind.parse().ok()),
+            e_tag: Some(etag(&facts)),
+            last_modified: Some(timestamp(&facts)),
+            body: Some(StreamingBlob::from(Body::from(bytes::Bytes::from(body)))),
+            checksum_sha256: Some(facts.sha256),
+            metadata: Some(facts.metadata.into_iter().collect()),
+            ..GetObjectOutput::default()
+        }))
+    }
+
+    async fn get_object_tagging(
+        &self,
+        request: S3Request<GetObjectTaggingInput>,
+    ) -> S3Result<S3Response<GetObjectTaggingOutput>> {
+        let facts = self.find(&request.input.bucket, &request.input.key)?;
+        let tag = |(key, value)| Tag { key: Some(key), value: Some(value) };
+        Ok(S3Response::new(GetObjectTaggingOutput {
+            tag_set: facts.tags.into_iter().map(tag).collect(),
+            ..GetObjectTaggingOutput::default()
+        }))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        request: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = request.input;
+        ours(&input.bucket)?;
+        if input.delimiter.is_some() {
+            return Err(s3_error!(NotImplemented, "the keys are listed without a delimiter"));
+        }
+        let prefix = input.prefix.unwrap_or_default();
+        let most = input.max_keys.and_then(|most| usize::try_from(most).ok()).unwrap_or(1000).min(1000);
+        let mut keys = self.bucket.keys(&prefix).map_err(|e| s3_error!(e, InternalError))?;
+        // The token is the last key of the page before.
+        if let Some(after) = input.continuation_token.clone().or(input.start_after) {
+            keys.retain(|key| *key > after);
+        }
+        let truncated = keys.len() > most;
+        keys.truncate(most);
+        let next = keys.last().cloned().filter(|_| truncated);
+        let mut contents = Vec::new();
+        for key in keys {
+            // Gone since the keys were read, or never whole: not there.
+            let Some(facts) = self.bucket.facts(&key).map_err(|e| s3_error!(e, InternalError))? else {
+                continue;
+            };
+            contents.push(Object {
+                key: Some(key),
+                size: i64::try_from(facts.bytes).ok(),
+                e_tag: Some(etag(&facts)),
+                last_modified: Some(timestamp(&facts)),
+                ..Object::default()
+            });
+        }
+        Ok(S3Response::new(ListObjectsV2Output {
+            name: Some(input.bucket),
+            prefix: Some(prefix),
+            key_count: i32::try_from(contents.len()).ok(),
+            max_keys: i32::try_from(most).ok(),
+            is_truncated: Some(truncated),
+            continuation_token: input.continuation_token,
+            next_continuation_token: next,
+            contents: Some(contents),
+            ..ListObjectsV2Output::default()
+        }))
+    }
+}
+
+impl Door {
+    fn find(&self, bucket: &str, key: &str) -> S3Result<Facts> {
+        ours(bucket)?;
+        let facts = self.bucket.facts(key).map_err(|e| s3_error!(e, InternalError))?;
+        facts.ok_or_else(|| s3_error!(NoSuchKey))
+    }
+}
+
+fn ours(bucket: &str) -> S3Result<()> {
+    if bucket == BUCKET { Ok(()) } else { Err(s3_error!(NoSuchBucket)) }
+}
+
+/// `x-amz-tagging`: a query string.
+fn tags(header: &str) -> S3Result<BTreeMap<String, String>> {
+    let mut tags = BTreeMap::new();
+    for pair in header.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        if !plain(key) || !plain(value) {
+            return Err(s3_error!(InvalidTag, "a tag is of letters, digits and - _ . here"));
+        }
+        tags.insert(key.to_owned(), value.to_owned());
+    }
+    Ok(tags)
+}
+
+fn etag(facts: &Facts) -> String {
+    format!("\"{}\"", facts.sha256.trim_end_matches('='))
+}
+
+fn timestamp(facts: &Facts) -> Timestamp {
+    let nanos = u64::try_from(facts.stored_at.0).unwrap_or(0);
+    Timestamp::from(UNIX_EPOCH + Duration::from_nanos(nanos))
+}

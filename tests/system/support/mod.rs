@@ -1,0 +1,3 @@
+//! What the system tests share.
+
+pub mod cloud;
