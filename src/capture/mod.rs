@@ -1,9 +1,5 @@
 //! Capture: from a board's description to fragments.
 
-pub mod board;
-pub mod encoder;
-pub mod gst;
-
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Epoch, SpanEnd};
 use crate::domain::policy::Permit;
