@@ -103,7 +103,11 @@ pub struct Unfit(pub String);
 ///
 /// # Errors
 /// Where the board asks for what there is not: an encoder that is unknown, or missing.
-pub fn describe(board: &Board, recording: &Recording, settings: CaptureSettings) -> Result<Description, Unfit> {
+pub fn describe(
+    board: &Board,
+    recording: &Recording,
+    settings: CaptureSettings,
+) -> Result<Description, Unfit> {
     let video = video(board, recording, settings)?;
     let audio = match (&board.audio, settings.audio) {
         (Some(audio), true) => Some(sound(board, &audio.source)),
@@ -167,7 +171,8 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
     let (width, height) = scaled(board.video.width, board.video.height, settings.max_height);
     let fps = board.video.fps.max(1);
     let mut stages = Vec::new();
-    let raw_caps = |width: u32, height: u32| format!("video/x-raw,width={width},height={height},framerate={fps}/1");
+    let raw_caps =
+        |width: u32, height: u32| format!("video/x-raw,width={width},height={height},framerate={fps}/1");
     match &board.video.source {
         VideoSource::Test => {
             stages.push(Stage::Element(
@@ -260,7 +265,8 @@ fn encode(board: &Board, recording: &Recording, stages: &mut Vec<Stage>) -> Resu
     let demand = Demand { bitrate: board.video.bitrate, gop: gop(board.video.fps, recording.fragment) };
     match (&board.video.encoder, &board.video.source) {
         (Some(named), _) => {
-            let unknown = || Unfit(format!("`{}` is not an encoder; known: {}", named.kind, encoder::KINDS.join(", ")));
+            let unknown =
+                || Unfit(format!("`{}` is not an encoder; known: {}", named.kind, encoder::KINDS.join(", ")));
             stages.extend(encoder::stages(&named.kind, demand).ok_or_else(unknown)?);
         }
         (None, VideoSource::Test) => stages.push(Stage::FirstOf(
@@ -307,9 +313,9 @@ fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
     };
     match source {
         AudioSource::Alsa { device } => encoded(Element::new("alsasrc").with("device", device)),
-        AudioSource::Test => {
-            encoded(Element::new("audiotestsrc").with("is-live", true).with("wave", "ticks").with("volume", 0.2))
-        }
+        AudioSource::Test => encoded(
+            Element::new("audiotestsrc").with("is-live", true).with("wave", "ticks").with("volume", 0.2),
+        ),
         AudioSource::Embedded => {
             let first = match board.video.source {
                 VideoSource::Rtsp { .. } => Element::new("rtpmp4gdepay"),
@@ -401,11 +407,11 @@ fn source_name(source: &VideoSource) -> String {
 #[must_use]
 pub fn package(factory: &str) -> Option<&'static str> {
     Some(match factory {
-        "videotestsrc" | "audiotestsrc" | "appsrc" | "appsink" | "videoconvert" | "videoscale" | "audioconvert"
-        | "audioresample" | "decodebin" => "gstreamer1.0-plugins-base",
+        "videotestsrc" | "audiotestsrc" | "appsrc" | "appsink" | "videoconvert" | "videoscale"
+        | "audioconvert" | "audioresample" | "decodebin" => "gstreamer1.0-plugins-base",
         "queue" | "capsfilter" | "clocksync" => "libgstreamer1.0-0",
-        "v4l2src" | "v4l2h264enc" | "rtspsrc" | "rtph264depay" | "rtpmp4gdepay" | "qtdemux" | "matroskademux"
-        | "aacparse" | "jpegdec" => "gstreamer1.0-plugins-good",
+        "v4l2src" | "v4l2h264enc" | "rtspsrc" | "rtph264depay" | "rtpmp4gdepay" | "qtdemux"
+        | "matroskademux" | "aacparse" | "jpegdec" => "gstreamer1.0-plugins-good",
         "h264parse" | "h264timestamper" | "openh264enc" | "voaacenc" | "fdkaacenc" | "faac" => {
             "gstreamer1.0-plugins-bad"
         }

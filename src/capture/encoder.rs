@@ -77,5 +77,7 @@ fn element(kind: &str, demand: Demand) -> Option<Element> {
 #[must_use]
 pub fn aac(bitrate: u32) -> Stage {
     let with_bitrate = |factory| Element::new(factory).with("bitrate", bitrate);
-    Stage::FirstOf(["avenc_aac", "fdkaacenc", "voaacenc", "faac"].map(|name| vec![with_bitrate(name)]).to_vec())
+    Stage::FirstOf(
+        ["avenc_aac", "fdkaacenc", "voaacenc", "faac"].map(|name| vec![with_bitrate(name)]).to_vec(),
+    )
 }

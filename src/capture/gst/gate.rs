@@ -1,0 +1,206 @@
+//! What goes into the muxer: looked at, and set right, on the pads themselves.
+//!
+//! Only an IDR counts as a key frame here (parsers take any I picture for one); nothing passes before
+//! the first; sound passes only from the first picture on, so that both begin together.
+
+use super::fault;
+use super::run::{Event, Shared};
+use crate::domain::input::FaultKind;
+use crate::system::clock::mono;
+use gst::prelude::*;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// No picture yet.
+const NEVER: u64 = u64::MAX;
+
+struct Gate {
+    first: Arc<AtomicU64>,
+    shared: Arc<Shared>,
+    mux: gst::glib::WeakRef<gst::Element>,
+    half_picture: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    caps: Option<gst::Caps>,
+    /// Bytes of a NAL unit's length, from `avcC`.
+    length_size: usize,
+    latest: u64,
+    end: u64,
+    new_format: bool,
+    whole_gops: bool,
+}
+
+/// Puts the gates onto the muxer's pads.
+pub(super) fn install(
+    shared: &Arc<Shared>,
+    mux: &gst::Element,
+    video: &gst::Pad,
+    audio: Option<&gst::Pad>,
+    fps: u32,
+) {
+    let first = Arc::new(AtomicU64::new(NEVER));
+    let gate = Gate {
+        first: Arc::clone(&first),
+        shared: Arc::clone(shared),
+        mux: mux.downgrade(),
+        half_picture: 500_000_000 / u64::from(fps.max(1)),
+        state: Mutex::default(),
+    };
+    let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
+    video.add_probe(kinds, move |pad, info| match info.data.as_mut() {
+        Some(gst::PadProbeData::Buffer(buffer)) => gate.picture(pad, buffer),
+        Some(gst::PadProbeData::Event(event)) => gate.event(event),
+        _ => gst::PadProbeReturn::Ok,
+    });
+    if let Some(audio) = audio {
+        let shared = Arc::clone(shared);
+        audio.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+            let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_ref() else {
+                return gst::PadProbeReturn::Ok;
+            };
+            shared.heard();
+            let from = first.load(Ordering::Acquire);
+            match running_time(pad, buffer) {
+                Some(at) if from != NEVER && at >= from => gst::PadProbeReturn::Ok,
+                Some(_) | None => gst::PadProbeReturn::Drop,
+            }
+        });
+    }
+}
+
+impl Gate {
+    #[expect(clippy::wildcard_enum_match_arm, reason = "GStreamer's events, of which two concern us")]
+    fn event(&self, event: &gst::Event) -> gst::PadProbeReturn {
+        match event.view() {
+            gst::EventView::Caps(caps) => {
+                let caps = caps.caps_owned();
+                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Some(size) = length_size(&caps) {
+                    state.length_size = size;
+                }
+                let changed = state.caps.as_ref().is_some_and(|before| !same_header(before, &caps));
+                state.caps = Some(caps);
+                if changed {
+                    tracing::info!("the format of the picture changes");
+                    state.new_format = true;
+                    self.shared.ledger().new_format();
+                }
+            }
+            gst::EventView::Eos(_) => {
+                self.shared.ledger().end();
+                self.shared.tell(Event::VideoEnded);
+            }
+            _ => {}
+        }
+        gst::PadProbeReturn::Ok
+    }
+
+    fn picture(&self, pad: &gst::Pad, buffer: &mut gst::Buffer) -> gst::PadProbeReturn {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let idr = buffer.map_readable().is_ok_and(|map| is_idr(&map, state.length_size));
+        let started = self.first.load(Ordering::Acquire) != NEVER;
+        self.shared.arrived(mono());
+        if !started && !idr {
+            return gst::PadProbeReturn::Drop;
+        }
+        let Some(presented) = running_time(pad, buffer) else {
+            self.shared.tell(Event::Failed(fault(
+                FaultKind::Pipeline,
+                String::from("a picture came without a time of presentation"),
+            )));
+            return gst::PadProbeReturn::Drop;
+        };
+        let pts = buffer.pts();
+        let delay =
+            pts.zip(buffer.dts()).map_or(0, |(pts, dts)| pts.nseconds().saturating_sub(dts.nseconds()));
+        {
+            let buffer = buffer.make_mut();
+            if idr {
+                buffer.unset_flags(gst::BufferFlags::DELTA_UNIT);
+            } else {
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+            if buffer.dts().is_none() {
+                buffer.set_dts(pts);
+            }
+        }
+        // A chunk that begins amid reordered pictures would set the decode time back, which players
+        // take for a jump. Then a GOP is one chunk.
+        let reorders = if started { presented < state.latest } else { delay > 0 };
+        if reorders && !state.whole_gops {
+            state.whole_gops = true;
+            if let Some(mux) = self.mux.upgrade() {
+                mux.set_property("chunk-duration", u64::MAX);
+            }
+        }
+        if state.new_format {
+            state.new_format = false;
+            // The muxer would wait for ever for what lies in the gap.
+            if presented.saturating_sub(state.end) >= self.half_picture {
+                self.shared.tell(Event::Failed(fault(
+                    FaultKind::Pipeline,
+                    String::from("the format of the picture changed after a pause: capture begins anew"),
+                )));
+            }
+        }
+        if !started {
+            self.first.store(presented, Ordering::Release);
+        }
+        state.latest = state.latest.max(presented);
+        let length = buffer.duration().map_or(2 * self.half_picture, gst::ClockTime::nseconds);
+        state.end = state.end.max(presented.saturating_add(length));
+        drop(state);
+        if !self.shared.ledger().picture(idr, presented) {
+            self.shared.tell(Event::Failed(fault(
+                FaultKind::Pipeline,
+                String::from("the muxer takes pictures and gives none back"),
+            )));
+            return gst::PadProbeReturn::Drop;
+        }
+        gst::PadProbeReturn::Ok
+    }
+}
+
+fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<u64> {
+    let event = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
+    // The muxer takes a time before zero for zero.
+    let time = segment.to_running_time_full(buffer.pts()?)?;
+    Some(time.positive().map_or(0, gst::ClockTime::nseconds))
+}
+
+fn length_size(caps: &gst::Caps) -> Option<usize> {
+    let data = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
+    let map = data.map_readable().ok()?;
+    map.get(4).map(|byte| usize::from(byte & 3) + 1)
+}
+
+/// Whether the muxer would write the same header; its own list of fields.
+fn same_header(before: &gst::Caps, after: &gst::Caps) -> bool {
+    let (Some(before), Some(after)) = (before.structure(0), after.structure(0)) else { return false };
+    ["width", "height", "profile", "level", "colorimetry", "chroma-format", "bit-depth-luma", "codec_data"]
+        .iter()
+        .all(|field| match (before.value(*field), after.value(*field)) {
+            (Ok(before), Ok(after)) => before.compare(after) == Some(std::cmp::Ordering::Equal),
+            (Err(_), Err(_)) => true,
+            (Ok(_), Err(_)) | (Err(_), Ok(_)) => false,
+        })
+}
+
+/// Whether the first slice of an access unit (ISO/IEC 14496-15, lengths before NAL units) is of an
+/// IDR picture.
+fn is_idr(bytes: &[u8], length_size: usize) -> bool {
+    let mut rest = bytes;
+    while let Some((length, body)) = rest.split_at_checked(length_size.max(1)) {
+        let length = length.iter().fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte));
+        match body.first().map(|head| head & 0x1f) {
+            Some(5) => return true,
+            Some(1) | None => return false,
+            Some(_) => rest = body.get(length..).unwrap_or_default(),
+        }
+    }
+    false
+}
