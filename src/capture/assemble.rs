@@ -5,6 +5,7 @@
 //! into the muxer is noted in a [`Ledger`]; a chunk takes as many off it as it holds, and if the
 //! next one noted is a key frame, or none will follow, the fragment is complete.
 
+use super::split::split;
 use crate::domain::fragment::{Chunk, Epoch, Init};
 use crate::domain::time::Mono;
 use crate::fmp4;
@@ -57,6 +58,16 @@ impl Ledger {
         self.ended = true;
     }
 
+    /// The place of the first key frame behind the first of the next `count` pictures.
+    fn key_within(&self, count: u32) -> Option<usize> {
+        let pictures = self.entries.iter().filter_map(|entry| match entry {
+            Entry::Picture { key, .. } => Some(*key),
+            Entry::NewFormat => None,
+        });
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        pictures.take(count).enumerate().skip(1).find(|(_, key)| *key).map(|(place, _)| place)
+    }
+
     /// Takes `count` pictures.
     fn take(&mut self, count: u32) -> Option<Taken> {
         let mut taken = None::<Taken>;
@@ -68,12 +79,8 @@ impl Ledger {
                 }
             };
             taken = Some(match taken {
-                None => Taken { starts: key, ends: false, presented, keys_within: 0 },
-                Some(so_far) => Taken {
-                    presented: so_far.presented.min(presented),
-                    keys_within: so_far.keys_within + u32::from(key),
-                    ..so_far
-                },
+                None => Taken { starts: key, ends: false, presented },
+                Some(so_far) => Taken { presented: so_far.presented.min(presented), ..so_far },
             });
         }
         let ends = match self.entries.front() {
@@ -89,8 +96,6 @@ struct Taken {
     starts: bool,
     ends: bool,
     presented: u64,
-    /// Key frames behind the first picture.
-    keys_within: u32,
 }
 
 /// What the muxer wrote is not what went in: the run cannot go on.
@@ -102,6 +107,8 @@ pub struct Broken(pub String);
 pub struct Assembler {
     epoch: Epoch,
     pending: BytesMut,
+    /// What was cut off a chunk that held more than one GOP.
+    cut: Option<Bytes>,
     header: BytesMut,
     moof: Option<Bytes>,
     init: Option<Arc<Init>>,
@@ -117,6 +124,7 @@ impl Assembler {
         Assembler {
             epoch,
             pending: BytesMut::new(),
+            cut: None,
             header: BytesMut::new(),
             moof: None,
             init: None,
@@ -142,6 +150,11 @@ impl Assembler {
     /// # Errors
     /// Where the boxes cannot be read, or do not hold the pictures that went in.
     pub fn next_chunk(&mut self, ledger: &mut Ledger, base: u64) -> Result<Option<Chunk>, Broken> {
+        if let Some(cut) = self.cut.take() {
+            if let Some(chunk) = self.chunk(BytesMut::from(cut), ledger, base)? {
+                return Ok(Some(chunk));
+            }
+        }
         while let Some((kind, body)) = self.next_box()? {
             match &kind {
                 b"ftyp" => {
@@ -156,7 +169,10 @@ impl Assembler {
                 b"mdat" => {
                     let moof =
                         self.moof.take().ok_or_else(|| Broken(String::from("an mdat without its moof")))?;
-                    if let Some(chunk) = self.chunk(&moof, &body, ledger, base)? {
+                    let mut bytes = BytesMut::with_capacity(moof.len() + body.len());
+                    bytes.extend_from_slice(&moof);
+                    bytes.extend_from_slice(&body);
+                    if let Some(chunk) = self.chunk(bytes, ledger, base)? {
                         return Ok(Some(chunk));
                     }
                 }
@@ -198,17 +214,18 @@ impl Assembler {
 
     fn chunk(
         &mut self,
-        moof: &[u8],
-        mdat: &[u8],
+        mut bytes: BytesMut,
         ledger: &mut Ledger,
         base: u64,
     ) -> Result<Option<Chunk>, Broken> {
         let init = self.init.clone().ok_or_else(|| Broken(String::from("a moof before the moov")))?;
-        let mut bytes = BytesMut::with_capacity(moof.len() + mdat.len());
-        bytes.extend_from_slice(moof);
-        bytes.extend_from_slice(mdat);
-        let info = fmp4::read_chunk(&init, &bytes).map_err(|why| Broken(format!("a chunk: {why}")))?;
-        let Some(run) = info.runs.iter().find(|run| run.track == init.video.id && run.samples > 0) else {
+        let read =
+            |bytes: &[u8]| fmp4::read_chunk(&init, bytes).map_err(|why| Broken(format!("a chunk: {why}")));
+        let pictures = |info: &fmp4::ChunkInfo| {
+            info.runs.iter().find(|run| run.track == init.video.id && run.samples > 0).cloned()
+        };
+        let mut info = read(&bytes)?;
+        let Some(mut run) = pictures(&info) else {
             // Sound alone, while the picture stood still: it belongs to no GOP.
             self.without_pictures += 1;
             if self.without_pictures == 1 {
@@ -216,11 +233,19 @@ impl Assembler {
             }
             return Ok(None);
         };
+        if let Some(place) = ledger.key_within(run.samples) {
+            let across = || Broken(String::from("the muxer wrote a chunk across a key frame"));
+            let (before, after) = split(&init, &bytes, place).ok_or_else(across)?;
+            bytes = BytesMut::from(before);
+            self.cut = Some(after);
+            info = read(&bytes)?;
+            run = pictures(&info).ok_or_else(across)?;
+        }
         let taken = ledger
             .take(run.samples)
             .ok_or_else(|| Broken(String::from("the muxer wrote more pictures than it was given")))?;
-        if taken.keys_within > 0 || taken.starts != info.starts_with_sync {
-            return Err(Broken(String::from("the muxer cut a chunk across a key frame")));
+        if taken.starts != info.starts_with_sync {
+            return Err(Broken(String::from("the muxer lost count of its pictures")));
         }
         let timescale = u64::from(init.video.timescale.max(1));
         let origin = *self.origin.get_or_insert_with(|| nanos(run.decode_time, timescale));

@@ -87,6 +87,8 @@ pub struct Description {
     pub sink: Element,
     /// `recording.fragment`, by which a stall is judged.
     pub fragment: Duration,
+    /// What the muxer was told of chunks.
+    pub chunk: Duration,
     /// Lines of picture at most.
     pub max_height: u32,
     /// Pictures a second, where a stream does not tell.
@@ -132,28 +134,42 @@ pub fn describe(
         origin,
         video,
         audio,
-        mux: mux(board, recording),
+        mux: mux(recording),
         sink: sink(),
         fragment: recording.fragment,
+        chunk: chunk(recording),
         max_height: settings.max_height,
         fps: board.video.fps.max(1),
         source: source_name(&board.video.source),
     })
 }
 
-/// The muxer. A fragment must be exactly one GOP: it ends at the first GOP boundary at or behind
-/// `fragment-duration`, so half a picture ends it at every one. (One nanosecond would do as well,
-/// were it not that a change of caps is passed over only by gaps shorter than that.) Manual splits
-/// would do it too, but the muxer then panics at a change of caps and waits for ever for a
+/// The muxer. A fragment must be exactly one GOP: each IDR asks for a split at its own time, before
+/// it goes in (`split-at-running-time`), and no fragment ends otherwise. A short `fragment-duration`
+/// would split there as well, but then all sound behind it counts as late, and comes a fragment
+/// too late; with `manual-split` the muxer panics at a change of caps, and waits for ever for a
 /// microphone that has gone silent.
-fn mux(board: &Board, recording: &Recording) -> Element {
-    let half_picture = 500_000_000 / u64::from(board.video.fps.max(1));
+fn mux(recording: &Recording) -> Element {
     Element::new("isofmp4mux")
-        .with("fragment-duration", half_picture.max(1))
-        .with("chunk-duration", recording.chunk.as_nanos())
+        .with("fragment-duration", NO_FRAGMENT.as_nanos())
+        .with("chunk-duration", chunk(recording).as_nanos())
         .with("header-update-mode", "caps")
-        // It would ask for a key frame every half picture.
         .with("send-force-keyunit", false)
+}
+
+/// Longer than any GOP.
+const NO_FRAGMENT: Duration = Duration::from_secs(24 * 3600);
+
+/// `recording.chunk`, a little shorter: such that a GOP ends amid what would be a chunk. Where both
+/// ended at the same time, jitter would decide whether the chunk or the fragment ends first, and
+/// after the former the sound of the next GOP counts as late.
+#[must_use]
+pub fn chunk(recording: &Recording) -> Duration {
+    let (gop, chunk) = (recording.fragment.as_nanos(), recording.chunk.as_nanos().max(1));
+    // GOP = (whole + 1/2) chunks, and a chunk no longer than asked for.
+    let doubled = if chunk >= gop { 0 } else { (2 * gop).saturating_sub(chunk).div_ceil(2 * chunk) * 2 };
+    let nanos = if doubled == 0 { gop * 3 / 2 } else { 2 * gop / (doubled + 1) };
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
 fn sink() -> Element {

@@ -8,6 +8,7 @@ pub mod assemble;
 pub mod board;
 pub mod encoder;
 pub mod gst;
+pub mod split;
 
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Epoch, SpanEnd};

@@ -45,7 +45,10 @@ fn every_encoder_is_told_rate_and_gop() {
     }
     board.video.encoder = Some(Encoder { kind: String::from("v4l2h264") });
     let controls = property(&described(&board, SILENT).video, "v4l2h264enc", "extra-controls").to_owned();
-    assert!(controls.contains("video_bitrate=2000000") && controls.contains("h264_i_frame_period=7"), "{controls}");
+    assert!(
+        controls.contains("video_bitrate=2000000") && controls.contains("h264_i_frame_period=7"),
+        "{controls}"
+    );
 }
 
 #[test]
@@ -92,14 +95,19 @@ fn pictures_that_we_encode_are_scaled_to_the_plan() {
     let scaled = described(&board, CaptureSettings { audio: false, max_height: 720 }).video;
     let whole = described(&board, SILENT).video;
 
-    assert!(scaled.iter().any(|stage| matches!(stage, Stage::Caps(caps) if caps.contains("width=1280,height=720"))));
+    assert!(
+        scaled
+            .iter()
+            .any(|stage| matches!(stage, Stage::Caps(caps) if caps.contains("width=1280,height=720")))
+    );
     assert!(!elements(&whole).iter().any(|element| element.factory == "videoscale"));
 }
 
 #[test]
 fn a_password_in_an_address_is_in_no_message() {
     let mut board = test_board();
-    board.video.source = VideoSource::Rtsp { url: String::from("rtsp://user:hunter2@192.0.2.7:554/live?token=abc") };
+    board.video.source =
+        VideoSource::Rtsp { url: String::from("rtsp://user:hunter2@192.0.2.7:554/live?token=abc") };
     board.audio = Some(Audio { source: AudioSource::Embedded });
 
     let description = described(&board, WITH_SOUND);

@@ -92,7 +92,13 @@ fn an_rtsp_camera_that_goes_away_ends_the_run() {
     let take = camera.rest();
 
     let kind = take.fault_kind();
-    assert!(matches!(kind, FaultKind::EndOfStream | FaultKind::Pipeline | FaultKind::Stalled | FaultKind::DeviceMissing), "{kind:?}");
+    assert!(
+        matches!(
+            kind,
+            FaultKind::EndOfStream | FaultKind::Pipeline | FaultKind::Stalled | FaultKind::DeviceMissing
+        ),
+        "{kind:?}"
+    );
     assert!(take.message().contains("127.0.0.1"), "{}", take.message());
 }
 
@@ -112,5 +118,9 @@ fn an_rtsp_camera_that_is_not_there_is_named() {
     let take = camera.rest();
 
     assert_eq!(take.fault_kind(), FaultKind::DeviceMissing, "{}", take.message());
-    assert!(take.message().contains("127.0.0.1") && !take.message().contains("hunter2"), "{}", take.message());
+    assert!(
+        take.message().contains("127.0.0.1") && !take.message().contains("hunter2"),
+        "{}",
+        take.message()
+    );
 }

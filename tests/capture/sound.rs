@@ -2,17 +2,20 @@
 
 use crate::support::*;
 use kasacam::capture::board::{Element, Stage};
+use kasacam::config::{Audio, AudioSource};
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::FaultKind;
-use kasacam::config::{Audio, AudioSource};
 use std::io::Write;
 use std::os::fd::AsRawFd;
 
 #[test]
 fn sound_that_ends_leaves_the_picture_alone() {
     let mut camera = Camera::altered(test_board(), |description| {
-        replace_source(description, Element::new("audiotestsrc").with("is-live", true).with("num-buffers", 40));
+        replace_source(
+            description,
+            Element::new("audiotestsrc").with("is-live", true).with("num-buffers", 40),
+        );
     });
 
     camera.start(1, WITH_SOUND);
@@ -87,7 +90,11 @@ fn a_microphone_that_is_not_there_ends_the_run_and_the_next_one_does_without() {
     let chunks = camera.fragments(1);
     camera.stop(2, StopManner::Drop, SpanEnd::Privacy);
 
-    assert!(matches!(take.fault_kind(), FaultKind::DeviceMissing | FaultKind::ElementMissing), "{:?}", take.fault);
+    assert!(
+        matches!(take.fault_kind(), FaultKind::DeviceMissing | FaultKind::ElementMissing),
+        "{:?}",
+        take.fault
+    );
     assert!(take.message().contains("alsasrc"), "{}", take.message());
     assert!(chunks[0].init.audio.is_none());
 }

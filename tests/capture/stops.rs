@@ -44,7 +44,10 @@ fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
     assert!(at.since(asked) < Duration::from_millis(100), "closed after {:?}", at.since(asked));
     assert_eq!(fault, None);
     assert!(matches!(camera.captured.recv_timeout(DEADLINE), Ok(Captured::Chunk(_))));
-    assert!(matches!(camera.captured.recv_timeout(DEADLINE), Ok(Captured::End { reason: SpanEnd::Privacy, .. })));
+    assert!(matches!(
+        camera.captured.recv_timeout(DEADLINE),
+        Ok(Captured::End { reason: SpanEnd::Privacy, .. })
+    ));
 }
 
 #[test]
@@ -78,7 +81,11 @@ fn a_drain_hands_over_the_open_gop_as_a_whole_fragment() {
     let last = chunks.last().unwrap();
     assert!(last.ends_fragment);
     let until = last.start + Duration::from_nanos(last.duration);
-    assert!(asked.since(until) < Duration::from_millis(150), "all up to the stop is there: {:?}", asked.since(until));
+    assert!(
+        asked.since(until) < Duration::from_millis(150),
+        "all up to the stop is there: {:?}",
+        asked.since(until)
+    );
     let frames = gops(&chunks).iter().sum::<u32>();
     assert_eq!(decoded(&write(folder.path(), &chunks)), frames as usize);
     assert!(take.closed_at.since(asked) < Duration::from_secs(2));

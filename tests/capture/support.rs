@@ -4,7 +4,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use kasacam::capture::FragmentSource;
 use kasacam::capture::board::Description;
 use kasacam::capture::gst::GstSource;
-use kasacam::config::{Audio, AudioSource, Board, Durability, Encoder, Recording, Video, VideoFormat, VideoSource};
+use kasacam::config::{
+    Audio, AudioSource, Board, Durability, Encoder, Recording, Video, VideoFormat, VideoSource,
+};
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::entitlement::{Entitlement, Features};
 use kasacam::domain::fragment::{Captured, Chunk, Epoch, SpanEnd};
@@ -156,7 +158,9 @@ impl Camera {
         };
         loop {
             match self.inputs.recv_timeout(DEADLINE) {
-                Ok(Input::CaptureClosed { at, fault, .. }) => return Take { chunks, end, closed_at: at, fault },
+                Ok(Input::CaptureClosed { at, fault, .. }) => {
+                    return Take { chunks, end, closed_at: at, fault };
+                }
                 Ok(_) => {}
                 Err(why) => panic!("no CaptureClosed: {why}"),
             }
@@ -228,7 +232,10 @@ pub fn is_sound_as_a_stream(chunks: &[Chunk]) {
         let picture = chunk.duration / u64::from(chunk.frames);
         if let Some(end) = end {
             let off = end.0.abs_diff(chunk.start.0);
-            assert!(off < picture / 2 + 1_000_000, "chunk {index} begins {off} ns off the end of the one before");
+            assert!(
+                off < picture / 2 + 1_000_000,
+                "chunk {index} begins {off} ns off the end of the one before"
+            );
         }
         if let Some(decode) = decode {
             let off = decode.abs_diff(run.decode_time);
@@ -254,7 +261,8 @@ pub fn write(folder: &Path, chunks: &[Chunk]) -> PathBuf {
 }
 
 pub fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
-    let done = Command::new(program).args(arguments).output().unwrap_or_else(|why| panic!("{program}: {why}"));
+    let done =
+        Command::new(program).args(arguments).output().unwrap_or_else(|why| panic!("{program}: {why}"));
     assert!(done.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&done.stderr));
     done.stdout
 }
@@ -280,7 +288,8 @@ pub fn clip(path: &Path, frames: u32, gop: u32, b_frames: u32, options: &[&str])
 /// The coded slices of a file in order: NAL units of type 1 and 5.
 pub fn slices(path: &Path) -> Vec<Vec<u8>> {
     let path = path.to_str().unwrap();
-    let stream = run("ffmpeg", &["-v", "error", "-i", path, "-map", "0:v:0", "-c", "copy", "-f", "h264", "-"]);
+    let stream =
+        run("ffmpeg", &["-v", "error", "-i", path, "-map", "0:v:0", "-c", "copy", "-f", "h264", "-"]);
     let mut nals = Vec::new();
     let mut from = None;
     let mut at = 0;
@@ -308,7 +317,17 @@ pub fn times(path: &Path, stream: &str, which: &str) -> Vec<f64> {
     let entry = format!("packet={which}_time");
     let text = run(
         "ffprobe",
-        &["-v", "error", "-select_streams", stream, "-show_entries", &entry, "-of", "csv=p=0", path.to_str().unwrap()],
+        &[
+            "-v",
+            "error",
+            "-select_streams",
+            stream,
+            "-show_entries",
+            &entry,
+            "-of",
+            "csv=p=0",
+            path.to_str().unwrap(),
+        ],
     );
     let text = String::from_utf8(text).unwrap();
     text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()

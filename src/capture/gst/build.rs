@@ -12,6 +12,8 @@ pub(super) struct Built {
     pub(super) sink: gst_app::AppSink,
     pub(super) video_pad: gst::Pad,
     pub(super) audio_pad: Option<gst::Pad>,
+    /// The audio branch's own source, where it has one.
+    pub(super) microphone: Option<gst::Element>,
 }
 
 /// Builds it. `sound` says whether the description's audio branch is wanted.
@@ -30,12 +32,13 @@ pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fau
 
     let video_head = branch(&pipeline, &description.video, &mux)?;
     let video_pad = last_request_pad(&mux, 0)?;
-    let mut audio_head = None;
+    let mut audio_head: Option<gst::Element> = None;
     let mut audio_pad = None;
     if let Some(stages) = description.audio.as_ref().filter(|_| sound) {
         audio_head = Some(branch(&pipeline, stages, &mux)?);
         audio_pad = Some(last_request_pad(&mux, 1)?);
     }
+    let microphone = audio_head.clone();
     if let Origin::Rtsp(element) = &description.origin {
         let source = make(element)?;
         add(&pipeline, &source)?;
@@ -44,7 +47,7 @@ pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fau
     let sink = sink
         .downcast::<gst_app::AppSink>()
         .map_err(|_| fault(FaultKind::Pipeline, String::from("the pipeline must end in an appsink")))?;
-    Ok(Built { pipeline, mux, sink, video_pad, audio_pad })
+    Ok(Built { pipeline, mux, sink, video_pad, audio_pad, microphone })
 }
 
 /// Makes and links a branch that ends in the muxer; hands back its first element.

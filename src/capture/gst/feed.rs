@@ -251,6 +251,7 @@ impl Job {
 
     /// Once through the file; its length in nanoseconds.
     fn round(&self, round: &Demuxed, offset: i64, shift: &mut Option<i64>) -> Result<i64, Fault> {
+        round.play().map_err(|why| fault(FaultKind::Pipeline, format!("{}: {why}", self.path.display())))?;
         let first = round.pull(&round.video, self);
         if shift.is_none() {
             let start = first
@@ -260,7 +261,6 @@ impl Job {
             *shift = Some((-start).max(0));
         }
         let offset = offset + shift.unwrap_or(0);
-        round.play().map_err(|why| fault(FaultKind::Pipeline, format!("{}: {why}", self.path.display())))?;
         let (pictures, sounds) = thread::scope(|scope| {
             let sounds = self
                 .audio

@@ -5,12 +5,15 @@
 
 use super::fault;
 use super::run::{Event, Shared};
+use crate::capture::board::Description;
 use crate::domain::input::FaultKind;
 use crate::system::clock::mono;
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// For how long the muxer waits for sound where a GOP is one chunk.
+const WHOLE_GOPS: u64 = 10_000_000_000;
 /// No picture yet.
 const NEVER: u64 = u64::MAX;
 
@@ -18,7 +21,9 @@ struct Gate {
     first: Arc<AtomicU64>,
     shared: Arc<Shared>,
     mux: gst::glib::WeakRef<gst::Element>,
-    half_picture: u64,
+    picture: u64,
+    /// The longest pause that the muxer gets over at a change of format.
+    most_pause: u64,
     state: Mutex<State>,
 }
 
@@ -39,14 +44,15 @@ pub(super) fn install(
     mux: &gst::Element,
     video: &gst::Pad,
     audio: Option<&gst::Pad>,
-    fps: u32,
+    description: &Description,
 ) {
     let first = Arc::new(AtomicU64::new(NEVER));
     let gate = Gate {
         first: Arc::clone(&first),
         shared: Arc::clone(shared),
         mux: mux.downgrade(),
-        half_picture: 500_000_000 / u64::from(fps.max(1)),
+        picture: 1_000_000_000 / u64::from(description.fps.max(1)),
+        most_pause: u64::try_from(description.chunk.as_nanos() / 2).unwrap_or(u64::MAX),
         state: Mutex::default(),
     };
     let kinds = gst::PadProbeType::BUFFER | gst::PadProbeType::EVENT_DOWNSTREAM;
@@ -130,16 +136,21 @@ impl Gate {
         // A chunk that begins amid reordered pictures would set the decode time back, which players
         // take for a jump. Then a GOP is one chunk.
         let reorders = if started { presented < state.latest } else { delay > 0 };
-        if reorders && !state.whole_gops {
-            state.whole_gops = true;
-            if let Some(mux) = self.mux.upgrade() {
+        if let Some(mux) = self.mux.upgrade() {
+            if reorders && !state.whole_gops {
+                state.whole_gops = true;
+                // In this order: without chunks the one for fragments is the muxer's latency as well.
+                mux.set_property("fragment-duration", WHOLE_GOPS);
                 mux.set_property("chunk-duration", u64::MAX);
+            }
+            if idr {
+                mux.emit_by_name::<()>("split-at-running-time", &[&gst::ClockTime::from_nseconds(presented)]);
             }
         }
         if state.new_format {
             state.new_format = false;
             // The muxer would wait for ever for what lies in the gap.
-            if presented.saturating_sub(state.end) >= self.half_picture {
+            if presented.saturating_sub(state.end) >= self.most_pause {
                 self.shared.tell(Event::Failed(fault(
                     FaultKind::Pipeline,
                     String::from("the format of the picture changed after a pause: capture begins anew"),
@@ -150,7 +161,7 @@ impl Gate {
             self.first.store(presented, Ordering::Release);
         }
         state.latest = state.latest.max(presented);
-        let length = buffer.duration().map_or(2 * self.half_picture, gst::ClockTime::nseconds);
+        let length = buffer.duration().map_or(self.picture, gst::ClockTime::nseconds);
         state.end = state.end.max(presented.saturating_add(length));
         drop(state);
         if !self.shared.ledger().picture(idr, presented) {

@@ -71,6 +71,7 @@ pub(super) struct Shared {
     /// When the last picture went into the muxer, and when the last chunk came out.
     picture: AtomicU64,
     chunk: AtomicU64,
+    any_chunk: AtomicBool,
     heard: AtomicBool,
 }
 
@@ -93,6 +94,7 @@ impl Shared {
 
     pub(super) fn handed_over(&self, at: Mono) {
         self.chunk.store(at.0, Ordering::Release);
+        self.any_chunk.store(true, Ordering::Release);
     }
 
     pub(super) fn heard(&self) {
@@ -146,6 +148,7 @@ impl Run {
             ledger: Mutex::default(),
             picture: AtomicU64::new(0),
             chunk: AtomicU64::new(0),
+            any_chunk: AtomicBool::new(false),
             heard: AtomicBool::new(false),
         });
         let slot = Arc::new(Mutex::new(Slot::default()));
@@ -277,10 +280,14 @@ impl Control {
             sound = sound && (!embedded || feed.has_sound());
             started.feed = Some(feed);
         }
-        let built = build::build(&description, sound)?;
-        self.listen(&built.pipeline, &description);
+        let built = build::build(&description, sound).inspect_err(|_| {
+            if sound && build::build(&description, false).is_ok() {
+                self.outside.deaf.store(true, Ordering::Release);
+            }
+        })?;
+        self.listen(&built, &description);
         number_pictures(&built.pipeline);
-        gate::install(&self.shared, &built.mux, &built.video_pad, built.audio_pad.as_ref(), description.fps);
+        gate::install(&self.shared, &built.mux, &built.video_pad, built.audio_pad.as_ref(), &description);
         self.play(&built)?;
         let height = description.max_height;
         started.puller = Some(
@@ -302,7 +309,7 @@ impl Control {
         slot.pipeline = Some(built.pipeline.clone());
         let now = mono();
         self.shared.arrived(now);
-        self.shared.handed_over(now);
+        self.shared.chunk.store(now.0, Ordering::Release);
         if built.pipeline.set_state(gst::State::Playing).is_ok() {
             return Ok(());
         }
@@ -318,8 +325,11 @@ impl Control {
     }
 
     /// Has the bus tell us, on whatever thread it speaks.
-    fn listen(&self, pipeline: &gst::Pipeline, description: &Description) {
+    fn listen(&self, built: &Built, description: &Description) {
+        let pipeline = &built.pipeline;
         let Some(bus) = pipeline.bus() else { return };
+        let microphone = built.microphone.as_ref().map(gst::Element::downgrade);
+        let deaf = Arc::clone(&self.outside.deaf);
         let shared = Arc::clone(&self.shared);
         let source = description.source.clone();
         let own = pipeline.downgrade();
@@ -328,6 +338,13 @@ impl Control {
         bus.set_sync_handler(move |_, message| {
             match message.view() {
                 gst::MessageView::Error(error) => {
+                    let ear = microphone.as_ref().and_then(gst::glib::WeakRef::upgrade);
+                    if error
+                        .src()
+                        .is_some_and(|src| ear.is_some_and(|ear| src == ear.upcast_ref::<gst::Object>()))
+                    {
+                        deaf.store(true, Ordering::Release);
+                    }
                     shared.tell(Event::Failed(bus_fault(error, &source)));
                 }
                 gst::MessageView::Warning(warning) => {
@@ -355,11 +372,10 @@ impl Control {
     /// Waits until the run is to end.
     fn watch(&self, description: &Description, started: &Started) -> Ending {
         let mut draining: Option<(Mono, Ending)> = None;
-        let began = mono();
         loop {
             let until = match &draining {
                 Some((deadline, _)) => *deadline,
-                None => self.stalls_at(description, began),
+                None => self.stalls_at(description),
             };
             let wait = until.since(mono());
             let Some(pipeline) = self.pipeline() else {
@@ -426,7 +442,7 @@ impl Control {
                         tracing::warn!("the rest of the stream did not come in time");
                         return ending;
                     }
-                    None if mono() >= self.stalls_at(description, began) => {
+                    None if mono() >= self.stalls_at(description) => {
                         return self.stalled(description).into();
                     }
                     None => {}
@@ -440,12 +456,12 @@ impl Control {
     }
 
     /// When the source counts as stalled, if nothing comes until then.
-    fn stalls_at(&self, description: &Description, began: Mono) -> Mono {
+    fn stalls_at(&self, description: &Description) -> Mono {
         let patience = description.fragment.saturating_mul(3);
         let picture = Mono(self.shared.picture.load(Ordering::Acquire));
         let chunk = Mono(self.shared.chunk.load(Ordering::Acquire));
-        let none_yet = chunk <= began;
-        let picture = picture + if none_yet { patience.max(FIRST_CHUNK) } else { patience };
+        let begun = flag(&self.shared.any_chunk);
+        let picture = picture + if begun { patience } else { patience.max(FIRST_CHUNK) };
         picture.min(chunk + patience.max(NO_CHUNK))
     }
 
