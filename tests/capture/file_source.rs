@@ -27,7 +27,9 @@ fn an_mp4_with_b_frames_and_an_odd_gop_is_stored_bit_by_bit() {
     assert_eq!(slices(&stored), slices(&path), "no slice is missing, altered or out of order");
     assert_eq!(decoded(&stored), 70);
     same_rhythm(&stored, &path);
-    assert!(times(&stored, "a:0", "pts").len() > 120, "sound as well");
+    let (sounds, heard) = (times(&path, "a:0", "pts").len(), times(&stored, "a:0", "pts").len());
+    // The priming of the encoder lies before the first picture, and is left out.
+    assert!(heard <= sounds && heard + 3 >= sounds, "{heard} of {sounds} pieces of sound");
 }
 
 #[test]

@@ -40,9 +40,12 @@ fn a_microphone_that_falls_silent_amid_a_run_leaves_the_picture_alone() {
             .with("num-channels", 1);
         description.audio.as_mut().unwrap().insert(1, Stage::Element(parse));
     });
-    // Two seconds of silence, as fast as they are read; then nothing, and no end.
+    // About two seconds of silence at the pace of a microphone; then nothing, and no end.
     let feeder = std::thread::spawn(move || {
-        writer.write_all(&vec![0; 192_000]).unwrap();
+        for _ in 0..50 {
+            writer.write_all(&[0; 3840]).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
         writer
     });
 

@@ -62,24 +62,6 @@ fn sound_is_in_the_same_fragments_and_keeps_to_the_picture() {
     let chunks = camera.fragments(5);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
-    for c in &chunks {
-        let i = kasacam::fmp4::read_chunk(&c.init, &c.bytes).unwrap();
-        for r in &i.runs {
-            let ts = if r.track == c.init.video.id {
-                c.init.video.timescale
-            } else {
-                c.init.audio.unwrap().timescale
-            } as f64;
-            eprintln!(
-                "DBG {} track {} [{:.3},{:.3}) n {}",
-                c.starts_fragment,
-                r.track,
-                r.decode_time as f64 / ts,
-                (r.decode_time + r.duration) as f64 / ts,
-                r.samples
-            );
-        }
-    }
     assert_eq!(gops(&chunks), [10; 5]);
     is_sound_as_a_stream(&chunks);
     assert!(chunks[0].init.codecs.contains("mp4a.40.2"), "{}", chunks[0].init.codecs);

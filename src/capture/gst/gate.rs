@@ -1,19 +1,24 @@
 //! What goes into the muxer: looked at, and set right, on the pads themselves.
 //!
 //! Only an IDR counts as a key frame here (parsers take any I picture for one); nothing passes before
-//! the first; sound passes only from the first picture on, so that both begin together.
+//! the first; sound passes only from the first picture on, so that both begin together. What does not
+//! pass is "handled": the bindings let go of a "dropped" buffer that GStreamer lets go of as well.
 
 use super::fault;
 use super::run::{Event, Shared};
 use crate::capture::board::Description;
 use crate::domain::input::FaultKind;
 use crate::system::clock::mono;
+use crossbeam_channel::RecvTimeoutError;
 use gst::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// For how long the muxer waits for sound where a GOP is one chunk.
 const WHOLE_GOPS: u64 = 10_000_000_000;
+/// How often sound looks whether there is a picture yet.
+const LOOK: Duration = Duration::from_millis(5);
 /// No picture yet.
 const NEVER: u64 = u64::MAX;
 
@@ -67,11 +72,18 @@ pub(super) fn install(
             let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_ref() else {
                 return gst::PadProbeReturn::Ok;
             };
-            shared.heard();
-            let from = first.load(Ordering::Acquire);
+            // It may be early, if the picture takes longer to encode. It waits in the queue before this.
+            while first.load(Ordering::Acquire) == NEVER {
+                if shared.quit_rx.recv_timeout(LOOK) == Err(RecvTimeoutError::Disconnected) {
+                    return gst::PadProbeReturn::Handled;
+                }
+            }
             match running_time(pad, buffer) {
-                Some(at) if from != NEVER && at >= from => gst::PadProbeReturn::Ok,
-                Some(_) | None => gst::PadProbeReturn::Drop,
+                Some(at) if at >= first.load(Ordering::Acquire) => {
+                    shared.heard();
+                    gst::PadProbeReturn::Ok
+                }
+                Some(_) | None => gst::PadProbeReturn::Handled,
             }
         });
     }
@@ -110,14 +122,14 @@ impl Gate {
         let started = self.first.load(Ordering::Acquire) != NEVER;
         self.shared.arrived(mono());
         if !started && !idr {
-            return gst::PadProbeReturn::Drop;
+            return gst::PadProbeReturn::Handled;
         }
         let Some(presented) = running_time(pad, buffer) else {
             self.shared.tell(Event::Failed(fault(
                 FaultKind::Pipeline,
                 String::from("a picture came without a time of presentation"),
             )));
-            return gst::PadProbeReturn::Drop;
+            return gst::PadProbeReturn::Handled;
         };
         let pts = buffer.pts();
         let delay =
@@ -169,7 +181,7 @@ impl Gate {
                 FaultKind::Pipeline,
                 String::from("the muxer takes pictures and gives none back"),
             )));
-            return gst::PadProbeReturn::Drop;
+            return gst::PadProbeReturn::Handled;
         }
         gst::PadProbeReturn::Ok
     }

@@ -377,7 +377,8 @@ impl Control {
                 Some((deadline, _)) => *deadline,
                 None => self.stalls_at(description),
             };
-            let wait = until.since(mono());
+            // Looked at anew now and then: what comes meanwhile moves the time, and tells nobody.
+            let wait = until.since(mono()).min(description.fragment);
             let Some(pipeline) = self.pipeline() else {
                 // Closed by a Drop, whose order is under way.
                 return match self.stops.recv_timeout(CLOSE) {
@@ -437,16 +438,17 @@ impl Control {
                         }
                     }
                 }
-                default(wait) => match draining.take() {
-                    Some((_, ending)) => {
-                        tracing::warn!("the rest of the stream did not come in time");
-                        return ending;
+                default(wait) => {
+                    let due = mono() >= until;
+                    match draining.take() {
+                        Some((_, ending)) if due => {
+                            tracing::warn!("the rest of the stream did not come in time");
+                            return ending;
+                        }
+                        None if mono() >= self.stalls_at(description) => return self.stalled(description).into(),
+                        not_yet => draining = not_yet,
                     }
-                    None if mono() >= self.stalls_at(description) => {
-                        return self.stalled(description).into();
-                    }
-                    None => {}
-                },
+                }
             }
         }
     }
