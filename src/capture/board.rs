@@ -425,7 +425,7 @@ pub fn package(factory: &str) -> Option<&'static str> {
     Some(match factory {
         "videotestsrc" | "audiotestsrc" | "appsrc" | "appsink" | "videoconvert" | "videoscale"
         | "audioconvert" | "audioresample" | "decodebin" => "gstreamer1.0-plugins-base",
-        "queue" | "capsfilter" | "clocksync" => "libgstreamer1.0-0",
+        "queue" | "capsfilter" | "clocksync" | "identity" | "filesrc" => "libgstreamer1.0-0",
         "v4l2src" | "v4l2h264enc" | "rtspsrc" | "rtph264depay" | "rtpmp4gdepay" | "qtdemux"
         | "matroskademux" | "aacparse" | "jpegdec" => "gstreamer1.0-plugins-good",
         "h264parse" | "h264timestamper" | "openh264enc" | "voaacenc" | "fdkaacenc" | "faac" => {

@@ -17,7 +17,9 @@ fn a_drop_closes_within_100_ms_and_nothing_comes_after_the_end() {
         camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
         let returned = mono();
         let take = camera.rest();
+        let told = mono().since(asked);
 
+        assert!(told < Duration::from_millis(250), "told after {told:?}");
         assert!(returned.since(asked) < Duration::from_millis(5), "the caller does not wait");
         let took = take.closed_at.since(asked);
         assert!(took < Duration::from_millis(100), "closed after {took:?}");

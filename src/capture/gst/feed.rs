@@ -4,7 +4,7 @@
 //! picture, and begins where the one before ended. An MP4 or MKV is taken apart by a small pipeline of its
 //! own; a byte stream is read here, since GStreamer gives it no times.
 
-use super::build::{missing, name};
+use super::build::{make, name};
 use super::fault;
 use super::run::Shared;
 use crate::capture::annexb::{AccessUnit, NotAnnexB, Reader};
@@ -39,7 +39,19 @@ pub(super) struct Feed {
 
 enum Source {
     Stream,
-    Demuxed { container: Container, sound: bool, first: Option<Demuxed> },
+    /// Each stream has a reader of its own, or one could not go on while the other waits.
+    Demuxed {
+        container: Container,
+        video: Option<Demuxed>,
+        audio: Option<Demuxed>,
+    },
+}
+
+/// A kind of stream in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Pictures,
+    Sound,
 }
 
 /// Whether the description takes the sound track of the file itself.
@@ -64,8 +76,11 @@ impl Feed {
         let source = match container {
             Container::ByteStream => Source::Stream,
             Container::Mp4 | Container::Matroska => {
-                let first = Demuxed::open(path, container, sound, shared)?;
-                Source::Demuxed { container, sound: first.audio.is_some(), first: Some(first) }
+                let video = Demuxed::open(path, container, Kind::Pictures, shared)?.ok_or_else(|| {
+                    fault(FaultKind::Pipeline, format!("{}: it has no H.264 pictures", path.display()))
+                })?;
+                let audio = if sound { Demuxed::open(path, container, Kind::Sound, shared)? } else { None };
+                Source::Demuxed { container, video: Some(video), audio }
             }
         };
         Ok(Feed {
@@ -83,7 +98,7 @@ impl Feed {
     pub(super) fn has_sound(&self) -> bool {
         match &self.source {
             Source::Stream => false,
-            Source::Demuxed { sound, .. } => *sound,
+            Source::Demuxed { audio, .. } => audio.is_some(),
         }
     }
 
@@ -109,14 +124,14 @@ impl Feed {
         };
         let source = match &mut self.source {
             Source::Stream => None,
-            Source::Demuxed { container, sound, first } => {
-                first.take().map(|first| (*container, *sound, first))
+            Source::Demuxed { container, video, audio } => {
+                video.take().map(|video| (*container, video, audio.take()))
             }
         };
         let reader = thread::Builder::new().name(String::from("capture-reader")).spawn(move || {
             let outcome = match source {
                 None => job.stream(),
-                Some((container, sound, first)) => job.demuxed(container, sound, first),
+                Some((container, video, audio)) => job.demuxed(container, video, audio),
             };
             if let Err(why) = outcome {
                 job.shared.tell(super::run::Event::Failed(why));
@@ -230,67 +245,100 @@ impl Job {
         !self.stopped() && self.video.push_buffer(buffer).is_ok()
     }
 
-    fn demuxed(&self, container: Container, sound: bool, first: Demuxed) -> Result<(), Fault> {
-        let mut round = first;
-        let mut offset = 0;
+    fn demuxed(&self, container: Container, video: Demuxed, audio: Option<Demuxed>) -> Result<(), Fault> {
+        video.play()?;
+        let first = video.pull(self);
         // Decode times of reordered pictures begin before zero; no time in the pipeline may.
-        let mut shift = None;
-        loop {
-            let length = self.round(&round, offset, &mut shift)?;
-            drop(round);
-            if !self.repeat || self.stopped() {
-                return Ok(());
+        let start =
+            first.as_ref().and_then(|it| Times::of(it, None)).map_or(0, |times| times.dts.min(times.pts));
+        let shift = (-start).max(0);
+        // The streams of a file are seldom of one length; rounds must be.
+        let length = match &audio {
+            Some(_) if self.repeat => Some(self.length(container)?),
+            Some(_) | None => None,
+        };
+        thread::scope(|scope| {
+            let sound = audio.zip(self.audio.as_ref()).map(|(from, to)| {
+                scope.spawn(move || {
+                    let outcome = self.rounds(container, Kind::Sound, (from, None), to, (shift, length));
+                    let _pipeline_is_closed = to.end_of_stream();
+                    outcome
+                })
+            });
+            let pictures =
+                self.rounds(container, Kind::Pictures, (video, first), &self.video, (shift, length));
+            let _pipeline_is_closed = self.video.end_of_stream();
+            match sound.map(thread::ScopedJoinHandle::join) {
+                Some(Ok(Err(why))) => pictures.and(Err(why)),
+                Some(Ok(Ok(())) | Err(_)) | None => pictures,
             }
-            if length == 0 {
-                return Err(fault(FaultKind::Pipeline, format!("{} has no pictures", self.path.display())));
-            }
-            offset += length;
-            round = Demuxed::open(&self.path, container, sound, &self.shared)?;
-        }
+        })
     }
 
-    /// Once through the file; its length in nanoseconds.
-    fn round(&self, round: &Demuxed, offset: i64, shift: &mut Option<i64>) -> Result<i64, Fault> {
-        round.play().map_err(|why| fault(FaultKind::Pipeline, format!("{}: {why}", self.path.display())))?;
-        let first = round.pull(&round.video, self);
-        if shift.is_none() {
-            let start = first
-                .as_ref()
-                .and_then(|sample| Times::of(sample, None))
-                .map_or(0, |times| times.dts.min(times.pts));
-            *shift = Some((-start).max(0));
+    /// How long the file is, in nanoseconds: reads it once.
+    fn length(&self, container: Container) -> Result<i64, Fault> {
+        let mut length = 0;
+        for kind in [Kind::Pictures, Kind::Sound] {
+            let Some(stream) = Demuxed::open(&self.path, container, kind, &self.shared)? else { continue };
+            stream.play()?;
+            while let Some(sample) = stream.pull(self) {
+                length = Times::of(&sample, self.picture(kind))
+                    .map_or(length, |it| length.max(it.pts + it.duration));
+            }
         }
-        let offset = offset + shift.unwrap_or(0);
-        let (pictures, sounds) = thread::scope(|scope| {
-            let sounds = self
-                .audio
-                .as_ref()
-                .zip(round.audio.as_ref())
-                .map(|(to, from)| scope.spawn(move || self.pump(round, from, to, None, offset)));
-            let pictures = self.pump(round, &round.video, &self.video, first, offset);
-            (pictures, sounds.and_then(|sounds| sounds.join().ok()).unwrap_or(0))
-        });
-        if let Ok(why) = round.failures.try_recv() {
-            return Err(why);
+        Ok(length)
+    }
+
+    /// What a picture lasts where the file does not say.
+    fn picture(&self, kind: Kind) -> Option<i64> {
+        (kind == Kind::Pictures).then(|| 1_000_000_000 / i64::from(self.fps.max(1)))
+    }
+
+    /// Pushes one stream of the file, once or again and again.
+    fn rounds(
+        &self,
+        container: Container,
+        kind: Kind,
+        (mut round, mut first): (Demuxed, Option<gst::Sample>),
+        to: &gst_app::AppSrc,
+        (shift, length): (i64, Option<i64>),
+    ) -> Result<(), Fault> {
+        let mut offset = shift;
+        loop {
+            round.play()?;
+            let end = self.pump(&round, first.take(), to, kind, offset);
+            if let Ok(why) = round.failures.try_recv() {
+                return Err(why);
+            }
+            if !self.repeat || self.stopped() || self.shared.quits() {
+                return Ok(());
+            }
+            let step = length.unwrap_or(end - offset);
+            if step <= 0 {
+                return Err(fault(FaultKind::Pipeline, format!("{} has no pictures", self.path.display())));
+            }
+            offset += step;
+            drop(round);
+            round = Demuxed::open(&self.path, container, kind, &self.shared)?.ok_or_else(|| {
+                fault(FaultKind::Pipeline, format!("{} has lost a stream", self.path.display()))
+            })?;
         }
-        Ok((pictures.max(sounds) - offset).max(0))
     }
 
     /// Pushes a stream to its end; where it ended, `offset` included.
     fn pump(
         &self,
         round: &Demuxed,
-        from: &gst_app::AppSink,
-        to: &gst_app::AppSrc,
         first: Option<gst::Sample>,
+        to: &gst_app::AppSrc,
+        kind: Kind,
         offset: i64,
     ) -> i64 {
         let mut end = offset;
-        let mut next = first.or_else(|| round.pull(from, self));
-        let picture = 1_000_000_000 / i64::from(self.fps.max(1));
+        let mut next = first.or_else(|| round.pull(self));
         while let Some(sample) = next {
-            let Some(times) = Times::of(&sample, Some(picture)) else {
-                next = round.pull(from, self);
+            let Some(times) = Times::of(&sample, self.picture(kind)) else {
+                next = round.pull(self);
                 continue;
             };
             let Some(mut buffer) = sample.buffer_owned() else { break };
@@ -309,7 +357,7 @@ impl Job {
             if self.stopped() || to.push_buffer(buffer).is_err() {
                 break;
             }
-            next = round.pull(from, self);
+            next = round.pull(self);
         }
         end
     }
@@ -338,12 +386,12 @@ impl Times {
     }
 }
 
-/// A file being taken apart. Closed when dropped.
+/// One stream of a file, being taken out. Closed when dropped.
 struct Demuxed {
     pipeline: gst::Pipeline,
-    video: gst_app::AppSink,
-    audio: Option<gst_app::AppSink>,
+    sink: gst_app::AppSink,
     failures: Receiver<Fault>,
+    path: PathBuf,
 }
 
 impl Drop for Demuxed {
@@ -353,102 +401,84 @@ impl Drop for Demuxed {
 }
 
 impl Demuxed {
-    fn open(path: &Path, container: Container, sound: bool, shared: &Arc<Shared>) -> Result<Demuxed, Fault> {
-        let demuxer = match container {
-            Container::Mp4 => "qtdemux",
-            Container::Matroska | Container::ByteStream => "matroskademux",
-        };
+    /// `None` where the file has no such stream that can be kept as it is.
+    fn open(
+        path: &Path,
+        container: Container,
+        kind: Kind,
+        shared: &Arc<Shared>,
+    ) -> Result<Option<Demuxed>, Fault> {
         let failed = |what: &str| fault(FaultKind::Pipeline, format!("{}: {what}", path.display()));
-        let make = |element: Element| super::build::make(&element);
-        let pipeline = gst::Pipeline::new();
-        let source = make(Element::new("filesrc").with("location", path.display()))?;
-        let demux = make(Element::new(demuxer))?;
-        let sink = || {
-            make(
-                Element::new("appsink")
-                    .with("sync", false)
-                    .with("max-buffers", 8)
-                    .with("async", false)
-                    .with("enable-last-sample", false),
-            )
-        };
-        let mut heads = Vec::new();
-        let video_sink = sink()?;
-        let mut chain = vec![make(queue())?];
-        if container == Container::Matroska {
-            // Matroska tells when a picture is shown, not when it is decoded.
-            for factory in ["h264parse", "h264timestamper"] {
-                if gst::ElementFactory::find(factory).is_none() {
-                    return Err(missing(factory));
-                }
-                chain.push(make(Element::new(factory))?);
-            }
-        }
-        chain.push(video_sink.clone());
-        heads.push(("video/x-h264", chain));
-        let audio_sink = sink()?;
-        if sound {
-            heads.push((
-                "audio/mpeg",
-                vec![make(queue())?, make(Element::new("aacparse"))?, audio_sink.clone()],
-            ));
-        }
         let joined = |result: Result<(), gst::glib::BoolError>| {
             result.map_err(|_| failed("the reader cannot be put together"))
         };
+        let pipeline = gst::Pipeline::new();
+        let source = make(&Element::new("filesrc").with("location", path.display()))?;
+        let demux = make(&Element::new(match container {
+            Container::Mp4 => "qtdemux",
+            Container::Matroska | Container::ByteStream => "matroskademux",
+        }))?;
+        let sink = make(
+            &Element::new("appsink")
+                .with("sync", false)
+                .with("max-buffers", 8)
+                .with("enable-last-sample", false),
+        )?;
+        let (media, between): (&str, &[&'static str]) = match (kind, container) {
+            (Kind::Sound, _) => ("audio/mpeg", &["aacparse"]),
+            (Kind::Pictures, Container::Mp4) => ("video/x-h264", &["identity"]),
+            // Matroska tells when a picture is shown, not when it is decoded.
+            (Kind::Pictures, _) => ("video/x-h264", &["h264parse", "h264timestamper"]),
+        };
+        let mut chain = Vec::new();
+        for factory in between {
+            chain.push(make(&Element::new(factory))?);
+        }
+        chain.push(sink.clone());
         joined(pipeline.add_many([&source, &demux]))?;
         joined(source.link(&demux))?;
-        for (_, chain) in &heads {
-            joined(pipeline.add_many(chain))?;
-            joined(gst::Element::link_many(chain))?;
-        }
+        joined(pipeline.add_many(&chain))?;
+        joined(gst::Element::link_many(&chain))?;
+        let head = chain.first().and_then(|head| head.static_pad("sink")).ok_or_else(|| failed("no pad"))?;
         let (complete_tx, complete) = bounded::<()>(1);
         let (failures_tx, failures) = bounded::<Fault>(1);
-        let targets: Vec<_> = heads
-            .iter()
-            .filter_map(|(kind, chain)| Some((*kind, chain.first()?.static_pad("sink")?.downgrade())))
-            .collect();
+        let target = head.downgrade();
         demux.connect_pad_added(move |_, pad| {
-            let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
-            let Some(kind) = caps.as_ref().and_then(|caps| caps.structure(0)).map(|it| it.name().to_string())
-            else {
-                return;
-            };
-            let target =
-                targets.iter().find(|(wanted, _)| *wanted == kind).and_then(|(_, sink)| sink.upgrade());
-            if let Some(sink) = target.filter(|sink| !sink.is_linked()) {
-                let _of_another_kind = pad.link(&sink);
+            let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+            let wanted = caps.structure(0).is_some_and(|it| it.name() == media);
+            if let Some(head) = target.upgrade().filter(|head| wanted && !head.is_linked()) {
+                let _of_another_kind = pad.link(&head);
             }
         });
         demux.connect_no_more_pads(move |_| {
             let _told_already = complete_tx.try_send(());
         });
+        let place = path.display().to_string();
         if let Some(bus) = pipeline.bus() {
-            let path = path.to_owned();
             bus.set_sync_handler(move |_, message| {
                 if let gst::MessageView::Error(error) = message.view() {
                     let element = error
                         .src()
                         .and_then(|it| it.downcast_ref::<gst::Element>())
                         .map_or_else(String::new, name);
-                    let _told_already = failures_tx.try_send(fault(
-                        FaultKind::Pipeline,
-                        format!("{element} ({}): {}", path.display(), error.error().message()),
-                    ));
+                    let why = format!("{element} ({place}): {}", error.error().message());
+                    let _told_already = failures_tx.try_send(fault(FaultKind::Pipeline, why));
                 }
                 gst::BusSyncReply::Drop
             });
         }
-        let sinks = |element: &gst::Element| {
-            element.clone().downcast::<gst_app::AppSink>().map_err(|_| failed("no appsink"))
-        };
-        let mut demuxed = Demuxed { video: sinks(&video_sink)?, audio: None, failures, pipeline };
+        let sink = sink.downcast::<gst_app::AppSink>().map_err(|_| failed("no appsink"))?;
+        let demuxed = Demuxed { pipeline, sink, failures, path: path.to_owned() };
         if demuxed.pipeline.set_state(gst::State::Paused).is_err() {
             return Err(demuxed.failures.try_recv().unwrap_or_else(|_| failed("it cannot be opened")));
         }
         let mut waited = Duration::ZERO;
         while complete.try_recv().is_err() {
+            // Where no stream is taken, the demuxer fails for that; it has found its streams by then.
             if let Ok(why) = demuxed.failures.try_recv() {
+                if complete.try_recv().is_ok() {
+                    break;
+                }
                 return Err(why);
             }
             if shared.quits() {
@@ -457,53 +487,31 @@ impl Demuxed {
             if waited >= OPEN {
                 return Err(failed("its streams were not found within 10 s"));
             }
-            thread::sleep(Duration::from_millis(5));
-            waited += Duration::from_millis(5);
+            thread::sleep(Duration::from_millis(2));
+            waited += Duration::from_millis(2);
         }
-        let linked = |element: &gst::Element| {
-            heads.iter().any(|(_, chain)| {
-                chain.last() == Some(element)
-                    && chain
-                        .first()
-                        .and_then(|head| head.static_pad("sink"))
-                        .is_some_and(|pad| pad.is_linked())
-            })
-        };
-        if !linked(&video_sink) {
-            return Err(failed("it has no H.264 pictures"));
-        }
-        if linked(&audio_sink) {
-            demuxed.audio = Some(sinks(&audio_sink)?);
-        }
-        Ok(demuxed)
+        Ok(head.is_linked().then_some(demuxed))
     }
 
-    fn play(&self) -> Result<(), String> {
+    fn play(&self) -> Result<(), Fault> {
         self.pipeline
             .set_state(gst::State::Playing)
-            .map(|_| ())
-            .map_err(|_| String::from("it cannot be read"))
+            .map(drop)
+            .map_err(|_| fault(FaultKind::Pipeline, format!("{} cannot be read", self.path.display())))
     }
 
     /// The next sample, or nothing at the end, at a failure, or when nothing is wanted.
-    fn pull(&self, sink: &gst_app::AppSink, job: &Job) -> Option<gst::Sample> {
+    fn pull(&self, job: &Job) -> Option<gst::Sample> {
         while !job.stopped() && !job.shared.quits() {
-            if let Some(sample) = sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
+            if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
                 return Some(sample);
             }
-            if sink.is_eos() || !self.failures.is_empty() {
+            if self.sink.is_eos() || !self.failures.is_empty() {
                 return None;
             }
         }
         None
     }
-}
-
-fn queue() -> Element {
-    Element::new("queue")
-        .with("max-size-buffers", 0)
-        .with("max-size-time", 0)
-        .with("max-size-bytes", 16 << 20)
 }
 
 /// A FIFO that nobody writes to must not hold the thread.

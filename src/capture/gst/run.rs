@@ -11,7 +11,7 @@ use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Fault, FaultKind, Input};
 use crate::domain::time::Mono;
 use crate::system::clock::mono;
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, bounded, never, select};
 use gst::prelude::*;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -214,14 +214,16 @@ struct Control {
 }
 
 /// How a run ends.
-struct Ending {
-    reason: SpanEnd,
-    fault: Option<Fault>,
+enum Ending {
+    Asked(SpanEnd),
+    /// The closer has done its work, and the order itself is still on its way.
+    ClosedByDrop,
+    Failed(Fault),
 }
 
 impl From<Fault> for Ending {
     fn from(fault: Fault) -> Ending {
-        Ending { reason: SpanEnd::Source, fault: Some(fault) }
+        Ending::Failed(fault)
     }
 }
 
@@ -236,16 +238,20 @@ impl Control {
     fn run(self, settings: CaptureSettings, describe: &Describe) {
         let mut started = Started::default();
         let mut ending = match self.after_the_one_before() {
-            Some(stop) => Ending { reason: stop.reason, fault: None },
+            Some(stop) => Ending::Asked(stop.reason),
             None => match self.open(settings, describe, &mut started) {
                 Ok(description) => self.watch(&description, &started),
                 Err(ending) => ending,
             },
         };
-        // Whoever stopped the run while it failed has no use for the fault.
-        let patience = if self.shared.quits() { CLOSE } else { Duration::ZERO };
-        if let Ok(stop) = self.stops.recv_timeout(patience) {
-            ending = Ending { reason: stop.reason, fault: None };
+        // Whoever stops a run while it fails has no use for the fault.
+        let asked = match &ending {
+            Ending::Asked(_) => None,
+            Ending::ClosedByDrop => self.stops.recv_timeout(CLOSE).ok(),
+            Ending::Failed(_) => self.stops.try_recv().ok(),
+        };
+        if let Some(stop) = asked {
+            ending = Ending::Asked(stop.reason);
         }
         self.finish(ending, started);
     }
@@ -304,7 +310,7 @@ impl Control {
     fn play(&self, built: &Built) -> Result<(), Ending> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.closed {
-            return Err(Ending { reason: SpanEnd::Source, fault: None });
+            return Err(Ending::ClosedByDrop);
         }
         slot.pipeline = Some(built.pipeline.clone());
         let now = mono();
@@ -372,6 +378,7 @@ impl Control {
     /// Waits until the run is to end.
     fn watch(&self, description: &Description, started: &Started) -> Ending {
         let mut draining: Option<(Mono, Ending)> = None;
+        let mut stops = self.stops.clone();
         loop {
             let until = match &draining {
                 Some((deadline, _)) => *deadline,
@@ -380,11 +387,7 @@ impl Control {
             // Looked at anew now and then: what comes meanwhile moves the time, and tells nobody.
             let wait = until.since(mono()).min(description.fragment);
             let Some(pipeline) = self.pipeline() else {
-                // Closed by a Drop, whose order is under way.
-                return match self.stops.recv_timeout(CLOSE) {
-                    Ok(stop) => Ending { reason: stop.reason, fault: None },
-                    Err(_) => Ending { reason: SpanEnd::Source, fault: None },
-                };
+                return Ending::ClosedByDrop;
             };
             let drain = |timeout: Duration, ending: Ending| -> Option<(Mono, Ending)> {
                 if let Some(feed) = started.feed.as_ref() {
@@ -394,16 +397,23 @@ impl Control {
                 Some((mono() + timeout, ending))
             };
             select! {
-                recv(self.stops) -> stop => {
-                    let Ok(stop) = stop else { return Ending { reason: SpanEnd::Shutdown, fault: None } };
-                    let ending = Ending { reason: stop.reason, fault: None };
+                recv(stops) -> stop => {
+                    let Ok(stop) = stop else {
+                        // The source has let go of the run: nobody else can end it.
+                        if draining.is_none() {
+                            return Ending::Asked(SpanEnd::Shutdown);
+                        }
+                        stops = never();
+                        continue;
+                    };
+                    let ending = Ending::Asked(stop.reason);
                     match stop.manner {
                         StopManner::Drop => return ending,
                         StopManner::Drain => draining = drain(DRAIN, ending),
                     }
                 }
                 recv(self.events) -> event => {
-                    let Ok(event) = event else { return Ending { reason: SpanEnd::Source, fault: None } };
+                    let Ok(event) = event else { return Ending::ClosedByDrop };
                     match event {
                         Event::Playing => (self.outside.report)(Input::CaptureStarted { epoch: self.epoch }),
                         Event::Latency => {
@@ -431,7 +441,7 @@ impl Control {
                         Event::Failed(fault) if fault.kind == FaultKind::ExceedsPlan => return fault.into(),
                         Event::Failed(fault) => {
                             if draining.as_ref().is_none_or(|(_, ending)| {
-                                ending.fault.as_ref().is_some_and(|known| known.kind == FaultKind::EndOfStream)
+                                matches!(ending, Ending::Failed(known) if known.kind == FaultKind::EndOfStream)
                             }) {
                                 draining = drain(SALVAGE, fault.into());
                             }
@@ -489,7 +499,11 @@ impl Control {
 
     /// Closes the devices, says so, and that nothing follows. Whatever happened, once.
     fn finish(self, ending: Ending, started: Started) {
-        let Ending { reason, mut fault } = ending;
+        let (reason, mut fault) = match ending {
+            Ending::Asked(reason) => (reason, None),
+            Ending::ClosedByDrop => (SpanEnd::Source, None),
+            Ending::Failed(fault) => (SpanEnd::Source, Some(fault)),
+        };
         self.shared.quit();
         if let Some(feed) = started.feed.as_ref() {
             feed.stop();
