@@ -1,4 +1,14 @@
 //! Capture: from a board's description to fragments.
+//!
+//! [`board`] says, as plain data, what the pipeline is to be; [`gst`] builds and runs it and is the
+//! only place that names GStreamer's API; [`assemble`] turns what the muxer writes into chunks.
+
+pub mod annexb;
+pub mod assemble;
+pub mod board;
+pub mod encoder;
+pub mod gst;
+pub mod split;
 
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Epoch, SpanEnd};

@@ -1,5 +1,4 @@
-//! Real GStreamer: sources, pipelines, their faults.
-
+//! Capture with GStreamer for real: its own sources, files that ffmpeg makes, an RTSP server on loopback.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -7,5 +6,16 @@
     clippy::indexing_slicing,
     clippy::wildcard_enum_match_arm,
     clippy::disallowed_methods,
-    reason = "a panic in a test is a failed test, and says where; a test takes the time as it is"
+    reason = "a panic in a test is a failed test, and says where; tests measure time and write files"
 )]
+
+mod boards;
+mod byte_stream;
+mod faults;
+mod file_source;
+mod formats;
+mod rtsp;
+mod sound;
+mod stops;
+mod support;
+mod test_source;

@@ -1,0 +1,441 @@
+//! From a board to a description of its pipeline: which elements, with which properties, in which
+//! order. Plain data, made by a pure function; [`super::gst`] builds it.
+
+use super::encoder::{self, Demand};
+use crate::config::{AudioSource, Board, Recording, VideoFormat, VideoSource};
+use crate::domain::effect::CaptureSettings;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What is fed from a file comes in here.
+pub const VIDEO_FEED: &str = "video-feed";
+/// The sound track of that file.
+pub const AUDIO_FEED: &str = "audio-feed";
+/// Wherever it stands, every picture is given its number as text.
+pub const NUMBERED: &str = "picture-number";
+/// Bits a second of the sound track that we encode.
+const AUDIO_BITRATE: u32 = 64_000;
+
+/// One GStreamer element, by its factory's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Element {
+    pub factory: &'static str,
+    /// For elements that are looked up later.
+    pub name: Option<&'static str>,
+    /// In the syntax of `gst-launch-1.0`.
+    pub properties: Vec<(&'static str, String)>,
+}
+
+impl Element {
+    #[must_use]
+    pub fn new(factory: &'static str) -> Element {
+        Element { factory, name: None, properties: Vec::new() }
+    }
+
+    #[must_use]
+    pub fn named(mut self, name: &'static str) -> Element {
+        self.name = Some(name);
+        self
+    }
+
+    #[must_use]
+    pub fn with(mut self, property: &'static str, value: impl ToString) -> Element {
+        self.properties.push((property, value.to_string()));
+        self
+    }
+}
+
+/// One link of a branch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stage {
+    Element(Element),
+    /// A chain of elements, the first of several that is installed in full.
+    FirstOf(Vec<Vec<Element>>),
+    /// Left out where it is not installed: nothing depends on it.
+    Optional(Element),
+    /// A `capsfilter`.
+    Caps(String),
+}
+
+/// Where the branches get their data from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Each branch begins with a source of its own.
+    Branches,
+    /// An element that grows a pad for each stream it finds.
+    Rtsp(Element),
+    /// A file, read by us.
+    File { path: PathBuf, container: Container, repeat: bool },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Container {
+    Mp4,
+    Matroska,
+    /// H.264, Annex B.
+    ByteStream,
+}
+
+/// A pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Description {
+    pub origin: Origin,
+    pub video: Vec<Stage>,
+    /// Absent where no sound is to be captured: then nothing of it exists.
+    pub audio: Option<Vec<Stage>>,
+    pub mux: Element,
+    pub sink: Element,
+    /// `recording.fragment`, by which a stall is judged.
+    pub fragment: Duration,
+    /// What the muxer was told of chunks.
+    pub chunk: Duration,
+    /// Lines of picture at most.
+    pub max_height: u32,
+    /// Pictures a second, where a stream does not tell.
+    pub fps: u32,
+    /// The source, for messages: fit for a log.
+    pub source: String,
+}
+
+/// What cannot be captured so, and why; for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unfit(pub String);
+
+/// The pipeline of this board under these settings.
+///
+/// # Errors
+/// Where the board asks for what there is not: an encoder that is unknown, or missing.
+pub fn describe(
+    board: &Board,
+    recording: &Recording,
+    settings: CaptureSettings,
+) -> Result<Description, Unfit> {
+    let video = video(board, recording, settings)?;
+    let audio = match (&board.audio, settings.audio) {
+        (Some(audio), true) => Some(sound(board, &audio.source)),
+        (Some(_) | None, _) => None,
+    };
+    let origin = match &board.video.source {
+        VideoSource::Rtsp { url } => Origin::Rtsp(
+            Element::new("rtspsrc")
+                .with("location", url)
+                .with("protocols", "tcp")
+                .with("latency", 200)
+                // Connecting and every answer: the run ends instead, and the agent starts another.
+                .with("tcp-timeout", 5_000_000)
+                .with("timeout", 5_000_000),
+        ),
+        VideoSource::File { path, repeat, .. } => {
+            Origin::File { path: path.clone(), container: container(path), repeat: *repeat }
+        }
+        VideoSource::V4l2 { .. } | VideoSource::Libcamera { .. } | VideoSource::Test => Origin::Branches,
+    };
+    Ok(Description {
+        origin,
+        video,
+        audio,
+        mux: mux(recording),
+        sink: sink(),
+        fragment: recording.fragment,
+        chunk: chunk(recording),
+        max_height: settings.max_height,
+        fps: board.video.fps.max(1),
+        source: source_name(&board.video.source),
+    })
+}
+
+/// The muxer. A fragment must be exactly one GOP: each IDR asks for a split at its own time, before
+/// it goes in (`split-at-running-time`), and no fragment ends otherwise. A short `fragment-duration`
+/// would split there as well, but then all sound behind it counts as late, and comes a fragment
+/// too late; with `manual-split` the muxer panics at a change of caps, and waits for ever for a
+/// microphone that has gone silent.
+fn mux(recording: &Recording) -> Element {
+    Element::new("isofmp4mux")
+        .with("fragment-duration", NO_FRAGMENT.as_nanos())
+        .with("chunk-duration", chunk(recording).as_nanos())
+        .with("header-update-mode", "caps")
+        .with("send-force-keyunit", false)
+}
+
+/// Longer than any GOP.
+const NO_FRAGMENT: Duration = Duration::from_secs(24 * 3600);
+
+/// `recording.chunk`, a little shorter: such that a GOP ends amid what would be a chunk. Where both
+/// ended at the same time, jitter would decide whether the chunk or the fragment ends first, and
+/// after the former the sound of the next GOP counts as late.
+#[must_use]
+pub fn chunk(recording: &Recording) -> Duration {
+    let (gop, chunk) = (recording.fragment.as_nanos(), recording.chunk.as_nanos().max(1));
+    // GOP = (whole + 1/2) chunks, and a chunk no longer than asked for.
+    let doubled = if chunk >= gop { 0 } else { (2 * gop).saturating_sub(chunk).div_ceil(2 * chunk) * 2 };
+    let nanos = if doubled == 0 { gop * 3 / 2 } else { 2 * gop / (doubled + 1) };
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+fn sink() -> Element {
+    // Blocks, never drops; a list of buffers is taken whole, however long it is.
+    Element::new("appsink")
+        .with("sync", false)
+        .with("buffer-list", true)
+        .with("drop", false)
+        .with("max-buffers", 64)
+        .with("wait-on-eos", false)
+        .with("enable-last-sample", false)
+}
+
+fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Result<Vec<Stage>, Unfit> {
+    let (width, height) = scaled(board.video.width, board.video.height, settings.max_height);
+    let fps = board.video.fps.max(1);
+    let mut stages = Vec::new();
+    let raw_caps =
+        |width: u32, height: u32| format!("video/x-raw,width={width},height={height},framerate={fps}/1");
+    match &board.video.source {
+        VideoSource::Test => {
+            stages.push(Stage::Element(
+                Element::new("videotestsrc").with("is-live", true).with("pattern", "smpte"),
+            ));
+            stages.push(Stage::Caps(format!("{},format=I420", raw_caps(width, height))));
+            stages.push(Stage::Optional(
+                Element::new("timeoverlay")
+                    .with("time-mode", "running-time")
+                    .with("valignment", "bottom")
+                    .with("font-desc", "Monospace 18"),
+            ));
+            stages.push(Stage::Optional(
+                Element::new("textoverlay")
+                    .named(NUMBERED)
+                    .with("valignment", "top")
+                    .with("font-desc", "Monospace 18"),
+            ));
+            encode(board, recording, &mut stages)?;
+        }
+        VideoSource::V4l2 { device } => {
+            let source = Element::new("v4l2src").with("device", device.display()).with("do-timestamp", false);
+            stages.push(Stage::Element(source));
+            match board.video.format {
+                VideoFormat::H264 => {
+                    let (width, height) = (board.video.width, board.video.height);
+                    stages.push(Stage::Caps(format!(
+                        "video/x-h264,width={width},height={height},framerate={fps}/1"
+                    )));
+                    passed_through(&mut stages);
+                }
+                VideoFormat::Raw => {
+                    let size = raw_caps(board.video.width, board.video.height);
+                    let jpeg = size.replace("video/x-raw", "image/jpeg");
+                    // A webcam reaches its larger sizes as Motion JPEG only.
+                    stages.push(Stage::Caps(format!("{size};{jpeg}")));
+                    stages.push(Stage::Element(Element::new("decodebin")));
+                    picture(board, (width, height), &mut stages);
+                    encode(board, recording, &mut stages)?;
+                }
+            }
+        }
+        VideoSource::Libcamera { camera } => {
+            let source = Element::new("libcamerasrc");
+            let source = match camera {
+                Some(camera) => source.with("camera-name", camera),
+                None => source,
+            };
+            stages.push(Stage::Element(source));
+            stages.push(Stage::Caps(raw_caps(board.video.width, board.video.height)));
+            picture(board, (width, height), &mut stages);
+            encode(board, recording, &mut stages)?;
+        }
+        VideoSource::Rtsp { .. } => {
+            stages.push(Stage::Element(Element::new("rtph264depay").with("wait-for-keyframe", true)));
+            passed_through(&mut stages);
+            stages.push(Stage::Element(queue()));
+        }
+        VideoSource::File { realtime, .. } => {
+            stages.push(Stage::Element(feed(VIDEO_FEED)));
+            // What the file says of its times is kept as it is, so there is no timestamper here.
+            stages.push(Stage::Element(Element::new("h264parse")));
+            if *realtime {
+                stages.push(Stage::Element(Element::new("clocksync")));
+            }
+        }
+    }
+    stages.push(Stage::Caps(String::from("video/x-h264,stream-format=avc,alignment=au")));
+    Ok(stages)
+}
+
+/// Pictures that we encode, brought to size.
+fn picture(board: &Board, (width, height): (u32, u32), stages: &mut Vec<Stage>) {
+    // A picture too many for the encoder is dropped here, before it costs anything.
+    stages.push(Stage::Element(
+        Element::new("queue")
+            .with("leaky", "downstream")
+            .with("max-size-buffers", 4)
+            .with("max-size-bytes", 0)
+            .with("max-size-time", 0),
+    ));
+    stages.push(Stage::Element(Element::new("videoconvert")));
+    if (width, height) != (board.video.width, board.video.height) {
+        stages.push(Stage::Element(Element::new("videoscale").with("add-borders", false)));
+        stages.push(Stage::Caps(format!("video/x-raw,width={width},height={height},pixel-aspect-ratio=1/1")));
+    }
+}
+
+fn encode(board: &Board, recording: &Recording, stages: &mut Vec<Stage>) -> Result<(), Unfit> {
+    let demand = Demand { bitrate: board.video.bitrate, gop: gop(board.video.fps, recording.fragment) };
+    match (&board.video.encoder, &board.video.source) {
+        (Some(named), _) => {
+            let unknown =
+                || Unfit(format!("`{}` is not an encoder; known: {}", named.kind, encoder::KINDS.join(", ")));
+            stages.extend(encoder::stages(&named.kind, demand).ok_or_else(unknown)?);
+        }
+        (None, VideoSource::Test) => stages.push(Stage::FirstOf(
+            ["x264", "openh264"]
+                .iter()
+                .filter_map(|kind| encoder::stages(kind, demand))
+                .map(|stages| stages.into_iter().filter_map(only_element).collect())
+                .collect(),
+        )),
+        (None, _) => return Err(Unfit(String::from("raw pictures need `video.encoder`"))),
+    }
+    // Some encoders give no decode time, which the muxer needs. Without B-frames it is the
+    // presentation time, and the timestamper holds nothing back.
+    stages.push(Stage::Element(Element::new("h264parse")));
+    Ok(())
+}
+
+fn only_element(stage: Stage) -> Option<Element> {
+    match stage {
+        Stage::Element(element) => Some(element),
+        Stage::FirstOf(_) | Stage::Optional(_) | Stage::Caps(_) => None,
+    }
+}
+
+/// H.264 that someone else made: its decode times are missing or those of its arrival.
+fn passed_through(stages: &mut Vec<Stage>) {
+    stages.push(Stage::Element(Element::new("h264parse")));
+    stages.push(Stage::Caps(String::from("video/x-h264,alignment=au")));
+    stages.push(Stage::Element(Element::new("h264timestamper")));
+}
+
+fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
+    let encoded = |source: Element| {
+        vec![
+            Stage::Element(source),
+            Stage::Element(queue()),
+            Stage::Element(Element::new("audioconvert")),
+            Stage::Element(Element::new("audioresample")),
+            Stage::Caps(String::from("audio/x-raw,rate=48000,channels=1")),
+            encoder::aac(AUDIO_BITRATE),
+            Stage::Element(Element::new("aacparse")),
+            Stage::Caps(String::from("audio/mpeg,mpegversion=4,stream-format=raw")),
+        ]
+    };
+    match source {
+        AudioSource::Alsa { device } => encoded(Element::new("alsasrc").with("device", device)),
+        AudioSource::Test => encoded(
+            Element::new("audiotestsrc").with("is-live", true).with("wave", "ticks").with("volume", 0.2),
+        ),
+        AudioSource::Embedded => {
+            let first = match board.video.source {
+                VideoSource::Rtsp { .. } => Element::new("rtpmp4gdepay"),
+                VideoSource::File { .. }
+                | VideoSource::V4l2 { .. }
+                | VideoSource::Libcamera { .. }
+                | VideoSource::Test => feed(AUDIO_FEED),
+            };
+            let mut stages = vec![Stage::Element(first), Stage::Element(Element::new("aacparse"))];
+            match &board.video.source {
+                VideoSource::File { realtime: true, .. } => {
+                    stages.push(Stage::Element(Element::new("clocksync")));
+                }
+                VideoSource::Rtsp { .. } => stages.push(Stage::Element(queue())),
+                VideoSource::File { .. }
+                | VideoSource::V4l2 { .. }
+                | VideoSource::Libcamera { .. }
+                | VideoSource::Test => {}
+            }
+            stages.push(Stage::Caps(String::from("audio/mpeg,mpegversion=4,stream-format=raw")));
+            stages
+        }
+    }
+}
+
+fn feed(name: &'static str) -> Element {
+    Element::new("appsrc")
+        .named(name)
+        .with("format", "time")
+        .with("block", false)
+        .with("max-buffers", FEED_DEPTH)
+        .with("max-bytes", 0)
+        .with("max-time", 0)
+}
+
+/// Pictures, or pieces of sound, that may wait between the reader of a file and the pipeline.
+pub const FEED_DEPTH: u64 = 8;
+
+fn queue() -> Element {
+    Element::new("queue").with("max-size-buffers", 0).with("max-size-bytes", 8 << 20).with("max-size-time", 0)
+}
+
+/// Pictures from one IDR to the next.
+fn gop(fps: u32, fragment: Duration) -> u32 {
+    let pictures = u128::from(fps) * fragment.as_millis() / 1000;
+    u32::try_from(pictures).unwrap_or(u32::MAX).max(1)
+}
+
+/// The picture's size within `max_height` lines: the aspect is kept, both numbers are even, as
+/// 4:2:0 needs. Never larger than it was.
+#[must_use]
+pub fn scaled(width: u32, height: u32, max_height: u32) -> (u32, u32) {
+    if height <= max_height || height == 0 {
+        return (width, height);
+    }
+    let lines = (max_height & !1).max(2);
+    let columns = u64::from(width) * u64::from(lines) / u64::from(height);
+    ((u32::try_from(columns).unwrap_or(u32::MAX) & !1).max(2), lines)
+}
+
+fn container(path: &std::path::Path) -> Container {
+    match path.extension().and_then(|extension| extension.to_str()).map(str::to_ascii_lowercase).as_deref() {
+        Some("mp4" | "m4v" | "mov") => Container::Mp4,
+        Some("mkv") => Container::Matroska,
+        Some(_) | None => Container::ByteStream,
+    }
+}
+
+/// The source in a log: the host of an address, never its user, password, path or query.
+fn source_name(source: &VideoSource) -> String {
+    match source {
+        VideoSource::V4l2 { device } => device.display().to_string(),
+        VideoSource::Libcamera { camera } => match camera {
+            Some(camera) => format!("camera {camera}"),
+            None => String::from("the first camera of libcamera"),
+        },
+        VideoSource::Rtsp { url } => {
+            let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
+            let authority = rest.split(['/', '?']).next().unwrap_or_default();
+            let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+            format!("the RTSP camera at {host}")
+        }
+        VideoSource::File { path, .. } => path.display().to_string(),
+        VideoSource::Test => String::from("the test source"),
+    }
+}
+
+/// The Debian package that has an element, for messages.
+#[must_use]
+pub fn package(factory: &str) -> Option<&'static str> {
+    Some(match factory {
+        "videotestsrc" | "audiotestsrc" | "appsrc" | "appsink" | "videoconvert" | "videoscale"
+        | "audioconvert" | "audioresample" | "decodebin" => "gstreamer1.0-plugins-base",
+        "queue" | "capsfilter" | "clocksync" | "identity" | "filesrc" => "libgstreamer1.0-0",
+        "v4l2src" | "v4l2h264enc" | "rtspsrc" | "rtph264depay" | "rtpmp4gdepay" | "qtdemux"
+        | "matroskademux" | "aacparse" | "jpegdec" => "gstreamer1.0-plugins-good",
+        "h264parse" | "h264timestamper" | "openh264enc" | "voaacenc" | "fdkaacenc" | "faac" => {
+            "gstreamer1.0-plugins-bad"
+        }
+        "x264enc" => "gstreamer1.0-plugins-ugly",
+        "avenc_aac" => "gstreamer1.0-libav",
+        "alsasrc" => "gstreamer1.0-alsa",
+        "libcamerasrc" => "gstreamer1.0-libcamera",
+        "timeoverlay" | "textoverlay" => "gstreamer1.0-x",
+        _ => return None,
+    })
+}

@@ -1,0 +1,126 @@
+//! GStreamer: everything that names it stands here and below.
+//!
+//! A run has these threads of ours: *control* builds the pipeline, waits for what happens to it, and
+//! ends the run; *closer* is parked from the start on and does nothing but set the pipeline to NULL,
+//! so that a privacy stop creates no thread and waits for nobody; *puller* takes chunks from the
+//! pipeline's end to the channel. A file has *readers* besides. All else is GStreamer's.
+
+mod build;
+mod check;
+mod feed;
+mod gate;
+mod pull;
+mod run;
+
+pub use check::probe;
+
+use super::FragmentSource;
+use super::board::{self, Description, Unfit};
+use crate::config::{Board, Recording};
+use crate::domain::effect::{CaptureSettings, StopManner};
+use crate::domain::fragment::{Captured, Epoch, SpanEnd};
+use crate::domain::input::{Fault, FaultKind, Input};
+use crate::domain::policy::Permit;
+use crate::system::clock::mono;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use run::{Outside, Run, Stop};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// Where inputs for the machine go.
+pub type Report = Arc<dyn Fn(Input) + Send + Sync>;
+/// Says what the pipeline of a run is to be.
+pub type Describe = Arc<dyn Fn(CaptureSettings) -> Result<Description, Unfit> + Send + Sync>;
+
+/// Captures with GStreamer.
+///
+/// `Input::CaptureStarted` comes when the pipeline has reached PLAYING: the devices are open and
+/// running from then on, whether or not a picture has come.
+pub struct GstSource {
+    describe: Describe,
+    chunks: Sender<Captured>,
+    report: Report,
+    current: Option<Run>,
+    /// Disconnected once the run before has said all that it has to say.
+    previous: Option<Receiver<()>>,
+    /// The last run ended for want of sound: the next one does without.
+    deaf: Arc<AtomicBool>,
+}
+
+impl GstSource {
+    /// Chunks go to `chunks`, which is bounded; what happens goes to `report`, which may block.
+    #[must_use]
+    pub fn new(board: Board, recording: Recording, chunks: Sender<Captured>, report: Report) -> GstSource {
+        GstSource::described(
+            Arc::new(move |settings| board::describe(&board, &recording, settings)),
+            chunks,
+            report,
+        )
+    }
+
+    /// Captures with a pipeline of the caller's.
+    #[must_use]
+    pub fn described(describe: Describe, chunks: Sender<Captured>, report: Report) -> GstSource {
+        GstSource { describe, chunks, report, current: None, previous: None, deaf: Arc::default() }
+    }
+}
+
+impl FragmentSource for GstSource {
+    fn start(&mut self, permit: Permit, settings: CaptureSettings) {
+        let epoch = permit.epoch();
+        if let Some(run) = self.current.take() {
+            // The machine does not do that; but two runs must never hold a device together.
+            run.stop(Stop { manner: StopManner::Drain, reason: SpanEnd::Source });
+        }
+        let (done_tx, done) = bounded::<()>(0);
+        let outside = Outside {
+            chunks: self.chunks.clone(),
+            report: Arc::clone(&self.report),
+            deaf: Arc::clone(&self.deaf),
+            previous: self.previous.replace(done),
+            _done: done_tx,
+        };
+        match Run::begin(epoch, settings, Arc::clone(&self.describe), outside) {
+            Ok(run) => self.current = Some(run),
+            Err(why) => (self.report)(Input::CaptureClosed {
+                epoch,
+                at: mono(),
+                fault: Some(fault(FaultKind::Pipeline, format!("no thread for capture: {why}"))),
+            }),
+        }
+    }
+
+    fn stop(&mut self, epoch: Epoch, manner: StopManner, reason: SpanEnd) {
+        if let Some(run) = self.current.as_ref().filter(|run| run.epoch() == epoch) {
+            run.stop(Stop { manner, reason });
+        }
+    }
+}
+
+/// The devices do not outlive their source.
+impl Drop for GstSource {
+    fn drop(&mut self) {
+        if let Some(run) = self.current.take() {
+            run.stop(Stop { manner: StopManner::Drop, reason: SpanEnd::Shutdown });
+        }
+    }
+}
+
+fn fault(kind: FaultKind, message: String) -> Fault {
+    Fault { kind, message }
+}
+
+/// Makes GStreamer and the muxer ready, once; later calls tell the first one's outcome.
+fn initialise() -> Result<(), String> {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    DONE.get_or_init(|| {
+        gst::init().map_err(|why| format!("GStreamer does not start: {}", why.message()))?;
+        gstfmp4::plugin_register_static()
+            .map_err(|why| format!("the fMP4 muxer does not register: {}", why.message))
+    })
+    .clone()
+}
+
+fn flag(value: &AtomicBool) -> bool {
+    value.load(Ordering::Acquire)
+}

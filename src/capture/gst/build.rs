@@ -1,0 +1,238 @@
+//! A description becomes a pipeline.
+
+use super::fault;
+use crate::capture::board::{Description, Element, Origin, Stage, package};
+use crate::domain::input::{Fault, FaultKind};
+use gst::prelude::*;
+
+/// A pipeline that was built and not started.
+pub(super) struct Built {
+    pub(super) pipeline: gst::Pipeline,
+    pub(super) mux: gst::Element,
+    pub(super) sink: gst_app::AppSink,
+    pub(super) video_pad: gst::Pad,
+    pub(super) audio_pad: Option<gst::Pad>,
+    /// The audio branch's own source, where it has one.
+    pub(super) microphone: Option<gst::Element>,
+}
+
+/// Builds it. `sound` says whether the description's audio branch is wanted.
+pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fault> {
+    let pipeline = gst::Pipeline::new();
+    // GStreamer might choose an audio clock; a picture's time must be CLOCK_MONOTONIC.
+    let clock = gst::SystemClock::obtain();
+    clock.set_property("clock-type", gst::ClockType::Monotonic);
+    pipeline.use_clock(Some(&clock));
+
+    let mux = make(&description.mux)?;
+    let sink = make(&description.sink)?;
+    add(&pipeline, &mux)?;
+    add(&pipeline, &sink)?;
+    mux.link(&sink).map_err(|_| link_failed(&mux, &sink))?;
+
+    let video_head = branch(&pipeline, &description.video, &mux)?;
+    let video_pad = last_request_pad(&mux, 0)?;
+    let mut audio_head: Option<gst::Element> = None;
+    let mut audio_pad = None;
+    if let Some(stages) = description.audio.as_ref().filter(|_| sound) {
+        audio_head = Some(branch(&pipeline, stages, &mux)?);
+        audio_pad = Some(last_request_pad(&mux, 1)?);
+    }
+    let microphone = audio_head.clone();
+    if let Origin::Rtsp(element) = &description.origin {
+        let source = make(element)?;
+        add(&pipeline, &source)?;
+        join_rtsp(&source, &mux, &video_head, audio_head.zip(audio_pad.clone()));
+    }
+    let sink = sink
+        .downcast::<gst_app::AppSink>()
+        .map_err(|_| fault(FaultKind::Pipeline, String::from("the pipeline must end in an appsink")))?;
+    Ok(Built { pipeline, mux, sink, video_pad, audio_pad, microphone })
+}
+
+/// Makes and links a branch that ends in the muxer; hands back its first element.
+fn branch(pipeline: &gst::Pipeline, stages: &[Stage], mux: &gst::Element) -> Result<gst::Element, Fault> {
+    let mut elements = Vec::new();
+    for stage in stages {
+        match stage {
+            Stage::Element(element) => elements.push(make(element)?),
+            Stage::FirstOf(chains) => elements.extend(first_of(chains)?),
+            Stage::Optional(element) => match make(element) {
+                Ok(made) => elements.push(made),
+                Err(why) => tracing::info!("left out: {}", why.message),
+            },
+            Stage::Caps(caps) => elements.push(make(&Element::new("capsfilter").with("caps", caps))?),
+        }
+    }
+    for element in &elements {
+        add(pipeline, element)?;
+    }
+    for (from, to) in elements.iter().zip(elements.iter().skip(1)) {
+        link(from, to)?;
+    }
+    let (Some(first), Some(last)) = (elements.first(), elements.last()) else {
+        return Err(fault(FaultKind::Pipeline, String::from("a branch without elements")));
+    };
+    last.link(mux).map_err(|_| link_failed(last, mux))?;
+    Ok(first.clone())
+}
+
+fn first_of(chains: &[Vec<Element>]) -> Result<Vec<gst::Element>, Fault> {
+    for chain in chains {
+        if chain.iter().all(|element| gst::ElementFactory::find(element.factory).is_some()) {
+            return chain.iter().map(make).collect();
+        }
+    }
+    let mut names = Vec::new();
+    for element in chains.iter().filter_map(|chain| chain.first()) {
+        names.push(match package(element.factory) {
+            Some(package) => format!("{} (Debian: {package})", element.factory),
+            None => element.factory.to_owned(),
+        });
+    }
+    Err(fault(
+        FaultKind::ElementMissing,
+        format!("none of these GStreamer elements is installed: {}", names.join(", ")),
+    ))
+}
+
+/// Says which element is missing, and in which Debian package it is.
+pub(super) fn make(element: &Element) -> Result<gst::Element, Fault> {
+    let factory = gst::ElementFactory::find(element.factory).ok_or_else(|| missing(element.factory))?;
+    let mut builder = factory.create();
+    if let Some(name) = element.name {
+        builder = builder.name(name);
+    }
+    let made = builder.build().map_err(|_| {
+        fault(FaultKind::ElementMissing, format!("the GStreamer element {} cannot be made", element.factory))
+    })?;
+    for (property, text) in &element.properties {
+        set(&made, element.factory, property, text)?;
+    }
+    Ok(made)
+}
+
+pub(super) fn missing(factory: &str) -> Fault {
+    let hint = match package(factory) {
+        Some(package) => format!("install the Debian package {package}"),
+        None => String::from("install the plugin that comes with the board's software"),
+    };
+    fault(FaultKind::ElementMissing, format!("the GStreamer element {factory} is not installed: {hint}"))
+}
+
+/// Values are not quoted: an address may carry a password.
+fn set(element: &gst::Element, factory: &str, property: &str, text: &str) -> Result<(), Fault> {
+    let bad = |what: &str| fault(FaultKind::Pipeline, format!("{factory}: the property {property} {what}"));
+    let spec = element.find_property(property).ok_or_else(|| bad("does not exist in this version"))?;
+    let value =
+        gst::glib::Value::deserialize_with_pspec(text, &spec).map_err(|_| bad("does not take its value"))?;
+    element.set_property_from_value(property, &value);
+    Ok(())
+}
+
+fn add(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
+    pipeline
+        .add(element)
+        .map_err(|_| fault(FaultKind::Pipeline, format!("{} cannot be put into the pipeline", name(element))))
+}
+
+/// Links two elements, now or as soon as the first one has a pad to link (`decodebin`).
+fn link(from: &gst::Element, to: &gst::Element) -> Result<(), Fault> {
+    let grows = from.pad_template_list().iter().any(|template| {
+        template.direction() == gst::PadDirection::Src && template.presence() == gst::PadPresence::Sometimes
+    });
+    if !grows {
+        return from.link(to).map_err(|_| link_failed(from, to));
+    }
+    let to = to.downgrade();
+    from.connect_pad_added(move |_, pad| {
+        let Some(sink) = to.upgrade().and_then(|to| to.static_pad("sink")) else { return };
+        if !sink.is_linked() && pad.link(&sink).is_err() {
+            tracing::error!("pictures of this kind cannot be encoded");
+        }
+    });
+    Ok(())
+}
+
+fn link_failed(from: &gst::Element, to: &gst::Element) -> Fault {
+    fault(FaultKind::Pipeline, format!("{} does not give what {} takes", name(from), name(to)))
+}
+
+fn last_request_pad(mux: &gst::Element, index: usize) -> Result<gst::Pad, Fault> {
+    mux.sink_pads()
+        .into_iter()
+        .nth(index)
+        .ok_or_else(|| fault(FaultKind::Pipeline, String::from("the muxer has no pad for the branch")))
+}
+
+/// Links what the RTSP server offers. Sound that is not wanted is not even asked for; sound that is
+/// not offered must not be waited for.
+fn join_rtsp(
+    source: &gst::Element,
+    mux: &gst::Element,
+    video: &gst::Element,
+    audio: Option<(gst::Element, gst::Pad)>,
+) {
+    let wants_sound = audio.is_some();
+    source.connect("select-stream", false, move |values| {
+        let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
+        let wanted = match media(caps.as_ref()) {
+            Media::H264 => true,
+            Media::Aac => wants_sound,
+            Media::Other => false,
+        };
+        Some(wanted.to_value())
+    });
+    let heads = (video.downgrade(), audio.as_ref().map(|(head, _)| head.downgrade()));
+    source.connect_pad_added(move |_, pad| {
+        let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
+        let head = match media(caps.as_ref()) {
+            Media::H264 => heads.0.upgrade(),
+            Media::Aac => heads.1.as_ref().and_then(gst::glib::WeakRef::upgrade),
+            Media::Other => None,
+        };
+        let Some(sink) = head.and_then(|head| head.static_pad("sink")) else { return };
+        if !sink.is_linked() && pad.link(&sink).is_err() {
+            tracing::error!("a stream of the RTSP camera cannot be taken");
+        }
+    });
+    let Some((head, pad)) = audio else { return };
+    let (mux, head, pad) = (mux.downgrade(), head.downgrade(), pad.downgrade());
+    source.connect_no_more_pads(move |_| {
+        let (Some(mux), Some(head), Some(pad)) = (mux.upgrade(), head.upgrade(), pad.upgrade()) else {
+            return;
+        };
+        if !head.static_pad("sink").is_some_and(|sink| sink.is_linked()) {
+            tracing::warn!("the RTSP camera offers no AAC sound: recording goes on without");
+            give_up_sound(&mux, &pad);
+        }
+    });
+}
+
+/// Takes the muxer's pad for sound away, so that it waits for none.
+pub(super) fn give_up_sound(mux: &gst::Element, pad: &gst::Pad) {
+    if let Some(peer) = pad.peer() {
+        let _already_apart = peer.unlink(pad);
+    }
+    mux.release_request_pad(pad);
+}
+
+enum Media {
+    H264,
+    Aac,
+    Other,
+}
+
+fn media(caps: Option<&gst::Caps>) -> Media {
+    let Some(structure) = caps.and_then(|caps| caps.structure(0)) else { return Media::Other };
+    match structure.get::<&str>("encoding-name").map(str::to_ascii_uppercase).as_deref() {
+        Ok("H264") => Media::H264,
+        Ok("MPEG4-GENERIC") => Media::Aac,
+        Ok(_) | Err(_) => Media::Other,
+    }
+}
+
+/// An element in a message: what it is, for the names are made up.
+pub(super) fn name(element: &gst::Element) -> String {
+    element.factory().map_or_else(|| element.name().to_string(), |factory| factory.name().to_string())
+}

@@ -1,0 +1,520 @@
+//! A file as a source: read by us, and pushed into the pipeline with times of our own.
+//!
+//! So a file that is repeated is one stream without a seam: each round is read afresh to its last
+//! picture, and begins where the one before ended. An MP4 or MKV is taken apart by a small pipeline of its
+//! own; a byte stream is read here, since GStreamer gives it no times.
+
+use super::build::{make, name};
+use super::fault;
+use super::run::Shared;
+use crate::capture::annexb::{AccessUnit, NotAnnexB, Reader};
+use crate::capture::board::{AUDIO_FEED, Container, Description, Element, Stage, VIDEO_FEED};
+use crate::domain::input::{Fault, FaultKind};
+use crossbeam_channel::{Receiver, bounded};
+use gst::prelude::*;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+/// For a file to be opened and its streams to be found.
+const OPEN: Duration = Duration::from_secs(10);
+/// How often a reader that waits looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// The readers of a file.
+pub(super) struct Feed {
+    path: PathBuf,
+    repeat: bool,
+    fps: u32,
+    source: Source,
+    stop: Arc<AtomicBool>,
+    reader: Option<thread::JoinHandle<()>>,
+    shared: Arc<Shared>,
+}
+
+enum Source {
+    Stream,
+    /// Each stream has a reader of its own, or one could not go on while the other waits.
+    Demuxed {
+        container: Container,
+        video: Option<Demuxed>,
+        audio: Option<Demuxed>,
+    },
+}
+
+/// A kind of stream in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Pictures,
+    Sound,
+}
+
+/// Whether the description takes the sound track of the file itself.
+pub(super) fn wants_sound(description: &Description) -> bool {
+    description.audio.as_ref().is_some_and(|stages| {
+        stages
+            .iter()
+            .any(|stage| matches!(stage, Stage::Element(element) if element.name == Some(AUDIO_FEED)))
+    })
+}
+
+impl Feed {
+    /// Opens the file and finds its streams.
+    pub(super) fn open(
+        path: &Path,
+        container: Container,
+        repeat: bool,
+        sound: bool,
+        fps: u32,
+        shared: &Arc<Shared>,
+    ) -> Result<Feed, Fault> {
+        let source = match container {
+            Container::ByteStream => Source::Stream,
+            Container::Mp4 | Container::Matroska => {
+                let video = Demuxed::open(path, container, Kind::Pictures, shared)?.ok_or_else(|| {
+                    fault(FaultKind::Pipeline, format!("{}: it has no H.264 pictures", path.display()))
+                })?;
+                let audio = if sound { Demuxed::open(path, container, Kind::Sound, shared)? } else { None };
+                Source::Demuxed { container, video: Some(video), audio }
+            }
+        };
+        Ok(Feed {
+            path: path.to_owned(),
+            repeat,
+            fps,
+            source,
+            stop: Arc::default(),
+            reader: None,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// The file has sound that can be kept as it is.
+    pub(super) fn has_sound(&self) -> bool {
+        match &self.source {
+            Source::Stream => false,
+            Source::Demuxed { audio, .. } => audio.is_some(),
+        }
+    }
+
+    /// Begins to push into the pipeline.
+    pub(super) fn begin(&mut self, pipeline: &gst::Pipeline) -> Result<(), Fault> {
+        let appsrc = |name: &str| pipeline.by_name(name).and_then(|it| it.downcast::<gst_app::AppSrc>().ok());
+        let video = appsrc(VIDEO_FEED).ok_or_else(|| {
+            fault(FaultKind::Pipeline, String::from("the pipeline takes nothing from a file"))
+        })?;
+        video.set_property("block", true);
+        let audio = appsrc(AUDIO_FEED);
+        if let Some(audio) = &audio {
+            audio.set_property("block", true);
+        }
+        let job = Job {
+            path: self.path.clone(),
+            repeat: self.repeat,
+            fps: self.fps,
+            stop: Arc::clone(&self.stop),
+            shared: Arc::clone(&self.shared),
+            video,
+            audio,
+        };
+        let source = match &mut self.source {
+            Source::Stream => None,
+            Source::Demuxed { container, video, audio } => {
+                video.take().map(|video| (*container, video, audio.take()))
+            }
+        };
+        let reader = thread::Builder::new().name(String::from("capture-reader")).spawn(move || {
+            let outcome = match source {
+                None => job.stream(),
+                Some((container, video, audio)) => job.demuxed(container, video, audio),
+            };
+            if let Err(why) = outcome {
+                job.shared.tell(super::run::Event::Failed(why));
+            }
+            for end in [Some(&job.video), job.audio.as_ref()].into_iter().flatten() {
+                let _pipeline_is_closed = end.end_of_stream();
+            }
+        });
+        self.reader =
+            Some(reader.map_err(|why| fault(FaultKind::Pipeline, format!("no thread for the file: {why}")))?);
+        Ok(())
+    }
+
+    /// No more is read; what was pushed stays, and EOS follows it.
+    pub(super) fn stop(&self) {
+        self.stop.store(true, Ordering::Release);
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.stop();
+        if let Some(reader) = self.reader.take() {
+            // The pipeline is closed, so it is refused, or sees `stop` within moments.
+            if reader.join().is_err() {
+                tracing::error!("the thread that reads the file broke down");
+            }
+        }
+    }
+}
+
+struct Job {
+    path: PathBuf,
+    repeat: bool,
+    fps: u32,
+    stop: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+    video: gst_app::AppSrc,
+    audio: Option<gst_app::AppSrc>,
+}
+
+impl Job {
+    fn stopped(&self) -> bool {
+        self.stop.load(Ordering::Acquire)
+    }
+
+    fn unreadable(&self, why: &dyn std::fmt::Display) -> Fault {
+        fault(FaultKind::DeviceMissing, format!("{} cannot be read: {why}", self.path.display()))
+    }
+
+    /// A byte stream; also from a FIFO.
+    fn stream(&self) -> Result<(), Fault> {
+        let caps = gst::Caps::builder("video/x-h264")
+            .field("stream-format", "byte-stream")
+            .field("alignment", "au")
+            .field("framerate", gst::Fraction::new(i32::try_from(self.fps).unwrap_or(i32::MAX), 1))
+            .build();
+        self.video.set_caps(Some(&caps));
+        let mut file = open_without_waiting(&self.path).map_err(|why| self.unreadable(&why))?;
+        let fifo = file.metadata().is_ok_and(|facts| facts.file_type().is_fifo());
+        let not_h264 = |NotAnnexB(why)| fault(FaultKind::Pipeline, format!("{}: {why}", self.path.display()));
+        let mut reader = Reader::default();
+        let mut portion = vec![0; 64 << 10];
+        let mut read_any = false;
+        while !self.stopped() {
+            match file.read(&mut portion) {
+                // Nobody has opened the other end of the FIFO yet.
+                Ok(0) if fifo && !read_any => thread::sleep(LOOK),
+                Ok(0) => {
+                    for unit in reader.finish().map_err(not_h264)? {
+                        if !self.push_unit(unit) {
+                            return Ok(());
+                        }
+                    }
+                    if !self.repeat || fifo {
+                        return Ok(());
+                    }
+                    file.rewind().map_err(|why| self.unreadable(&why))?;
+                }
+                Ok(count) => {
+                    read_any = true;
+                    for unit in reader.push(portion.get(..count).unwrap_or_default()).map_err(not_h264)? {
+                        if !self.push_unit(unit) {
+                            return Ok(());
+                        }
+                    }
+                }
+                Err(why) if why.kind() == ErrorKind::WouldBlock => thread::sleep(LOOK),
+                Err(why) if why.kind() == ErrorKind::Interrupted => {}
+                Err(why) => return Err(self.unreadable(&why)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Pushes one access unit; `false` when the pipeline takes no more.
+    fn push_unit(&self, unit: AccessUnit) -> bool {
+        let time = |count: u64| {
+            let nanos = u128::from(count) * 1_000_000_000 / u128::from(self.fps.max(1));
+            gst::ClockTime::from_nseconds(u64::try_from(nanos).unwrap_or(u64::MAX - 1))
+        };
+        let mut buffer = gst::Buffer::from_slice(unit.bytes);
+        if let Some(buffer) = buffer.get_mut() {
+            buffer.set_pts(time(unit.presented));
+            buffer.set_dts(time(unit.decoded));
+            buffer.set_duration(time(unit.decoded + 1).saturating_sub(time(unit.decoded)));
+            if !unit.idr {
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+        }
+        !self.stopped() && self.video.push_buffer(buffer).is_ok()
+    }
+
+    fn demuxed(&self, container: Container, video: Demuxed, audio: Option<Demuxed>) -> Result<(), Fault> {
+        video.play()?;
+        let first = video.pull(self);
+        // Decode times of reordered pictures begin before zero; no time in the pipeline may.
+        let start =
+            first.as_ref().and_then(|it| Times::of(it, None)).map_or(0, |times| times.dts.min(times.pts));
+        let shift = (-start).max(0);
+        // The streams of a file are seldom of one length; rounds must be.
+        let length = match &audio {
+            Some(_) if self.repeat => Some(self.length(container)?),
+            Some(_) | None => None,
+        };
+        thread::scope(|scope| {
+            let sound = audio.zip(self.audio.as_ref()).map(|(from, to)| {
+                scope.spawn(move || {
+                    let outcome = self.rounds(container, Kind::Sound, (from, None), to, (shift, length));
+                    let _pipeline_is_closed = to.end_of_stream();
+                    outcome
+                })
+            });
+            let pictures =
+                self.rounds(container, Kind::Pictures, (video, first), &self.video, (shift, length));
+            let _pipeline_is_closed = self.video.end_of_stream();
+            match sound.map(thread::ScopedJoinHandle::join) {
+                Some(Ok(Err(why))) => pictures.and(Err(why)),
+                Some(Ok(Ok(())) | Err(_)) | None => pictures,
+            }
+        })
+    }
+
+    /// How long the file is, in nanoseconds: reads it once.
+    fn length(&self, container: Container) -> Result<i64, Fault> {
+        let mut length = 0;
+        for kind in [Kind::Pictures, Kind::Sound] {
+            let Some(stream) = Demuxed::open(&self.path, container, kind, &self.shared)? else { continue };
+            stream.play()?;
+            while let Some(sample) = stream.pull(self) {
+                length = Times::of(&sample, self.picture(kind))
+                    .map_or(length, |it| length.max(it.pts + it.duration));
+            }
+        }
+        Ok(length)
+    }
+
+    /// What a picture lasts where the file does not say.
+    fn picture(&self, kind: Kind) -> Option<i64> {
+        (kind == Kind::Pictures).then(|| 1_000_000_000 / i64::from(self.fps.max(1)))
+    }
+
+    /// Pushes one stream of the file, once or again and again.
+    fn rounds(
+        &self,
+        container: Container,
+        kind: Kind,
+        (mut round, mut first): (Demuxed, Option<gst::Sample>),
+        to: &gst_app::AppSrc,
+        (shift, length): (i64, Option<i64>),
+    ) -> Result<(), Fault> {
+        let mut offset = shift;
+        loop {
+            round.play()?;
+            let end = self.pump(&round, first.take(), to, kind, offset);
+            if let Ok(why) = round.failures.try_recv() {
+                return Err(why);
+            }
+            if !self.repeat || self.stopped() || self.shared.quits() {
+                return Ok(());
+            }
+            let step = length.unwrap_or(end - offset);
+            if step <= 0 {
+                return Err(fault(FaultKind::Pipeline, format!("{} has no pictures", self.path.display())));
+            }
+            offset += step;
+            drop(round);
+            round = Demuxed::open(&self.path, container, kind, &self.shared)?.ok_or_else(|| {
+                fault(FaultKind::Pipeline, format!("{} has lost a stream", self.path.display()))
+            })?;
+        }
+    }
+
+    /// Pushes a stream to its end; where it ended, `offset` included.
+    fn pump(
+        &self,
+        round: &Demuxed,
+        first: Option<gst::Sample>,
+        to: &gst_app::AppSrc,
+        kind: Kind,
+        offset: i64,
+    ) -> i64 {
+        let mut end = offset;
+        let mut next = first.or_else(|| round.pull(self));
+        while let Some(sample) = next {
+            let Some(times) = Times::of(&sample, self.picture(kind)) else {
+                next = round.pull(self);
+                continue;
+            };
+            let Some(mut buffer) = sample.buffer_owned() else { break };
+            if let Some(caps) = sample.caps() {
+                if to.caps().is_none_or(|before| !before.is_strictly_equal(caps)) {
+                    to.set_caps(Some(&caps.to_owned()));
+                }
+            }
+            drop(sample);
+            let at = |nanos: i64| gst::ClockTime::from_nseconds(u64::try_from(nanos + offset).unwrap_or(0));
+            let changed = buffer.make_mut();
+            changed.set_pts(at(times.pts));
+            changed.set_dts(at(times.dts));
+            changed.set_duration(gst::ClockTime::from_nseconds(u64::try_from(times.duration).unwrap_or(0)));
+            end = end.max(times.pts + times.duration + offset);
+            if self.stopped() || to.push_buffer(buffer).is_err() {
+                break;
+            }
+            next = round.pull(self);
+        }
+        end
+    }
+}
+
+/// Running time of a sample of a file, in nanoseconds; before zero where pictures are reordered.
+struct Times {
+    pts: i64,
+    dts: i64,
+    duration: i64,
+}
+
+impl Times {
+    fn of(sample: &gst::Sample, otherwise: Option<i64>) -> Option<Times> {
+        let buffer = sample.buffer()?;
+        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        let running = |time: Option<gst::ClockTime>| -> Option<i64> {
+            let time = segment.to_running_time_full(time?)?;
+            let nanos = i64::try_from(time.abs().nseconds()).ok()?;
+            Some(if time.is_positive() { nanos } else { -nanos })
+        };
+        let pts = running(buffer.pts())?;
+        let dts = running(buffer.dts()).unwrap_or(pts);
+        let known = buffer.duration().and_then(|duration| i64::try_from(duration.nseconds()).ok());
+        Some(Times { pts, dts, duration: known.or(otherwise).unwrap_or(0) })
+    }
+}
+
+/// One stream of a file, being taken out. Closed when dropped.
+struct Demuxed {
+    pipeline: gst::Pipeline,
+    sink: gst_app::AppSink,
+    failures: Receiver<Fault>,
+    path: PathBuf,
+}
+
+impl Drop for Demuxed {
+    fn drop(&mut self) {
+        let _a_file_closes = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+impl Demuxed {
+    /// `None` where the file has no such stream that can be kept as it is.
+    fn open(
+        path: &Path,
+        container: Container,
+        kind: Kind,
+        shared: &Arc<Shared>,
+    ) -> Result<Option<Demuxed>, Fault> {
+        let failed = |what: &str| fault(FaultKind::Pipeline, format!("{}: {what}", path.display()));
+        let joined = |result: Result<(), gst::glib::BoolError>| {
+            result.map_err(|_| failed("the reader cannot be put together"))
+        };
+        let pipeline = gst::Pipeline::new();
+        let source = make(&Element::new("filesrc").with("location", path.display()))?;
+        let demux = make(&Element::new(match container {
+            Container::Mp4 => "qtdemux",
+            Container::Matroska | Container::ByteStream => "matroskademux",
+        }))?;
+        let sink = make(
+            &Element::new("appsink")
+                .with("sync", false)
+                .with("max-buffers", 8)
+                .with("enable-last-sample", false),
+        )?;
+        let (media, between): (&str, &[&'static str]) = match (kind, container) {
+            (Kind::Sound, _) => ("audio/mpeg", &["aacparse"]),
+            (Kind::Pictures, Container::Mp4) => ("video/x-h264", &["identity"]),
+            // Matroska tells when a picture is shown, not when it is decoded.
+            (Kind::Pictures, _) => ("video/x-h264", &["h264parse", "h264timestamper"]),
+        };
+        let mut chain = Vec::new();
+        for factory in between {
+            chain.push(make(&Element::new(factory))?);
+        }
+        chain.push(sink.clone());
+        joined(pipeline.add_many([&source, &demux]))?;
+        joined(source.link(&demux))?;
+        joined(pipeline.add_many(&chain))?;
+        joined(gst::Element::link_many(&chain))?;
+        let head = chain.first().and_then(|head| head.static_pad("sink")).ok_or_else(|| failed("no pad"))?;
+        let (complete_tx, complete) = bounded::<()>(1);
+        let (failures_tx, failures) = bounded::<Fault>(1);
+        let target = head.downgrade();
+        demux.connect_pad_added(move |_, pad| {
+            let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+            let wanted = caps.structure(0).is_some_and(|it| it.name() == media);
+            if let Some(head) = target.upgrade().filter(|head| wanted && !head.is_linked()) {
+                let _of_another_kind = pad.link(&head);
+            }
+        });
+        demux.connect_no_more_pads(move |_| {
+            let _told_already = complete_tx.try_send(());
+        });
+        let place = path.display().to_string();
+        if let Some(bus) = pipeline.bus() {
+            bus.set_sync_handler(move |_, message| {
+                if let gst::MessageView::Error(error) = message.view() {
+                    let element = error
+                        .src()
+                        .and_then(|it| it.downcast_ref::<gst::Element>())
+                        .map_or_else(String::new, name);
+                    let why = format!("{element} ({place}): {}", error.error().message());
+                    let _told_already = failures_tx.try_send(fault(FaultKind::Pipeline, why));
+                }
+                gst::BusSyncReply::Drop
+            });
+        }
+        let sink = sink.downcast::<gst_app::AppSink>().map_err(|_| failed("no appsink"))?;
+        let demuxed = Demuxed { pipeline, sink, failures, path: path.to_owned() };
+        if demuxed.pipeline.set_state(gst::State::Paused).is_err() {
+            return Err(demuxed.failures.try_recv().unwrap_or_else(|_| failed("it cannot be opened")));
+        }
+        let mut waited = Duration::ZERO;
+        while complete.try_recv().is_err() {
+            // Where no stream is taken, the demuxer fails for that; it has found its streams by then.
+            if let Ok(why) = demuxed.failures.try_recv() {
+                if complete.try_recv().is_ok() {
+                    break;
+                }
+                return Err(why);
+            }
+            if shared.quits() {
+                return Err(failed("stopped"));
+            }
+            if waited >= OPEN {
+                return Err(failed("its streams were not found within 10 s"));
+            }
+            thread::sleep(Duration::from_millis(2));
+            waited += Duration::from_millis(2);
+        }
+        Ok(head.is_linked().then_some(demuxed))
+    }
+
+    fn play(&self) -> Result<(), Fault> {
+        self.pipeline
+            .set_state(gst::State::Playing)
+            .map(drop)
+            .map_err(|_| fault(FaultKind::Pipeline, format!("{} cannot be read", self.path.display())))
+    }
+
+    /// The next sample, or nothing at the end, at a failure, or when nothing is wanted.
+    fn pull(&self, job: &Job) -> Option<gst::Sample> {
+        while !job.stopped() && !job.shared.quits() {
+            if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
+                return Some(sample);
+            }
+            if self.sink.is_eos() || !self.failures.is_empty() {
+                return None;
+            }
+        }
+        None
+    }
+}
+
+/// A FIFO that nobody writes to must not hold the thread.
+fn open_without_waiting(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}

@@ -1,0 +1,169 @@
+//! MP4 and Matroska files: stored as they are.
+
+use crate::support::*;
+use kasacam::domain::effect::StopManner;
+use kasacam::domain::fragment::SpanEnd;
+use kasacam::domain::input::FaultKind;
+use std::time::Duration;
+
+/// 70 pictures, GOPs of 17: the last one is cut short.
+const ODD: (u32, u32) = (70, 17);
+
+#[test]
+fn an_mp4_with_b_frames_and_an_odd_gop_is_stored_bit_by_bit() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, ODD.0, ODD.1, 3, &["sound"]);
+    let mut camera = Camera::new(file_board(&path, false, false));
+
+    camera.start(1, WITH_SOUND);
+    let take = camera.rest();
+
+    assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
+    assert_eq!(take.end, SpanEnd::Source);
+    assert_eq!(gops(&take.chunks), [17, 17, 17, 17, 2]);
+    is_sound_as_a_stream(&take.chunks);
+    let stored = write(folder.path(), &take.chunks);
+    assert_eq!(slices(&stored), slices(&path), "no slice is missing, altered or out of order");
+    assert_eq!(decoded(&stored), 70);
+    same_rhythm(&stored, &path);
+    let (sounds, heard) = (times(&path, "a:0", "pts").len(), times(&stored, "a:0", "pts").len());
+    // The priming of the encoder lies before the first picture, and is left out.
+    assert!(heard <= sounds && heard + 3 >= sounds, "{heard} of {sounds} pieces of sound");
+}
+
+#[test]
+fn a_matroska_file_keeps_its_b_frames() {
+    let folder = folder();
+    let path = folder.path().join("clip.mkv");
+    clip(&path, ODD.0, ODD.1, 2, &[]);
+    let mut camera = Camera::new(file_board(&path, false, false));
+
+    camera.start(1, SILENT);
+    let take = camera.rest();
+
+    assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
+    assert_eq!(gops(&take.chunks), [17, 17, 17, 17, 2]);
+    let stored = write(folder.path(), &take.chunks);
+    assert_eq!(slices(&stored), slices(&path));
+    same_rhythm(&stored, &path);
+}
+
+#[test]
+fn a_file_without_b_frames_comes_in_chunks() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, 60, 25, 0, &[]);
+    let mut camera = Camera::new(file_board(&path, false, false));
+
+    camera.start(1, SILENT);
+    let take = camera.rest();
+
+    assert_eq!(gops(&take.chunks), [25, 25, 10]);
+    assert!(take.chunks.len() >= 10, "{}", take.chunks.len());
+    is_sound_as_a_stream(&take.chunks);
+    assert_eq!(slices(&write(folder.path(), &take.chunks)), slices(&path));
+}
+
+#[test]
+fn a_gop_longer_than_a_segment_stays_one_fragment() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, 250, 200, 0, &[]);
+    let mut camera = Camera::new(file_board(&path, false, false));
+
+    camera.start(1, SILENT);
+    let take = camera.rest();
+
+    assert_eq!(gops(&take.chunks), [200, 50]);
+    is_sound_as_a_stream(&take.chunks);
+}
+
+#[test]
+fn repeating_loses_and_doubles_no_picture() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, 40, 15, 3, &["sound"]);
+    let once = slices(&path);
+    let mut camera = Camera::new(file_board(&path, false, true));
+
+    camera.start(1, WITH_SOUND);
+    let chunks = camera.fragments(11);
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
+    camera.rest();
+
+    assert_eq!(gops(&chunks)[..6], [15, 15, 10, 15, 15, 10]);
+    let stored = write(folder.path(), &chunks);
+    let stored_slices = slices(&stored);
+    for (index, slice) in stored_slices.iter().enumerate() {
+        assert_eq!(slice, &once[index % once.len()], "picture {index}");
+    }
+    let mut shown = times(&stored, "v:0", "pts");
+    shown.sort_by(f64::total_cmp);
+    for pair in shown.windows(2) {
+        // The sound may be a little longer than the pictures, and a round is as long as the longer.
+        assert!((0.035..0.08).contains(&(pair[1] - pair[0])), "time goes on evenly at {}", pair[0]);
+    }
+}
+
+#[test]
+fn realtime_paces_by_the_clock() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, 50, 10, 2, &["sound"]);
+    let mut camera = Camera::new(file_board(&path, true, false));
+    let started = std::time::Instant::now();
+
+    camera.start(1, WITH_SOUND);
+    let take = camera.rest();
+
+    let took = started.elapsed();
+    assert!(took > Duration::from_millis(1800), "two seconds of pictures came in {took:?}");
+    assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
+    assert_eq!(frames(&take.chunks), 50);
+    assert_eq!(slices(&write(folder.path(), &take.chunks)), slices(&path));
+}
+
+#[test]
+fn a_file_without_sound_is_taken_where_sound_is_wanted() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, 30, 10, 0, &[]);
+    let mut camera = Camera::new(file_board(&path, false, false));
+
+    camera.start(1, WITH_SOUND);
+    let take = camera.rest();
+
+    assert_eq!(frames(&take.chunks), 30);
+    assert!(take.chunks[0].init.audio.is_none());
+}
+
+#[test]
+fn sound_that_is_not_wanted_is_not_in_the_file() {
+    let folder = folder();
+    let path = folder.path().join("clip.mp4");
+    clip(&path, 30, 10, 0, &["sound"]);
+    let mut camera = Camera::new(file_board(&path, false, false));
+
+    camera.start(1, SILENT);
+    let take = camera.rest();
+
+    assert_eq!(frames(&take.chunks), 30);
+    assert_eq!(take.chunks[0].init.audio, None);
+}
+
+/// Pictures are shown at the same distances, and decode times only grow.
+fn same_rhythm(stored: &std::path::Path, original: &std::path::Path) {
+    let relative = |path: &std::path::Path| {
+        let shown = times(path, "v:0", "pts");
+        let first = shown.iter().copied().fold(f64::INFINITY, f64::min);
+        shown.iter().map(|time| time - first).collect::<Vec<_>>()
+    };
+    let (stored_times, original_times) = (relative(stored), relative(original));
+    assert_eq!(stored_times.len(), original_times.len());
+    for (index, (stored, original)) in stored_times.iter().zip(&original_times).enumerate() {
+        assert!((stored - original).abs() < 0.002, "picture {index} is shown at {stored}, not at {original}");
+    }
+    let decode = times(stored, "v:0", "dts");
+    assert!(decode.windows(2).all(|pair| pair[1] > pair[0]), "{decode:?}");
+}

@@ -1,0 +1,123 @@
+//! A microphone that fails must not cost the picture.
+
+use crate::support::*;
+use kasacam::capture::board::{Element, Stage};
+use kasacam::config::{Audio, AudioSource};
+use kasacam::domain::effect::StopManner;
+use kasacam::domain::fragment::SpanEnd;
+use kasacam::domain::input::FaultKind;
+use std::io::Write;
+use std::os::fd::AsRawFd;
+
+#[test]
+fn sound_that_ends_leaves_the_picture_alone() {
+    let mut camera = Camera::altered(test_board(), |description| {
+        replace_source(
+            description,
+            Element::new("audiotestsrc").with("is-live", true).with("num-buffers", 40),
+        );
+    });
+
+    camera.start(1, WITH_SOUND);
+    let chunks = camera.fragments(6);
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
+
+    assert_eq!(gops(&chunks), [10; 6]);
+    is_sound_as_a_stream(&chunks);
+}
+
+#[test]
+fn a_microphone_that_falls_silent_amid_a_run_leaves_the_picture_alone() {
+    let (reader, mut writer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let fd = reader.as_raw_fd();
+    let mut camera = Camera::altered(test_board(), move |description| {
+        let source = Element::new("fdsrc").with("fd", fd).with("do-timestamp", true).with("blocksize", 3840);
+        replace_source(description, source);
+        let parse = Element::new("rawaudioparse")
+            .with("format", "pcm")
+            .with("pcm-format", "s16le")
+            .with("sample-rate", 48_000)
+            .with("num-channels", 1);
+        description.audio.as_mut().unwrap().insert(1, Stage::Element(parse));
+    });
+    // About two seconds of silence at the pace of a microphone; then nothing, and no end.
+    let feeder = std::thread::spawn(move || {
+        for _ in 0..50 {
+            writer.write_all(&[0; 3840]).unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(40));
+        }
+        writer
+    });
+
+    camera.start(1, WITH_SOUND);
+    let chunks = camera.fragments(10);
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
+
+    assert_eq!(gops(&chunks), [10; 10]);
+    is_sound_as_a_stream(&chunks);
+    assert!(chunks[0].init.audio.is_some());
+    drop(feeder.join());
+    drop(reader);
+}
+
+#[test]
+fn a_microphone_that_never_speaks_ends_the_run_and_the_next_one_does_without() {
+    let mut camera = Camera::altered(test_board(), |description| {
+        let valve = Element::new("valve").with("drop", true);
+        if let Some(audio) = description.audio.as_mut() {
+            audio.insert(1, Stage::Element(valve));
+        }
+    });
+
+    camera.start(1, WITH_SOUND);
+    let take = camera.rest();
+    camera.start(2, WITH_SOUND);
+    let chunks = camera.fragments(2);
+    camera.stop(2, StopManner::Drop, SpanEnd::Privacy);
+
+    assert_eq!(take.fault_kind(), FaultKind::Stalled);
+    assert!(take.message().contains("no sound"), "{}", take.message());
+    assert_eq!(gops(&chunks), [10, 10]);
+    assert!(chunks[0].init.audio.is_none());
+}
+
+#[test]
+fn a_microphone_that_is_not_there_ends_the_run_and_the_next_one_does_without() {
+    let mut board = test_board();
+    board.audio = Some(Audio { source: AudioSource::Alsa { device: String::from("hw:77") } });
+    let mut camera = Camera::new(board);
+
+    camera.start(1, WITH_SOUND);
+    let take = camera.rest();
+    camera.start(2, WITH_SOUND);
+    let chunks = camera.fragments(1);
+    camera.stop(2, StopManner::Drop, SpanEnd::Privacy);
+
+    assert!(
+        matches!(take.fault_kind(), FaultKind::DeviceMissing | FaultKind::ElementMissing),
+        "{:?}",
+        take.fault
+    );
+    assert!(take.message().contains("alsasrc"), "{}", take.message());
+    assert!(chunks[0].init.audio.is_none());
+}
+
+#[test]
+fn where_sound_is_off_no_audio_element_exists() {
+    let mut board = test_board();
+    // It could not be opened: that nothing fails shows that nobody tries.
+    board.audio = Some(Audio { source: AudioSource::Alsa { device: String::from("hw:77") } });
+    let mut camera = Camera::new(board);
+
+    camera.start(1, SILENT);
+    let chunks = camera.fragments(2);
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
+
+    assert_eq!(gops(&chunks), [10, 10]);
+}
+
+fn replace_source(description: &mut kasacam::capture::board::Description, source: Element) {
+    if let Some(first) = description.audio.as_mut().and_then(|audio| audio.first_mut()) {
+        *first = Stage::Element(source);
+    }
+}

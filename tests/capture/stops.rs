@@ -1,0 +1,133 @@
+//! How runs are stopped.
+
+use crate::support::*;
+use kasacam::domain::effect::StopManner;
+use kasacam::domain::fragment::{Captured, SpanEnd};
+use kasacam::system::clock::mono;
+use std::time::Duration;
+
+#[test]
+fn a_drop_closes_within_100_ms_and_nothing_comes_after_the_end() {
+    let mut camera = Camera::new(test_board());
+    for epoch in 1..=5 {
+        camera.start(epoch, WITH_SOUND);
+        camera.fragments(1);
+
+        let asked = mono();
+        camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
+        let returned = mono();
+        let take = camera.rest();
+        let told = mono().since(asked);
+
+        assert!(told < Duration::from_millis(250), "told after {told:?}");
+        assert!(returned.since(asked) < Duration::from_millis(5), "the caller does not wait");
+        let took = take.closed_at.since(asked);
+        assert!(took < Duration::from_millis(100), "closed after {took:?}");
+        assert_eq!((take.end, take.fault), (SpanEnd::Privacy, None));
+    }
+    camera.is_silent_for(Duration::from_millis(700));
+}
+
+#[test]
+fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
+    let mut camera = Camera::with_room(test_board(), 1);
+    camera.start(1, WITH_SOUND);
+    camera.started();
+    // The channel holds one chunk, and the next one waits for room.
+    wait_until(|| camera.captured.is_full());
+    std::thread::sleep(Duration::from_millis(600));
+
+    let asked = mono();
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
+
+    // Told although there is no room for the end yet.
+    let closed = camera.inputs.recv_timeout(DEADLINE).unwrap();
+    let kasacam::domain::input::Input::CaptureClosed { at, fault, .. } = closed else { panic!("{closed:?}") };
+    assert!(at.since(asked) < Duration::from_millis(100), "closed after {:?}", at.since(asked));
+    assert_eq!(fault, None);
+    assert!(matches!(camera.captured.recv_timeout(DEADLINE), Ok(Captured::Chunk(_))));
+    assert!(matches!(
+        camera.captured.recv_timeout(DEADLINE),
+        Ok(Captured::End { reason: SpanEnd::Privacy, .. })
+    ));
+}
+
+#[test]
+fn a_drop_before_anything_was_opened_opens_nothing() {
+    let mut camera = Camera::new(test_board());
+
+    camera.start(1, WITH_SOUND);
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
+    let take = camera.rest();
+
+    assert_eq!((take.end, take.fault), (SpanEnd::Privacy, None));
+    assert!(take.chunks.is_empty());
+    camera.is_silent_for(Duration::from_millis(300));
+}
+
+#[test]
+fn a_drain_hands_over_the_open_gop_as_a_whole_fragment() {
+    let folder = folder();
+    let mut camera = Camera::new(test_board());
+    camera.start(1, WITH_SOUND);
+    let mut chunks = camera.fragments(2);
+    chunks.push(camera.chunk());
+    let asked = mono();
+
+    camera.stop(1, StopManner::Drain, SpanEnd::Shutdown);
+    let take = camera.rest();
+
+    chunks.extend(take.chunks);
+    assert_eq!((take.end, take.fault), (SpanEnd::Shutdown, None));
+    is_sound_as_a_stream(&chunks);
+    let last = chunks.last().unwrap();
+    assert!(last.ends_fragment);
+    let until = last.start + Duration::from_nanos(last.duration);
+    assert!(
+        asked.since(until) < Duration::from_millis(150),
+        "all up to the stop is there: {:?}",
+        asked.since(until)
+    );
+    let frames = gops(&chunks).iter().sum::<u32>();
+    assert_eq!(decoded(&write(folder.path(), &chunks)), frames as usize);
+    assert!(take.closed_at.since(asked) < Duration::from_secs(2));
+}
+
+#[test]
+fn a_drop_overtakes_a_drain() {
+    let mut camera = Camera::with_room(test_board(), 1);
+    camera.start(1, SILENT);
+    wait_until(|| camera.captured.is_full());
+
+    camera.stop(1, StopManner::Drain, SpanEnd::Shutdown);
+    let asked = mono();
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
+    let take = camera.rest();
+
+    assert_eq!(take.fault, None);
+    assert!(take.closed_at.since(asked) < Duration::from_millis(100));
+}
+
+#[test]
+fn a_stop_of_another_epoch_changes_nothing() {
+    let mut camera = Camera::new(test_board());
+    camera.start(7, SILENT);
+    camera.fragments(1);
+
+    camera.stop(6, StopManner::Drop, SpanEnd::Privacy);
+
+    camera.fragments(2);
+    camera.stop(7, StopManner::Drop, SpanEnd::Privacy);
+    assert_eq!(camera.rest().end, SpanEnd::Privacy);
+    // Of a run that is over, too.
+    camera.stop(7, StopManner::Drop, SpanEnd::Privacy);
+    camera.is_silent_for(Duration::from_millis(200));
+}
+
+fn wait_until(state: impl Fn() -> bool) {
+    let started = std::time::Instant::now();
+    while !state() {
+        assert!(started.elapsed() < DEADLINE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
