@@ -13,24 +13,21 @@ mod perform;
 mod status;
 mod storage;
 
-use crate::capture::FragmentSource;
-use crate::capture::gst::GstSource;
+use crate::capture::{self, FragmentSource};
 use crate::config::{self, ClockTrust, Config};
-use crate::disk::facts::Facts;
+use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
-use crate::domain::machine::{Machine, Settings, Start};
-use crate::domain::policy::Rules;
+use crate::domain::machine::{Machine, Start};
 use crate::domain::privacy::{Known, PrivacyChoice};
 use crate::domain::segment::Serial;
-use crate::domain::storage::Budget;
-use crate::domain::time::{Mono, Utc};
+use crate::domain::time::{Clock, Utc};
 use crate::system::control::{self, Command};
 use crate::system::notify::Notifier;
 use crate::system::signals::{Request, Signals};
 use crate::system::{boot, clock};
 use crate::upload::Uploader;
-use crate::{mqtt, spool};
+use crate::mqtt;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -73,7 +70,6 @@ struct Agent {
     machine: Machine,
     trust: clock::Trust,
     inputs: mpsc::Receiver<Input>,
-    inputs_tx: mpsc::Sender<Input>,
     requests: mpsc::Receiver<control::Request>,
     signals: mpsc::Receiver<Request>,
     keeper: keeper::Keeper,
@@ -97,23 +93,28 @@ impl Agent {
         let boot = boot::id().map_err(Failure::Internal)?;
         let (inputs_tx, inputs) = mpsc::channel(INPUTS);
 
-        let facts = Facts::new(&config.device.state_dir);
-        let known = Known3::load(&facts, &config);
-        let floor = floor(&facts);
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let facts = Facts::new(Arc::clone(&fs), &config.device.state_dir);
+        let known = Remembered::recall(&facts, &config);
+        let floor = known.floor;
         let keeper = keeper::Keeper::start(facts, inputs_tx.clone())
-            .map_err(|e| Failure::Internal(format!("the keeper does not start: {e}")))?;
+            .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
         let may_record = known.privacy.value().is_some_and(|choice| !choice.do_not_record);
         let (chunks_tx, chunks) = crossbeam_channel::bounded(CHUNKS);
-        let judge = spool_clock(trust, floor, now.mono);
+        let judge = move || {
+            let reading = clock::now(trust);
+            (reading, Clock::judge(reading, floor + reading.mono.since(now.mono)))
+        };
         let (storage, found) =
-            storage::Storage::open(&config, &boot, may_record, chunks, judge, inputs_tx.clone());
+            storage::Storage::open(fs, &config, &boot, may_record, chunks, judge, inputs_tx.clone())
+                .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
         let report_tx = inputs_tx.clone();
         let report: Arc<dyn Fn(Input) + Send + Sync> = Arc::new(move |input| {
             let _the_agent_has_left = report_tx.blocking_send(input);
         });
-        let source = GstSource::new(config.board.clone(), config.recording.clone(), chunks_tx, report);
+        let source = capture::source(config.board.clone(), config.recording.clone(), chunks_tx, report);
 
         let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
         let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
@@ -125,7 +126,7 @@ impl Agent {
 
         let machine = Machine::new(
             Start {
-                settings: settings(&config),
+                settings: config.settings(),
                 boot,
                 privacy: known.privacy,
                 entitlement: known.entitlement,
@@ -149,12 +150,11 @@ impl Agent {
             machine,
             trust,
             inputs,
-            inputs_tx,
             requests,
             signals,
             keeper,
             storage,
-            source: Box::new(source),
+            source,
             broker,
             uploader: Arc::new(uploader),
             uploads: JoinSet::new(),
@@ -177,7 +177,8 @@ impl Agent {
                 self.perform_all();
             }
             self.notifier.status(status::in_a_line(&self.machine, now));
-            self.notifier.progress(now.mono, self.storage.alive_at());
+            let spool = self.storage.alive_at(now.mono);
+            self.notifier.progress(now.mono, spool);
         }
     }
 
@@ -240,9 +241,8 @@ impl Agent {
                 }
                 tracing::info!("configuration read again; in force now: {}", changed.join(", "));
                 self.uploader.set_max_rate(new.upload.max_rate);
-                let settings = settings(&new);
                 self.config = config::with_reloadable(&self.config, new);
-                Some(Input::Reload(Box::new(settings)))
+                Some(Input::Reload(Box::new(self.config.settings())))
             }
         }
     }
@@ -262,79 +262,41 @@ impl Agent {
     }
 }
 
-/// What is known of before this start.
-struct Known3 {
+/// What is known from before this start.
+struct Remembered {
     privacy: Known<PrivacyChoice>,
     entitlement: Known<Lease>,
     latch: Known<bool>,
+    /// The latest time known to have passed: the one kept, or that of the build.
+    floor: Utc,
 }
 
-impl Known3 {
+impl Remembered {
     /// Reads the facts back. The two commands are kept as they were signed, and verified again.
-    fn load(facts: &Facts, config: &Config) -> Known3 {
-        let signed = |name: &str| facts.load(name);
+    fn recall(facts: &Facts, config: &Config) -> Remembered {
         let (keys, device) = (&config.entitlement.keys, &config.device.id);
-        let privacy = match signed("privacy") {
-            Known::Is(jws) => mqtt::stored_privacy(keys, device, &jws),
-            Known::Missing => Known::Missing,
-            Known::Unreadable => Known::Unreadable,
-        };
-        let entitlement = match signed("entitlement") {
-            Known::Is(jws) => mqtt::stored_entitlement(keys, device, &jws),
-            Known::Missing => Known::Missing,
-            Known::Unreadable => Known::Unreadable,
-        };
-        let latch = match facts.load("latch") {
-            Known::Is(text) if text == "closed" => Known::Is(true),
-            Known::Is(text) if text == "open" => Known::Is(false),
-            Known::Is(_) | Known::Unreadable => Known::Unreadable,
-            Known::Missing => Known::Missing,
-        };
+        let kept = facts.recall();
+        let privacy = verified(kept.privacy, |jws| mqtt::stored_privacy(keys, device, jws));
+        let entitlement = verified(kept.entitlement, |jws| mqtt::stored_entitlement(keys, device, jws));
         for (name, unreadable) in [
             ("privacy choice", privacy == Known::Unreadable),
             ("entitlement", entitlement == Known::Unreadable),
-            ("local latch", latch == Known::Unreadable),
+            ("local latch", kept.latch == Known::Unreadable),
         ] {
             if unreadable {
                 tracing::error!("the stored {name} cannot be read: nothing is recorded until it is known again");
             }
         }
-        Known3 { privacy, entitlement, latch }
+        let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
+        Remembered { privacy, entitlement, latch: kept.latch, floor }
     }
 }
 
-/// The latest time known to have passed: the one kept, or that of the build.
-fn floor(facts: &Facts) -> Utc {
-    let kept = facts.load("floor");
-    kept.value().and_then(|text| Utc::parse(text.trim())).unwrap_or_default().max(boot::build_time())
-}
-
-/// The clock as the spool thread sees it: the readings, and how far they may be believed.
-fn spool_clock(trust: clock::Trust, floor: Utc, started: Mono) -> spool::JudgedClock {
-    Box::new(move || {
-        let now = clock::now(trust);
-        (now, crate::domain::time::Clock::judge(now, floor + now.mono.since(started)))
-    })
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        rules: Rules {
-            audio: config.recording.audio && config.board.audio.is_some(),
-            when_full: config.spool.when_full,
-            pending: config.privacy.pending,
-        },
-        budget: Budget {
-            max_bytes: config.spool.max_bytes,
-            min_free: config.spool.min_free,
-            max_files: config.spool.max_files,
-        },
-        grace: config.entitlement.offline_grace,
-        hold: config.spool.hold,
-        telemetry: config.mqtt.telemetry,
-        order: config.upload.order,
-        concurrency: config.upload.concurrency,
-        board_height: config.board.video.height,
+fn verified<T>(kept: Known<String>, verify: impl Fn(&str) -> Known<T>) -> Known<T> {
+    match kept {
+        Known::Is(jws) => verify(&jws),
+        Known::Missing => Known::Missing,
+        Known::Unreadable => Known::Unreadable,
     }
 }
 

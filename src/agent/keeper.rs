@@ -21,13 +21,7 @@ impl Keeper {
         let (facts, queue) = mpsc::sync_channel::<(Ticket, Fact)>(QUEUE);
         let thread = std::thread::Builder::new().name(String::from("keeper")).spawn(move || {
             for (ticket, fact) in queue {
-                let result = match fact {
-                    Fact::Privacy(jws) => store.store("privacy", &jws),
-                    Fact::Entitlement(jws) => store.store("entitlement", &jws),
-                    Fact::Latch(closed) => store.store("latch", if closed { "closed" } else { "open" }),
-                    Fact::Floor(time) => store.store("floor", &time.to_string()),
-                };
-                let result = result.map_err(|e| e.to_string());
+                let result = store.keep(&fact).map_err(|e| e.to_string());
                 if inputs.blocking_send(Input::Persisted { ticket, result }).is_err() {
                     return;
                 }

@@ -10,9 +10,24 @@ pub mod encoder;
 pub mod gst;
 pub mod split;
 
+pub use gst::{Report, probe};
+
+use crate::config::{Board, Recording};
 use crate::domain::effect::{CaptureSettings, StopManner};
-use crate::domain::fragment::{Epoch, SpanEnd};
+use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::policy::Permit;
+use crossbeam_channel::Sender;
+
+/// The source of this board. Chunks go to `chunks`, which is bounded; what happens goes to `report`, which may block.
+#[must_use]
+pub fn source(
+    board: Board,
+    recording: Recording,
+    chunks: Sender<Captured>,
+    report: Report,
+) -> Box<dyn FragmentSource> {
+    Box::new(gst::GstSource::new(board, recording, chunks, report))
+}
 
 /// Something that captures. None of these calls blocks: what happens is told by
 /// `Input::CaptureStarted` and `Input::CaptureClosed`.
