@@ -494,7 +494,8 @@ impl Machine {
             leaving.stage = LeavingStage::Flushing;
             self.effects.push_back(Effect::FlushSpool);
         }
-        let idle = self.queue.uploading() == 0;
+        // The end of a span goes once its footage is gone from the spool.
+        let idle = self.queue.uploading() == 0 && self.queue.leaving() == (0, 0);
         if leaving.stage == LeavingStage::Uploading && idle || late && leaving.stage != LeavingStage::Gone {
             leaving.stage = LeavingStage::Gone;
             leaving.deadline = now.mono + Duration::from_secs(3600);
