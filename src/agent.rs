@@ -22,12 +22,12 @@ use crate::domain::machine::{Machine, Start};
 use crate::domain::privacy::{Known, PrivacyChoice};
 use crate::domain::segment::Serial;
 use crate::domain::time::{Clock, Utc};
+use crate::mqtt;
 use crate::system::control::{self, Command};
 use crate::system::notify::Notifier;
 use crate::system::signals::{Request, Signals};
 use crate::system::{boot, clock};
 use crate::upload::Uploader;
-use crate::mqtt;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -118,7 +118,8 @@ impl Agent {
 
         let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
         let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
-        let broker = mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
+        let broker =
+            mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
         let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
         let (requests_tx, requests) = mpsc::channel(8);
         tokio::spawn(server.serve(requests_tx));
@@ -211,7 +212,9 @@ impl Agent {
     fn answer(&mut self, request: control::Request) -> Option<Input> {
         let now = clock::now(self.trust);
         let (answer, input) = match request.command {
-            Command::Status => (status::full(&self.machine, &self.config, self.broker.connected(), now), None),
+            Command::Status => {
+                (status::full(&self.machine, &self.config, self.broker.connected(), now), None)
+            }
             Command::Metrics => (status::metrics(&self.machine, self.broker.connected(), now), None),
             Command::Privacy { closed } => {
                 // Applied before the answer is made, so that the answer tells what is so now.
@@ -251,7 +254,7 @@ impl Agent {
     async fn leave(mut self) {
         self.uploads.abort_all();
         self.storage.stop();
-        let keeper_is_done = self.keeper.is_done();
+        let keeper_is_done = self.keeper.finish();
         let deadline = clock::mono() + SETTLE;
         while !(keeper_is_done() && self.storage.is_stopped()) && clock::mono() < deadline {
             // Whoever still reports must not wait for a loop that has ended.
@@ -284,7 +287,9 @@ impl Remembered {
             ("local latch", kept.latch == Known::Unreadable),
         ] {
             if unreadable {
-                tracing::error!("the stored {name} cannot be read: nothing is recorded until it is known again");
+                tracing::error!(
+                    "the stored {name} cannot be read: nothing is recorded until it is known again"
+                );
             }
         }
         let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());

@@ -46,7 +46,8 @@ impl Findings {
     }
 
     pub(crate) fn as_json(&self) -> String {
-        let warnings: Vec<_> = self.warnings.iter().map(|it| json!({"key": it.key, "warning": it.warning})).collect();
+        let warnings: Vec<_> =
+            self.warnings.iter().map(|it| json!({"key": it.key, "warning": it.warning})).collect();
         format!("{}\n", json!({ "problems": self.problems, "warnings": warnings }))
     }
 }

@@ -63,13 +63,14 @@ fn run(path: &Path, verbose: bool) -> ExitCode {
             return ExitCode::from(EXIT_CONFIG);
         }
     };
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
-        Ok(runtime) => runtime,
-        Err(e) => {
-            tracing::error!("the runtime does not start: {e}");
-            return ExitCode::from(EXIT_FAULT);
-        }
-    };
+    let runtime =
+        match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
+            Ok(runtime) => runtime,
+            Err(e) => {
+                tracing::error!("the runtime does not start: {e}");
+                return ExitCode::from(EXIT_FAULT);
+            }
+        };
     let ended = runtime.block_on(agent::run(config, path));
     // Reads of the spool that are still under way must not hold the exit up.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));

@@ -36,7 +36,7 @@ impl Keeper {
     }
 
     /// Lets go of the thread; true once all that was handed over is durable.
-    pub(super) fn is_done(self) -> impl Fn() -> bool {
+    pub(super) fn finish(self) -> impl Fn() -> bool {
         drop(self.facts);
         move || self.thread.is_finished()
     }

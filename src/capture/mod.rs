@@ -10,8 +10,9 @@ pub mod encoder;
 pub mod gst;
 pub mod split;
 
-pub use gst::{Report, probe};
+pub use self::gst::{Report, probe};
 
+use self::gst::GstSource;
 use crate::config::{Board, Recording};
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
@@ -26,7 +27,7 @@ pub fn source(
     chunks: Sender<Captured>,
     report: Report,
 ) -> Box<dyn FragmentSource> {
-    Box::new(gst::GstSource::new(board, recording, chunks, report))
+    Box::new(GstSource::new(board, recording, chunks, report))
 }
 
 /// Something that captures. None of these calls blocks: what happens is told by

@@ -86,8 +86,8 @@ pub fn read_in(path: &Path, around: &Surroundings) -> Understood {
     };
     merged.take(&agent.root, schema::AGENT, agent.sound, &mut problems);
     let board_file = take_board(&mut merged, around, &mut problems);
-    let board = board_file
-        .and_then(|file| Some((file, validate::board(&merged, around, &mut Problems::default())?)));
+    let board =
+        board_file.and_then(|file| Some((file, validate::board(&merged, around, &mut Problems::default())?)));
     let config = validate::validate(&merged, around, &mut problems);
     problems.sort();
     let config = match config {
@@ -119,11 +119,7 @@ pub fn load_board(path: &Path) -> Result<Board, Problems> {
 }
 
 /// Takes in the board's file, and says which it is.
-fn take_board(
-    merged: &mut merge::Merged,
-    around: &Surroundings,
-    problems: &mut Problems,
-) -> Option<PathBuf> {
+fn take_board(merged: &mut merge::Merged, around: &Surroundings, problems: &mut Problems) -> Option<PathBuf> {
     let (text, at) = merged.text("device.board").map(|(text, at)| (text.to_owned(), at.clone()))?;
     let path = match validate::resolve(&text, &at, around) {
         Ok(path) => path,
