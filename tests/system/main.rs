@@ -20,6 +20,7 @@ mod footage;
 mod footage_read;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
+mod recording;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;
 mod support;

@@ -1,3 +1,5 @@
 //! What the system tests share.
 
+pub mod bucket;
+pub mod camera;
 pub mod cloud;
