@@ -45,7 +45,7 @@ pub struct Settings {
     pub order: UploadOrder,
     /// Uploads at once.
     pub concurrency: usize,
-    /// Lines of the board's picture: a plan that allows more changes nothing.
+    /// Lines of the picture that we encode: a plan that allows more changes nothing.
     pub board_height: u32,
 }
 

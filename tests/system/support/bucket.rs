@@ -85,7 +85,10 @@ pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
                 chunk.runs.iter().find(|run| run.track == layout.init.video.id).expect("pictures").clone()
             };
             let (before, after) = (run(&pair[0], true), run(&pair[1], false));
-            assert_eq!(before.decode_time + before.duration, after.decode_time, "a hole within span {span}");
+            // The muxer rounds times and durations, each for itself; a network's clock jitters.
+            let off = (before.decode_time + before.duration).abs_diff(after.decode_time);
+            let picture = before.duration / u64::from(before.samples.max(1));
+            assert!(off <= 2.max(picture / 2), "{off} ticks between two segments of span {span}");
             assert_eq!(pair[0].init.bytes, pair[1].init.bytes, "one moov describes all of span {span}");
         }
     }

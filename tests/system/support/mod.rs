@@ -3,3 +3,4 @@
 pub mod bucket;
 pub mod camera;
 pub mod cloud;
+pub mod h264;
