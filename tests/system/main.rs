@@ -25,3 +25,4 @@ mod recording;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;
 mod support;
+mod survival;

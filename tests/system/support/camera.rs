@@ -70,16 +70,6 @@ impl Camera {
         self.folder().join("state")
     }
 
-    /// Names in the spool directory, in order of age.
-    pub fn spool(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.state_dir().join("spool")).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-            .map(|entry| entry.file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
-    }
 
     /// `kasacamd`'s own answer to a command, such as `["privacy", "on"]`.
     pub fn command(&self, arguments: &[&str]) -> Output {

@@ -4,3 +4,4 @@ pub mod bucket;
 pub mod camera;
 pub mod cloud;
 pub mod h264;
+pub mod opened;
