@@ -21,7 +21,8 @@ fn every_step_of_a_random_walk_is_as_the_model_says() {
     let began = Instant::now();
     match parameter("KASACAM_SEED", 0) {
         0 => {
-            let kept: Vec<u64> = KEPT.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
+            let kept: Vec<u64> =
+                KEPT.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
             for seed in &kept {
                 walk(*seed, WALK);
             }
@@ -112,7 +113,8 @@ fn draw(dice: &mut Dice) -> Step {
         8..=14 => Step::Written(!dice.once_in(4)),
         15..=17 => Step::Closed,
         18 => {
-            let kinds = [FaultKind::DeviceMissing, FaultKind::Stalled, FaultKind::Pipeline, FaultKind::ExceedsPlan];
+            let kinds =
+                [FaultKind::DeviceMissing, FaultKind::Stalled, FaultKind::Pipeline, FaultKind::ExceedsPlan];
             Step::Fault(kinds[dice.roll(4) as usize])
         }
         19..=21 => Step::Captured,

@@ -326,10 +326,9 @@ impl Machine {
         self.latch.enforce(|closed| *closed);
         self.lease.enforce(|lease| match lease.standing(at, grace).entitlement {
             Entitlement::Granted(_) => false,
-            Entitlement::Suspended
-            | Entitlement::Terminated
-            | Entitlement::Lapsed
-            | Entitlement::Unknown => true,
+            Entitlement::Suspended | Entitlement::Terminated | Entitlement::Lapsed | Entitlement::Unknown => {
+                true
+            }
         });
     }
 

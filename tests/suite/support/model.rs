@@ -104,8 +104,8 @@ impl Model {
         })
     }
     pub fn upload(&self) -> bool {
-        let kept_back = self.privacy() == Privacy::DoNotRecord
-            && self.settings.rules.pending != PrivacyPending::Upload;
+        let kept_back =
+            self.privacy() == Privacy::DoNotRecord && self.settings.rules.pending != PrivacyPending::Upload;
         matches!(self.entitlement(), Entitlement::Granted(_)) && !kept_back
     }
     /// Nothing may be left in the spool.

@@ -22,8 +22,14 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// `by` above (or below) the newest version seen.
-    Choice { by: i64, do_not_record: bool },
-    Lease { by: i64, offer: Offer },
+    Choice {
+        by: i64,
+        do_not_record: bool,
+    },
+    Lease {
+        by: i64,
+        offer: Offer,
+    },
     Latch(bool),
     /// The oldest write that is outstanding ends.
     Written(bool),
@@ -38,9 +44,13 @@ pub enum Step {
     Uploaded(Answer),
     Connected,
     Disconnected,
-    StorageFailed { full: bool },
+    StorageFailed {
+        full: bool,
+    },
     Probed(bool),
-    Usage { full: bool },
+    Usage {
+        full: bool,
+    },
     Clock(Reading),
     /// Time passes until the machine asks to be woken.
     Wake,
@@ -48,7 +58,10 @@ pub enum Step {
     Sleep(Duration),
     Shutdown,
     /// The power goes; the outstanding writes reach the disk or not; a file may be damaged by it.
-    Restart { written: bool, damaged: Option<Stored> },
+    Restart {
+        written: bool,
+        damaged: Option<Stored>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -139,7 +152,7 @@ pub struct World {
     usage: Usage,
     proved: Option<Serial>,
     made_full: bool,
-    faulted: Option<(Mono, FaultKind)>,
+    faulted: Option<(Mono, FaultKind, CaptureSettings)>,
     refused: Option<Mono>,
     probing: bool,
     /// What waits for its PUBACK.
@@ -307,9 +320,9 @@ impl World {
                 Input::CaptureClosed { epoch, at: mono, fault: None }
             }
             Step::Fault(kind) => {
-                let Device::Open(epoch, _) = self.device else { return None };
+                let Device::Open(epoch, settings) = self.device else { return None };
                 self.device = Device::Closed;
-                self.faulted = Some((mono, kind));
+                self.faulted = Some((mono, kind, settings));
                 let fault = Some(Fault { kind, message: String::new() });
                 Input::CaptureClosed { epoch, at: mono, fault }
             }
@@ -627,9 +640,7 @@ impl World {
                     && self.model.privacy() == Privacy::DoNotRecord
             }
             Rule::HistoryExceeded => match entitlement {
-                Entitlement::Granted(plan) => {
-                    age + Duration::from_secs(2) > HOUR * plan.history_hours
-                }
+                Entitlement::Granted(plan) => age + Duration::from_secs(2) > HOUR * plan.history_hours,
                 _ => false,
             },
             Rule::HoldExpired => {
@@ -668,7 +679,7 @@ impl World {
             (Device::Closing(_, StopManner::Drain), _) if privacy != Privacy::Record => {
                 panic!("private, yet what was captured is drained")
             }
-            (Device::Closed, Some(_)) => assert!(self.is_excused(), "closed without a cause"),
+            (Device::Closed, Some(wanted)) => assert!(self.is_excused(wanted), "closed without a cause"),
             (Device::Closing(..), _) | (Device::Closed, None) => {}
         }
         assert!(self.model.upload() || self.in_flight.is_empty(), "uploaded against the plan");
@@ -682,10 +693,11 @@ impl World {
     }
 
     /// Closed for a while after a fault, or because there is no room and nothing to evict.
-    fn is_excused(&self) -> bool {
-        let waits = self.faulted.is_some_and(|(at, kind)| match kind {
+    fn is_excused(&self, wanted: CaptureSettings) -> bool {
+        let waits = self.faulted.is_some_and(|(at, kind, under)| match kind {
             FaultKind::EndOfStream => true,
-            FaultKind::ExceedsPlan => self.now.mono.since(at) < Duration::from_secs(60),
+            // Another plan mends it at once.
+            FaultKind::ExceedsPlan => under == wanted && self.now.mono.since(at) < Duration::from_secs(60),
             _ => self.now.mono.since(at) < Duration::from_secs(5),
         });
         waits || self.model.full
@@ -731,9 +743,10 @@ impl World {
             (segment.record.clock as u8, self.in_flight.contains(&segment.serial)).hash(&mut hasher);
         }
         let rested = self.refused.is_some_and(|at| self.now.mono.since(at) < HOUR);
-        let faulted = self.faulted.map(|(at, kind)| (kind, self.now.mono.since(at) < Duration::from_secs(5)));
+        let faulted =
+            self.faulted.map(|(at, kind, _)| (kind, self.now.mono.since(at) < Duration::from_secs(5)));
         (self.reading, self.probing, self.made_full, rested, faulted).hash(&mut hasher);
-        (self.connected, self.model.leaving, self.exited, self.owed.len().min(3)).hash(&mut hasher);
+        (self.connected, self.model.leaving, self.exited).hash(&mut hasher);
         hasher.finish()
     }
 }
