@@ -12,6 +12,7 @@
 
 mod agreement;
 mod architecture;
+mod calendar;
 mod config_boards;
 mod config_errors;
 mod fmp4_golden;
