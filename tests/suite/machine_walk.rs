@@ -5,7 +5,7 @@
 
 use crate::support::dice::{Dice, parameter};
 use crate::support::rig::HOUR;
-use crate::support::world::{ACTIVE, Answer, Offer, Reading, Seen, Step, Stored, World, with_pending};
+use crate::support::world::{Answer, Offer, Reading, Seen, Step, Stored, World, with_pending};
 use kasacam::domain::entitlement::Status;
 use kasacam::domain::input::FaultKind;
 use kasacam::domain::policy::{PrivacyPending, WhenFull};
@@ -172,6 +172,5 @@ fn offer(dice: &mut Dice) -> Offer {
         hours: dice.roll(200) as u32,
         history_hours: dice.roll(60) as u32,
         next: dice.once_in(3).then(|| (dice.roll(60) as u32, status(dice))),
-        ..ACTIVE
     }
 }

@@ -18,6 +18,7 @@ mod config_errors;
 mod fmp4_golden;
 mod logs_are_private;
 mod machine;
+mod machine_laws;
 mod machine_states;
 mod machine_walk;
 mod mqtt_payloads;
