@@ -12,11 +12,14 @@
 
 mod agreement;
 mod architecture;
+mod calendar;
 mod config_boards;
 mod config_errors;
 mod fmp4_golden;
 mod logs_are_private;
 mod machine;
+mod machine_laws;
+mod machine_states;
 mod machine_walk;
 mod mqtt_payloads;
 mod mqtt_session;
