@@ -14,6 +14,7 @@ mod agreement;
 mod architecture;
 mod config_boards;
 mod config_errors;
+mod fmp4_damage;
 mod fmp4_golden;
 mod logs_are_private;
 mod machine;

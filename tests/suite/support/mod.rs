@@ -2,6 +2,8 @@
 
 pub mod broker;
 pub mod fault_fs;
+pub mod heap;
+pub mod media;
 pub mod rig;
 pub mod signer;
 pub mod spool_model;
