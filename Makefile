@@ -12,7 +12,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: deps ## a camera, a broker, a store and the app's web page, on this machine: DEMO_ARGS="--seconds 40 --summary demo.json"
+demo: deps ## a camera and its whole cloud on this machine: DEMO_ARGS="--seconds 40 --summary demo.json"
 	cargo build --locked --features devcloud
 	$(TARGET)/debug/kasacam-devcloud demo $(DEMO_ARGS)
 

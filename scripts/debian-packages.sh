@@ -12,7 +12,7 @@ packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-x
   # the tests and the demonstration: a real broker, and second opinions on keys and files
-  mosquitto mosquitto-clients ffmpeg openssl
+  mosquitto mosquitto-clients ffmpeg openssl curl libfaketime python3-gi gir1.2-gst-rtsp-server-1.0
 )
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then

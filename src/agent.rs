@@ -13,24 +13,21 @@ mod perform;
 mod status;
 mod storage;
 
-use crate::capture::FragmentSource;
-use crate::capture::gst::GstSource;
+use crate::capture::{self, FragmentSource};
 use crate::config::{self, ClockTrust, Config};
-use crate::disk::facts::Facts;
+use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
-use crate::domain::machine::{Machine, Settings, Start};
-use crate::domain::policy::Rules;
+use crate::domain::machine::{Machine, Start};
 use crate::domain::privacy::{Known, PrivacyChoice};
 use crate::domain::segment::Serial;
-use crate::domain::storage::Budget;
-use crate::domain::time::{Mono, Utc};
+use crate::domain::time::{Clock, Mono, Now, Utc};
+use crate::mqtt;
 use crate::system::control::{self, Command};
 use crate::system::notify::Notifier;
 use crate::system::signals::{Request, Signals};
 use crate::system::{boot, clock};
 use crate::upload::Uploader;
-use crate::{mqtt, spool};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -42,6 +39,10 @@ use tokio::task::{AbortHandle, JoinSet};
 const INPUTS: usize = 1024;
 /// Chunks on their way to the spool: two seconds and more of them.
 const CHUNKS: usize = 32;
+/// How long the answer to `privacy on` or `off` waits for the device to be closed and the latch to be durable.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+/// Privacy commands that may wait for their answers at once.
+const ANSWERS: usize = 8;
 /// Within which the broker is to be told that we leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Within which the spool thread and the keeper are to finish what they hold.
@@ -73,7 +74,6 @@ struct Agent {
     machine: Machine,
     trust: clock::Trust,
     inputs: mpsc::Receiver<Input>,
-    inputs_tx: mpsc::Sender<Input>,
     requests: mpsc::Receiver<control::Request>,
     signals: mpsc::Receiver<Request>,
     keeper: keeper::Keeper,
@@ -84,6 +84,8 @@ struct Agent {
     uploads: JoinSet<Input>,
     upload_handles: HashMap<Serial, AbortHandle>,
     notifier: Notifier,
+    /// Privacy commands whose answers wait until what they asked for is so, and until when.
+    unanswered: Vec<(Mono, control::Request)>,
     leaving: bool,
 }
 
@@ -97,27 +99,33 @@ impl Agent {
         let boot = boot::id().map_err(Failure::Internal)?;
         let (inputs_tx, inputs) = mpsc::channel(INPUTS);
 
-        let facts = Facts::new(&config.device.state_dir);
-        let known = Known3::load(&facts, &config);
-        let floor = floor(&facts);
+        let fs: Arc<dyn Fs> = Arc::new(RealFs);
+        let facts = Facts::new(Arc::clone(&fs), &config.device.state_dir);
+        let known = Remembered::recall(&facts, &config);
+        let floor = known.floor;
         let keeper = keeper::Keeper::start(facts, inputs_tx.clone())
-            .map_err(|e| Failure::Internal(format!("the keeper does not start: {e}")))?;
+            .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
         let may_record = known.privacy.value().is_some_and(|choice| !choice.do_not_record);
         let (chunks_tx, chunks) = crossbeam_channel::bounded(CHUNKS);
-        let judge = spool_clock(trust, floor, now.mono);
+        let judge = move || {
+            let reading = clock::now(trust);
+            (reading, Clock::judge(reading, floor + reading.mono.since(now.mono)))
+        };
         let (storage, found) =
-            storage::Storage::open(&config, &boot, may_record, chunks, judge, inputs_tx.clone());
+            storage::Storage::open(fs, &config, &boot, may_record, chunks, judge, inputs_tx.clone())
+                .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
         let report_tx = inputs_tx.clone();
         let report: Arc<dyn Fn(Input) + Send + Sync> = Arc::new(move |input| {
             let _the_agent_has_left = report_tx.blocking_send(input);
         });
-        let source = GstSource::new(config.board.clone(), config.recording.clone(), chunks_tx, report);
+        let source = capture::source(config.board.clone(), config.recording.clone(), chunks_tx, report);
 
         let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
         let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
-        let broker = mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
+        let broker =
+            mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
         let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
         let (requests_tx, requests) = mpsc::channel(8);
         tokio::spawn(server.serve(requests_tx));
@@ -125,7 +133,7 @@ impl Agent {
 
         let machine = Machine::new(
             Start {
-                settings: settings(&config),
+                settings: config.settings(),
                 boot,
                 privacy: known.privacy,
                 entitlement: known.entitlement,
@@ -149,17 +157,17 @@ impl Agent {
             machine,
             trust,
             inputs,
-            inputs_tx,
             requests,
             signals,
             keeper,
             storage,
-            source: Box::new(source),
+            source,
             broker,
             uploader: Arc::new(uploader),
             uploads: JoinSet::new(),
             upload_handles: HashMap::new(),
             notifier: Notifier::new(now.mono),
+            unanswered: Vec::new(),
             leaving: false,
         })
     }
@@ -176,8 +184,10 @@ impl Agent {
                 self.machine.handle(input, now);
                 self.perform_all();
             }
+            self.answer_what_is_settled(now);
             self.notifier.status(status::in_a_line(&self.machine, now));
-            self.notifier.progress(now.mono, self.storage.alive_at());
+            let spool = self.storage.alive_at(now.mono);
+            self.notifier.progress(now.mono, spool);
         }
     }
 
@@ -186,6 +196,7 @@ impl Agent {
         let now = clock::now(self.trust);
         let (due, _why) = self.machine.poll_timeout(now);
         let due = self.notifier.due().map_or(due, |feed| feed.min(due));
+        let due = self.unanswered.iter().fold(due, |due, (deadline, _)| due.min(*deadline));
         tokio::select! {
             biased;
             Some(input) = self.inputs.recv() => Some(input),
@@ -209,18 +220,31 @@ impl Agent {
 
     fn answer(&mut self, request: control::Request) -> Option<Input> {
         let now = clock::now(self.trust);
-        let (answer, input) = match request.command {
-            Command::Status => (status::full(&self.machine, &self.config, self.broker.connected(), now), None),
-            Command::Metrics => (status::metrics(&self.machine, self.broker.connected(), now), None),
+        let answer = match request.command {
+            Command::Status => status::full(&self.machine, &self.config, self.broker.connected(), now),
+            Command::Metrics => status::metrics(&self.machine, self.broker.connected(), now),
             Command::Privacy { closed } => {
-                // Applied before the answer is made, so that the answer tells what is so now.
-                self.machine.handle(Input::Latch { closed }, now);
-                self.perform_all();
-                (status::full(&self.machine, &self.config, self.broker.connected(), now), None)
+                if self.unanswered.len() < ANSWERS {
+                    self.unanswered.push((now.mono + SETTLED_WITHIN, request));
+                }
+                return Some(Input::Latch { closed });
             }
         };
         let _client_went_away = request.reply.send(answer);
-        input
+        None
+    }
+
+    /// Whoever set the latch is to hear that the device *is* closed, not that it will be.
+    fn answer_what_is_settled(&mut self, now: Now) {
+        let settled = self.machine.privacy_report(now).is_some();
+        let (due, wait) = std::mem::take(&mut self.unanswered)
+            .into_iter()
+            .partition(|(deadline, _)| settled || *deadline <= now.mono);
+        self.unanswered = wait;
+        for (_, request) in due {
+            let answer = status::full(&self.machine, &self.config, self.broker.connected(), now);
+            let _client_went_away = request.reply.send(answer);
+        }
     }
 
     /// SIGHUP: takes over what can be changed under way, and names what cannot.
@@ -240,9 +264,8 @@ impl Agent {
                 }
                 tracing::info!("configuration read again; in force now: {}", changed.join(", "));
                 self.uploader.set_max_rate(new.upload.max_rate);
-                let settings = settings(&new);
                 self.config = config::with_reloadable(&self.config, new);
-                Some(Input::Reload(Box::new(settings)))
+                Some(Input::Reload(Box::new(self.config.settings())))
             }
         }
     }
@@ -251,7 +274,7 @@ impl Agent {
     async fn leave(mut self) {
         self.uploads.abort_all();
         self.storage.stop();
-        let keeper_is_done = self.keeper.is_done();
+        let keeper_is_done = self.keeper.finish();
         let deadline = clock::mono() + SETTLE;
         while !(keeper_is_done() && self.storage.is_stopped()) && clock::mono() < deadline {
             // Whoever still reports must not wait for a loop that has ended.
@@ -262,79 +285,43 @@ impl Agent {
     }
 }
 
-/// What is known of before this start.
-struct Known3 {
+/// What is known from before this start.
+struct Remembered {
     privacy: Known<PrivacyChoice>,
     entitlement: Known<Lease>,
     latch: Known<bool>,
+    /// The latest time known to have passed: the one kept, or that of the build.
+    floor: Utc,
 }
 
-impl Known3 {
+impl Remembered {
     /// Reads the facts back. The two commands are kept as they were signed, and verified again.
-    fn load(facts: &Facts, config: &Config) -> Known3 {
-        let signed = |name: &str| facts.load(name);
+    fn recall(facts: &Facts, config: &Config) -> Remembered {
         let (keys, device) = (&config.entitlement.keys, &config.device.id);
-        let privacy = match signed("privacy") {
-            Known::Is(jws) => mqtt::stored_privacy(keys, device, &jws),
-            Known::Missing => Known::Missing,
-            Known::Unreadable => Known::Unreadable,
-        };
-        let entitlement = match signed("entitlement") {
-            Known::Is(jws) => mqtt::stored_entitlement(keys, device, &jws),
-            Known::Missing => Known::Missing,
-            Known::Unreadable => Known::Unreadable,
-        };
-        let latch = match facts.load("latch") {
-            Known::Is(text) if text == "closed" => Known::Is(true),
-            Known::Is(text) if text == "open" => Known::Is(false),
-            Known::Is(_) | Known::Unreadable => Known::Unreadable,
-            Known::Missing => Known::Missing,
-        };
+        let kept = facts.recall();
+        let privacy = verified(kept.privacy, |jws| mqtt::stored_privacy(keys, device, jws));
+        let entitlement = verified(kept.entitlement, |jws| mqtt::stored_entitlement(keys, device, jws));
         for (name, unreadable) in [
             ("privacy choice", privacy == Known::Unreadable),
             ("entitlement", entitlement == Known::Unreadable),
-            ("local latch", latch == Known::Unreadable),
+            ("local latch", kept.latch == Known::Unreadable),
         ] {
             if unreadable {
-                tracing::error!("the stored {name} cannot be read: nothing is recorded until it is known again");
+                tracing::error!(
+                    "the stored {name} cannot be read: nothing is recorded until it is known again"
+                );
             }
         }
-        Known3 { privacy, entitlement, latch }
+        let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
+        Remembered { privacy, entitlement, latch: kept.latch, floor }
     }
 }
 
-/// The latest time known to have passed: the one kept, or that of the build.
-fn floor(facts: &Facts) -> Utc {
-    let kept = facts.load("floor");
-    kept.value().and_then(|text| Utc::parse(text.trim())).unwrap_or_default().max(boot::build_time())
-}
-
-/// The clock as the spool thread sees it: the readings, and how far they may be believed.
-fn spool_clock(trust: clock::Trust, floor: Utc, started: Mono) -> spool::JudgedClock {
-    Box::new(move || {
-        let now = clock::now(trust);
-        (now, crate::domain::time::Clock::judge(now, floor + now.mono.since(started)))
-    })
-}
-
-fn settings(config: &Config) -> Settings {
-    Settings {
-        rules: Rules {
-            audio: config.recording.audio && config.board.audio.is_some(),
-            when_full: config.spool.when_full,
-            pending: config.privacy.pending,
-        },
-        budget: Budget {
-            max_bytes: config.spool.max_bytes,
-            min_free: config.spool.min_free,
-            max_files: config.spool.max_files,
-        },
-        grace: config.entitlement.offline_grace,
-        hold: config.spool.hold,
-        telemetry: config.mqtt.telemetry,
-        order: config.upload.order,
-        concurrency: config.upload.concurrency,
-        board_height: config.board.video.height,
+fn verified<T>(kept: Known<String>, verify: impl Fn(&str) -> Known<T>) -> Known<T> {
+    match kept {
+        Known::Is(jws) => verify(&jws),
+        Known::Missing => Known::Missing,
+        Known::Unreadable => Known::Unreadable,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The agent that runs inside a Kasa Cam.
 
-// pub mod agent;
+pub mod agent;
 pub mod capture;
 pub mod config;
 pub mod disk;

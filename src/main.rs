@@ -1,1 +1,109 @@
-fn main() {}
+//! `kasacamd`: arguments, logging, configuration, the agent, the exit code. Nothing else.
+
+mod arguments;
+mod check;
+
+use arguments::{Arguments, PrivacyVerb};
+use kasacam::system::{control, logging};
+use kasacam::{agent, config};
+use serde_json::Value;
+use std::io::Write;
+use std::path::Path;
+use std::process::ExitCode;
+use tracing::level_filters::LevelFilter;
+
+/// Bad configuration, or bad arguments.
+const EXIT_CONFIG: u8 = 2;
+/// `EX_SOFTWARE` of `sysexits.h`.
+const EXIT_FAULT: u8 = 70;
+
+fn main() -> ExitCode {
+    let arguments = match arguments::parse(std::env::args_os().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(problem) => {
+            say(&format!("kasacamd: {problem}\n{}", arguments::USAGE));
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    match arguments {
+        Arguments::Help => print(arguments::USAGE),
+        Arguments::Version => print(&format!("kasacamd {}\n", env!("CARGO_PKG_VERSION"))),
+        Arguments::Run { config, verbose } => run(&config, verbose),
+        Arguments::Check { config, json } => {
+            let findings = check::check(&config);
+            print(&if json { findings.as_json() } else { findings.in_words() });
+            if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Arguments::Status { socket, json } => asked(&socket, &control::Command::Status, |value| {
+            if json { format!("{value}\n") } else { arguments::in_words(value) }
+        }),
+        Arguments::Metrics { socket } => asked(&socket, &control::Command::Metrics, |value| {
+            value.get("metrics").and_then(Value::as_str).unwrap_or_default().to_owned()
+        }),
+        Arguments::Privacy { socket, verb } => {
+            let command = match verb {
+                PrivacyVerb::On => control::Command::Privacy { closed: true },
+                PrivacyVerb::Off => control::Command::Privacy { closed: false },
+                PrivacyVerb::Show => control::Command::Status,
+            };
+            asked(&socket, &command, arguments::privacy_in_words)
+        }
+    }
+}
+
+fn run(path: &Path, verbose: bool) -> ExitCode {
+    let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
+    logging::start(if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO }, under_systemd);
+    let config = match config::load(path) {
+        Ok(config) => config,
+        Err(problems) => {
+            for line in problems.to_string().lines() {
+                tracing::error!("{line}");
+            }
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let runtime =
+        match tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(4).build() {
+            Ok(runtime) => runtime,
+            Err(e) => {
+                tracing::error!("the runtime does not start: {e}");
+                return ExitCode::from(EXIT_FAULT);
+            }
+        };
+    let ended = runtime.block_on(agent::run(config, path));
+    // Reads of the spool that are still under way must not hold the exit up.
+    runtime.shutdown_timeout(std::time::Duration::from_millis(200));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(agent::Failure::Configuration(why)) => {
+            tracing::error!("{why}");
+            ExitCode::from(EXIT_CONFIG)
+        }
+        Err(agent::Failure::Internal(why)) => {
+            tracing::error!("{why}");
+            ExitCode::from(EXIT_FAULT)
+        }
+    }
+}
+
+/// Asks the running agent, and prints the answer in the form that `form` gives it.
+fn asked(socket: &Path, command: &control::Command, form: impl Fn(&Value) -> String) -> ExitCode {
+    match control::ask(socket, command) {
+        Ok(value) => print(&form(&value)),
+        Err(problem) => {
+            say(&format!("kasacamd: {problem}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To stdout; a reader that went away is no fault of ours.
+fn print(text: &str) -> ExitCode {
+    let _reader_went_away = std::io::stdout().write_all(text.as_bytes());
+    ExitCode::SUCCESS
+}
+
+fn say(text: &str) {
+    let _reader_went_away = std::io::stderr().write_all(text.as_bytes());
+}

@@ -21,13 +21,7 @@ impl Keeper {
         let (facts, queue) = mpsc::sync_channel::<(Ticket, Fact)>(QUEUE);
         let thread = std::thread::Builder::new().name(String::from("keeper")).spawn(move || {
             for (ticket, fact) in queue {
-                let result = match fact {
-                    Fact::Privacy(jws) => store.store("privacy", &jws),
-                    Fact::Entitlement(jws) => store.store("entitlement", &jws),
-                    Fact::Latch(closed) => store.store("latch", if closed { "closed" } else { "open" }),
-                    Fact::Floor(time) => store.store("floor", &time.to_string()),
-                };
-                let result = result.map_err(|e| e.to_string());
+                let result = store.keep(&fact).map_err(|e| e.to_string());
                 if inputs.blocking_send(Input::Persisted { ticket, result }).is_err() {
                     return;
                 }
@@ -42,7 +36,7 @@ impl Keeper {
     }
 
     /// Lets go of the thread; true once all that was handed over is durable.
-    pub(super) fn is_done(self) -> impl Fn() -> bool {
+    pub(super) fn finish(self) -> impl Fn() -> bool {
         drop(self.facts);
         move || self.thread.is_finished()
     }

@@ -1,5 +1,6 @@
 //! Performing what the machine asks for.
 
+use super::storage::Reader;
 use super::{Agent, status};
 use crate::domain::effect::{Effect, Report, StopManner};
 use crate::domain::input::Input;
@@ -7,6 +8,7 @@ use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::segment::{KeyClock, Segment};
 use crate::domain::time::Utc;
 use crate::system::{boot, clock};
+use bytes::Bytes;
 use std::sync::Arc;
 
 impl Agent {
@@ -28,7 +30,7 @@ impl Agent {
                 // The epoch dies first, so that nothing on its way reaches the disk; then the device
                 // is closed; then the spool is told to drop what it holds of it.
                 if manner == StopManner::Drop {
-                    self.storage.revoke(epoch);
+                    self.storage.revoke();
                 }
                 self.source.stop(epoch, manner, reason);
                 if manner == StopManner::Drop {
@@ -50,7 +52,8 @@ impl Agent {
                     upload.abort();
                 }
             }
-            Effect::Forget { serial, why } => self.storage.forget(serial, why),
+            // Why it goes was told as an event.
+            Effect::Forget { serial, why: _ } => self.storage.forget(serial),
             Effect::SetTerms { plan, history_hours } => self.storage.set_terms(plan, history_hours),
             Effect::FlushSpool => self.storage.flush(),
             Effect::ProbeStorage => self.storage.probe(),
@@ -79,11 +82,9 @@ impl Agent {
         let reader = self.storage.reader();
         let task = async move {
             let began = clock::mono();
-            let read = tokio::task::spawn_blocking(move || reader.read(serial, shift)).await;
-            let outcome = match read {
-                Ok(Ok(body)) => uploader.upload(&segment, time, key_clock, body).await,
-                Ok(Err(why)) => retry(why),
-                Err(e) => retry(format!("reading it failed: {e}")),
+            let outcome = match body(reader, &segment, shift).await {
+                Ok(body) => uploader.upload(&segment, time, key_clock, body).await,
+                Err(why) => Outcome::Retry { scope: Scope::Segment, after: None, why },
             };
             Input::UploadFinished { serial, outcome, took: clock::mono().since(began) }
         };
@@ -98,6 +99,14 @@ impl Agent {
     }
 }
 
-fn retry(why: String) -> Outcome {
-    Outcome::Retry { scope: Scope::Segment, after: None, why }
+/// What is to be sent of a segment: the end of a span is an empty object.
+async fn body(reader: Reader, segment: &Segment, shift: i64) -> Result<Bytes, String> {
+    if segment.is_end() {
+        return Ok(Bytes::new());
+    }
+    let serial = segment.serial;
+    match tokio::task::spawn_blocking(move || reader.read(serial, shift)).await {
+        Ok(read) => read.map_err(|e| e.to_string()),
+        Err(e) => Err(format!("reading it failed: {e}")),
+    }
 }

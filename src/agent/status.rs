@@ -101,7 +101,9 @@ pub(super) fn log_event(event: &Event) {
             tracing::warn!("segment {serial} leaves unsent: {}", rule.text());
         }
         Event::Quarantined { name, why } => tracing::error!("{name} is in quarantine: {why}"),
-        Event::CaptureFailed { message, .. } => tracing::error!("capture failed, and is tried again: {message}"),
+        Event::CaptureFailed { message, .. } => {
+            tracing::error!("capture failed, and is tried again: {message}")
+        }
         Event::CaptureOpened { .. } => {}
         Event::CaptureClosed { reason, .. } => tracing::info!("the camera is closed: {reason}"),
         Event::StorageFailed { why, .. } => tracing::error!("the spool cannot be written: {why}"),

@@ -114,6 +114,8 @@ pub struct Assembler {
     init: Option<Arc<Init>>,
     /// What is taken from every `tfdt`, in nanoseconds.
     origin: Option<u64>,
+    /// The last chunk's sequence number: the muxer gives one number to all chunks of a fragment.
+    sequence: u32,
     /// Moofs without pictures, which were dropped.
     without_pictures: u64,
 }
@@ -129,6 +131,7 @@ impl Assembler {
             moof: None,
             init: None,
             origin: None,
+            sequence: 0,
             without_pictures: 0,
         }
     }
@@ -250,6 +253,8 @@ impl Assembler {
         let timescale = u64::from(init.video.timescale.max(1));
         let origin = *self.origin.get_or_insert_with(|| nanos(run.decode_time, timescale));
         fmp4::rebase_chunk(&init, &mut bytes, origin).map_err(|why| Broken(format!("a chunk: {why}")))?;
+        self.sequence = self.sequence.wrapping_add(1);
+        fmp4::number_chunk(&mut bytes, self.sequence).map_err(|why| Broken(format!("a chunk: {why}")))?;
         Ok(Some(Chunk {
             epoch: self.epoch,
             bytes: bytes.freeze(),

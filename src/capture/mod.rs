@@ -10,9 +10,25 @@ pub mod encoder;
 pub mod gst;
 pub mod split;
 
+pub use self::gst::{Report, probe};
+
+use self::gst::GstSource;
+use crate::config::{Board, Recording};
 use crate::domain::effect::{CaptureSettings, StopManner};
-use crate::domain::fragment::{Epoch, SpanEnd};
+use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::policy::Permit;
+use crossbeam_channel::Sender;
+
+/// The source of this board. Chunks go to `chunks`, which is bounded; what happens goes to `report`, which may block.
+#[must_use]
+pub fn source(
+    board: Board,
+    recording: Recording,
+    chunks: Sender<Captured>,
+    report: Report,
+) -> Box<dyn FragmentSource> {
+    Box::new(GstSource::new(board, recording, chunks, report))
+}
 
 /// Something that captures. None of these calls blocks: what happens is told by
 /// `Input::CaptureStarted` and `Input::CaptureClosed`.

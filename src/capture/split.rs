@@ -59,7 +59,7 @@ pub fn split(init: &Init, chunk: &[u8], picture: usize) -> Option<(Bytes, Bytes)
             before.push(track);
         }
     }
-    Some((write(sequence, &before)?, write(sequence.wrapping_add(1), &after)?))
+    Some((write(sequence, &before)?, write(sequence, &after)?))
 }
 
 fn elapsed(samples: &[Sample<'_>]) -> u64 {

@@ -64,17 +64,33 @@ pub fn load(path: &Path) -> Result<Config, Problems> {
 /// # Errors
 /// As [`load`].
 pub fn load_in(path: &Path, around: &Surroundings) -> Result<Config, Problems> {
+    read_in(path, around).config
+}
+
+/// A configuration as far as it could be understood.
+#[derive(Debug)]
+pub struct Understood {
+    /// The whole, or everything that is wrong with it.
+    pub config: Result<Config, Problems>,
+    /// The board, which may be good where the rest is not, and the file that it came from.
+    pub board: Option<(PathBuf, Board)>,
+}
+
+/// Reads a configuration as [`load`] does, to tell what can be told of one that is wrong.
+#[must_use]
+pub fn read_in(path: &Path, around: &Surroundings) -> Understood {
     let mut problems = Problems::default();
     let mut merged = merge::Merged::default();
-    if let Some(agent) = file::read(path, &mut problems) {
-        merged.take(&agent.root, schema::AGENT, agent.sound, &mut problems);
-        take_board(&mut merged, around, &mut problems);
-    } else {
-        return Err(problems);
-    }
+    let Some(agent) = file::read(path, &mut problems) else {
+        return Understood { config: Err(problems), board: None };
+    };
+    merged.take(&agent.root, schema::AGENT, agent.sound, &mut problems);
+    let board_file = take_board(&mut merged, around, &mut problems);
+    let board =
+        board_file.and_then(|file| Some((file, validate::board(&merged, around, &mut Problems::default())?)));
     let config = validate::validate(&merged, around, &mut problems);
     problems.sort();
-    match config {
+    let config = match config {
         Some(config) if problems.is_empty() => Ok(config),
         Some(_) | None => {
             if problems.is_empty() {
@@ -83,7 +99,8 @@ pub fn load_in(path: &Path, around: &Surroundings) -> Result<Config, Problems> {
             }
             Err(problems)
         }
-    }
+    };
+    Understood { config, board }
 }
 
 /// Reads a board file alone, as [`load`] reads the one that `device.board` names.
@@ -101,21 +118,24 @@ pub fn load_board(path: &Path) -> Result<Board, Problems> {
     board.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-fn take_board(merged: &mut merge::Merged, around: &Surroundings, problems: &mut Problems) {
-    let Some((text, at)) = merged.text("device.board").map(|(text, at)| (text.to_owned(), at.clone())) else {
-        return;
-    };
+/// Takes in the board's file, and says which it is.
+fn take_board(merged: &mut merge::Merged, around: &Surroundings, problems: &mut Problems) -> Option<PathBuf> {
+    let (text, at) = merged.text("device.board").map(|(text, at)| (text.to_owned(), at.clone()))?;
     let path = match validate::resolve(&text, &at, around) {
         Ok(path) => path,
-        Err(why) => return problems.push(&at, "device.board", why, ""),
+        Err(why) => {
+            problems.push(&at, "device.board", why, "");
+            return None;
+        }
     };
     if !path.exists() {
         let problem = format!("there is no board file {}", path.display());
-        return problems.push(&at, "device.board", problem, board_hint(&path));
+        problems.push(&at, "device.board", problem, board_hint(&path));
+        return None;
     }
-    if let Some(board) = file::read(&path, problems) {
-        merged.take(&board.root, schema::BOARD, board.sound, problems);
-    }
+    let board = file::read(&path, problems)?;
+    merged.take(&board.root, schema::BOARD, board.sound, problems);
+    Some(path)
 }
 
 /// The boards that lie where this one was looked for.
@@ -192,7 +212,11 @@ impl Config {
             telemetry: self.mqtt.telemetry,
             order: self.upload.order,
             concurrency: self.upload.concurrency,
-            board_height: self.board.video.height,
+            board_height: match self.board.video.format {
+                VideoFormat::Raw => self.board.video.height,
+                // It is the source that decides: the board file's size is what we ask it for, at most.
+                VideoFormat::H264 => u32::MAX,
+            },
         }
     }
 }

@@ -231,3 +231,23 @@ pub fn rebase_chunk(init: &Init, bytes: &mut [u8], nanos: u64) -> Result<(), Mal
     }
     Ok(())
 }
+
+/// Gives the chunk its sequence number (`mfhd`, 8.8.5), in place: a muxer may give one number to all
+/// chunks of a fragment, and numbers must grow with every `moof` of a file.
+///
+/// # Errors
+/// Where a box cannot be read.
+pub fn number_chunk(bytes: &mut [u8], sequence: u32) -> Result<(), Malformed> {
+    let at = {
+        let moof = Walk::new(bytes, 0)
+            .next()
+            .ok_or_else(|| Malformed { offset: 0, what: String::from("no moof") })??;
+        need(&moof, b"mfhd")?.body_start() + 4
+    };
+    let at = usize::try_from(at).unwrap_or(usize::MAX);
+    let place = bytes
+        .get_mut(at..at.saturating_add(4))
+        .ok_or_else(|| Malformed { offset: 0, what: String::from("mfhd is too short") })?;
+    place.copy_from_slice(&sequence.to_be_bytes());
+    Ok(())
+}

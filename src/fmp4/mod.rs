@@ -18,7 +18,7 @@ mod segment;
 use crate::domain::fragment::Init;
 use crate::domain::segment::Record;
 pub use boxes::{Piece, pieces};
-pub use chunk::{read_chunk, rebase_chunk};
+pub use chunk::{number_chunk, read_chunk, rebase_chunk};
 pub use init::{mime, read_init};
 pub use mfra::{MoofEntry, mfra_box};
 pub use prft::{prft_box, shift_prft};

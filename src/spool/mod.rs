@@ -6,6 +6,9 @@
 //! - `0000000042.end`: the end of a span, with its reason;
 //! - `quarantine/`: what cannot be believed, bounded.
 //!
+//! The protocol by which a file is made durable, step by step, and what a start finds after a cut at each
+//! of them: `docs/spool.md`.
+//!
 //! # Invariants
 //! 1. A fragment reported by `Input::Committed` is on flash: its bytes are synced, and so is the
 //!    directory that names its file. It stays there, in one file, until it is forgotten.

@@ -17,7 +17,7 @@ use std::time::Duration;
 /// Chunks of an open fragment beyond this are written to the file before it is complete.
 const HELD: u64 = 8 * 1024 * 1024;
 
-/// A segment file that grows by the protocol of [`super`]'s documentation.
+/// A segment file that grows by the protocol of `docs/spool.md`.
 pub(super) struct Writer {
     fs: Arc<dyn Fs>,
     dir: PathBuf,

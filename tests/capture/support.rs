@@ -222,9 +222,11 @@ pub fn is_sound_as_a_stream(chunks: &[Chunk]) {
     use kasacam::fmp4;
     let mut end: Option<Mono> = None;
     let mut decode: Option<u64> = None;
+    let first = chunks.first().map_or(1, |it| fmp4::read_chunk(&it.init, &it.bytes).unwrap().sequence);
     for (index, chunk) in chunks.iter().enumerate() {
         let info = fmp4::read_chunk(&chunk.init, &chunk.bytes).unwrap();
         assert_eq!(info.moof, 0, "moof first");
+        assert_eq!(info.sequence, first + u32::try_from(index).unwrap(), "sequence numbers grow by one");
         assert_eq!(info.end, chunk.bytes.len() as u64, "nothing behind the mdat");
         let run = info.runs.iter().find(|run| run.track == chunk.init.video.id).expect("pictures");
         assert_eq!(run.samples, chunk.frames);

@@ -427,6 +427,26 @@ fn a_stop_drains_flushes_tells_and_leaves() {
 }
 
 #[test]
+fn a_stop_sends_the_end_of_the_span_once_its_footage_is_gone() {
+    let mut rig = Rig::new(allowed());
+    let footage = rig.seal();
+    let mut end = rig.segment();
+    end.content = Content::End { reason: SpanEnd::Shutdown };
+    let serial = end.serial;
+    rig.give(Input::Shutdown);
+    rig.give(Input::Sealed(end));
+    rig.spool_is_slow = true;
+    rig.give(Input::UploadFinished { serial: footage, outcome: Outcome::Stored, took: Duration::ZERO });
+    assert!(!rig.asked.contains(&Asked::Exit), "the end of the span has not gone");
+    rig.give(Input::Forgotten { serial: footage });
+    assert!(rig.asked.contains(&Asked::Upload(serial)));
+    assert!(!rig.asked.contains(&Asked::Exit));
+    rig.spool_is_slow = false;
+    rig.give(Input::UploadFinished { serial, outcome: Outcome::Stored, took: Duration::ZERO });
+    assert!(rig.asked.contains(&Asked::Exit));
+}
+
+#[test]
 fn a_stop_does_not_wait_for_a_store_that_is_away() {
     let mut rig = Rig::new(allowed());
     rig.seal();

@@ -78,6 +78,10 @@ async fn run_in(dir: &Path, demo: &Demo) -> Result<(), String> {
     outcome.and(stopped)
 }
 
+/// K13.
+const NO_EMERGENCY: &str =
+    "this is not an emergency service: it depends on power, network, plan and the owner's choice";
+
 async fn with_camera(
     dir: &Path,
     demo: &Demo,
@@ -100,7 +104,13 @@ async fn with_camera(
         peak_rss_kib: 0,
         private_told: 0,
     };
-    say(began, &format!("tell it more with: kasacam-devcloud --dir {} privacy on", dir.display()));
+    say(began, NO_EMERGENCY);
+    if demo.seconds.is_none() {
+        let program = std::env::args().next().unwrap_or_default();
+        let told = format!("{program} --dir {}", dir.display());
+        say(began, &format!("flip the switch from another terminal: {told} privacy on"));
+        say(began, &format!("and more: {told} plan free; {told} store down; {told} --help"));
+    }
     let played = run.play(demo.seconds, signals).await;
     let ended = run.stop_camera().await;
     if let Err(why) = played {

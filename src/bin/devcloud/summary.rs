@@ -268,10 +268,14 @@ fn gaps(seen: &Seen) -> Vec<Gap> {
         .ends
         .iter()
         .map(|end| {
-            let starts = seen.segments.iter().filter(|s| s.span != end.span);
-            let starts = starts.filter_map(|s| s.pictures.first().copied());
-            // A moment's tolerance: the next span may begin in the very instant of the end.
-            let next = starts.filter(|start| *start + SAME >= end.at).min();
+            // A span's last picture lasts until its end; the next span may begin before that.
+            let starts = |of_this: bool| {
+                let of = seen.segments.iter().filter(move |s| (s.span == end.span) == of_this);
+                of.filter_map(|s| s.pictures.first().copied())
+            };
+            let last = starts(true).max();
+            let next = starts(false).filter(|start| Some(*start) > last).min();
+            let next = next.map(|next| next.max(end.at));
             Gap { reason: end.reason.clone(), start: end.at, end: next }
         })
         .collect();

@@ -45,7 +45,7 @@ pub struct Settings {
     pub order: UploadOrder,
     /// Uploads at once.
     pub concurrency: usize,
-    /// Lines of the board's picture: a plan that allows more changes nothing.
+    /// Lines of the picture that we encode: a plan that allows more changes nothing.
     pub board_height: u32,
 }
 
@@ -494,7 +494,8 @@ impl Machine {
             leaving.stage = LeavingStage::Flushing;
             self.effects.push_back(Effect::FlushSpool);
         }
-        let idle = self.queue.uploading() == 0;
+        // The end of a span goes once its footage is gone from the spool.
+        let idle = self.queue.uploading() == 0 && self.queue.leaving() == (0, 0);
         if leaving.stage == LeavingStage::Uploading && idle || late && leaving.stage != LeavingStage::Gone {
             leaving.stage = LeavingStage::Gone;
             leaving.deadline = now.mono + Duration::from_secs(3600);

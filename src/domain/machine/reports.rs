@@ -63,7 +63,8 @@ impl Machine {
 
     /// The privacy report as it would be sent now; `None` while a choice is being written or a
     /// device is being closed, since nothing is so yet.
-    fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
+    #[must_use]
+    pub fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
         if !self.capture.is_settled() || !self.choice.is_settled() || !self.latch.is_settled() {
             return None;
         }

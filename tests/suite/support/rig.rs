@@ -49,6 +49,8 @@ pub struct Rig {
     pub tickets: Vec<Ticket>,
     /// Writes succeed at once unless this is set.
     pub disk_is_away: bool,
+    /// Removals are answered at once unless this is set.
+    pub spool_is_slow: bool,
     serial: u64,
     delivery: u64,
 }
@@ -123,6 +125,7 @@ impl Rig {
             open: None,
             tickets: Vec::new(),
             disk_is_away: false,
+            spool_is_slow: false,
             serial: 100,
             delivery: 0,
         };
@@ -166,7 +169,9 @@ impl Rig {
                 Effect::CancelUpload { serial } => self.asked.push(Asked::Cancel(serial)),
                 Effect::Forget { serial, why } => {
                     self.asked.push(Asked::Forget(serial, why));
-                    self.machine.handle(Input::Forgotten { serial }, self.now);
+                    if !self.spool_is_slow {
+                        self.machine.handle(Input::Forgotten { serial }, self.now);
+                    }
                 }
                 Effect::SetTerms { .. } => {}
                 Effect::FlushSpool => {

@@ -1,3 +1,7 @@
 //! What the system tests share.
 
+pub mod bucket;
+pub mod camera;
 pub mod cloud;
+pub mod h264;
+pub mod opened;

@@ -1,0 +1,189 @@
+//! The spool thread, as the loop sees it: something to be told, that never keeps anyone waiting.
+
+use crate::config::Config;
+use crate::disk::Fs;
+use crate::domain::fragment::{Captured, Epoch, SpanEnd};
+use crate::domain::input::{Input, Usage};
+use crate::domain::segment::{Segment, Serial};
+use crate::domain::time::{Clock, Mono, Now};
+use crate::spool::{self, Command, LiveEpoch, ReadError, Setup, Spool};
+use bytes::Bytes;
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// How often the spool thread is asked whether it still turns.
+const ASK_EVERY: Duration = Duration::from_secs(1);
+
+pub(super) struct Storage {
+    live: LiveEpoch,
+    /// Holds at most one removal for each segment of the spool, whose number `spool.max_files` bounds, and
+    /// a handful of other commands.
+    commands: Sender<Command>,
+    inputs: mpsc::Sender<Input>,
+    reader: Reader,
+    thread: JoinHandle<()>,
+    /// When the thread was asked whether it turns, and where its answer comes; at most one question waits.
+    asked: Option<(Mono, Receiver<()>)>,
+    answered: Mono,
+}
+
+/// What was found at the start, as the machine takes it.
+pub(super) type Found = Result<(Vec<Segment>, Usage), String>;
+
+impl Storage {
+    /// Puts the spool in order and starts its thread. A spool that cannot be opened is a fact for the machine:
+    /// it asks for a probe, time and again.
+    ///
+    /// # Errors
+    /// Where the thread cannot be started.
+    pub(super) fn open(
+        fs: Arc<dyn Fs>,
+        config: &Config,
+        boot: &str,
+        keep_partial_gop: bool,
+        captured: Receiver<Captured>,
+        clock: impl Fn() -> (Now, Clock) + Clone + Send + 'static,
+        inputs: mpsc::Sender<Input>,
+    ) -> std::io::Result<(Storage, Found)> {
+        let live = LiveEpoch::new();
+        let setup = Setup {
+            state_dir: config.device.state_dir.clone(),
+            device: config.device.id.clone(),
+            boot: boot.to_owned(),
+            segment: config.recording.segment,
+            durability: config.recording.durability,
+            keep_partial_gop,
+            quarantine: spool::QuarantineLimits::default(),
+        };
+        let (commands, orders) = unbounded();
+        let reader = Reader { fs: Arc::clone(&fs), dir: setup.dir(), commands: commands.clone() };
+        let opened = spool::open(Arc::clone(&fs), setup.clone(), live.clone(), Box::new(clock.clone()));
+        let (mut spool, found) = match opened {
+            Ok((spool, segments)) => (spool, Ok(segments)),
+            Err(e) => {
+                let why = format!("{}: {e}", reader.dir.display());
+                (Spool::broken(fs, setup, live.clone(), Box::new(clock)), Err(why))
+            }
+        };
+        let early = spool.take_reports();
+        let usage = early.iter().rev().find_map(usage_of).unwrap_or_default();
+        let found = found.map(|segments| (segments, usage));
+
+        let report_to = inputs.clone();
+        let thread = std::thread::Builder::new().name(String::from("spool")).spawn(move || {
+            let report = move |input| {
+                let _the_agent_has_left = report_to.blocking_send(input);
+            };
+            early.into_iter().for_each(&report);
+            spool.run(captured, orders, Box::new(report));
+        })?;
+        let storage =
+            Storage { live, commands, inputs, reader, thread, asked: None, answered: Mono::default() };
+        Ok((storage, found))
+    }
+
+    /// From here on what this permit captures may be written.
+    pub(super) fn admit(&self, epoch: Epoch) {
+        self.live.allow(epoch);
+    }
+
+    /// From here on nothing captured is written; takes effect ahead of every queue.
+    pub(super) fn revoke(&self) {
+        self.live.revoke();
+    }
+
+    /// Lets go of what is not complete of a run, and ends its span.
+    pub(super) fn drop_run(&self, epoch: Epoch, reason: SpanEnd) {
+        self.tell(Command::Revoke { epoch, reason });
+    }
+
+    pub(super) fn forget(&self, serial: Serial) {
+        self.tell(Command::Forget { serial });
+    }
+
+    pub(super) fn set_terms(&self, plan: String, history_hours: u32) {
+        self.tell(Command::SetTerms { plan, history_hours });
+    }
+
+    pub(super) fn probe(&self) {
+        self.tell(Command::Probe);
+    }
+
+    /// Takes in and seals all that was captured; `Input::Flushed` answers, behind what was sealed. Nothing is
+    /// captured after it.
+    pub(super) fn flush(&self) {
+        let (done, flushed) = bounded(1);
+        self.tell(Command::Drain { done });
+        let inputs = self.inputs.clone();
+        tokio::task::spawn_blocking(move || {
+            // A thread that is gone has nothing left to flush either.
+            let _gone = flushed.recv_timeout(super::SETTLE);
+            let _the_agent_has_left = inputs.blocking_send(Input::Flushed);
+        });
+    }
+
+    pub(super) fn reader(&self) -> Reader {
+        self.reader.clone()
+    }
+
+    /// When the spool thread was last known to turn. Asks it anew now and then.
+    pub(super) fn alive_at(&mut self, now: Mono) -> Mono {
+        if let Some((asked, answer)) = &self.asked {
+            if answer.try_recv().is_err() {
+                return *asked;
+            }
+            self.asked = None;
+            self.answered = now;
+        }
+        if now.since(self.answered) >= ASK_EVERY {
+            let (done, answer) = bounded(1);
+            self.tell(Command::Drain { done });
+            self.asked = Some((now, answer));
+        }
+        now
+    }
+
+    /// Asks the thread to take in what waits, to seal, and to leave.
+    pub(super) fn stop(&self) {
+        let (done, _nobody_waits) = bounded(1);
+        self.tell(Command::Shutdown { done });
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    fn tell(&self, command: Command) {
+        if self.commands.send(command).is_err() {
+            tracing::error!("the spool thread is gone");
+        }
+    }
+}
+
+fn usage_of(input: &Input) -> Option<Usage> {
+    if let Input::Usage(usage) = input { Some(*usage) } else { None }
+}
+
+/// Reads segments, from any thread.
+#[derive(Clone)]
+pub(super) struct Reader {
+    fs: Arc<dyn Fs>,
+    dir: PathBuf,
+    commands: Sender<Command>,
+}
+
+impl Reader {
+    /// As [`spool::read_sealed`]; blocks. What turns out to be damaged is given back to the spool, which saves
+    /// what it can of it.
+    pub(super) fn read(&self, serial: Serial, shift: i64) -> Result<Bytes, ReadError> {
+        let read = spool::read_sealed(&*self.fs, &self.dir, serial, shift);
+        if let Err(ReadError::Damaged(_)) = &read {
+            let _the_spool_is_gone = self.commands.send(Command::Damaged { serial });
+        }
+        read
+    }
+}

@@ -1,0 +1,95 @@
+//! What the store holds, read back as a client of the cloud would.
+
+use super::cloud::Cloud;
+use crate::objects::{Bucket, Facts};
+use kasacam::fmp4::{self, Layout};
+use std::collections::BTreeMap;
+
+/// One object.
+#[derive(Clone, Debug)]
+pub struct Stored {
+    pub key: String,
+    pub facts: Facts,
+    pub body: Vec<u8>,
+}
+
+impl Cloud {
+    /// Every object, in the order of keys.
+    pub fn stored(&self) -> Vec<Stored> {
+        let bucket = Bucket::open(self.dir().join("bucket")).unwrap();
+        let keys = bucket.keys("").unwrap().into_iter();
+        keys.map(|key| {
+            let (facts, body) = (bucket.facts(&key).unwrap().unwrap(), bucket.body(&key).unwrap());
+            Stored { key, facts, body }
+        })
+        .collect()
+    }
+
+    /// Every segment of footage, in the order of keys.
+    pub fn footage(&self) -> Vec<Stored> {
+        self.stored().into_iter().filter(|object| !object.is_end()).collect()
+    }
+}
+
+impl Stored {
+    pub fn is_end(&self) -> bool {
+        self.key.ends_with(".mp4_end")
+    }
+
+    pub fn metadata(&self, name: &str) -> &str {
+        self.facts.metadata.get(name).unwrap_or_else(|| panic!("{} has no metadata {name}", self.key))
+    }
+
+    /// The counter of the key.
+    pub fn n(&self) -> u64 {
+        self.key.rsplit('.').nth(1).unwrap().parse().unwrap()
+    }
+
+    /// What is in it; it must be a whole segment.
+    pub fn layout(&self) -> Layout {
+        let layout = fmp4::read_segment(&self.body).unwrap_or_else(|e| panic!("{}: {e}", self.key));
+        assert!(layout.complete, "{}: not whole to its mfra", self.key);
+        layout
+    }
+
+    /// Coded pictures in it.
+    pub fn pictures(&self) -> u64 {
+        let layout = self.layout();
+        let runs = layout.chunks.iter().flat_map(|chunk| &chunk.runs);
+        let pictures = runs.filter(|run| run.track == layout.init.video.id);
+        pictures.map(|run| u64::from(run.samples)).sum()
+    }
+}
+
+/// Each span's segments count from 0 without a hole or a double, and where `ended`, each span has one end behind its
+/// last. Of each segment within a span the first picture is where the last one's end was.
+pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
+    let mut spans: BTreeMap<&str, Vec<&Stored>> = BTreeMap::new();
+    for object in stored {
+        spans.entry(object.metadata("span")).or_default().push(object);
+    }
+    for (span, mut objects) in spans {
+        objects.sort_by_key(|object| object.n());
+        let counters: Vec<u64> = objects.iter().map(|object| object.n()).collect();
+        let expected: Vec<u64> = (0..counters.len() as u64).collect();
+        assert_eq!(counters, expected, "the counters of span {span}");
+        let ends = objects.iter().filter(|object| object.is_end()).count();
+        assert!(ends <= 1 && objects.iter().rev().skip(1).all(|object| !object.is_end()), "span {span}");
+        assert!(!ended || ends == 1, "span {span} has no end");
+        let layouts: Vec<Layout> =
+            objects.iter().filter(|object| !object.is_end()).map(|object| object.layout()).collect();
+        for pair in layouts.windows(2) {
+            let run = |layout: &Layout, last: bool| {
+                let chunk = if last { layout.chunks.last() } else { layout.chunks.first() };
+                let chunk = chunk.expect("a segment has chunks");
+                chunk.runs.iter().find(|run| run.track == layout.init.video.id).expect("pictures").clone()
+            };
+            let (before, after) = (run(&pair[0], true), run(&pair[1], false));
+            // The muxer rounds times and durations, each for itself; a network's clock jitters.
+            let off = (before.decode_time + before.duration).abs_diff(after.decode_time);
+            let picture = before.duration / u64::from(before.samples.max(1));
+            assert!(off <= 2.max(picture / 2), "{off} ticks between two segments of span {span}");
+            assert_eq!(pair[0].init.bytes, pair[1].init.bytes, "one moov describes all of span {span}");
+        }
+    }
+}
