@@ -183,15 +183,14 @@ fn soup() -> impl Strategy<Value = Vec<u8>> {
     let bytes = prop::collection::vec(any::<u8>(), 0..40);
     let kind = prop::sample::select(kinds);
     bytes.prop_recursive(6, 64, 6, move |inner| {
-        (kind.clone(), prop::collection::vec(inner, 0..6), prop::option::weighted(0.05, any::<u32>())).prop_map(
-            |(kind, parts, lie)| {
+        (kind.clone(), prop::collection::vec(inner, 0..6), prop::option::weighted(0.05, any::<u32>()))
+            .prop_map(|(kind, parts, lie)| {
                 let mut made = boxed(&kind, &parts.concat());
                 if let Some(lie) = lie {
                     made[..4].copy_from_slice(&lie.to_be_bytes());
                 }
                 made
-            },
-        )
+            })
     })
 }
 

@@ -37,7 +37,7 @@ pub struct Media {
     /// All of it, as the muxer wrote it.
     pub file: Vec<u8>,
     pub init: Init,
-    /// Each `moof` with its `mdat`, and where it stands in `file`.
+    /// Each `moof` with its `mdat`, numbered one by one, and where it stands in `file`.
     pub chunks: Vec<(usize, Vec<u8>)>,
 }
 
@@ -58,11 +58,14 @@ fn take_apart(file: Vec<u8>) -> Media {
     let boxes = top_level(&file);
     let end_of_moov = boxes.iter().find(|(kind, _, _)| kind == b"moov").unwrap().2;
     let init = fmp4::read_init(Bytes::copy_from_slice(&file[..end_of_moov])).expect("a moov of ours");
-    let chunks = boxes
+    let mut chunks: Vec<(usize, Vec<u8>)> = boxes
         .windows(2)
         .filter(|pair| &pair[0].0 == b"moof" && &pair[1].0 == b"mdat")
         .map(|pair| (pair[0].1, file[pair[0].1..pair[1].2].to_vec()))
         .collect();
+    for ((_, chunk), sequence) in chunks.iter_mut().zip(1..) {
+        fmp4::number_chunk(chunk, sequence).unwrap();
+    }
     Media { file, init, chunks }
 }
 
