@@ -131,7 +131,7 @@ fn isofmp4mux() -> Vec<u8> {
 }
 
 /// A packet, as `ffprobe` reads it from a file, in ticks, without the edit list.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Packet {
     pub track: u32,
     pub pts: i64,
