@@ -176,7 +176,7 @@ fn the_fields_of_a_run_come_before_the_defaults_of_its_fragment() {
     let own = |at| full(b"trun", 0, 0x301, &[3, at, 1, 20, 2, 30, 4, 10]);
     check(run(defaults(SYNC), &own), expected(true, 7, 0));
     // Composition offsets: of version 1 they are signed, of version 0 they are not.
-    let signed = |at| full(b"trun", 1, 0x801, &[3, at, 0, 100, (-250_i32).cast_unsigned()]);
+    let signed = |at| full(b"trun", 1, 0x801, &[3, at, 0, 100, u32::from_be_bytes((-250_i32).to_be_bytes())]);
     check(run(defaults(SYNC), &signed), expected(true, 300, 200 - 250));
     let unsigned = |at| full(b"trun", 0, 0x801, &[3, at, 0x8000_0000, 0x7fff_ffff, 0xffff_ffff]);
     check(run(defaults(SYNC), &unsigned), expected(true, 300, 0x8000_0000));
@@ -291,10 +291,10 @@ fn the_audio_object_type_is_read_with_its_escape() {
         bytes[tag + 5..tag + 7].copy_from_slice(&[first, second]);
         fmp4::read_init(Bytes::from(bytes)).unwrap().codecs
     };
-    assert_eq!(codecs(0b00010_000, 0), "avc1.4d401e,mp4a.40.2");
-    assert_eq!(codecs(0b00101_111, 0xff), "avc1.4d401e,mp4a.40.5");
-    // 31, then six bits that count from 32: 000 101 (xHE-AAC would be 42 = 32 + 10).
-    assert_eq!(codecs(0b11111_001, 0b010_00000), "avc1.4d401e,mp4a.40.42");
+    assert_eq!(codecs(2 << 3, 0), "avc1.4d401e,mp4a.40.2");
+    assert_eq!(codecs(5 << 3 | 7, 0xff), "avc1.4d401e,mp4a.40.5");
+    // 31, then six bits that count from 32: 001 010, which is 10 and with them 42, xHE-AAC.
+    assert_eq!(codecs(31 << 3 | 0b001, 0b010 << 5), "avc1.4d401e,mp4a.40.42");
 }
 
 #[test]
