@@ -15,6 +15,7 @@ mod architecture;
 mod calendar;
 mod config_boards;
 mod config_errors;
+mod fmp4_damage;
 mod fmp4_golden;
 mod logs_are_private;
 mod machine;

@@ -4,6 +4,8 @@ pub mod broker;
 pub mod dice;
 pub mod fault_fs;
 pub mod model;
+pub mod heap;
+pub mod media;
 pub mod rig;
 pub mod signer;
 pub mod spool_model;
