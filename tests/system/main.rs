@@ -13,6 +13,7 @@
 // The demo's judgement is pure, and part of a program that has no library: taken in as it is.
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
+mod clips;
 mod comparison;
 mod devcloud;
 #[path = "../../src/bin/devcloud/footage.rs"]

@@ -2,4 +2,6 @@
 
 pub mod bucket;
 pub mod camera;
+pub mod clip;
 pub mod cloud;
+pub mod h264;

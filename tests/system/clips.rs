@@ -1,0 +1,390 @@
+//! Real clips through the whole agent: what the store holds is what the clip holds, bit by bit.
+
+use crate::support::bucket::{Stored, assert_spans_are_whole};
+use crate::support::camera::Camera;
+use crate::support::clip::Clip;
+use crate::support::cloud::{Cloud, wait};
+use crate::support::h264::{Movie, Slice, Sum, Track};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kasacam::domain::time::Utc;
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// A minute of full HD, with B-frames; a GOP is two seconds.
+fn full_hd() -> Clip {
+    let source =
+        ["-f", "lavfi", "-i", "testsrc2=size=960x540:rate=15", "-vf", "scale=1920:1080:flags=neighbor"];
+    let coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "30", "-b:v", "2M"];
+    Clip::by_ffmpeg("full-hd.mp4", &[&source[..], &["-frames:v", "900"], &coding].concat())
+}
+
+/// A small clip at 25 pictures a second; more by `options`.
+fn small(name: &str, pictures: u32, gop: u32, options: &[&str]) -> Clip {
+    let (count, gop) = (pictures.to_string(), gop.to_string());
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"];
+    let coding = ["-frames:v", &count, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"];
+    let gops = ["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"];
+    Clip::by_ffmpeg(name, &[&source[..], options, &coding, &gops].concat())
+}
+
+/// A board whose camera is a file, which is read once and as fast as it goes.
+struct Board {
+    folder: TempDir,
+}
+
+impl Board {
+    fn of(clip: &Clip, (width, height, fps): (u32, u32, u32), sound: bool) -> Board {
+        let folder = TempDir::new().unwrap();
+        let path = clip.path.to_str().unwrap();
+        let sound = if sound { "[audio]\nsource = { kind = \"embedded\" }\n" } else { "" };
+        let text = format!(
+            "name = \"clip\"\n[video]\n\
+             source = {{ kind = \"file\", path = \"{path}\", realtime = false, loop = false }}\n\
+             format = \"h264\"\nwidth = {width}\nheight = {height}\nfps = {fps}\nbitrate = \"2 Mbit/s\"\n{sound}"
+        );
+        std::fs::write(folder.path().join("board.toml"), text).unwrap();
+        Board { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("board.toml")
+    }
+}
+
+/// A camera that has recorded its clip and been stopped.
+struct Take {
+    cloud: Cloud,
+    stored: Vec<Stored>,
+    /// The last status before the stop.
+    status: Value,
+}
+
+impl Take {
+    /// Records the clip to its end. `plan` stands behind `plan`.
+    fn of(clip: &Clip, board: &Board, segment: &str, plan: &[&str]) -> Take {
+        let path = board.path();
+        let cloud = Cloud::start(&["--segment", segment, "--board", path.to_str().unwrap()]);
+        cloud.tell(&[&["plan"], plan].concat());
+        cloud.tell(&["privacy", "off"]);
+        let camera = Camera::start(&cloud);
+        let pictures = clip.pictures();
+        let status = camera.wait_for("the whole clip stored", |status| {
+            status["capture"]["frames_committed"].as_u64() >= Some(pictures)
+                && status["capture"]["open"] == false
+                && status["spool"]["pending"] == 0
+        });
+        camera.stop();
+        Take { stored: cloud.stored(), cloud, status }
+    }
+
+    fn footage(&self) -> impl Iterator<Item = &Stored> {
+        self.stored.iter().filter(|object| !object.is_end())
+    }
+
+    fn movies(&self) -> Vec<Movie> {
+        self.footage().map(|object| Movie::read(&object.body)).collect()
+    }
+
+    fn folder(&self) -> &Path {
+        self.cloud.dir()
+    }
+}
+
+/// The slices of all objects are those of the clip, and nothing more.
+fn assert_is_the_clip(movies: &[Movie], clip: &Clip) {
+    let stored: Vec<Slice> = movies.iter().flat_map(|movie| movie.pictures.slices()).collect();
+    assert_same(&stored, &clip.slices);
+    let pictures: usize = movies.iter().map(|movie| movie.pictures.samples.len()).sum();
+    assert_eq!(pictures as u64, clip.pictures(), "one sample a picture");
+    for movie in movies {
+        let mut sets = movie.pictures.parameter_sets.clone();
+        sets.sort();
+        assert_eq!(sets, clip.parameter_sets, "the parameter sets are in the moov");
+    }
+}
+
+/// As `assert_eq`, without a page of numbers.
+fn assert_same<T: PartialEq + std::fmt::Debug>(stored: &[T], made: &[T]) {
+    let differs = stored.iter().zip(made).position(|(stored, made)| stored != made);
+    assert_eq!(differs, None, "the first that differs, of {} stored and {} made", stored.len(), made.len());
+    assert_eq!(stored.len(), made.len());
+}
+
+/// Pictures are shown at even distances from the first to the last of a span, whichever object they are in.
+fn assert_even(movies: &[Movie], fps: u32) {
+    let mut shown: Vec<i64> =
+        movies.iter().flat_map(|movie| &movie.pictures.samples).map(|sample| sample.presented).collect();
+    shown.sort_unstable();
+    let picture = i64::from(movies[0].pictures.timescale / fps);
+    for (index, pair) in shown.windows(2).enumerate() {
+        let distance = pair[1] - pair[0];
+        // An MP4 or MKV file may round times to milliseconds.
+        assert!(
+            (distance - picture).abs() * 10 <= picture,
+            "picture {index}: {distance} ticks, not {picture}"
+        );
+    }
+}
+
+/// What section 6 of the contract says of every object, seen from outside.
+fn assert_keeps_the_contract(object: &Stored, (segment, gop): (f64, f64), last: bool) {
+    let movie = Movie::read(&object.body);
+    let pictures = &movie.pictures;
+    assert!(pictures.samples[0].sync, "{}: the first sample is an IDR", object.key);
+    assert!(pictures.slices()[0].idr, "{}: the first slice is that of an IDR", object.key);
+    assert_eq!(movie.boxes[..3], [*b"ftyp", *b"moov", *b"uuid"]);
+
+    let ticks = pictures.ticks();
+    let seconds = (ticks.end - ticks.start) as f64 / f64::from(pictures.timescale);
+    assert!(seconds < segment + gop, "{}: {seconds} s", object.key);
+    assert!(last || seconds > segment - 0.01, "{}: only {seconds} s", object.key);
+    let said: f64 = object.metadata("duration-ms").parse().unwrap();
+    assert!((said / 1000.0 - seconds).abs() < 0.003, "{}: {said} ms, not {seconds} s", object.key);
+
+    let (track, captured, _) = movie.references[0];
+    assert_eq!(track, pictures.id);
+    assert!(object.key.contains(&key_time(captured)), "{} begins {}", object.key, key_time(captured));
+
+    let content_type = object.facts.content_type.as_deref().unwrap();
+    let codecs = content_type.strip_prefix("video/mp4; codecs=\"").unwrap().strip_suffix('"').unwrap();
+    let sps = pictures.parameter_sets.iter().find(|set| set[0] & 0x1f == 7).unwrap();
+    assert!(codecs.starts_with(&format!("avc1.{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3])), "{codecs}");
+    assert_eq!(codecs.ends_with(",mp4a.40.2"), movie.sound.is_some(), "{codecs}");
+}
+
+/// An NTP time as a key has it, rounded down to the microsecond.
+fn key_time(ntp: u64) -> String {
+    // From 1900 to 1970.
+    let seconds = (ntp >> 32) - 2_208_988_800;
+    let nanos = ((u128::from(ntp & 0xffff_ffff) * 1_000_000_000 + (1 << 31)) >> 32) as u64;
+    let at = Utc(i64::try_from(seconds * 1_000_000_000 + nanos).unwrap()).civil();
+    format!(
+        "/{:04}-{:02}-{:02}/{:02}/{:02}-{:02}.{:06}Z.",
+        at.year, at.month, at.day, at.hour, at.minute, at.second, at.micros
+    )
+}
+
+#[test]
+fn a_minute_of_full_hd_is_stored_bit_by_bit() {
+    let clip = full_hd();
+    assert_eq!(clip.pictures(), 900);
+    let board = Board::of(&clip, (1920, 1080, 15), false);
+
+    let began = std::time::Instant::now();
+    let take = Take::of(&clip, &board, "4s", &["plus"]);
+    let took = began.elapsed();
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_even(&movies, 15);
+    assert_spans_are_whole(&take.stored, true);
+    assert_eq!(take.status["capture"]["frames_committed"], 900, "none twice");
+    assert!(took.as_secs() < 30, "a minute took {took:?}");
+    for (index, object) in take.footage().enumerate() {
+        assert_keeps_the_contract(object, (4.0, 2.0), index + 1 == movies.len());
+    }
+    let reordered = |movie: &Movie| {
+        let samples = &movie.pictures.samples;
+        samples.windows(2).any(|pair| pair[1].presented < pair[0].presented)
+    };
+    assert!(movies.iter().all(reordered), "B-frames are kept as such");
+    let decoded: u64 = take.footage().map(|object| object.decoded(take.folder())).sum();
+    assert_eq!(decoded, 900, "each object alone can be decoded, and none lacks a picture");
+}
+
+#[test]
+fn the_same_minute_as_a_byte_stream_is_stored_bit_by_bit() {
+    let clip = full_hd().as_byte_stream();
+    let board = Board::of(&clip, (1920, 1080, 15), false);
+
+    let take = Take::of(&clip, &board, "10s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_even(&movies, 15);
+    assert_spans_are_whole(&take.stored, true);
+    let probed: u64 = take.footage().map(|object| object.probed(take.folder())).sum();
+    assert_eq!(probed, 900);
+}
+
+#[test]
+fn a_clip_of_another_encoder_with_an_odd_gop_and_many_slices_is_stored_bit_by_bit() {
+    let clip = Clip::by_gstreamer(
+        "openh264.mkv",
+        "videotestsrc num-buffers=300 pattern=ball ! video/x-raw,format=I420,width=1280,height=720,framerate=15/1 \
+         ! openh264enc gop-size=37 bitrate=1000000 slice-mode=n-slices num-slices=4 ! h264parse ! matroskamux",
+    );
+    assert_eq!((clip.pictures(), clip.slices.len()), (300, 1200));
+    let board = Board::of(&clip, (1280, 720, 15), false);
+
+    let take = Take::of(&clip, &board, "4s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_even(&movies, 15);
+    // Two GOPs reach over four seconds.
+    let pictures: Vec<usize> = movies.iter().map(|movie| movie.pictures.samples.len()).collect();
+    assert_eq!(pictures, [74, 74, 74, 74, 4]);
+    for (index, object) in take.footage().enumerate() {
+        assert_keeps_the_contract(object, (4.0, 37.0 / 15.0), index + 1 == movies.len());
+        assert_eq!(object.decoded(take.folder()), pictures[index] as u64);
+    }
+}
+
+#[test]
+fn every_object_tells_whose_it_is_and_how_it_came_to_be() {
+    let clip = small("told.mp4", 100, 25, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+
+    let take = Take::of(&clip, &board, "2s", &["plus", "--history-hours", "99"]);
+
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert_eq!(take.stored.len(), 3, "two segments and an end");
+    for object in &take.stored {
+        assert_eq!(object.metadata("device-id"), "cam-0001");
+        assert_eq!(object.metadata("boot-id"), boot.trim());
+        assert_eq!(object.metadata("plan"), "plus-monthly");
+        assert_eq!(object.metadata("history-hours"), "99");
+        assert_eq!(object.metadata("clock"), "trusted");
+        assert_eq!(object.metadata("span"), take.stored[0].metadata("span"));
+        assert_eq!(object.facts.tags.get("history-hours").map(String::as_str), Some("99"));
+        let sum = ring::digest::digest(&ring::digest::SHA256, &object.body);
+        assert_eq!(object.facts.sha256, STANDARD.encode(sum), "{}", object.key);
+        assert_eq!(object.facts.bytes, object.body.len() as u64);
+    }
+    for object in take.footage() {
+        assert_eq!(object.metadata("duration-ms"), "2000");
+    }
+    let end = take.stored.last().unwrap();
+    assert!(end.is_end() && end.body.is_empty(), "{end:?}");
+    assert_eq!(end.metadata("reason"), "source");
+    assert_eq!(end.n(), 2);
+}
+
+#[test]
+fn a_clip_that_has_ended_is_not_recorded_again() {
+    let clip = small("once.mp4", 30, 10, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+    let path = board.path();
+    let cloud = Cloud::start(&["--telemetry", "1s", "--board", path.to_str().unwrap()]);
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+
+    let camera = Camera::start(&cloud);
+    cloud.wait_for_event("the end of the clip", |event| event["payload"]["kind"] == "end_of_stream");
+    camera.wait_until_all_is_stored();
+    // A source that failed would be opened again within a second.
+    let told = || cloud.events().iter().filter(|event| event["payload"]["capture"]["open"] == false).count();
+    let before = told();
+    wait("three seconds of telemetry", || (told() >= before + 3).then_some(()));
+
+    let status = camera.status();
+    assert_eq!(status["capture"]["starts"], 1, "{status}");
+    assert_eq!(status["capture"]["frames_committed"], 30, "{status}");
+    camera.stop();
+    let movies: Vec<Movie> = cloud.footage().iter().map(|object| Movie::read(&object.body)).collect();
+    assert_is_the_clip(&movies, &clip);
+}
+
+#[test]
+fn a_gop_longer_than_a_segment_is_stored_whole() {
+    let clip = small("long-gop.mp4", 220, 100, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+
+    let take = Take::of(&clip, &board, "2s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    let pictures: Vec<u64> = take.footage().map(|object| object.decoded(take.folder())).collect();
+    assert_eq!(pictures, [100, 100, 20]);
+}
+
+#[test]
+fn a_clip_of_one_picture_is_stored() {
+    let clip = small("one-picture.mp4", 1, 25, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+
+    let take = Take::of(&clip, &board, "2s", &["plus"]);
+
+    assert_is_the_clip(&take.movies(), &clip);
+    let object = take.footage().next().unwrap();
+    assert_keeps_the_contract(object, (2.0, 1.0), true);
+    assert_eq!(object.metadata("duration-ms"), "40");
+    assert_eq!(object.decoded(take.folder()), 1);
+    assert!(take.stored.last().unwrap().is_end());
+}
+
+#[test]
+fn a_clip_of_one_gop_is_stored() {
+    let clip = small("one-gop.mkv", 20, 25, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+
+    let take = Take::of(&clip, &board, "2s", &["plus"]);
+
+    assert_is_the_clip(&take.movies(), &clip);
+    let pictures: Vec<u64> = take.footage().map(|object| object.decoded(take.folder())).collect();
+    assert_eq!(pictures, [20]);
+}
+
+/// Ten seconds at 25 pictures a second, with B-frames and AAC.
+fn with_sound() -> Clip {
+    let tone =
+        ["-f", "lavfi", "-i", "sine=frequency=440:sample_rate=48000:duration=10", "-c:a", "aac", "-ac", "1"];
+    small("sound.mp4", 250, 25, &tone)
+}
+
+#[test]
+fn the_sound_of_a_clip_is_stored_bit_by_bit() {
+    let clip = with_sound();
+    let board = Board::of(&clip, (320, 180, 25), true);
+
+    let take = Take::of(&clip, &board, "3s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_spans_are_whole(&take.stored, true);
+    let (made, stored): (_, Vec<Sum>) =
+        (clip.sound(), movies.iter().flat_map(|movie| movie.sound.as_ref().unwrap().sums()).collect());
+    // The encoder's priming lies before the first picture.
+    let first =
+        made.iter().position(|sum| *sum == stored[0]).expect("the first frame of sound is one of the clip");
+    assert!(first <= 1, "{first} frames are missing at the front");
+    assert_same(&stored, &made[first..first + stored.len()]);
+    let missing = made.len() - first - stored.len();
+    assert_eq!(missing, 0, "the sound is no longer than the pictures, and whole");
+    let mut end = None;
+    for (index, object) in take.footage().enumerate() {
+        let (movie, sound) = (&movies[index], movies[index].sound.as_ref().unwrap());
+        let seconds = |track: &Track, ticks: u64| ticks as f64 / f64::from(track.timescale);
+        let (heard, seen) = (sound.ticks(), movie.pictures.ticks());
+        // A frame of sound lasts 21 ms; B-frames are shown two pictures after they are decoded.
+        let begins = seconds(sound, heard.start) - seconds(&movie.pictures, seen.start);
+        let ends = seconds(sound, heard.end) - seconds(&movie.pictures, seen.end);
+        assert!(
+            (-0.001..0.13).contains(&begins) && (-0.03..0.13).contains(&ends),
+            "{index}: {begins} {ends}"
+        );
+        assert!(
+            end.is_none_or(|end| end == heard.start),
+            "the sound goes on where it was: {end:?} {heard:?}"
+        );
+        end = Some(heard.end);
+        assert_keeps_the_contract(object, (3.0, 1.0), index + 1 == movies.len());
+        assert_eq!(object.decoded(take.folder()), movie.pictures.samples.len() as u64);
+    }
+}
+
+#[test]
+fn a_plan_without_sound_stores_no_sound_track() {
+    let clip = with_sound();
+    let board = Board::of(&clip, (320, 180, 25), true);
+
+    let take = Take::of(&clip, &board, "5s", &["free"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert!(movies.iter().all(|movie| movie.sound.is_none()));
+    assert!(take.footage().all(|object| !object.facts.content_type.as_ref().unwrap().contains("mp4a")));
+}
