@@ -221,6 +221,20 @@ enum Ending {
     Failed(Fault),
 }
 
+impl Ending {
+    /// Only a file can be used up. A camera that ends its stream restarts, or was unplugged: it is away, and may return.
+    fn of(self, origin: &Origin) -> Ending {
+        match (self, origin) {
+            (Ending::Failed(fault), Origin::Rtsp(_) | Origin::Branches)
+                if fault.kind == FaultKind::EndOfStream =>
+            {
+                Ending::Failed(Fault { kind: FaultKind::DeviceMissing, ..fault })
+            }
+            (ending, Origin::Rtsp(_) | Origin::Branches | Origin::File { .. }) => ending,
+        }
+    }
+}
+
 impl From<Fault> for Ending {
     fn from(fault: Fault) -> Ending {
         Ending::Failed(fault)
@@ -240,7 +254,7 @@ impl Control {
         let mut ending = match self.after_the_one_before() {
             Some(stop) => Ending::Asked(stop.reason),
             None => match self.open(settings, describe, &mut started) {
-                Ok(description) => self.watch(&description, &started),
+                Ok(description) => self.watch(&description, &started).of(&description.origin),
                 Err(ending) => ending,
             },
         };
