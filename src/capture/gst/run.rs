@@ -440,7 +440,11 @@ impl Control {
                                     format!("{} has come to its end", description.source),
                                 );
                                 // A spool that is slow to take the rest is no reason to lose it.
-                                draining = drain(NO_CHUNK, ended.into());
+                                draining = match description.origin {
+                                    // Its sound ends by itself, where the pictures do.
+                                    Origin::File { .. } => Some((mono() + NO_CHUNK, ended.into())),
+                                    Origin::Rtsp(_) | Origin::Branches => drain(NO_CHUNK, ended.into()),
+                                };
                             }
                         }
                         Event::HandedOver => {
