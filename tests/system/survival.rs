@@ -3,8 +3,8 @@
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait};
-use crate::support::h264::{frames_of, make};
 use crate::support::opened::Watched;
+use crate::support::played::{frames_of, make};
 use kasacam::fmp4;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

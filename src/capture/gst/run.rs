@@ -221,6 +221,20 @@ enum Ending {
     Failed(Fault),
 }
 
+impl Ending {
+    /// Only a file can be used up. A camera that ends its stream restarts, or was unplugged: it is away, and may return.
+    fn of(self, origin: &Origin) -> Ending {
+        match (self, origin) {
+            (Ending::Failed(fault), Origin::Rtsp(_) | Origin::Branches)
+                if fault.kind == FaultKind::EndOfStream =>
+            {
+                Ending::Failed(Fault { kind: FaultKind::DeviceMissing, ..fault })
+            }
+            (ending, Origin::Rtsp(_) | Origin::Branches | Origin::File { .. }) => ending,
+        }
+    }
+}
+
 impl From<Fault> for Ending {
     fn from(fault: Fault) -> Ending {
         Ending::Failed(fault)
@@ -240,7 +254,7 @@ impl Control {
         let mut ending = match self.after_the_one_before() {
             Some(stop) => Ending::Asked(stop.reason),
             None => match self.open(settings, describe, &mut started) {
-                Ok(description) => self.watch(&description, &started),
+                Ok(description) => self.watch(&description, &started).of(&description.origin),
                 Err(ending) => ending,
             },
         };
@@ -426,7 +440,11 @@ impl Control {
                                     format!("{} has come to its end", description.source),
                                 );
                                 // A spool that is slow to take the rest is no reason to lose it.
-                                draining = drain(NO_CHUNK, ended.into());
+                                draining = match description.origin {
+                                    // Its sound ends by itself, where the pictures do.
+                                    Origin::File { .. } => Some((mono() + NO_CHUNK, ended.into())),
+                                    Origin::Rtsp(_) | Origin::Branches => drain(NO_CHUNK, ended.into()),
+                                };
                             }
                         }
                         Event::HandedOver => {

@@ -2,6 +2,8 @@
 
 pub mod bucket;
 pub mod camera;
+pub mod clip;
 pub mod cloud;
 pub mod h264;
 pub mod opened;
+pub mod played;
