@@ -27,5 +27,6 @@ mod spool_crash;
 mod spool_cycle;
 mod spool_damage;
 mod support;
+mod test_card;
 mod upload_faults;
 mod upload_outcomes;

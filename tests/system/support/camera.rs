@@ -70,7 +70,6 @@ impl Camera {
         self.folder().join("state")
     }
 
-
     /// `kasacamd`'s own answer to a command, such as `["privacy", "on"]`.
     pub fn command(&self, arguments: &[&str]) -> Output {
         kasacamd(&[arguments, &["--socket", self.folder().join("control.sock").to_str().unwrap()]].concat())

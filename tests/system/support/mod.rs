@@ -5,3 +5,4 @@ pub mod camera;
 pub mod cloud;
 pub mod h264;
 pub mod opened;
+pub mod oracle;
