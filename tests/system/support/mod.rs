@@ -6,3 +6,4 @@ pub mod cloud;
 pub mod h264;
 pub mod opened;
 pub mod oracle;
+pub mod switch;
