@@ -28,5 +28,6 @@ mod spool_cycle;
 mod spool_damage;
 mod support;
 mod test_card;
+mod toggles;
 mod upload_faults;
 mod upload_outcomes;
