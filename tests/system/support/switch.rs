@@ -45,24 +45,27 @@ impl<'a> Switch<'a> {
         Switch { cloud, private: Vec::new(), seed, random: seed }
     }
 
-    /// "Record".
-    pub fn allow(&mut self) {
-        let (sending, _) = self.tell("off");
+    /// "Record"; the version of the choice.
+    pub fn allow(&mut self) -> u64 {
+        let (version, sending, _) = self.tell("off");
         if let Some(last) = self.private.last_mut() {
             last.until = last.until.min(sending);
         }
+        version
     }
 
-    /// "Do not record".
-    pub fn forbid(&mut self) {
-        let (sending, acknowledged) = self.tell("on");
+    /// "Do not record"; the version of the choice.
+    pub fn forbid(&mut self) -> u64 {
+        let (version, sending, acknowledged) = self.tell("on");
         self.private.push(Private { sending, acknowledged, until: u64::MAX });
+        version
     }
 
-    fn tell(&self, switch: &str) -> (u64, u64) {
+    fn tell(&self, switch: &str) -> (u64, u64, u64) {
         let answer = self.cloud.ask(&format!(r#"{{"command":"privacy","switch":"{switch}"}}"#));
         assert_eq!(answer["ok"], true, "{answer}");
-        (answer["sending"].as_u64().unwrap(), answer["acknowledged"].as_u64().unwrap())
+        let number = |name: &str| answer[name].as_u64().unwrap();
+        (number("version"), number("sending"), number("acknowledged"))
     }
 
     pub fn random(&mut self, below: u64) -> u64 {
