@@ -29,6 +29,22 @@ fn a_drop_closes_within_100_ms_and_nothing_comes_after_the_end() {
 }
 
 #[test]
+fn a_drop_hands_over_nothing_of_the_open_gop() {
+    let mut camera = Camera::new(test_board());
+    for epoch in 1..=3 {
+        camera.start(epoch, WITH_SOUND);
+        camera.fragments(1);
+        // The next one is due in a fifth of a second.
+        camera.chunk();
+
+        camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
+
+        let rest = camera.rest().chunks;
+        assert!(rest.is_empty(), "{} pictures", frames(&rest));
+    }
+}
+
+#[test]
 fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
     let mut camera = Camera::with_room(test_board(), 1);
     camera.start(1, WITH_SOUND);

@@ -20,6 +20,14 @@ fn tell(what: &str, toggles: u64, switch: &Switch<'_>, found: Found) {
     assert!(found.pictures > 0 && found.sounds > 0, "nothing was kept at all: {found:?}");
 }
 
+/// The GOP that was open when the owner forbade it is dropped whole, not finished early.
+fn assert_gops_are_whole(cloud: &Cloud, pictures: u64) {
+    for segment in cloud.footage() {
+        let gops = segment.gops();
+        assert!(gops.iter().all(|gop| *gop == pictures), "{}: GOPs of {gops:?} pictures", segment.key);
+    }
+}
+
 fn wait_until_open(camera: &Camera) {
     camera.wait_for("an open device", |status| status["capture"]["open"] == true);
 }
@@ -43,6 +51,7 @@ fn k11_nothing_taken_after_do_not_record_is_kept_at_any_moment_of_a_gop() {
     camera.stop();
 
     let kept = switch.evidence(&state);
+    assert_gops_are_whole(&cloud, 7);
     tell("at random moments", toggles, &switch, switch.judge(&kept));
 }
 
@@ -76,6 +85,7 @@ fn k11_nothing_taken_after_do_not_record_is_kept_while_segments_are_sealed_and_t
     camera.stop();
 
     let kept = switch.evidence(&state);
+    assert_gops_are_whole(&cloud, 15);
     tell("with a failing store", toggles, &switch, switch.judge(&kept));
 }
 
