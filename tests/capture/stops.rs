@@ -45,6 +45,20 @@ fn a_drop_hands_over_nothing_of_the_open_gop() {
 }
 
 #[test]
+fn a_drop_takes_back_the_chunk_that_waits_for_room() {
+    let mut camera = Camera::with_room(test_board(), 1);
+    for epoch in 1..=4 {
+        camera.start(epoch, SILENT);
+        wait_until(|| camera.captured.is_full());
+        std::thread::sleep(Duration::from_millis(600));
+
+        camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
+
+        assert_eq!(camera.rest().chunks.len(), 1, "what was in the channel, and nothing behind it");
+    }
+}
+
+#[test]
 fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
     let mut camera = Camera::with_room(test_board(), 1);
     camera.start(1, WITH_SOUND);
