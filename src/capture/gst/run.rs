@@ -244,10 +244,12 @@ impl Control {
                 Err(ending) => ending,
             },
         };
-        // Whoever stops a run while it fails has no use for the fault.
+        // Whoever stops a run while it fails has no use for the fault; nor is what a pipeline says of its
+        // end a fault, once a Drop has closed it and the order itself is on its way.
         let asked = match &ending {
             Ending::Asked(_) => None,
             Ending::ClosedByDrop => self.stops.recv_timeout(CLOSE).ok(),
+            Ending::Failed(_) if self.shared.quits() => self.stops.recv_timeout(CLOSE).ok(),
             Ending::Failed(_) => self.stops.try_recv().ok(),
         };
         if let Some(stop) = asked {
