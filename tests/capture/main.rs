@@ -14,8 +14,12 @@ mod byte_stream;
 mod faults;
 mod file_source;
 mod formats;
+#[path = "../system/support/oracle.rs"]
+#[expect(dead_code, reason = "the system tests use all of it")]
+mod oracle;
 mod rtsp;
 mod sound;
 mod stops;
 mod support;
+mod test_cards;
 mod test_source;

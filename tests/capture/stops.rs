@@ -4,6 +4,7 @@ use crate::support::*;
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::{Captured, SpanEnd};
 use kasacam::system::clock::mono;
+use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
@@ -26,6 +27,65 @@ fn a_drop_closes_within_100_ms_and_nothing_comes_after_the_end() {
         assert_eq!((take.end, take.fault), (SpanEnd::Privacy, None));
     }
     camera.is_silent_for(Duration::from_millis(700));
+}
+
+#[test]
+fn a_drop_hands_over_nothing_of_the_open_gop() {
+    let mut camera = Camera::new(test_board());
+    for epoch in 1..=3 {
+        camera.start(epoch, WITH_SOUND);
+        camera.fragments(1);
+        // The next one is due in a fifth of a second.
+        camera.chunk();
+
+        camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
+
+        let rest = camera.rest().chunks;
+        assert!(rest.is_empty(), "{} pictures", frames(&rest));
+    }
+}
+
+#[test]
+fn a_drop_is_never_taken_for_the_end_of_the_source() {
+    // Whoever stops loses the core to whomever it wakes.
+    let busy = Arc::new(());
+    let cores = std::thread::available_parallelism().unwrap().get();
+    let burden: Vec<_> = (0..cores)
+        .map(|_| Arc::downgrade(&busy))
+        .map(|busy| std::thread::spawn(move || while busy.strong_count() > 0 {}))
+        .collect();
+    let mut camera = Camera::new(test_board());
+    for epoch in 1..=15 {
+        camera.start(epoch, SILENT);
+        camera.started();
+
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                // SAFETY: a plain system call, which concerns this thread alone.
+                unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
+                camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
+            });
+        });
+
+        let take = camera.rest();
+        assert_eq!((take.end, take.fault), (SpanEnd::Privacy, None), "run {epoch}");
+    }
+    drop(busy);
+    burden.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+#[test]
+fn a_drop_takes_back_the_chunk_that_waits_for_room() {
+    let mut camera = Camera::with_room(test_board(), 1);
+    for epoch in 1..=4 {
+        camera.start(epoch, SILENT);
+        wait_until(|| camera.captured.is_full());
+        std::thread::sleep(Duration::from_millis(600));
+
+        camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
+
+        assert_eq!(camera.rest().chunks.len(), 1, "what was in the channel, and nothing behind it");
+    }
 }
 
 #[test]

@@ -31,5 +31,7 @@ mod spool_crash;
 mod spool_cycle;
 mod spool_damage;
 mod support;
+mod test_card;
+mod toggles;
 mod upload_faults;
 mod upload_outcomes;

@@ -26,3 +26,4 @@ mod recording;
 mod summary;
 mod support;
 mod survival;
+mod toggles;

@@ -3,9 +3,9 @@
 use super::build::{self, Built};
 use super::feed::Feed;
 use super::pull;
-use super::{Describe, Report, fault, flag, gate, initialise};
+use super::{Describe, Report, card, fault, flag, gate, initialise};
 use crate::capture::assemble::Ledger;
-use crate::capture::board::{Description, NUMBERED, Origin, Unfit};
+use crate::capture::board::{Description, Origin, Unfit};
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Fault, FaultKind, Input};
@@ -258,10 +258,12 @@ impl Control {
                 Err(ending) => ending,
             },
         };
-        // Whoever stops a run while it fails has no use for the fault.
+        // Whoever stops a run while it fails has no use for the fault; nor is what a pipeline says of its
+        // end a fault, once a Drop has closed it and the order itself is on its way.
         let asked = match &ending {
             Ending::Asked(_) => None,
             Ending::ClosedByDrop => self.stops.recv_timeout(CLOSE).ok(),
+            Ending::Failed(_) if self.shared.quits() => self.stops.recv_timeout(CLOSE).ok(),
             Ending::Failed(_) => self.stops.try_recv().ok(),
         };
         if let Some(stop) = asked {
@@ -306,7 +308,7 @@ impl Control {
             }
         })?;
         self.listen(&built, &description);
-        number_pictures(&built.pipeline);
+        card::install(&built.pipeline, &built.video_pad);
         gate::install(&self.shared, &built.mux, &built.video_pad, built.audio_pad.as_ref(), &description);
         self.play(&built)?;
         let height = description.max_height;
@@ -594,18 +596,4 @@ fn without_addresses(text: &str) -> String {
         .map(|word| if word.contains("://") { "(address)" } else { word })
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// Draws its number into every picture of the test source.
-fn number_pictures(pipeline: &gst::Pipeline) {
-    let Some(overlay) = pipeline.by_name(NUMBERED) else { return };
-    let Some(pad) = overlay.static_pad("video_sink") else { return };
-    let number = AtomicU64::new(0);
-    let overlay = overlay.downgrade();
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        if let Some(overlay) = overlay.upgrade() {
-            overlay.set_property("text", number.fetch_add(1, Ordering::Relaxed).to_string());
-        }
-        gst::PadProbeReturn::Ok
-    });
 }

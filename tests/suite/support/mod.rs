@@ -3,9 +3,9 @@
 pub mod broker;
 pub mod dice;
 pub mod fault_fs;
-pub mod model;
 pub mod heap;
 pub mod media;
+pub mod model;
 pub mod rig;
 pub mod signer;
 pub mod spool_model;

@@ -52,6 +52,21 @@ impl Stored {
         layout
     }
 
+    /// Coded pictures of each of its GOPs.
+    pub fn gops(&self) -> Vec<u64> {
+        let layout = self.layout();
+        let mut gops = Vec::new();
+        for chunk in &layout.chunks {
+            let pictures = chunk.runs.iter().filter(|run| run.track == layout.init.video.id);
+            let pictures: u64 = pictures.map(|run| u64::from(run.samples)).sum();
+            match gops.last_mut() {
+                Some(open) if !chunk.starts_with_sync => *open += pictures,
+                Some(_) | None => gops.push(pictures),
+            }
+        }
+        gops
+    }
+
     /// Coded pictures in it.
     pub fn pictures(&self) -> u64 {
         let layout = self.layout();

@@ -28,13 +28,6 @@ impl Camera {
         Camera::spawn(Command::new(PROGRAM), config)
     }
 
-    /// Starts it through another program, which is given the command line behind its own.
-    pub fn start_under(wrapper: &[&str], config: &Path) -> Camera {
-        let mut command = Command::new(wrapper[0]);
-        command.args(&wrapper[1..]).arg(PROGRAM);
-        Camera::spawn(command, config)
-    }
-
     fn spawn(mut command: Command, config: &Path) -> Camera {
         let log = config.with_file_name("kasacamd.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
@@ -69,7 +62,6 @@ impl Camera {
     pub fn state_dir(&self) -> PathBuf {
         self.folder().join("state")
     }
-
 
     /// `kasacamd`'s own answer to a command, such as `["privacy", "on"]`.
     pub fn command(&self, arguments: &[&str]) -> Output {

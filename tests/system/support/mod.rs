@@ -6,4 +6,6 @@ pub mod clip;
 pub mod cloud;
 pub mod h264;
 pub mod opened;
+pub mod oracle;
 pub mod played;
+pub mod switch;
