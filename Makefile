@@ -3,18 +3,20 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint deps build release size
+.PHONY: help demo test test-long lint deps build release size cross cross-test
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+OUT := $(or $(CARGO_TARGET_DIR),target)
+# The boards are 32-bit ARM unless told: TARGET=aarch64-unknown-linux-gnu
+TARGET ?= armv7-unknown-linux-gnueabihf
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## a camera and its whole cloud on this machine: DEMO_ARGS="--seconds 40 --summary demo.json"
 	cargo build --locked --features devcloud
-	$(TARGET)/debug/kasacam-devcloud demo $(DEMO_ARGS)
+	$(OUT)/debug/kasacam-devcloud demo $(DEMO_ARGS)
 
 test: deps ## every test; TEST_ARGS go to cargo test
 	scripts/test.sh $(TEST_ARGS)
@@ -25,10 +27,12 @@ test-long: export KASACAM_STEPS ?= 200000
 test-long: deps ## every test, with large counts
 	scripts/test.sh --release $(TEST_ARGS)
 
-lint: deps ## format, clippy, and cargo-deny where it is installed
+lint: deps ## format, clippy, the unit; cargo-deny and shellcheck where they are installed
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: licences and advisories unchecked"; fi
+	if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh cross/*.sh .ci/run; else echo "shellcheck is not installed: scripts unchecked"; fi
+	scripts/unit.sh
 
 deps: ## install what is missing
 	@scripts/debian-packages.sh
@@ -41,3 +45,9 @@ release: deps ## the agent alone, for a camera
 
 size: release ## how large it is
 	scripts/size.sh
+
+cross: ## the agent for a board, without containers: TARGET=armv7-unknown-linux-gnueabihf or aarch64-unknown-linux-gnu
+	cross/build.sh $(TARGET)
+
+cross-test: ## the tests of TARGET on an emulated processor; TEST_ARGS go to the test binaries
+	cross/test.sh $(TARGET) $(TEST_ARGS)
