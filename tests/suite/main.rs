@@ -27,5 +27,6 @@ mod spool_crash;
 mod spool_cycle;
 mod spool_damage;
 mod support;
+mod system_facts;
 mod upload_faults;
 mod upload_outcomes;
