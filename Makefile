@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint deps build release size cross cross-test
+.PHONY: help demo test test-long lint deps build release size cross cross-test deb
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -31,8 +31,11 @@ lint: deps ## format, clippy, the unit; cargo-deny and shellcheck where they are
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: licences and advisories unchecked"; fi
-	if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh cross/*.sh .ci/run; else echo "shellcheck is not installed: scripts unchecked"; fi
+	if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh cross/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run; else echo "shellcheck is not installed: scripts unchecked"; fi
 	scripts/unit.sh
+
+deb: cross ## a Debian package for TARGET
+	scripts/deb.sh $(TARGET)
 
 deps: ## install what is missing
 	@scripts/debian-packages.sh

@@ -34,15 +34,19 @@ plugins() {
     x264 libav
 }
 
+# What the tests start, which is not emulated.
+test_packages() {
+  printf '%s\n' mosquitto ffmpeg openssl python3-gi gir1.2-gst-rtsp-server-1.0 \
+    gstreamer1.0-plugins-{base,good,bad,ugly} gstreamer1.0-libav
+}
+
 # In the container nothing else runs, so the target's packages are simply installed beside the others.
 image() {
   local packages
   dpkg --add-architecture "$debian"
   apt-get update
-  mapfile -t packages < <(host_packages; target_packages | sed "s/\$/:$debian/")
-  # The tests call for a real broker, encoder and openssl, which run unemulated.
-  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-    "${packages[@]}" ca-certificates mosquitto ffmpeg openssl
+  mapfile -t packages < <(host_packages; test_packages; target_packages | sed "s/\$/:$debian/")
+  DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates "${packages[@]}"
   rm -rf /var/lib/apt/lists/*
 }
 

@@ -1,18 +1,17 @@
 #!/usr/bin/env bash
 # Cargo's runner: a program of the target, under QEMU's emulation of its processor.
 #
-# On a plain host the target's libraries and plugins are those of the sysroot, which QEMU puts before the paths that the program
-# opens (-L); what the program starts is the host's. In a container of cross they are installed.
+# On a plain host the target's libraries and plugins are those of the sysroot, which QEMU puts before the paths that the
+# program opens (-L); what the program starts is the host's. In a container of cross they are installed.
 set -euo pipefail
-here=$(dirname "$0")
 # shellcheck source=cross/target.sh
-. "$here/target.sh"
+. "$(dirname "$0")/target.sh"
 target_is "$1"
 program=$2
 shift 2
 
-root=/
-[[ -e /lib/$loader ]] || root=$(cd "$here/.." && cross/sysroot.sh "$target")
+root=$(cross_folder)/$target/sysroot
+[[ -e $root/.complete ]] || root=/
 # GStreamer looks at its plugins in a process of its own, which would not be emulated.
 export GST_REGISTRY_FORK=no
 exec "$qemu" -L "$root" "$program" "$@"

@@ -8,11 +8,9 @@ target_is() {
   case $target in
     armv7-unknown-linux-gnueabihf)
       debian=armhf gnu=arm-linux-gnueabihf qemu=qemu-arm-static libc=libc6-dev-armhf-cross
-      loader=ld-linux-armhf.so.3
       ;;
     aarch64-unknown-linux-gnu)
       debian=arm64 gnu=aarch64-linux-gnu qemu=qemu-aarch64-static libc=libc6-dev-arm64-cross
-      loader=ld-linux-aarch64.so.1
       ;;
     *)
       echo "Unknown target \"$target\"; known are: $known_targets" >&2
