@@ -22,15 +22,13 @@ target_packages() {
     gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 }
 
-# The left column is what a camera may need, by source package; docs/flashing.md tells which when. The plugin of the
-# fragmented MP4 is in the binary.
+# docs/flashing.md tells which of them a board needs when. The plugin of the fragmented MP4 is in the binary.
 plugins() {
   printf '%s\n' \
     coreelements \
-    app audioconvert audioresample typefindfunctions videoconvertscale videorate videotestsrc audiotestsrc tcp \
-    alsa pango \
-    audioparsers isomp4 matroska rtp rtpmanager rtsp udp video4linux2 \
-    videoparsersbad openh264 \
+    app typefindfunctions videoconvertscale playback videotestsrc audiotestsrc audioconvert audioresample tcp alsa pango \
+    audioparsers isomp4 matroska video4linux2 jpeg rtp rtpmanager rtsp udp \
+    videoparsersbad codectimestamper openh264 \
     x264 libav
 }
 
