@@ -14,6 +14,8 @@ mod byte_stream;
 mod faults;
 mod file_source;
 mod formats;
+#[path = "../suite/support/patience.rs"]
+mod patience;
 mod rtsp;
 mod sound;
 mod stops;

@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod fault_fs;
+pub mod patience;
 pub mod rig;
 pub mod signer;
 pub mod spool_model;
