@@ -11,7 +11,12 @@ program=$2
 shift 2
 
 root=$(cross_folder)/$target/sysroot
-[[ -e $root/.complete ]] || root=/
+if [[ -e $root/.complete ]]; then
+  # By its whole path: GStreamer looks at each plugin with statx, which QEMU 7.2 does not lead to the sysroot.
+  export GST_PLUGIN_SYSTEM_PATH_1_0=$root/usr/lib/$gnu/gstreamer-1.0
+else
+  root=/
+fi
 # GStreamer looks at its plugins in a process of its own, which would not be emulated.
 export GST_REGISTRY_FORK=no
 exec "$qemu" -L "$root" "$program" "$@"

@@ -20,6 +20,8 @@ impl Server {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/capture/rtsp_server.py");
         let mut child = Command::new("/usr/bin/python3")
             .args([script, if sound { "sound" } else { "silent" }])
+            // It is this machine's own, with its own plugins, also where the test is emulated.
+            .env_remove("GST_PLUGIN_SYSTEM_PATH_1_0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3");
