@@ -3,18 +3,20 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long bench-privacy lint deps build release size
+.PHONY: help demo test test-long bench-privacy lint deps build release size cross cross-test deb
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
-TARGET := $(or $(CARGO_TARGET_DIR),target)
+OUT := $(or $(CARGO_TARGET_DIR),target)
+# The boards are 32-bit ARM unless told: TARGET=aarch64-unknown-linux-gnu
+TARGET ?= armv7-unknown-linux-gnueabihf
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## a camera and its whole cloud on this machine: DEMO_ARGS="--seconds 40 --summary demo.json"
 	cargo build --locked --features devcloud
-	$(TARGET)/debug/kasacam-devcloud demo $(DEMO_ARGS)
+	$(OUT)/debug/kasacam-devcloud demo $(DEMO_ARGS)
 
 test: deps ## every test; TEST_ARGS go to cargo test
 	scripts/test.sh $(TEST_ARGS)
@@ -30,10 +32,15 @@ test-long: deps ## every test, with large counts
 bench-privacy: deps ## how long a camera goes on after do-not-record: KASACAM_TOGGLES=500, under three loads
 	cargo bench --locked --features devcloud --bench privacy
 
-lint: deps ## format, clippy, and cargo-deny where it is installed
+lint: deps ## format, clippy, the unit; cargo-deny and shellcheck where they are installed
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: licences and advisories unchecked"; fi
+	if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh cross/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run; else echo "shellcheck is not installed: scripts unchecked"; fi
+	scripts/unit.sh
+
+deb: cross ## a Debian package for TARGET
+	scripts/deb.sh $(TARGET)
 
 deps: ## install what is missing
 	@scripts/debian-packages.sh
@@ -46,3 +53,9 @@ release: deps ## the agent alone, for a camera
 
 size: release ## how large it is
 	scripts/size.sh
+
+cross: ## the agent for a board, without containers: TARGET=armv7-unknown-linux-gnueabihf or aarch64-unknown-linux-gnu
+	cross/build.sh $(TARGET)
+
+cross-test: ## the tests of TARGET on an emulated processor; TEST_ARGS go to the test binaries
+	cross/test.sh $(TARGET) $(TEST_ARGS)

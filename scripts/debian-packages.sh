@@ -3,6 +3,8 @@
 #
 # Where all is there, it does nothing and calls nothing. On Debian and its kin it installs what is missing with
 # apt-get (through sudo only where we are not root). Elsewhere it says which tools are missing.
+#
+# With arguments: these packages, instead of the list below.
 set -euo pipefail
 
 packages=(
@@ -14,6 +16,7 @@ packages=(
   # the tests and the demonstration: a real broker, and second opinions on keys and files
   mosquitto mosquitto-clients ffmpeg openssl curl libfaketime python3-gi gir1.2-gst-rtsp-server-1.0
 )
+(($# == 0)) || packages=("$@")
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   missing=()

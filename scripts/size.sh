@@ -1,9 +1,21 @@
 #!/usr/bin/env bash
-# The size of the release binary, and what it links to.
+# The size of the release binary (or of the one named), what it is and what it links to. Fails above the gate on a 32-bit ARM.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-binary=${CARGO_TARGET_DIR:-target}/release/kasacamd
-stat --format='%n: %s bytes' "$binary"
-size "$binary"
+binary=${1:-${CARGO_TARGET_DIR:-target}/release/kasacamd}
+# bytes: what we aim at, and what is refused, on armv7
+goal=4500000 gate=5000000
+
+bytes=$(stat --format=%s "$binary")
+echo "$binary: $bytes bytes"
+if command -v file >/dev/null; then file --brief "$binary"; fi
 echo "Shared libraries:"
 readelf --dynamic "$binary" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/  \1/p'
+
+machine=$(readelf --file-header "$binary" | sed -n 's/ *Machine: *//p')
+[[ $machine == ARM ]] || exit 0
+((bytes <= goal)) || echo "That is $((bytes - goal)) bytes above the goal of $goal."
+if ((bytes > gate)); then
+  echo "That is above the gate of $gate bytes." >&2
+  exit 1
+fi

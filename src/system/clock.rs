@@ -2,6 +2,15 @@
 
 use crate::domain::time::{Mono, Now, Utc};
 use nix::time::{ClockId, clock_gettime};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// `systemd-timesyncd` touches it each time that it has set the clock (systemd-timesyncd.service(8)).
+const STAMP: &str = "/run/systemd/timesync/synchronized";
+/// The kernel takes a clock for unsynchronised once it may be 16 s off, and counts with a drift of
+/// 500 ppm (`NTP_PHASE_LIMIT`, `MAXFREQ`): so long after it was last set.
+const STAMP_HOLDS: Duration = Duration::from_secs(32_000);
 
 /// Where trust in the system clock comes from (`clock.trust`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,16 +21,22 @@ pub enum Trust {
     System,
 }
 
-/// `CLOCK_MONOTONIC`, the clock of GStreamer too.
+/// `CLOCK_MONOTONIC`, the clock of GStreamer too. It exists on every Linux, so a failure means that
+/// there is no time at all.
 #[must_use]
 pub fn mono() -> Mono {
-    Mono(u64::try_from(nanos(ClockId::CLOCK_MONOTONIC)).unwrap_or(0))
+    let since_boot = clock_gettime(ClockId::CLOCK_MONOTONIC).map_or(Duration::ZERO, Duration::from);
+    Mono(u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// `CLOCK_REALTIME`.
+/// `CLOCK_REALTIME`, through the standard library, which asks for 64 bits of seconds on 32-bit ARM
+/// too, where the C library's own type ends in 2038. A time before 1970 reads as 1970: it lies before
+/// every floor and so is never believed.
 #[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is the place that others ask")]
 pub fn utc() -> Utc {
-    Utc(nanos(ClockId::CLOCK_REALTIME))
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Utc(i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX))
 }
 
 /// All three readings of one moment.
@@ -34,12 +49,18 @@ pub fn now(trust: Trust) -> Now {
     Now { mono: mono(), system: utc(), synchronised }
 }
 
-/// Both clocks exist on every Linux, so a failure means that there is no time at all: zero, which
-/// lies before every floor and so is never believed.
-fn nanos(clock: ClockId) -> i64 {
-    clock_gettime(clock).map_or(0, |t| t.tv_sec().saturating_mul(1_000_000_000).saturating_add(t.tv_nsec()))
+/// Whether the clock was set at the time that this file was last touched, and that is still good.
+/// A stamp of a time to come is from before the clock was moved by somebody else.
+#[must_use]
+pub fn stamped(stamp: &Path, now: Utc) -> bool {
+    let Ok(found) = std::fs::metadata(stamp) else { return false };
+    let touched = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
+    let age = now.0.saturating_sub(touched);
+    u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) <= STAMP_HOLDS)
 }
 
+/// What `adjtimex` says. Under `ProtectClock=` nobody may ask it, not even to read (`EPERM`): then
+/// what the machine's time service wrote down.
 fn kernel_synchronised() -> bool {
     // SAFETY: `timex` is plain data for which all zeros is a valid value, and `modes == 0` makes
     // the call a pure query that writes only into the struct it is given.
@@ -47,5 +68,8 @@ fn kernel_synchronised() -> bool {
         let mut timex: libc::timex = std::mem::zeroed();
         (libc::adjtimex(&mut timex), timex)
     };
+    if state < 0 && nix::errno::Errno::last() == nix::errno::Errno::EPERM {
+        return stamped(Path::new(STAMP), utc());
+    }
     state >= 0 && state != libc::TIME_ERROR && timex.status & libc::STA_UNSYNC == 0
 }

@@ -139,7 +139,7 @@ fn a_source_that_stops_giving_is_stalled_after_three_fragment_times() {
     assert_eq!(take.fault_kind(), FaultKind::Stalled, "{}", take.message());
     assert!(take.message().contains("live.h264"), "{}", take.message());
     let waited = came.elapsed();
-    assert!(waited > Duration::from_millis(1300) && waited < Duration::from_secs(8), "{waited:?}");
+    assert!(waited > Duration::from_millis(1300) && waited < patient(Duration::from_secs(8)), "{waited:?}");
     drop(writer);
     camera.is_silent_for(Duration::from_millis(200));
 }
@@ -156,6 +156,6 @@ fn a_source_that_waits_is_stopped_at_once() {
     let asked = Instant::now();
     let take = camera.rest();
 
-    assert!(asked.elapsed() < Duration::from_millis(500), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < patient(Duration::from_millis(500)), "{:?}", asked.elapsed());
     assert_eq!((take.end, take.fault), (SpanEnd::Privacy, None));
 }

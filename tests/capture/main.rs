@@ -17,6 +17,8 @@ mod formats;
 #[path = "../system/support/oracle.rs"]
 #[expect(dead_code, reason = "the system tests use all of it")]
 mod oracle;
+#[path = "../suite/support/patience.rs"]
+mod patience;
 mod rtsp;
 mod sound;
 mod stops;

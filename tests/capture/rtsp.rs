@@ -20,6 +20,8 @@ impl Server {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/capture/rtsp_server.py");
         let mut child = Command::new("/usr/bin/python3")
             .args([script, if sound { "sound" } else { "silent" }])
+            // It is this machine's own, with its own plugins, also where the test is emulated.
+            .env_remove("GST_PLUGIN_SYSTEM_PATH_1_0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3");
@@ -63,7 +65,11 @@ fn an_rtsp_camera_is_passed_through_with_its_sound() {
     assert_eq!(decoded(&path), frames(&chunks) as usize);
     assert!(chunks[0].init.codecs.contains("mp4a"), "{}", chunks[0].init.codecs);
     assert!(times(&path, "a:0", "pts").len() > 60);
-    assert!(take.closed_at.since(asked) < Duration::from_millis(100), "{:?}", take.closed_at.since(asked));
+    assert!(
+        take.closed_at.since(asked) < patient(Duration::from_millis(100)),
+        "{:?}",
+        take.closed_at.since(asked)
+    );
 }
 
 #[test]

@@ -20,10 +20,10 @@ fn a_drop_closes_within_100_ms_and_nothing_comes_after_the_end() {
         let take = camera.rest();
         let told = mono().since(asked);
 
-        assert!(told < Duration::from_millis(250), "told after {told:?}");
-        assert!(returned.since(asked) < Duration::from_millis(5), "the caller does not wait");
+        assert!(told < patient(Duration::from_millis(250)), "told after {told:?}");
+        assert!(returned.since(asked) < patient(Duration::from_millis(5)), "the caller does not wait");
         let took = take.closed_at.since(asked);
-        assert!(took < Duration::from_millis(100), "closed after {took:?}");
+        assert!(took < patient(Duration::from_millis(100)), "closed after {took:?}");
         assert_eq!((take.end, take.fault), (SpanEnd::Privacy, None));
     }
     camera.is_silent_for(Duration::from_millis(700));
@@ -101,13 +101,13 @@ fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
     // Told although there is no room for the end yet.
-    let closed = camera.inputs.recv_timeout(DEADLINE).unwrap();
+    let closed = camera.inputs.recv_timeout(deadline()).unwrap();
     let kasacam::domain::input::Input::CaptureClosed { at, fault, .. } = closed else { panic!("{closed:?}") };
-    assert!(at.since(asked) < Duration::from_millis(100), "closed after {:?}", at.since(asked));
+    assert!(at.since(asked) < patient(Duration::from_millis(100)), "closed after {:?}", at.since(asked));
     assert_eq!(fault, None);
-    assert!(matches!(camera.captured.recv_timeout(DEADLINE), Ok(Captured::Chunk(_))));
+    assert!(matches!(camera.captured.recv_timeout(deadline()), Ok(Captured::Chunk(_))));
     assert!(matches!(
-        camera.captured.recv_timeout(DEADLINE),
+        camera.captured.recv_timeout(deadline()),
         Ok(Captured::End { reason: SpanEnd::Privacy, .. })
     ));
 }
@@ -144,13 +144,13 @@ fn a_drain_hands_over_the_open_gop_as_a_whole_fragment() {
     assert!(last.ends_fragment);
     let until = last.start + Duration::from_nanos(last.duration);
     assert!(
-        asked.since(until) < Duration::from_millis(150),
+        asked.since(until) < patient(Duration::from_millis(150)),
         "all up to the stop is there: {:?}",
         asked.since(until)
     );
     let frames = gops(&chunks).iter().sum::<u32>();
     assert_eq!(decoded(&write(folder.path(), &chunks)), frames as usize);
-    assert!(take.closed_at.since(asked) < Duration::from_secs(2));
+    assert!(take.closed_at.since(asked) < patient(Duration::from_secs(2)));
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_drop_overtakes_a_drain() {
     let take = camera.rest();
 
     assert_eq!(take.fault, None);
-    assert!(take.closed_at.since(asked) < Duration::from_millis(100));
+    assert!(take.closed_at.since(asked) < patient(Duration::from_millis(100)));
 }
 
 #[test]
@@ -187,7 +187,7 @@ fn a_stop_of_another_epoch_changes_nothing() {
 fn wait_until(state: impl Fn() -> bool) {
     let started = std::time::Instant::now();
     while !state() {
-        assert!(started.elapsed() < DEADLINE);
+        assert!(started.elapsed() < deadline());
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -1,5 +1,6 @@
 //! A source under test, and what it hands over.
 
+pub use crate::patience::patient;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use kasacam::capture::FragmentSource;
 use kasacam::capture::board::Description;
@@ -21,7 +22,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Longer than anything here takes on a machine that is busy.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub fn deadline() -> Duration {
+    patient(Duration::from_secs(30))
+}
 
 pub const WITH_SOUND: CaptureSettings = CaptureSettings { audio: true, max_height: 1080 };
 pub const SILENT: CaptureSettings = CaptureSettings { audio: false, max_height: 1080 };
@@ -125,7 +128,7 @@ impl Camera {
     }
 
     pub fn chunk(&self) -> Chunk {
-        match self.captured.recv_timeout(DEADLINE) {
+        match self.captured.recv_timeout(deadline()) {
             Ok(Captured::Chunk(chunk)) => chunk,
             Ok(end) => panic!("the run ended: {end:?}; {:?}", self.inputs.try_iter().collect::<Vec<_>>()),
             Err(why) => panic!("no chunk: {why}; {:?}", self.inputs.try_iter().collect::<Vec<_>>()),
@@ -149,15 +152,15 @@ impl Camera {
         let started = Instant::now();
         let mut chunks = Vec::new();
         let end = loop {
-            match self.captured.recv_timeout(DEADLINE) {
+            match self.captured.recv_timeout(deadline()) {
                 Ok(Captured::Chunk(chunk)) => chunks.push(chunk),
                 Ok(Captured::End { reason, .. }) => break reason,
                 Err(why) => panic!("no end: {why}; {:?}", self.inputs.try_iter().collect::<Vec<_>>()),
             }
-            assert!(started.elapsed() < 2 * DEADLINE, "the run does not end");
+            assert!(started.elapsed() < 2 * deadline(), "the run does not end");
         };
         loop {
-            match self.inputs.recv_timeout(DEADLINE) {
+            match self.inputs.recv_timeout(deadline()) {
                 Ok(Input::CaptureClosed { at, fault, .. }) => {
                     return Take { chunks, end, closed_at: at, fault };
                 }
@@ -178,7 +181,7 @@ impl Camera {
     }
 
     pub fn started(&self) -> Epoch {
-        match self.inputs.recv_timeout(DEADLINE) {
+        match self.inputs.recv_timeout(deadline()) {
             Ok(Input::CaptureStarted { epoch }) => epoch,
             other => panic!("instead of CaptureStarted: {other:?}"),
         }

@@ -1,6 +1,6 @@
 //! What the journal is told, at its most talkative, while secrets pass through.
 
-use crate::support::broker::{Broker, WAIT, eventually};
+use crate::support::broker::{Broker, eventually, wait};
 use crate::support::signer::{PRIVACY, Signer, encode, privacy_claims};
 use kasacam::domain::effect::{Event, Report};
 use kasacam::domain::input::Input;
@@ -92,7 +92,7 @@ async fn no_payload_no_signature_and_no_key_reaches_the_journal() {
 
     // Act: take them all, one by one; then a refused report, a lost broker, a stop.
     let mut next = async || {
-        let input = tokio::time::timeout(WAIT, inputs.recv()).await.unwrap().unwrap();
+        let input = tokio::time::timeout(wait(), inputs.recv()).await.unwrap().unwrap();
         tracing::trace!(target: "kasacam::test", "to show that the journal is listening");
         input
     };

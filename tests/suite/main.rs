@@ -31,6 +31,7 @@ mod spool_crash;
 mod spool_cycle;
 mod spool_damage;
 mod support;
+mod system_facts;
 mod test_card;
 mod toggles;
 mod upload_faults;

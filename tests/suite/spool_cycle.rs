@@ -1,6 +1,7 @@
 //! What the spool does when nothing fails: counting, withdrawing leave, forgetting, time, facts, the thread.
 
 use crate::support::fault_fs::{Cut, FaultFs, Plan};
+use crate::support::patience::patient;
 use crate::support::spool_model::{
     OFFSET, Options, Rig, assert_spans_are_told, held, in_spool, restart_and_check, spool_dir, state_dir,
 };
@@ -376,7 +377,7 @@ fn the_thread_takes_commands_first_and_leaves_order_behind() {
     let thread = std::thread::spawn(move || {
         spool.run(source, orders, Box::new(move |input| told.send(input).unwrap()));
     });
-    let wait = Duration::from_secs(20);
+    let wait = patient(Duration::from_secs(20));
     let init = tiny_mp4::init(64);
     let chunk = |epoch, fragment, chunk| {
         let start = u64::from(fragment * 2 + chunk) * CHUNK + 1_000_000_000;

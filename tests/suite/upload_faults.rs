@@ -9,6 +9,7 @@
 )]
 // Helpers of tests are tests too: a panic in one says where.
 
+use crate::support::patience::patient;
 use crate::support::store_server::{
     Act, Certificate, Habits, Request, StoreServer, error_document, sha256_base64,
 };
@@ -107,11 +108,11 @@ async fn upload(uploader: &Uploader, segment: &Segment, body: impl Into<Bytes>) 
 }
 
 async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(seconds), future).await.expect("it ends in time")
+    tokio::time::timeout(patient(Duration::from_secs(seconds)), future).await.expect("it ends in time")
 }
 
 async fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + patient(Duration::from_secs(10));
     while !holds() {
         assert!(Instant::now() < deadline, "{what}");
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -442,7 +443,7 @@ async fn a_stall_ends_the_upload_wherever_it_comes() {
         let begun = Instant::now();
         assert_waits(Camera::of(&server).upload(&footage(), vec![1; size]).await, "no byte moved for 1s");
         assert!(begun.elapsed() >= SHORT.inactivity);
-        assert!(begun.elapsed() < SHORT.least, "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < patient(SHORT.least), "{:?}", begun.elapsed());
     }
 }
 
@@ -469,7 +470,7 @@ async fn a_store_that_reads_too_slowly_meets_the_deadline() {
     server.will([Act::ReadSlowly]);
     let begun = Instant::now();
     assert_waits(camera.upload(&footage(), megabytes(8)).await, "no answer within 2s");
-    assert!(begun.elapsed() < Duration::from_secs(8));
+    assert!(begun.elapsed() < patient(Duration::from_secs(8)));
     // A kilobyte a second is slow, but it moves: within the deadline it is let be.
     camera.timeouts = SHORT;
     server.will([Act::ReadSlowly]);
@@ -537,7 +538,7 @@ async fn max_rate_holds_and_can_be_changed_while_an_upload_runs() {
     let held = begun.elapsed();
     // Two seconds at the rate, less the burst of a tenth of a second.
     assert!(held >= Duration::from_millis(1850), "{held:?}");
-    assert!(held <= Duration::from_secs(5), "{held:?}");
+    assert!(held <= patient(Duration::from_secs(5)), "{held:?}");
 
     uploader.set_max_rate(Some(8 * 16 * 1024));
     let task = {
@@ -552,7 +553,7 @@ async fn max_rate_holds_and_can_be_changed_while_an_upload_runs() {
     assert!(!task.is_finished(), "64 s at 16 KiB/s");
     uploader.set_max_rate(None);
     assert_eq!(within(20, task).await.unwrap(), Outcome::Stored);
-    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < patient(Duration::from_secs(10)), "{:?}", begun.elapsed());
 }
 
 // TLS.

@@ -1,6 +1,7 @@
 //! A real mosquitto with mutual TLS and an access list, on a free port of loopback, with certificates
 //! made for it; and a client of it that stands for the cloud.
 
+use super::patience::patient;
 use bytes::Bytes;
 use kasacam::config::Mqtt;
 use nix::sys::signal::{Signal, kill};
@@ -24,7 +25,9 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
 
-pub const WAIT: Duration = Duration::from_secs(30);
+pub fn wait() -> Duration {
+    patient(Duration::from_secs(30))
+}
 
 /// How long a certificate is good.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -117,7 +120,7 @@ impl Broker {
             .spawn()
             .expect("mosquitto is installed");
         self.child = Some(child);
-        let deadline = Instant::now() + WAIT;
+        let deadline = Instant::now() + wait();
         while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
             assert!(Instant::now() < deadline, "mosquitto does not listen:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
@@ -265,7 +268,7 @@ impl Cloud {
                 }
             }
         });
-        tokio::time::timeout(WAIT, ready.notified()).await.expect("the cloud connects");
+        tokio::time::timeout(wait(), ready.notified()).await.expect("the cloud connects");
         Cloud { client, seen, settled, published: 0, task }
     }
 
@@ -298,7 +301,7 @@ impl Drop for Cloud {
 
 /// Looks again and again, until the deadline.
 pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + WAIT;
+    let deadline = Instant::now() + wait();
     loop {
         if let Some(found) = look() {
             return found;

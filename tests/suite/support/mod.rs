@@ -6,6 +6,7 @@ pub mod fault_fs;
 pub mod heap;
 pub mod media;
 pub mod model;
+pub mod patience;
 pub mod rig;
 pub mod signer;
 pub mod spool_model;

@@ -1,0 +1,29 @@
+# Sourced: sees to compiler, libraries and Rust for a target on this machine, and sets what cargo is to be told.
+
+# shellcheck shell=bash
+# shellcheck source=cross/target.sh
+. cross/target.sh
+
+enter() {
+  local packages root upper
+  target_is "$1" || exit
+  if ! command -v apt-get >/dev/null || [[ $(dpkg --print-architecture) != amd64 ]]; then
+    echo "make cross needs Debian on amd64. Elsewhere: cross build --release --target $target" >&2
+    exit 1
+  fi
+  mapfile -t packages < <(cross/packages.sh host "$target")
+  scripts/debian-packages.sh "${packages[@]}"
+  root=$(cross/sysroot.sh "$target")
+  cargo=$(cross/rust.sh "$target")
+  PATH=$(dirname "$cargo"):$PATH
+
+  # .cargo/config.toml has the linker and the runner. Here is what depends on where the sysroot lies.
+  upper=${target^^}
+  upper=${upper//-/_}
+  export PATH PKG_CONFIG_ALLOW_CROSS=1
+  export "CARGO_TARGET_${upper}_RUSTFLAGS=-C link-arg=--sysroot=$root"
+  export "CC_${target//-/_}=$gnu-gcc"
+  export "CFLAGS_${target//-/_}=--sysroot=$root"
+  export "PKG_CONFIG_SYSROOT_DIR_${target//-/_}=$root"
+  export "PKG_CONFIG_LIBDIR_${target//-/_}=$root/usr/lib/$gnu/pkgconfig:$root/usr/share/pkgconfig"
+}

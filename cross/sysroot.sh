@@ -1,0 +1,52 @@
+#!/usr/bin/env bash
+# Makes the target's root for a plain host with Debian: headers, libraries, plugins. Prints its path.
+#
+# Where it is there already and its list of packages is the same, nothing is done.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# shellcheck source=cross/target.sh
+. cross/target.sh
+# shellcheck source=cross/apt.sh
+. cross/apt.sh
+target_is "${1:-}"
+
+folder=$(cross_folder)/$target
+root=$folder/sysroot
+wanted=$(cross/packages.sh target "$target"; cross/packages.sh plugins; sha256sum <cross/sysroot.sh)
+if [[ $(cat "$root/.complete" 2>/dev/null || true) == "$wanted" ]]; then
+  echo "$root"
+  exit 0
+fi
+
+echo "Fetching the $debian packages of Debian ..." >&2
+apt=$folder/apt
+mapfile -t packages < <(cross/packages.sh target "$target")
+private_apt "$apt" "$debian" "$apt/status"
+APT_CONFIG=$apt/apt.conf apt-get -qq -y --download-only install "${packages[@]}" >&2
+
+echo "Unpacking them ..." >&2
+rm -rf "$root"
+mkdir -p "$root"/usr/{bin,sbin,lib}
+# Debian's /usr is merged: what a package has in /lib lies in /usr/lib.
+for merged in bin sbin lib; do ln -s "usr/$merged" "$root/$merged"; done
+unpack "$apt" "$root"
+
+# A library's link to another by its absolute path would lead to this machine's own.
+find "$root/usr/lib" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
+  ln -snf "$(realpath -ms --relative-to="$(dirname "$link")" "$root$(readlink "$link")")" "$link"
+done
+
+# Just the plugins of the list: what is left out is proved not to be needed, and GStreamer need not look at 200 more.
+plugins=$root/usr/lib/$gnu/gstreamer-1.0
+mkdir "$plugins.wanted"
+for plugin in $(cross/packages.sh plugins); do
+  mv "$plugins/libgst$plugin.so" "$plugins.wanted/"
+done
+rm -rf "$plugins"
+mv "$plugins.wanted" "$plugins"
+# None of it is read, and it is large.
+rm -rf "${root:?}"/usr/share/{doc,locale,man,icons,perl} "$root"/usr/lib/python3* "${root:?}"/usr/{bin,sbin}/*
+rm -rf "$apt/cache"
+
+echo "$wanted" >"$root/.complete"
+echo "$root"

@@ -1,0 +1,27 @@
+# Sourced: what each target is called by the others. Takes the target as Rust names it, sets the rest.
+
+# shellcheck shell=bash disable=SC2034  # what is set here is used by those who source it
+known_targets="armv7-unknown-linux-gnueabihf aarch64-unknown-linux-gnu"
+
+target_is() {
+  target=$1
+  case $target in
+    armv7-unknown-linux-gnueabihf)
+      debian=armhf gnu=arm-linux-gnueabihf qemu=qemu-arm-static libc=libc6-dev-armhf-cross
+      ;;
+    aarch64-unknown-linux-gnu)
+      debian=arm64 gnu=aarch64-linux-gnu qemu=qemu-aarch64-static libc=libc6-dev-arm64-cross
+      ;;
+    *)
+      echo "Unknown target \"$target\"; known are: $known_targets" >&2
+      return 2
+      ;;
+  esac
+}
+
+# The folder of everything that cross-building makes and fetches, below cargo's own.
+cross_folder() {
+  local out=${CARGO_TARGET_DIR:-target}
+  mkdir -p "$out/cross"
+  (cd "$out/cross" && pwd)
+}
