@@ -70,7 +70,9 @@ fn eight_mistakes_are_named_at_once() {
 
 #[test]
 fn what_is_no_command_is_refused_with_the_usage() {
-    for arguments in [&["fly"][..], &["run"], &["run", "--config", "/no/such/file.toml"], &["status", "--nonsense"], &[]] {
+    for arguments in
+        [&["fly"][..], &["run"], &["run", "--config", "/no/such/file.toml"], &["status", "--nonsense"], &[]]
+    {
         let output = kasacamd(arguments);
         assert_eq!(output.status.code(), Some(2), "{arguments:?}: {}", words(&output.stderr));
         assert!(!output.stderr.is_empty(), "{arguments:?} says why");

@@ -10,10 +10,12 @@
     reason = "a panic in a test is a failed test, and says where; a test takes the time as it is"
 )]
 
+mod agreement;
 // The demo's judgement is pure, and part of a program that has no library: taken in as it is.
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
 mod clips;
+mod command_line;
 mod comparison;
 mod devcloud;
 #[path = "../../src/bin/devcloud/footage.rs"]

@@ -52,8 +52,12 @@ impl Machine {
         }
     }
 
-    /// The plan goes on every segment: the spool hears of it before capture under it begins.
+    /// The plan goes on every segment: the spool hears of it before capture under it begins, and where that takes
+    /// another run, once the one before is over.
     fn tell_spool(&mut self, now: Now) {
+        if !self.capture.is_settled() {
+            return;
+        }
         let Some((plan, history_hours)) = self.plan(now) else { return };
         if self.reports.terms.as_ref() != Some(&(plan.clone(), history_hours)) {
             self.reports.terms = Some((plan.clone(), history_hours));
