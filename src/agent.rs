@@ -134,6 +134,7 @@ impl Agent {
         let machine = Machine::new(
             Start {
                 settings: config.settings(),
+                device: config.device.id.clone(),
                 boot,
                 privacy: known.privacy,
                 entitlement: known.entitlement,

@@ -188,6 +188,8 @@ pub enum Rejection {
     StaleVersion,
     /// The same version with other content.
     ConflictingVersion,
+    /// A permission whose `issued_at` lies more than a day ahead of a clock that can be trusted.
+    IssuedAhead,
     /// A topic that was never subscribed to.
     UnknownTopic,
 }
@@ -205,6 +207,7 @@ impl Rejection {
             Rejection::WrongDevice => "wrong_device",
             Rejection::StaleVersion => "stale_version",
             Rejection::ConflictingVersion => "conflicting_version",
+            Rejection::IssuedAhead => "issued_ahead",
             Rejection::UnknownTopic => "unknown_topic",
         }
     }

@@ -4,10 +4,10 @@ use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon,
 use kasacam::domain::effect::{Event, Fact, Report, Rule, StopManner};
 use kasacam::domain::entitlement::{Next, Status};
 use kasacam::domain::fragment::{Epoch, SpanEnd};
-use kasacam::domain::input::{FaultKind, Input, Usage};
+use kasacam::domain::input::{AckToken, FaultKind, Input, Usage};
 use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::policy::WhenFull;
-use kasacam::domain::privacy::Known;
+use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
 use kasacam::domain::segment::{Content, RecordClock};
 use kasacam::domain::time::{Mono, Now, Utc};
 use std::time::Duration;
@@ -110,6 +110,34 @@ fn an_older_version_never_wins_and_an_equal_one_changes_nothing() {
     assert_eq!(rig.take(), [Asked::Ack(contradiction)]);
     assert!(rig.events.iter().any(|e| matches!(e, Event::Rejected { reason: "conflicting_version", .. })));
     assert!(rig.open.is_none());
+}
+
+#[test]
+fn a_permission_from_the_future_is_refused_where_the_time_is_known() {
+    let mut rig = Rig::new(blank());
+    let tomorrow = rig.now.system + 25 * HOUR;
+    let ack = |delivery| AckToken { connection: 9, delivery };
+    let permission = |version| PrivacyChoice { issued_at: tomorrow, ..choice(version, false) };
+    let give_permission = |rig: &mut Rig, version: u64| {
+        rig.give(Input::Privacy { choice: permission(version), jws: String::from("p"), ack: ack(version) });
+    };
+    let mut early = lease(1);
+    early.issued_at = tomorrow;
+
+    rig.give(Input::Entitlement { lease: early.clone(), jws: String::from("l"), ack: ack(50) });
+    give_permission(&mut rig, 1);
+    let refused = rig.events.iter().filter(|e| matches!(e, Event::Rejected { reason: "issued_ahead", .. }));
+    assert_eq!(refused.count(), 2);
+    assert_eq!(rig.machine.privacy(), Privacy::Unknown);
+
+    let forbidden = PrivacyChoice { issued_at: tomorrow, ..choice(2, true) };
+    rig.give(Input::Privacy { choice: forbidden, jws: String::from("f"), ack: ack(2) });
+    assert_eq!(rig.machine.privacy(), Privacy::DoNotRecord, "a stop is believed whatever its time");
+
+    rig.now.synchronised = false;
+    rig.give(Input::Entitlement { lease: early, jws: String::from("l"), ack: ack(51) });
+    give_permission(&mut rig, 3);
+    assert!(rig.open.is_some(), "without a clock to be trusted nobody can tell");
 }
 
 #[test]

@@ -4,10 +4,10 @@ use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait};
 use crate::support::opened::Watched;
-use crate::support::played::{frames_of, make};
+use crate::support::played::frames_of;
 use kasacam::fmp4;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 use tempfile::TempDir;
 
@@ -92,17 +92,6 @@ fn what_was_committed_before_a_kill_is_stored_once() {
     );
 }
 
-/// A camera whose device is a file, so that the kernel tells who opens it.
-fn watched_device(dir: &Path) -> (PathBuf, Watched) {
-    let clip = dir.join("device.mp4");
-    let source = "testsrc=size=320x180:rate=15:duration=60";
-    let arguments = ["-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264", "-preset", "ultrafast"];
-    let more = ["-g", "15", "-pix_fmt", "yuv420p", clip.to_str().unwrap()];
-    make("ffmpeg", &[&arguments[..], &more[..]].concat(), &clip);
-    let watched = Watched::new(&clip);
-    (clip, watched)
-}
-
 /// For as long as it takes to open a device twenty times over, nothing is opened and nothing stored.
 fn assert_stays_closed(cloud: &Cloud, camera: &Camera, device: &Watched) {
     let until = Instant::now() + Duration::from_secs(2);
@@ -124,7 +113,7 @@ fn assert_records(cloud: &Cloud, camera: &Camera, device: &Watched) {
 #[test]
 fn with_do_not_record_before_the_first_start_no_device_is_opened() {
     let dir = TempDir::new().unwrap();
-    let (clip, device) = watched_device(dir.path());
+    let (clip, device) = Watched::device(dir.path());
     let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s"]);
     cloud.tell(&["plan", "plus"]);
     cloud.tell(&["privacy", "on"]);
@@ -140,7 +129,7 @@ fn with_do_not_record_before_the_first_start_no_device_is_opened() {
 #[test]
 fn without_a_stored_choice_and_without_a_broker_no_device_is_opened() {
     let dir = TempDir::new().unwrap();
-    let (clip, device) = watched_device(dir.path());
+    let (clip, device) = Watched::device(dir.path());
     let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s"]);
     cloud.tell(&["plan", "plus"]);
     cloud.tell(&["privacy", "off"]);
@@ -157,7 +146,7 @@ fn without_a_stored_choice_and_without_a_broker_no_device_is_opened() {
 #[test]
 fn do_not_record_outlives_a_restart_without_a_broker() {
     let dir = TempDir::new().unwrap();
-    let (clip, device) = watched_device(dir.path());
+    let (clip, device) = Watched::device(dir.path());
     let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s"]);
     cloud.tell(&["plan", "plus"]);
     cloud.tell(&["privacy", "on"]);

@@ -53,6 +53,8 @@ pub struct Settings {
 #[derive(Debug)]
 pub struct Start {
     pub settings: Settings,
+    /// The device id, by which topics are named.
+    pub device: String,
     /// The id of this boot.
     pub boot: String,
     pub privacy: Known<PrivacyChoice>,
@@ -86,10 +88,13 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 const KEEP_TIME_EVERY: Duration = Duration::from_secs(10 * 60);
 /// What an ordered stop may take before the uploads that are left stay for the next start.
 const FLUSH_WITHIN: Duration = Duration::from_millis(4000);
+/// By how much the cloud's clock may be ahead of a trusted one of ours.
+const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
+    device: String,
     boot: String,
     choice: Durable<PrivacyChoice>,
     latch: Durable<bool>,
@@ -157,6 +162,7 @@ impl Machine {
     pub fn new(start: Start, now: Now) -> Machine {
         let mut machine = Machine {
             settings: start.settings,
+            device: start.device,
             boot: start.boot,
             choice: Durable::new(start.privacy),
             latch: Durable::new(start.latch),
@@ -385,24 +391,41 @@ impl Machine {
 
     fn accept_privacy(&mut self, choice: PrivacyChoice, jws: String, ack: AckToken, now: Now) {
         match compare(self.choice.newest(), &choice, |c| c.version) {
+            // "Do not record" is believed whatever the time.
+            Order::Newer if !choice.do_not_record && self.is_ahead(choice.issued_at, now) => {
+                self.reject(self.topic("privacy/desired"), Rejection::IssuedAhead, Some(ack));
+            }
             Order::Newer => self.choice.accept(choice, jws, Some(ack), now.mono),
             Order::Same => {
                 let ack = self.choice.again(ack);
                 self.effects.extend(ack.map(Effect::Ack));
             }
-            Order::Refused(reason) => self.reject(String::from("privacy/desired"), reason, Some(ack)),
+            Order::Refused(reason) => self.reject(self.topic("privacy/desired"), reason, Some(ack)),
         }
     }
 
     fn accept_lease(&mut self, lease: Lease, jws: String, ack: AckToken, now: Now) {
         match compare(self.lease.newest(), &lease, |l| l.version) {
+            Order::Newer if self.is_ahead(lease.issued_at, now) => {
+                self.reject(self.topic("entitlement/desired"), Rejection::IssuedAhead, Some(ack));
+            }
             Order::Newer => self.lease.accept(lease, jws, Some(ack), now.mono),
             Order::Same => {
                 let ack = self.lease.again(ack);
                 self.effects.extend(ack.map(Effect::Ack));
             }
-            Order::Refused(reason) => self.reject(String::from("entitlement/desired"), reason, Some(ack)),
+            Order::Refused(reason) => self.reject(self.topic("entitlement/desired"), reason, Some(ack)),
         }
+    }
+
+    fn topic(&self, name: &str) -> String {
+        format!("kasacam/v1/{}/{name}", self.device)
+    }
+
+    /// Whether a message claims to be from a time that has not come. Without a clock to be trusted nobody can
+    /// tell, and the cloud's clock and ours may differ.
+    fn is_ahead(&self, issued_at: Utc, now: Now) -> bool {
+        self.clock(now) == Clock::Trusted && issued_at > now.system + MOST_AHEAD
     }
 
     /// Changes no state but the count.

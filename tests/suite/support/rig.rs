@@ -94,6 +94,7 @@ pub fn choice(version: u64, do_not_record: bool) -> PrivacyChoice {
 pub fn blank() -> Start {
     Start {
         settings: settings(),
+        device: String::from("cam-0001"),
         boot: String::from("boot-1"),
         privacy: Known::Missing,
         entitlement: Known::Missing,

@@ -1,8 +1,9 @@
 //! Whether anybody opened a file, as the kernel saw it (inotify(7)).
 
+use super::played::make;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub struct Watched {
     inotify: OwnedFd,
@@ -21,6 +22,18 @@ impl Watched {
             inotify
         };
         Watched { inotify }
+    }
+
+    /// A clip that a camera may take for its device, so that the kernel tells who opens it.
+    pub fn device(dir: &Path) -> (PathBuf, Watched) {
+        let clip = dir.join("device.mp4");
+        let source = "testsrc=size=320x180:rate=15:duration=60";
+        let arguments =
+            ["-v", "error", "-f", "lavfi", "-i", source, "-c:v", "libx264", "-preset", "ultrafast"];
+        let more = ["-g", "15", "-pix_fmt", "yuv420p", clip.to_str().unwrap()];
+        make("ffmpeg", &[&arguments[..], &more[..]].concat(), &clip);
+        let watched = Watched::new(&clip);
+        (clip, watched)
     }
 
     /// Whether it was opened since the last call.

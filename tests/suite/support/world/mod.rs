@@ -431,6 +431,7 @@ fn boot(
 ) -> (Machine, Model) {
     let start = Start {
         settings: settings.clone(),
+        device: String::from("cam-0001"),
         boot: format!("boot-{boot}"),
         privacy: disk.choice.clone(),
         entitlement: disk.lease.clone(),
