@@ -97,11 +97,12 @@ impl<'a> Switch<'a> {
     /// No picture and no sound taken after a choice had left the broker is among them.
     pub fn judge(&self, kept: &[Kept]) -> Found {
         let mut found = Found::default();
-        let after = |time: u64| {
-            self.private.iter().find(|it| time > it.acknowledged && time < it.until).map(|it| {
+        // Taken between `earliest` and `latest`, and whenever that was, it was forbidden.
+        let after = |earliest: u64, latest: u64| {
+            self.private.iter().find(|it| earliest > it.acknowledged && latest < it.until).map(|it| {
                 format!(
                     "{:.1} ms after the choice had left the broker",
-                    (time - it.acknowledged) as f64 / 1e6
+                    (earliest - it.acknowledged) as f64 / 1e6
                 )
             })
         };
@@ -114,10 +115,11 @@ impl<'a> Switch<'a> {
             found.sounds += item.sounds.len();
             found.undecided += cards.iter().filter(|card| between(card.time)).count();
             wrong.extend(cards.iter().filter_map(|card| {
-                after(card.time).map(|late| format!("{}: picture {} is of {late}", item.name, card.number))
+                after(card.time, card.time)
+                    .map(|late| format!("{}: picture {} is of {late}", item.name, card.number))
             }));
             wrong.extend(item.sounds.iter().filter_map(|time| {
-                after(time.saturating_sub(TONE)).map(|late| format!("{}: sound of {late}", item.name))
+                after(time.saturating_sub(TONE), *time).map(|late| format!("{}: sound of {late}", item.name))
             }));
         }
         assert!(wrong.is_empty(), "kept against the owner's choice (seed {}): {wrong:#?}", self.seed);
