@@ -103,6 +103,7 @@ impl Agent {
         let facts = Facts::new(Arc::clone(&fs), &config.device.state_dir);
         let known = Remembered::recall(&facts, &config);
         let floor = known.floor;
+        clock::has_passed(floor);
         let keeper = keeper::Keeper::start(facts, inputs_tx.clone())
             .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 

@@ -2,6 +2,7 @@
 //! device's own certificate.
 
 use crate::config::Mqtt;
+use crate::system::clock::CertificateTime;
 use rustls::client::Resumption;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::pem::PemObject;
@@ -23,7 +24,7 @@ const ALPN_ON_443: &[u8] = b"x-amzn-mqtt-ca";
 /// What is wrong with which file.
 pub(super) fn client_config(mqtt: &Mqtt) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider)
+    let builder = ClientConfig::builder_with_details(provider, Arc::new(CertificateTime))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?;
     let chain = certificates("mqtt.cert", &mqtt.cert)?;

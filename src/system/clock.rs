@@ -2,8 +2,11 @@
 
 use crate::domain::time::{Mono, Now, Utc};
 use nix::time::{ClockId, clock_gettime};
+use rustls::pki_types::UnixTime;
+use rustls::time_provider::TimeProvider;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `systemd-timesyncd` touches it each time that it has set the clock (systemd-timesyncd.service(8)).
@@ -47,6 +50,28 @@ pub fn now(trust: Trust) -> Now {
         Trust::System => true,
     };
     Now { mono: mono(), system: utc(), synchronised }
+}
+
+/// A time that had passed when the process started, and when that was.
+static PASSED: OnceLock<(Utc, Mono)> = OnceLock::new();
+
+/// Says what time has passed for sure: the last one that was persisted, or that of the build. Once a process.
+pub fn has_passed(time: Utc) {
+    let _said_before = PASSED.set((time, mono()));
+}
+
+/// The time that certificates are held against (RFC 5280, 4.1.2.5): the system clock, but never one before a
+/// time that has passed for sure. A camera without a battery wakes in 1970, where no certificate is valid yet;
+/// it needs one that is to learn that its owner has forbidden it to record.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct CertificateTime;
+
+impl TimeProvider for CertificateTime {
+    fn current_time(&self) -> Option<UnixTime> {
+        let passed = PASSED.get().map(|(time, at)| *time + mono().since(*at)).unwrap_or_default();
+        let seconds = utc().max(passed).0.div_euclid(1_000_000_000);
+        Some(UnixTime::since_unix_epoch(Duration::from_secs(u64::try_from(seconds).unwrap_or(0))))
+    }
 }
 
 /// Whether the clock was set at the time that this file was last touched, and that is still good.

@@ -1,5 +1,6 @@
 //! TLS towards the store: ring, TLS 1.2 and 1.3, and no roots but those of `upload.ca`.
 
+use crate::system::clock::CertificateTime;
 use rustls::crypto::CryptoProvider;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
@@ -19,7 +20,7 @@ const MOST_BYTES: u64 = 1024 * 1024;
 pub fn client_config(ca: &Path) -> Result<ClientConfig, String> {
     let mut provider = rustls::crypto::ring::default_provider();
     order_suites(&mut provider, has_aes());
-    ClientConfig::builder_with_provider(Arc::new(provider))
+    ClientConfig::builder_with_details(Arc::new(provider), Arc::new(CertificateTime))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))
         .map(|builder| (builder, roots(ca)))

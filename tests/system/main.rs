@@ -16,6 +16,7 @@ mod attacks;
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
 mod clips;
+mod clocks;
 mod command_line;
 mod comparison;
 mod devcloud;

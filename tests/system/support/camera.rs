@@ -28,6 +28,19 @@ impl Camera {
         Camera::spawn(Command::new(PROGRAM), config)
     }
 
+    /// Starts it with another time of day, which runs on from there.
+    pub fn start_at(cloud: &Cloud, time: &str) -> Camera {
+        let found = ["x86_64", "aarch64", "arm"].iter().flat_map(|arch| {
+            let triplets = ["linux-gnu", "linux-gnueabihf"].iter();
+            triplets.map(move |os| format!("/usr/lib/{arch}-{os}/faketime/libfaketimeMT.so.1"))
+        });
+        let library = found.into_iter().find(|path| Path::new(path).exists()).expect("libfaketime");
+        let mut command = Command::new(PROGRAM);
+        command.env("LD_PRELOAD", library).env("FAKETIME", format!("@{time}")).env("TZ", "UTC");
+        command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        Camera::spawn(command, &cloud.agent_toml)
+    }
+
     fn spawn(mut command: Command, config: &Path) -> Camera {
         let log = config.with_file_name("kasacamd.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();

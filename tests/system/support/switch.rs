@@ -15,7 +15,7 @@ use super::oracle::{self, Kept};
 use std::time::{Duration, SystemTime};
 
 /// 1,024 samples at 48 kHz, in nanoseconds, rounded up.
-const TONE: u64 = 21_333_334;
+pub const TONE: u64 = 21_333_334;
 
 /// A time of "do not record", in nanoseconds of `CLOCK_MONOTONIC`.
 #[derive(Clone, Copy, Debug)]
