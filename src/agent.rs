@@ -15,9 +15,11 @@ mod storage;
 
 use crate::capture::{self, FragmentSource};
 use crate::config::{self, ClockTrust, Config};
+use crate::disk::journal::Journal;
 use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
+use crate::domain::journal::What;
 use crate::domain::machine::{Machine, Start};
 use crate::domain::privacy::{Known, PrivacyChoice};
 use crate::domain::segment::Serial;
@@ -86,6 +88,8 @@ struct Agent {
     notifier: Notifier,
     /// Privacy commands whose answers wait until what they asked for is so, and until when.
     unanswered: Vec<(Mono, control::Request)>,
+    /// What the privacy journal said last of the owner's choice: version, do not record, latch.
+    noted: Option<(Option<u64>, bool, bool)>,
     leaving: bool,
 }
 
@@ -104,7 +108,9 @@ impl Agent {
         let known = Remembered::recall(&facts, &config);
         let floor = known.floor;
         clock::has_passed(floor);
-        let keeper = keeper::Keeper::start(facts, inputs_tx.clone())
+        let journal = Journal::open(Arc::clone(&fs), &config.device.state_dir);
+        let was_cut_off = journal.as_ref().is_ok_and(Journal::ends_open);
+        let keeper = keeper::Keeper::start(facts, journal, inputs_tx.clone())
             .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
         let may_record = known.privacy.value().is_some_and(|choice| !choice.do_not_record);
@@ -153,7 +159,7 @@ impl Agent {
             config.board.name,
             machine.telemetry(now).spool.pending
         );
-        Ok(Agent {
+        let mut agent = Agent {
             config,
             path: path.to_owned(),
             machine,
@@ -170,8 +176,15 @@ impl Agent {
             upload_handles: HashMap::new(),
             notifier: Notifier::new(now.mono),
             unanswered: Vec::new(),
+            noted: None,
             leaving: false,
-        })
+        };
+        if was_cut_off {
+            agent.note(What::CutOff);
+        }
+        agent.note(What::Started { version: String::from(env!("CARGO_PKG_VERSION")) });
+        agent.note_choice();
+        Ok(agent)
     }
 
     /// The loop. Ends when the machine says so.
@@ -185,11 +198,30 @@ impl Agent {
                 status::log(&input);
                 self.machine.handle(input, now);
                 self.perform_all();
+                // Behind what was to be done: nothing waits for a line of the journal.
+                self.note_choice();
             }
             self.answer_what_is_settled(now);
             self.notifier.status(status::in_a_line(&self.machine, now));
             let spool = self.storage.alive_at(now.mono);
             self.notifier.progress(now.mono, spool);
+        }
+    }
+
+    /// A line of the privacy journal, of now.
+    fn note(&self, what: What) {
+        let now = clock::now(self.trust);
+        self.keeper.note(now.system, self.machine.clock(now).into(), what);
+    }
+
+    /// A line where what the owner allows is not what it was.
+    fn note_choice(&mut self) {
+        let standing = self.machine.privacy_standing(clock::now(self.trust));
+        let choice = (standing.version, standing.do_not_record, standing.latch);
+        if self.noted != Some(choice) {
+            self.noted = Some(choice);
+            let (version, do_not_record, latch) = choice;
+            self.note(What::Choice { version, do_not_record, latch });
         }
     }
 
@@ -223,7 +255,7 @@ impl Agent {
     fn answer(&mut self, request: control::Request) -> Option<Input> {
         let now = clock::now(self.trust);
         let answer = match request.command {
-            Command::Status => status::full(&self.machine, &self.config, self.broker.connected(), now),
+            Command::Status => self.status(now),
             Command::Metrics => status::metrics(&self.machine, self.broker.connected(), now),
             Command::Privacy { closed } => {
                 if self.unanswered.len() < ANSWERS {
@@ -244,9 +276,13 @@ impl Agent {
             .partition(|(deadline, _)| settled || *deadline <= now.mono);
         self.unanswered = wait;
         for (_, request) in due {
-            let answer = status::full(&self.machine, &self.config, self.broker.connected(), now);
+            let answer = self.status(now);
             let _client_went_away = request.reply.send(answer);
         }
+    }
+
+    fn status(&self, now: Now) -> serde_json::Value {
+        status::full(&self.machine, &self.config, self.broker.connected(), self.keeper.head(), now)
     }
 
     /// SIGHUP: takes over what can be changed under way, and names what cannot.

@@ -1,5 +1,7 @@
 //! The command line, and its answers in words.
 
+use kasacam::domain::journal::{Verified, What};
+use kasacam::domain::segment::RecordClock;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -11,13 +13,16 @@ usage: kasacamd run --config FILE [--verbose]
        kasacamd status [--json] [--socket PATH]
        kasacamd metrics [--socket PATH]
        kasacamd privacy on|off|show [--socket PATH]
+       kasacamd privacy log [--state DIR] [--json]
        kasacamd --version
 
 privacy on sets the local latch: the camera closes and stays closed. privacy off lifts the latch
-only, never a choice made in the app.
+only, never a choice made in the app. privacy log tells when the camera was open and why, and whether
+anybody has changed that record since.
 ";
 
 const DEFAULT_SOCKET: &str = "/run/kasacam/control.sock";
+const DEFAULT_STATE: &str = "/var/lib/kasacam";
 
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Arguments {
@@ -28,6 +33,7 @@ pub(crate) enum Arguments {
     Status { socket: PathBuf, json: bool },
     Metrics { socket: PathBuf },
     Privacy { socket: PathBuf, verb: PrivacyVerb },
+    PrivacyLog { state: PathBuf, json: bool },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,13 +48,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     use lexopt::prelude::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(arguments);
     let (mut command, mut verb) = (None, None);
-    let (mut config, mut socket, mut json, mut verbose) = (None, None, false, false);
+    let (mut config, mut socket, mut state, mut json, mut verbose) = (None, None, None, false, false);
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
         match argument {
             Long("help") | Short('h') => return Ok(Arguments::Help),
             Long("version") | Short('V') => return Ok(Arguments::Version),
             Long("config") => config = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("socket") => socket = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
+            Long("state") => state = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("json") => json = true,
             Long("verbose") => verbose = true,
             Value(word) if command.is_none() => command = Some(word.to_string_lossy().into_owned()),
@@ -68,7 +75,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         (Some("privacy"), Some("on")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::On }),
         (Some("privacy"), Some("off")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::Off }),
         (Some("privacy"), Some("show")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::Show }),
-        (Some("privacy"), _) => Err(String::from("privacy takes on, off or show")),
+        (Some("privacy"), Some("log")) => {
+            let state = state.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE));
+            Ok(Arguments::PrivacyLog { state, json })
+        }
+        (Some("privacy"), _) => Err(String::from("privacy takes on, off, show or log")),
         (Some(other), _) => Err(format!("{other:?} is not a command")),
         (None, _) => Err(String::from("a command is missing")),
     }
@@ -120,6 +131,44 @@ pub(crate) fn in_words(status: &Value) -> String {
         number(status, "/upload/retries"),
     );
     words + &privacy_in_words(status)
+}
+
+/// The privacy journal for people, a line an entry, and what the look at its chain has told.
+pub(crate) fn journal_in_words(found: &Verified) -> String {
+    let mut words = String::new();
+    for entry in &found.entries {
+        let sound = |sound: bool| if sound { "with sound" } else { "without sound" };
+        let version =
+            |version: Option<u64>| version.map_or(String::from("none"), |version| version.to_string());
+        let what = match &entry.what {
+            What::Started { version } => format!("kasacamd {version} starts"),
+            What::Opened { sound: on, lines, choice, lease } => format!(
+                "camera opens   {lines} lines, {}; choice {}, lease {}",
+                sound(*on),
+                version(*choice),
+                version(*lease)
+            ),
+            What::Closed { reason } => format!("camera closes  {reason}"),
+            What::Choice { version: number, do_not_record, latch } => format!(
+                "choice {}: {}{}",
+                version(*number),
+                if *do_not_record { "do not record" } else { "record" },
+                if *latch { ", by the camera's own latch" } else { "" }
+            ),
+            What::CutOff => String::from("camera closed  power was lost, or the agent was killed"),
+            What::Began => String::from("the journal begins anew"),
+        };
+        let clock = match entry.clock {
+            RecordClock::Trusted => "",
+            RecordClock::Plausible | RecordClock::Unset => " (by a clock that nobody vouched for)",
+        };
+        let _infallible = writeln!(words, "{:>6}  {}  {what}{clock}", entry.n, entry.time);
+    }
+    let _infallible = match found.broken {
+        None => writeln!(words, "unbroken: {} entries, head {}", found.entries.len(), found.head.hash),
+        Some((line, how)) => writeln!(words, "BROKEN: line {line} {how}"),
+    };
+    words
 }
 
 /// What stands between the camera and recording, as far as privacy goes.

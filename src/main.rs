@@ -4,9 +4,11 @@ mod arguments;
 mod check;
 
 use arguments::{Arguments, PrivacyVerb};
+use kasacam::disk::{RealFs, journal};
+use kasacam::domain::journal::verify;
 use kasacam::system::{control, logging};
 use kasacam::{agent, config};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,7 +50,30 @@ fn main() -> ExitCode {
             };
             asked(&socket, &command, arguments::privacy_in_words)
         }
+        Arguments::PrivacyLog { state, json } => privacy_log(&state, json),
     }
+}
+
+/// Prints the privacy journal as it lies on flash, and fails where its chain is broken.
+fn privacy_log(state: &Path, json: bool) -> ExitCode {
+    let bytes = match journal::whole(&RealFs, state) {
+        Ok(bytes) => bytes,
+        Err(e) => {
+            say(&format!(
+                "kasacamd: the privacy journal under {} cannot be read: {e}; --state names device.state_dir\n",
+                state.display()
+            ));
+            return ExitCode::FAILURE;
+        }
+    };
+    let found = verify(&bytes);
+    print(&if json {
+        let broken = found.broken.map(|(line, how)| json!({ "line": line, "how": how }));
+        format!("{}\n", json!({ "entries": found.entries, "head": found.head.hash, "broken": broken }))
+    } else {
+        arguments::journal_in_words(&found)
+    });
+    if found.broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn run(path: &Path, verbose: bool) -> ExitCode {

@@ -1,43 +1,88 @@
-//! The thread that makes facts durable, so that no fsync is ever waited for by a decision.
+//! The thread that makes facts durable, and the privacy journal, so that no fsync is ever waited for by a
+//! decision.
 
 use crate::disk::facts::Facts;
+use crate::disk::journal::Journal;
 use crate::domain::effect::Fact;
 use crate::domain::input::{Input, Ticket};
-use std::sync::mpsc;
+use crate::domain::journal::{Head, What};
+use crate::domain::segment::RecordClock;
+use crate::domain::time::Utc;
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::mpsc::Sender;
 
-/// Facts under way at once; the machine has at most one of each kind.
-const QUEUE: usize = 16;
+/// Facts and lines under way at once; the machine has at most one fact of each kind.
+const QUEUE: usize = 64;
+
+enum Job {
+    Keep(Ticket, Fact),
+    Note(Utc, RecordClock, What),
+}
 
 pub(super) struct Keeper {
-    facts: mpsc::SyncSender<(Ticket, Fact)>,
+    jobs: mpsc::SyncSender<Job>,
+    head: Arc<Mutex<Head>>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Keeper {
+    /// A journal that cannot be opened is told of and done without: the camera obeys all the same.
+    ///
     /// # Errors
     /// Where the thread cannot be started.
-    pub(super) fn start(store: Facts, inputs: Sender<Input>) -> std::io::Result<Keeper> {
-        let (facts, queue) = mpsc::sync_channel::<(Ticket, Fact)>(QUEUE);
+    pub(super) fn start(
+        store: Facts,
+        journal: std::io::Result<Journal>,
+        inputs: Sender<Input>,
+    ) -> std::io::Result<Keeper> {
+        let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
+        let mut journal =
+            journal.map_err(|e| tracing::error!("the privacy journal cannot be written: {e}")).ok();
+        let head = Arc::new(Mutex::new(journal.as_ref().map(Journal::head).unwrap_or_default()));
+        let told = Arc::clone(&head);
         let thread = std::thread::Builder::new().name(String::from("keeper")).spawn(move || {
-            for (ticket, fact) in queue {
-                let result = store.keep(&fact).map_err(|e| e.to_string());
-                if inputs.blocking_send(Input::Persisted { ticket, result }).is_err() {
-                    return;
+            for job in queue {
+                match job {
+                    Job::Keep(ticket, fact) => {
+                        let result = store.keep(&fact).map_err(|e| e.to_string());
+                        if inputs.blocking_send(Input::Persisted { ticket, result }).is_err() {
+                            return;
+                        }
+                    }
+                    Job::Note(time, clock, what) => {
+                        let Some(journal) = journal.as_mut() else { continue };
+                        if let Err(why) = journal.append(time, clock, what) {
+                            tracing::error!("a line of the privacy journal is lost: {why}");
+                        }
+                        *told.lock().unwrap_or_else(PoisonError::into_inner) = journal.head();
+                    }
                 }
             }
         })?;
-        Ok(Keeper { facts, thread })
+        Ok(Keeper { jobs, head, thread })
     }
 
     /// Hands a fact over. `Err` where the keeper is stuck behind a disk that does not answer.
     pub(super) fn keep(&self, ticket: Ticket, fact: Fact) -> Result<(), String> {
-        self.facts.try_send((ticket, fact)).map_err(|_| String::from("the state directory does not answer"))
+        let stuck = |_| String::from("the state directory does not answer");
+        self.jobs.try_send(Job::Keep(ticket, fact)).map_err(stuck)
+    }
+
+    /// Hands a line of the privacy journal over.
+    pub(super) fn note(&self, time: Utc, clock: RecordClock, what: What) {
+        if self.jobs.try_send(Job::Note(time, clock, what)).is_err() {
+            tracing::error!("a line of the privacy journal is lost: the state directory does not answer");
+        }
+    }
+
+    /// Where the journal stands.
+    pub(super) fn head(&self) -> Head {
+        *self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets go of the thread; true once all that was handed over is durable.
     pub(super) fn finish(self) -> impl Fn() -> bool {
-        drop(self.facts);
+        drop(self.jobs);
         move || self.thread.is_finished()
     }
 }

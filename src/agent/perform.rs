@@ -2,8 +2,9 @@
 
 use super::storage::Reader;
 use super::{Agent, status};
-use crate::domain::effect::{Effect, Report, StopManner};
+use crate::domain::effect::{Effect, Event, Report, StopManner};
 use crate::domain::input::Input;
+use crate::domain::journal::What;
 use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::segment::{KeyClock, Segment};
 use crate::domain::time::Utc;
@@ -24,6 +25,11 @@ impl Agent {
             Effect::StartCapture { permit, settings } => {
                 tracing::info!("the camera opens: {}", status::capture_in_words(settings));
                 self.storage.admit(permit.epoch());
+                let (sound, lines) = (settings.audio, settings.max_height);
+                let now = clock::now(self.trust);
+                let (choice, lease) =
+                    (self.machine.privacy_standing(now).version, self.machine.lease_version());
+                self.note(What::Opened { sound, lines, choice, lease });
                 self.source.start(permit, settings);
             }
             Effect::StopCapture { epoch, manner, reason } => {
@@ -63,8 +69,16 @@ impl Agent {
 
     fn publish(&mut self, mut report: Report) {
         match &mut report {
-            Report::Telemetry(telemetry) => telemetry.peak_rss_kib = boot::peak_rss_kib(),
-            Report::Event(event) => status::log_event(event),
+            Report::Telemetry(telemetry) => {
+                telemetry.peak_rss_kib = boot::peak_rss_kib();
+                telemetry.journal = self.keeper.head().into();
+            }
+            Report::Event(event) => {
+                status::log_event(event);
+                if let Event::CaptureClosed { reason, .. } = event {
+                    self.note(What::Closed { reason: String::from(*reason) });
+                }
+            }
             Report::Privacy(_) | Report::Entitlement(_) => {}
         }
         self.broker.publish(report);

@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::domain::effect::{CaptureSettings, Event};
 use crate::domain::input::Input;
+use crate::domain::journal::Head;
 use crate::domain::machine::Machine;
 use crate::domain::outcome::Outcome;
 use crate::domain::policy;
@@ -11,9 +12,10 @@ use crate::system::{boot, metrics};
 use serde_json::{Value, json};
 
 /// The answer to `status`.
-pub(super) fn full(machine: &Machine, config: &Config, connected: bool, now: Now) -> Value {
+pub(super) fn full(machine: &Machine, config: &Config, connected: bool, journal: Head, now: Now) -> Value {
     let mut telemetry = machine.telemetry(now);
     telemetry.peak_rss_kib = boot::peak_rss_kib();
+    telemetry.journal = journal.into();
     let decision = policy::decide(&machine.facts(now));
     let mut status = serde_json::to_value(&telemetry).unwrap_or_default();
     if let Value::Object(status) = &mut status {

@@ -13,6 +13,7 @@
 //!   success says nothing of them either: the kernel marks the pages clean.
 
 pub mod facts;
+pub mod journal;
 mod publish;
 mod real;
 mod stamp;

@@ -2,6 +2,7 @@
 
 use super::fragment::{Epoch, SpanEnd};
 use super::input::{AckToken, FaultKind, Ticket};
+use super::journal::Head;
 use super::policy::Permit;
 use super::segment::{KeyClock, Segment, Serial};
 use super::time::Utc;
@@ -191,6 +192,23 @@ pub struct Telemetry {
     pub rejected: u64,
     /// Peak resident set, in KiB (`getrusage`); filled in by whoever performs the report.
     pub peak_rss_kib: u64,
+    /// Where the privacy journal stands; filled in likewise.
+    pub journal: JournalFigures,
+}
+
+/// Whoever has heard these can tell later whether the end of the journal was cut off or written anew.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct JournalFigures {
+    /// Lines ever written.
+    pub lines: u64,
+    /// SHA-256 of the last one, in hexadecimal.
+    pub head: String,
+}
+
+impl From<Head> for JournalFigures {
+    fn from(head: Head) -> JournalFigures {
+        JournalFigures { lines: head.n, head: head.hash.to_string() }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]

@@ -9,6 +9,7 @@ pub mod effect;
 pub mod entitlement;
 pub mod fragment;
 pub mod input;
+pub mod journal;
 pub mod machine;
 pub mod outcome;
 pub mod policy;

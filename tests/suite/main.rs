@@ -26,6 +26,7 @@ mod mqtt_payloads;
 mod mqtt_session;
 mod policy_laws;
 mod policy_table;
+mod privacy_journal;
 mod segmenter;
 mod spool_crash;
 mod spool_cycle;

@@ -105,3 +105,50 @@ fn a_running_agent_answers_and_a_second_one_is_refused() {
     assert!(words(&second.stderr).contains("another agent answers there"), "{}", words(&second.stderr));
     assert_eq!(camera.status()["mqtt"]["connected"], true, "the first one goes on");
 }
+
+#[test]
+fn the_privacy_journal_tells_when_the_camera_was_open_and_whether_anybody_changed_it() {
+    let cloud = Cloud::start(&["--segment", "2s"]);
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+    let camera = Camera::start(&cloud);
+    camera.wait_until_it_records(1);
+    let state = camera.state_dir();
+    camera.kill();
+    let camera = Camera::start(&cloud);
+    camera.wait_until_it_records(1);
+    cloud.tell(&["privacy", "on"]);
+    let status = camera.wait_for("a closed device", |status| {
+        status["capture"]["open"] == false && status["privacy"]["capture"] == "closed"
+    });
+    let head = |status: &Value| status["journal"]["lines"].as_u64().unwrap();
+    let status = camera.wait_for("the last line", |now| head(now) > head(&status) || head(now) >= 9);
+    let log =
+        |more: &[&str]| kasacamd(&[&["privacy", "log", "--state", state.to_str().unwrap()], more].concat());
+
+    let told = log(&["--json"]);
+    assert_eq!(told.status.code(), Some(0), "{}", words(&told.stderr));
+    let told: Value = serde_json::from_slice(&told.stdout).unwrap();
+    let entries = told["entries"].as_array().unwrap();
+    let events: Vec<&str> = entries.iter().map(|entry| entry["event"].as_str().unwrap()).collect();
+    let wanted = ["started", "choice", "choice", "opened", "cut_off", "started", "choice", "opened"];
+    assert_eq!(events[..8], wanted, "{told}");
+    assert!(events[8..].contains(&"choice") && events[8..].contains(&"closed"), "{told}");
+    assert_eq!(status["journal"]["head"], told["head"], "the cloud is told the head: {status}");
+    assert!(words(&log(&[]).stdout).contains("unbroken: 10 entries"), "{}", words(&log(&[]).stdout));
+
+    let file = state.join("journal/privacy.log");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(
+        &file,
+        text.replacen("\"reason\":\"privacy\"", "\"reason\":\"source\"", 1).replacen("opened", "closed", 1),
+    )
+    .unwrap();
+    let told = log(&[]);
+    assert_eq!(told.status.code(), Some(1));
+    assert!(words(&told.stdout).contains("BROKEN: line "), "{}", words(&told.stdout));
+
+    let nowhere = kasacamd(&["privacy", "log", "--state", "/no/such/place"]);
+    assert_eq!(nowhere.status.code(), Some(1));
+    assert!(words(&nowhere.stderr).contains("--state"), "{}", words(&nowhere.stderr));
+}

@@ -12,7 +12,9 @@ mod reports;
 mod transfer;
 
 use super::backoff::{Backoff, Jitter};
-use super::effect::{CaptureFigures, Effect, Event, Fact, Report, SpoolFigures, Telemetry, UploadFigures};
+use super::effect::{
+    CaptureFigures, Effect, Event, Fact, JournalFigures, Report, SpoolFigures, Telemetry, UploadFigures,
+};
 use super::entitlement::{Entitlement, Lease};
 use super::input::{AckToken, Input, Rejection, Ticket, Usage};
 use super::policy::{self, Decision, Facts, Rules, TrustedClock, WhenFull};
@@ -313,6 +315,12 @@ impl Machine {
         }
     }
 
+    /// The version of the lease in force.
+    #[must_use]
+    pub fn lease_version(&self) -> Option<u64> {
+        self.lease.live().value().map(|lease| lease.version)
+    }
+
     #[must_use]
     pub fn privacy(&self) -> Privacy {
         privacy::strictest(self.choice.live(), self.latch.live())
@@ -581,6 +589,7 @@ impl Machine {
             },
             rejected: self.figures.rejected,
             peak_rss_kib: 0,
+            journal: JournalFigures::default(),
         }
     }
 }

@@ -1,0 +1,182 @@
+//! The privacy journal: when the camera was open, and why it opened and closed, as lines each of which
+//! carries the SHA-256 of the line before it. Whoever changes, removes or inserts a line breaks the chain
+//! there; whoever cuts lines off the end is found out by the head, which the cloud is told.
+
+use super::segment::RecordClock;
+use super::time::Utc;
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// Longest line, in bytes.
+pub const LONGEST: usize = 1024;
+
+/// One line of the journal, as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Counts from 1 and has no gaps.
+    pub n: u64,
+    pub time: Utc,
+    /// How that time could be believed.
+    pub clock: RecordClock,
+    #[serde(flatten)]
+    pub what: What,
+    /// SHA-256 of the line before, without its line feed, in hexadecimal; zeros before the first.
+    pub prev: Hash,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum What {
+    /// The agent began.
+    Started { version: String },
+    /// The devices are opened, under this version of the owner's choice and this version of the lease.
+    Opened { sound: bool, lines: u32, choice: Option<u64>, lease: Option<u64> },
+    /// The devices are closed.
+    Closed { reason: String },
+    /// What the owner allows has changed, by the app or by the latch of the camera itself.
+    Choice { version: Option<u64>, do_not_record: bool, latch: bool },
+    /// The process before this one ended with the camera open: power was lost, or it was killed.
+    CutOff,
+    /// The journal before this line could not be continued; `prev` is the SHA-256 of all its bytes.
+    Began,
+}
+
+/// SHA-256, as hexadecimal.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Hash([u8; 32]);
+
+impl Hash {
+    /// What the first line carries.
+    pub const ZERO: Hash = Hash([0; 32]);
+
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Hash {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(digest(&SHA256, bytes).as_ref());
+        Hash(hash)
+    }
+}
+
+impl fmt::Display for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl Serialize for Hash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hash {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Hash, D::Error> {
+        let text = String::deserialize(from)?;
+        let wrong = || serde::de::Error::custom("64 digits of lower-case hexadecimal belong here");
+        let mut hash = [0; 32];
+        if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
+            return Err(wrong());
+        }
+        for (at, byte) in hash.iter_mut().enumerate() {
+            let digits = text.get(2 * at..2 * at + 2).ok_or_else(wrong)?;
+            *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+        }
+        Ok(Hash(hash))
+    }
+}
+
+/// Where a journal stands: its last line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Number of the last line; 0 where there is none.
+    pub n: u64,
+    /// Its hash.
+    pub hash: Hash,
+}
+
+impl Default for Head {
+    fn default() -> Head {
+        Head { n: 0, hash: Hash::ZERO }
+    }
+}
+
+impl Head {
+    /// The next line, with its line feed, and where the journal stands with it.
+    #[must_use]
+    pub fn next(self, time: Utc, clock: RecordClock, what: What) -> (Vec<u8>, Head) {
+        let entry = Entry { n: self.n.saturating_add(1), time, clock, what, prev: self.hash };
+        // Strings and numbers: there is nothing in it that JSON cannot hold.
+        let mut line = serde_json::to_vec(&entry).unwrap_or_default();
+        let head = Head { n: entry.n, hash: Hash::of(&line) };
+        line.push(b'\n');
+        (line, head)
+    }
+}
+
+/// Reads one line, without its line feed. `None` where it is none of ours.
+#[must_use]
+pub fn read(line: &[u8]) -> Option<(Entry, Head)> {
+    if line.len() > LONGEST {
+        return None;
+    }
+    let entry: Entry = serde_json::from_slice(line).ok()?;
+    let head = Head { n: entry.n, hash: Hash::of(line) };
+    Some((entry, head))
+}
+
+/// What a look at a whole journal tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified {
+    pub entries: Vec<Entry>,
+    pub head: Head,
+    /// The number of the line (from 1, as an editor counts) at which the chain breaks, and how.
+    pub broken: Option<(usize, &'static str)>,
+}
+
+/// Follows the chain from the first of these lines to the last. What came before the first was dropped for
+/// want of room, unless its number is 1. A last line without a line feed was cut off while it was written.
+#[must_use]
+pub fn verify(bytes: &[u8]) -> Verified {
+    let mut found = Verified { entries: Vec::new(), head: Head::default(), broken: None };
+    let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+    for (at, line) in
+        bytes.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n').enumerate()
+    {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        let wrong = match read(line) {
+            None => Some("is no line of a privacy journal"),
+            Some((entry, head)) => {
+                let wrong = wrong(&found, &entry);
+                found.entries.push(entry);
+                found.head = head;
+                wrong
+            }
+        };
+        if let Some(how) = wrong {
+            found.broken.get_or_insert((at + 1, how));
+        }
+    }
+    found
+}
+
+fn wrong(found: &Verified, entry: &Entry) -> Option<&'static str> {
+    if entry.what == What::Began {
+        return Some("begins anew: the journal before it could not be continued");
+    }
+    if found.entries.is_empty() {
+        let first = entry.n == 1;
+        return (first && entry.prev != Hash::ZERO).then_some("is the first and yet follows another");
+    }
+    if entry.prev != found.head.hash {
+        return Some("does not follow the line before it: a line was changed, removed or inserted");
+    }
+    (entry.n != found.head.n.saturating_add(1)).then_some("has a number that does not follow")
+}

@@ -1,0 +1,208 @@
+//! The privacy journal: nothing in it is lost to a power cut, and nobody changes it without being found out.
+
+use crate::support::fault_fs::{Coin, Cut, FaultFs, Mutant, Plan};
+use kasacam::disk::Fs;
+use kasacam::disk::journal::{Journal, whole};
+use kasacam::domain::journal::{Head, What, verify};
+use kasacam::domain::segment::RecordClock;
+use kasacam::domain::time::Utc;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+
+const STATE: &str = "/var/lib/kasacam";
+/// Room for three lines or four, so that a few lines show every change of files.
+const ROOM: u64 = 1_000;
+
+fn state() -> &'static Path {
+    Path::new(STATE)
+}
+
+fn file(name: &str) -> std::path::PathBuf {
+    state().join("journal").join(name)
+}
+
+fn open(fs: &FaultFs) -> std::io::Result<Journal> {
+    Journal::with_room(fs.shared(), state(), ROOM)
+}
+
+fn note(journal: &mut Journal, what: What) -> std::io::Result<()> {
+    journal.append(Utc(1_795_435_200_000_000_000), RecordClock::Trusted, what)
+}
+
+fn opened(choice: u64) -> What {
+    What::Opened { sound: true, lines: 1080, choice: Some(choice), lease: Some(1) }
+}
+
+fn closed() -> What {
+    What::Closed { reason: String::from("privacy") }
+}
+
+/// A camera that opens and closes; how many of the lines were acknowledged as written, and the last head.
+fn life(fs: &FaultFs, lines: u64) -> Head {
+    let Ok(mut journal) = open(fs) else { return Head::default() };
+    let mut known = journal.head();
+    for n in 1..=lines {
+        let what = if n % 2 == 1 { opened(n) } else { closed() };
+        if note(&mut journal, what).is_ok() {
+            known = journal.head();
+        }
+    }
+    known
+}
+
+fn lines_of(fs: &FaultFs) -> Vec<Vec<u8>> {
+    let bytes = whole(&*fs.shared(), state()).unwrap();
+    bytes.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect()
+}
+
+#[test]
+fn a_journal_tells_when_the_camera_was_open_and_why() {
+    let fs = FaultFs::healthy();
+    let mut journal = open(&fs).unwrap();
+    note(&mut journal, What::Started { version: String::from("0.1.0") }).unwrap();
+    note(&mut journal, opened(3)).unwrap();
+    assert!(open(&fs).unwrap().ends_open());
+    note(&mut journal, What::Choice { version: Some(4), do_not_record: true, latch: false }).unwrap();
+    assert!(open(&fs).unwrap().ends_open());
+    note(&mut journal, closed()).unwrap();
+    assert!(!open(&fs).unwrap().ends_open());
+
+    let found = verify(&whole(&*fs.shared(), state()).unwrap());
+
+    assert_eq!(found.broken, None);
+    assert_eq!(found.head, journal.head());
+    assert_eq!(found.entries.iter().map(|entry| entry.n).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(found.entries[1].what, opened(3));
+}
+
+#[test]
+fn a_power_cut_at_any_call_loses_no_line_that_was_written() {
+    let fs = FaultFs::healthy();
+    life(&fs, 12);
+    let calls = fs.calls();
+    assert!(calls > 30 && fs.peek(&file("privacy.log.1")).is_some(), "{calls} calls, or no change of files");
+    for at in 1..=calls + 1 {
+        for cut in
+            [Cut::LosesAll, Cut::KeepsAll, Cut::Torn(at), Cut::Torn(at + 7_000), Cut::Torn(at + 77_000)]
+        {
+            let fs = FaultFs::new(Plan::Crash { at }, Mutant::None);
+            let known = life(&fs, 12);
+            let after = fs.after(cut);
+
+            let mut journal = open(&after).unwrap();
+
+            let n = journal.head().n;
+            assert!(n == known.n || n == known.n + 1, "{n} lines of {known:?}: call {at}, {cut:?}");
+            assert!(
+                n != known.n || journal.head() == known || n == 0,
+                "another line {n}: call {at}, {cut:?}"
+            );
+            assert_eq!(journal.ends_open(), n % 2 == 1, "call {at}, {cut:?}");
+            note(&mut journal, What::CutOff).unwrap();
+            let found = verify(&whole(&*after.shared(), state()).unwrap());
+            assert_eq!((found.broken, found.head.n), (None, n + 1), "call {at}, {cut:?}");
+        }
+    }
+}
+
+#[test]
+fn the_test_notices_a_sync_that_does_nothing() {
+    let fs = FaultFs::new(Plan::Nothing, Mutant::SyncDoesNothing);
+    let known = life(&fs, 12);
+    let after = fs.after(Cut::LosesAll);
+    assert_ne!(open(&after).map(|journal| journal.head().n).unwrap_or(0), known.n);
+}
+
+#[test]
+fn a_disk_that_fails_at_any_call_leaves_a_chain_that_holds() {
+    let fs = FaultFs::healthy();
+    life(&fs, 12);
+    for at in 1..=fs.calls() {
+        for errno in [libc::EIO, libc::ENOSPC, libc::EROFS] {
+            let fs = FaultFs::new(Plan::Fail { from: at, until: at + 2, errno }, Mutant::None);
+            life(&fs, 12);
+            fs.plan(Plan::Nothing);
+            let mut journal = open(&fs).unwrap();
+            note(&mut journal, closed()).unwrap();
+            let found = verify(&whole(&*fs.shared(), state()).unwrap());
+            assert_eq!(found.broken, None, "call {at}, errno {errno}");
+        }
+    }
+}
+
+#[test]
+fn a_bit_that_is_flipped_anywhere_is_found() {
+    let fs = FaultFs::healthy();
+    let known = life(&fs, 5);
+    let bytes = whole(&*fs.shared(), state()).unwrap();
+    for at in 0..bytes.len() {
+        let mut changed = bytes.clone();
+        changed[at] ^= 1 << (at % 8);
+        let found = verify(&changed);
+        assert!(found.broken.is_some() || found.head != known, "byte {at} of {}", bytes.len());
+    }
+}
+
+#[test]
+fn a_line_that_is_removed_moved_or_repeated_is_found() {
+    let fs = FaultFs::healthy();
+    let known = life(&fs, 6);
+    let lines = lines_of(&fs);
+    assert!(lines.len() > 4);
+    let mut coin = Coin(7);
+    for _ in 0..500 {
+        let mut changed = lines.clone();
+        let at = coin.below(changed.len());
+        match coin.below(3) {
+            0 => drop(changed.remove(at)),
+            1 => changed.insert(at, lines[coin.below(lines.len())].clone()),
+            _ => changed.swap(at, (at + 1) % lines.len()),
+        }
+        let found = verify(&changed.concat());
+        // Lines that are gone from the front were dropped for want of room, as far as anybody can tell here.
+        let only_shorter = changed == lines[1..];
+        assert!(found.broken.is_some() || found.head != known || only_shorter, "{changed:?}");
+    }
+}
+
+#[test]
+fn a_journal_takes_a_bounded_place() {
+    let fs = FaultFs::healthy();
+    life(&fs, 2_000);
+    let sizes = ["privacy.log", "privacy.log.1"].map(|name| fs.peek(&file(name)).unwrap().len() as u64);
+    assert!(sizes.iter().all(|size| *size <= ROOM), "{sizes:?}");
+    assert_eq!(fs.names(&state().join("journal")).len(), 2);
+    let found = verify(&whole(&*fs.shared(), state()).unwrap());
+    assert_eq!((found.broken, found.head.n), (None, 2_000));
+}
+
+#[test]
+fn a_journal_that_cannot_be_continued_is_laid_aside_and_said_to_be() {
+    for garbage in [&b"not\na journal\n"[..], &[0; 5_000], &b"\n\n\n"[..]] {
+        let fs = FaultFs::healthy();
+        life(&fs, 3);
+        fs.put(&file("privacy.log"), garbage);
+        let started = catch_unwind(AssertUnwindSafe(|| {
+            let mut journal = open(&fs).unwrap();
+            note(&mut journal, closed()).unwrap();
+        }));
+        assert!(started.is_ok(), "{garbage:?}");
+        let found = verify(&whole(&*fs.shared(), state()).unwrap());
+        let torn = !garbage.contains(&b'\n');
+        assert_eq!(found.broken.is_some(), !torn, "{found:?}");
+        assert_eq!(fs.peek(&file("privacy.log.broken")).is_some(), !torn);
+    }
+}
+
+#[test]
+fn a_journal_is_the_same_over_a_real_disk() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let fs: Arc<dyn Fs> = Arc::new(kasacam::disk::RealFs);
+    for n in 1..=6 {
+        let mut journal = Journal::with_room(Arc::clone(&fs), dir.path(), ROOM).unwrap();
+        note(&mut journal, opened(n)).unwrap();
+    }
+    let found = verify(&whole(&*fs, dir.path()).unwrap());
+    assert_eq!((found.broken, found.head.n), (None, 6));
+}
