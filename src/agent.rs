@@ -14,18 +14,20 @@ mod status;
 mod storage;
 
 use crate::capture::{self, FragmentSource};
-use crate::config::{self, ClockTrust, Config};
+use crate::config::{self, ClockTrust, Config, LatchKind, PrivacyLatch};
 use crate::disk::journal::Journal;
 use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
 use crate::domain::journal::What;
 use crate::domain::machine::{Machine, Start};
-use crate::domain::privacy::{Known, PrivacyChoice};
+use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
 use crate::domain::segment::Serial;
 use crate::domain::time::{Clock, Mono, Now, Utc};
 use crate::mqtt;
 use crate::system::control::{self, Command};
+use crate::system::indicator::Indicator;
+use crate::system::latch::{self, Latch};
 use crate::system::notify::Notifier;
 use crate::system::signals::{Request, Signals};
 use crate::system::{boot, clock};
@@ -86,6 +88,7 @@ struct Agent {
     uploads: JoinSet<Input>,
     upload_handles: HashMap<Serial, AbortHandle>,
     notifier: Notifier,
+    indicator: Indicator,
     /// Privacy commands whose answers wait until what they asked for is so, and until when.
     unanswered: Vec<(Mono, control::Request)>,
     /// What the privacy journal said last of the owner's choice: version, do not record, latch.
@@ -136,6 +139,9 @@ impl Agent {
         let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
         let (requests_tx, requests) = mpsc::channel(8);
         tokio::spawn(server.serve(requests_tx));
+        let indicator = Indicator::start(config.privacy.indicator.as_deref())
+            .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
+        let shutter = watch_the_latch(&config, &inputs_tx)?;
         let signals = listen_to_signals().map_err(Failure::Internal)?;
 
         let machine = Machine::new(
@@ -146,6 +152,7 @@ impl Agent {
                 privacy: known.privacy,
                 entitlement: known.entitlement,
                 latch: known.latch,
+                shutter,
                 floor,
                 spool: found,
                 seed,
@@ -175,6 +182,7 @@ impl Agent {
             uploads: JoinSet::new(),
             upload_handles: HashMap::new(),
             notifier: Notifier::new(now.mono),
+            indicator,
             unanswered: Vec::new(),
             noted: None,
             leaving: false,
@@ -313,14 +321,32 @@ impl Agent {
         self.uploads.abort_all();
         self.storage.stop();
         let keeper_is_done = self.keeper.finish();
+        let indicator_is_out = self.indicator.finish();
         let deadline = clock::mono() + SETTLE;
-        while !(keeper_is_done() && self.storage.is_stopped()) && clock::mono() < deadline {
+        while !(keeper_is_done() && indicator_is_out() && self.storage.is_stopped())
+            && clock::mono() < deadline
+        {
             // Whoever still reports must not wait for a loop that has ended.
             let _report = tokio::time::timeout(Duration::from_millis(10), self.inputs.recv()).await;
         }
         self.broker.shutdown(FAREWELL).await;
         tracing::info!("stopped");
     }
+}
+
+/// Watches the camera's own switch or button, if it has one; what is known of a shutter until it has been read.
+fn watch_the_latch(config: &Config, inputs: &mpsc::Sender<Input>) -> Result<Shutter, Failure> {
+    let Some(PrivacyLatch { device, kind, code }) = config.privacy.latch.clone() else {
+        return Ok(Shutter::Absent);
+    };
+    let (kind, shutter) = match kind {
+        LatchKind::Switch => (latch::Kind::Switch, Shutter::Unknown),
+        LatchKind::Button => (latch::Kind::Button, Shutter::Absent),
+    };
+    Latch { device, kind, code }
+        .watch(inputs.clone())
+        .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
+    Ok(shutter)
 }
 
 /// What is known from before this start.

@@ -29,6 +29,7 @@ impl Agent {
                 let now = clock::now(self.trust);
                 let (choice, lease) =
                     (self.machine.privacy_standing(now).version, self.machine.lease_version());
+                self.indicator.set(true);
                 self.note(What::Opened { sound, lines, choice, lease });
                 self.source.start(permit, settings);
             }
@@ -76,6 +77,7 @@ impl Agent {
             Report::Event(event) => {
                 status::log_event(event);
                 if let Event::CaptureClosed { reason, .. } = event {
+                    self.indicator.set(false);
                     self.note(What::Closed { reason: String::from(*reason) });
                 }
             }

@@ -7,6 +7,7 @@ use crate::domain::journal::Head;
 use crate::domain::machine::Machine;
 use crate::domain::outcome::Outcome;
 use crate::domain::policy;
+use crate::domain::privacy::Shutter;
 use crate::domain::time::{Clock, Now};
 use crate::system::{boot, metrics};
 use serde_json::{Value, json};
@@ -69,6 +70,12 @@ pub(super) fn log(input: &Input) {
         ),
         Input::Latch { closed: true } => tracing::info!("the local latch is set"),
         Input::Latch { closed: false } => tracing::info!("the local latch is lifted"),
+        Input::LatchPressed => tracing::info!("the button of the local latch is pressed"),
+        Input::Shutter(Shutter::Closed) => tracing::info!("the shutter is closed"),
+        Input::Shutter(Shutter::Open | Shutter::Absent) => tracing::info!("the shutter is open"),
+        Input::Shutter(Shutter::Unknown) => {
+            tracing::error!("the shutter cannot be read: nothing is recorded until it can");
+        }
         Input::Persisted { result: Err(why), .. } => tracing::error!("a fact could not be kept: {why}"),
         Input::Sealed(segment) => tracing::debug!("sealed {} ({} bytes)", segment.serial, segment.bytes),
         Input::UploadFinished { serial, outcome, took } => match outcome {

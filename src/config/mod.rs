@@ -323,6 +323,26 @@ pub struct Upload {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Privacy {
     pub pending: PrivacyPending,
+    /// The folder of an LED (`/sys/class/leds/…`) that is lit while the camera is open.
+    pub indicator: Option<PathBuf>,
+    pub latch: Option<PrivacyLatch>,
+}
+
+/// A thing on the camera itself by which the household closes it; an input device of the kernel (evdev).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivacyLatch {
+    pub device: PathBuf,
+    pub kind: LatchKind,
+    /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
+    pub code: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatchKind {
+    /// A shutter or a switch with two positions; in one of them the camera is closed.
+    Switch,
+    /// Each press sets the latch, or lifts it.
+    Button,
 }
 
 #[derive(Clone, Debug, PartialEq)]

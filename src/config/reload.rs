@@ -43,6 +43,8 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("upload.credentials", upload.credentials != new.upload.credentials),
         ("upload.allow_plaintext", upload.allow_plaintext != new.upload.allow_plaintext),
         ("upload.concurrency", upload.concurrency != new.upload.concurrency),
+        ("privacy.indicator", privacy.indicator != new.privacy.indicator),
+        ("privacy.latch", privacy.latch != new.privacy.latch),
         ("device.board", *board != new.board),
     ];
     let changed = |keys: &[(&'static str, bool)]| {
@@ -61,6 +63,6 @@ pub fn with_reloadable(old: &Config, new: Config) -> Config {
     next.spool = new.spool;
     next.upload.max_rate = new.upload.max_rate;
     next.upload.order = new.upload.order;
-    next.privacy = new.privacy;
+    next.privacy.pending = new.privacy.pending;
     next
 }

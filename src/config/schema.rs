@@ -152,7 +152,14 @@ pub const AGENT: &[Section] = &[
             key("concurrency", Kind::Number { least: 1, most: 2 }, Is("2")),
         ],
     ),
-    section("privacy", &[key("pending", Kind::Choice(&["upload", "hold", "purge"]), Is("upload"))]),
+    section(
+        "privacy",
+        &[
+            key("pending", Kind::Choice(&["upload", "hold", "purge"]), Is("upload")),
+            key("indicator", Kind::Path, Nothing),
+            key("latch", Kind::Tagged(LATCHES), Nothing),
+        ],
+    ),
 ];
 
 /// The board file.
@@ -172,6 +179,18 @@ pub const BOARD: &[Section] = &[
         ],
     ),
     Section { name: "audio", keys: &[key("source", Kind::Tagged(AUDIO_SOURCES), Refused)], optional: true },
+];
+
+/// Codes of `linux/input-event-codes.h`, up to `SW_MAX` and `KEY_MAX`.
+const LATCHES: &[Variant] = &[
+    variant(
+        "switch",
+        &[key("device", Kind::Path, Refused), key("code", Kind::Number { least: 0, most: 0x10 }, Is("9"))],
+    ),
+    variant(
+        "button",
+        &[key("device", Kind::Path, Refused), key("code", Kind::Number { least: 1, most: 0x2ff }, Is("212"))],
+    ),
 ];
 
 const VIDEO_SOURCES: &[Variant] = &[

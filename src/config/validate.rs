@@ -6,9 +6,9 @@ use super::merge::Merged;
 use super::problem::{Place, Problems};
 use super::units::show_duration;
 use super::{
-    Audio, AudioSource, Board, Clock, ClockTrust, Config, Device, Durability, Encoder, Entitlement, Mqtt,
-    Privacy, PrivacyPending, Recording, Spool, Surroundings, Upload, UploadOrder, Video, VideoFormat,
-    VideoSource, WhenFull,
+    Audio, AudioSource, Board, Clock, ClockTrust, Config, Device, Durability, Encoder, Entitlement,
+    LatchKind, Mqtt, Privacy, PrivacyLatch, PrivacyPending, Recording, Spool, Surroundings, Upload,
+    UploadOrder, Video, VideoFormat, VideoSource, WhenFull,
 };
 use std::path::{Path, PathBuf};
 
@@ -30,6 +30,8 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
         "purge" => PrivacyPending::Purge,
         _ => PrivacyPending::Upload,
     };
+    let indicator = check.path("privacy.indicator").map(|(path, _)| path);
+    let latch = check.latch();
     Some(Config {
         device: device?,
         mqtt: mqtt?,
@@ -38,7 +40,7 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
         recording: recording?,
         spool: spool?,
         upload: upload?,
-        privacy: Privacy { pending },
+        privacy: Privacy { pending, indicator, latch },
         board: board?,
     })
 }
@@ -104,6 +106,16 @@ impl<'a> Check<'a> {
             }
         }
         Some(Device { id: id?, state_dir: state_dir?.0, socket: socket?.0 })
+    }
+
+    fn latch(&mut self) -> Option<PrivacyLatch> {
+        let kind = match self.merged.text("privacy.latch.kind")?.0 {
+            "button" => LatchKind::Button,
+            _ => LatchKind::Switch,
+        };
+        let device = self.path("privacy.latch.device")?.0;
+        let code = u16::try_from(self.merged.number("privacy.latch.code")?.0).ok()?;
+        Some(PrivacyLatch { device, kind, code })
     }
 
     fn mqtt(&mut self) -> Option<Mqtt> {

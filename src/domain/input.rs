@@ -3,7 +3,7 @@
 use super::entitlement::Lease;
 use super::fragment::Epoch;
 use super::outcome::Outcome;
-use super::privacy::PrivacyChoice;
+use super::privacy::{PrivacyChoice, Shutter};
 use super::segment::{Segment, Serial};
 use super::time::Mono;
 use std::time::Duration;
@@ -48,10 +48,14 @@ pub enum Input {
     },
 
     // From the device itself.
-    /// The local latch was set or lifted, by command, button or shutter.
+    /// The local latch was set or lifted by command.
     Latch {
         closed: bool,
     },
+    /// The button of the local latch was pressed.
+    LatchPressed,
+    /// The shutter was moved, or can be read no more.
+    Shutter(Shutter),
     /// A state file was written, or not.
     Persisted {
         ticket: Ticket,

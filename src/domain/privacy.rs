@@ -41,6 +41,30 @@ impl<T> Known<T> {
     }
 }
 
+/// A shutter, or a switch with two positions, on the camera itself. Nothing of it is persisted: it is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Shutter {
+    /// The camera has none.
+    #[default]
+    Absent,
+    Open,
+    Closed,
+    /// The camera has one, and cannot read it. Treated as private.
+    Unknown,
+}
+
+impl Shutter {
+    /// What is left of what the owner allows.
+    #[must_use]
+    pub fn restrict(self, privacy: Privacy) -> Privacy {
+        match (self, privacy) {
+            (Shutter::Closed, _) | (_, Privacy::DoNotRecord) => Privacy::DoNotRecord,
+            (Shutter::Unknown, _) => Privacy::Unknown,
+            (Shutter::Absent | Shutter::Open, privacy) => privacy,
+        }
+    }
+}
+
 /// The strictest of the app's choice and the local latch.
 ///
 /// A latch that was never set does not hinder; one that cannot be read makes the whole unknown.

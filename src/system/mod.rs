@@ -3,6 +3,8 @@
 pub mod boot;
 pub mod clock;
 pub mod control;
+pub mod indicator;
+pub mod latch;
 pub mod logging;
 pub mod metrics;
 pub mod notify;

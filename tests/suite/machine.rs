@@ -7,7 +7,7 @@ use kasacam::domain::fragment::{Epoch, SpanEnd};
 use kasacam::domain::input::{AckToken, FaultKind, Input, Usage};
 use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::policy::WhenFull;
-use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice, Shutter};
 use kasacam::domain::segment::{Content, RecordClock};
 use kasacam::domain::time::{Mono, Now, Utc};
 use std::time::Duration;
@@ -521,3 +521,40 @@ fn privacy_outranks_a_stop_that_drains() {
 }
 
 use kasacam::domain::machine::Start;
+
+#[test]
+fn a_shutter_closes_what_the_owner_allows_and_opens_nothing_that_he_does_not() {
+    let mut rig = Rig::new(kasacam::domain::machine::Start { shutter: Shutter::Unknown, ..allowed() });
+    assert!(rig.open.is_none(), "a shutter that was not read yet may be closed");
+    rig.give(Input::Shutter(Shutter::Open));
+    assert!(rig.open.is_some());
+    rig.give(Input::Shutter(Shutter::Closed));
+    assert!(rig.open.is_none());
+    assert!(rig.machine.privacy_standing(rig.now).latch);
+    rig.give(Input::Latch { closed: true });
+    rig.give(Input::Shutter(Shutter::Open));
+    assert!(rig.open.is_none(), "the latch stands");
+    rig.give(Input::Latch { closed: false });
+    rig.privacy(2, true);
+    rig.give(Input::Shutter(Shutter::Closed));
+    rig.give(Input::Shutter(Shutter::Open));
+    assert!(rig.open.is_none(), "the app's choice stands");
+    rig.privacy(3, false);
+    assert!(rig.open.is_some());
+    rig.give(Input::Shutter(Shutter::Unknown));
+    assert!(rig.open.is_none(), "one that can be read no more");
+}
+
+#[test]
+fn a_press_of_the_button_sets_the_latch_and_the_next_one_lifts_it() {
+    let mut rig = Rig::new(allowed());
+    rig.give(Input::LatchPressed);
+    assert!(rig.open.is_none());
+    assert_eq!(rig.machine.privacy(), Privacy::DoNotRecord);
+    rig.give(Input::LatchPressed);
+    assert!(rig.open.is_some());
+    rig.privacy(2, true);
+    rig.give(Input::LatchPressed);
+    rig.give(Input::LatchPressed);
+    assert!(rig.open.is_none(), "the app's choice stands");
+}

@@ -23,6 +23,7 @@ mod devcloud;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;
+mod household;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
 mod recording;

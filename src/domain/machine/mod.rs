@@ -18,7 +18,7 @@ use super::effect::{
 use super::entitlement::{Entitlement, Lease};
 use super::input::{AckToken, Input, Rejection, Ticket, Usage};
 use super::policy::{self, Decision, Facts, Rules, TrustedClock, WhenFull};
-use super::privacy::{self, Known, Privacy, PrivacyChoice};
+use super::privacy::{self, Known, Privacy, PrivacyChoice, Shutter};
 use super::segment::Segment;
 use super::storage::{Budget, Storage};
 use super::time::{Clock, Mono, Now, Utc};
@@ -62,6 +62,8 @@ pub struct Start {
     pub privacy: Known<PrivacyChoice>,
     pub entitlement: Known<Lease>,
     pub latch: Known<bool>,
+    /// [`Shutter::Unknown`] where the camera has one: it is read after the start.
+    pub shutter: Shutter,
     /// The latest time known to have passed: the last persisted time or the build time.
     pub floor: Utc,
     /// What the spool holds, or why it cannot be used.
@@ -100,6 +102,7 @@ pub struct Machine {
     boot: String,
     choice: Durable<PrivacyChoice>,
     latch: Durable<bool>,
+    shutter: Shutter,
     lease: Durable<Lease>,
     floor: Utc,
     floor_at: Mono,
@@ -168,6 +171,7 @@ impl Machine {
             boot: start.boot,
             choice: Durable::new(start.privacy),
             latch: Durable::new(start.latch),
+            shutter: start.shutter,
             lease: Durable::new(start.entitlement),
             floor: start.floor,
             floor_at: now.mono,
@@ -207,11 +211,14 @@ impl Machine {
             Input::Privacy { choice, jws, ack } => self.accept_privacy(choice, jws, ack, now),
             Input::Entitlement { lease, jws, ack } => self.accept_lease(lease, jws, ack, now),
             Input::Rejected { topic, reason, ack } => self.reject(topic, reason, ack),
-            Input::Latch { closed } => {
-                if self.latch.newest() != Some(&closed) {
-                    self.latch.accept(closed, String::from(latch_text(closed)), None, now.mono);
-                }
+            Input::Latch { closed } => self.set_latch(closed, now),
+            // One that cannot be read is taken for set, and a press lifts what is set; by hand, at the camera.
+            Input::LatchPressed => {
+                let lifted =
+                    matches!(self.latch.newest(), Some(false)) || *self.latch.live() == Known::Missing;
+                self.set_latch(lifted, now);
             }
+            Input::Shutter(shutter) => self.shutter = shutter,
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
             Input::CaptureClosed { epoch, at, fault } => self.capture_closed(epoch, at, fault, now),
             Input::Arrived { frames } => self.figures.frames_captured += u64::from(frames),
@@ -323,7 +330,7 @@ impl Machine {
 
     #[must_use]
     pub fn privacy(&self) -> Privacy {
-        privacy::strictest(self.choice.live(), self.latch.live())
+        self.shutter.restrict(privacy::strictest(self.choice.live(), self.latch.live()))
     }
 
     fn storage(&self) -> Storage {
@@ -409,6 +416,12 @@ impl Machine {
                 self.effects.extend(ack.map(Effect::Ack));
             }
             Order::Refused(reason) => self.reject(self.topic("privacy/desired"), reason, Some(ack)),
+        }
+    }
+
+    fn set_latch(&mut self, closed: bool, now: Now) {
+        if self.latch.newest() != Some(&closed) {
+            self.latch.accept(closed, String::from(latch_text(closed)), None, now.mono);
         }
     }
 

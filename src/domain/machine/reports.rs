@@ -3,7 +3,7 @@
 use super::Machine;
 use crate::domain::effect::{Effect, EntitlementReport, PrivacyReport, Report};
 use crate::domain::policy::{Capture, Decision, Reason, Upload};
-use crate::domain::privacy::{Known, Privacy};
+use crate::domain::privacy::{Known, Privacy, Shutter};
 use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
@@ -81,7 +81,8 @@ impl Machine {
         PrivacyReport {
             version: self.choice.live().value().map(|choice| choice.version),
             do_not_record: self.privacy() != Privacy::Record,
-            latch: *self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false),
+            latch: (*self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false))
+                || matches!(self.shutter, Shutter::Closed | Shutter::Unknown),
             capture: if self.capture.is_closed() { "closed" } else { "open" },
             applied_at: self.capture.changed_at.unwrap_or(self.best_time(now)),
         }

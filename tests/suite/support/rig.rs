@@ -95,6 +95,7 @@ pub fn blank() -> Start {
     Start {
         settings: settings(),
         device: String::from("cam-0001"),
+        shutter: kasacam::domain::privacy::Shutter::Absent,
         boot: String::from("boot-1"),
         privacy: Known::Missing,
         entitlement: Known::Missing,

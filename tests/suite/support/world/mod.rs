@@ -432,6 +432,7 @@ fn boot(
     let start = Start {
         settings: settings.clone(),
         device: String::from("cam-0001"),
+        shutter: kasacam::domain::privacy::Shutter::Absent,
         boot: format!("boot-{boot}"),
         privacy: disk.choice.clone(),
         entitlement: disk.lease.clone(),

@@ -1,0 +1,154 @@
+//! A shutter, a switch or a button on the camera, as the kernel's input system tells of it (evdev,
+//! `Documentation/input/input.rst` of the kernel; codes in `linux/input-event-codes.h`). Keys and switches on
+//! GPIO lines come the same way, through `gpio-keys` of the device tree.
+
+use crate::domain::input::Input;
+use crate::domain::privacy::Shutter;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// How often a device that is away is looked for.
+const AGAIN: Duration = Duration::from_secs(1);
+/// The longest wait for an event, in milliseconds; then whoever listens is asked whether it still does.
+const WAIT: u16 = 1_000;
+
+// Types and codes of linux/input-event-codes.h.
+const EV_SYN: u16 = 0;
+const EV_KEY: u16 = 1;
+const EV_SW: u16 = 5;
+const SYN_DROPPED: u16 = 3;
+
+/// Bytes of `struct input_event`, which has two words of time before what we read of it.
+const EVENT: usize = size_of::<libc::input_event>();
+/// Bytes of type, code and value.
+const TAIL: usize = 8;
+
+// EVIOCGSW: the states of all switches, a bit each.
+nix::ioctl_read_buf!(switch_states, b'E', 0x1b, u8);
+
+/// What is watched.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Latch {
+    pub device: PathBuf,
+    pub kind: Kind,
+    pub code: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Closed while it is on.
+    Switch,
+    /// Acts when it is pressed.
+    Button,
+}
+
+impl Latch {
+    /// Watches on a thread of its own, for as long as anybody listens.
+    ///
+    /// # Errors
+    /// Where the thread cannot be started.
+    pub fn watch(self, inputs: Sender<Input>) -> io::Result<()> {
+        std::thread::Builder::new().name(String::from("latch")).spawn(move || {
+            let mut told = false;
+            while !inputs.is_closed() {
+                let Err(why) = self.listen(&inputs) else { return };
+                if !told {
+                    tracing::error!("privacy.latch: {}: {why}; it is tried again", self.device.display());
+                    told = true;
+                }
+                if !self.tell(&inputs, Shutter::Unknown) {
+                    return;
+                }
+                std::thread::sleep(AGAIN);
+            }
+        })?;
+        Ok(())
+    }
+
+    /// Until nobody listens (`Ok`), or the device fails.
+    fn listen(&self, inputs: &Sender<Input>) -> io::Result<()> {
+        let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let mut device = File::options().read(true).custom_flags(flags).open(&self.device)?;
+        if let Some(shutter) = self.state(&device) {
+            if !self.tell(inputs, shutter) {
+                return Ok(());
+            }
+        }
+        let mut bytes = [0_u8; EVENT * 16];
+        loop {
+            let mut waiting = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
+            match poll(&mut waiting, PollTimeout::from(WAIT)) {
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+            if inputs.is_closed() {
+                return Ok(());
+            }
+            let read = match device.read(&mut bytes) {
+                Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "it is gone")),
+                Ok(read) => read,
+                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            for event in bytes.get(..read).unwrap_or_default().chunks_exact(EVENT) {
+                let input = match self.read(event) {
+                    Some(Told::Lost) => self.state(&device).map(Input::Shutter),
+                    Some(Told::Is(shutter)) => Some(Input::Shutter(shutter)),
+                    Some(Told::Pressed) => Some(Input::LatchPressed),
+                    None => None,
+                };
+                if input.is_some_and(|input| inputs.blocking_send(input).is_err()) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+
+    /// Where the switch stands now. `None` for a button, and where nobody can tell before it is moved.
+    fn state(&self, device: &File) -> Option<Shutter> {
+        if self.kind == Kind::Button {
+            return None;
+        }
+        let mut bits = [0_u8; 8];
+        // SAFETY: the buffer is ours, and the kernel writes no more than its length, which goes into the request.
+        unsafe { switch_states(device.as_raw_fd(), &mut bits) }.ok()?;
+        let byte = bits.get(usize::from(self.code / 8))?;
+        Some(if byte >> (self.code % 8) & 1 == 1 { Shutter::Closed } else { Shutter::Open })
+    }
+
+    fn read(&self, event: &[u8]) -> Option<Told> {
+        let tail = event.last_chunk::<TAIL>()?;
+        let [a, b, c, d, value @ ..] = *tail;
+        let (kind, code) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
+        let value = i32::from_ne_bytes(value);
+        match (kind, self.kind) {
+            (EV_SYN, _) if code == SYN_DROPPED => Some(Told::Lost),
+            (EV_SW, Kind::Switch) if code == self.code => {
+                Some(Told::Is(if value != 0 { Shutter::Closed } else { Shutter::Open }))
+            }
+            // 0 is let go, 2 is repeated.
+            (EV_KEY, Kind::Button) if code == self.code && value == 1 => Some(Told::Pressed),
+            _ => None,
+        }
+    }
+
+    /// False where nobody listens. A button has no state to lose.
+    fn tell(&self, inputs: &Sender<Input>, shutter: Shutter) -> bool {
+        self.kind == Kind::Button || inputs.blocking_send(Input::Shutter(shutter)).is_ok()
+    }
+}
+
+enum Told {
+    Is(Shutter),
+    Pressed,
+    /// Events were lost.
+    Lost,
+}
