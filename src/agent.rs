@@ -8,10 +8,13 @@
 //! Shutdown follows the data: the source first (drained, or dropped for privacy), then the spool
 //! (sealed), then uploads (until the deadline), then what the cloud is told, then the broker.
 
+mod journal;
 mod keeper;
 mod perform;
 mod status;
 mod storage;
+
+pub use journal::privacy_log;
 
 use crate::capture::{self, FragmentSource};
 use crate::config::{self, ClockTrust, Config, LatchKind, PrivacyLatch};

@@ -1,7 +1,5 @@
 //! The command line, and its answers in words.
 
-use kasacam::domain::journal::{Verified, What};
-use kasacam::domain::segment::RecordClock;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -131,44 +129,6 @@ pub(crate) fn in_words(status: &Value) -> String {
         number(status, "/upload/retries"),
     );
     words + &privacy_in_words(status)
-}
-
-/// The privacy journal for people, a line an entry, and what the look at its chain has told.
-pub(crate) fn journal_in_words(found: &Verified) -> String {
-    let mut words = String::new();
-    for entry in &found.entries {
-        let sound = |sound: bool| if sound { "with sound" } else { "without sound" };
-        let version =
-            |version: Option<u64>| version.map_or(String::from("none"), |version| version.to_string());
-        let what = match &entry.what {
-            What::Started { version } => format!("kasacamd {version} starts"),
-            What::Opened { sound: on, lines, choice, lease } => format!(
-                "camera opens   {lines} lines, {}; choice {}, lease {}",
-                sound(*on),
-                version(*choice),
-                version(*lease)
-            ),
-            What::Closed { reason } => format!("camera closes  {reason}"),
-            What::Choice { version: number, do_not_record, latch } => format!(
-                "choice {}: {}{}",
-                version(*number),
-                if *do_not_record { "do not record" } else { "record" },
-                if *latch { ", by the camera's own latch" } else { "" }
-            ),
-            What::CutOff => String::from("camera closed  power was lost, or the agent was killed"),
-            What::Began => String::from("the journal begins anew"),
-        };
-        let clock = match entry.clock {
-            RecordClock::Trusted => "",
-            RecordClock::Plausible | RecordClock::Unset => " (by a clock that nobody vouched for)",
-        };
-        let _infallible = writeln!(words, "{:>6}  {}  {what}{clock}", entry.n, entry.time);
-    }
-    let _infallible = match found.broken {
-        None => writeln!(words, "unbroken: {} entries, head {}", found.entries.len(), found.head.hash),
-        Some((line, how)) => writeln!(words, "BROKEN: line {line} {how}"),
-    };
-    words
 }
 
 /// What stands between the camera and recording, as far as privacy goes.

@@ -4,11 +4,9 @@ mod arguments;
 mod check;
 
 use arguments::{Arguments, PrivacyVerb};
-use kasacam::disk::{RealFs, journal};
-use kasacam::domain::journal::verify;
 use kasacam::system::{control, logging};
 use kasacam::{agent, config};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,24 +54,16 @@ fn main() -> ExitCode {
 
 /// Prints the privacy journal as it lies on flash, and fails where its chain is broken.
 fn privacy_log(state: &Path, json: bool) -> ExitCode {
-    let bytes = match journal::whole(&RealFs, state) {
-        Ok(bytes) => bytes,
-        Err(e) => {
-            say(&format!(
-                "kasacamd: the privacy journal under {} cannot be read: {e}; --state names device.state_dir\n",
-                state.display()
-            ));
-            return ExitCode::FAILURE;
+    match agent::privacy_log(state, json) {
+        Ok((told, unbroken)) => {
+            print(&told);
+            if unbroken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-    };
-    let found = verify(&bytes);
-    print(&if json {
-        let broken = found.broken.map(|(line, how)| json!({ "line": line, "how": how }));
-        format!("{}\n", json!({ "entries": found.entries, "head": found.head.hash, "broken": broken }))
-    } else {
-        arguments::journal_in_words(&found)
-    });
-    if found.broken.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        Err(problem) => {
+            say(&format!("kasacamd: {problem}\n"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn run(path: &Path, verbose: bool) -> ExitCode {

@@ -185,11 +185,11 @@ pub const BOARD: &[Section] = &[
 const LATCHES: &[Variant] = &[
     variant(
         "switch",
-        &[key("device", Kind::Path, Refused), key("code", Kind::Number { least: 0, most: 0x10 }, Is("9"))],
+        &[key("device", Kind::Path, Refused), key("code", Kind::Number { least: 0, most: 0x10 }, Refused)],
     ),
     variant(
         "button",
-        &[key("device", Kind::Path, Refused), key("code", Kind::Number { least: 1, most: 0x2ff }, Is("212"))],
+        &[key("device", Kind::Path, Refused), key("code", Kind::Number { least: 1, most: 0x2ff }, Refused)],
     ),
 ];
 

@@ -1,7 +1,7 @@
 //! The LED that tells the household whether the camera is open (`Documentation/leds/leds-class.rst` of the kernel).
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Changes on their way to an LED behind a slow bus. No more can be: it changes when the camera does.
@@ -44,7 +44,7 @@ impl Indicator {
     }
 }
 
-fn serve(folder: &PathBuf, changes: &Receiver<bool>) {
+fn serve(folder: &Path, changes: &Receiver<bool>) {
     let most = std::fs::read_to_string(folder.join("max_brightness"));
     let most = most.ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(1);
     // A trigger would go on to switch it as it likes.

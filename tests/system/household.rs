@@ -53,7 +53,7 @@ fn open(camera: &Camera, open: bool) {
 fn a_shutter_closes_the_camera_and_one_that_cannot_be_read_keeps_it_closed() {
     let dir = tempfile::TempDir::new().unwrap();
     let mut shutter = Input::new(dir.path());
-    let latch = format!("privacy.latch={{ kind = \"switch\", device = {:?} }}", shutter.path);
+    let latch = format!("privacy.latch={{ kind = \"switch\", device = {:?}, code = 9 }}", shutter.path);
     let cloud = allowed(&["--set", &latch]);
     let camera = Camera::start(&cloud);
     let status = camera.wait_for("a connection", |status| {
@@ -80,7 +80,7 @@ fn a_shutter_closes_the_camera_and_one_that_cannot_be_read_keeps_it_closed() {
 fn a_button_sets_the_latch_and_lifts_it() {
     let dir = tempfile::TempDir::new().unwrap();
     let mut button = Input::new(dir.path());
-    let latch = format!("privacy.latch={{ kind = \"button\", device = {:?} }}", button.path);
+    let latch = format!("privacy.latch={{ kind = \"button\", device = {:?}, code = 212 }}", button.path);
     let cloud = allowed(&["--set", &latch]);
     let camera = Camera::start(&cloud);
     open(&camera, true);
