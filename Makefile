@@ -29,6 +29,7 @@ test-long: export KASACAM_TOGGLES_PURE ?= 10000
 test-long: export KASACAM_DAMAGED ?= 100000
 test-long: export KASACAM_KILLS ?= 10
 test-long: export KASACAM_STARTS ?= 1000
+test-long: export KASACAM_FUZZ_MILLIS ?= 30000
 test-long: deps ## every test, with large counts
 	scripts/test.sh --release $(TEST_ARGS)
 

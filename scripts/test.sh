@@ -4,7 +4,10 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+# What the tests counted.
+KASACAM_FIGURES=$(mktemp)
+export KASACAM_FIGURES
+trap 'rm -f "$log" "$KASACAM_FIGURES"' EXIT
 
 # Where binaries are named, they need no development cloud.
 features=(--features devcloud)
@@ -12,6 +15,11 @@ features=(--features devcloud)
 
 status=0
 "${CARGO:-cargo}" test --locked "${features[@]}" --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
+
+if [[ -s $KASACAM_FIGURES ]]; then
+  echo
+  cat "$KASACAM_FIGURES"
+fi
 
 awk '
   /^test result: / {

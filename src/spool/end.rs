@@ -15,12 +15,18 @@ struct End {
     record: Record,
 }
 
-pub(super) fn encode(record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
+/// The bytes of the file.
+///
+/// # Errors
+/// Where JSON cannot hold the record; it always can.
+pub fn encode(record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
     let body = serde_json::to_string(&End { reason, record: record.clone() })?;
     Ok(stamp("end", &body))
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Option<(Record, SpanEnd)> {
+/// What a file says. `None` where its checksum or its form is wrong.
+#[must_use]
+pub fn decode(bytes: &[u8]) -> Option<(Record, SpanEnd)> {
     let end: End = serde_json::from_str(unstamp("end", bytes)?).ok()?;
     Some((end.record, end.reason))
 }

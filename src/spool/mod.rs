@@ -28,7 +28,7 @@
 //! [`open`] restores order and returns the segments found; [`Spool::run`] is the thread that owns
 //! the directory from then on. [`read_sealed`] may be called from anywhere.
 
-mod end;
+pub mod end;
 mod engine;
 mod faults;
 mod live;

@@ -13,21 +13,23 @@ const METADATA_CHECKSUM: &str = "x-amz-meta-sha256";
 
 /// One answer, read and let go.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub struct Answer {
+    pub status: StatusCode,
     /// SHA-256 by the store's own word.
-    pub(super) checksum: Option<[u8; 32]>,
+    pub checksum: Option<[u8; 32]>,
     /// SHA-256 by the metadata that was sent with the object.
-    pub(super) metadata: Option<[u8; 32]>,
+    pub metadata: Option<[u8; 32]>,
     /// `Content-Length`: after a HEAD, the size of the object in bytes.
-    pub(super) size: Option<u64>,
-    pub(super) retry_after: Option<Duration>,
+    pub size: Option<u64>,
+    pub retry_after: Option<Duration>,
     /// The S3 error code, `[A-Za-z0-9]{1,64}`.
-    pub(super) code: Option<String>,
+    pub code: Option<String>,
 }
 
 impl Answer {
-    pub(super) fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
+    /// Reads what an answer has; nothing in it is an error.
+    #[must_use]
+    pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
         Answer {
             status,
             checksum: text(headers, CHECKSUM).and_then(from_base64),

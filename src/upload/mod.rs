@@ -10,7 +10,7 @@
 //! and ends it when no byte moves. [`answer`] is what is kept of an answer, [`fault`] what is said
 //! where there is none; neither has room for a URL, a header that authorises, or a credential.
 
-mod answer;
+pub mod answer;
 mod connector;
 pub mod credentials;
 mod dial;

@@ -6,6 +6,7 @@
 //! holds permits, and those cannot be copied. `KASACAM_DEPTH` looks further.
 
 use crate::support::dice::parameter;
+use crate::support::figures::figure;
 use crate::support::rig::HOUR;
 use crate::support::world::{ACTIVE, Answer, Offer, Reading, Step, Stored, World, with_pending};
 use kasacam::domain::entitlement::Status;
@@ -110,7 +111,10 @@ fn every_state_within_reach_keeps_the_laws() {
         all.steps += count.steps;
     }
     let rate = all.steps as f64 / began.elapsed().as_secs_f64();
-    println!("{} states, {} transitions, {rate:.0} steps a second", all.states, all.transitions);
+    figure(&format!(
+        "every state of the machine within {depth} steps: {} states, {} transitions, the laws hold in each; {rate:.0} steps a second",
+        all.states, all.transitions
+    ));
     assert!(all.states > 1_000, "the walk has not spread");
 }
 

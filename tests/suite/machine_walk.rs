@@ -4,6 +4,7 @@
 //! line in `tests/seeds/machine_walk` keeps it for good.
 
 use crate::support::dice::{Dice, parameter};
+use crate::support::figures::figure;
 use crate::support::rig::HOUR;
 use crate::support::world::{Answer, Offer, Reading, Seen, Step, Stored, World, with_pending};
 use kasacam::domain::entitlement::Status;
@@ -31,7 +32,7 @@ fn every_step_of_a_random_walk_is_as_the_model_says() {
         seed => walk(seed, steps.max(WALK)),
     }
     let rate = steps as f64 / began.elapsed().as_secs_f64();
-    println!("{steps} random steps of the machine beside its model, {rate:.0} a second");
+    figure(&format!("{steps} random steps of the machine beside its model, {rate:.0} a second"));
 }
 
 fn walk(seed: u64, steps: u64) {

@@ -17,6 +17,7 @@ mod config_boards;
 mod config_errors;
 mod fmp4_damage;
 mod fmp4_golden;
+mod fuzz;
 mod logs_are_private;
 mod machine;
 mod machine_laws;

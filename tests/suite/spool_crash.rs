@@ -1,6 +1,7 @@
 //! A whole cycle of the spool, with the power cut at every call and with every call failing.
 
 use crate::support::fault_fs::{Cut, FaultFs, Mutant, Plan};
+use crate::support::figures::figure;
 use crate::support::spool_model::{Options, Rig, restart_and_check, state_dir};
 use kasacam::disk::Facts;
 use kasacam::disk::facts::Name;
@@ -130,6 +131,9 @@ fn a_power_cut_at_any_call_loses_nothing_that_was_committed() {
         let options = Options { durability, ..Options::default() };
         let calls = calls(options);
         assert!(calls > 100, "the cycle makes only {calls} calls");
+        figure(&format!(
+            "power cut at each of the {calls} file-system calls of a cycle with {durability:?}, four times each"
+        ));
         for at in 1..=calls + 1 {
             for cut in [Cut::LosesAll, Cut::KeepsAll, Cut::Torn(at), Cut::Torn(at + 1_000_000)] {
                 let outcome = catch_unwind(AssertUnwindSafe(|| cut_at(at, cut, options, Mutant::None)));

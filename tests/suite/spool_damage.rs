@@ -1,6 +1,7 @@
 //! Spools in which anything may lie: nothing found in them stops a start, and what is whole is kept.
 
 use crate::support::fault_fs::{Coin, Cut, FaultFs, Plan};
+use crate::support::figures::figure;
 use crate::support::spool_model::{Options, Rig, held, in_spool, spool_dir, state_dir};
 use crate::support::tiny_mp4;
 use kasacam::domain::fragment::SpanEnd;
@@ -41,6 +42,7 @@ fn no_damage_stops_a_start_nor_touches_what_is_whole() {
         let outcome = catch_unwind(AssertUnwindSafe(|| damage_and_start(&fs, &rig, seed)));
         assert!(outcome.is_ok(), "with seed {seed}");
     }
+    figure(&format!("{} damaged spools: none stops a start, nothing whole is lost", rounds()));
 }
 
 fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) {

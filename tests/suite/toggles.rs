@@ -3,6 +3,7 @@
 //! that fails. `KASACAM_TOGGLES_PURE` says how often (2,000), `KASACAM_SEED` repeats a failure.
 
 use crate::support::fault_fs::{Coin, Cut, FaultFs};
+use crate::support::figures::figure;
 use crate::support::rig::{self, Asked, allowed, choice};
 use crate::support::spool_model::{self, Options, held, spool_dir};
 use crate::support::tiny_mp4::{CHUNK, Tiny, labels};
@@ -272,5 +273,7 @@ fn k11_no_chunk_taken_after_the_choice_is_ever_written() {
         kept > toggles && refused > toggles / 2,
         "{kept} chunks kept, {refused} refused: too few to judge by"
     );
-    println!("{toggles} toggles: {kept} chunks kept, {refused} that came too late refused, seed {seed}");
+    figure(&format!(
+        "{toggles} toggles against the machine and the spool: {kept} chunks kept, {refused} that came too late refused, seed {seed}"
+    ));
 }

@@ -2,6 +2,7 @@
 
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait};
+use crate::support::figures::figure;
 use crate::support::opened::Watched;
 use crate::support::switch::parameter;
 use base64::Engine;
@@ -227,11 +228,11 @@ fn no_message_but_the_owners_and_the_clouds_changes_anything() {
     let counted = format!("kasacam_messages_rejected_total {}\n", expected.len());
     assert!(metrics.contains(&counted), "{metrics}");
     assert!(most < MOST_RSS, "{most} bytes of RSS");
-    println!(
+    figure(&format!(
         "{} attacks by message, no change of state; at most {} KiB of memory",
         attacks(&cloud).len(),
         most >> 10
-    );
+    ));
     cloud.tell(&["privacy", "on"]);
     camera.wait_for("the owner's choice", |status| status["privacy"]["version"] == 8);
 }
@@ -301,7 +302,7 @@ fn no_start_opens_the_camera_without_a_choice_that_can_be_read() {
         assert!(!watched.was_opened(), "the device was opened though {name} was {how}");
         camera.stop();
     }
-    println!(
+    figure(&format!(
         "{starts} starts with a fact tampered with, and without a broker: the device was opened 0 times"
-    );
+    ));
 }

@@ -3,6 +3,7 @@
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait};
+use crate::support::figures::figure;
 use crate::support::opened::Watched;
 use crate::support::played::frames_of;
 use kasacam::fmp4;
@@ -86,10 +87,10 @@ fn what_was_committed_before_a_kill_is_stored_once() {
         pictures += object.pictures();
     }
     assert!(pictures >= least, "{pictures} stored, {least} told as committed (seed {seed})");
-    println!(
+    figure(&format!(
         "{kills} kills, seed {seed}: {least} pictures told as committed, {pictures} stored, {} segments seen in the spool after a kill",
         committed.len()
-    );
+    ));
 }
 
 /// For as long as it takes to open a device twenty times over, nothing is opened and nothing stored.

@@ -3,6 +3,7 @@
 
 use crate::support::camera::Camera;
 use crate::support::cloud::Cloud;
+use crate::support::figures::figure;
 use crate::support::switch::{Found, Switch, parameter, sleeps_of_the_source, wait_until_closed};
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ fn toggles(of_hundred: u64) -> u64 {
 }
 
 fn tell(what: &str, toggles: u64, switch: &Switch<'_>, found: Found) {
-    println!(
+    figure(&format!(
         "{toggles} toggles {what}, seed {}: {} pictures and {} units of sound kept, none taken after the choice \
          had left the broker; {} while it was leaving",
         switch.seed, found.pictures, found.sounds, found.undecided
-    );
+    ));
     assert!(found.pictures > 0 && found.sounds > 0, "nothing was kept at all: {found:?}");
 }
 

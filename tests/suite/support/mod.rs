@@ -3,6 +3,7 @@
 pub mod broker;
 pub mod dice;
 pub mod fault_fs;
+pub mod figures;
 pub mod heap;
 pub mod media;
 pub mod model;

@@ -4,6 +4,8 @@ pub mod bucket;
 pub mod camera;
 pub mod clip;
 pub mod cloud;
+#[path = "../../suite/support/figures.rs"]
+pub mod figures;
 pub mod h264;
 pub mod opened;
 pub mod oracle;

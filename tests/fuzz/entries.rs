@@ -1,0 +1,161 @@
+//! Where bytes of strangers come in. Each entry takes any bytes, must not panic, and asserts what is true of
+//! whatever it took. The fuzzer on nightly (`tests/fuzz`) and the short run of every `make test` share them.
+
+use kasacam::config::{self, VerifyingKey};
+use kasacam::domain::journal;
+use kasacam::domain::segment::SpoolName;
+use kasacam::mqtt::{claims, jws, payloads::Reader};
+use kasacam::spool::end;
+use kasacam::system::control::Command;
+use kasacam::upload::answer::Answer;
+use kasacam::{disk, fmp4};
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use std::sync::OnceLock;
+
+pub type Entry = fn(&[u8]);
+
+pub const ENTRIES: &[(&str, Entry)] = &[
+    ("jws", a_jws),
+    ("claims", signed_claims),
+    ("configuration", a_configuration),
+    ("fmp4", a_segment),
+    ("spool_name", a_spool_name),
+    ("span_end", the_end_of_a_span),
+    ("state_file", a_state_file),
+    ("journal", a_journal),
+    ("control_line", a_control_line),
+    ("s3_error", an_answer_of_the_store),
+];
+
+const DEVICE: &str = "cam-0001";
+
+fn pair() -> &'static Ed25519KeyPair {
+    static PAIR: OnceLock<Ed25519KeyPair> = OnceLock::new();
+    PAIR.get_or_init(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
+}
+
+fn reader() -> Reader {
+    let key: [u8; 32] = pair().public_key().as_ref().try_into().unwrap();
+    Reader {
+        device: DEVICE.to_owned(),
+        keys: vec![VerifyingKey { kid: "entitlement-2026-1".to_owned(), key }],
+    }
+}
+
+/// Nobody but the cloud makes one that is accepted: what is, was one of the corpus, as it was signed.
+pub fn a_jws(data: &[u8]) {
+    let reader = reader();
+    let (privacy, entitlement) = (reader.privacy(data), reader.entitlement(data));
+    assert!(privacy.is_err() || entitlement.is_err(), "a message of two types");
+    if privacy.is_ok() || entitlement.is_ok() {
+        let text = std::str::from_utf8(data).unwrap();
+        let (signed, signature) = text.rsplit_once('.').unwrap();
+        let wanted = base64::Engine::encode(
+            &base64::engine::general_purpose::URL_SAFE_NO_PAD,
+            pair().sign(signed.as_bytes()),
+        );
+        assert_eq!(signature, wanted, "a signature that is not the cloud's");
+    }
+    let _any_type = jws::verify(&reader.keys, "JWT", data);
+}
+
+/// Claims are looked at only once their signature is good; that they are malformed is told all the same.
+pub fn signed_claims(data: &[u8]) {
+    if let Ok(choice) = claims::privacy(data, DEVICE) {
+        assert!(choice.version < 1 << 53);
+    }
+    if let Ok(lease) = claims::entitlement(data, DEVICE) {
+        assert!(lease.version < 1 << 53);
+        for at in [0, lease.not_after.0, i64::MAX] {
+            let _any_time = lease.standing(kasacam::domain::time::Utc(at), std::time::Duration::MAX);
+        }
+    }
+}
+
+pub fn a_configuration(data: &[u8]) {
+    static DIR: OnceLock<tempfile::TempDir> = OnceLock::new();
+    let dir = DIR.get_or_init(|| tempfile::TempDir::new().unwrap());
+    let path = dir.path().join(format!("{:?}.toml", std::thread::current().id()));
+    std::fs::write(&path, data).unwrap();
+    if let Err(problems) = config::load(&path) {
+        assert!(!problems.to_string().is_empty(), "refused without a word");
+    }
+    let _board = config::load_board(&path);
+}
+
+pub fn a_segment(data: &[u8]) {
+    if let Ok(layout) = fmp4::read_segment(data) {
+        let len = data.len() as u64;
+        let mut end = 0;
+        for chunk in &layout.chunks {
+            assert!(chunk.moof >= end && chunk.end > chunk.moof && chunk.end <= len, "{chunk:?}");
+            end = chunk.end;
+        }
+        assert!(layout.chunks_end <= len);
+        // Cut where it is said to be whole, it is read the same.
+        let cut = fmp4::read_segment(&data[..usize::try_from(layout.chunks_end).unwrap()]).unwrap();
+        assert_eq!(cut.chunks, layout.chunks);
+    }
+    if let Ok(init) = fmp4::read_init(bytes::Bytes::copy_from_slice(data)) {
+        let _chunk = fmp4::read_chunk(&init, data);
+        let mut changed = data.to_vec();
+        let _rebased = fmp4::rebase_chunk(&init, &mut changed, 1_000_000);
+        let _numbered = fmp4::number_chunk(&mut changed, 7);
+        assert_eq!(changed.len(), data.len());
+    }
+}
+
+pub fn a_spool_name(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    if let Some(name) = SpoolName::parse(&text) {
+        assert_eq!(name.to_string(), text, "two names for one file");
+    }
+}
+
+pub fn the_end_of_a_span(data: &[u8]) {
+    if let Some((record, reason)) = end::decode(data) {
+        let again = end::encode(&record, reason).unwrap();
+        assert_eq!(end::decode(&again), Some((record, reason)));
+    }
+}
+
+pub fn a_state_file(data: &[u8]) {
+    for kind in ["state", "end"] {
+        if let Some(body) = disk::unstamp(kind, data) {
+            assert_eq!(disk::stamp(kind, body), data, "two forms of one fact");
+        }
+    }
+}
+
+pub fn a_journal(data: &[u8]) {
+    let found = journal::verify(data);
+    let lines = data.iter().filter(|byte| **byte == b'\n').count();
+    assert!(found.entries.len() <= lines);
+    assert!(found.broken.is_some() || found.entries.len() == lines);
+}
+
+pub fn a_control_line(data: &[u8]) {
+    if let Ok(command) = serde_json::from_slice::<Command>(data) {
+        let text = serde_json::to_vec(&command).unwrap();
+        assert_eq!(serde_json::from_slice::<Command>(&text).unwrap(), command);
+    }
+}
+
+/// The first lines are headers, the rest is the body.
+pub fn an_answer_of_the_store(data: &[u8]) {
+    let mut headers = http::HeaderMap::new();
+    let mut rest = data;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\n') {
+        let (line, behind) = (&rest[..at], &rest[at + 1..]);
+        rest = behind;
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { break };
+        let name = http::HeaderName::from_bytes(&line[..colon]);
+        let value = http::HeaderValue::from_bytes(line[colon + 1..].trim_ascii());
+        if let (Ok(name), Ok(value)) = (name, value) {
+            headers.append(name, value);
+        }
+    }
+    let answer = Answer::read(http::StatusCode::SERVICE_UNAVAILABLE, &headers, rest);
+    let sound = |code: &String| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    assert!(answer.code.as_ref().is_none_or(sound), "{:?} would reach a log", answer.code);
+}
