@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Breaks the product on purpose, one promise at a time, and shows that a test notices: a harness that has never failed
+# has shown nothing. Works in a copy of the committed tree and leaves yours alone. About a minute a mutant on two cores.
+#
+#   tests/mutants.sh [WORD]     only those whose name holds WORD
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+root=$PWD
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+git archive HEAD | tar -x -C "$copy"
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
+unset KASACAM_FIGURES
+
+caught=0
+missed=0
+
+# name, file, what perl does to the whole file at once, tests that are to notice, and their binary
+mutant() {
+  local name=$1 file=$2 change=$3 tests=$4 binary=${5:-suite} log failed
+  [[ $name == *"${only:-}"* ]] || return 0
+  cp "$root/$file" "$copy/$file.before"
+  perl -0pi -e "$change" "$copy/$file"
+  if cmp -s "$copy/$file" "$copy/$file.before"; then
+    echo "the mutant \"$name\" does not fit $file any more: mend it" >&2
+    exit 2
+  fi
+  log=$(mktemp)
+  # shellcheck disable=SC2086 # several names
+  if (cd "$copy" && cargo test --locked --quiet --features devcloud --test "$binary" -- $tests) >"$log" 2>&1; then
+    missed=$((missed + 1))
+    failed="**nothing**"
+  elif ! grep -q '^test result: FAILED' "$log"; then
+    echo "the mutant \"$name\" does not build:" >&2
+    grep -m 3 -A 6 '^error' "$log" >&2
+    exit 2
+  else
+    caught=$((caught + 1))
+    failed=$(grep -E '^    [a-z0-9_]+::[a-z0-9_:]+$' "$log" | sort -u | head -1 | tr -d ' ')
+    failed="\`$failed\` and $(($(grep -cE '^    [a-z0-9_]+::[a-z0-9_:]+$' "$log") - 1)) more"
+  fi
+  rm -f "$log"
+  mv "$copy/$file.before" "$copy/$file"
+  printf '| %s | `%s` | %s |\n' "$name" "$file" "$failed"
+}
+
+only=${1:-}
+spool="spool_crash spool_cycle spool_damage"
+
+echo "| mutant | in | noticed by |"
+echo "|---|---|---|"
+mutant "no fsync of the file" src/spool/writer.rs \
+  's/(fn sync\(&mut self\).*?)self\.fs\.sync\(file\)\?;/$1/s; s/(&mfra\)\?;.*?)self\.fs\.sync\(file\)\?;/$1/s' "$spool"
+mutant "no fsync of the directory" src/spool/writer.rs 's/self\.fs\.sync_dir\(&self\.dir\)\?;//g' "$spool"
+mutant "rename before fsync" src/spool/writer.rs \
+  's/(self\.written = self\.complete\.bytes\.saturating_add\(mfra\.len\(\) as u64\);\s*)(self\.fs\.sync\(file\)\?;)(.*?)(self\.fs\.rename\(&open, &self\.path\(SpoolKind::Sealed\)\)\?;)/$1$4$3$2/s' "$spool"
+mutant "ignore a failed fsync" src/spool/writer.rs 's/self\.fs\.sync\(file\)\?;/let _ = self.fs.sync(file);/g' "$spool"
+mutant "accept a torn fragment" src/spool/scan.rs 's/if all \|\| belief\.is_some_and\(\|belief\| belief\.keep_partial\) \{/if true {/' "$spool"
+mutant "reuse a counter" src/spool/serials.rs \
+  's/self\.facts\.store\(Name::Serial, &reserved\.to_string\(\)\)\?;/let _ = Name::Serial;/' "$spool"
+mutant "forget before the 2xx" src/domain/machine/transfer.rs \
+  's/(self\.effects\.push_back\(Effect::Upload \{)/self.effects.push_back(Effect::Forget { serial: segment.serial, why: Rule::Stored });\n            $1/' "machine"
+mutant "forget on any 409" src/domain/outcome.rs 's/\(200\.\.=299 \| 409 \| 412, Held::Same\)/(409, _) | (200..=299 | 412, Held::Same)/' "upload"
+mutant "forget on a 2xx without proof" src/domain/outcome.rs 's/\(200\.\.=299 \| 409 \| 412, Held::Same\)/(200..=299, _) | (409 | 412, Held::Same)/' "upload"
+mutant "evict the newest" src/domain/machine/pending.rs 's/self\.iter\(\)\.find\((\|entry\| !matches!\(entry\.stage, Stage::Leaving\(_\)\))\)/self.iter().filter($1).last()/' "machine"
+mutant "skip the epoch check" src/spool/span.rs 's/epoch > self\.revoked && self\.live\.is\(epoch\)/epoch.0 > 0/' "toggles spool machine"
+mutant "close before the tail is dropped" src/agent/perform.rs 's/self\.storage\.revoke\(\);//; s/self\.source\.stop\(epoch, manner, reason\)/self.source.stop(epoch, StopManner::Drain, reason)/' "k11_nothing" system
+mutant "believe an older choice" src/domain/machine/mod.rs 's/std::cmp::Ordering::Less => Order::Refused\(Rejection::StaleVersion\)/std::cmp::Ordering::Less => Order::Newer/' "machine"
+mutant "unknown may record" src/domain/privacy.rs 's/Known::Missing \| Known::Unreadable => Privacy::Unknown/Known::Missing | Known::Unreadable => Privacy::Record/' "policy machine"
+
+echo
+echo "$caught mutants noticed, $missed not."
+((missed == 0))
