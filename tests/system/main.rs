@@ -20,6 +20,7 @@ mod clocks;
 mod command_line;
 mod comparison;
 mod devcloud;
+mod faults;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;

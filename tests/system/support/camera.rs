@@ -41,6 +41,15 @@ impl Camera {
         Camera::spawn(command, &cloud.agent_toml)
     }
 
+    /// Starts it with calls that fail: `inject` as `strace -e inject=` takes it. The tracer steps aside, so that the
+    /// process is the agent's own.
+    pub fn start_under_strace(cloud: &Cloud, inject: &str) -> Camera {
+        let mut command = Command::new("strace");
+        command.args(["-D", "-f", "-qqq", "-o", "/dev/null", "-e"]).arg(format!("inject={inject}"));
+        command.arg("-e").arg(format!("trace={}", inject.split(':').next().unwrap())).arg(PROGRAM);
+        Camera::spawn(command, &cloud.agent_toml)
+    }
+
     fn spawn(mut command: Command, config: &Path) -> Camera {
         let log = config.with_file_name("kasacamd.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
@@ -126,6 +135,14 @@ impl Camera {
         let status = self.ended();
         assert_eq!(status.code(), Some(0), "{}", self.log());
         assert!(began.elapsed() < Duration::from_secs(15), "it took {:?} to stop", began.elapsed());
+    }
+
+    /// SIGTERM, and an end that need not be clean; but it must not be a crash.
+    pub fn signal_and_reap(mut self) {
+        self.signal(libc::SIGTERM);
+        let status = self.ended();
+        assert!(matches!(status.code(), Some(0 | 1)), "{status:?}\n{}", self.log());
+        assert!(!self.log().contains("panicked"), "{}", self.log());
     }
 
     /// SIGKILL: what is in memory is gone.
