@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long bench-privacy lint deps build release size cross cross-test deb
+.PHONY: help demo test test-long mutants soak bench-privacy lint deps build release size cross cross-test deb
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -32,6 +32,14 @@ test-long: export KASACAM_STARTS ?= 1000
 test-long: export KASACAM_FUZZ_MILLIS ?= 30000
 test-long: deps ## every test, with large counts
 	scripts/test.sh --release $(TEST_ARGS)
+
+SECONDS ?= 600
+soak: export KASACAM_SOAK = $(SECONDS)
+soak: deps ## a camera with chance against it, for SECONDS=600, and everything compared at the end
+	cargo test --locked --release --features devcloud --test system -- soak --nocapture
+
+mutants: deps ## breaks the product on purpose and shows which test notices
+	tests/mutants.sh
 
 bench-privacy: deps ## how long a camera goes on after do-not-record: KASACAM_TOGGLES=500, under three loads
 	cargo bench --locked --features devcloud --bench privacy

@@ -28,6 +28,7 @@ mod household;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
 mod recording;
+mod soak;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;
 mod support;
