@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long mutants soak bench-privacy lint deps build release size cross cross-test deb
+.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear lint deps build release size cross cross-test deb
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -43,6 +43,11 @@ mutants: deps ## breaks the product on purpose and shows which test notices
 
 bench-privacy: deps ## how long a camera goes on after do-not-record: KASACAM_TOGGLES=500, under three loads
 	cargo bench --locked --features devcloud --bench privacy
+
+bench-wear: deps ## what the flash has to write for a byte of video, for each durability
+	cargo bench --locked --features devcloud --bench wear
+
+bench: bench-privacy bench-wear ## every measurement
 
 lint: deps ## format, clippy, the unit; cargo-deny and shellcheck where they are installed
 	cargo fmt --all --check
