@@ -27,7 +27,9 @@ test-long: export KASACAM_STEPS ?= 200000
 test-long: export KASACAM_TOGGLES ?= 500
 test-long: export KASACAM_TOGGLES_PURE ?= 10000
 test-long: export KASACAM_DAMAGED ?= 100000
-test-long: export KASACAM_KILLS ?= 10
+test-long: export KASACAM_CUTS ?= 5000
+test-long: export KASACAM_KILLS ?= 300
+test-long: export KASACAM_INJECT ?= 5
 test-long: export KASACAM_STARTS ?= 1000
 test-long: export KASACAM_FUZZ_MILLIS ?= 30000
 test-long: deps ## every test, with large counts

@@ -1,6 +1,7 @@
 //! A whole cycle of the spool, with the power cut at every call and with every call failing.
 
-use crate::support::fault_fs::{Cut, FaultFs, Mutant, Plan};
+use crate::support::dice::parameter;
+use crate::support::fault_fs::{Coin, Cut, FaultFs, Mutant, Plan};
 use crate::support::figures::figure;
 use crate::support::spool_model::{Options, Rig, restart_and_check, state_dir};
 use kasacam::disk::Facts;
@@ -152,6 +153,43 @@ fn a_power_cut_with_leave_to_keep_unfinished_fragments_loses_nothing_that_was_co
             assert!(outcome.is_ok(), "at call {at}, {cut:?}");
         }
     }
+}
+
+/// Cuts the power at a random call of a random life, with random sectors and names kept, and half of the times again
+/// while the next start repairs what it finds.
+fn cut_at_random(seed: u64) {
+    let mut coin = Coin(seed);
+    let options = Options {
+        durability: DURABILITIES[coin.below(3)],
+        keep_partial_gop: false,
+        chunks: 1 + coin.below(4) as u32,
+        size: [40, 300, 700, 1_600][coin.below(4)],
+        ..Options::default()
+    };
+    let calls = usize::try_from(calls(options)).unwrap();
+    let fs = FaultFs::new(Plan::Crash { at: 1 + coin.below(calls) as u64 }, Mutant::None);
+    let mut published = Published::default();
+    let rig = under_way(&fs, options, &mut published);
+    let mut after = fs.after(Cut::Torn(coin.draw()));
+    if coin.toss() {
+        after.plan(Plan::Crash { at: 1 + coin.below(60) as u64 });
+        drop(Rig::open(&after, "boot-two", options));
+        after = after.after(Cut::Torn(coin.draw()));
+    }
+    restart_and_check(&after, "boot-three", &rig.ledger, options);
+    published.check(&Facts::new(after.shared(), &state_dir()));
+}
+
+#[test]
+fn power_cuts_at_random_lose_nothing_that_was_committed() {
+    let cuts = parameter("KASACAM_CUTS", 300);
+    for seed in 0..cuts {
+        let outcome = catch_unwind(AssertUnwindSafe(|| cut_at_random(seed)));
+        assert!(outcome.is_ok(), "with seed {seed}");
+    }
+    figure(&format!(
+        "{cuts} power cuts at random, half of them followed by another while the start repaired: nothing lost"
+    ));
 }
 
 #[test]

@@ -12,6 +12,8 @@
 use super::camera::Camera;
 use super::cloud::Cloud;
 use super::oracle::{self, Kept};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 /// 1,024 samples at 48 kHz, in nanoseconds, rounded up.
@@ -28,6 +30,8 @@ pub struct Private {
 
 pub struct Switch<'a> {
     cloud: &'a Cloud,
+    /// What was read out of the store before: objects never change.
+    read: RefCell<BTreeMap<String, Kept>>,
     pub private: Vec<Private>,
     pub seed: u64,
     random: u64,
@@ -47,7 +51,7 @@ impl<'a> Switch<'a> {
     pub fn new(cloud: &'a Cloud) -> Switch<'a> {
         let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
         let seed = parameter("KASACAM_SEED", time);
-        Switch { cloud, private: Vec::new(), seed, random: seed }
+        Switch { cloud, read: RefCell::default(), private: Vec::new(), seed, random: seed }
     }
 
     /// "Record"; the version of the choice.
@@ -87,9 +91,15 @@ impl<'a> Switch<'a> {
 
     /// Everything in the store, and every byte that is left in the camera.
     pub fn evidence(&self, camera: &std::path::Path) -> Vec<Kept> {
-        let mut kept: Vec<Kept> =
-            self.cloud.footage().iter().map(|object| Kept::read(&object.key, &object.body)).collect();
-        kept.iter().for_each(Kept::assert_is_whole);
+        let mut read = self.read.borrow_mut();
+        for object in self.cloud.footage() {
+            read.entry(object.key.clone()).or_insert_with(|| {
+                let kept = Kept::read(&object.key, &object.body);
+                kept.assert_is_whole();
+                kept
+            });
+        }
+        let mut kept: Vec<Kept> = read.values().cloned().collect();
         kept.extend(oracle::left_in(camera));
         kept
     }
