@@ -1,10 +1,12 @@
 //! The files of the spool: what is known of them, and the repair of what is not.
 
+use super::crypt;
+use super::growing::Growing;
 use super::quarantine::{self, Quarantine, printable};
 use super::scan::{self, Belief};
 use super::serials::Serials;
 use super::{Setup, end, tell};
-use crate::disk::{self, Facts, Fs, Handle, is_temporary, publish};
+use crate::disk::{self, Facts, Fs, is_temporary, publish};
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::{Input, Usage};
 use crate::domain::recovery::{self, Footage, Found, Read, Repair, Whole};
@@ -175,7 +177,7 @@ impl Store {
             keep_partial: self.setup.keep_partial_gop,
             durable: self.abandoned.get(&name.serial).copied().unwrap_or(u64::MAX),
         };
-        scan::look(&*self.fs, &self.setup.dir(), name, belief)
+        scan::look(&*self.fs, &self.setup.dir(), name, belief, &self.setup.encryption)
     }
 
     fn repair(&mut self, repair: Repair, out: &mut Vec<Input>) -> io::Result<Option<Segment>> {
@@ -214,15 +216,17 @@ impl Store {
         }
         let mut bytes = self.fs.stat(&open)?.len;
         if !footage.complete {
-            let contents = disk::read(&*self.fs, &open, super::MAX_FILE)?;
+            let (mut file, contents) = Growing::reopen(Arc::clone(&self.fs), &open, &self.setup.encryption)?;
             let layout = fmp4::read_segment(&contents)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.what))?;
             let mfra = fmp4::mfra_box(&scan::entries(&layout, whole.end));
-            let file: Handle = self.fs.open_write(&open)?;
-            self.fs.truncate(&file, whole.end)?;
-            self.fs.write_at(&file, whole.end, &mfra)?;
-            self.fs.sync(&file)?;
-            bytes = whole.end.saturating_add(mfra.len() as u64);
+            let kept = file.cut_back(whole.end)?;
+            let range =
+                usize::try_from(kept).unwrap_or(usize::MAX)..usize::try_from(whole.end).unwrap_or(usize::MAX);
+            let again = contents.get(range).unwrap_or_default();
+            file.append(&[again, &mfra], true)?;
+            file.sync()?;
+            bytes = file.on_flash();
         } else {
             // It was written by another process: whether it came to sync it, nobody knows.
             self.fs.sync(&self.fs.open_write(&open)?)?;
@@ -265,6 +269,7 @@ impl Store {
         let serial = self.serials.next()?;
         let name = SpoolName { serial, kind: SpoolKind::End };
         let bytes = end::encode(record, reason).map_err(io::Error::other)?;
+        let bytes = crypt::seal_small(&self.setup.encryption, bytes)?;
         publish(&*self.fs, &self.setup.dir(), &name.to_string(), &bytes)?;
         let segment = Segment {
             serial,

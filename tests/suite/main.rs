@@ -28,6 +28,7 @@ mod policy_laws;
 mod policy_table;
 mod segmenter;
 mod spool_crash;
+mod spool_crypt;
 mod spool_cycle;
 mod spool_damage;
 mod support;

@@ -1,14 +1,16 @@
 //! A spool with a source before it and a ledger behind it: the ledger knows what became of every
 //! picture, by the spool's own reports, and holds the flash to it.
 
-use super::fault_fs::FaultFs;
+use super::fault_fs::{Cut, FaultFs};
 use super::tiny_mp4::{self, CHUNK, PICTURES, Tiny};
 use kasacam::domain::fragment::{Captured, Epoch, Init, SpanEnd};
 use kasacam::domain::input::Input;
 use kasacam::domain::recovery::end_of;
 use kasacam::domain::segment::{Content, Segment, Serial, SpoolKind, SpoolName};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
-use kasacam::spool::{self, ClockReading, Command, Durability, LiveEpoch, QuarantineLimits, Setup, Spool};
+use kasacam::spool::{
+    self, ClockReading, Command, Durability, Encryption, LiveEpoch, QuarantineLimits, Setup, Spool,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -19,6 +21,9 @@ pub type Label = (u32, u32);
 
 /// 2026-11-23T12:00:00Z less the time since boot of the first chunk.
 pub const OFFSET: i64 = 1_795_435_200_000_000_000;
+
+/// The spool's key.
+pub const KEY: [u8; 32] = *b"thirty-two bytes for tests alone";
 
 pub fn state_dir() -> PathBuf {
     PathBuf::from("/state")
@@ -39,6 +44,8 @@ pub struct Options {
     pub chunks: u32,
     /// Bytes of a picture.
     pub size: usize,
+    /// `spool.encrypt`, with [`KEY`].
+    pub encrypt: bool,
 }
 
 impl Default for Options {
@@ -49,6 +56,7 @@ impl Default for Options {
             segment: 4 * CHUNK,
             chunks: 2,
             size: 700,
+            encrypt: false,
         }
     }
 }
@@ -63,6 +71,7 @@ impl Options {
             durability: self.durability,
             keep_partial_gop: self.keep_partial_gop,
             quarantine: QuarantineLimits::default(),
+            encryption: if self.encrypt { Encryption::with(KEY) } else { Encryption::none() },
         }
     }
 }
@@ -269,10 +278,8 @@ impl Rig {
     }
 
     pub fn forget(&mut self, serial: Serial) {
-        let path = spool_dir().join(SpoolName { serial, kind: SpoolKind::Sealed }.to_string());
-        self.ledger
-            .forgotten
-            .extend(self.fs.peek(&path).map(|bytes| tiny_mp4::labels(&bytes)).unwrap_or_default());
+        let labels = read(&self.fs, serial).map(|bytes| tiny_mp4::labels(&bytes));
+        self.ledger.forgotten.extend(labels.unwrap_or_default());
         self.obey(Command::Forget { serial });
     }
 
@@ -296,6 +303,12 @@ impl Rig {
     }
 }
 
+/// A sealed segment as it is sent, from a disk without faults.
+pub fn read(fs: &FaultFs, serial: Serial) -> Result<bytes::Bytes, spool::ReadError> {
+    let healthy = fs.after(Cut::KeepsAll).shared();
+    spool::read_sealed_with(&Encryption::reading(KEY), &*healthy, &spool_dir(), serial, 0)
+}
+
 /// The files of the spool as they are, by what can be read of them.
 pub fn held(fs: &FaultFs) -> BTreeMap<Serial, Vec<Label>> {
     let mut held = BTreeMap::new();
@@ -305,7 +318,7 @@ pub fn held(fs: &FaultFs) -> BTreeMap<Serial, Vec<Label>> {
             SpoolKind::Open => panic!("{name} is left open"),
             SpoolKind::End => {}
             SpoolKind::Sealed => {
-                let bytes = spool::read_sealed(&*fs.shared(), &spool_dir(), name.serial, 0);
+                let bytes = read(fs, name.serial);
                 let bytes = bytes.unwrap_or_else(|error| panic!("{name} cannot be sent: {error}"));
                 assert!(held.insert(name.serial, tiny_mp4::labels(&bytes)).is_none());
             }
