@@ -10,8 +10,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Three spans: seven segments of two fragments, and three ends.
 fn recorded() -> (FaultFs, Rig) {
+    recorded_with(Options::default())
+}
+
+fn recorded_with(options: Options) -> (FaultFs, Rig) {
     let fs = FaultFs::healthy();
-    let mut rig = Rig::open(&fs, "boot-one", Options::default());
+    let mut rig = Rig::open(&fs, "boot-one", options);
     for (fragments, reason) in [(4, SpanEnd::Source), (4, SpanEnd::Format), (6, SpanEnd::Shutdown)] {
         rig.allow();
         rig.fragments(fragments);
@@ -43,6 +47,15 @@ fn no_damage_stops_a_start_nor_touches_what_is_whole() {
     }
 }
 
+#[test]
+fn no_damage_to_an_encrypted_spool_stops_a_start_nor_touches_what_is_whole() {
+    let (fs, rig) = recorded_with(Options { encrypt: true, ..Options::default() });
+    for seed in 0..rounds() {
+        let outcome = catch_unwind(AssertUnwindSafe(|| damage_and_start(&fs, &rig, seed)));
+        assert!(outcome.is_ok(), "with seed {seed}");
+    }
+}
+
 fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) {
     let fs = fs.after(Cut::KeepsAll);
     let mut coin = Coin(seed);
@@ -53,6 +66,7 @@ fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) {
         }
     }
 
+    let restart = |fs: &FaultFs| Rig::open(fs, "boot-two", rig.options);
     let mut second = restart(&fs);
 
     let held = held(&fs);
