@@ -11,6 +11,8 @@
 //! begins a run, and no nonce comes twice under one key whatever became of the records that were cut off;
 //! and no run can be taken out or put elsewhere.
 //!
+//! [`super::decrypt`] reads such a file.
+//!
 //! A frame has a tag of its own, so that a length that was changed is not taken for a file that was cut.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
@@ -25,11 +27,11 @@ const MAGIC: [u8; 8] = *b"kasacam\x01";
 const SALT: usize = 32;
 const PREFIX: usize = 7;
 const CHECK: usize = 9;
-const HEADER: usize = MAGIC.len() + SALT + PREFIX + CHECK;
-const TAG: usize = 16;
+pub(super) const HEADER: usize = MAGIC.len() + SALT + PREFIX + CHECK;
+pub(super) const TAG: usize = 16;
 /// Kind and length of a record, without the tag.
-const SHAPE: usize = 5;
-const FRAME: usize = SHAPE + TAG;
+pub(super) const SHAPE: usize = 5;
+pub(super) const FRAME: usize = SHAPE + TAG;
 const INFO: &[u8] = b"kasacam spool run 1";
 
 /// Whether new files are encrypted, and the key for those that are. Shown without the key.
@@ -83,6 +85,8 @@ pub(super) enum Kind {
     Patch,
     /// The next bytes of the file, which are its last.
     Last,
+    /// The next bytes of the file: what is in an `mdat`. A start has no need of them.
+    Pictures,
 }
 
 impl Kind {
@@ -91,11 +95,12 @@ impl Kind {
             Kind::Data => 0,
             Kind::Patch => 1,
             Kind::Last => 2,
+            Kind::Pictures => 3,
         }
     }
 
     fn of(code: u8) -> Option<Kind> {
-        [Kind::Data, Kind::Patch, Kind::Last].into_iter().find(|kind| kind.code() == code)
+        [Kind::Data, Kind::Patch, Kind::Last, Kind::Pictures].into_iter().find(|kind| kind.code() == code)
     }
 }
 
@@ -135,7 +140,7 @@ impl Run {
     }
 
     /// The run with this header, if it is of this key and stands behind the record of that tag.
-    fn resume(key: &[u8; 32], before: &Tag, header: &[u8]) -> Option<Run> {
+    pub(super) fn resume(key: &[u8; 32], before: &Tag, header: &[u8]) -> Option<Run> {
         let header: [u8; HEADER] = header.try_into().ok()?;
         let (own, check) = derive(key, header.get(MAGIC.len()..MAGIC.len() + SALT)?, before)?;
         (header.get(HEADER - CHECK..)? == check).then_some(Run { key: own, header, counter: 0 })
@@ -172,7 +177,7 @@ impl Run {
     }
 
     /// Kind and length of the ciphertext of the next record, if its frame is genuine.
-    fn frame(&self, frame: &[u8]) -> Option<(Kind, usize)> {
+    pub(super) fn frame(&self, frame: &[u8]) -> Option<(Kind, usize)> {
         let (shape, tag) = frame.split_at_checked(SHAPE)?;
         let mut tag: Tag = tag.try_into().ok()?;
         let nonce = self.nonce(self.counter, Place::Frame);
@@ -182,12 +187,18 @@ impl Run {
     }
 
     /// Decrypts the next record in place, if it is genuine; its length without the tag.
-    fn open(&mut self, shape: &[u8], kind: Kind, text: &mut [u8]) -> Option<usize> {
+    pub(super) fn open(&mut self, shape: &[u8], kind: Kind, text: &mut [u8]) -> Option<usize> {
         let nonce = self.nonce(self.counter, place(kind));
         let aad = self.aad(shape);
         let len = self.key.open_in_place(nonce, Aad::from(&aad), text).ok()?.len();
         self.counter = self.counter.checked_add(1)?;
         Some(len)
+    }
+
+    /// Leaves the next record out.
+    pub(super) fn skip(&mut self) -> Option<()> {
+        self.counter = self.counter.checked_add(1)?;
+        Some(())
     }
 
     fn aad(&self, shape: &[u8]) -> Vec<u8> {
@@ -207,7 +218,7 @@ impl Run {
 
 fn place(kind: Kind) -> Place {
     match kind {
-        Kind::Data | Kind::Patch => Place::Within,
+        Kind::Data | Kind::Patch | Kind::Pictures => Place::Within,
         Kind::Last => Place::Last,
     }
 }
@@ -228,38 +239,6 @@ fn derive(key: &[u8; 32], salt: &[u8], before: &Tag) -> Option<(LessSafeKey, [u8
     Some((LessSafeKey::new(own), check.try_into().ok()?))
 }
 
-/// A file as it is read.
-pub(super) struct Opened {
-    /// What is genuine of it, from the front.
-    pub bytes: Vec<u8>,
-    pub end: End,
-    /// Where its records end; of a file that is not encrypted, nothing.
-    pub marks: Vec<Mark>,
-}
-
-/// How far a file could be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// It is not encrypted: nothing is known but its bytes.
-    Plain,
-    /// To its last record.
-    Whole,
-    /// To where it was cut off.
-    Cut,
-    /// To a byte that is not as it was written.
-    Damaged(&'static str),
-}
-
-/// The end of a record.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Mark {
-    /// In what was encrypted.
-    pub plain: u64,
-    /// In the file.
-    pub file: u64,
-    pub tag: Tag,
-}
-
 /// Whether a file that begins so is encrypted, as far as that can be seen.
 pub(super) fn is_encrypted(front: &[u8]) -> bool {
     let seen = front.len().min(MAGIC.len());
@@ -276,77 +255,4 @@ pub(super) fn seal_small(encryption: &Encryption, bytes: Vec<u8>) -> io::Result<
     let mut out = run.header().to_vec();
     run.seal(Kind::Last, &[&bytes], &mut out)?;
     Ok(out)
-}
-
-/// Decrypts a file, in place, as far as it is genuine.
-pub(super) fn open(mut bytes: Vec<u8>, encryption: &Encryption) -> Opened {
-    if !is_encrypted(&bytes) {
-        return Opened { bytes, end: End::Plain, marks: Vec::new() };
-    }
-    let mut marks = Vec::new();
-    let (end, out) = match encryption.key() {
-        Some(key) => walk(&mut bytes, &key, &mut marks),
-        None => (End::Damaged("it is encrypted, and no spool.key is set"), 0),
-    };
-    bytes.truncate(out);
-    Opened { bytes, end, marks }
-}
-
-/// Decrypted bytes are moved to the front: they never reach the record that is read next.
-fn walk(bytes: &mut [u8], key: &[u8; 32], marks: &mut Vec<Mark>) -> (End, usize) {
-    let (mut at, mut out) = (0, 0);
-    let mut before = Tag::default();
-    let mut run: Option<Run> = None;
-    loop {
-        let rest = bytes.get_mut(at..).unwrap_or_default();
-        if rest.is_empty() {
-            return (End::Cut, out);
-        }
-        if is_encrypted(rest) {
-            let Some(header) = rest.get(..HEADER) else { return (End::Cut, out) };
-            run = Run::resume(key, &before, header);
-            if run.is_none() {
-                return (End::Damaged("spool.key is not its key, or its header is damaged"), out);
-            }
-            at += HEADER;
-            continue;
-        }
-        let Some((frame, text)) = rest.split_at_mut_checked(FRAME) else { return (End::Cut, out) };
-        let Some(run) = &mut run else { return (End::Damaged("it has no header"), out) };
-        let Some((kind, len)) = run.frame(frame) else {
-            return (End::Damaged("a record of it is damaged"), out);
-        };
-        let Some(text) = text.get_mut(..len) else { return (End::Cut, out) };
-        before = text.last_chunk().copied().unwrap_or_default();
-        let shape = frame.get(..SHAPE).unwrap_or_default();
-        let Some(plain) = run.open(shape, kind, text) else {
-            return (End::Damaged("a record of it is damaged"), out);
-        };
-        let from = at + FRAME;
-        match kind {
-            Kind::Data | Kind::Last => {
-                bytes.copy_within(from..from + plain, out);
-                out += plain;
-            }
-            Kind::Patch => {
-                let Some(()) = patch(bytes, from, plain, out) else {
-                    return (End::Damaged("a record of it is malformed"), out);
-                };
-            }
-        }
-        at = from + len;
-        marks.push(Mark { plain: out as u64, file: at as u64, tag: before });
-        if kind == Kind::Last {
-            let whole = at == bytes.len();
-            return (if whole { End::Whole } else { End::Damaged("something stands behind its end") }, out);
-        }
-    }
-}
-
-/// Puts the patch at `from` where it says, before `out`.
-fn patch(bytes: &mut [u8], from: usize, len: usize, out: usize) -> Option<()> {
-    let (offset, patch) = bytes.get(from..from + len)?.split_first_chunk::<8>()?;
-    let offset = usize::try_from(u64::from_be_bytes(*offset)).ok()?;
-    let (start, len) = (from + 8, patch.len());
-    (offset.checked_add(len)? <= out).then(|| bytes.copy_within(start..start + len, offset))
 }

@@ -1,8 +1,10 @@
 //! A segment file that bytes are added to: as they are, or encrypted. Offsets are those of the segment.
 
-use super::crypt::{self, Encryption, Kind, Mark, Run};
+use super::crypt::{Encryption, Kind, Run};
+use super::decrypt::{End, Mark};
 use super::{MAX_FILE, scan};
 use crate::disk::{Fs, Handle};
+use bytes::Bytes;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -41,11 +43,11 @@ impl Growing {
     ) -> io::Result<(Growing, Vec<u8>)> {
         let opened = scan::read_file(&*fs, path, MAX_FILE, encryption)?;
         let records = match (opened.end, encryption.key()) {
-            (crypt::End::Plain, _) => None,
-            (crypt::End::Whole | crypt::End::Cut | crypt::End::Damaged(_), Some(key)) => {
+            (End::Plain, _) => None,
+            (End::Whole | End::Cut | End::Damaged(_), Some(key)) => {
                 Some(Records { key, run: None, marks: opened.marks })
             }
-            (crypt::End::Whole | crypt::End::Cut | crypt::End::Damaged(_), None) => {
+            (End::Whole | End::Cut | End::Damaged(_), None) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "it is encrypted"));
             }
         };
@@ -58,29 +60,37 @@ impl Growing {
         self.records.as_ref().map_or(self.len, |records| records.marks.last().map_or(0, |mark| mark.file))
     }
 
-    /// Adds the parts, encrypted as one record; the last of the file where `last` says so.
-    pub(super) fn append(&mut self, parts: &[&[u8]], last: bool) -> io::Result<()> {
-        let kind = if last { Kind::Last } else { Kind::Data };
-        let len = parts.iter().map(|part| part.len() as u64).sum::<u64>();
-        match &self.records {
-            Some(_) => self.record(kind, parts, self.len.saturating_add(len))?,
-            None => {
-                let mut at = self.len;
-                for part in parts {
-                    self.fs.write_at(&self.file, at, part)?;
-                    at = at.saturating_add(part.len() as u64);
-                }
-            }
+    /// Adds chunks, each a `prft` and what the source gave, behind what stands before them all. Encrypted,
+    /// their pictures are records of their own, which a start leaves out.
+    pub(super) fn append_chunks(&mut self, front: &[u8], chunks: &[(Vec<u8>, Bytes)]) -> io::Result<()> {
+        if self.records.is_none() {
+            let front = std::iter::once(front).filter(|front| !front.is_empty());
+            let parts = chunks.iter().flat_map(|(prft, chunk)| [prft.as_slice(), chunk.as_ref()]);
+            return self.write(front.chain(parts));
         }
-        self.len = self.len.saturating_add(len);
-        Ok(())
+        let mut records = Vec::new();
+        for (index, (prft, chunk)) in chunks.iter().enumerate() {
+            let (moof, pictures) = chunk.split_at_checked(before_pictures(chunk)).unwrap_or((chunk, &[]));
+            let front = if index == 0 { front } else { &[] };
+            records.push((Kind::Data, vec![front, prft, moof]));
+            records.push((Kind::Pictures, vec![pictures]));
+        }
+        self.write_records(&records)
+    }
+
+    /// Adds the last bytes of the file.
+    pub(super) fn append_last(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        match self.records {
+            Some(_) => self.write_records(&[(Kind::Last, parts.to_vec())]),
+            None => self.write(parts.iter().copied()),
+        }
     }
 
     /// Replaces what stands at `at`.
     pub(super) fn patch(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         match &self.records {
             // A record is never written twice: that would be two texts under one nonce.
-            Some(_) => self.record(Kind::Patch, &[&at.to_be_bytes(), bytes], self.len),
+            Some(_) => self.write_records(&[(Kind::Patch, vec![&at.to_be_bytes(), bytes])]),
             None => self.fs.write_at(&self.file, at, bytes),
         }
     }
@@ -103,23 +113,54 @@ impl Growing {
         self.fs.sync(&self.file)
     }
 
-    fn record(&mut self, kind: Kind, parts: &[&[u8]], plain: u64) -> io::Result<()> {
+    fn write<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        for part in parts {
+            self.fs.write_at(&self.file, self.len, part)?;
+            self.len = self.len.saturating_add(part.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Adds records, in one write.
+    fn write_records(&mut self, list: &[(Kind, Vec<&[u8]>)]) -> io::Result<()> {
         let at = self.on_flash();
         let Some(records) = &mut self.records else { return Ok(()) };
         let mut out = Vec::new();
+        let mut tag = records.marks.last().map(|mark| mark.tag).unwrap_or_default();
+        let mut marks = Vec::new();
+        let mut plain = self.len;
         let mut run = match records.run.take() {
             Some(run) => run,
             None => {
-                let before = records.marks.last().map(|mark| mark.tag).unwrap_or_default();
-                let run = Run::begin(&records.key, &before)?;
+                let run = Run::begin(&records.key, &tag)?;
                 out.extend_from_slice(run.header());
                 run
             }
         };
-        let tag = run.seal(kind, parts, &mut out)?;
+        for (kind, parts) in list {
+            tag = run.seal(*kind, parts, &mut out)?;
+            if *kind != Kind::Patch {
+                plain = plain.saturating_add(parts.iter().map(|part| part.len() as u64).sum());
+            }
+            marks.push(Mark { plain, file: at.saturating_add(out.len() as u64), tag });
+        }
         self.fs.write_at(&self.file, at, &out)?;
-        records.marks.push(Mark { plain, file: at.saturating_add(out.len() as u64), tag });
+        self.len = plain;
+        records.marks.extend(marks);
         records.run = Some(run);
         Ok(())
+    }
+}
+
+/// Where in a chunk, a `moof` and its `mdat`, the pictures begin; at its end where it is not of that form.
+fn before_pictures(chunk: &[u8]) -> usize {
+    let head = |at: usize| {
+        let (size, kind) = chunk.get(at..)?.split_first_chunk::<4>()?;
+        Some((usize::try_from(u32::from_be_bytes(*size)).ok()?, kind.first_chunk::<4>()?))
+    };
+    let Some((moof, b"moof")) = head(0) else { return chunk.len() };
+    match head(moof) {
+        Some((mdat, b"mdat")) if moof.checked_add(mdat) == Some(chunk.len()) => moof + 8,
+        Some(_) | None => chunk.len(),
     }
 }

@@ -32,6 +32,7 @@
 //! the directory from then on. [`read_sealed_with`] may be called from anywhere.
 
 mod crypt;
+mod decrypt;
 mod end;
 mod engine;
 mod faults;

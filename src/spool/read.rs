@@ -1,6 +1,7 @@
 //! Reading a segment to send it.
 
-use super::crypt::{Encryption, End};
+use super::crypt::Encryption;
+use super::decrypt::End;
 use super::{MAX_FILE, scan};
 use crate::disk::Fs;
 use crate::domain::recovery::Read;

@@ -1,6 +1,7 @@
 //! Reading spool files: at a start without their pictures, before an upload whole.
 
-use super::crypt::{self, Encryption, End, Opened};
+use super::crypt::{self, Encryption};
+use super::decrypt::{self, End, Extent, Opened};
 use super::{MAX_FILE, end};
 use crate::disk::{Fs, Handle, read};
 use crate::domain::recovery::{Footage, Read, Whole};
@@ -26,6 +27,8 @@ pub(super) struct Belief<'a> {
     pub boot: &'a str,
     /// Keep whole chunks of a last fragment that is not whole.
     pub keep_partial: bool,
+    /// It was found damaged: it is read whole.
+    pub doubted: bool,
     /// Nothing behind this offset is known to be on flash.
     pub durable: u64,
 }
@@ -50,7 +53,7 @@ pub(super) fn look(
             other => other?,
         };
         let len = bytes.len() as u64;
-        let opened = crypt::open(bytes, encryption);
+        let opened = decrypt::open_small(bytes, encryption)?;
         let read = match (opened.end, end::decode(&opened.bytes)) {
             (End::Damaged(why), _) => Read::Unreadable(why.to_owned()),
             (End::Plain | End::Whole, Some((record, reason))) => Read::End { record, reason },
@@ -65,10 +68,13 @@ pub(super) fn look(
     if len > MAX_FILE {
         return Ok((len, Read::Unreadable(format!("{len} bytes, where {MAX_FILE} is the most"))));
     }
-    let mut front = [0; 8];
-    let read = fs.read_at(&file, 0, &mut front)?;
-    if crypt::is_encrypted(front.get(..read).unwrap_or_default()) {
-        let opened = crypt::open(whole_file(fs, &file, len)?, encryption);
+    if begins_encrypted(fs, &file)? {
+        let extent = match name.kind {
+            SpoolKind::Sealed if !belief.doubted => Extent::WithoutPictures,
+            SpoolKind::Sealed | SpoolKind::Open | SpoolKind::End => Extent::All,
+        };
+        let source = |at: u64, into: &mut [u8]| fs.read_at(&file, at, into);
+        let opened = decrypt::open(&source, len, encryption, extent)?;
         return Ok(understand_encrypted(opened, len, name.kind, belief));
     }
     let bytes = match name.kind {
@@ -79,12 +85,23 @@ pub(super) fn look(
     Ok((len, understand(&bytes, belief)))
 }
 
-/// Reads a file, and decrypts it as far as it is genuine.
+/// Reads a file whole, and decrypts it as far as it is genuine.
 ///
 /// # Errors
-/// As [`read`].
+/// Those of [`Fs`]; `InvalidData` for a file of more than `limit` bytes.
 pub(super) fn read_file(fs: &dyn Fs, path: &Path, limit: u64, encryption: &Encryption) -> io::Result<Opened> {
-    Ok(crypt::open(read(fs, path, limit)?, encryption))
+    let file = fs.open_read(path)?;
+    let len = fs.len(&file)?;
+    if len > limit || !begins_encrypted(fs, &file)? {
+        return Ok(Opened { bytes: read(fs, path, limit)?, end: End::Plain, marks: Vec::new() });
+    }
+    decrypt::open(&|at, into| fs.read_at(&file, at, into), len, encryption, Extent::All)
+}
+
+fn begins_encrypted(fs: &dyn Fs, file: &Handle) -> io::Result<bool> {
+    let mut front = [0; 8];
+    let read = fs.read_at(file, 0, &mut front)?;
+    Ok(crypt::is_encrypted(front.get(..read).unwrap_or_default()))
 }
 
 /// What an encrypted file of `len` bytes tells, and how long it is to be taken for: one that was cut off
@@ -100,12 +117,15 @@ fn understand_encrypted(opened: Opened, len: u64, kind: SpoolKind, belief: Belie
             (if grew { 0 } else { len }, Read::Unreadable("nothing of it is whole".to_owned()))
         }
         End::Plain | End::Whole | End::Cut | End::Damaged(_) => {
-            match understand(&opened.bytes, grew.then_some(belief)) {
-                Read::Footage(footage) => {
+            match (understand(&opened.bytes, grew.then_some(belief)), opened.end) {
+                (Read::Footage(Footage { whole: None, .. }), End::Damaged(why)) => {
+                    (len, Read::Unreadable(why.to_owned()))
+                }
+                (Read::Footage(footage), _) => {
                     let complete = footage.complete && opened.end == End::Whole;
                     (len, Read::Footage(Footage { complete, ..footage }))
                 }
-                read @ (Read::End { .. } | Read::Unreadable(_)) => (len, read),
+                (read @ (Read::End { .. } | Read::Unreadable(_)), _) => (len, read),
             }
         }
     }

@@ -13,7 +13,7 @@ use crate::domain::recovery::{self, Footage, Found, Read, Repair, Whole};
 use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
 use crate::domain::time::Utc;
 use crate::fmp4;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -32,6 +32,8 @@ pub(super) struct Store {
     bytes: u64,
     /// Files that a failure left behind, and how many of their bytes are known to be on flash.
     abandoned: BTreeMap<Serial, u64>,
+    /// Sealed files that were found damaged: they are looked at whole.
+    doubted: BTreeSet<Serial>,
     /// Why spans ended whose end could not be written yet.
     reasons: BTreeMap<String, SpanEnd>,
 }
@@ -80,6 +82,7 @@ impl Store {
             spans: BTreeMap::new(),
             bytes: 0,
             abandoned: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             reasons: BTreeMap::new(),
         })
     }
@@ -176,6 +179,7 @@ impl Store {
             boot: &self.setup.boot,
             keep_partial: self.setup.keep_partial_gop,
             durable: self.abandoned.get(&name.serial).copied().unwrap_or(u64::MAX),
+            doubted: self.doubted.contains(&name.serial),
         };
         scan::look(&*self.fs, &self.setup.dir(), name, belief, &self.setup.encryption)
     }
@@ -224,7 +228,7 @@ impl Store {
             let range =
                 usize::try_from(kept).unwrap_or(usize::MAX)..usize::try_from(whole.end).unwrap_or(usize::MAX);
             let again = contents.get(range).unwrap_or_default();
-            file.append(&[again, &mfra], true)?;
+            file.append_last(&[again, &mfra])?;
             file.sync()?;
             bytes = file.on_flash();
         } else {
@@ -291,6 +295,7 @@ impl Store {
     }
 
     pub(super) fn learn(&mut self, segment: &Segment) {
+        self.doubted.remove(&segment.serial);
         let kind = if segment.is_end() { SpoolKind::End } else { SpoolKind::Sealed };
         let name: Arc<str> = match self.spans.get_key_value(segment.record.span.as_str()) {
             Some((name, _)) => Arc::clone(name),
@@ -356,6 +361,7 @@ impl Store {
         let known = self.known.get(&serial).is_some_and(|known| known.kind == SpoolKind::Sealed);
         if known {
             self.unlearn(serial);
+            self.doubted.insert(serial);
         }
         known
     }
@@ -390,6 +396,7 @@ impl Store {
         let text = name.to_string();
         self.quarantine_path(&self.path(name), &OsString::from(&text), why, out);
         self.abandoned.remove(&name.serial);
+        self.doubted.remove(&name.serial);
     }
 
     fn quarantine_path(&mut self, path: &std::path::Path, name: &OsString, why: &str, out: &mut Vec<Input>) {

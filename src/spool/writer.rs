@@ -232,7 +232,7 @@ impl Writer {
             return Ok(Sealed::Nothing);
         }
         let mfra = fmp4::mfra_box(self.moofs.get(..self.complete.moofs).unwrap_or_default());
-        file.append(&[&mfra], true)?;
+        file.append_last(&[&mfra])?;
         file.sync()?;
         let on_flash = file.on_flash();
         self.written = self.complete.bytes.saturating_add(mfra.len() as u64);
@@ -296,10 +296,9 @@ impl Writer {
         let header = if self.written == 0 { self.header() } else { Vec::new() };
         let Some(file) = &mut self.file else { return Ok(()) };
         let held = std::mem::take(&mut self.open.held);
-        let mut parts: Vec<&[u8]> = if header.is_empty() { Vec::new() } else { vec![&header] };
-        parts.extend(held.iter().flat_map(|(prft, chunk)| [prft.as_slice(), chunk.as_ref()]));
-        file.append(&parts, false)?;
-        self.written = self.written.saturating_add(parts.iter().map(|part| part.len() as u64).sum::<u64>());
+        file.append_chunks(&header, &held)?;
+        let bytes = held.iter().map(|(prft, chunk)| prft.len() as u64 + chunk.len() as u64).sum::<u64>();
+        self.written = self.written.saturating_add(header.len() as u64).saturating_add(bytes);
         if let Some((prft, chunk)) = held.last() {
             let behind = prft.len() as u64 + chunk.len() as u64;
             self.open.last_prft = Some((self.written.saturating_sub(behind), prft.clone()));

@@ -1,7 +1,7 @@
 //! Spools in which anything may lie: nothing found in them stops a start, and what is whole is kept.
 
 use crate::support::fault_fs::{Coin, Cut, FaultFs, Plan};
-use crate::support::spool_model::{Options, Rig, held, in_spool, spool_dir, state_dir};
+use crate::support::spool_model::{Options, Rig, held, in_spool, read, spool_dir, state_dir};
 use crate::support::tiny_mp4;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::segment::{Content, Segment, Serial, SpoolKind, SpoolName};
@@ -68,6 +68,13 @@ fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) {
 
     let restart = |fs: &FaultFs| Rig::open(fs, "boot-two", rig.options);
     let mut second = restart(&fs);
+    for segment in second.footage() {
+        // Only what is encrypted can be damaged in its pictures: found when it is to be sent.
+        if read(&fs, segment.serial).is_err() && rig.options.encrypt {
+            assert!(!untouched.contains(&segment), "{segment:?} was whole");
+            second.obey(Command::Damaged { serial: segment.serial });
+        }
+    }
 
     let held = held(&fs);
     for segment in &untouched {
