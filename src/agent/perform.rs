@@ -2,7 +2,7 @@
 
 use super::storage::Reader;
 use super::{Agent, status};
-use crate::domain::effect::{Effect, Event, Report, StopManner};
+use crate::domain::effect::{Effect, Event, Report, Share, StopManner};
 use crate::domain::input::Input;
 use crate::domain::journal::What;
 use crate::domain::outcome::{Outcome, Scope};
@@ -53,7 +53,7 @@ impl Agent {
             }
             Effect::Ack(token) => self.broker.ack(token),
             Effect::Publish(report) => self.publish(report),
-            Effect::Upload { segment, time, clock } => self.upload(segment, time, clock),
+            Effect::Upload { segment, time, clock, share } => self.upload(segment, time, clock, share),
             Effect::CancelUpload { serial } => {
                 if let Some(upload) = self.upload_handles.remove(&serial) {
                     upload.abort();
@@ -87,7 +87,7 @@ impl Agent {
     }
 
     /// Reads the segment on a thread of its own, and sends it in a task of its own.
-    fn upload(&mut self, segment: Segment, time: Utc, key_clock: KeyClock) {
+    fn upload(&mut self, segment: Segment, time: Utc, key_clock: KeyClock, share: Share) {
         let serial = segment.serial;
         let uploader = Arc::clone(&self.uploader);
         // Where the time was corrected, the times within the file move by as much.
@@ -99,7 +99,7 @@ impl Agent {
         let task = async move {
             let began = clock::mono();
             let outcome = match body(reader, &segment, shift).await {
-                Ok(body) => uploader.upload(&segment, time, key_clock, body).await,
+                Ok(body) => uploader.upload_with(share, &segment, time, key_clock, body).await,
                 Err(why) => Outcome::Retry { scope: Scope::Segment, after: None, why },
             };
             Input::UploadFinished { serial, outcome, took: clock::mono().since(began) }

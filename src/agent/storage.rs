@@ -1,12 +1,12 @@
 //! The spool thread, as the loop sees it: something to be told, that never keeps anyone waiting.
 
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::disk::Fs;
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Input, Usage};
 use crate::domain::segment::{Segment, Serial};
 use crate::domain::time::{Clock, Mono, Now};
-use crate::spool::{self, Command, LiveEpoch, ReadError, Setup, Spool};
+use crate::spool::{self, Command, Encryption, LiveEpoch, ReadError, Setup, Spool};
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::path::PathBuf;
@@ -50,6 +50,7 @@ impl Storage {
         inputs: mpsc::Sender<Input>,
     ) -> std::io::Result<(Storage, Found)> {
         let live = LiveEpoch::new();
+        let encryption = encryption_of(&config.spool);
         let setup = Setup {
             state_dir: config.device.state_dir.clone(),
             device: config.device.id.clone(),
@@ -58,9 +59,15 @@ impl Storage {
             durability: config.recording.durability,
             keep_partial_gop,
             quarantine: spool::QuarantineLimits::default(),
+            encryption,
         };
         let (commands, orders) = unbounded();
-        let reader = Reader { fs: Arc::clone(&fs), dir: setup.dir(), commands: commands.clone() };
+        let reader = Reader {
+            fs: Arc::clone(&fs),
+            dir: setup.dir(),
+            encryption: setup.encryption.clone(),
+            commands: commands.clone(),
+        };
         let opened = spool::open(Arc::clone(&fs), setup.clone(), live.clone(), Box::new(clock.clone()));
         let (mut spool, found) = match opened {
             Ok((spool, segments)) => (spool, Ok(segments)),
@@ -164,6 +171,14 @@ impl Storage {
     }
 }
 
+fn encryption_of(spool: &config::Spool) -> Encryption {
+    match &spool.key {
+        Some(key) if spool.encrypt => Encryption::with(key.0),
+        Some(key) => Encryption::reading(key.0),
+        None => Encryption::none(),
+    }
+}
+
 fn usage_of(input: &Input) -> Option<Usage> {
     if let Input::Usage(usage) = input { Some(*usage) } else { None }
 }
@@ -173,14 +188,15 @@ fn usage_of(input: &Input) -> Option<Usage> {
 pub(super) struct Reader {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    encryption: Encryption,
     commands: Sender<Command>,
 }
 
 impl Reader {
-    /// As [`spool::read_sealed`]; blocks. What turns out to be damaged is given back to the spool, which saves
+    /// As [`spool::read_sealed_with`]; blocks. What turns out to be damaged is given back to the spool, which saves
     /// what it can of it.
     pub(super) fn read(&self, serial: Serial, shift: i64) -> Result<Bytes, ReadError> {
-        let read = spool::read_sealed(&*self.fs, &self.dir, serial, shift);
+        let read = spool::read_sealed_with(&self.encryption, &*self.fs, &self.dir, serial, shift);
         if let Err(ReadError::Damaged(_)) = &read {
             let _the_spool_is_gone = self.commands.send(Command::Damaged { serial });
         }

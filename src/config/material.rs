@@ -1,9 +1,9 @@
 //! Keys, certificates and credentials: there, readable by us and by nobody else, and what they are
-//! said to be. Nothing of a private key or a credential is kept here or told.
+//! said to be. Nothing of a private key or a credential is told, and but for the spool's key nothing is kept.
 
 use super::file::{self, Value, read_bounded};
 use super::problem::{Place, Problems};
-use super::{Surroundings, VerifyingKey};
+use super::{SpoolKey, Surroundings, VerifyingKey};
 use crate::domain::time::Utc;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
@@ -15,6 +15,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// A chain or a set of authorities is smaller than this.
 const MOST_PEM: u64 = 1 << 20;
 const MOST_CREDENTIALS: u64 = 16 * 1024;
+/// Enough to tell how much too long it is.
+const MOST_SPOOL_KEY: u64 = 4096;
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
 const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -226,6 +228,27 @@ fn ed25519(pem: &[u8]) -> Result<[u8; 32], (&'static str, &'static str)> {
         .strip_prefix(&ED25519)
         .and_then(|key| key.try_into().ok())
         .ok_or(("is not an Ed25519 key", "openssl pkey -in signer.key -pubout writes one"))
+}
+
+/// The spool's key: 32 bytes as they are.
+pub(super) fn spool_key(
+    examined: &Examined<'_>,
+    around: &Surroundings,
+    problems: &mut Problems,
+) -> Option<SpoolKey> {
+    let bytes = examined.read(MOST_SPOOL_KEY, problems)?;
+    examined.guarded(around, problems);
+    let hint = "32 random bytes, not text: head -c 32 /dev/urandom writes them";
+    let Ok(key) = <[u8; 32]>::try_from(bytes.as_slice()) else {
+        examined.report(problems, &format!("holds {} bytes, but a key has 32", bytes.len()), hint);
+        return None;
+    };
+    let first = key.first();
+    if key.iter().all(|byte| Some(byte) == first) {
+        examined.report(problems, "holds one byte 32 times, which is no key", hint);
+        return None;
+    }
+    Some(SpoolKey(key))
 }
 
 /// The store's credentials: `access_key_id`, `secret_access_key` and perhaps `session_token`, text

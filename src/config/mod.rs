@@ -300,6 +300,19 @@ pub struct Spool {
     pub max_files: u64,
     pub hold: Duration,
     pub when_full: WhenFull,
+    /// New files are encrypted; there is a key then.
+    pub encrypt: bool,
+    pub key: Option<SpoolKey>,
+}
+
+/// The key of the spool. Shown without its bytes.
+#[derive(Clone, PartialEq, Eq)]
+pub struct SpoolKey(pub [u8; 32]);
+
+impl fmt::Debug for SpoolKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SpoolKey(..)")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

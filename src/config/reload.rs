@@ -1,6 +1,6 @@
 //! What a changed configuration can change in a running agent.
 
-use super::Config;
+use super::{Config, Spool};
 
 /// Compares the configuration in force with one that was read again: the keys whose change takes
 /// effect at once, and those whose change needs a restart.
@@ -36,6 +36,8 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("recording.fragment", recording.fragment != new.recording.fragment),
         ("recording.chunk", recording.chunk != new.recording.chunk),
         ("recording.durability", recording.durability != new.recording.durability),
+        ("spool.encrypt", spool.encrypt != new.spool.encrypt),
+        ("spool.key", spool.key != new.spool.key),
         ("upload.url", (&upload.bucket, &upload.prefix) != (&new.upload.bucket, &new.upload.prefix)),
         ("upload.endpoint", upload.endpoint != new.upload.endpoint),
         ("upload.region", upload.region != new.upload.region),
@@ -60,7 +62,7 @@ pub fn with_reloadable(old: &Config, new: Config) -> Config {
     next.mqtt.telemetry = new.mqtt.telemetry;
     next.entitlement.offline_grace = new.entitlement.offline_grace;
     next.recording.audio = new.recording.audio;
-    next.spool = new.spool;
+    next.spool = Spool { encrypt: next.spool.encrypt, key: next.spool.key, ..new.spool };
     next.upload.max_rate = new.upload.max_rate;
     next.upload.order = new.upload.order;
     next.privacy.pending = new.privacy.pending;

@@ -136,6 +136,9 @@ pub const AGENT: &[Section] = &[
             key("max_files", Kind::Number { least: 16, most: 1_000_000 }, Is("65536")),
             key("hold", millis(0, 365 * DAY), Is("72h")),
             key("when_full", Kind::Choice(&["evict", "stop"]), Is("evict")),
+            key("encrypt", Kind::Flag, Is("false")),
+            // Required by `encrypt`; without that it is the key of files that are still there.
+            key("key", Kind::Path, Nothing),
         ],
     ),
     section(

@@ -209,12 +209,22 @@ impl<'a> Check<'a> {
             "stop" => WhenFull::Stop,
             _ => WhenFull::Evict,
         };
+        let (encrypt, encrypt_at) = self.merged.flag("spool.encrypt")?;
+        let key = self.path("spool.key").map(|(path, at)| {
+            material::spool_key(&Examined { at, key: "spool.key", path: &path }, self.around, self.problems)
+        });
+        if encrypt && self.merged.text("spool.key").is_none() && !self.merged.is_bad("spool.key") {
+            let hint = "such as \"/etc/kasacam/spool.key\"; head -c 32 /dev/urandom writes one";
+            self.problems.push(encrypt_at, "spool.key", "is missing: spool.encrypt needs a key", hint);
+        }
         Some(Spool {
             max_bytes: self.merged.number("spool.max_bytes")?.0,
             min_free: self.merged.number("spool.min_free")?.0,
             max_files: self.merged.number("spool.max_files")?.0,
             hold: self.merged.duration("spool.hold")?.0,
             when_full,
+            encrypt,
+            key: key.flatten(),
         })
     }
 

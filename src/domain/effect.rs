@@ -21,7 +21,7 @@ pub enum Effect {
     /// Send a report to the broker.
     Publish(Report),
     /// Send this segment to the store under this time.
-    Upload { segment: Segment, time: Utc, clock: KeyClock },
+    Upload { segment: Segment, time: Utc, clock: KeyClock, share: Share },
     /// Break off this upload; nothing answers.
     CancelUpload { serial: Serial },
     /// Remove a file from the spool.
@@ -34,6 +34,16 @@ pub enum Effect {
     ProbeStorage,
     /// The agent has nothing more to wait for: leave.
     Exit,
+}
+
+/// How an upload shares the way with others that run at the same time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Share {
+    /// Footage of this moment, or the next in the order of age.
+    #[default]
+    Full,
+    /// Footage left over from an outage: it takes what live footage leaves.
+    Rest,
 }
 
 /// How capture comes to its end.

@@ -6,6 +6,9 @@
 //! - `0000000042.end`: the end of a span, with its reason;
 //! - `quarantine/`: what cannot be believed, bounded.
 //!
+//! With `spool.encrypt` each of these files is encrypted ([`Encryption`]): what holds of its bytes here and
+//! below holds of those that were encrypted.
+//!
 //! The protocol by which a file is made durable, step by step, and what a start finds after a cut at each
 //! of them: `docs/spool.md`.
 //!
@@ -26,11 +29,14 @@
 //!
 //! # Who calls what
 //! [`open`] restores order and returns the segments found; [`Spool::run`] is the thread that owns
-//! the directory from then on. [`read_sealed`] may be called from anywhere.
+//! the directory from then on. [`read_sealed_with`] may be called from anywhere.
 
+mod crypt;
+mod decrypt;
 pub mod end;
 mod engine;
 mod faults;
+mod growing;
 mod live;
 mod quarantine;
 mod read;
@@ -42,10 +48,11 @@ mod thread;
 mod writer;
 
 pub use crate::domain::segmenter::Durability;
+pub use crypt::Encryption;
 pub use engine::Spool;
 pub use live::LiveEpoch;
 pub use quarantine::QuarantineLimits;
-pub use read::{ReadError, read_sealed};
+pub use read::{ReadError, read_sealed, read_sealed_with};
 
 use crate::disk::Fs;
 use crate::domain::fragment::{Epoch, SpanEnd};
@@ -82,6 +89,8 @@ pub struct Setup {
     /// where the stored privacy choice is to record: else nobody knows whether it was to be dropped.
     pub keep_partial_gop: bool,
     pub quarantine: QuarantineLimits,
+    /// `spool.encrypt` and `spool.key`.
+    pub encryption: Encryption,
 }
 
 impl Setup {

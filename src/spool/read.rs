@@ -1,7 +1,9 @@
 //! Reading a segment to send it.
 
+use super::crypt::Encryption;
+use super::decrypt::End;
 use super::{MAX_FILE, scan};
-use crate::disk::{Fs, read};
+use crate::disk::Fs;
 use crate::domain::recovery::Read;
 use crate::domain::segment::{Serial, SpoolKind, SpoolName};
 use crate::fmp4;
@@ -39,15 +41,35 @@ impl std::error::Error for ReadError {}
 /// # Errors
 /// See [`ReadError`].
 pub fn read_sealed(fs: &dyn Fs, dir: &Path, serial: Serial, shift: i64) -> Result<Bytes, ReadError> {
+    read_sealed_with(&Encryption::none(), fs, dir, serial, shift)
+}
+
+/// [`read_sealed`] of a spool that may be encrypted.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn read_sealed_with(
+    encryption: &Encryption,
+    fs: &dyn Fs,
+    dir: &Path,
+    serial: Serial,
+    shift: i64,
+) -> Result<Bytes, ReadError> {
     let path = dir.join(SpoolName { serial, kind: SpoolKind::Sealed }.to_string());
-    let mut bytes = match read(fs, &path, MAX_FILE) {
-        Ok(bytes) => bytes,
+    let opened = match scan::read_file(fs, &path, MAX_FILE, encryption) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Gone),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
             return Err(ReadError::Damaged(error.to_string()));
         }
         Err(error) => return Err(ReadError::Io(error)),
     };
+    match opened.end {
+        End::Plain | End::Whole => {}
+        End::Cut => return Err(ReadError::Damaged("it is cut off".to_owned())),
+        End::Damaged(why) => return Err(ReadError::Damaged(why.to_owned())),
+    }
+    let mut bytes = opened.bytes;
     match scan::understand(&bytes, None) {
         Read::Footage(footage) if footage.complete && footage.whole.is_some() => {}
         Read::Footage(_) => return Err(ReadError::Damaged("it is not whole to its last box".to_owned())),

@@ -1,5 +1,7 @@
 //! Reading spool files: at a start without their pictures, before an upload whole.
 
+use super::crypt::{self, Encryption};
+use super::decrypt::{self, End, Extent, Opened};
 use super::{MAX_FILE, end};
 use crate::disk::{Fs, Handle, read};
 use crate::domain::recovery::{Footage, Read, Whole};
@@ -25,6 +27,8 @@ pub(super) struct Belief<'a> {
     pub boot: &'a str,
     /// Keep whole chunks of a last fragment that is not whole.
     pub keep_partial: bool,
+    /// It was found damaged: it is read whole.
+    pub doubted: bool,
     /// Nothing behind this offset is known to be on flash.
     pub durable: u64,
 }
@@ -33,7 +37,13 @@ pub(super) struct Belief<'a> {
 ///
 /// # Errors
 /// Only what the disk says: contents never are an error.
-pub(super) fn look(fs: &dyn Fs, dir: &Path, name: SpoolName, belief: Belief<'_>) -> io::Result<(u64, Read)> {
+pub(super) fn look(
+    fs: &dyn Fs,
+    dir: &Path,
+    name: SpoolName,
+    belief: Belief<'_>,
+    encryption: &Encryption,
+) -> io::Result<(u64, Read)> {
     let path = dir.join(name.to_string());
     if name.kind == SpoolKind::End {
         let bytes = match read(fs, &path, end::LIMIT) {
@@ -42,16 +52,30 @@ pub(super) fn look(fs: &dyn Fs, dir: &Path, name: SpoolName, belief: Belief<'_>)
             }
             other => other?,
         };
-        let read = match end::decode(&bytes) {
-            Some((record, reason)) => Read::End { record, reason },
-            None => Read::Unreadable("its checksum or form is wrong".to_owned()),
+        let len = bytes.len() as u64;
+        let opened = decrypt::open_small(bytes, encryption)?;
+        let read = match (opened.end, end::decode(&opened.bytes)) {
+            (End::Damaged(why), _) => Read::Unreadable(why.to_owned()),
+            (End::Plain | End::Whole, Some((record, reason))) => Read::End { record, reason },
+            (End::Plain | End::Whole | End::Cut, _) => {
+                Read::Unreadable("its checksum or form is wrong".to_owned())
+            }
         };
-        return Ok((bytes.len() as u64, read));
+        return Ok((len, read));
     }
     let file = fs.open_read(&path)?;
     let len = fs.len(&file)?;
     if len > MAX_FILE {
         return Ok((len, Read::Unreadable(format!("{len} bytes, where {MAX_FILE} is the most"))));
+    }
+    if begins_encrypted(fs, &file)? {
+        let extent = match name.kind {
+            SpoolKind::Sealed if !belief.doubted => Extent::WithoutPictures,
+            SpoolKind::Sealed | SpoolKind::Open | SpoolKind::End => Extent::All,
+        };
+        let source = |at: u64, into: &mut [u8]| fs.read_at(&file, at, into);
+        let opened = decrypt::open(&source, len, encryption, extent)?;
+        return Ok(understand_encrypted(opened, len, name.kind, belief));
     }
     let bytes = match name.kind {
         SpoolKind::Open => whole_file(fs, &file, len)?,
@@ -59,6 +83,52 @@ pub(super) fn look(fs: &dyn Fs, dir: &Path, name: SpoolName, belief: Belief<'_>)
     };
     let belief = (name.kind == SpoolKind::Open).then_some(belief);
     Ok((len, understand(&bytes, belief)))
+}
+
+/// Reads a file whole, and decrypts it as far as it is genuine.
+///
+/// # Errors
+/// Those of [`Fs`]; `InvalidData` for a file of more than `limit` bytes.
+pub(super) fn read_file(fs: &dyn Fs, path: &Path, limit: u64, encryption: &Encryption) -> io::Result<Opened> {
+    let file = fs.open_read(path)?;
+    let len = fs.len(&file)?;
+    if len > limit || !begins_encrypted(fs, &file)? {
+        return Ok(Opened { bytes: read(fs, path, limit)?, end: End::Plain, marks: Vec::new() });
+    }
+    decrypt::open(&|at, into| fs.read_at(&file, at, into), len, encryption, Extent::All)
+}
+
+fn begins_encrypted(fs: &dyn Fs, file: &Handle) -> io::Result<bool> {
+    let mut front = [0; 8];
+    let read = fs.read_at(file, 0, &mut front)?;
+    Ok(crypt::is_encrypted(front.get(..read).unwrap_or_default()))
+}
+
+/// What an encrypted file of `len` bytes tells, and how long it is to be taken for: one that was cut off
+/// before anything of it was whole is as empty.
+///
+/// A sealed file was synced whole: where a byte of it is not as it was written, nothing of it is believed.
+/// One that grew may be torn at its end, and what stands before that is genuine.
+fn understand_encrypted(opened: Opened, len: u64, kind: SpoolKind, belief: Belief<'_>) -> (u64, Read) {
+    let grew = kind == SpoolKind::Open;
+    match opened.end {
+        End::Damaged(why) if !grew || opened.bytes.is_empty() => (len, Read::Unreadable(why.to_owned())),
+        End::Cut if opened.bytes.is_empty() => {
+            (if grew { 0 } else { len }, Read::Unreadable("nothing of it is whole".to_owned()))
+        }
+        End::Plain | End::Whole | End::Cut | End::Damaged(_) => {
+            match (understand(&opened.bytes, grew.then_some(belief)), opened.end) {
+                (Read::Footage(Footage { whole: None, .. }), End::Damaged(why)) => {
+                    (len, Read::Unreadable(why.to_owned()))
+                }
+                (Read::Footage(footage), _) => {
+                    let complete = footage.complete && opened.end == End::Whole;
+                    (len, Read::Footage(Footage { complete, ..footage }))
+                }
+                (read @ (Read::End { .. } | Read::Unreadable(_)), _) => (len, read),
+            }
+        }
+    }
 }
 
 /// What the bytes of a segment file tell. `belief` is given for an unsealed one.

@@ -46,8 +46,7 @@ impl Spool {
         };
         self.writer = Some(Writer::new(
             Arc::clone(&self.fs),
-            &self.setup.dir(),
-            self.setup.durability,
+            &self.setup,
             serial,
             record,
             Arc::clone(init),

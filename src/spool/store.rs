@@ -1,17 +1,19 @@
 //! The files of the spool: what is known of them, and the repair of what is not.
 
+use super::crypt;
+use super::growing::Growing;
 use super::quarantine::{self, Quarantine, printable};
 use super::scan::{self, Belief};
 use super::serials::Serials;
 use super::{Setup, end, tell};
-use crate::disk::{self, Facts, Fs, Handle, is_temporary, publish};
+use crate::disk::{self, Facts, Fs, is_temporary, publish};
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::{Input, Usage};
 use crate::domain::recovery::{self, Footage, Found, Read, Repair, Whole};
 use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
 use crate::domain::time::Utc;
 use crate::fmp4;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ pub(super) struct Store {
     bytes: u64,
     /// Files that a failure left behind, and how many of their bytes are known to be on flash.
     abandoned: BTreeMap<Serial, u64>,
+    /// Sealed files that were found damaged: they are looked at whole.
+    doubted: BTreeSet<Serial>,
     /// Why spans ended whose end could not be written yet.
     reasons: BTreeMap<String, SpanEnd>,
 }
@@ -78,6 +82,7 @@ impl Store {
             spans: BTreeMap::new(),
             bytes: 0,
             abandoned: BTreeMap::new(),
+            doubted: BTreeSet::new(),
             reasons: BTreeMap::new(),
         })
     }
@@ -174,8 +179,9 @@ impl Store {
             boot: &self.setup.boot,
             keep_partial: self.setup.keep_partial_gop,
             durable: self.abandoned.get(&name.serial).copied().unwrap_or(u64::MAX),
+            doubted: self.doubted.contains(&name.serial),
         };
-        scan::look(&*self.fs, &self.setup.dir(), name, belief)
+        scan::look(&*self.fs, &self.setup.dir(), name, belief, &self.setup.encryption)
     }
 
     fn repair(&mut self, repair: Repair, out: &mut Vec<Input>) -> io::Result<Option<Segment>> {
@@ -214,15 +220,17 @@ impl Store {
         }
         let mut bytes = self.fs.stat(&open)?.len;
         if !footage.complete {
-            let contents = disk::read(&*self.fs, &open, super::MAX_FILE)?;
+            let (mut file, contents) = Growing::reopen(Arc::clone(&self.fs), &open, &self.setup.encryption)?;
             let layout = fmp4::read_segment(&contents)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.what))?;
             let mfra = fmp4::mfra_box(&scan::entries(&layout, whole.end));
-            let file: Handle = self.fs.open_write(&open)?;
-            self.fs.truncate(&file, whole.end)?;
-            self.fs.write_at(&file, whole.end, &mfra)?;
-            self.fs.sync(&file)?;
-            bytes = whole.end.saturating_add(mfra.len() as u64);
+            let kept = file.cut_back(whole.end)?;
+            let range =
+                usize::try_from(kept).unwrap_or(usize::MAX)..usize::try_from(whole.end).unwrap_or(usize::MAX);
+            let again = contents.get(range).unwrap_or_default();
+            file.append_last(&[again, &mfra])?;
+            file.sync()?;
+            bytes = file.on_flash();
         } else {
             // It was written by another process: whether it came to sync it, nobody knows.
             self.fs.sync(&self.fs.open_write(&open)?)?;
@@ -265,6 +273,7 @@ impl Store {
         let serial = self.serials.next()?;
         let name = SpoolName { serial, kind: SpoolKind::End };
         let bytes = end::encode(record, reason).map_err(io::Error::other)?;
+        let bytes = crypt::seal_small(&self.setup.encryption, bytes)?;
         publish(&*self.fs, &self.setup.dir(), &name.to_string(), &bytes)?;
         let segment = Segment {
             serial,
@@ -286,6 +295,7 @@ impl Store {
     }
 
     pub(super) fn learn(&mut self, segment: &Segment) {
+        self.doubted.remove(&segment.serial);
         let kind = if segment.is_end() { SpoolKind::End } else { SpoolKind::Sealed };
         let name: Arc<str> = match self.spans.get_key_value(segment.record.span.as_str()) {
             Some((name, _)) => Arc::clone(name),
@@ -351,6 +361,7 @@ impl Store {
         let known = self.known.get(&serial).is_some_and(|known| known.kind == SpoolKind::Sealed);
         if known {
             self.unlearn(serial);
+            self.doubted.insert(serial);
         }
         known
     }
@@ -385,6 +396,7 @@ impl Store {
         let text = name.to_string();
         self.quarantine_path(&self.path(name), &OsString::from(&text), why, out);
         self.abandoned.remove(&name.serial);
+        self.doubted.remove(&name.serial);
     }
 
     fn quarantine_path(&mut self, path: &std::path::Path, name: &OsString, why: &str, out: &mut Vec<Input>) {

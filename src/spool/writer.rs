@@ -1,7 +1,10 @@
 //! One segment file while it grows.
 
+use super::Setup;
+use super::crypt::Encryption;
+use super::growing::Growing;
 use super::scan::{self, PRFT};
-use crate::disk::{Fs, Handle};
+use crate::disk::Fs;
 use crate::domain::fragment::{Chunk, Init};
 use crate::domain::recovery::Whole;
 use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
@@ -10,7 +13,7 @@ use crate::domain::time::{Mono, Utc};
 use crate::fmp4::{self, ChunkInfo, MoofEntry};
 use bytes::Bytes;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,15 +25,16 @@ pub(super) struct Writer {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     durability: Durability,
+    encryption: Encryption,
     pub serial: Serial,
     pub record: Record,
     init: Arc<Init>,
     /// `Utc = Mono + offset`.
     offset: i64,
-    file: Option<Handle>,
+    file: Option<Growing>,
     /// The directory entry is durable.
     named: bool,
-    /// Bytes in the file.
+    /// Bytes of the segment that are in the file.
     written: u64,
     /// Entries of the complete fragments, then of the open one.
     moofs: Vec<MoofEntry>,
@@ -79,11 +83,9 @@ pub(super) enum Sealed {
 }
 
 impl Writer {
-    #[expect(clippy::too_many_arguments, reason = "each is a different thing, named at the only call")]
     pub(super) fn new(
         fs: Arc<dyn Fs>,
-        dir: &Path,
-        durability: Durability,
+        setup: &Setup,
         serial: Serial,
         record: Record,
         init: Arc<Init>,
@@ -93,8 +95,9 @@ impl Writer {
         let from = Extent { end: start, ..Extent::default() };
         Writer {
             fs,
-            dir: dir.to_path_buf(),
-            durability,
+            dir: setup.dir(),
+            durability: setup.durability,
+            encryption: setup.encryption.clone(),
             serial,
             record,
             init,
@@ -126,8 +129,9 @@ impl Writer {
         self.durable.moofs > 0
     }
 
+    /// Bytes of the file.
     pub(super) fn bytes(&self) -> u64 {
-        self.written
+        self.file.as_ref().map_or(0, Growing::on_flash)
     }
 
     /// Takes a chunk into the open fragment. With durability `chunk` it is on flash afterwards;
@@ -169,13 +173,13 @@ impl Writer {
     pub(super) fn complete(&mut self) -> io::Result<Option<Durable>> {
         if let Some((prft, _)) = self.open.held.last_mut() {
             scan::mark(prft, true);
-        } else if let (Some((at, prft)), Some(file)) = (&mut self.open.last_prft, &self.file) {
+        } else if let (Some((at, prft)), Some(file)) = (&mut self.open.last_prft, &mut self.file) {
             let before = prft.clone();
             scan::mark(prft, true);
             if *prft != before {
-                self.fs.write_at(file, *at, prft)?;
+                file.patch(*at, prft)?;
                 if self.durability == Durability::Chunk {
-                    self.fs.sync(file)?;
+                    file.sync()?;
                 }
             }
         }
@@ -202,11 +206,11 @@ impl Writer {
     pub(super) fn discard(&mut self) -> io::Result<()> {
         self.open = Fragment { end: self.complete.end, ..Fragment::default() };
         self.moofs.truncate(self.complete.moofs);
-        let Some(file) = &self.file else { return Ok(()) };
+        let Some(file) = &mut self.file else { return Ok(()) };
         if self.written > self.complete.bytes {
             self.written = self.complete.bytes;
-            self.fs.truncate(file, self.complete.bytes)?;
-            self.fs.sync(file)?;
+            file.cut_back(self.complete.bytes)?;
+            file.sync()?;
         }
         Ok(())
     }
@@ -220,7 +224,7 @@ impl Writer {
     /// before 2 is durable, a whole `.open` that is sealed as it is, or the `.mp4`.
     pub(super) fn seal(&mut self) -> io::Result<Sealed> {
         let open = self.path(SpoolKind::Open);
-        let Some(file) = &self.file else { return Ok(Sealed::Nothing) };
+        let Some(file) = &mut self.file else { return Ok(Sealed::Nothing) };
         if self.complete.moofs == 0 {
             self.fs.unlink(&open)?;
             self.fs.sync_dir(&self.dir)?;
@@ -228,9 +232,10 @@ impl Writer {
             return Ok(Sealed::Nothing);
         }
         let mfra = fmp4::mfra_box(self.moofs.get(..self.complete.moofs).unwrap_or_default());
-        self.fs.write_at(file, self.complete.bytes, &mfra)?;
+        file.append_last(&[&mfra])?;
+        file.sync()?;
+        let on_flash = file.on_flash();
         self.written = self.complete.bytes.saturating_add(mfra.len() as u64);
-        self.fs.sync(file)?;
         let durable = self.covered();
         self.durable.bytes = self.written;
         self.unnamed = durable.frames;
@@ -247,20 +252,20 @@ impl Writer {
                     codecs: self.init.codecs.clone(),
                 },
                 record: self.record.clone(),
-                bytes: self.written,
+                bytes: on_flash,
             },
             durable,
         ))
     }
 
-    /// Gives the file up after a failure, and says how many of its bytes are known to be on flash.
+    /// Gives the file up after a failure, and says how many bytes of the segment are known to be on flash.
     ///
     /// Nothing is believed that the failed call touched, and nothing of this is retried: the page
     /// cache may show bytes as clean that never reached the flash. What earlier syncs covered stays.
     /// The file is cut back to that, in case this process does not live to seal it, and left as `.open`.
-    pub(super) fn abandon(self) -> u64 {
-        if let Some(file) = &self.file {
-            let _ = self.fs.truncate(file, self.durable.bytes);
+    pub(super) fn abandon(mut self) -> u64 {
+        if let Some(file) = &mut self.file {
+            let _ = file.cut_back(self.durable.bytes);
         }
         self.durable.bytes
     }
@@ -285,21 +290,18 @@ impl Writer {
             return Ok(());
         }
         if self.file.is_none() {
-            self.file = Some(self.fs.create_new(&self.path(SpoolKind::Open))?);
+            let path = self.path(SpoolKind::Open);
+            self.file = Some(Growing::create(Arc::clone(&self.fs), &path, &self.encryption)?);
         }
         let header = if self.written == 0 { self.header() } else { Vec::new() };
-        let Some(file) = &self.file else { return Ok(()) };
-        if !header.is_empty() {
-            self.fs.write_at(file, 0, &header)?;
-            self.written = header.len() as u64;
-        }
-        for (prft, chunk) in std::mem::take(&mut self.open.held) {
-            self.fs.write_at(file, self.written, &prft)?;
-            let at = self.written;
-            self.written = self.written.saturating_add(prft.len() as u64);
-            self.fs.write_at(file, self.written, &chunk)?;
-            self.written = self.written.saturating_add(chunk.len() as u64);
-            self.open.last_prft = Some((at, prft));
+        let Some(file) = &mut self.file else { return Ok(()) };
+        let held = std::mem::take(&mut self.open.held);
+        file.append_chunks(&header, &held)?;
+        let bytes = held.iter().map(|(prft, chunk)| prft.len() as u64 + chunk.len() as u64).sum::<u64>();
+        self.written = self.written.saturating_add(header.len() as u64).saturating_add(bytes);
+        if let Some((prft, chunk)) = held.last() {
+            let behind = prft.len() as u64 + chunk.len() as u64;
+            self.open.last_prft = Some((self.written.saturating_sub(behind), prft.clone()));
         }
         self.open.held_bytes = 0;
         Ok(())
@@ -307,7 +309,7 @@ impl Writer {
 
     fn sync(&mut self) -> io::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        self.fs.sync(file)?;
+        file.sync()?;
         if !self.named {
             self.fs.sync_dir(&self.dir)?;
             self.named = true;

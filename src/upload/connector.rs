@@ -7,8 +7,9 @@
 use super::answer::Answer;
 use super::dial::{Dial, Within};
 use super::fault::{Fault, describe};
-use super::rate::{Rate, Throttled};
+use super::rate::{self, Rate, Throttled};
 use super::store::Timeouts;
+use crate::domain::effect::Share;
 use http::HeaderValue;
 use http::header::USER_AGENT;
 use http_body_util::BodyExt;
@@ -88,8 +89,10 @@ impl Connector {
             .headers
             .insert(USER_AGENT, HeaderValue::from_static(concat!("kasacam/", env!("CARGO_PKG_VERSION"))));
         let size = u64::try_from(body.content_length()).unwrap_or(u64::MAX);
-        let body = Throttled::new(body, size, Arc::clone(&self.rate));
-        let deadline = self.timeouts.deadline(size, self.rate.bytes_per_second());
+        let share = parts.extensions.get::<Share>().copied().unwrap_or_default();
+        let body = Throttled::new(body, size, Arc::clone(&self.rate), share);
+        let limit = self.rate.bytes_per_second().map(|limit| limit / rate::least_part(share));
+        let deadline = self.timeouts.deadline(size, limit);
         let exchange = async {
             let answer = self
                 .client

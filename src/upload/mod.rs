@@ -23,6 +23,7 @@ pub mod worker;
 pub use store::{S3Store, Timeouts};
 pub use worker::{Uploader, object_for};
 
+use crate::domain::effect::Share;
 use crate::domain::outcome::Attempt;
 use bytes::Bytes;
 
@@ -40,6 +41,8 @@ pub struct Object {
     pub metadata: Vec<(&'static str, String)>,
     /// Object tags.
     pub tags: Vec<(&'static str, String)>,
+    /// Of the rate, beside other uploads.
+    pub share: Share,
 }
 
 /// A place that keeps objects. The PUT is conditional: an object that is there is never replaced.

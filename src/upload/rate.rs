@@ -1,9 +1,11 @@
 //! `upload.max_rate`: a token bucket on the bytes of bodies, shared by every upload.
 
+use crate::domain::effect::Share;
 use bytes::Bytes;
 use http_body_util::combinators::BoxBody;
 use hyper::body::{Body, Frame, SizeHint};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -14,6 +16,9 @@ const BURST: Duration = Duration::from_millis(100);
 /// The largest piece of a body that is handed on at once.
 const MOST_PIECE: u64 = 16 * 1024;
 const LEAST_PIECE: u64 = 256;
+/// The pieces of two uploads take turns. Beside an upload with a full share, those of one with the rest are
+/// so many times smaller.
+const REST: u64 = 8;
 /// A rate below this would be a stall. 8 kbit/s, in bytes.
 const LEAST_RATE: u64 = 1000;
 
@@ -44,8 +49,21 @@ impl Bucket {
 
     /// A piece takes a twentieth of a second at most, so that the pieces of two uploads interleave and a new
     /// rate is felt at once.
-    fn piece(&self) -> u64 {
-        self.rate.map_or(MOST_PIECE, |rate| (rate / 20).clamp(LEAST_PIECE, MOST_PIECE))
+    fn piece(&self, share: Share) -> u64 {
+        let piece = self.rate.map_or(MOST_PIECE, |rate| (rate / 20).clamp(LEAST_PIECE, MOST_PIECE));
+        match share {
+            Share::Full => piece,
+            Share::Rest => (piece / REST).max(LEAST_PIECE),
+        }
+    }
+}
+
+/// An upload of this share may get no more than such a part of the rate.
+pub(super) fn least_part(share: Share) -> u64 {
+    match share {
+        // The deadline allows for two already.
+        Share::Full => 1,
+        Share::Rest => REST,
     }
 }
 
@@ -55,13 +73,15 @@ pub struct Rate {
     bucket: Mutex<Bucket>,
     /// The fixed moment that the bucket counts from.
     origin: Instant,
+    /// Bodies with a full share that are under way.
+    full: AtomicUsize,
 }
 
 impl Rate {
     /// `bits` a second, or as fast as it goes. Less than 8 kbit/s is taken as 8 kbit/s.
     #[must_use]
     pub fn new(bits: Option<u64>) -> Rate {
-        let rate = Rate { bucket: Mutex::default(), origin: Instant::now() };
+        let rate = Rate { bucket: Mutex::default(), origin: Instant::now(), full: AtomicUsize::new(0) };
         rate.set(bits);
         rate
     }
@@ -78,10 +98,12 @@ impl Rate {
         self.with(|bucket| bucket.rate)
     }
 
-    fn take(&self, most: usize) -> (usize, Duration) {
+    fn take(&self, most: usize, share: Share) -> (usize, Duration) {
         let now = self.origin.elapsed();
+        // With nobody else on the way the rest is all of it.
+        let share = if self.full.load(Ordering::Relaxed) == 0 { Share::Full } else { share };
         self.with(|bucket| {
-            let bytes = u64::try_from(most).unwrap_or(u64::MAX).min(bucket.piece());
+            let bytes = u64::try_from(most).unwrap_or(u64::MAX).min(bucket.piece(share));
             // No larger than `most`, so it fits.
             (usize::try_from(bytes).unwrap_or(most), bucket.take(bytes, now))
         })
@@ -102,21 +124,33 @@ pub(super) struct Throttled<E> {
     turn: Option<(usize, Pin<Box<Sleep>>)>,
     /// Bytes to come, `rest` included.
     left: u64,
+    share: Share,
 }
 
 impl<E> Throttled<E> {
     /// `size` is the exact length of `body` in bytes.
-    pub(super) fn new<B>(body: B, size: u64, rate: Arc<Rate>) -> Throttled<E>
+    pub(super) fn new<B>(body: B, size: u64, rate: Arc<Rate>, share: Share) -> Throttled<E>
     where
         B: Body<Data = Bytes, Error = E> + Send + Sync + 'static,
     {
-        Throttled { body: BoxBody::new(body), rate, rest: Bytes::new(), turn: None, left: size }
+        if share == Share::Full {
+            rate.full.fetch_add(1, Ordering::Relaxed);
+        }
+        Throttled { body: BoxBody::new(body), rate, rest: Bytes::new(), turn: None, left: size, share }
     }
 
     fn hand_on(&mut self, bytes: usize) -> Frame<Bytes> {
         let piece = self.rest.split_to(bytes.min(self.rest.len()));
         self.left = self.left.saturating_sub(u64::try_from(piece.len()).unwrap_or(u64::MAX));
         Frame::data(piece)
+    }
+}
+
+impl<E> Drop for Throttled<E> {
+    fn drop(&mut self) {
+        if self.share == Share::Full {
+            self.rate.full.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -142,7 +176,7 @@ impl<E> Body for Throttled<E> {
                 }
                 continue;
             }
-            let (bytes, wait) = self.rate.take(self.rest.len());
+            let (bytes, wait) = self.rate.take(self.rest.len(), self.share);
             if wait.is_zero() {
                 return Poll::Ready(Some(Ok(self.hand_on(bytes))));
             }

@@ -124,6 +124,7 @@ impl S3Store {
             options.tags.push(key, value);
         }
         options.extensions.insert(slot.clone());
+        options.extensions.insert(object.share);
         // The result adds nothing to what the connector saw, and its errors lack most of it.
         let _ = self.put.put_opts(path, PutPayload::from_bytes(object.body.clone()), options).await;
         slot.take().map(|learnt| learnt.map_err(|fault| fault.to_string()))

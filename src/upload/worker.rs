@@ -4,6 +4,7 @@ use super::rate::Rate;
 use super::store::{S3Store, Timeouts};
 use super::{Object, ObjectStore};
 use crate::config;
+use crate::domain::effect::Share;
 use crate::domain::outcome::{Outcome, Scope, classify};
 use crate::domain::segment::{Content, KeyClock, Segment, object_key};
 use crate::domain::time::Utc;
@@ -88,6 +89,18 @@ impl Uploader {
     /// another object has it. `body` is the file as it is to be stored; the end of a span is stored
     /// empty, whatever `body` is.
     pub async fn upload(&self, segment: &Segment, time: Utc, clock: KeyClock, body: Bytes) -> Outcome {
+        self.upload_with(Share::Full, segment, time, clock, body).await
+    }
+
+    /// [`Uploader::upload`] with less than a full share of the rate, where another one has that.
+    pub async fn upload_with(
+        &self,
+        share: Share,
+        segment: &Segment,
+        time: Utc,
+        clock: KeyClock,
+        body: Bytes,
+    ) -> Outcome {
         if segment.record.device != self.device {
             // A spool that was moved here from another camera: another household's footage.
             return refuse("it was captured by another device");
@@ -98,7 +111,9 @@ impl Uploader {
         };
         for moved in 0..MOST_KEYS {
             let time = time.floor_micros() + Duration::from_micros(moved);
-            let object = object_for(&self.prefix, &self.device, segment, time, clock, body.clone(), sha256);
+            let mut object =
+                object_for(&self.prefix, &self.device, segment, time, clock, body.clone(), sha256);
+            object.share = share;
             match classify(self.store.put(&object).await) {
                 Outcome::KeyTaken => {}
                 outcome @ (Outcome::Stored | Outcome::Retry { .. }) => return outcome,
@@ -170,6 +185,7 @@ pub fn object_for(
         content_type,
         metadata,
         tags: vec![("history-hours", hours)],
+        share: Share::Full,
     }
 }
 

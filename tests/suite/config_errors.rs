@@ -658,6 +658,69 @@ fn an_expired_certificate_is_a_warning_only() {
     assert_eq!(at("2020-06-01T12:00:00Z"), "");
 }
 
+fn with_spool(keys: &str) -> Folder {
+    Folder::new().agent("[upload]", &format!("[spool]\n{keys}\n[upload]"))
+}
+
+#[test]
+fn a_spool_is_encrypted_with_a_key_of_32_bytes_that_is_never_shown() {
+    let folder = with_spool("encrypt = true\nkey = \"spool.key\"");
+    folder.secret("spool.key", "0123456789abcdef0123456789abcdef");
+    let config = folder.load().unwrap();
+    assert!(config.spool.encrypt);
+    assert_eq!(config.spool.key.as_ref().map(|key| &key.0), Some(b"0123456789abcdef0123456789abcdef"));
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("0123456789abcdef") && !shown.contains("48, 49, 50"), "{shown}");
+
+    let reading = with_spool("key = \"spool.key\"");
+    reading.secret("spool.key", "0123456789abcdef0123456789abcdef");
+    let reading = reading.load().unwrap();
+    assert!(!reading.spool.encrypt && reading.spool.key == config.spool.key);
+    let (_, restart) = config::reload_difference(&config, &reading);
+    assert_eq!(
+        restart.iter().filter(|key| key.starts_with("spool.")).collect::<Vec<_>>(),
+        [&"spool.encrypt"]
+    );
+    let taken = config::with_reloadable(&config, reading);
+    assert_eq!((taken.spool.encrypt, &taken.spool.key), (true, &config.spool.key));
+}
+
+#[test]
+fn a_spool_key_that_is_no_key_is_told_and_none_of_it_is_quoted() {
+    with_spool("encrypt = true").is_told("spool.key", "encrypt = true", "needs a key");
+    with_spool("encrypt = \"yes\"").is_told("spool.encrypt", "encrypt", "must be true or false");
+    let folder = with_spool("encrypt = true\nkey = \"spool.key\"");
+    folder.is_told("spool.key", "spool.key", "no such file");
+    for (text, what) in [
+        ("", "holds 0 bytes, but a key has 32"),
+        ("hush-hush-hush-hush-hush-hush-hu\n", "holds 33 bytes"),
+        ("6875736868757368687573686875736868757368687573686875736868757368", "32 random bytes, not text"),
+        ("hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh", "one byte 32 times"),
+    ] {
+        folder.secret("spool.key", text);
+        folder.is_told("spool.key", "spool.key", what);
+        let told = folder.problem().to_string();
+        assert!(!told.contains("hush") && !told.contains("hhhh") && !told.contains("6875"), "{told}");
+    }
+    folder.secret("spool.key", "0123456789abcdef0123456789abcdef");
+    fs::set_permissions(folder.path("spool.key"), fs::Permissions::from_mode(0o640)).unwrap();
+    folder.is_told("spool.key", "spool.key", "chmod 600");
+}
+
+#[test]
+fn a_spool_key_may_be_a_credential_of_systemd() {
+    let folder = with_spool("encrypt = true\nkey = \"$CREDENTIALS_DIRECTORY/spool.key\"");
+    folder.is_told("spool.key", "CREDENTIALS_DIRECTORY", "$CREDENTIALS_DIRECTORY is not set");
+    let credentials = folder.path("credentials");
+    fs::create_dir(&credentials).unwrap();
+    folder.secret("credentials/spool.key", "0123456789abcdef0123456789abcdef");
+    // Its access list shows as the bits of the group.
+    fs::set_permissions(credentials.join("spool.key"), fs::Permissions::from_mode(0o440)).unwrap();
+    let around = Surroundings { credentials_directory: Some(credentials), ..folder.around() };
+    let config = config::load_in(&folder.path("agent.toml"), &around).unwrap();
+    assert!(config.spool.key.is_some());
+}
+
 #[test]
 fn a_reload_says_what_it_changes_and_what_needs_a_restart() {
     let old = Folder::new().load().unwrap();

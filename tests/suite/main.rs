@@ -30,6 +30,7 @@ mod policy_table;
 mod privacy_journal;
 mod segmenter;
 mod spool_crash;
+mod spool_crypt;
 mod spool_cycle;
 mod spool_damage;
 mod support;

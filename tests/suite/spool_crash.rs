@@ -193,6 +193,42 @@ fn power_cuts_at_random_lose_nothing_that_was_committed() {
 }
 
 #[test]
+fn a_power_cut_at_any_call_loses_nothing_that_was_committed_and_encrypted() {
+    for (durability, keep_partial_gop) in [
+        (Durability::Chunk, false),
+        (Durability::Chunk, true),
+        (Durability::Fragment, false),
+        (Durability::Segment, false),
+    ] {
+        let options = Options { durability, keep_partial_gop, encrypt: true, ..Options::default() };
+        let calls = calls(options);
+        for at in 1..=calls + 1 {
+            for cut in [Cut::LosesAll, Cut::KeepsAll, Cut::Torn(at), Cut::Torn(at + 1_000_000)] {
+                let outcome = catch_unwind(AssertUnwindSafe(|| cut_at(at, cut, options, Mutant::None)));
+                assert!(outcome.is_ok(), "with {durability:?}, at call {at} of {calls}, {cut:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn any_call_may_fail_and_nothing_that_was_committed_and_encrypted_is_lost() {
+    for durability in DURABILITIES {
+        let options = Options { durability, encrypt: true, ..Options::default() };
+        let calls = calls(options);
+        for from in 1..=calls {
+            for (length, errno) in [(1, libc::EIO), (7, libc::ENOSPC)] {
+                let outcome = catch_unwind(AssertUnwindSafe(|| fail_at(from, from + length, errno, options)));
+                assert!(
+                    outcome.is_ok(),
+                    "with {durability:?}, {length} calls from {from} of {calls}, errno {errno}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn the_explorer_notices_a_sync_that_does_nothing() {
     assert!(some_cut_fails(Mutant::SyncDoesNothing));
 }

@@ -2,7 +2,7 @@
 
 use crate::support::fault_fs::{Coin, Cut, FaultFs, Plan};
 use crate::support::figures::figure;
-use crate::support::spool_model::{Options, Rig, held, in_spool, spool_dir, state_dir};
+use crate::support::spool_model::{Options, Rig, held, in_spool, read, spool_dir, state_dir};
 use crate::support::tiny_mp4;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::segment::{Content, Segment, Serial, SpoolKind, SpoolName};
@@ -11,8 +11,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Three spans: seven segments of two fragments, and three ends.
 fn recorded() -> (FaultFs, Rig) {
+    recorded_with(Options::default())
+}
+
+fn recorded_with(options: Options) -> (FaultFs, Rig) {
     let fs = FaultFs::healthy();
-    let mut rig = Rig::open(&fs, "boot-one", Options::default());
+    let mut rig = Rig::open(&fs, "boot-one", options);
     for (fragments, reason) in [(4, SpanEnd::Source), (4, SpanEnd::Format), (6, SpanEnd::Shutdown)] {
         rig.allow();
         rig.fragments(fragments);
@@ -45,6 +49,15 @@ fn no_damage_stops_a_start_nor_touches_what_is_whole() {
     figure(&format!("{} damaged spools: none stops a start, nothing whole is lost", rounds()));
 }
 
+#[test]
+fn no_damage_to_an_encrypted_spool_stops_a_start_nor_touches_what_is_whole() {
+    let (fs, rig) = recorded_with(Options { encrypt: true, ..Options::default() });
+    for seed in 0..rounds() {
+        let outcome = catch_unwind(AssertUnwindSafe(|| damage_and_start(&fs, &rig, seed)));
+        assert!(outcome.is_ok(), "with seed {seed}");
+    }
+}
+
 fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) {
     let fs = fs.after(Cut::KeepsAll);
     let mut coin = Coin(seed);
@@ -55,7 +68,15 @@ fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) {
         }
     }
 
+    let restart = |fs: &FaultFs| Rig::open(fs, "boot-two", rig.options);
     let mut second = restart(&fs);
+    for segment in second.footage() {
+        // Only what is encrypted can be damaged in its pictures: found when it is to be sent.
+        if read(&fs, segment.serial).is_err() && rig.options.encrypt {
+            assert!(!untouched.contains(&segment), "{segment:?} was whole");
+            second.obey(Command::Damaged { serial: segment.serial });
+        }
+    }
 
     let held = held(&fs);
     for segment in &untouched {

@@ -16,6 +16,7 @@ use crate::support::store_server::{
 use crate::upload_outcomes::{footage, span_end, time};
 use bytes::Bytes;
 use kasacam::config;
+use kasacam::domain::effect::Share;
 use kasacam::domain::machine::UploadOrder;
 use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::segment::{KeyClock, Segment};
@@ -554,6 +555,36 @@ async fn max_rate_holds_and_can_be_changed_while_an_upload_runs() {
     uploader.set_max_rate(None);
     assert_eq!(within(20, task).await.unwrap(), Outcome::Stored);
     assert!(begun.elapsed() < patient(Duration::from_secs(10)), "{:?}", begun.elapsed());
+}
+
+#[tokio::test]
+async fn max_rate_holds_within_five_percent_and_live_footage_has_most_of_it() {
+    let server = StoreServer::start();
+    let mut camera = Camera::of(&server);
+    camera.config.max_rate = Some(8 * 1024 * 1024);
+    let uploader = Arc::new(camera.uploader());
+    let begun = Instant::now();
+    let start = |share, megabyte: usize, later: u64| {
+        let uploader = Arc::clone(&uploader);
+        tokio::spawn(async move {
+            let time = time() + Duration::from_secs(later);
+            let body = megabytes(megabyte).into();
+            let outcome = uploader.upload_with(share, &footage(), time, KeyClock::Trusted, body).await;
+            (outcome, begun.elapsed())
+        })
+    };
+
+    let (backlog, live) = (start(Share::Rest, 7, 0), start(Share::Full, 3, 1));
+
+    let (outcome, took) = within(30, live).await.unwrap();
+    assert_eq!(outcome, Outcome::Stored);
+    // 3 MiB at eight ninths of 1 MiB/s.
+    assert!(took < patient(Duration::from_secs(4)), "live footage took {took:?}");
+    let (outcome, took) = within(30, backlog).await.unwrap();
+    assert_eq!(outcome, Outcome::Stored);
+    // 10 MiB at 1 MiB/s.
+    assert!(took >= Duration::from_millis(9_500), "{took:?}");
+    assert!(took <= patient(Duration::from_millis(10_500)), "{took:?}");
 }
 
 // TLS.

@@ -185,6 +185,7 @@ fn object(key: &str, body: &'static [u8]) -> Object {
         content_type: "video/mp4".into(),
         metadata: vec![("span", "s-1".into())],
         tags: vec![("history-hours", "24".into())],
+        share: kasacam::domain::effect::Share::Full,
     }
 }
 

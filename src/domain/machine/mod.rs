@@ -29,7 +29,10 @@ use std::time::Duration;
 /// `upload.order`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadOrder {
+    /// Live footage first, then the backlog from its newest on. The backlog never takes the last of several
+    /// uploads at once: one is always free for the segment that is sealed next.
     Newest,
+    /// As it was captured.
     Oldest,
 }
 
@@ -194,7 +197,7 @@ impl Machine {
         match start.spool {
             Ok((segments, usage)) => {
                 machine.usage = usage;
-                segments.into_iter().for_each(|segment| machine.queue.insert(segment));
+                segments.into_iter().for_each(|segment| machine.queue.insert(segment, &machine.boot));
             }
             Err(why) => machine.storage_failed(false, why, now),
         }
@@ -228,7 +231,7 @@ impl Machine {
             }
             Input::Dropped { frames, .. } => self.figures.frames_dropped += u64::from(frames),
             Input::Sealed(segment) => {
-                self.queue.insert(segment);
+                self.queue.insert(segment, &self.boot);
                 // What is sealed while all has to go must go as well, and not at the next round.
                 self.swept_at = None;
             }

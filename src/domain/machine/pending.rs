@@ -4,7 +4,7 @@ use super::UploadOrder;
 use crate::domain::effect::Rule;
 use crate::domain::segment::{Segment, Serial};
 use crate::domain::time::Mono;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 #[derive(Debug)]
 pub(super) struct Entry {
@@ -27,18 +27,28 @@ pub(super) struct Queue {
     entries: BTreeMap<Serial, Entry>,
     /// Footage of each span that is still here: a span's end goes last.
     footage: HashMap<String, u64>,
-    uploading: usize,
+    uploading: BTreeSet<Serial>,
+    /// The newest two segments of footage of this boot, the older one first.
+    live: Option<(Serial, Serial)>,
     leaving_bytes: u64,
     leaving_files: u64,
 }
 
 impl Queue {
-    pub(super) fn insert(&mut self, segment: Segment) {
+    /// `boot` is the id of this boot.
+    pub(super) fn insert(&mut self, segment: Segment, boot: &str) {
         if self.entries.contains_key(&segment.serial) {
             return;
         }
         if !segment.is_end() {
             *self.footage.entry(segment.record.span.clone()).or_default() += 1;
+            if segment.record.boot == boot {
+                self.live = Some(match self.live {
+                    None => (segment.serial, segment.serial),
+                    Some((_, newest)) if segment.serial > newest => (newest, segment.serial),
+                    Some((older, newest)) => (older.max(segment.serial), newest),
+                });
+            }
         }
         let serial = segment.serial;
         self.entries.insert(serial, Entry { segment, stage: Stage::Waiting(Mono(0)), failures: 0 });
@@ -65,7 +75,9 @@ impl Queue {
     pub(super) fn set_stage(&mut self, serial: Serial, stage: Stage) {
         let Some(entry) = self.entries.get_mut(&serial) else { return };
         match entry.stage {
-            Stage::Uploading => self.uploading = self.uploading.saturating_sub(1),
+            Stage::Uploading => {
+                self.uploading.remove(&serial);
+            }
             Stage::Leaving(_) => {
                 self.leaving_bytes = self.leaving_bytes.saturating_sub(entry.segment.bytes);
                 self.leaving_files = self.leaving_files.saturating_sub(1);
@@ -73,7 +85,9 @@ impl Queue {
             Stage::Waiting(_) => {}
         }
         match stage {
-            Stage::Uploading => self.uploading += 1,
+            Stage::Uploading => {
+                self.uploading.insert(serial);
+            }
             Stage::Leaving(_) => {
                 self.leaving_bytes += entry.segment.bytes;
                 self.leaving_files += 1;
@@ -96,7 +110,18 @@ impl Queue {
     }
 
     pub(super) fn uploading(&self) -> usize {
-        self.uploading
+        self.uploading.len()
+    }
+
+    /// Footage of this moment begins with this serial: the segment that was sealed last and the one before
+    /// it, with the ends of their spans. What is older is backlog; without live footage all is.
+    pub(super) fn live_from(&self) -> Serial {
+        self.live.map_or(Serial(u64::MAX), |(older, _)| older)
+    }
+
+    /// Uploads under way that are backlog.
+    pub(super) fn uploading_backlog(&self) -> usize {
+        self.uploading.range(..self.live_from()).count()
     }
 
     /// Bytes and files that are on their way out of the spool.
@@ -113,12 +138,13 @@ impl Queue {
         self.iter().find(|entry| !matches!(entry.stage, Stage::Leaving(_)))
     }
 
-    /// The next segment to upload. `keyed` tells whether a time for its key is known. The end of a
+    /// The next segment to upload, of those from the serial `from` on. `keyed` tells whether a time for its key is known. The end of a
     /// span waits until none of the span's footage is here: it is the last that the cloud hears.
     pub(super) fn next(
         &self,
         now: Mono,
         order: UploadOrder,
+        from: Serial,
         keyed: impl Fn(&Segment) -> bool,
     ) -> Option<&Entry> {
         let ready = |entry: &&Entry| match entry.stage {
@@ -126,8 +152,8 @@ impl Queue {
             Stage::Uploading | Stage::Leaving(_) => false,
         };
         match order {
-            UploadOrder::Oldest => self.iter().find(ready),
-            UploadOrder::Newest => self.iter().rev().find(ready),
+            UploadOrder::Oldest => self.entries.range(from..).map(|(_, entry)| entry).find(ready),
+            UploadOrder::Newest => self.entries.range(from..).rev().map(|(_, entry)| entry).find(ready),
         }
     }
 

@@ -1,9 +1,9 @@
 //! What goes to the store, and what leaves the spool.
 
-use super::Machine;
 use super::pending::Stage;
+use super::{Machine, UploadOrder};
 use crate::domain::backoff::Backoff;
-use crate::domain::effect::{Effect, Event, Rule};
+use crate::domain::effect::{Effect, Event, Rule, Share};
 use crate::domain::entitlement::{Entitlement, Lease};
 use crate::domain::input::Usage;
 use crate::domain::outcome::{Outcome, Scope};
@@ -51,16 +51,26 @@ impl Machine {
             return;
         }
         let at_once = if self.store.is_failing() { 1 } else { self.settings.concurrency };
+        let order = self.settings.order;
+        let most_backlog = match order {
+            UploadOrder::Newest => at_once.saturating_sub(1).max(1),
+            UploadOrder::Oldest => at_once,
+        };
         let (clock, floor) = (self.clock(now), self.floor(now));
         while self.queue.uploading() < at_once {
             let time = |segment: &Segment| segment::key_time(&segment.record, &self.boot, now, clock, floor);
-            let Some(entry) = self.queue.next(now.mono, self.settings.order, |s| time(s).is_some()) else {
-                break;
-            };
+            let live_from = self.queue.live_from();
+            let from = if self.queue.uploading_backlog() < most_backlog { Serial(0) } else { live_from };
+            let Some(entry) = self.queue.next(now.mono, order, from, |s| time(s).is_some()) else { break };
             let Some((utc, key_clock)) = time(&entry.segment) else { break };
             let segment = entry.segment.clone();
             self.queue.set_stage(segment.serial, Stage::Uploading);
-            self.effects.push_back(Effect::Upload { segment, time: utc.floor_micros(), clock: key_clock });
+            let share = match order {
+                UploadOrder::Newest if segment.serial < live_from => Share::Rest,
+                UploadOrder::Newest | UploadOrder::Oldest => Share::Full,
+            };
+            let time = utc.floor_micros();
+            self.effects.push_back(Effect::Upload { segment, time, clock: key_clock, share });
         }
     }
 

@@ -1,6 +1,6 @@
 //! The machine on a bench: a clock that is turned by hand, and everything it asks for written down.
 
-use kasacam::domain::effect::{CaptureSettings, Effect, Event, Fact, Report, Rule, StopManner};
+use kasacam::domain::effect::{CaptureSettings, Effect, Event, Fact, Report, Rule, Share, StopManner};
 use kasacam::domain::entitlement::{Features, Lease, Plan, Status, Terms};
 use kasacam::domain::fragment::{Epoch, SpanEnd};
 use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
@@ -10,6 +10,7 @@ use kasacam::domain::privacy::{Known, PrivacyChoice};
 use kasacam::domain::segment::{Content, Record, RecordClock, Segment, Serial};
 use kasacam::domain::storage::Budget;
 use kasacam::domain::time::{Mono, Now, Utc};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 pub const HOUR: Duration = Duration::from_secs(3600);
@@ -47,11 +48,14 @@ pub struct Rig {
     pub reports: Vec<Report>,
     pub open: Option<(Epoch, CaptureSettings)>,
     pub tickets: Vec<Ticket>,
+    /// With which share of the rate each upload was asked for last.
+    pub shares: BTreeMap<Serial, Share>,
     /// Writes succeed at once unless this is set.
     pub disk_is_away: bool,
     /// Removals are answered at once unless this is set.
     pub spool_is_slow: bool,
-    serial: u64,
+    /// Of the segment that was sealed last.
+    pub serial: u64,
     delivery: u64,
 }
 
@@ -126,6 +130,7 @@ impl Rig {
             reports: Vec::new(),
             open: None,
             tickets: Vec::new(),
+            shares: BTreeMap::new(),
             disk_is_away: false,
             spool_is_slow: false,
             serial: 100,
@@ -167,7 +172,10 @@ impl Rig {
                 Effect::Ack(ack) => self.asked.push(Asked::Ack(ack)),
                 Effect::Publish(Report::Event(event)) => self.events.push(event),
                 Effect::Publish(report) => self.reports.push(report),
-                Effect::Upload { segment, .. } => self.asked.push(Asked::Upload(segment.serial)),
+                Effect::Upload { segment, share, .. } => {
+                    self.shares.insert(segment.serial, share);
+                    self.asked.push(Asked::Upload(segment.serial));
+                }
                 Effect::CancelUpload { serial } => self.asked.push(Asked::Cancel(serial)),
                 Effect::Forget { serial, why } => {
                     self.asked.push(Asked::Forget(serial, why));

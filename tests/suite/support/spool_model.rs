@@ -1,14 +1,16 @@
 //! A spool with a source before it and a ledger behind it: the ledger knows what became of every
 //! picture, by the spool's own reports, and holds the flash to it.
 
-use super::fault_fs::FaultFs;
+use super::fault_fs::{Cut, FaultFs};
 use super::tiny_mp4::{self, CHUNK, PICTURES, Tiny};
 use kasacam::domain::fragment::{Captured, Epoch, Init, SpanEnd};
 use kasacam::domain::input::Input;
 use kasacam::domain::recovery::end_of;
 use kasacam::domain::segment::{Content, Segment, Serial, SpoolKind, SpoolName};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
-use kasacam::spool::{self, ClockReading, Command, Durability, LiveEpoch, QuarantineLimits, Setup, Spool};
+use kasacam::spool::{
+    self, ClockReading, Command, Durability, Encryption, LiveEpoch, QuarantineLimits, Setup, Spool,
+};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -19,6 +21,9 @@ pub type Label = (u32, u32);
 
 /// 2026-11-23T12:00:00Z less the time since boot of the first chunk.
 pub const OFFSET: i64 = 1_795_435_200_000_000_000;
+
+/// The spool's key.
+pub const KEY: [u8; 32] = *b"thirty-two bytes for tests alone";
 
 pub fn state_dir() -> PathBuf {
     PathBuf::from("/state")
@@ -39,6 +44,8 @@ pub struct Options {
     pub chunks: u32,
     /// Bytes of a picture.
     pub size: usize,
+    /// `spool.encrypt`, with [`KEY`].
+    pub encrypt: bool,
 }
 
 impl Default for Options {
@@ -49,6 +56,7 @@ impl Default for Options {
             segment: 4 * CHUNK,
             chunks: 2,
             size: 700,
+            encrypt: false,
         }
     }
 }
@@ -63,6 +71,7 @@ impl Options {
             durability: self.durability,
             keep_partial_gop: self.keep_partial_gop,
             quarantine: QuarantineLimits::default(),
+            encryption: if self.encrypt { Encryption::with(KEY) } else { Encryption::none() },
         }
     }
 }
@@ -269,10 +278,8 @@ impl Rig {
     }
 
     pub fn forget(&mut self, serial: Serial) {
-        let path = spool_dir().join(SpoolName { serial, kind: SpoolKind::Sealed }.to_string());
-        self.ledger
-            .forgotten
-            .extend(self.fs.peek(&path).map(|bytes| tiny_mp4::labels(&bytes)).unwrap_or_default());
+        let labels = read(&self.fs, serial).map(|bytes| tiny_mp4::labels(&bytes));
+        self.ledger.forgotten.extend(labels.unwrap_or_default());
         self.obey(Command::Forget { serial });
     }
 
@@ -296,8 +303,24 @@ impl Rig {
     }
 }
 
+/// A sealed segment as it is sent, from a disk without faults.
+pub fn read(fs: &FaultFs, serial: Serial) -> Result<bytes::Bytes, spool::ReadError> {
+    let healthy = fs.after(Cut::KeepsAll).shared();
+    spool::read_sealed_with(&Encryption::reading(KEY), &*healthy, &spool_dir(), serial, 0)
+}
+
 /// The files of the spool as they are, by what can be read of them.
 pub fn held(fs: &FaultFs) -> BTreeMap<Serial, Vec<Label>> {
+    held_with(fs, |_, _| {})
+}
+
+/// A sector that was never written reads as zeros; no picture of ours holds so many.
+fn has_no_holes(name: SpoolName, bytes: &[u8]) {
+    let hole = bytes.chunks(64).position(|part| part.len() == 64 && part.iter().all(|byte| *byte == 0));
+    assert_eq!(hole, None, "{name} is to be sent with a hole in it");
+}
+
+fn held_with(fs: &FaultFs, look: impl Fn(SpoolName, &[u8])) -> BTreeMap<Serial, Vec<Label>> {
     let mut held = BTreeMap::new();
     for name in fs.names(&spool_dir()) {
         let name = SpoolName::parse(&name).unwrap_or_else(|| panic!("{name} is left in the spool"));
@@ -305,8 +328,9 @@ pub fn held(fs: &FaultFs) -> BTreeMap<Serial, Vec<Label>> {
             SpoolKind::Open => panic!("{name} is left open"),
             SpoolKind::End => {}
             SpoolKind::Sealed => {
-                let bytes = spool::read_sealed(&*fs.shared(), &spool_dir(), name.serial, 0);
+                let bytes = read(fs, name.serial);
                 let bytes = bytes.unwrap_or_else(|error| panic!("{name} cannot be sent: {error}"));
+                look(name, &bytes);
                 assert!(held.insert(name.serial, tiny_mp4::labels(&bytes)).is_none());
             }
         }
@@ -314,22 +338,12 @@ pub fn held(fs: &FaultFs) -> BTreeMap<Serial, Vec<Label>> {
     held
 }
 
-/// A sector that was never written reads as zeros; no picture of ours holds so many.
-fn assert_no_holes(fs: &FaultFs, serials: impl Iterator<Item = Serial>) {
-    for serial in serials {
-        let bytes = spool::read_sealed(&*fs.shared(), &spool_dir(), serial, 0).unwrap();
-        let hole = bytes.chunks(64).position(|part| part.len() == 64 && part.iter().all(|byte| *byte == 0));
-        assert_eq!(hole, None, "{serial} is to be sent with a hole in it");
-    }
-}
-
 /// Starts on the flash as it is now, and holds it to what the ledger of the process before knows.
 /// Returns the rig of the new process.
 pub fn restart_and_check(fs: &FaultFs, boot: &str, before: &Ledger, options: Options) -> Rig {
     let rig = Rig::open(fs, boot, options);
     assert_eq!(rig.ledger.failures, 0, "a start on a healthy disk reports no failure");
-    let held = held(fs);
-    assert_no_holes(fs, held.keys().copied());
+    let held = held_with(fs, has_no_holes);
 
     // Every label once at most; every committed one just once, unless it was to be forgotten.
     let mut count: BTreeMap<Label, u32> = BTreeMap::new();

@@ -1,0 +1,166 @@
+//! A segment file that bytes are added to: as they are, or encrypted. Offsets are those of the segment.
+
+use super::crypt::{Encryption, Kind, Run};
+use super::decrypt::{End, Mark};
+use super::{MAX_FILE, scan};
+use crate::disk::{Fs, Handle};
+use bytes::Bytes;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+pub(super) struct Growing {
+    fs: Arc<dyn Fs>,
+    file: Handle,
+    /// Bytes of the segment.
+    len: u64,
+    records: Option<Records>,
+}
+
+/// The records of an encrypted file.
+struct Records {
+    key: Arc<[u8; 32]>,
+    /// Absent where the next record begins a run: in a new file, and in one that was cut back, since what
+    /// was cut off may have used the numbers of the run before.
+    run: Option<Run>,
+    marks: Vec<Mark>,
+}
+
+impl Growing {
+    /// Makes the file, which must not exist.
+    pub(super) fn create(fs: Arc<dyn Fs>, path: &Path, encryption: &Encryption) -> io::Result<Growing> {
+        let file = fs.create_new(path)?;
+        let records = encryption.for_new_files().map(|key| Records { key, run: None, marks: Vec::new() });
+        Ok(Growing { fs, file, len: 0, records })
+    }
+
+    /// Goes on with a file that another hand wrote, in the way in which it was written. Returns what is
+    /// genuine of it too.
+    pub(super) fn reopen(
+        fs: Arc<dyn Fs>,
+        path: &Path,
+        encryption: &Encryption,
+    ) -> io::Result<(Growing, Vec<u8>)> {
+        let opened = scan::read_file(&*fs, path, MAX_FILE, encryption)?;
+        let records = match (opened.end, encryption.key()) {
+            (End::Plain, _) => None,
+            (End::Whole | End::Cut | End::Damaged(_), Some(key)) => {
+                Some(Records { key, run: None, marks: opened.marks })
+            }
+            (End::Whole | End::Cut | End::Damaged(_), None) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "it is encrypted"));
+            }
+        };
+        let file = fs.open_write(path)?;
+        Ok((Growing { fs, file, len: opened.bytes.len() as u64, records }, opened.bytes))
+    }
+
+    /// Bytes of the file.
+    pub(super) fn on_flash(&self) -> u64 {
+        self.records.as_ref().map_or(self.len, |records| records.marks.last().map_or(0, |mark| mark.file))
+    }
+
+    /// Adds chunks, each a `prft` and what the source gave, behind what stands before them all. Encrypted,
+    /// their pictures are records of their own, which a start leaves out.
+    pub(super) fn append_chunks(&mut self, front: &[u8], chunks: &[(Vec<u8>, Bytes)]) -> io::Result<()> {
+        if self.records.is_none() {
+            let front = std::iter::once(front).filter(|front| !front.is_empty());
+            let parts = chunks.iter().flat_map(|(prft, chunk)| [prft.as_slice(), chunk.as_ref()]);
+            return self.write(front.chain(parts));
+        }
+        let mut records = Vec::new();
+        for (index, (prft, chunk)) in chunks.iter().enumerate() {
+            let (moof, pictures) = chunk.split_at_checked(before_pictures(chunk)).unwrap_or((chunk, &[]));
+            let front = if index == 0 { front } else { &[] };
+            records.push((Kind::Data, vec![front, prft, moof]));
+            records.push((Kind::Pictures, vec![pictures]));
+        }
+        self.write_records(&records)
+    }
+
+    /// Adds the last bytes of the file.
+    pub(super) fn append_last(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        match self.records {
+            Some(_) => self.write_records(&[(Kind::Last, parts.to_vec())]),
+            None => self.write(parts.iter().copied()),
+        }
+    }
+
+    /// Replaces what stands at `at`.
+    pub(super) fn patch(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        match &self.records {
+            // A record is never written twice: that would be two texts under one nonce.
+            Some(_) => self.write_records(&[(Kind::Patch, vec![&at.to_be_bytes(), bytes])]),
+            None => self.fs.write_at(&self.file, at, bytes),
+        }
+    }
+
+    /// Cuts the file back to `len` bytes, or, where that is within a record, to the end of the record before:
+    /// returns which.
+    pub(super) fn cut_back(&mut self, len: u64) -> io::Result<u64> {
+        self.len = len;
+        if let Some(records) = &mut self.records {
+            let kept = records.marks.iter().take_while(|mark| mark.plain <= len).count();
+            records.marks.truncate(kept);
+            records.run = None;
+            self.len = records.marks.last().map_or(0, |mark| mark.plain);
+        }
+        self.fs.truncate(&self.file, self.on_flash())?;
+        Ok(self.len)
+    }
+
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.fs.sync(&self.file)
+    }
+
+    fn write<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
+        for part in parts {
+            self.fs.write_at(&self.file, self.len, part)?;
+            self.len = self.len.saturating_add(part.len() as u64);
+        }
+        Ok(())
+    }
+
+    /// Adds records, in one write.
+    fn write_records(&mut self, list: &[(Kind, Vec<&[u8]>)]) -> io::Result<()> {
+        let at = self.on_flash();
+        let Some(records) = &mut self.records else { return Ok(()) };
+        let mut out = Vec::new();
+        let mut tag = records.marks.last().map(|mark| mark.tag).unwrap_or_default();
+        let mut marks = Vec::new();
+        let mut plain = self.len;
+        let mut run = match records.run.take() {
+            Some(run) => run,
+            None => {
+                let run = Run::begin(&records.key, &tag)?;
+                out.extend_from_slice(run.header());
+                run
+            }
+        };
+        for (kind, parts) in list {
+            tag = run.seal(*kind, parts, &mut out)?;
+            if *kind != Kind::Patch {
+                plain = plain.saturating_add(parts.iter().map(|part| part.len() as u64).sum());
+            }
+            marks.push(Mark { plain, file: at.saturating_add(out.len() as u64), tag });
+        }
+        self.fs.write_at(&self.file, at, &out)?;
+        self.len = plain;
+        records.marks.extend(marks);
+        records.run = Some(run);
+        Ok(())
+    }
+}
+
+/// Where in a chunk, a `moof` and its `mdat`, the pictures begin; at its end where it is not of that form.
+fn before_pictures(chunk: &[u8]) -> usize {
+    let head = |at: usize| {
+        let (size, kind) = chunk.get(at..)?.split_first_chunk::<4>()?;
+        Some((usize::try_from(u32::from_be_bytes(*size)).ok()?, kind.first_chunk::<4>()?))
+    };
+    let Some((moof, b"moof")) = head(0) else { return chunk.len() };
+    match head(moof) {
+        Some((mdat, b"mdat")) if moof.checked_add(mdat) == Some(chunk.len()) => moof + 8,
+        Some(_) | None => chunk.len(),
+    }
+}
