@@ -317,6 +317,7 @@ fn every_flipped_byte_of_a_sealed_file_or_an_end_puts_it_into_quarantine() {
     let (fs, rig) = recorded(small());
     let segment = rig.footage().remove(0);
     let end = SpoolName { serial: rig.ends()[0].serial, kind: SpoolKind::End }.to_string();
+    let mut left_to_the_upload = 0;
     for path in [sealed(segment.serial), in_spool(&end)] {
         let file = fs.peek(&path).unwrap();
         for at in 0..file.len() {
@@ -333,6 +334,7 @@ fn every_flipped_byte_of_a_sealed_file_or_an_end_puts_it_into_quarantine() {
                 // A start does not look at pictures. The upload does, and gives the file back.
                 let pictures = records(&file).into_iter().find(|r| r.kind == 3 && r.text.contains(&at));
                 assert!(pictures.is_some(), "byte {at}");
+                left_to_the_upload += 1;
                 second.obey(Command::Damaged { serial: segment.serial });
             }
 
@@ -342,6 +344,7 @@ fn every_flipped_byte_of_a_sealed_file_or_an_end_puts_it_into_quarantine() {
             assert_eq!(second.ledger.sealed.len(), rig.ledger.sealed.len() - lost, "an end is written anew");
         }
     }
+    assert!(left_to_the_upload > 4 * 60, "a start reads pictures");
 }
 
 #[test]
