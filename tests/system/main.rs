@@ -12,6 +12,7 @@
 
 mod agreement;
 // The demo's judgement is pure, and part of a program that has no library: taken in as it is.
+mod broker_faults;
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
 mod clips;
@@ -24,6 +25,7 @@ mod footage_read;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
 mod recording;
+mod store_faults;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;
 mod support;

@@ -7,5 +7,7 @@ pub mod cloud;
 pub mod h264;
 pub mod opened;
 pub mod oracle;
+pub mod pipe;
 pub mod played;
+pub mod proxy;
 pub mod switch;
