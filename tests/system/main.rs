@@ -19,6 +19,7 @@ mod clips;
 mod command_line;
 mod comparison;
 mod devcloud;
+mod disk_faults;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;

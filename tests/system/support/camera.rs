@@ -28,6 +28,13 @@ impl Camera {
         Camera::spawn(Command::new(PROGRAM), config)
     }
 
+    /// Starts it under another program, which is to become it or to leave its process id to it.
+    pub fn start_under(cloud: &Cloud, program: &str, arguments: &[&str]) -> Camera {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(PROGRAM);
+        Camera::spawn(command, &cloud.agent_toml)
+    }
+
     fn spawn(mut command: Command, config: &Path) -> Camera {
         let log = config.with_file_name("kasacamd.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
