@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long bench-privacy lint deps build release size cross cross-test deb
+.PHONY: help demo test test-long soak mutants bench-privacy lint deps build release size cross cross-test deb
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -30,6 +30,13 @@ test-long: export KASACAM_DAMAGED ?= 100000
 test-long: export KASACAM_KILLS ?= 10
 test-long: deps ## every test, with large counts
 	scripts/test.sh --release $(TEST_ARGS)
+
+soak: SECONDS ?= 600
+soak: deps ## a camera among random faults of store, broker and power: SECONDS=600
+	KASACAM_SOAK=$(SECONDS) cargo test --locked --features devcloud --test system soak:: -- --nocapture
+
+mutants: deps ## breaks each promise of the spool, and looks whether its test notices
+	tests/mutants.sh
 
 bench-privacy: deps ## how long a camera goes on after do-not-record: KASACAM_TOGGLES=500, under three loads
 	cargo bench --locked --features devcloud --bench privacy

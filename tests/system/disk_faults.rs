@@ -153,7 +153,8 @@ fn fill_up(options: &str) {
     camera.wait_until_it_records(15);
     wait_up_to(PATIENCE, "a full disk", || {
         let status = camera.status();
-        (status["capture"]["open"] == false || camera.log().contains("the spool cannot be written")).then_some(())
+        (status["capture"]["open"] == false || camera.log().contains("the spool cannot be written"))
+            .then_some(())
     });
     let told = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
 

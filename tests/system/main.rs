@@ -20,12 +20,14 @@ mod command_line;
 mod comparison;
 mod devcloud;
 mod disk_faults;
+mod flash_wear;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
 mod recording;
+mod soak;
 mod store_faults;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;
