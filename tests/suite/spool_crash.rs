@@ -130,6 +130,7 @@ fn a_power_cut_at_any_call_loses_nothing_that_was_committed() {
         let options = Options { durability, ..Options::default() };
         let calls = calls(options);
         assert!(calls > 100, "the cycle makes only {calls} calls");
+        println!("{durability:?}: cut at each of {calls} calls, and behind the last, in 4 ways");
         for at in 1..=calls + 1 {
             for cut in [Cut::LosesAll, Cut::KeepsAll, Cut::Torn(at), Cut::Torn(at + 1_000_000)] {
                 let outcome = catch_unwind(AssertUnwindSafe(|| cut_at(at, cut, options, Mutant::None)));
