@@ -14,7 +14,7 @@ packages=(
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools strace
   # the tests and the demonstration: a real broker, and second opinions on keys and files
-  mosquitto mosquitto-clients ffmpeg openssl curl libfaketime python3-gi gir1.2-gst-rtsp-server-1.0
+  mosquitto mosquitto-clients ffmpeg openssl curl libfaketime strace python3-gi gir1.2-gst-rtsp-server-1.0
 )
 (($# == 0)) || packages=("$@")
 

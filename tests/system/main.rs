@@ -13,6 +13,7 @@
 mod agreement;
 mod attacks;
 // The demo's judgement is pure, and part of a program that has no library: taken in as it is.
+mod broker_faults;
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
 mod clips;
@@ -20,7 +21,7 @@ mod clocks;
 mod command_line;
 mod comparison;
 mod devcloud;
-mod faults;
+mod disk_faults;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;
@@ -29,6 +30,7 @@ mod household;
 mod objects;
 mod recording;
 mod soak;
+mod store_faults;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;
 mod support;

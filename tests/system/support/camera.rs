@@ -41,12 +41,10 @@ impl Camera {
         Camera::spawn(command, &cloud.agent_toml)
     }
 
-    /// Starts it with calls that fail: `inject` as `strace -e inject=` takes it. The tracer steps aside, so that the
-    /// process is the agent's own.
-    pub fn start_under_strace(cloud: &Cloud, inject: &str) -> Camera {
-        let mut command = Command::new("strace");
-        command.args(["-D", "-f", "-qqq", "-o", "/dev/null", "-e"]).arg(format!("inject={inject}"));
-        command.arg("-e").arg(format!("trace={}", inject.split(':').next().unwrap())).arg(PROGRAM);
+    /// Starts it under another program, which is to become it or to leave its process id to it.
+    pub fn start_under(cloud: &Cloud, program: &str, arguments: &[&str]) -> Camera {
+        let mut command = Command::new(program);
+        command.args(arguments).arg(PROGRAM);
         Camera::spawn(command, &cloud.agent_toml)
     }
 
@@ -135,14 +133,6 @@ impl Camera {
         let status = self.ended();
         assert_eq!(status.code(), Some(0), "{}", self.log());
         assert!(began.elapsed() < Duration::from_secs(15), "it took {:?} to stop", began.elapsed());
-    }
-
-    /// SIGTERM, and an end that need not be clean; but it must not be a crash.
-    pub fn signal_and_reap(mut self) {
-        self.signal(libc::SIGTERM);
-        let status = self.ended();
-        assert!(matches!(status.code(), Some(0 | 1)), "{status:?}\n{}", self.log());
-        assert!(!self.log().contains("panicked"), "{}", self.log());
     }
 
     /// SIGKILL: what is in memory is gone.

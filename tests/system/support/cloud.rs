@@ -143,13 +143,18 @@ impl Drop for Cloud {
 }
 
 /// Waits for `look` to find something, and fails after [`DEADLINE`].
-pub fn wait<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+pub fn wait<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
+    wait_up_to(DEADLINE, what, look)
+}
+
+/// As [`wait`], with a deadline of its own.
+pub fn wait_up_to<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(found) = look() {
             return found;
         }
-        assert!(began.elapsed() < DEADLINE, "waited in vain for {what}");
+        assert!(began.elapsed() < deadline, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

@@ -9,5 +9,7 @@ pub mod figures;
 pub mod h264;
 pub mod opened;
 pub mod oracle;
+pub mod pipe;
 pub mod played;
+pub mod proxy;
 pub mod switch;

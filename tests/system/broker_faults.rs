@@ -1,0 +1,160 @@
+//! The real camera and a broker that goes, hangs, forgets, or serves another of the same name. None of it opens
+//! or closes the camera; what the owner chose meanwhile is kept as soon as it can be heard.
+
+use crate::support::camera::Camera;
+use crate::support::cloud::{Cloud, wait_up_to};
+use crate::support::pipe::{Pipe, Silence};
+use serde_json::Value;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+/// Longer than a keep-alive of five seconds, its answer that does not come, and the wait before the next attempt.
+const PATIENCE: Duration = Duration::from_secs(45);
+
+fn start() -> (Cloud, Pipe) {
+    let mut pipe = Pipe::bind();
+    let setting = pipe.setting();
+    let cloud = Cloud::start(&["--segment", "2s", "--set", &setting, "--set", "mqtt.keep_alive=\"5s\""]);
+    pipe.serve(cloud.mqtt_port);
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+    (cloud, pipe)
+}
+
+fn recording(cloud: &Cloud) -> Camera {
+    let camera = Camera::start(cloud);
+    camera.wait_until_it_records(15);
+    camera
+}
+
+fn wait_for(camera: &Camera, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    wait_up_to(PATIENCE, what, || Some(camera.status()).filter(|status| wanted(status)))
+}
+
+/// Pictures go on to come from the capture that is under way since its start number `starts`.
+fn assert_goes_on(camera: &Camera, starts: &Value) {
+    let committed = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
+    let status = camera.wait_until_it_records(committed + 15);
+    assert_eq!(&status["capture"]["starts"], starts, "{status}");
+}
+
+#[test]
+fn a_broker_that_falls_silent_is_left_and_the_choice_made_meanwhile_is_kept() {
+    let (cloud, pipe) = start();
+    let camera = recording(&cloud);
+    for silence in [Silence::Both, Silence::FromBroker, Silence::FromCamera] {
+        let starts = camera.status()["capture"]["starts"].clone();
+        let (seen, connections) = (camera.log().len(), pipe.connections());
+        pipe.silence(silence);
+        // An event for the broker, whose acknowledgement cannot come.
+        assert_goes_on(&camera, &starts);
+
+        cloud.tell(&["privacy", "on"]);
+        if silence != Silence::FromCamera {
+            assert_goes_on(&camera, &starts);
+        }
+        wait_up_to(PATIENCE, "a new connection", || (pipe.connections() > connections).then_some(()));
+        wait_for(&camera, "a closed camera", |status| status["capture"]["open"] == false);
+        assert!(camera.log()[seen..].contains("the broker"), "nothing is said of it");
+        assert!(pipe.connections() <= connections + 4, "{silence:?}: {} connections", pipe.connections());
+
+        cloud.tell(&["privacy", "off"]);
+        wait_for(&camera, "an open camera", |status| status["capture"]["open"] == true);
+    }
+    camera.stop();
+}
+
+#[test]
+fn a_second_client_of_the_same_name_alters_no_capture() {
+    let (cloud, _pipe) = start();
+    let camera = recording(&cloud);
+    let starts = camera.status()["capture"]["starts"].clone();
+    let (pki, device) = (cloud.dir().join("pki"), cloud.dir().join("cam-0001"));
+    for _ in 0..2 {
+        let seen = camera.log().len();
+        let mut other = Command::new("mosquitto_sub")
+            .args(["-V", "5", "-h", "localhost", "-p", &cloud.mqtt_port.to_string(), "-i", "cam-0001"])
+            .arg("--cafile")
+            .arg(pki.join("ca.pem"))
+            .arg("--cert")
+            .arg(device.join("device.pem"))
+            .arg("--key")
+            .arg(device.join("device.key"))
+            .args(["-t", "kasacam/v1/cam-0001/privacy/desired", "-W", "3"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        wait_up_to(PATIENCE, "the connection to be taken over", || {
+            camera.log()[seen..].contains("the broker is not connected").then_some(())
+        });
+        assert_goes_on(&camera, &starts);
+        wait_for(&camera, "a connection", |status| status["mqtt"]["connected"] == true);
+        let _already_gone = other.kill();
+        other.wait().unwrap();
+    }
+
+    cloud.tell(&["privacy", "on"]);
+    wait_for(&camera, "a closed camera", |status| status["capture"]["open"] == false);
+    camera.stop();
+}
+
+#[test]
+fn a_broker_that_restarts_alters_no_capture_and_brings_the_choice_made_last() {
+    let (cloud, _pipe) = start();
+    let camera = recording(&cloud);
+    let starts = camera.status()["capture"]["starts"].clone();
+    for _ in 0..3 {
+        cloud.tell(&["broker", "down"]);
+        wait_for(&camera, "a lost connection", |status| status["mqtt"]["connected"] == false);
+        assert_goes_on(&camera, &starts);
+        cloud.tell(&["broker", "up"]);
+        wait_for(&camera, "a connection", |status| status["mqtt"]["connected"] == true);
+        assert_goes_on(&camera, &starts);
+    }
+
+    // Made while the camera cannot hear it, and before it can.
+    cloud.tell(&["broker", "restart"]);
+    cloud.tell(&["privacy", "on"]);
+    wait_for(&camera, "a closed camera", |status| status["capture"]["open"] == false);
+    camera.stop();
+}
+
+#[test]
+fn choices_in_any_order_and_twice_leave_the_newest_in_force() {
+    let (cloud, _pipe) = start();
+    let camera = recording(&cloud);
+    let starts = camera.status()["capture"]["starts"].clone();
+    let topic = "kasacam/v1/cam-0001/privacy/desired";
+    let current = camera.status()["privacy"]["version"].as_u64().unwrap();
+    let sign = |version: u64, off: bool| {
+        let claims = serde_json::json!({"device_id": "cam-0001", "version": version, "issued_at": "2026-11-23T12:00:00Z", "do_not_record": off});
+        let signed = cloud.tell(&["sign", "privacy", &claims.to_string()]);
+        signed["jws"].as_str().unwrap_or_else(|| panic!("{signed}")).to_owned()
+    };
+    let send = |name: &str, jws: &str| {
+        let path = cloud.dir().join(name);
+        std::fs::write(&path, jws).unwrap();
+        cloud.tell(&["publish-raw", topic, path.to_str().unwrap()]);
+    };
+    // Leave of version 20 comes first; behind it an older "do not record", twice, and leave again.
+    let (newest, stale) = (sign(current + 20, false), sign(current + 7, true));
+    for (name, jws) in [("a", &newest), ("b", &stale), ("c", &newest), ("d", &stale)] {
+        send(name, jws);
+        wait_for(&camera, "the newest choice", |status| status["privacy"]["version"] == current + 20);
+        assert_goes_on(&camera, &starts);
+    }
+
+    // The same for "do not record".
+    send("e", &sign(current + 30, true));
+    wait_for(&camera, "a closed camera", |status| status["capture"]["open"] == false);
+    for jws in [&newest, &stale, &newest] {
+        send("f", jws);
+        cloud.tell(&["broker", "restart"]);
+        wait_for(&camera, "a connection", |status| status["mqtt"]["connected"] == true);
+        let status = camera.status();
+        assert_eq!(status["capture"]["open"], false, "{status}");
+        assert_eq!(status["privacy"]["version"], current + 30, "{status}");
+    }
+    camera.stop();
+}

@@ -1,0 +1,121 @@
+//! The real camera and a store that misbehaves in every way on the way between them. Whatever it does, once it is
+//! healed all is stored: nothing is lost, nothing is there twice, and the store is not stormed meanwhile.
+
+use crate::support::bucket::assert_spans_are_whole;
+use crate::support::camera::Camera;
+use crate::support::cloud::{Cloud, wait_up_to};
+use crate::support::proxy::{Fault, Proxy};
+use std::time::{Duration, Instant};
+
+/// Longer than any one patience of the camera: 30 s without a byte, and its wait before it comes again.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A fault that strikes by being there, and not once a request, lasts so long.
+const OUTAGE: Duration = Duration::from_secs(3);
+
+/// A row of a table: the fault, how often it strikes, and what the camera says of it.
+type Row = (Fault, u32, &'static str);
+
+/// One camera goes through all of the rows, one after the other.
+fn survive(rows: &[Row]) {
+    let mut proxy = Proxy::bind();
+    let setting = proxy.setting();
+    let cloud =
+        Cloud::start(&["--segment", "2s", "--fragment", "500ms", "--chunk", "250ms", "--set", &setting]);
+    proxy.serve(&cloud);
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+    let camera = Camera::start(&cloud);
+    wait_up_to(PATIENCE, "a first object", || cloud.stored().first().map(|_| ()));
+
+    for (fault, times, words) in rows {
+        let before = cloud.stored().len();
+        let seen = camera.log().len();
+        let began = Instant::now();
+        proxy.set(*fault, *times);
+        match fault {
+            Fault::Refuse | Fault::Slow => std::thread::sleep(OUTAGE),
+            _ => {
+                wait_up_to(PATIENCE, &format!("{fault:?} to strike"), || {
+                    (proxy.hits() >= *times).then_some(())
+                });
+            }
+        }
+        if *fault != Fault::StallWithinBody {
+            proxy.heal();
+        }
+        let told = || camera.log().get(seen..).unwrap_or_default().contains(words);
+        wait_up_to(PATIENCE, &format!("{words:?} in the log after {fault:?}"), || told().then_some(()));
+        proxy.heal();
+        let struck = began.elapsed();
+        wait_up_to(PATIENCE, &format!("objects after {fault:?}"), || {
+            (cloud.stored().len() >= before + 2).then_some(())
+        });
+        let stored = u32::try_from(cloud.stored().len() - before).unwrap();
+        // One PUT each, one that is under way, and after each blow a PUT and a HEAD on both connections.
+        let most = stored + 2 + 4 * times;
+        assert!(
+            proxy.connections() <= most,
+            "{} requests for {stored} objects: {fault:?}",
+            proxy.connections()
+        );
+        println!("{fault:?}: {struck:?}, delivered after {:?}", began.elapsed());
+    }
+
+    cloud.tell(&["privacy", "on"]);
+    camera.wait_for("the owner's choice", |status| status["privacy"]["do_not_record"] == true);
+    camera.wait_until_all_is_stored();
+    let status = camera.status();
+    camera.stop();
+    let stored = cloud.stored();
+    assert_spans_are_whole(&stored, true);
+    let pictures: u64 = stored.iter().filter(|object| !object.is_end()).map(|object| object.pictures()).sum();
+    assert_eq!(status["capture"]["frames_committed"], pictures, "{status}");
+}
+
+#[test]
+fn whatever_the_store_answers_all_is_stored_once_it_is_healed() {
+    survive(&[
+        (Fault::Answer(403, ""), 2, "HTTP 403"),
+        (Fault::Answer(404, ""), 1, "HTTP 404"),
+        (Fault::Answer(409, ""), 1, "HTTP 409"),
+        (Fault::Answer(412, ""), 1, "HTTP 412"),
+        (Fault::Answer(429, "retry-after: 1\r\n"), 1, "HTTP 429"),
+        (Fault::Answer(503, "retry-after: 2\r\n"), 1, "HTTP 503"),
+        (Fault::Answer(500, ""), 1, "HTTP 500"),
+        (Fault::Answer(307, "location: https://localhost:1/elsewhere\r\n"), 1, ""),
+        (Fault::Header("etag", "\"0\""), 1, ""),
+        (
+            Fault::Header("x-amz-checksum-sha256", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="),
+            1,
+            "without proof",
+        ),
+    ]);
+}
+
+#[test]
+fn however_the_connection_breaks_all_is_stored_once_it_is_healed() {
+    survive(&[
+        (Fault::Refuse, 1, "refused"),
+        (Fault::ResetBeforeTls, 2, ""),
+        (Fault::ResetWithinBody, 1, ""),
+        (Fault::ResetAfterBody, 1, ""),
+        (Fault::CutAnswer, 1, ""),
+        (Fault::LostAnswer, 2, ""),
+        (Fault::Slow, 1, ""),
+    ]);
+}
+
+#[test]
+fn a_store_that_cannot_prove_who_it_is_gets_all_once_it_can() {
+    survive(&[
+        (Fault::Expired, 1, "TLS"),
+        (Fault::WrongHost, 1, "TLS"),
+        (Fault::WrongCa, 1, "TLS"),
+        (Fault::OldTls, 1, "TLS"),
+    ]);
+}
+
+#[test]
+fn a_store_that_falls_silent_is_left_and_gets_all_once_it_speaks() {
+    survive(&[(Fault::Silent, 1, "no connection within 10s"), (Fault::StallWithinBody, 1, "no byte moved")]);
+}

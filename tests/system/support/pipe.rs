@@ -1,0 +1,112 @@
+//! A pipe between a camera and its broker that can fall silent in either direction. It sees bytes only: TLS goes
+//! through it from end to end.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Silence {
+    FromBroker,
+    FromCamera,
+    Both,
+}
+
+/// One connection, and which ways of it no byte goes any more.
+#[derive(Default)]
+struct Mute {
+    from_broker: AtomicBool,
+    from_camera: AtomicBool,
+}
+
+#[derive(Default)]
+struct Inside {
+    open: Mutex<Vec<(TcpStream, TcpStream, Arc<Mute>)>>,
+    connections: AtomicU32,
+    ending: AtomicBool,
+}
+
+pub struct Pipe {
+    pub port: u16,
+    listener: Option<TcpListener>,
+    inside: Arc<Inside>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Pipe {
+    pub fn bind() -> Pipe {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        Pipe { port, listener: Some(listener), inside: Arc::default(), thread: None }
+    }
+
+    /// What makes a camera of a cloud go through it.
+    pub fn setting(&self) -> String {
+        format!("mqtt.url=\"mqtts://localhost:{}\"", self.port)
+    }
+
+    pub fn serve(&mut self, broker: u16) {
+        let inside = Arc::clone(&self.inside);
+        let Some(listener) = self.listener.take() else { return };
+        listener.set_nonblocking(true).unwrap();
+        self.thread = Some(std::thread::spawn(move || {
+            while !inside.ending.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(2));
+                let Ok((camera, _)) = listener.accept() else { continue };
+                camera.set_nonblocking(false).unwrap();
+                inside.connections.fetch_add(1, Ordering::SeqCst);
+                let Ok(broker) = TcpStream::connect(("127.0.0.1", broker)) else { continue };
+                let mute = Arc::new(Mute::default());
+                let both = |stream: &TcpStream| stream.try_clone().unwrap();
+                inside.open.lock().unwrap().push((both(&camera), both(&broker), Arc::clone(&mute)));
+                let (up, down) = ((both(&camera), both(&broker)), (broker, camera));
+                let other = Arc::clone(&mute);
+                std::thread::spawn(move || copy(up.0, up.1, &mute.from_camera));
+                std::thread::spawn(move || copy(down.0, down.1, &other.from_broker));
+            }
+        }));
+    }
+
+    /// What is open falls silent for good; what comes later does not.
+    pub fn silence(&self, silence: Silence) {
+        for (_, _, mute) in self.inside.open.lock().unwrap().iter() {
+            mute.from_broker.fetch_or(silence != Silence::FromCamera, Ordering::SeqCst);
+            mute.from_camera.fetch_or(silence != Silence::FromBroker, Ordering::SeqCst);
+        }
+    }
+
+    pub fn connections(&self) -> u32 {
+        self.inside.connections.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Pipe {
+    fn drop(&mut self) {
+        self.inside.ending.store(true, Ordering::SeqCst);
+        for (camera, broker, _) in self.inside.open.lock().unwrap().drain(..) {
+            let _already_gone = camera.shutdown(Shutdown::Both);
+            let _already_gone = broker.shutdown(Shutdown::Both);
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ended = thread.join();
+        }
+    }
+}
+
+/// What comes into a silent way is taken and goes nowhere, and neither does its end.
+fn copy(mut from: TcpStream, mut to: TcpStream, mute: &AtomicBool) {
+    let mut bytes = [0; 16_384];
+    loop {
+        let read = from.read(&mut bytes).unwrap_or(0);
+        let silent = mute.load(Ordering::SeqCst);
+        if read == 0 || (!silent && to.write_all(&bytes[..read]).is_err()) {
+            if !silent {
+                let _already_gone = to.shutdown(Shutdown::Both);
+            }
+            return;
+        }
+    }
+}
