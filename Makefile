@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long lint deps build release size cross cross-test deb
+.PHONY: help demo test test-long bench-privacy lint deps build release size cross cross-test deb
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -12,7 +12,7 @@ OUT := $(or $(CARGO_TARGET_DIR),target)
 TARGET ?= armv7-unknown-linux-gnueabihf
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: deps ## a camera and its whole cloud on this machine: DEMO_ARGS="--seconds 40 --summary demo.json"
 	cargo build --locked --features devcloud
@@ -24,8 +24,15 @@ test: deps ## every test; TEST_ARGS go to cargo test
 # Many more random cases, crashes and cuts.
 test-long: export PROPTEST_CASES ?= 20000
 test-long: export KASACAM_STEPS ?= 200000
+test-long: export KASACAM_TOGGLES ?= 500
+test-long: export KASACAM_TOGGLES_PURE ?= 10000
+test-long: export KASACAM_DAMAGED ?= 100000
+test-long: export KASACAM_KILLS ?= 10
 test-long: deps ## every test, with large counts
 	scripts/test.sh --release $(TEST_ARGS)
+
+bench-privacy: deps ## how long a camera goes on after do-not-record: KASACAM_TOGGLES=500, under three loads
+	cargo bench --locked --features devcloud --bench privacy
 
 lint: deps ## format, clippy, the unit; cargo-deny and shellcheck where they are installed
 	cargo fmt --all --check

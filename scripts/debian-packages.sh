@@ -12,7 +12,7 @@ packages=(
   build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
   # capture: videotestsrc, app and friends; rtp, rtsp and isomp4; parsers and openh264; x264; AAC; text on pictures
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
-  gstreamer1.0-libav gstreamer1.0-x
+  gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools
   # the tests and the demonstration: a real broker, and second opinions on keys and files
   mosquitto mosquitto-clients ffmpeg openssl curl libfaketime python3-gi gir1.2-gst-rtsp-server-1.0
 )

@@ -21,7 +21,7 @@ use crate::domain::input::Input;
 use crate::domain::machine::{Machine, Start};
 use crate::domain::privacy::{Known, PrivacyChoice};
 use crate::domain::segment::Serial;
-use crate::domain::time::{Clock, Utc};
+use crate::domain::time::{Clock, Mono, Now, Utc};
 use crate::mqtt;
 use crate::system::control::{self, Command};
 use crate::system::notify::Notifier;
@@ -39,6 +39,10 @@ use tokio::task::{AbortHandle, JoinSet};
 const INPUTS: usize = 1024;
 /// Chunks on their way to the spool: two seconds and more of them.
 const CHUNKS: usize = 32;
+/// How long the answer to `privacy on` or `off` waits for the device to be closed and the latch to be durable.
+const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+/// Privacy commands that may wait for their answers at once.
+const ANSWERS: usize = 8;
 /// Within which the broker is to be told that we leave.
 const FAREWELL: Duration = Duration::from_secs(2);
 /// Within which the spool thread and the keeper are to finish what they hold.
@@ -80,6 +84,8 @@ struct Agent {
     uploads: JoinSet<Input>,
     upload_handles: HashMap<Serial, AbortHandle>,
     notifier: Notifier,
+    /// Privacy commands whose answers wait until what they asked for is so, and until when.
+    unanswered: Vec<(Mono, control::Request)>,
     leaving: bool,
 }
 
@@ -161,6 +167,7 @@ impl Agent {
             uploads: JoinSet::new(),
             upload_handles: HashMap::new(),
             notifier: Notifier::new(now.mono),
+            unanswered: Vec::new(),
             leaving: false,
         })
     }
@@ -177,6 +184,7 @@ impl Agent {
                 self.machine.handle(input, now);
                 self.perform_all();
             }
+            self.answer_what_is_settled(now);
             self.notifier.status(status::in_a_line(&self.machine, now));
             let spool = self.storage.alive_at(now.mono);
             self.notifier.progress(now.mono, spool);
@@ -188,6 +196,7 @@ impl Agent {
         let now = clock::now(self.trust);
         let (due, _why) = self.machine.poll_timeout(now);
         let due = self.notifier.due().map_or(due, |feed| feed.min(due));
+        let due = self.unanswered.iter().fold(due, |due, (deadline, _)| due.min(*deadline));
         tokio::select! {
             biased;
             Some(input) = self.inputs.recv() => Some(input),
@@ -211,20 +220,31 @@ impl Agent {
 
     fn answer(&mut self, request: control::Request) -> Option<Input> {
         let now = clock::now(self.trust);
-        let (answer, input) = match request.command {
-            Command::Status => {
-                (status::full(&self.machine, &self.config, self.broker.connected(), now), None)
-            }
-            Command::Metrics => (status::metrics(&self.machine, self.broker.connected(), now), None),
+        let answer = match request.command {
+            Command::Status => status::full(&self.machine, &self.config, self.broker.connected(), now),
+            Command::Metrics => status::metrics(&self.machine, self.broker.connected(), now),
             Command::Privacy { closed } => {
-                // Applied before the answer is made, so that the answer tells what is so now.
-                self.machine.handle(Input::Latch { closed }, now);
-                self.perform_all();
-                (status::full(&self.machine, &self.config, self.broker.connected(), now), None)
+                if self.unanswered.len() < ANSWERS {
+                    self.unanswered.push((now.mono + SETTLED_WITHIN, request));
+                }
+                return Some(Input::Latch { closed });
             }
         };
         let _client_went_away = request.reply.send(answer);
-        input
+        None
+    }
+
+    /// Whoever set the latch is to hear that the device *is* closed, not that it will be.
+    fn answer_what_is_settled(&mut self, now: Now) {
+        let settled = self.machine.privacy_report(now).is_some();
+        let (due, wait) = std::mem::take(&mut self.unanswered)
+            .into_iter()
+            .partition(|(deadline, _)| settled || *deadline <= now.mono);
+        self.unanswered = wait;
+        for (_, request) in due {
+            let answer = status::full(&self.machine, &self.config, self.broker.connected(), now);
+            let _client_went_away = request.reply.send(answer);
+        }
     }
 
     /// SIGHUP: takes over what can be changed under way, and names what cannot.

@@ -13,6 +13,8 @@ pub const VIDEO_FEED: &str = "video-feed";
 pub const AUDIO_FEED: &str = "audio-feed";
 /// Wherever it stands, every picture is given its number as text.
 pub const NUMBERED: &str = "picture-number";
+/// What comes out of it is given a test card.
+pub const TEST_SOURCE: &str = "test-source";
 /// Bits a second of the sound track that we encode.
 const AUDIO_BITRATE: u32 = 64_000;
 
@@ -192,7 +194,10 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
     match &board.video.source {
         VideoSource::Test => {
             stages.push(Stage::Element(
-                Element::new("videotestsrc").with("is-live", true).with("pattern", "smpte"),
+                Element::new("videotestsrc")
+                    .named(TEST_SOURCE)
+                    .with("is-live", true)
+                    .with("pattern", "smpte"),
             ));
             stages.push(Stage::Caps(format!("{},format=I420", raw_caps(width, height))));
             stages.push(Stage::Optional(

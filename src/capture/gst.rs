@@ -6,6 +6,7 @@
 //! pipeline's end to the channel. A file has *readers* besides. All else is GStreamer's.
 
 mod build;
+mod card;
 mod check;
 mod feed;
 mod gate;

@@ -9,6 +9,7 @@ pub mod board;
 pub mod encoder;
 pub mod gst;
 pub mod split;
+pub mod test_card;
 
 pub use self::gst::{Report, probe};
 

@@ -212,7 +212,11 @@ impl Config {
             telemetry: self.mqtt.telemetry,
             order: self.upload.order,
             concurrency: self.upload.concurrency,
-            board_height: self.board.video.height,
+            board_height: match self.board.video.format {
+                VideoFormat::Raw => self.board.video.height,
+                // It is the source that decides: the board file's size is what we ask it for, at most.
+                VideoFormat::H264 => u32::MAX,
+            },
         }
     }
 }

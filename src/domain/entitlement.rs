@@ -72,6 +72,19 @@ pub struct Features {
     pub history_hours: u32,
 }
 
+impl Features {
+    /// What both permit to record. The history stays: what is kept is not deleted by what may not come.
+    #[must_use]
+    pub fn least(self, other: Features) -> Features {
+        Features {
+            record: self.record && other.record,
+            audio: self.audio && other.audio,
+            max_height: self.max_height.min(other.max_height),
+            history_hours: self.history_hours,
+        }
+    }
+}
+
 /// The fact that the policy sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entitlement {

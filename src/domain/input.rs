@@ -161,7 +161,7 @@ pub enum FaultKind {
     Pipeline,
     /// No fragment came within three fragment times.
     Stalled,
-    /// The source came to its end.
+    /// The source is used up: a file that does not repeat was read to its end.
     EndOfStream,
     /// The device did not close in time.
     CloseTimeout,

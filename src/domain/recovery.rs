@@ -91,7 +91,7 @@ pub fn end_of(last: &Record, duration: u64) -> Record {
     Record {
         n: last.n.saturating_add(1),
         start_mono: last.start_mono.saturating_add(duration),
-        start_utc: last.start_utc + Duration::from_nanos(duration),
+        start_utc: (last.start_utc + Duration::from_nanos(duration)).floor_micros(),
         ..last.clone()
     }
 }

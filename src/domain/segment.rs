@@ -88,7 +88,7 @@ pub struct Record {
     pub boot: String,
     /// `CLOCK_MONOTONIC` of the first sample, in nanoseconds.
     pub start_mono: u64,
-    /// UTC of the first sample by the system clock of then.
+    /// UTC of the first sample by the system clock of then, in whole microseconds.
     pub start_utc: Utc,
     /// How that clock could be believed.
     pub clock: RecordClock,

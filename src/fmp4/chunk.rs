@@ -149,8 +149,12 @@ fn read_trun(
     let mut at = position.ok_or_else(|| trun.bad("does not say where its data is"))?;
     let fields = [0x100, 0x200, 0x400, 0x800].iter().filter(|flag| flags & **flag != 0).count();
     let needed = usize::try_from(count).ok().and_then(|count| count.checked_mul(4 * fields));
-    if needed.is_none_or(|needed| needed > cursor.rest().len()) || (fields == 0 && count > 1 << 20) {
+    if needed.is_none_or(|needed| needed > cursor.rest().len()) {
         return Err(short());
+    }
+    // Samples that say nothing of themselves cost the file nothing: only the mdat bounds their number.
+    if fields == 0 && u64::from(samples.count) + u64::from(count) > data.end - data.start {
+        return Err(trun.bad("has more samples than its mdat has bytes"));
     }
     for index in 0..count {
         let mut field = |flag: u32, otherwise: u32| -> Result<u32, Malformed> {
@@ -242,7 +246,11 @@ pub fn number_chunk(bytes: &mut [u8], sequence: u32) -> Result<(), Malformed> {
         let moof = Walk::new(bytes, 0)
             .next()
             .ok_or_else(|| Malformed { offset: 0, what: String::from("no moof") })??;
-        need(&moof, b"mfhd")?.body_start() + 4
+        let mfhd = need(&moof, b"mfhd")?;
+        if mfhd.body.len() < 8 {
+            return Err(mfhd.bad("is too short"));
+        }
+        mfhd.body_start() + 4
     };
     let at = usize::try_from(at).unwrap_or(usize::MAX);
     let place = bytes

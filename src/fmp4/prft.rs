@@ -7,8 +7,8 @@ use crate::domain::time::Utc;
 const NTP_TO_UNIX: i128 = 2_208_988_800;
 /// `flags`: the time at which the event was captured.
 const CAPTURED: u32 = 24;
-/// Where the NTP time stands within the box.
-const NTP_AT: u64 = 16;
+/// Where the NTP time stands behind the header: version and flags, then the track, come first.
+const NTP_AT: u64 = 8;
 
 /// `prft` version 1: `utc` is the time of capture of `media_time` ticks of `track`. The NTP time is
 /// that of the era in which it lies: its seconds wrap in 2036 (RFC 5905, 6).
@@ -28,7 +28,7 @@ pub fn shift_prft(bytes: &mut [u8], nanos: i64) -> usize {
     let places: Vec<u64> = Walk::new(bytes, 0)
         .map_while(Result::ok)
         .filter(|found| found.is(b"prft") && found.body.len() >= 20)
-        .map(|found| found.start + NTP_AT)
+        .map(|found| found.body_start() + NTP_AT)
         .collect();
     let shift = fixed_point(i128::from(nanos));
     for place in &places {

@@ -38,7 +38,8 @@ impl Spool {
             n,
             boot: self.setup.boot.clone(),
             start_mono: start.0,
-            start_utc: Utc(i64::try_from(start.0).unwrap_or(i64::MAX).saturating_add(time.offset)),
+            start_utc: Utc(i64::try_from(start.0).unwrap_or(i64::MAX).saturating_add(time.offset))
+                .floor_micros(),
             clock: RecordClock::from(time.clock),
             plan: self.terms.0.clone(),
             history_hours: self.terms.1,

@@ -96,10 +96,15 @@ impl Spool {
                 let _ = done.try_send(());
                 true
             }
+            command @ Command::SetTerms { .. } => {
+                // What waits was captured under the terms before.
+                self.drain(captured, report);
+                self.obey(command);
+                false
+            }
             command @ (Command::Revoke { .. }
             | Command::Forget { .. }
             | Command::Probe
-            | Command::SetTerms { .. }
             | Command::Damaged { .. }) => {
                 self.obey(command);
                 false

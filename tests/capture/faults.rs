@@ -156,6 +156,6 @@ fn a_source_that_waits_is_stopped_at_once() {
     let asked = Instant::now();
     let take = camera.rest();
 
-    assert!(asked.elapsed() < patient(Duration::from_millis(500)), "{:?}", asked.elapsed());
+    assert!(asked.elapsed() < patient(Duration::from_secs(2)), "{:?}", asked.elapsed());
     assert_eq!((take.end, take.fault), (SpanEnd::Privacy, None));
 }

@@ -14,10 +14,14 @@ mod byte_stream;
 mod faults;
 mod file_source;
 mod formats;
+#[path = "../system/support/oracle.rs"]
+#[expect(dead_code, reason = "the system tests use all of it")]
+mod oracle;
 #[path = "../suite/support/patience.rs"]
 mod patience;
 mod rtsp;
 mod sound;
 mod stops;
 mod support;
+mod test_cards;
 mod test_source;

@@ -1,4 +1,8 @@
-"""An RTSP server on loopback for the tests: H.264 and, if asked for, AAC. Prints its port."""
+"""An RTSP server on loopback for the tests. Prints its port.
+
+`silent` or `sound`: H.264 without or with AAC, live. `clip FILE PORT`: the H.264 of an MP4 file, from its beginning to
+whoever connects; port 0 is any that is free.
+"""
 
 import sys
 
@@ -16,10 +20,14 @@ video = (
 audio = " audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=1 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97"
 server = GstRtspServer.RTSPServer()
 server.set_address("127.0.0.1")
-server.set_service("0")
+server.set_service(sys.argv[3] if "clip" in sys.argv else "0")
 factory = GstRtspServer.RTSPMediaFactory()
-factory.set_launch("( " + video + (audio if "sound" in sys.argv else "") + " )")
-factory.set_shared(True)
+if "clip" in sys.argv:
+    clip = f"filesrc location={sys.argv[2]} ! qtdemux ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96"
+    factory.set_launch("( " + clip + " )")
+else:
+    factory.set_launch("( " + video + (audio if "sound" in sys.argv else "") + " )")
+    factory.set_shared(True)
 server.get_mount_points().add_factory("/live", factory)
 server.attach(None)
 print(server.get_bound_port(), flush=True)

@@ -173,6 +173,22 @@ fn a_file_that_has_ended_is_not_recorded_again() {
 }
 
 #[test]
+fn a_picture_that_exceeds_the_plan_is_told_once_and_recorded_as_soon_as_a_plan_allows_it() {
+    let mut small = lease(2);
+    small.terms.features.max_height = 480;
+    let mut rig = Rig::new(Start { entitlement: Known::Is(small), ..allowed() });
+    for _ in 0..10 {
+        rig.fault(FaultKind::ExceedsPlan);
+        rig.pass(Duration::from_secs(60));
+    }
+    rig.fault(FaultKind::ExceedsPlan);
+    let told = rig.events.iter().filter(|e| matches!(e, Event::CaptureFailed { .. })).count();
+    assert_eq!(told, 1);
+    rig.lease(lease(3));
+    assert!(rig.open.is_some(), "the new plan takes effect at once");
+}
+
+#[test]
 fn every_run_has_a_greater_epoch() {
     let mut rig = Rig::new(allowed());
     let mut epochs = Vec::new();

@@ -12,11 +12,15 @@
 
 mod agreement;
 mod architecture;
+mod calendar;
 mod config_boards;
 mod config_errors;
+mod fmp4_damage;
 mod fmp4_golden;
 mod logs_are_private;
 mod machine;
+mod machine_laws;
+mod machine_states;
 mod machine_walk;
 mod mqtt_payloads;
 mod mqtt_session;
@@ -28,5 +32,7 @@ mod spool_cycle;
 mod spool_damage;
 mod support;
 mod system_facts;
+mod test_card;
+mod toggles;
 mod upload_faults;
 mod upload_outcomes;

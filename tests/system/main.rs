@@ -10,9 +10,12 @@
     reason = "a panic in a test is a failed test, and says where; a test takes the time as it is"
 )]
 
+mod agreement;
 // The demo's judgement is pure, and part of a program that has no library: taken in as it is.
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
+mod clips;
+mod command_line;
 mod comparison;
 mod devcloud;
 #[path = "../../src/bin/devcloud/footage.rs"]
@@ -24,3 +27,5 @@ mod recording;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;
 mod support;
+mod survival;
+mod toggles;

@@ -20,7 +20,8 @@ impl Process {
     /// Where it cannot be started.
     pub fn start(name: &'static str, mut command: Command) -> Result<Process, String> {
         let parent = nix::unistd::getpid();
-        command.kill_on_drop(true);
+        // Ctrl-C in a terminal goes to a whole process group: in groups of their own, children end in our order.
+        command.kill_on_drop(true).process_group(0);
         // SAFETY: between fork and exec only `prctl` and `getppid` are called, both of which are
         // async-signal-safe, and nothing is allocated on this way.
         unsafe {

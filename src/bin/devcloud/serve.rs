@@ -152,7 +152,9 @@ impl Devcloud {
         }
     }
 
-    /// Publishes the owner's choice; returns when the broker has it.
+    /// Publishes the owner's choice; returns when the broker has it. The answer says between which two
+    /// moments the choice left the broker, in nanoseconds of `CLOCK_MONOTONIC`: right before it was handed
+    /// to our client, and when the broker's acknowledgement came, which it sends after the message itself.
     ///
     /// # Errors
     /// Where its version cannot be kept, or the broker does not take it.
@@ -162,8 +164,9 @@ impl Devcloud {
         keep(&self.dir, &kept)?;
         let version = kept.privacy_version;
         let claims = lease::privacy(&self.device, version, clock::utc(), do_not_record);
+        let sending = clock::mono().0;
         self.command(Kind::Privacy, &claims).await?;
-        Ok(json!({"version": version}))
+        Ok(json!({"version": version, "sending": sending, "acknowledged": clock::mono().0}))
     }
 
     /// Publishes a lease; returns when the broker has it.

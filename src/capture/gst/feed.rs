@@ -17,7 +17,7 @@ use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -121,6 +121,7 @@ impl Feed {
             shared: Arc::clone(&self.shared),
             video,
             audio,
+            pictures_end: AtomicI64::new(i64::MAX),
         };
         let source = match &mut self.source {
             Source::Stream => None,
@@ -171,6 +172,8 @@ struct Job {
     shared: Arc<Shared>,
     video: gst_app::AppSrc,
     audio: Option<gst_app::AppSrc>,
+    /// Where the last picture ends, in nanoseconds, once it is known: no sound is taken beyond it.
+    pictures_end: AtomicI64,
 }
 
 impl Job {
@@ -311,6 +314,9 @@ impl Job {
                 return Err(why);
             }
             if !self.repeat || self.stopped() || self.shared.quits() {
+                if kind == Kind::Pictures {
+                    self.pictures_end.store(end, Ordering::Release);
+                }
                 return Ok(());
             }
             let step = length.unwrap_or(end - offset);
@@ -341,6 +347,9 @@ impl Job {
                 next = round.pull(self);
                 continue;
             };
+            if kind == Kind::Sound && times.pts + offset >= self.pictures_end.load(Ordering::Acquire) {
+                break;
+            }
             let Some(mut buffer) = sample.buffer_owned() else { break };
             if let Some(caps) = sample.caps() {
                 if to.caps().is_none_or(|before| !before.is_strictly_equal(caps)) {

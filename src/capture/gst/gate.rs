@@ -187,7 +187,7 @@ impl Gate {
     }
 }
 
-fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<u64> {
+pub(super) fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<u64> {
     let event = pad.sticky_event::<gst::event::Segment>(0)?;
     let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
     // The muxer takes a time before zero for zero.
@@ -195,7 +195,7 @@ fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<u64> {
     Some(time.positive().map_or(0, gst::ClockTime::nseconds))
 }
 
-fn length_size(caps: &gst::Caps) -> Option<usize> {
+pub(super) fn length_size(caps: &gst::Caps) -> Option<usize> {
     let data = caps.structure(0)?.get::<gst::Buffer>("codec_data").ok()?;
     let map = data.map_readable().ok()?;
     map.get(4).map(|byte| usize::from(byte & 3) + 1)

@@ -53,7 +53,10 @@ impl Puller {
                     }
                 }
                 None if self.sink.is_eos() => {
-                    self.shared.tell(Event::HandedOver);
+                    // A sink that was closed says so too.
+                    if !self.shared.quits() {
+                        self.shared.tell(Event::HandedOver);
+                    }
                     return;
                 }
                 None => {}

@@ -3,9 +3,9 @@
 use super::build::{self, Built};
 use super::feed::Feed;
 use super::pull;
-use super::{Describe, Report, fault, flag, gate, initialise};
+use super::{Describe, Report, card, fault, flag, gate, initialise};
 use crate::capture::assemble::Ledger;
-use crate::capture::board::{Description, NUMBERED, Origin, Unfit};
+use crate::capture::board::{Description, Origin, Unfit};
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Fault, FaultKind, Input};
@@ -221,6 +221,20 @@ enum Ending {
     Failed(Fault),
 }
 
+impl Ending {
+    /// Only a file can be used up. A camera that ends its stream restarts, or was unplugged: it is away, and may return.
+    fn of(self, origin: &Origin) -> Ending {
+        match (self, origin) {
+            (Ending::Failed(fault), Origin::Rtsp(_) | Origin::Branches)
+                if fault.kind == FaultKind::EndOfStream =>
+            {
+                Ending::Failed(Fault { kind: FaultKind::DeviceMissing, ..fault })
+            }
+            (ending, Origin::Rtsp(_) | Origin::Branches | Origin::File { .. }) => ending,
+        }
+    }
+}
+
 impl From<Fault> for Ending {
     fn from(fault: Fault) -> Ending {
         Ending::Failed(fault)
@@ -240,14 +254,16 @@ impl Control {
         let mut ending = match self.after_the_one_before() {
             Some(stop) => Ending::Asked(stop.reason),
             None => match self.open(settings, describe, &mut started) {
-                Ok(description) => self.watch(&description, &started),
+                Ok(description) => self.watch(&description, &started).of(&description.origin),
                 Err(ending) => ending,
             },
         };
-        // Whoever stops a run while it fails has no use for the fault.
+        // Whoever stops a run while it fails has no use for the fault; nor is what a pipeline says of its
+        // end a fault, once a Drop has closed it and the order itself is on its way.
         let asked = match &ending {
             Ending::Asked(_) => None,
             Ending::ClosedByDrop => self.stops.recv_timeout(CLOSE).ok(),
+            Ending::Failed(_) if self.shared.quits() => self.stops.recv_timeout(CLOSE).ok(),
             Ending::Failed(_) => self.stops.try_recv().ok(),
         };
         if let Some(stop) = asked {
@@ -292,7 +308,7 @@ impl Control {
             }
         })?;
         self.listen(&built, &description);
-        number_pictures(&built.pipeline);
+        card::install(&built.pipeline, &built.video_pad);
         gate::install(&self.shared, &built.mux, &built.video_pad, built.audio_pad.as_ref(), &description);
         self.play(&built)?;
         let height = description.max_height;
@@ -426,7 +442,11 @@ impl Control {
                                     format!("{} has come to its end", description.source),
                                 );
                                 // A spool that is slow to take the rest is no reason to lose it.
-                                draining = drain(NO_CHUNK, ended.into());
+                                draining = match description.origin {
+                                    // Its sound ends by itself, where the pictures do.
+                                    Origin::File { .. } => Some((mono() + NO_CHUNK, ended.into())),
+                                    Origin::Rtsp(_) | Origin::Branches => drain(NO_CHUNK, ended.into()),
+                                };
                             }
                         }
                         Event::HandedOver => {
@@ -576,18 +596,4 @@ fn without_addresses(text: &str) -> String {
         .map(|word| if word.contains("://") { "(address)" } else { word })
         .collect::<Vec<_>>()
         .join(" ")
-}
-
-/// Draws its number into every picture of the test source.
-fn number_pictures(pipeline: &gst::Pipeline) {
-    let Some(overlay) = pipeline.by_name(NUMBERED) else { return };
-    let Some(pad) = overlay.static_pad("video_sink") else { return };
-    let number = AtomicU64::new(0);
-    let overlay = overlay.downgrade();
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, _| {
-        if let Some(overlay) = overlay.upgrade() {
-            overlay.set_property("text", number.fetch_add(1, Ordering::Relaxed).to_string());
-        }
-        gst::PadProbeReturn::Ok
-    });
 }

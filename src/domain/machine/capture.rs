@@ -14,7 +14,9 @@ pub(super) struct State {
     run: Run,
     epoch: Epoch,
     backoff: Backoff,
-    /// A fault: not to be opened again before then. `None` in it: not again in this process.
+    /// What the newest run was to be like.
+    settings: Option<CaptureSettings>,
+    /// A fault: not to be opened again for now.
     wait: Option<Wait>,
     /// When the devices came into the state they are in.
     pub(super) changed_at: Option<Utc>,
@@ -30,6 +32,8 @@ enum Run {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     Until(Mono),
+    /// Until then, or until the plan asks for something else.
+    OtherPlan(Mono),
     /// The source is used up: a file that does not repeat.
     Finished,
 }
@@ -41,6 +45,7 @@ impl State {
             epoch: Epoch(0),
             // The device's return is noticed within five seconds.
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(4)),
+            settings: None,
             wait: None,
             changed_at: None,
         }
@@ -67,7 +72,7 @@ impl State {
     /// When a fault has been waited out, if that is still to come.
     pub(super) fn retry_at(&self, now: Mono) -> Option<Mono> {
         match (self.run, self.wait) {
-            (Run::Closed, Some(Wait::Until(at))) if at > now => Some(at),
+            (Run::Closed, Some(Wait::Until(at) | Wait::OtherPlan(at))) if at > now => Some(at),
             (Run::Closed | Run::Open { .. } | Run::Closing { .. }, _) => None,
         }
     }
@@ -103,12 +108,14 @@ impl Machine {
     fn start(&mut self, decision: &Decision, settings: CaptureSettings, now: Now) {
         match self.capture.wait {
             Some(Wait::Until(at)) if at > now.mono => return,
+            Some(Wait::OtherPlan(at)) if at > now.mono && self.capture.settings == Some(settings) => return,
             Some(Wait::Finished) => return,
-            Some(Wait::Until(_)) | None => self.capture.wait = None,
+            Some(Wait::Until(_) | Wait::OtherPlan(_)) | None => self.capture.wait = None,
         }
         let epoch = Epoch(self.capture.epoch.0 + 1);
         let Some(permit) = policy::permit(decision, epoch) else { return };
         self.capture.epoch = epoch;
+        self.capture.settings = Some(settings);
         self.capture.run = Run::Open { epoch, settings };
         self.capture.changed_at = Some(self.best_time(now));
         self.figures.starts += 1;
@@ -132,15 +139,16 @@ impl Machine {
         self.capture.changed_at = Some(self.best_time(now) - now.mono.since(at));
         self.tell(Event::CaptureClosed { epoch: epoch.0, reason: reason.text() });
         let Some(fault) = fault else { return };
+        let try_again = now.mono + self.capture.backoff.next(&mut self.jitter);
         let wait = match fault.kind {
             FaultKind::EndOfStream => Wait::Finished,
-            // Only another plan or another board mends it; a new plan comes with a new decision.
-            FaultKind::ExceedsPlan => Wait::Until(now.mono + Duration::from_secs(60)),
+            // Only another plan or another board mends it.
+            FaultKind::ExceedsPlan => Wait::OtherPlan(now.mono + Duration::from_secs(60)),
             FaultKind::ElementMissing
             | FaultKind::DeviceMissing
             | FaultKind::Pipeline
             | FaultKind::Stalled
-            | FaultKind::CloseTimeout => Wait::Until(now.mono + self.capture.backoff.next(&mut self.jitter)),
+            | FaultKind::CloseTimeout => Wait::Until(try_again),
         };
         self.capture.wait = Some(wait);
         self.figures.faults += 1;

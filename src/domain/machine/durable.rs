@@ -13,6 +13,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Durable<T> {
     live: Known<T>,
+    /// What is in force would be so after a cut of the power as well.
+    kept: bool,
     writing: Option<Writing<T>>,
     backoff: Backoff,
 }
@@ -41,7 +43,7 @@ impl<T: Clone + PartialEq> Durable<T> {
     pub(super) fn new(live: Known<T>) -> Durable<T> {
         let backoff =
             Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(30));
-        Durable { live, writing: None, backoff }
+        Durable { live, kept: true, writing: None, backoff }
     }
 
     /// What is in force.
@@ -54,25 +56,35 @@ impl<T: Clone + PartialEq> Durable<T> {
         self.writing.as_ref().map(|writing| &writing.value).or(self.live.value())
     }
 
+    /// The newest value, while it is not durable.
+    pub(super) fn coming(&self) -> Option<&T> {
+        self.writing.as_ref().map(|writing| &writing.value)
+    }
+
+    /// Whether what is in force is durable: what permits counts only then.
+    pub(super) fn is_kept(&self) -> bool {
+        self.kept
+    }
+
     pub(super) fn is_settled(&self) -> bool {
         self.writing.is_none()
     }
 
-    /// Takes a new value. It is in force at once if it `restricts`.
-    pub(super) fn accept(
-        &mut self,
-        value: T,
-        text: String,
-        restricts: bool,
-        ack: Option<AckToken>,
-        now: Mono,
-    ) {
-        if restricts {
-            self.live = Known::Is(value.clone());
-        }
+    /// Takes a new value. It is in force once it is durable, or once it is seen to restrict.
+    pub(super) fn accept(&mut self, value: T, text: String, ack: Option<AckToken>, now: Mono) {
         let mut acks = self.writing.take().map(|writing| writing.acks).unwrap_or_default();
         acks.extend(ack);
         self.writing = Some(Writing { ticket: None, retry_at: Some(now), value, text, acks });
+    }
+
+    /// Puts the newest value in force at once if it `restricts`, durable or not. What restricts may
+    /// come to do so by the passing of time, so this is asked at every step.
+    pub(super) fn enforce(&mut self, restricts: impl Fn(&T) -> bool) {
+        let Some(value) = self.coming().filter(|value| restricts(value)) else { return };
+        if self.live.value() != Some(value) {
+            self.live = Known::Is(value.clone());
+            self.kept = false;
+        }
     }
 
     /// The same value came again: acknowledged with the first, or at once if that is durable.
@@ -103,6 +115,7 @@ impl<T: Clone + PartialEq> Durable<T> {
         if ok {
             self.backoff.reset();
             self.live = Known::Is(writing.value);
+            self.kept = true;
             return Settled::Durable(writing.acks);
         }
         writing.ticket = None;

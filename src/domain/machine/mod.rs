@@ -45,7 +45,7 @@ pub struct Settings {
     pub order: UploadOrder,
     /// Uploads at once.
     pub concurrency: usize,
-    /// Lines of the board's picture: a plan that allows more changes nothing.
+    /// Lines of the picture that we encode: a plan that allows more changes nothing.
     pub board_height: u32,
 }
 
@@ -96,7 +96,8 @@ pub struct Machine {
     lease: Durable<Lease>,
     floor: Utc,
     floor_at: Mono,
-    kept_at: Mono,
+    /// The floor that was written last.
+    kept_floor: Utc,
     tickets: u64,
     jitter: Jitter,
     effects: VecDeque<Effect>,
@@ -162,7 +163,7 @@ impl Machine {
             lease: Durable::new(start.entitlement),
             floor: start.floor,
             floor_at: now.mono,
-            kept_at: now.mono,
+            kept_floor: start.floor,
             tickets: 0,
             jitter: Jitter::new(start.seed),
             effects: VecDeque::new(),
@@ -200,7 +201,7 @@ impl Machine {
             Input::Rejected { topic, reason, ack } => self.reject(topic, reason, ack),
             Input::Latch { closed } => {
                 if self.latch.newest() != Some(&closed) {
-                    self.latch.accept(closed, String::from(latch_text(closed)), closed, None, now.mono);
+                    self.latch.accept(closed, String::from(latch_text(closed)), None, now.mono);
                 }
             }
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
@@ -211,7 +212,11 @@ impl Machine {
                 self.capture.works();
             }
             Input::Dropped { frames, .. } => self.figures.frames_dropped += u64::from(frames),
-            Input::Sealed(segment) => self.queue.insert(segment),
+            Input::Sealed(segment) => {
+                self.queue.insert(segment);
+                // What is sealed while all has to go must go as well, and not at the next round.
+                self.swept_at = None;
+            }
             Input::Forgotten { serial } => self.forgotten(serial),
             Input::Quarantined { name, why } => self.tell(Event::Quarantined { name, why }),
             Input::Usage(usage) => self.usage = usage,
@@ -250,7 +255,7 @@ impl Machine {
             lease_changes.map(|at| (at, Why::LeaseChanges)),
             self.leaving.as_ref().map(|leaving| (leaving.deadline, Why::Leave)),
             Some((self.reports.telemetry_at(self.settings.telemetry), Why::Telemetry)),
-            Some((self.kept_at + KEEP_TIME_EVERY, Why::KeepTime)),
+            Some((now.mono + KEEP_TIME_EVERY.saturating_sub(self.time_unkept(now)), Why::KeepTime)),
         ]
         .into_iter()
         .flatten()
@@ -262,6 +267,8 @@ impl Machine {
     // ---- the invariants --------------------------------------------------------------------
 
     fn restore(&mut self, now: Now) {
+        self.note_time(now);
+        self.enforce_what_restricts(now);
         let decision = policy::decide(&self.facts(now));
         // First of all: nothing waits for the disk or the network before the device is closed.
         self.restore_capture(&decision, now);
@@ -312,6 +319,19 @@ impl Machine {
         }
     }
 
+    /// What restricts does not wait for the disk.
+    fn enforce_what_restricts(&mut self, now: Now) {
+        let (at, grace) = (self.lease_time(now), self.settings.grace);
+        self.choice.enforce(|choice| choice.do_not_record);
+        self.latch.enforce(|closed| *closed);
+        self.lease.enforce(|lease| match lease.standing(at, grace).entitlement {
+            Entitlement::Granted(_) => false,
+            Entitlement::Suspended | Entitlement::Terminated | Entitlement::Lapsed | Entitlement::Unknown => {
+                true
+            }
+        });
+    }
+
     // ---- time ------------------------------------------------------------------------------
 
     /// The latest time that must have passed by now, whatever the system clock says.
@@ -333,25 +353,31 @@ impl Machine {
         }
     }
 
+    /// What a trusted clock has told has passed, whatever any clock says later.
+    fn note_time(&mut self, now: Now) {
+        if self.clock(now) == Clock::Trusted && now.system > self.floor(now) {
+            (self.floor, self.floor_at) = (now.system, now.mono);
+        }
+    }
+
     fn keep_time(&mut self, now: Now) {
-        if now.mono >= self.kept_at + KEEP_TIME_EVERY {
-            self.kept_at = now.mono;
+        if self.time_unkept(now) >= KEEP_TIME_EVERY {
             self.write_floor(now);
         }
+    }
+
+    /// How much has passed that a cut of the power would take back.
+    fn time_unkept(&self, now: Now) -> Duration {
+        self.floor(now).since(self.kept_floor)
     }
 
     /// Makes durable that this time has passed. It is written without retry: the next one will do.
     fn write_floor(&mut self, now: Now) {
         let passed = self.floor(now);
-        let time = match self.clock(now) {
-            Clock::Trusted => now.system.max(passed),
-            Clock::Plausible | Clock::Unset => passed,
-        };
-        if time > self.floor {
-            self.floor = time;
-            self.floor_at = now.mono;
+        if passed > self.kept_floor {
+            self.kept_floor = passed;
             let ticket = self.ticket();
-            self.effects.push_back(Effect::Persist { ticket, fact: Fact::Floor(time) });
+            self.effects.push_back(Effect::Persist { ticket, fact: Fact::Floor(passed) });
         }
     }
 
@@ -359,10 +385,7 @@ impl Machine {
 
     fn accept_privacy(&mut self, choice: PrivacyChoice, jws: String, ack: AckToken, now: Now) {
         match compare(self.choice.newest(), &choice, |c| c.version) {
-            Order::Newer => {
-                let restricts = choice.do_not_record;
-                self.choice.accept(choice, jws, restricts, Some(ack), now.mono);
-            }
+            Order::Newer => self.choice.accept(choice, jws, Some(ack), now.mono),
             Order::Same => {
                 let ack = self.choice.again(ack);
                 self.effects.extend(ack.map(Effect::Ack));
@@ -373,17 +396,7 @@ impl Machine {
 
     fn accept_lease(&mut self, lease: Lease, jws: String, ack: AckToken, now: Now) {
         match compare(self.lease.newest(), &lease, |l| l.version) {
-            Order::Newer => {
-                let standing = lease.standing(self.lease_time(now), self.settings.grace);
-                let restricts = match standing.entitlement {
-                    Entitlement::Granted(_) => false,
-                    Entitlement::Suspended
-                    | Entitlement::Terminated
-                    | Entitlement::Lapsed
-                    | Entitlement::Unknown => true,
-                };
-                self.lease.accept(lease, jws, restricts, Some(ack), now.mono);
-            }
+            Order::Newer => self.lease.accept(lease, jws, Some(ack), now.mono),
             Order::Same => {
                 let ack = self.lease.again(ack);
                 self.effects.extend(ack.map(Effect::Ack));

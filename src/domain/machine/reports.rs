@@ -52,8 +52,12 @@ impl Machine {
         }
     }
 
-    /// The plan goes on every segment: the spool hears of it before capture under it begins.
+    /// The plan goes on every segment: the spool hears of it before capture under it begins, and where that takes
+    /// another run, once the one before is over.
     fn tell_spool(&mut self, now: Now) {
+        if !self.capture.is_settled() {
+            return;
+        }
         let Some((plan, history_hours)) = self.plan(now) else { return };
         if self.reports.terms.as_ref() != Some(&(plan.clone(), history_hours)) {
             self.reports.terms = Some((plan.clone(), history_hours));
@@ -63,7 +67,8 @@ impl Machine {
 
     /// The privacy report as it would be sent now; `None` while a choice is being written or a
     /// device is being closed, since nothing is so yet.
-    fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
+    #[must_use]
+    pub fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
         if !self.capture.is_settled() || !self.choice.is_settled() || !self.latch.is_settled() {
             return None;
         }

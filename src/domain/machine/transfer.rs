@@ -4,7 +4,7 @@ use super::Machine;
 use super::pending::Stage;
 use crate::domain::backoff::Backoff;
 use crate::domain::effect::{Effect, Event, Rule};
-use crate::domain::entitlement::Entitlement;
+use crate::domain::entitlement::{Entitlement, Lease};
 use crate::domain::input::Usage;
 use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::policy::{Decision, Pending, Upload};
@@ -242,11 +242,20 @@ impl Machine {
 
     // ---- the lease, as it stands -----------------------------------------------------------
 
+    /// What is permitted is the least of what is durable and what is coming.
     #[must_use]
     pub fn entitlement(&self, now: Now) -> Entitlement {
-        self.lease.live().value().map_or(Entitlement::Unknown, |lease| {
-            lease.standing(self.lease_time(now), self.settings.grace).entitlement
-        })
+        let (at, grace) = (self.lease_time(now), self.settings.grace);
+        let stands = |lease: &Lease| lease.standing(at, grace).entitlement;
+        match (self.lease.live().value().map(stands), self.lease.coming().map(stands)) {
+            (None, _) => Entitlement::Unknown,
+            // It restricted as it came, and permits by now: that counts once it is durable.
+            (Some(Entitlement::Granted(_)), _) if !self.lease.is_kept() => Entitlement::Unknown,
+            (Some(Entitlement::Granted(kept)), Some(Entitlement::Granted(coming))) => {
+                Entitlement::Granted(kept.least(coming))
+            }
+            (Some(standing), _) => standing,
+        }
     }
 
     fn standing_since(&self, now: Now) -> Option<crate::domain::time::Utc> {
@@ -256,9 +265,11 @@ impl Machine {
 
     /// When the lease changes by the passing of time, on the monotonic clock.
     pub(super) fn standing_until(&self, now: Now) -> Option<Mono> {
-        let lease = self.lease.live().value()?;
         let at = self.lease_time(now);
-        let until = lease.standing(at, self.settings.grace).until?;
-        Some(now.mono + until.since(at))
+        [self.lease.live().value(), self.lease.coming()]
+            .into_iter()
+            .filter_map(|lease| lease?.standing(at, self.settings.grace).until)
+            .min()
+            .map(|until| now.mono + until.since(at))
     }
 }

@@ -1,10 +1,15 @@
 //! What several tests share.
 
 pub mod broker;
+pub mod dice;
 pub mod fault_fs;
+pub mod heap;
+pub mod media;
+pub mod model;
 pub mod patience;
 pub mod rig;
 pub mod signer;
 pub mod spool_model;
 pub mod store_server;
 pub mod tiny_mp4;
+pub mod world;

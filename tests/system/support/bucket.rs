@@ -52,6 +52,21 @@ impl Stored {
         layout
     }
 
+    /// Coded pictures of each of its GOPs.
+    pub fn gops(&self) -> Vec<u64> {
+        let layout = self.layout();
+        let mut gops = Vec::new();
+        for chunk in &layout.chunks {
+            let pictures = chunk.runs.iter().filter(|run| run.track == layout.init.video.id);
+            let pictures: u64 = pictures.map(|run| u64::from(run.samples)).sum();
+            match gops.last_mut() {
+                Some(open) if !chunk.starts_with_sync => *open += pictures,
+                Some(_) | None => gops.push(pictures),
+            }
+        }
+        gops
+    }
+
     /// Coded pictures in it.
     pub fn pictures(&self) -> u64 {
         let layout = self.layout();
@@ -62,7 +77,8 @@ impl Stored {
 }
 
 /// Each span's segments count from 0 without a hole or a double, and where `ended`, each span has one end behind its
-/// last. Of each segment within a span the first picture is where the last one's end was.
+/// last. Of each segment within a span the first picture is where the last one's end was, by less than a picture: the
+/// muxer rounds times to ticks, and pictures that come over a network jitter.
 pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
     let mut spans: BTreeMap<&str, Vec<&Stored>> = BTreeMap::new();
     for object in stored {
@@ -85,7 +101,9 @@ pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
                 chunk.runs.iter().find(|run| run.track == layout.init.video.id).expect("pictures").clone()
             };
             let (before, after) = (run(&pair[0], true), run(&pair[1], false));
-            assert_eq!(before.decode_time + before.duration, after.decode_time, "a hole within span {span}");
+            let off = after.decode_time.abs_diff(before.decode_time + before.duration);
+            let picture = before.duration / u64::from(before.samples);
+            assert!(off * 10 < picture * 9, "a hole of {off} ticks within span {span}");
             assert_eq!(pair[0].init.bytes, pair[1].init.bytes, "one moov describes all of span {span}");
         }
     }

@@ -28,13 +28,6 @@ impl Camera {
         Camera::spawn(Command::new(PROGRAM), config)
     }
 
-    /// Starts it through another program, which is given the command line behind its own.
-    pub fn start_under(wrapper: &[&str], config: &Path) -> Camera {
-        let mut command = Command::new(wrapper[0]);
-        command.args(&wrapper[1..]).arg(PROGRAM);
-        Camera::spawn(command, config)
-    }
-
     fn spawn(mut command: Command, config: &Path) -> Camera {
         let log = config.with_file_name("kasacamd.log");
         let file = File::options().create(true).append(true).open(&log).unwrap();
@@ -68,17 +61,6 @@ impl Camera {
 
     pub fn state_dir(&self) -> PathBuf {
         self.folder().join("state")
-    }
-
-    /// Names in the spool directory, in order of age.
-    pub fn spool(&self) -> Vec<String> {
-        let entries = std::fs::read_dir(self.state_dir().join("spool")).into_iter().flatten().flatten();
-        let mut names: Vec<String> = entries
-            .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
-            .map(|entry| entry.file_name().into_string().unwrap())
-            .collect();
-        names.sort();
-        names
     }
 
     /// `kasacamd`'s own answer to a command, such as `["privacy", "on"]`.

@@ -1,0 +1,183 @@
+//! The test card: what the test source writes into every picture so that whoever holds the picture
+//! can say which one it is and when it was taken, whatever became of the file around it.
+//!
+//! It is written twice, in ways that have nothing in common:
+//!
+//! - **Into the picture**, as a block code that outlives the encoder. [`COLUMNS`] by [`ROWS`] squares, black
+//!   or white, take three quarters of the width and half of the height of the picture, in its middle: column
+//!   `c` begins at `width/8 + c * (width*3/4) / 16` and row `r` at `height/4 + r * (height/2) / 8`, each
+//!   division rounded down. Read line by line they are 128 bits, the most
+//!   significant first: the number (32), the time (64), and a CRC-32 (IEEE 802.3) of those twelve bytes. White is 1.
+//!   A reader takes the mean of the inner half of each square and calls it white from mid-grey up. A
+//!   picture in which the squares would be smaller than [`LEAST`] samples carries no block code.
+//! - **Beside the picture**, as an SEI message `user_data_unregistered` (ITU-T H.264, D.1.7) of the [`UUID`]
+//!   below, whose text is `number=N time=T` in decimal. It holds no byte that needs emulation
+//!   prevention, so that a search for the UUID finds it in any heap of bytes.
+
+/// Which picture of a run, and when it was taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Card {
+    /// Counts the pictures of a run from 0.
+    pub number: u32,
+    /// `CLOCK_MONOTONIC` when the source gave the picture out, in nanoseconds.
+    pub time: u64,
+}
+
+/// Squares side by side.
+pub const COLUMNS: usize = 16;
+/// Lines of squares.
+pub const ROWS: usize = 8;
+/// The least width and height of a square, in samples.
+pub const LEAST: usize = 4;
+/// Ours among the SEI messages.
+pub const UUID: [u8; 16] = *b"\x9d\x4c\xe1\x7akasacam-card";
+
+/// Luma of studio range.
+const BLACK: u8 = 16;
+const WHITE: u8 = 235;
+const GREY: usize = 126;
+
+/// An 8-bit luma plane, line by line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size {
+    pub width: usize,
+    pub height: usize,
+    /// Bytes from one line to the next; `width` at least.
+    pub stride: usize,
+}
+
+/// A square: columns and lines of the picture, the end excluded.
+struct Square {
+    columns: std::ops::Range<usize>,
+    lines: std::ops::Range<usize>,
+}
+
+impl Size {
+    fn carries_a_card(self) -> bool {
+        self.stride >= self.width && self.width * 3 / 4 / COLUMNS >= LEAST && self.height / 2 / ROWS >= LEAST
+    }
+
+    fn square(self, index: usize) -> Square {
+        let (column, row) = (index % COLUMNS, index / COLUMNS);
+        let x = |column: usize| self.width / 8 + column * (self.width * 3 / 4) / COLUMNS;
+        let y = |row: usize| self.height / 4 + row * (self.height / 2) / ROWS;
+        Square { columns: x(column)..x(column + 1), lines: y(row)..y(row + 1) }
+    }
+}
+
+impl Square {
+    /// Without a quarter at each side: what the encoder smears stays outside.
+    fn inner(&self) -> Square {
+        let shrink = |range: &std::ops::Range<usize>| {
+            let quarter = range.len() / 4;
+            range.start + quarter..range.end - quarter
+        };
+        Square { columns: shrink(&self.columns), lines: shrink(&self.lines) }
+    }
+}
+
+impl Card {
+    fn bits(self) -> u128 {
+        let known = (u128::from(self.number) << 64) | u128::from(self.time);
+        (known << 32) | u128::from(checksum(known))
+    }
+
+    fn from_bits(bits: u128) -> Option<Card> {
+        let known = bits >> 32;
+        let low = |value: u128, mask: u64| u64::try_from(value & u128::from(mask)).ok();
+        if low(bits, u64::from(u32::MAX))? != u64::from(checksum(known)) {
+            return None;
+        }
+        Some(Card { number: u32::try_from(known >> 64).ok()?, time: low(known, u64::MAX)? })
+    }
+
+    /// Draws the block code into a luma plane; `false` where the plane is too small for it, or is not
+    /// what `size` says.
+    pub fn draw(self, luma: &mut [u8], size: Size) -> bool {
+        if !size.carries_a_card() || luma.len() < size.stride * (size.height - 1) + size.width {
+            return false;
+        }
+        let bits = self.bits();
+        for index in 0..COLUMNS * ROWS {
+            let white = (bits >> (COLUMNS * ROWS - 1 - index)) & 1 == 1;
+            let square = size.square(index);
+            for line in luma.chunks_mut(size.stride).skip(square.lines.start).take(square.lines.len()) {
+                if let Some(part) = line.get_mut(square.columns.clone()) {
+                    part.fill(if white { WHITE } else { BLACK });
+                }
+            }
+        }
+        true
+    }
+
+    /// Reads the block code of a luma plane; `None` where there is none, or it cannot be believed.
+    #[must_use]
+    pub fn read(luma: &[u8], size: Size) -> Option<Card> {
+        if !size.carries_a_card() {
+            return None;
+        }
+        let mut bits = 0;
+        for index in 0..COLUMNS * ROWS {
+            let Square { columns, lines } = size.square(index).inner();
+            let (mut sum, mut count) = (0, 0);
+            for line in luma.chunks(size.stride).skip(lines.start).take(lines.len()) {
+                let part = line.get(columns.clone())?;
+                sum += part.iter().map(|sample| usize::from(*sample)).sum::<usize>();
+                count += part.len();
+            }
+            bits = (bits << 1) | u128::from(sum >= GREY * count.max(1));
+        }
+        Card::from_bits(bits)
+    }
+
+    /// The SEI NAL unit, without a start code or a length before it.
+    #[must_use]
+    pub fn sei(self) -> Vec<u8> {
+        let text = format!("number={} time={}", self.number, self.time);
+        // Type 6, of no importance to the decoder; user_data_unregistered is 5. 16 + 44 bytes at most.
+        let size = u8::try_from(UUID.len() + text.len()).unwrap_or(0);
+        let mut nal = vec![0x06, 0x05, size];
+        nal.extend_from_slice(&UUID);
+        nal.extend_from_slice(text.as_bytes());
+        nal.push(0x80);
+        nal
+    }
+
+    /// Every card that an SEI message in these bytes tells of, wherever it lies and whatever is around it.
+    #[must_use]
+    pub fn found_in(bytes: &[u8]) -> Vec<Card> {
+        let mut cards = Vec::new();
+        let mut rest = bytes;
+        while let Some(at) = rest.windows(UUID.len()).position(|window| window == UUID) {
+            rest = rest.get(at + UUID.len()..).unwrap_or_default();
+            cards.extend(Card::parse(rest));
+        }
+        cards
+    }
+
+    fn parse(bytes: &[u8]) -> Option<Card> {
+        let (number, rest) = decimal(bytes.strip_prefix(b"number=")?)?;
+        let (time, _) = decimal(rest.strip_prefix(b" time=")?)?;
+        Some(Card { number: u32::try_from(number).ok()?, time })
+    }
+}
+
+/// The number that the bytes begin with, and what is behind it. A number that goes on to the end may have been
+/// cut off, and is none.
+fn decimal(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().position(|byte| !byte.is_ascii_digit())?;
+    let (digits, rest) = bytes.split_at_checked(end)?;
+    Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
+}
+
+/// CRC-32 (IEEE 802.3) of twelve bytes, the most significant first.
+fn checksum(known: u128) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in known.to_be_bytes().into_iter().skip(4) {
+        crc ^= u32::from(byte);
+        for _ in 0..8 {
+            crc = if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 };
+        }
+    }
+    !crc
+}

@@ -1,0 +1,128 @@
+//! What the machine asks for, and what the world answers.
+
+use super::{Device, Seen, World, Writing};
+use kasacam::domain::effect::{Effect, Fact, Report, StopManner};
+use kasacam::domain::input::Input;
+use kasacam::domain::privacy::Privacy;
+
+impl World {
+    pub(super) fn perform(&mut self) {
+        while let Some(effect) = self.machine.poll_effect() {
+            let seen = self.effect(effect);
+            self.seen.push(seen);
+        }
+    }
+
+    fn effect(&mut self, effect: Effect) -> Seen {
+        match effect {
+            Effect::StartCapture { permit, settings } => {
+                assert_eq!(self.device, Device::Closed, "a device is opened twice");
+                assert!(permit.epoch() > self.epoch, "an epoch comes again");
+                assert_eq!(self.model.capture(), Some(settings), "opened other than the model says");
+                self.epoch = permit.epoch();
+                self.device = Device::Open(self.epoch, settings);
+                self.live.allow(self.epoch);
+                Seen::Open
+            }
+            Effect::StopCapture { epoch, manner, .. } => {
+                assert_eq!(epoch, self.epoch, "another run is stopped");
+                if manner == StopManner::Drop {
+                    self.live.revoke();
+                    self.revoked = epoch;
+                }
+                self.device = Device::Closing(epoch, manner);
+                Seen::Close(manner)
+            }
+            Effect::Persist { ticket, fact } => {
+                let writing = self.written(fact);
+                self.writes.push_back((ticket, writing));
+                Seen::Persist
+            }
+            Effect::Ack(ack) => {
+                let what = self.owed.remove(&ack).expect("acknowledged once, and only what came");
+                let durable = match &what {
+                    Writing::Choice(c) => {
+                        self.model.choice.coming.as_ref() != Some(c)
+                            && self.disk.choice.value().is_none_or(|d| d.version >= c.version)
+                    }
+                    Writing::Lease(l) => {
+                        self.model.lease.coming.as_ref() != Some(l)
+                            && self.disk.lease.value().is_none_or(|d| d.version >= l.version)
+                    }
+                    Writing::Latch(_) | Writing::Floor(_) => true,
+                };
+                let newest = match &what {
+                    Writing::Choice(c) => self.model.choice.newest() == Some(c),
+                    Writing::Lease(l) => self.model.lease.newest() == Some(l),
+                    Writing::Latch(_) | Writing::Floor(_) => false,
+                };
+                assert!(durable || !newest, "acknowledged before it is durable: {what:?}");
+                Seen::Ack
+            }
+            Effect::Publish(Report::Privacy(report)) => {
+                let private = self.model.privacy() != Privacy::Record;
+                assert_eq!(report.do_not_record, private, "what is reported of privacy is not so");
+                assert_eq!(report.capture == "closed", self.device == Device::Closed, "nor of the device");
+                Seen::Publish
+            }
+            Effect::Publish(_) => Seen::Publish,
+            Effect::Upload { segment, .. } => {
+                assert!(self.model.upload(), "an upload begins against the plan");
+                assert!(self.spool.contains_key(&segment.serial), "what is gone is uploaded");
+                assert!(self.in_flight.insert(segment.serial), "a segment is uploaded twice at once");
+                Seen::Upload
+            }
+            Effect::CancelUpload { serial } => {
+                self.in_flight.remove(&serial);
+                Seen::Cancel
+            }
+            Effect::Forget { serial, why } => {
+                self.assert_lawful(serial, why);
+                self.spool.remove(&serial);
+                self.ended.remove(&serial);
+                self.in_flight.remove(&serial);
+                self.usage.bytes = self.usage.bytes.saturating_sub(1_000);
+                self.model.full &= self.usage.bytes >= self.model.settings.budget.max_bytes;
+                self.machine.handle(Input::Forgotten { serial }, self.now);
+                Seen::Forget
+            }
+            Effect::SetTerms { .. } => Seen::Other,
+            Effect::FlushSpool => {
+                assert!(self.model.leaving);
+                self.machine.handle(Input::Flushed, self.now);
+                Seen::Other
+            }
+            Effect::ProbeStorage => {
+                assert!(self.model.broken, "a sound disk is probed");
+                self.probing = true;
+                Seen::Other
+            }
+            Effect::Exit => {
+                assert!(self.model.leaving, "it leaves unasked");
+                self.exited = true;
+                Seen::Other
+            }
+        }
+    }
+
+    /// Only the newest of each kind is written.
+    fn written(&self, fact: Fact) -> Writing {
+        match fact {
+            Fact::Privacy(text) => {
+                let newest = self.model.choice.coming.clone().expect("a choice to write");
+                assert_eq!(text, newest.version.to_string());
+                Writing::Choice(newest)
+            }
+            Fact::Entitlement(text) => {
+                let newest = self.model.lease.coming.clone().expect("a lease to write");
+                assert_eq!(text, newest.version.to_string());
+                Writing::Lease(newest)
+            }
+            Fact::Latch(closed) => {
+                assert_eq!(self.model.latch.coming, Some(closed));
+                Writing::Latch(closed)
+            }
+            Fact::Floor(time) => Writing::Floor(time),
+        }
+    }
+}

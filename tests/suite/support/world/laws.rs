@@ -1,0 +1,129 @@
+//! What must hold after every step.
+
+use super::super::rig::HOUR;
+use super::{Device, World};
+use kasacam::domain::effect::{CaptureSettings, Rule, StopManner};
+use kasacam::domain::entitlement::{Entitlement, Lease, Status};
+use kasacam::domain::input::FaultKind;
+use kasacam::domain::policy::PrivacyPending;
+use kasacam::domain::privacy::{Known, Privacy};
+use kasacam::domain::segment::{RecordClock, Serial};
+use std::time::Duration;
+
+impl World {
+    pub(super) fn check(&self) {
+        let privacy = self.machine.privacy();
+        assert_eq!(privacy, self.model.privacy(), "privacy is other than the model says");
+        let entitlement = self.machine.entitlement(self.now);
+        assert_eq!(entitlement, self.model.entitlement(), "the plan is other than the model says");
+        let wanted = self.model.capture();
+        match (self.device, wanted) {
+            (Device::Open(_, settings), Some(wanted)) => assert_eq!(settings, wanted, "recorded otherwise"),
+            (Device::Open(..), None) => panic!("open, though {privacy:?}, {entitlement:?}"),
+            (Device::Closing(_, StopManner::Drain), _) if privacy != Privacy::Record => {
+                panic!("private, yet what was captured is drained")
+            }
+            (Device::Closed, Some(wanted)) => assert!(self.is_excused(wanted), "closed without a cause"),
+            (Device::Closing(..), _) | (Device::Closed, None) => {}
+        }
+        assert!(self.model.upload() || self.in_flight.is_empty(), "uploaded against the plan");
+        assert!(self.in_flight.len() <= self.model.settings.concurrency);
+        let rested = self.refused.is_none_or(|at| self.now.mono.since(at) > HOUR);
+        let nameable = self.spool.values().any(|s| s.record.clock == RecordClock::Trusted);
+        if self.model.upload() && rested && nameable {
+            assert!(!self.in_flight.is_empty(), "nothing is sent, and nothing hinders it");
+        }
+        assert!(!self.model.purge() || self.spool.is_empty(), "what is to be purged is kept");
+    }
+
+    /// Closed for a while after a fault, or because there is no room and nothing to evict.
+    fn is_excused(&self, wanted: CaptureSettings) -> bool {
+        let waits = self.faulted.is_some_and(|(at, kind, under)| match kind {
+            FaultKind::EndOfStream => true,
+            // Another plan mends it at once.
+            FaultKind::ExceedsPlan => under == wanted && self.now.mono.since(at) < Duration::from_secs(60),
+            _ => self.now.mono.since(at) < Duration::from_secs(5),
+        });
+        waits || self.model.full
+    }
+
+    /// What can be told of this state from outside, times and numbers left out: two states that
+    /// look alike are taken for one.
+    #[must_use]
+    pub fn abstraction(&self) -> u64 {
+        use std::hash::{DefaultHasher, Hash, Hasher};
+        let mut hasher = DefaultHasher::new();
+        let status = |lease: &Lease| {
+            let due = lease.next.as_ref().map(|next| (next.from <= self.truth, next.terms.status.text()));
+            (lease.terms.status.text(), lease.terms.features, due, lease.not_after <= self.truth)
+        };
+        let device = match self.device {
+            Device::Closed => (0, None),
+            Device::Open(_, settings) => (1, Some((settings, None))),
+            Device::Closing(_, manner) => {
+                (2, Some((CaptureSettings { audio: false, max_height: 0 }, Some(manner))))
+            }
+        };
+        (device, self.machine.facts(self.now), self.machine.clock(self.now)).hash(&mut hasher);
+        (self.model.lease.durable, self.model.lease.newest().map(status)).hash(&mut hasher);
+        (self.model.lease.coming.is_some(), self.disk.lease.value().map(status)).hash(&mut hasher);
+        (self.disk.choice.value().map(|c| c.do_not_record), self.model.choice.coming.is_some())
+            .hash(&mut hasher);
+        self.model.choice.newest().map(|c| c.do_not_record).hash(&mut hasher);
+        (self.disk.latch.value(), self.model.latch.newest()).hash(&mut hasher);
+        (self.disk.latch == Known::Unreadable, self.disk.choice == Known::Unreadable).hash(&mut hasher);
+        for (_, writing) in &self.writes {
+            std::mem::discriminant(writing).hash(&mut hasher);
+        }
+        for (epoch, allowed) in &self.channel {
+            (self.live.is(*epoch), allowed).hash(&mut hasher);
+        }
+        for segment in self.spool.values() {
+            (segment.record.clock as u8, self.in_flight.contains(&segment.serial)).hash(&mut hasher);
+        }
+        let rested = self.refused.is_some_and(|at| self.now.mono.since(at) < HOUR);
+        let faulted =
+            self.faulted.map(|(at, kind, _)| (kind, self.now.mono.since(at) < Duration::from_secs(5)));
+        (self.reading, self.probing, self.made_full, rested, faulted).hash(&mut hasher);
+        (self.connected, self.model.leaving, self.exited).hash(&mut hasher);
+        hasher.finish()
+    }
+
+    /// Every deletion has a proof, or a rule whose condition holds by the true time.
+    pub(super) fn assert_lawful(&self, serial: Serial, rule: Rule) {
+        assert!(self.spool.contains_key(&serial), "what is gone is forgotten");
+        let entitlement = self.model.entitlement();
+        let age = self.truth.since(self.ended[&serial]);
+        let lawful = match rule {
+            Rule::Stored => self.proved == Some(serial),
+            Rule::Terminated => entitlement == Entitlement::Terminated,
+            Rule::PrivacyPurge => {
+                self.model.settings.rules.pending == PrivacyPending::Purge
+                    && self.model.privacy() == Privacy::DoNotRecord
+            }
+            Rule::HistoryExceeded => match entitlement {
+                Entitlement::Granted(plan) => age + Duration::from_secs(2) > HOUR * plan.history_hours,
+                _ => false,
+            },
+            Rule::HoldExpired => {
+                let stopped = matches!(entitlement, Entitlement::Suspended | Entitlement::Lapsed);
+                stopped && self.stopped_for() >= self.model.settings.hold
+            }
+            Rule::Evicted => self.made_full && self.spool.keys().next() == Some(&serial),
+        };
+        assert!(lawful, "{serial} is forgotten as {rule:?} though that does not hold");
+    }
+
+    /// How long suspended or lapsed, by the true time.
+    fn stopped_for(&self) -> Duration {
+        let Some(lease) = self.model.lease.in_force.value() else { return Duration::ZERO };
+        let due = lease.next.as_ref().filter(|next| next.from <= self.truth);
+        let (terms, from) = due.map_or((&lease.terms, lease.issued_at), |next| (&next.terms, next.from));
+        match terms.status {
+            Status::Suspended | Status::Terminated => self.truth.since(from),
+            Status::Active | Status::PastDue => {
+                self.truth.since(from.max(lease.not_after + self.model.settings.grace))
+            }
+        }
+    }
+}

@@ -1,0 +1,463 @@
+//! The machine in a world where everything takes as long as it likes: a write, a closing device, an
+//! upload are answered when the next step says so, or never. After every step the machine is held
+//! against the [`Model`] and against the laws that need no model.
+
+mod asked;
+mod laws;
+mod step;
+
+use super::model::{Kept, Model};
+use super::rig::{HOUR, choice, lease, noon, settings};
+use kasacam::domain::effect::{CaptureSettings, StopManner};
+use kasacam::domain::entitlement::{Lease, Next};
+use kasacam::domain::fragment::Epoch;
+use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
+use kasacam::domain::machine::{Machine, Settings, Start};
+use kasacam::domain::outcome::{Outcome, Scope};
+use kasacam::domain::policy::PrivacyPending;
+use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::segment::{RecordClock, Segment, Serial};
+use kasacam::domain::time::{Clock, Mono, Now, Utc};
+use kasacam::spool::LiveEpoch;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
+pub use step::{ACTIVE, Answer, Offer, Reading, Step, Stored};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Device {
+    Closed,
+    Open(Epoch, CaptureSettings),
+    Closing(Epoch, StopManner),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum Writing {
+    Choice(PrivacyChoice),
+    Lease(Lease),
+    Latch(bool),
+    Floor(Utc),
+}
+
+pub struct Disk {
+    pub choice: Known<PrivacyChoice>,
+    pub lease: Known<Lease>,
+    pub latch: Known<bool>,
+    pub floor: Utc,
+}
+
+pub struct World {
+    pub machine: Machine,
+    pub model: Model,
+    pub now: Now,
+    /// What the time truly is.
+    truth: Utc,
+    pub reading: Reading,
+    pub disk: Disk,
+    writes: VecDeque<(Ticket, Writing)>,
+    pub device: Device,
+    epoch: Epoch,
+    revoked: Epoch,
+    live: LiveEpoch,
+    /// Fragments on their way, and whether the owner allowed them when they were captured.
+    channel: VecDeque<(Epoch, bool)>,
+    pub spool: BTreeMap<Serial, Segment>,
+    ended: HashMap<Serial, Utc>,
+    pub in_flight: BTreeSet<Serial>,
+    serial: u64,
+    boot: u64,
+    usage: Usage,
+    proved: Option<Serial>,
+    made_full: bool,
+    faulted: Option<(Mono, FaultKind, CaptureSettings)>,
+    refused: Option<Mono>,
+    probing: bool,
+    /// What waits for its PUBACK.
+    owed: HashMap<AckToken, Writing>,
+    delivery: u64,
+    pub connected: bool,
+    pub exited: bool,
+    /// The effects of the last step.
+    pub seen: Vec<Seen>,
+    pub steps: u64,
+}
+
+/// An effect, as far as the laws speak of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seen {
+    Open,
+    Close(StopManner),
+    Persist,
+    Ack,
+    Publish,
+    Upload,
+    Cancel,
+    Forget,
+    Other,
+}
+
+impl World {
+    /// A camera out of the box.
+    #[must_use]
+    pub fn new(settings: Settings) -> World {
+        let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+        let disk = Disk {
+            choice: Known::Missing,
+            lease: Known::Missing,
+            latch: Known::Missing,
+            floor: noon() - 24 * HOUR,
+        };
+        let usage = Usage { free: 1_000_000, ..Usage::default() };
+        let (machine, model) = boot(&settings, &disk, now, 0, (Vec::new(), usage));
+        let mut world = World {
+            machine,
+            model,
+            now,
+            truth: noon(),
+            reading: Reading::Known,
+            disk,
+            writes: VecDeque::new(),
+            device: Device::Closed,
+            epoch: Epoch(0),
+            revoked: Epoch(0),
+            live: LiveEpoch::new(),
+            channel: VecDeque::new(),
+            spool: BTreeMap::new(),
+            ended: HashMap::new(),
+            in_flight: BTreeSet::new(),
+            serial: 0,
+            boot: 0,
+            usage,
+            proved: None,
+            made_full: false,
+            faulted: None,
+            refused: None,
+            probing: false,
+            owed: HashMap::new(),
+            delivery: 0,
+            connected: false,
+            exited: false,
+            seen: Vec::new(),
+            steps: 0,
+        };
+        world.perform();
+        world.check();
+        world
+    }
+
+    /// Whether this can happen now; what cannot is not tried.
+    #[must_use]
+    pub fn can(&self, step: &Step) -> bool {
+        match step {
+            Step::Written(_) => !self.writes.is_empty(),
+            Step::Closed => matches!(self.device, Device::Closing(..)),
+            Step::Fault(_) => matches!(self.device, Device::Open(..)),
+            Step::Captured => self.device != Device::Closed && self.channel.len() < 4,
+            Step::Landed => !self.channel.is_empty(),
+            Step::Sealed => self.spool.len() < 6,
+            Step::Uploaded(_) => !self.in_flight.is_empty(),
+            Step::Probed(_) => self.probing,
+            Step::Choice { by, .. } => self.connected && (*by > 0 || self.model.choice.newest().is_some()),
+            Step::Lease { by, .. } => self.connected && (*by > 0 || self.model.lease.newest().is_some()),
+            Step::Clock(reading) => *reading != self.reading,
+            _ => true,
+        }
+    }
+
+    pub fn step(&mut self, step: Step) {
+        self.steps += 1;
+        self.seen.clear();
+        self.model.broken |= matches!(step, Step::StorageFailed { .. });
+        if let Some(input) = self.happen(step) {
+            self.give(input);
+        }
+        self.check();
+        match step {
+            Step::Connected | Step::Disconnected => {
+                let only_told = self.seen.iter().all(|seen| *seen == Seen::Publish);
+                assert!(only_told, "the network has altered something: {:?}", self.seen);
+            }
+            Step::Choice { by: ..0, .. } | Step::Lease { by: ..0, .. } => {
+                let quiet = self.seen.iter().all(|seen| matches!(seen, Seen::Ack | Seen::Publish));
+                assert!(quiet, "an older version had consequences: {:?}", self.seen);
+            }
+            _ => {}
+        }
+    }
+
+    fn give(&mut self, input: Input) {
+        self.model.tick(self.now);
+        self.machine.handle(input, self.now);
+        self.perform();
+    }
+
+    /// What the step does to the world, and what the machine hears of it.
+    fn happen(&mut self, step: Step) -> Option<Input> {
+        let mono = self.now.mono;
+        Some(match step {
+            Step::Choice { by, do_not_record } => {
+                let newest = self.model.choice.newest().cloned();
+                let version = newest.as_ref().map_or(10, |newest| newest.version).saturating_add_signed(by);
+                let offered = choice(version, do_not_record);
+                if newest.is_none_or(|newest| newest.version < version) {
+                    self.model.choice.coming = Some(offered.clone());
+                }
+                let ack = self.owe(Writing::Choice(offered.clone()));
+                Input::Privacy { jws: version.to_string(), choice: offered, ack }
+            }
+            Step::Lease { by, offer } => {
+                let newest = self.model.lease.newest().cloned();
+                let version = newest.as_ref().map_or(10, |newest| newest.version).saturating_add_signed(by);
+                let offered = match newest {
+                    Some(newest) if by == 0 => newest,
+                    _ => self.lease(version, offer),
+                };
+                if self.model.lease.newest().is_none_or(|newest| newest.version < version) {
+                    self.model.lease.coming = Some(offered.clone());
+                }
+                let ack = self.owe(Writing::Lease(offered.clone()));
+                Input::Entitlement { jws: version.to_string(), lease: offered, ack }
+            }
+            Step::Latch(closed) => {
+                if self.model.latch.newest() != Some(&closed) {
+                    self.model.latch.coming = Some(closed);
+                }
+                Input::Latch { closed }
+            }
+            Step::Written(ok) => {
+                let (ticket, writing) = self.writes.pop_front()?;
+                if ok {
+                    self.write(writing);
+                }
+                Input::Persisted { ticket, result: if ok { Ok(()) } else { Err(String::from("EIO")) } }
+            }
+            Step::Closed => {
+                let Device::Closing(epoch, _) = self.device else { return None };
+                self.device = Device::Closed;
+                Input::CaptureClosed { epoch, at: mono, fault: None }
+            }
+            Step::Fault(kind) => {
+                let Device::Open(epoch, settings) = self.device else { return None };
+                self.device = Device::Closed;
+                self.faulted = Some((mono, kind, settings));
+                let fault = Some(Fault { kind, message: String::new() });
+                Input::CaptureClosed { epoch, at: mono, fault }
+            }
+            Step::Captured => {
+                let allowed = self.model.privacy() == Privacy::Record;
+                self.channel.push_back((self.epoch, allowed));
+                return None;
+            }
+            Step::Landed => {
+                let (epoch, allowed) = self.channel.pop_front()?;
+                if self.live.is(epoch) {
+                    assert!(epoch > self.revoked, "a fragment of a revoked epoch reaches the disk");
+                    assert!(allowed, "a fragment that the owner forbade reaches the disk");
+                    Input::Committed { frames: 30, bytes: 1_000 }
+                } else {
+                    Input::Dropped { epoch, frames: 30 }
+                }
+            }
+            Step::Sealed => Input::Sealed(self.seal()),
+            Step::Uploaded(answer) => {
+                let serial = self.in_flight.pop_first()?;
+                let retry = |scope| Outcome::Retry { scope, after: None, why: String::new() };
+                let outcome = match answer {
+                    Answer::Stored => Outcome::Stored,
+                    Answer::KeyTaken => Outcome::KeyTaken,
+                    Answer::RefusedByStore => retry(Scope::Store),
+                    Answer::Refused => retry(Scope::Segment),
+                };
+                self.proved = (answer == Answer::Stored).then_some(serial);
+                self.refused = if answer == Answer::Stored { self.refused } else { Some(mono) };
+                Input::UploadFinished { serial, outcome, took: Duration::ZERO }
+            }
+            Step::Connected => {
+                self.connected = true;
+                Input::Connected
+            }
+            Step::Disconnected => {
+                self.connected = false;
+                Input::Disconnected { why: String::new() }
+            }
+            Step::StorageFailed { full } => {
+                self.made_full |= full;
+                Input::StorageFailed { full, why: String::new() }
+            }
+            Step::Probed(ok) => {
+                self.probing = false;
+                self.model.broken &= !ok;
+                Input::StorageProbed { ok }
+            }
+            Step::Usage { full } => {
+                self.made_full = full;
+                self.usage.bytes = if full { 100_000 } else { 10_000 };
+                self.model.full = full;
+                Input::Usage(self.usage)
+            }
+            Step::Clock(reading) => {
+                self.reading = reading;
+                self.read_clock();
+                Input::Tick
+            }
+            Step::Wake => {
+                let (at, why) = self.machine.poll_timeout(self.now);
+                assert!(at > mono, "the machine would wake for ever: {why:?}");
+                self.pass(at.since(mono).min(2 * HOUR));
+                Input::Tick
+            }
+            Step::Sleep(time) => {
+                self.pass(time);
+                Input::Tick
+            }
+            Step::Shutdown => {
+                self.model.leaving = true;
+                Input::Shutdown
+            }
+            Step::Restart { written, damaged } => {
+                self.restart(written, damaged);
+                return None;
+            }
+        })
+    }
+
+    fn restart(&mut self, written: bool, damaged: Option<Stored>) {
+        for (_, writing) in std::mem::take(&mut self.writes) {
+            if written {
+                self.write(writing);
+            }
+        }
+        match damaged {
+            Some(Stored::Choice) => self.disk.choice = Known::Unreadable,
+            Some(Stored::Lease) => self.disk.lease = Known::Unreadable,
+            Some(Stored::Latch) => self.disk.latch = Known::Unreadable,
+            None => {}
+        }
+        self.boot += 1;
+        self.now.mono = Mono(1_000_000_000);
+        self.read_clock();
+        (self.device, self.live) = (Device::Closed, LiveEpoch::new());
+        (self.epoch, self.revoked) = (Epoch(0), Epoch(0));
+        (self.faulted, self.refused, self.probing) = (None, None, false);
+        (self.connected, self.exited, self.made_full) = (false, false, false);
+        self.channel.clear();
+        self.in_flight.clear();
+        self.owed.clear();
+        self.usage.bytes = 1_000 * self.spool.len() as u64;
+        let held = (self.spool.values().cloned().collect(), self.usage);
+        let settings = self.model.settings.clone();
+        (self.machine, self.model) = boot(&settings, &self.disk, self.now, self.boot, held);
+        self.perform();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now.mono = self.now.mono + time;
+        self.now.system = self.now.system + time;
+        self.truth = self.truth + time;
+    }
+
+    fn read_clock(&mut self) {
+        self.now.synchronised = self.reading == Reading::Known;
+        self.now.system = match self.reading {
+            Reading::Known | Reading::Unsynchronised => self.truth,
+            Reading::Lost => Utc(i64::try_from(self.now.mono.0).unwrap_or(i64::MAX)),
+            Reading::Back => self.truth - 40 * 24 * HOUR,
+        };
+    }
+
+    fn owe(&mut self, what: Writing) -> AckToken {
+        self.delivery += 1;
+        let ack = AckToken { connection: 1, delivery: self.delivery };
+        self.owed.insert(ack, what);
+        ack
+    }
+
+    fn lease(&self, version: u64, offer: Offer) -> Lease {
+        let mut lease = lease(version);
+        lease.issued_at = self.truth;
+        lease.not_after = self.truth + HOUR * offer.hours;
+        lease.terms.status = offer.status;
+        lease.terms.features.record = offer.record;
+        lease.terms.features.audio = offer.audio;
+        lease.terms.features.history_hours = offer.history_hours;
+        lease.next = offer.next.map(|(hours, status)| {
+            let mut terms = lease.terms.clone();
+            terms.status = status;
+            Next { from: self.truth + HOUR * hours, terms }
+        });
+        lease
+    }
+
+    fn write(&mut self, writing: Writing) {
+        match writing {
+            Writing::Choice(choice) => {
+                self.model.choice.stored(&choice);
+                self.disk.choice = Known::Is(choice);
+            }
+            Writing::Lease(lease) => {
+                self.model.lease.stored(&lease);
+                self.disk.lease = Known::Is(lease);
+            }
+            Writing::Latch(closed) => {
+                // Where another write is on its way, this one is as good as never made.
+                if !self.writes.iter().any(|(_, later)| matches!(later, Writing::Latch(_))) {
+                    self.model.latch.stored(&closed);
+                }
+                self.disk.latch = Known::Is(closed);
+            }
+            Writing::Floor(time) => {
+                assert!(time >= self.disk.floor, "the floor sinks");
+                self.disk.floor = time;
+            }
+        }
+    }
+
+    fn seal(&mut self) -> Segment {
+        self.serial += 1;
+        let mut segment = super::rig::segment(self.serial, self.now);
+        segment.record.boot = format!("boot-{}", self.boot);
+        segment.record.clock = RecordClock::from(Clock::judge(self.now, self.model.passed));
+        self.ended.insert(segment.serial, self.truth);
+        self.spool.insert(segment.serial, segment.clone());
+        segment
+    }
+}
+
+fn boot(
+    settings: &Settings,
+    disk: &Disk,
+    now: Now,
+    boot: u64,
+    held: (Vec<Segment>, Usage),
+) -> (Machine, Model) {
+    let start = Start {
+        settings: settings.clone(),
+        boot: format!("boot-{boot}"),
+        privacy: disk.choice.clone(),
+        entitlement: disk.lease.clone(),
+        latch: disk.latch.clone(),
+        floor: disk.floor,
+        spool: Ok(held),
+        seed: 7,
+    };
+    let mut model = Model {
+        settings: settings.clone(),
+        choice: Kept::from_disk(disk.choice.clone()),
+        latch: Kept::from_disk(disk.latch.clone()),
+        lease: Kept::from_disk(disk.lease.clone()),
+        passed: disk.floor,
+        now,
+        broken: false,
+        full: false,
+        leaving: false,
+    };
+    model.tick(now);
+    (Machine::new(start, now), model)
+}
+
+/// The settings of a bench, with other rules.
+#[must_use]
+pub fn with_pending(pending: PrivacyPending) -> Settings {
+    let mut settings = settings();
+    settings.rules.pending = pending;
+    settings
+}

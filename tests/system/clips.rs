@@ -1,0 +1,528 @@
+//! Real clips through the whole agent: what the store holds is what the clip holds, bit by bit.
+
+use crate::support::bucket::{Stored, assert_spans_are_whole};
+use crate::support::camera::Camera;
+use crate::support::clip::Clip;
+use crate::support::cloud::{Cloud, wait};
+use crate::support::h264::{Movie, Slice, Sum, Track};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use kasacam::domain::time::Utc;
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// A minute of full HD, with B-frames; a GOP is two seconds.
+fn full_hd() -> Clip {
+    let source =
+        ["-f", "lavfi", "-i", "testsrc2=size=960x540:rate=15", "-vf", "scale=1920:1080:flags=neighbor"];
+    let coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "30", "-b:v", "2M"];
+    Clip::by_ffmpeg("full-hd.mp4", &[&source[..], &["-frames:v", "900"], &coding].concat())
+}
+
+/// A small clip at 25 pictures a second; more by `options`.
+fn small(name: &str, pictures: u32, gop: u32, options: &[&str]) -> Clip {
+    let (gop, seconds) = (gop.to_string(), f64::from(pictures) / 25.0);
+    let source = ["-f", "lavfi", "-i", &format!("testsrc2=size=320x180:rate=25:duration={seconds}")];
+    let coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"];
+    let gops = ["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"];
+    Clip::by_ffmpeg(name, &[&source[..], options, &coding, &gops].concat())
+}
+
+/// A board whose camera is a file, which is read once and as fast as it goes.
+struct Board {
+    folder: TempDir,
+}
+
+impl Board {
+    fn of(clip: &Clip, (width, height, fps): (u32, u32, u32), sound: bool) -> Board {
+        let folder = TempDir::new().unwrap();
+        let path = clip.path.to_str().unwrap();
+        let sound = if sound { "[audio]\nsource = { kind = \"embedded\" }\n" } else { "" };
+        let text = format!(
+            "name = \"clip\"\n[video]\n\
+             source = {{ kind = \"file\", path = \"{path}\", realtime = false, loop = false }}\n\
+             format = \"h264\"\nwidth = {width}\nheight = {height}\nfps = {fps}\nbitrate = \"2 Mbit/s\"\n{sound}"
+        );
+        std::fs::write(folder.path().join("board.toml"), text).unwrap();
+        Board { folder }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("board.toml")
+    }
+}
+
+/// A camera that has recorded its clip and been stopped.
+struct Take {
+    cloud: Cloud,
+    stored: Vec<Stored>,
+    /// The last status before the stop.
+    status: Value,
+}
+
+impl Take {
+    /// Records the clip to its end. `plan` stands behind `plan`.
+    fn of(clip: &Clip, board: &Board, segment: &str, plan: &[&str]) -> Take {
+        let path = board.path();
+        let cloud = Cloud::start(&["--segment", segment, "--board", path.to_str().unwrap()]);
+        cloud.tell(&[&["plan"], plan].concat());
+        cloud.tell(&["privacy", "off"]);
+        let camera = Camera::start(&cloud);
+        let pictures = clip.pictures();
+        let status = camera.wait_for("the whole clip stored", |status| {
+            status["capture"]["frames_committed"].as_u64() >= Some(pictures)
+                && status["capture"]["open"] == false
+                && status["spool"]["pending"] == 0
+        });
+        camera.stop();
+        Take { stored: cloud.stored(), cloud, status }
+    }
+
+    fn footage(&self) -> impl Iterator<Item = &Stored> {
+        self.stored.iter().filter(|object| !object.is_end())
+    }
+
+    fn movies(&self) -> Vec<Movie> {
+        self.footage().map(|object| Movie::read(&object.body)).collect()
+    }
+
+    fn folder(&self) -> &Path {
+        self.cloud.dir()
+    }
+}
+
+/// The slices of all objects are those of the clip, and nothing more.
+fn assert_is_the_clip(movies: &[Movie], clip: &Clip) {
+    let stored: Vec<Slice> = movies.iter().flat_map(|movie| movie.pictures.slices()).collect();
+    assert_same(&stored, &clip.slices);
+    let pictures: usize = movies.iter().map(|movie| movie.pictures.samples.len()).sum();
+    assert_eq!(pictures as u64, clip.pictures(), "one sample a picture");
+    for movie in movies {
+        let mut sets = movie.pictures.parameter_sets.clone();
+        sets.sort();
+        assert_eq!(sets, clip.parameter_sets, "the parameter sets are in the moov");
+    }
+}
+
+/// As `assert_eq`, without a page of numbers.
+fn assert_same<T: PartialEq + std::fmt::Debug>(stored: &[T], made: &[T]) {
+    let differs = stored.iter().zip(made).position(|(stored, made)| stored != made);
+    assert_eq!(differs, None, "the first that differs, of {} stored and {} made", stored.len(), made.len());
+    assert_eq!(stored.len(), made.len());
+}
+
+/// Pictures are shown at even distances from the first to the last of a span, whichever object they are in.
+///
+/// A byte stream does not tell ahead how far its pictures are reordered; where a later GOP is reordered further than all
+/// before it, what follows is shown a picture later: `shifts` times.
+fn assert_even(movies: &[Movie], fps: u32, shifts: usize) {
+    let mut shown: Vec<i64> =
+        movies.iter().flat_map(|movie| &movie.pictures.samples).map(|sample| sample.presented).collect();
+    shown.sort_unstable();
+    let picture = i64::from(movies[0].pictures.timescale / fps);
+    let distances = shown.windows(2).map(|pair| pair[1] - pair[0]);
+    // An MP4 or MKV file may round times to milliseconds.
+    let odd: Vec<i64> = distances.filter(|distance| (distance - picture).abs() * 10 > picture).collect();
+    assert!(odd.iter().all(|distance| (distance - 2 * picture).abs() * 10 <= picture), "{odd:?}");
+    assert!(odd.len() <= shifts, "not at even distances of {picture} ticks: {odd:?}");
+}
+
+/// What section 6 of the contract says of every object, seen from outside.
+fn assert_keeps_the_contract(object: &Stored, (segment, gop): (f64, f64), last: bool) {
+    let movie = Movie::read(&object.body);
+    let pictures = &movie.pictures;
+    assert!(pictures.samples[0].sync, "{}: the first sample is an IDR", object.key);
+    assert!(pictures.slices()[0].idr, "{}: the first slice is that of an IDR", object.key);
+    assert_eq!(movie.boxes[..3], [*b"ftyp", *b"moov", *b"uuid"]);
+
+    let ticks = pictures.ticks();
+    let seconds = (ticks.end - ticks.start) as f64 / f64::from(pictures.timescale);
+    assert!(seconds < segment + gop, "{}: {seconds} s", object.key);
+    assert!(last || seconds > segment - 0.01, "{}: only {seconds} s", object.key);
+    let said: f64 = object.metadata("duration-ms").parse().unwrap();
+    assert!((said / 1000.0 - seconds).abs() < 0.003, "{}: {said} ms, not {seconds} s", object.key);
+
+    let (track, captured, _) = movie.references[0];
+    assert_eq!(track, pictures.id);
+    assert!(object.key.contains(&key_time(captured)), "{} begins {}", object.key, key_time(captured));
+
+    let content_type = object.facts.content_type.as_deref().unwrap();
+    let codecs = content_type.strip_prefix("video/mp4; codecs=\"").unwrap().strip_suffix('"').unwrap();
+    let sps = pictures.parameter_sets.iter().find(|set| set[0] & 0x1f == 7).unwrap();
+    assert!(codecs.starts_with(&format!("avc1.{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3])), "{codecs}");
+    assert_eq!(codecs.ends_with(",mp4a.40.2"), movie.sound.is_some(), "{codecs}");
+}
+
+/// An NTP time as a key has it, rounded down to the microsecond.
+fn key_time(ntp: u64) -> String {
+    // From 1900 to 1970.
+    let seconds = (ntp >> 32) - 2_208_988_800;
+    let nanos = ((u128::from(ntp & 0xffff_ffff) * 1_000_000_000 + (1 << 31)) >> 32) as u64;
+    let at = Utc(i64::try_from(seconds * 1_000_000_000 + nanos).unwrap()).civil();
+    format!(
+        "/{:04}-{:02}-{:02}/{:02}/{:02}-{:02}.{:06}Z.",
+        at.year, at.month, at.day, at.hour, at.minute, at.second, at.micros
+    )
+}
+
+#[test]
+fn a_minute_of_full_hd_is_stored_bit_by_bit() {
+    let clip = full_hd();
+    assert_eq!(clip.pictures(), 900);
+    let board = Board::of(&clip, (1920, 1080, 15), false);
+
+    let began = Instant::now();
+    let take = Take::of(&clip, &board, "4s", &["plus"]);
+    let took = began.elapsed();
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_even(&movies, 15, 0);
+    assert_spans_are_whole(&take.stored, true);
+    assert_eq!(take.status["capture"]["frames_committed"], 900, "none twice");
+    assert!(took.as_secs() < 30, "a minute took {took:?}");
+    for (index, object) in take.footage().enumerate() {
+        assert_keeps_the_contract(object, (4.0, 2.0), index + 1 == movies.len());
+    }
+    let reordered = |movie: &Movie| {
+        let samples = &movie.pictures.samples;
+        samples.windows(2).any(|pair| pair[1].presented < pair[0].presented)
+    };
+    assert!(movies.iter().all(reordered), "B-frames are kept as such");
+    let decoded: u64 = take.footage().map(|object| object.decoded(take.folder())).sum();
+    assert_eq!(decoded, 900, "each object alone can be decoded, and none lacks a picture");
+}
+
+#[test]
+fn the_same_minute_as_a_byte_stream_is_stored_bit_by_bit() {
+    let clip = full_hd().as_byte_stream();
+    let board = Board::of(&clip, (1920, 1080, 15), false);
+
+    let take = Take::of(&clip, &board, "10s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_even(&movies, 15, 1);
+    assert_spans_are_whole(&take.stored, true);
+    let probed: u64 = take.footage().map(|object| object.probed(take.folder())).sum();
+    assert_eq!(probed, 900);
+}
+
+#[test]
+fn a_clip_of_another_encoder_with_an_odd_gop_and_many_slices_is_stored_bit_by_bit() {
+    let clip = Clip::by_gstreamer(
+        "openh264.mkv",
+        "videotestsrc num-buffers=300 pattern=ball ! video/x-raw,format=I420,width=1280,height=720,framerate=15/1 \
+         ! openh264enc gop-size=37 bitrate=1000000 slice-mode=n-slices num-slices=4 ! h264parse ! matroskamux",
+    );
+    assert_eq!((clip.pictures(), clip.slices.len()), (300, 1200));
+    let board = Board::of(&clip, (1280, 720, 15), false);
+
+    let take = Take::of(&clip, &board, "4s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_even(&movies, 15, 0);
+    // Two GOPs reach over four seconds.
+    let pictures: Vec<usize> = movies.iter().map(|movie| movie.pictures.samples.len()).collect();
+    assert_eq!(pictures, [74, 74, 74, 74, 4]);
+    for (index, object) in take.footage().enumerate() {
+        assert_keeps_the_contract(object, (4.0, 37.0 / 15.0), index + 1 == movies.len());
+        assert_eq!(object.decoded(take.folder()), pictures[index] as u64);
+    }
+}
+
+#[test]
+fn every_object_tells_whose_it_is_and_how_it_came_to_be() {
+    let clip = small("told.mp4", 100, 25, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+
+    let take = Take::of(&clip, &board, "2s", &["plus", "--history-hours", "99"]);
+
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    assert_eq!(take.stored.len(), 3, "two segments and an end");
+    for object in &take.stored {
+        assert_eq!(object.metadata("device-id"), "cam-0001");
+        assert_eq!(object.metadata("boot-id"), boot.trim());
+        assert_eq!(object.metadata("plan"), "plus-monthly");
+        assert_eq!(object.metadata("history-hours"), "99");
+        assert_eq!(object.metadata("clock"), "trusted");
+        assert_eq!(object.metadata("span"), take.stored[0].metadata("span"));
+        assert_eq!(object.facts.tags.get("history-hours").map(String::as_str), Some("99"));
+        let sum = ring::digest::digest(&ring::digest::SHA256, &object.body);
+        assert_eq!(object.facts.sha256, STANDARD.encode(sum), "{}", object.key);
+        assert_eq!(object.facts.bytes, object.body.len() as u64);
+    }
+    for object in take.footage() {
+        assert_eq!(object.metadata("duration-ms"), "2000");
+    }
+    let end = take.stored.last().unwrap();
+    assert!(end.is_end() && end.body.is_empty(), "{end:?}");
+    assert_eq!(end.metadata("reason"), "source");
+    assert_eq!(end.n(), 2);
+}
+
+#[test]
+fn a_clip_that_has_ended_is_not_recorded_again() {
+    let clip = small("once.mp4", 30, 10, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+    let path = board.path();
+    let cloud = Cloud::start(&["--telemetry", "1s", "--board", path.to_str().unwrap()]);
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+
+    let camera = Camera::start(&cloud);
+    cloud.wait_for_event("the end of the clip", |event| event["payload"]["kind"] == "end_of_stream");
+    camera.wait_until_all_is_stored();
+    // A source that failed would be opened again within a second.
+    let told = || cloud.events().iter().filter(|event| event["payload"]["capture"]["open"] == false).count();
+    let before = told();
+    wait("three seconds of telemetry", || (told() >= before + 3).then_some(()));
+
+    let status = camera.status();
+    assert_eq!(status["capture"]["starts"], 1, "{status}");
+    assert_eq!(status["capture"]["frames_committed"], 30, "{status}");
+    camera.stop();
+    let movies: Vec<Movie> = cloud.footage().iter().map(|object| Movie::read(&object.body)).collect();
+    assert_is_the_clip(&movies, &clip);
+}
+
+#[test]
+fn a_gop_longer_than_a_segment_is_stored_whole() {
+    let clip = small("long-gop.mp4", 220, 100, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+
+    let take = Take::of(&clip, &board, "2s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    let pictures: Vec<u64> = take.footage().map(|object| object.decoded(take.folder())).collect();
+    assert_eq!(pictures, [100, 100, 20]);
+}
+
+#[test]
+fn a_clip_of_one_picture_is_stored() {
+    let clip = small("one-picture.mp4", 1, 25, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+
+    let take = Take::of(&clip, &board, "2s", &["plus"]);
+
+    assert_is_the_clip(&take.movies(), &clip);
+    let object = take.footage().next().unwrap();
+    assert_keeps_the_contract(object, (2.0, 1.0), true);
+    assert_eq!(object.metadata("duration-ms"), "40");
+    assert_eq!(object.decoded(take.folder()), 1);
+    assert!(take.stored.last().unwrap().is_end());
+}
+
+#[test]
+fn a_clip_of_one_gop_is_stored() {
+    let clip = small("one-gop.mkv", 20, 25, &[]);
+    let board = Board::of(&clip, (320, 180, 25), false);
+
+    let take = Take::of(&clip, &board, "2s", &["plus"]);
+
+    assert_is_the_clip(&take.movies(), &clip);
+    let pictures: Vec<u64> = take.footage().map(|object| object.decoded(take.folder())).collect();
+    assert_eq!(pictures, [20]);
+}
+
+/// Ten seconds with B-frames and AAC.
+fn with_sound(name: &str, fps: u32) -> Clip {
+    let picture = format!("testsrc2=size=320x180:rate={fps}:duration=10");
+    let tone = "aevalsrc=sin(440*t*(1+t/10)):sample_rate=48000:duration=10";
+    let source = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", tone, "-c:a", "aac", "-ac", "1"];
+    let coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-sc_threshold", "0"];
+    Clip::by_ffmpeg(name, &[&source[..], &coding, &["-g", &fps.to_string()]].concat())
+}
+
+/// The frames of sound are those of the clip, in order, from the first picture to the end of the last.
+fn assert_has_the_sound(movies: &[Movie], clip: &Clip) {
+    let made = clip.sound();
+    let stored: Vec<Sum> = movies.iter().flat_map(|movie| movie.sound.as_ref().unwrap().sums()).collect();
+    // The encoder's priming lies before the first picture.
+    let first = made.iter().position(|sum| *sum == stored[0]).expect("the first frame is one of the clip");
+    assert!(first <= 1, "{first} frames are missing at the front");
+    assert_same(&stored, &made[first..first + stored.len()]);
+    // A frame has 1024 samples, and the first one is the priming.
+    let next = (first + stored.len()).saturating_sub(1) as f64 * 1024.0 / 48_000.0;
+    let whole = first + stored.len() == made.len() || next >= 10.0;
+    assert!(whole, "{} of {} frames: the sound ends at {next} s", stored.len(), made.len());
+    let mut end = None;
+    for (index, movie) in movies.iter().enumerate() {
+        let sound = movie.sound.as_ref().unwrap();
+        let seconds = |track: &Track, ticks: u64| ticks as f64 / f64::from(track.timescale);
+        let (heard, seen) = (sound.ticks(), movie.pictures.ticks());
+        // A frame of sound lasts 21 ms, and is not cut. The edit list shows pictures when they are decoded.
+        let begins = seconds(sound, heard.start) - seconds(&movie.pictures, seen.start);
+        let ends = seconds(sound, heard.end) - seconds(&movie.pictures, seen.end);
+        assert!(begins.abs() < 0.025 && ends.abs() < 0.025, "object {index}: {begins} s and {ends} s off");
+        let gap = end.map_or(0, |end| heard.start.abs_diff(end));
+        assert!(gap <= 1, "the sound goes on where it was: {end:?} {heard:?}");
+        end = Some(heard.end);
+    }
+}
+
+#[test]
+fn the_sound_of_a_clip_is_stored_bit_by_bit() {
+    let clip = with_sound("sound.mkv", 25);
+    let board = Board::of(&clip, (320, 180, 25), true);
+
+    let take = Take::of(&clip, &board, "3s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_has_the_sound(&movies, &clip);
+    for (index, object) in take.footage().enumerate() {
+        assert_keeps_the_contract(object, (3.0, 1.0), index + 1 == movies.len());
+        assert_eq!(object.decoded(take.folder()), movies[index].pictures.samples.len() as u64);
+    }
+}
+
+#[test]
+fn the_sound_beneath_the_last_of_slow_pictures_is_stored() {
+    let clip = with_sound("slow.mkv", 5);
+    let board = Board::of(&clip, (320, 180, 5), true);
+
+    let take = Take::of(&clip, &board, "3s", &["plus"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert_has_the_sound(&movies, &clip);
+}
+
+#[test]
+fn a_plan_without_sound_stores_no_sound_track() {
+    let clip = with_sound("sound.mp4", 25);
+    let board = Board::of(&clip, (320, 180, 25), true);
+
+    let take = Take::of(&clip, &board, "5s", &["free"]);
+
+    let movies = take.movies();
+    assert_is_the_clip(&movies, &clip);
+    assert!(movies.iter().all(|movie| movie.sound.is_none()));
+    assert!(take.footage().all(|object| !object.facts.content_type.as_ref().unwrap().contains("mp4a")));
+}
+
+/// A camera elsewhere: a real RTSP server on loopback that plays a clip from its beginning to whoever connects.
+struct Server {
+    child: Child,
+    port: u16,
+}
+
+impl Server {
+    fn start(clip: &Clip, port: u16) -> Server {
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/capture/rtsp_server.py");
+        let mut child = Command::new("/usr/bin/python3")
+            .args([script, "clip", clip.path.to_str().unwrap(), &port.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("python3");
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let port = line.trim().parse().expect("the server needs python3-gi and gir1.2-gst-rtsp-server-1.0");
+        Server { child, port }
+    }
+
+    fn cloud(&self) -> Cloud {
+        let url = format!("rtsp://127.0.0.1:{}/live", self.port);
+        let cloud = Cloud::start(&["--segment", "2s", "--source", &url]);
+        cloud.tell(&["plan", "plus"]);
+        cloud.tell(&["privacy", "off"]);
+        cloud
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.child.kill().unwrap_or(());
+        self.child.wait().map(drop).unwrap_or(());
+    }
+}
+
+/// 640x360 at 15 pictures a second, with B-frames, for this many seconds.
+fn for_rtsp(name: &str, seconds: u32) -> Clip {
+    let source =
+        ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=15", "-frames:v", &(seconds * 15).to_string()];
+    let coding =
+        ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-g", "15", "-b:v", "600k"];
+    Clip::by_ffmpeg(name, &[&source[..], &coding].concat())
+}
+
+/// The slices of each span, in the order of spans.
+fn spans(stored: &[Stored]) -> Vec<Vec<Slice>> {
+    let mut spans: Vec<(&str, Vec<Slice>)> = Vec::new();
+    for object in stored.iter().filter(|object| !object.is_end()) {
+        let slices = Movie::read(&object.body).pictures.slices();
+        match spans.last_mut() {
+            Some((span, so_far)) if *span == object.metadata("span") => so_far.extend(slices),
+            _ => spans.push((object.metadata("span"), slices)),
+        }
+    }
+    spans.into_iter().map(|(_, slices)| slices).collect()
+}
+
+/// A run of slices of the clip from an IDR on, without a loss or a double; where it begins and ends.
+fn assert_is_a_run_of(stored: &[Slice], clip: &Clip) -> std::ops::Range<usize> {
+    assert!(stored[0].idr);
+    let first = clip.slices.iter().position(|slice| *slice == stored[0]).expect("a slice of the clip");
+    assert_same(stored, &clip.slices[first..clip.slices.len().min(first + stored.len())]);
+    first..first + stored.len()
+}
+
+#[test]
+fn a_clip_served_over_rtsp_is_stored_from_its_first_picture_to_its_last() {
+    let clip = for_rtsp("rtsp.mp4", 10);
+    let server = Server::start(&clip, 0);
+    let cloud = server.cloud();
+
+    let camera = Camera::start(&cloud);
+    cloud.wait_for_event("the end of the stream", |event| event["payload"]["event"] == "capture_closed");
+    // A camera that ends its stream, as one that restarts does, is asked for another.
+    camera.wait_for("recording again", |status| status["capture"]["starts"].as_u64() >= Some(2));
+    drop(server);
+    camera.stop();
+
+    let stored = cloud.stored();
+    assert_spans_are_whole(&stored, true);
+    let spans = spans(&stored);
+    assert_eq!(assert_is_a_run_of(&spans[0], &clip), 0..clip.slices.len());
+    let end = stored.iter().find(|object| object.is_end()).unwrap();
+    assert_eq!(end.metadata("reason"), "source");
+}
+
+#[test]
+fn an_rtsp_camera_that_goes_away_and_comes_back_leaves_one_gap() {
+    let clip = for_rtsp("rtsp.mp4", 10);
+    let server = Server::start(&clip, 0);
+    let port = server.port;
+    let cloud = server.cloud();
+    let camera = Camera::start(&cloud);
+    camera.wait_until_it_records(45);
+
+    drop(server);
+    let closed = camera.wait_for("the loss noticed", |status| status["capture"]["open"] == false);
+    let before = closed["capture"]["frames_committed"].as_u64().unwrap();
+    let server = Server::start(&clip, port);
+    let back = Instant::now();
+    camera.wait_until_it_records(before + 15);
+    let took = back.elapsed();
+    drop(server);
+    camera.stop();
+
+    let stored = cloud.stored();
+    assert_spans_are_whole(&stored, true);
+    let spans = spans(&stored);
+    assert_eq!(spans.len(), 2, "one gap");
+    assert!(assert_is_a_run_of(&spans[0], &clip).len() >= 45);
+    assert!(assert_is_a_run_of(&spans[1], &clip).len() >= 15);
+    let reasons: Vec<&str> =
+        stored.iter().filter(|object| object.is_end()).map(|object| object.metadata("reason")).collect();
+    assert_eq!(reasons[0], "source");
+    assert_eq!(reasons.len(), 2);
+    assert!(took < Duration::from_secs(10), "recording again after {took:?}");
+}

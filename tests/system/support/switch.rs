@@ -1,0 +1,151 @@
+//! The owner's switch, thrown with a watch in the hand, and the judgement on what was kept.
+//!
+//! When a choice left the broker is known only from both sides: not before the development cloud handed it to
+//! its client (`sending`), and not after the broker's acknowledgement came back (`acknowledged`), which mosquitto
+//! sends behind the message itself. A picture taken after `acknowledged` was taken after the choice had left
+//! the broker, whatever else is true; so that none of them is kept is what is asserted. A picture between the two
+//! moments may have been taken before it; such are counted and told, not judged. A picture's time is when the
+//! source gave it out, written into it by the source. An access unit of sound is judged by its beginning, less the
+//! length of a buffer of the test tone: `audiotestsrc` gives 1,024 samples out at the time of the first of them,
+//! so that sound is there before it would have been heard.
+
+use super::camera::Camera;
+use super::cloud::Cloud;
+use super::oracle::{self, Kept};
+use std::time::{Duration, SystemTime};
+
+/// 1,024 samples at 48 kHz, in nanoseconds, rounded up.
+const TONE: u64 = 21_333_334;
+
+/// A time of "do not record", in nanoseconds of `CLOCK_MONOTONIC`.
+#[derive(Clone, Copy, Debug)]
+pub struct Private {
+    pub sending: u64,
+    pub acknowledged: u64,
+    /// When the permission was handed to the cloud's client; the camera cannot know before.
+    pub until: u64,
+}
+
+pub struct Switch<'a> {
+    cloud: &'a Cloud,
+    pub private: Vec<Private>,
+    pub seed: u64,
+    random: u64,
+}
+
+/// What [`Switch::judge`] has found, where there is nothing to complain of.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Found {
+    pub pictures: usize,
+    pub sounds: usize,
+    /// Pictures between `sending` and `acknowledged`.
+    pub undecided: usize,
+}
+
+impl<'a> Switch<'a> {
+    /// The seed of the moments is `KASACAM_SEED`, or the time of day.
+    pub fn new(cloud: &'a Cloud) -> Switch<'a> {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = parameter("KASACAM_SEED", time);
+        Switch { cloud, private: Vec::new(), seed, random: seed }
+    }
+
+    /// "Record"; the version of the choice.
+    pub fn allow(&mut self) -> u64 {
+        let (version, sending, _) = self.tell("off");
+        if let Some(last) = self.private.last_mut() {
+            last.until = last.until.min(sending);
+        }
+        version
+    }
+
+    /// "Do not record"; the version of the choice.
+    pub fn forbid(&mut self) -> u64 {
+        let (version, sending, acknowledged) = self.tell("on");
+        self.private.push(Private { sending, acknowledged, until: u64::MAX });
+        version
+    }
+
+    fn tell(&self, switch: &str) -> (u64, u64, u64) {
+        let answer = self.cloud.ask(&format!(r#"{{"command":"privacy","switch":"{switch}"}}"#));
+        assert_eq!(answer["ok"], true, "{answer}");
+        let number = |name: &str| answer[name].as_u64().unwrap();
+        (number("version"), number("sending"), number("acknowledged"))
+    }
+
+    pub fn random(&mut self, below: u64) -> u64 {
+        self.random =
+            self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.random >> 33) % below
+    }
+
+    /// Lets a random time pass: the moment is what is varied, there is no state to wait for.
+    pub fn linger(&mut self, most: Duration) {
+        let micros = self.random(u64::try_from(most.as_micros()).unwrap().max(1));
+        std::thread::sleep(Duration::from_micros(micros));
+    }
+
+    /// Everything in the store, and every byte that is left in the camera.
+    pub fn evidence(&self, camera: &std::path::Path) -> Vec<Kept> {
+        let mut kept: Vec<Kept> =
+            self.cloud.footage().iter().map(|object| Kept::read(&object.key, &object.body)).collect();
+        kept.iter().for_each(Kept::assert_is_whole);
+        kept.extend(oracle::left_in(camera));
+        kept
+    }
+
+    /// No picture and no sound taken after a choice had left the broker is among them.
+    pub fn judge(&self, kept: &[Kept]) -> Found {
+        let mut found = Found::default();
+        let after = |time: u64| {
+            self.private.iter().find(|it| time > it.acknowledged && time < it.until).map(|it| {
+                format!(
+                    "{:.1} ms after the choice had left the broker",
+                    (time - it.acknowledged) as f64 / 1e6
+                )
+            })
+        };
+        let mut wrong = Vec::new();
+        for item in kept {
+            let cards = item.all();
+            let between =
+                |time: u64| self.private.iter().any(|it| time > it.sending && time <= it.acknowledged);
+            found.pictures += cards.len();
+            found.sounds += item.sounds.len();
+            found.undecided += cards.iter().filter(|card| between(card.time)).count();
+            wrong.extend(cards.iter().filter_map(|card| {
+                after(card.time).map(|late| format!("{}: picture {} is of {late}", item.name, card.number))
+            }));
+            wrong.extend(item.sounds.iter().filter_map(|time| {
+                after(time.saturating_sub(TONE)).map(|late| format!("{}: sound of {late}", item.name))
+            }));
+        }
+        assert!(wrong.is_empty(), "kept against the owner's choice (seed {}): {wrong:#?}", self.seed);
+        found
+    }
+}
+
+/// The device is closed, by the camera's word, and it knows why.
+pub fn wait_until_closed(camera: &Camera) {
+    camera.wait_for("a closed device", |status| {
+        status["capture"]["open"] == false && status["privacy"]["do_not_record"] == true
+    });
+}
+
+/// How often the threads that serve a source went to sleep, by the kernel's count. One whose source is closed
+/// stays in a pool under its old name.
+pub fn sleeps_of_the_source(pid: u32) -> u64 {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
+    statuses
+        .filter(|status| status.starts_with("Name:\ttest-source"))
+        .filter_map(|status| {
+            let count = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"))?;
+            count.trim().parse::<u64>().ok()
+        })
+        .sum()
+}
+
+pub fn parameter(name: &str, otherwise: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}

@@ -1,0 +1,194 @@
+//! "Do Not Record Video or Audio", thrown at random moments. `KASACAM_TOGGLES` says how often (12), `KASACAM_SEED`
+//! repeats the moments of a failure.
+
+use crate::support::camera::Camera;
+use crate::support::cloud::Cloud;
+use crate::support::switch::{Found, Switch, parameter, sleeps_of_the_source, wait_until_closed};
+use std::time::Duration;
+
+/// At least as many times as the test asks for.
+fn toggles(of_hundred: u64) -> u64 {
+    (parameter("KASACAM_TOGGLES", 12) * of_hundred).div_ceil(100).max(2)
+}
+
+fn tell(what: &str, toggles: u64, switch: &Switch<'_>, found: Found) {
+    println!(
+        "{toggles} toggles {what}, seed {}: {} pictures and {} units of sound kept, none taken after the choice \
+         had left the broker; {} while it was leaving",
+        switch.seed, found.pictures, found.sounds, found.undecided
+    );
+    assert!(found.pictures > 0 && found.sounds > 0, "nothing was kept at all: {found:?}");
+}
+
+/// The GOP that was open when the owner forbade it is dropped whole, not finished early.
+fn assert_gops_are_whole(cloud: &Cloud, pictures: u64) {
+    for segment in cloud.footage() {
+        let gops = segment.gops();
+        assert!(gops.iter().all(|gop| *gop == pictures), "{}: GOPs of {gops:?} pictures", segment.key);
+    }
+}
+
+fn wait_until_open(camera: &Camera) {
+    camera.wait_for("an open device", |status| status["capture"]["open"] == true);
+}
+
+#[test]
+fn k11_nothing_taken_after_do_not_record_is_kept_at_any_moment_of_a_gop() {
+    let toggles = toggles(100);
+    let cloud = Cloud::start(&["--segment", "2s", "--fragment", "500ms", "--chunk", "200ms"]);
+    cloud.tell(&["plan", "plus"]);
+    let mut switch = Switch::new(&cloud);
+    let camera = Camera::start(&cloud);
+
+    for _ in 0..toggles {
+        switch.allow();
+        wait_until_open(&camera);
+        switch.linger(Duration::from_millis(1500));
+        switch.forbid();
+        wait_until_closed(&camera);
+    }
+    let state = camera.state_dir();
+    camera.stop();
+
+    let kept = switch.evidence(&state);
+    assert_gops_are_whole(&cloud, 7);
+    tell("at random moments", toggles, &switch, switch.judge(&kept));
+}
+
+#[test]
+fn k11_nothing_taken_after_do_not_record_is_kept_while_segments_are_sealed_and_the_store_fails() {
+    let toggles = toggles(50);
+    let arguments = ["--segment", "2s", "--fragment", "1s", "--chunk", "250ms"];
+    let cloud = Cloud::start(&[&arguments[..], &["--set", "recording.durability=\"segment\""]].concat());
+    cloud.tell(&["plan", "plus"]);
+    let mut switch = Switch::new(&cloud);
+    let camera = Camera::start(&cloud);
+
+    for toggle in 0..toggles {
+        cloud.tell(if toggle % 3 == 2 { &["store", "error", "503"] } else { &["store", "down"] });
+        switch.allow();
+        wait_until_open(&camera);
+        // A segment is sealed every two seconds, counted from the first picture, or a little later.
+        std::thread::sleep(Duration::from_millis(1_850 + 2_000 * switch.random(2)));
+        switch.linger(Duration::from_millis(500));
+        switch.forbid();
+        wait_until_closed(&camera);
+        let so_far = switch.evidence(&camera.state_dir());
+        switch.judge(&so_far);
+        if toggle % 4 == 3 {
+            cloud.tell(&["store", "up"]);
+        }
+    }
+    cloud.tell(&["store", "up"]);
+    camera.wait_until_all_is_stored();
+    let state = camera.state_dir();
+    camera.stop();
+
+    let kept = switch.evidence(&state);
+    assert_gops_are_whole(&cloud, 15);
+    tell("with a failing store", toggles, &switch, switch.judge(&kept));
+}
+
+#[test]
+fn k11_nothing_taken_after_do_not_record_is_kept_by_a_camera_that_is_killed_right_after_it() {
+    let toggles = toggles(34);
+    // No GOP ends within the moment that a camera which was killed before it heard the choice records anew,
+    // by the choice before, until the broker tells it.
+    let arguments = ["--segment", "2s", "--fragment", "2s", "--chunk", "250ms"];
+    let cloud = Cloud::start(&[&arguments[..], &["--set", "recording.durability=\"chunk\""]].concat());
+    cloud.tell(&["plan", "plus"]);
+    let mut switch = Switch::new(&cloud);
+    let mut camera = Camera::start(&cloud);
+    let state = camera.state_dir();
+
+    for _ in 0..toggles {
+        switch.allow();
+        camera.wait_until_it_records(1);
+        switch.linger(Duration::from_millis(2500));
+        cloud.tell(&["store", "down"]);
+        switch.forbid();
+        switch.linger(Duration::from_millis(20));
+        camera.kill();
+        let so_far = switch.evidence(&state);
+        switch.judge(&so_far);
+
+        camera = Camera::start(&cloud);
+        wait_until_closed(&camera);
+        let so_far = switch.evidence(&state);
+        switch.judge(&so_far);
+        cloud.tell(&["store", "up"]);
+        camera.wait_until_all_is_stored();
+    }
+    camera.stop();
+
+    let kept = switch.evidence(&state);
+    tell("followed by a kill", toggles, &switch, switch.judge(&kept));
+}
+
+#[test]
+fn k11_nothing_taken_after_do_not_record_is_kept_while_the_camera_starts_and_stops() {
+    let toggles = toggles(34);
+    // A choice that leaves the broker before the camera has a session reaches it with the session. That
+    // takes less than a GOP, so that nothing of what was taken until then is kept.
+    let cloud = Cloud::start(&["--segment", "4s", "--fragment", "4s", "--chunk", "250ms"]);
+    cloud.tell(&["plan", "plus"]);
+    let mut switch = Switch::new(&cloud);
+    let state = cloud.agent_toml.with_file_name("state");
+
+    for toggle in 0..toggles {
+        let mut camera = Camera::start(&cloud);
+        switch.allow();
+        wait_until_open(&camera);
+        switch.linger(Duration::from_millis(800));
+        if toggle % 2 == 0 {
+            // Within a few milliseconds, now the one first, now the other.
+            let signal_first = switch.random(2) == 0;
+            if signal_first {
+                camera.signal(libc::SIGTERM);
+                switch.linger(Duration::from_millis(8));
+            }
+            switch.forbid();
+            if !signal_first {
+                switch.linger(Duration::from_millis(8));
+                camera.signal(libc::SIGTERM);
+            }
+            camera.ended();
+        } else {
+            // It is allowed to record, and knows it, and begins at once.
+            camera.stop();
+            camera = Camera::start(&cloud);
+            switch.linger(Duration::from_millis(800));
+            switch.forbid();
+            wait_until_closed(&camera);
+            camera.stop();
+        }
+        let so_far = switch.evidence(&state);
+        switch.judge(&so_far);
+    }
+
+    let kept = switch.evidence(&state);
+    tell("at starts and stops", toggles, &switch, switch.judge(&kept));
+}
+
+#[test]
+fn k11_the_source_of_a_camera_that_may_not_record_does_nothing() {
+    let cloud = Cloud::start(&[]);
+    cloud.tell(&["plan", "plus"]);
+    let mut switch = Switch::new(&cloud);
+    let camera = Camera::start(&cloud);
+    // For as long as it takes to take six pictures.
+    let sleeps = || {
+        let before = sleeps_of_the_source(camera.pid());
+        std::thread::sleep(Duration::from_millis(400));
+        sleeps_of_the_source(camera.pid()) - before
+    };
+    switch.allow();
+    camera.wait_until_it_records(1);
+    let open = sleeps();
+
+    switch.forbid();
+    wait_until_closed(&camera);
+
+    let closed = sleeps();
+    assert!(open >= 4 && closed <= 1, "{open} pictures' worth while open, {closed} while closed");
+}
