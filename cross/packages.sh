@@ -26,7 +26,7 @@ target_packages() {
 plugins() {
   printf '%s\n' \
     coreelements \
-    app typefindfunctions videoconvertscale playback videotestsrc audiotestsrc audioconvert audioresample tcp alsa pango \
+    app typefindfunctions videoconvertscale playback videotestsrc audiotestsrc audioconvert audioresample tcp alsa pango rawparse \
     audioparsers isomp4 matroska video4linux2 jpeg rtp rtpmanager rtsp udp \
     videoparsersbad codectimestamper openh264 \
     x264 libav

@@ -36,6 +36,9 @@ find "$root/usr/lib" -type l -lname '/*' -print0 | while IFS= read -r -d '' link
   ln -snf "$(realpath -ms --relative-to="$(dirname "$link")" "$root$(readlink "$link")")" "$link"
 done
 
+# What update-alternatives would do; libav's plugin needs them.
+ln -sf blas/libblas.so.3 lapack/liblapack.so.3 "$root/usr/lib/$gnu/"
+
 # Just the plugins of the list: what is left out is proved not to be needed, and GStreamer need not look at 200 more.
 plugins=$root/usr/lib/$gnu/gstreamer-1.0
 mkdir "$plugins.wanted"

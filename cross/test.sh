@@ -12,6 +12,9 @@ enter "${1:-}"
 shift
 
 scripts/debian-packages.sh
+# One test after the other: where another thread is busy while a test starts a process, QEMU's copy of the process may wait
+# for ever for a lock that the thread held.
+export RUST_TEST_THREADS=1
 export KASACAM_PATIENCE=${KASACAM_PATIENCE:-10}
 export PROPTEST_CASES=${PROPTEST_CASES:-32}
 # The registry of the target's plugins; that of this machine stays as it is.

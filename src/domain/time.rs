@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::ops::{Add, Sub};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 /// Nanoseconds of `CLOCK_MONOTONIC` since boot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,11 +32,40 @@ impl Add<Duration> for Mono {
 pub struct Utc(pub i64);
 
 impl Utc {
-    /// Parses an RFC 3339 time that ends in `Z` (the contract allows no other offset).
+    /// Parses an RFC 3339 time that ends in `Z` (the contract allows no other offset), from 1970 on. A
+    /// leap second reads as the one before it; what is finer than a nanosecond is left out.
+    ///
+    /// It counts in 64 bits everywhere: what goes through the C library's or another's idea of time ends
+    /// in 2038 on 32-bit ARM, where a lease may not.
     pub fn parse(text: &str) -> Option<Utc> {
-        let time = humantime::parse_rfc3339(text).ok()?;
-        let nanos = time.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_nanos();
-        i64::try_from(nanos).ok().map(Utc)
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
+        let (clock, fraction) = time.split_once('.').map_or((time, None), |(clock, f)| (clock, Some(f)));
+        let [hour, minute, second] = numbers(clock, ':', [2, 2, 2])?;
+        let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+        let days_of_month = match month {
+            2 if leap => 29,
+            2 => 28,
+            4 | 6 | 9 | 11 => 30,
+            1..=12 => 31,
+            _ => return None,
+        };
+        if year < 1970 || !(1..=days_of_month).contains(&day) || hour > 23 || minute > 59 || second > 60 {
+            return None;
+        }
+        let nanos = match fraction {
+            Some(digits) if !digits.is_empty() && digits.bytes().all(|it| it.is_ascii_digit()) => {
+                format!("{digits:0<9}").get(..9)?.parse().ok()?
+            }
+            Some(_) => return None,
+            None => 0,
+        };
+        // Years that begin on 1 March, so that the leap day comes last; as in `civil`.
+        let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days =
+            year * 365 + year / 4 - year / 100 + year / 400 + (153 * month + 2) / 5 + day - 1 - 719_468;
+        let secs = days * 86_400 + hour * 3600 + minute * 60 + second.min(59);
+        secs.checked_mul(1_000_000_000)?.checked_add(nanos).map(Utc)
     }
 
     #[must_use]
@@ -80,6 +109,20 @@ impl Utc {
             micros: self.0.rem_euclid(1_000_000_000) / 1000,
         }
     }
+}
+
+/// Three numbers of exactly these many digits.
+fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Option<[i64; 3]> {
+    let mut found = [0; 3];
+    let mut parts = text.split(separator);
+    for (number, digits) in found.iter_mut().zip(digits) {
+        let part = parts.next()?;
+        if part.len() != digits || !part.bytes().all(|it| it.is_ascii_digit()) {
+            return None;
+        }
+        *number = part.parse().ok()?;
+    }
+    parts.next().is_none().then_some(found)
 }
 
 /// A [`Utc`] in the fields of the civil calendar.
