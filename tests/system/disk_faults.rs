@@ -12,7 +12,7 @@ use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 fn cloud(more: &[&str]) -> Cloud {
     let first = ["--segment", "2s", "--fragment", "500ms", "--chunk", "250ms"];
@@ -56,7 +56,8 @@ fn fail_each(calls: &str, errors: &[&str]) {
     let mut failed = 0;
     for n in 0..injections() {
         for (at, error) in errors.iter().enumerate() {
-            let cloud = cloud(&[]);
+            // A spool that may evict takes a failure for want of room as the time to do so.
+            let cloud = cloud(&["--set", "spool.when_full=\"stop\""]);
             let log = cloud.dir().join("strace.log");
             let when = 1 + 3 * n + u64::try_from(at).unwrap();
             let inject = format!("inject={calls}:error={error}:when={when}");
