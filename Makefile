@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear lint deps build release size cross cross-test deb
+.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -78,3 +78,14 @@ cross: ## the agent for a board, without containers: TARGET=armv7-unknown-linux-
 
 cross-test: ## the tests of TARGET on an emulated processor; TEST_ARGS go to the test binaries
 	cross/test.sh $(TARGET) $(TEST_ARGS)
+
+# qemu-virt-aarch64 with TARGET=aarch64-unknown-linux-gnu
+BOARD ?= qemu-virt-armv7
+image: cross ## a system that QEMU boots, with the package in it: BOARD=qemu-virt-armv7 or qemu-virt-aarch64
+	cross/image.sh $(BOARD)
+
+qemu-test: ## boot it, record, pull the plug, break camera, network and clock
+	tests/qemu/run.sh all
+
+qemu-test-fast: ## the first of these
+	tests/qemu/run.sh fast

@@ -6,6 +6,8 @@
 #   cross/packages.sh target TARGET    libraries and plugins of the target
 #   cross/packages.sh plugins          GStreamer's plugins that kasacamd and its tests need, file by file
 #   cross/packages.sh image TARGET     installs all of it, as root, in the image that is being built
+#   cross/packages.sh system TARGET    the userland of a system that QEMU boots
+#   cross/packages.sh system-plugins   GStreamer's plugins of that system
 set -euo pipefail
 cd "$(dirname "$0")"
 # shellcheck source=cross/target.sh
@@ -32,6 +34,20 @@ plugins() {
     x264 libav
 }
 
+# A small system with what kasacamd needs, and what the tests look at it with.
+system_packages() {
+  printf '%s\n' \
+    base-files base-passwd bash busybox-static coreutils dpkg e2fsprogs f2fs-tools findutils grep iproute2 kmod login mount \
+    passwd procps sed systemd systemd-sysv tar udev util-linux v4l-utils \
+    gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
+}
+
+system_plugins() {
+  printf '%s\n' \
+    coreelements app typefindfunctions playback jpeg videoconvertscale videotestsrc audiotestsrc audioconvert audioresample \
+    audioparsers isomp4 video4linux2 videoparsersbad codectimestamper openh264 x264
+}
+
 # What the tests start, which is not emulated.
 test_packages() {
   printf '%s\n' mosquitto ffmpeg openssl python3-gi gir1.2-gst-rtsp-server-1.0 \
@@ -51,7 +67,8 @@ image() {
 what=${1:-}
 case $what in
   plugins) plugins ;;
-  host | target) target_is "${2:-}" && "${what}_packages" ;;
+  system-plugins) system_plugins ;;
+  host | target | system) target_is "${2:-}" && "${what}_packages" ;;
   image) target_is "${2:-}" && image ;;
   *) sed -n '2,/^set/{/^#/s/^# \{0,1\}//p}' "$0" >&2; exit 2 ;;
 esac

@@ -8,9 +8,11 @@ target_is() {
   case $target in
     armv7-unknown-linux-gnueabihf)
       debian=armhf gnu=arm-linux-gnueabihf qemu=qemu-arm-static libc=libc6-dev-armhf-cross
+      system=qemu-system-arm kernel=linux-image-armmp
       ;;
     aarch64-unknown-linux-gnu)
       debian=arm64 gnu=aarch64-linux-gnu qemu=qemu-aarch64-static libc=libc6-dev-arm64-cross
+      system=qemu-system-aarch64 kernel=linux-image-arm64
       ;;
     *)
       echo "Unknown target \"$target\"; known are: $known_targets" >&2

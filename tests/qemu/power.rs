@@ -1,0 +1,106 @@
+//! The plug is pulled, again and again.
+
+use crate::data::{Files, partition};
+use crate::guest::{Guest, Machine};
+use crate::recording::{cloud, look_at};
+use crate::support::cloud::Cloud;
+use crate::write_log;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+fn cuts() -> u64 {
+    std::env::var("KASACAM_POWER_CUTS").ok().and_then(|cuts| cuts.parse().ok()).unwrap_or(2)
+}
+
+struct Random(u64);
+
+impl Random {
+    fn new() -> Random {
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let seed = std::env::var("KASACAM_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(time);
+        println!("seed {seed}");
+        Random(seed)
+    }
+
+    fn below(&mut self, most: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// Records for a moment of up to 8 s, and is cut; pictures told as committed, as last heard.
+fn record_and_cut(mut guest: Guest, random: &mut Random) -> u64 {
+    let status = guest.wait_until_it_records(1);
+    let mut told = status["capture"]["frames_committed"].as_u64().unwrap();
+    let span = Duration::from_millis(random.below(8000));
+    let began = std::time::Instant::now();
+    while began.elapsed() < span {
+        told = guest.status()["capture"]["frames_committed"].as_u64().unwrap_or(told);
+    }
+    guest.cut();
+    told
+}
+
+/// The last start: it may not record, so that the spool empties.
+fn deliver(cloud: &Cloud, data: &Path) -> u64 {
+    cloud.tell(&["privacy", "on"]);
+    let mut guest = Guest::boot(data, &Machine::default());
+    let deadline = Duration::from_secs(120);
+    guest.wait_for("the owner's choice", deadline, |status| status["privacy"]["do_not_record"] == true);
+    let status = guest.wait_until_all_is_stored();
+    assert_eq!(status["spool"]["quarantined"], 0, "{status}");
+    guest.power_off();
+    look_at(cloud, true)
+}
+
+/// Killed at random moments; the host keeps what the guest has written.
+#[test]
+fn power_cut() {
+    let cloud = cloud();
+    let data = partition(&cloud, Files::Ext4);
+    let mut random = Random::new();
+    let mut told = 0;
+    for _ in 0..cuts() {
+        told += record_and_cut(Guest::boot(&data, &Machine::default()), &mut random);
+    }
+    let stored = deliver(&cloud, &data);
+    println!("{} power cuts: {told} pictures told as committed, {stored} stored", cuts());
+    assert!(stored >= told, "{told} pictures told as committed, {stored} stored");
+}
+
+/// The same, and what the disk had not been told to flush is lost, but for what chance keeps of it.
+fn lose_writes(files: Files) {
+    let cloud = cloud();
+    let data = partition(&cloud, files);
+    let log = cloud.dir().join("writes.log");
+    let before = cloud.dir().join("before.img");
+    let mut random = Random::new();
+    let (mut told, mut lost, mut flushes) = (0, 0, 0);
+    for _ in 0..cuts() {
+        write_log::create(&log);
+        std::fs::copy(&data, &before).unwrap();
+        let machine = Machine { write_log: Some(log.clone()), ..Machine::default() };
+        told += record_and_cut(Guest::boot(&data, &machine), &mut random);
+        let replayed = write_log::replay(&log, &before, || random.below(2) == 0);
+        std::fs::rename(&before, &data).unwrap();
+        lost += replayed.lost;
+        flushes += replayed.flushes;
+    }
+    let stored = deliver(&cloud, &data);
+    println!(
+        "{} cuts with lost writes on {files:?}: {told} pictures told as committed, {stored} stored; \
+         {flushes} flushes, {lost} writes lost",
+        cuts()
+    );
+    assert!(stored >= told, "{told} pictures told as committed, {stored} stored");
+}
+
+#[test]
+fn lost_writes_on_ext4() {
+    lose_writes(Files::Ext4);
+}
+
+#[test]
+fn lost_writes_on_f2fs() {
+    lose_writes(Files::F2fs);
+}

@@ -1,0 +1,117 @@
+//! What the camera is there for, and what its household may ask of it.
+
+use crate::data::{Files, partition};
+use crate::guest::{Guest, Machine};
+use crate::support::bucket::{Stored, assert_spans_are_whole};
+use crate::support::cloud::{Cloud, wait_up_to};
+use crate::support::played::frames_of;
+use std::time::{Duration, Instant};
+
+/// A cloud whose camera may record.
+pub fn cloud() -> Cloud {
+    let cloud = Cloud::start(&["--segment", "4s", "--fragment", "1s", "--chunk", "500ms"]);
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+    cloud
+}
+
+/// Every span is whole, and every segment plays; the pictures in all of them.
+pub fn look_at(cloud: &Cloud, ended: bool) -> u64 {
+    let stored = cloud.stored();
+    assert_spans_are_whole(&stored, ended);
+    let mut pictures = 0;
+    for object in stored.iter().filter(|object| !object.is_end()) {
+        let path = cloud.dir().join("look.mp4");
+        std::fs::write(&path, &object.body).unwrap();
+        assert_eq!(frames_of(&path), object.pictures(), "{}", object.key);
+        pictures += object.pictures();
+    }
+    pictures
+}
+
+/// The longest that one picture stands in it, in milliseconds.
+fn longest_picture(object: &Stored) -> u64 {
+    let layout = object.layout();
+    let runs = layout.chunks.iter().flat_map(|chunk| &chunk.runs);
+    let longest = runs.map(|run| run.duration / u64::from(run.samples.max(1))).max().unwrap_or(0);
+    longest * 1000 / u64::from(layout.init.video.timescale)
+}
+
+/// Boot, and vivid's pictures arrive, play, and follow one another without a hole.
+#[test]
+fn records_and_uploads() {
+    let cloud = cloud();
+    let mut guest = Guest::boot(&partition(&cloud, Files::Ext4), &Machine::default());
+    guest.tell("until systemctl is-active --quiet kasacamd; do sleep 0.2; done");
+    println!("active {:.1} s after power on", guest.switched_on.elapsed().as_secs_f64());
+    let closed = memory(&mut guest);
+    guest.wait_until_it_records(10);
+    println!(
+        "the first 10 pictures committed {:.1} s after power on",
+        guest.switched_on.elapsed().as_secs_f64()
+    );
+    wait_up_to(Duration::from_secs(120), "three segments", || (cloud.footage().len() >= 3).then_some(()));
+    println!("memory: {closed} at the start, {} while it records", memory(&mut guest));
+
+    let verdict = guest.tell("systemd-analyze security kasacamd.service --no-pager 2>&1 | tail -n 1");
+    println!("systemd-analyze security: {}", verdict.trim());
+    let words: Vec<&str> = verdict.split_whitespace().collect();
+    let exposure = words.iter().find_map(|word| word.parse::<f64>().ok());
+    assert!(exposure.is_some_and(|exposure| exposure <= 1.5), "{verdict}");
+
+    cloud.tell(&["privacy", "on"]);
+    guest.wait_for("the owner's choice", Duration::from_secs(20), |s| s["privacy"]["do_not_record"] == true);
+    let status = guest.wait_until_all_is_stored();
+    let pictures = look_at(&cloud, true);
+    assert_eq!(status["capture"]["frames_committed"].as_u64(), Some(pictures));
+    let longest = cloud.footage().iter().map(longest_picture).max().unwrap();
+    println!("{pictures} pictures stored; none stands longer than {longest} ms");
+    guest.power_off();
+}
+
+fn memory(guest: &mut Guest) -> String {
+    let said = guest.tell(
+        "p=$(systemctl show --property MainPID --value kasacamd); grep -E '^(VmRSS|RssAnon|RssFile)' /proc/$p/status",
+    );
+    said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// "Do not record" closes the device, and goes on after a restart without a broker.
+#[test]
+fn privacy_closes_the_camera() {
+    let cloud = cloud();
+    let data = partition(&cloud, Files::Ext4);
+    let mut guest = Guest::boot(&data, &Machine::default());
+    let mut worst = 0.0_f64;
+    for _ in 0..3 {
+        guest.wait_until_it_records(10);
+        assert!(guest.holders() > 0, "it records without the device");
+        let began = Instant::now();
+        let version = cloud.tell(&["privacy", "on"])["version"].clone();
+        cloud.wait_for_event("the report", |event| {
+            event["topic"].as_str().is_some_and(|topic| topic.ends_with("/privacy/reported"))
+                && event["payload"]["version"] == version
+                && event["payload"]["capture"] == "closed"
+        });
+        worst = worst.max(began.elapsed().as_secs_f64() * 1000.0);
+        assert_eq!(guest.holders(), 0, "somebody holds the device");
+        cloud.tell(&["privacy", "off"]);
+    }
+    println!("from the owner's command to the report that the device is closed: {worst:.0} ms at most of 3");
+    guest.wait_until_it_records(10);
+    cloud.tell(&["privacy", "on"]);
+    guest.wait_for("a closed camera", Duration::from_secs(20), |status| status["capture"]["open"] == false);
+    guest.wait_until_all_is_stored();
+    guest.power_off();
+
+    cloud.tell(&["broker", "down"]);
+    let mut guest = Guest::boot(&data, &Machine::default());
+    guest.tell("until systemctl is-active --quiet kasacamd; do sleep 0.2; done");
+    let until = Instant::now() + Duration::from_secs(10);
+    while Instant::now() < until {
+        assert_eq!(guest.holders(), 0, "somebody holds the device");
+        assert_ne!(guest.status()["capture"]["open"], true);
+    }
+    guest.power_off();
+    look_at(&cloud, true);
+}

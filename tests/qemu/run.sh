@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Boots the whole system in QEMU and tries it: see tests/qemu/main.rs.
+#
+#   tests/qemu/run.sh SCENARIO    such as privacy_closes_the_camera; all; fast
+#   tests/qemu/run.sh shell       a shell on a camera of its own, with a development cloud
+#
+# BOARD is qemu-virt-armv7 unless told. What it needs is built first. KASACAM_POWER_CUTS says how many times the plug is
+# pulled (20 for all, 1 for fast); KASACAM_SEED repeats the moments.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+board=${BOARD:-qemu-virt-armv7}
+case $board in
+  qemu-virt-armv7) target=armv7-unknown-linux-gnueabihf ;;
+  qemu-virt-aarch64) target=aarch64-unknown-linux-gnu ;;
+  *) echo "Unknown board \"$board\"; known are qemu-virt-armv7 and qemu-virt-aarch64." >&2; exit 2 ;;
+esac
+what=${1:-all}
+out=${CARGO_TARGET_DIR:-target}
+
+scripts/debian-packages.sh
+if [[ -z ${KASACAM_KEEP_IMAGE:-} ]]; then
+  cross/build.sh "$target" >&2
+  cross/image.sh "$board" >&2
+fi
+KASACAM_QEMU=$(cross/qemu-system.sh "$target")
+KASACAM_IMAGE=$(cd "$out/image/$board" && pwd)
+KASACAM_DEB=$(scripts/deb.sh "$target" 2>/dev/null)
+KASACAM_DEB=$(realpath "$KASACAM_DEB")
+export KASACAM_QEMU KASACAM_IMAGE KASACAM_DEB
+
+names=()
+case $what in
+  all)
+    export KASACAM_POWER_CUTS=${KASACAM_POWER_CUTS:-20}
+    ;;
+  fast)
+    export KASACAM_POWER_CUTS=${KASACAM_POWER_CUTS:-1}
+    names=(records_and_uploads privacy_closes_the_camera power_cut)
+    ;;
+  shell) names=(--ignored shell) ;;
+  *) names=("$what") ;;
+esac
+exec cargo test --locked --features devcloud --test qemu -- --test-threads=1 --nocapture "${names[@]}"
