@@ -99,10 +99,16 @@ if [[ $(cat "$folder/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   systemd-sysusers --root="$base" 2>/dev/null
   ln -sf /lib/systemd/system/multi-user.target "$base/etc/systemd/system/default.target"
   systemctl --root="$base" --quiet enable kasacam-shell.service systemd-networkd.service
-  # Nobody logs in, nothing is cleaned up, and the clock is QEMU's.
-  systemctl --root="$base" --quiet mask getty@.service serial-getty@.service console-getty.service systemd-firstboot.service \
-    systemd-networkd-wait-online.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
-    e2scrub_reap.service fstrim.timer systemd-machine-id-commit.service systemd-timesyncd.service systemd-pcrphase.service
+  # Nobody logs in, nothing is cleaned up, the clock is QEMU's, and an emulated processor starts whatever it is told to.
+  systemctl --root="$base" --quiet mask getty.target console-getty.service systemd-firstboot.service \
+    systemd-networkd-wait-online.service systemd-network-generator.service systemd-timesyncd.service \
+    dbus.service dbus.socket systemd-logind.service systemd-user-sessions.service \
+    modprobe@{configfs,dm_mod,drm,efi_pstore,fuse,loop}.service systemd-remount-fs.service systemd-random-seed.service \
+    sys-kernel-{debug,tracing,config}.mount sys-fs-fuse-connections.mount dev-{mqueue,hugepages}.mount \
+    systemd-update-utmp.service systemd-update-utmp-runlevel.service systemd-journal-flush.service \
+    systemd-machine-id-commit.service systemd-pcrphase.service systemd-tmpfiles-clean.timer \
+    apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer
+  find "$base/usr/lib/systemd/system-generators" -type f ! -name systemd-fstab-generator -delete
 
   echo "Making the initrd ..." >&2
   initrd=$folder/initrd.d

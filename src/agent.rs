@@ -92,6 +92,8 @@ struct Agent {
     upload_handles: HashMap<Serial, AbortHandle>,
     notifier: Notifier,
     indicator: Indicator,
+    /// For the journal, once it is told that the camera opens.
+    opening: Option<What>,
     /// Privacy commands whose answers wait until what they asked for is so, and until when.
     unanswered: Vec<(Mono, control::Request)>,
     /// What the privacy journal said last of the owner's choice: version, do not record, latch.
@@ -186,6 +188,7 @@ impl Agent {
             upload_handles: HashMap::new(),
             notifier: Notifier::new(now.mono),
             indicator,
+            opening: None,
             unanswered: Vec::new(),
             noted: None,
             leaving: false,
@@ -207,6 +210,9 @@ impl Agent {
             let now = clock::now(self.trust);
             if let Some(input) = input {
                 status::log(&input);
+                if matches!(input, Input::CaptureClosed { .. }) {
+                    self.indicator.set(false);
+                }
                 self.machine.handle(input, now);
                 self.perform_all();
                 // Behind what was to be done: nothing waits for a line of the journal.

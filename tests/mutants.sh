@@ -51,11 +51,11 @@ spool="spool_crash spool_cycle spool_damage"
 echo "| mutant | in | noticed by |"
 echo "|---|---|---|"
 mutant "no fsync of the file" src/spool/writer.rs \
-  's/(fn sync\(&mut self\).*?)self\.fs\.sync\(file\)\?;/$1/s; s/(&mfra\)\?;.*?)self\.fs\.sync\(file\)\?;/$1/s' "$spool"
+  's/file\.sync\(\)\?;//g' "$spool"
 mutant "no fsync of the directory" src/spool/writer.rs 's/self\.fs\.sync_dir\(&self\.dir\)\?;//g' "$spool"
 mutant "rename before fsync" src/disk/publish.rs \
   's/(\.and_then\(\|\(\)\| fs\.sync\(&file\)\.map_err\(step\("syncing"\)\)\))(\s*)(\.and_then\(\|\(\)\| fs\.rename\(&temporary, &path\)\.map_err\(step\("renaming"\)\)\))/$3$2$1/' "$spool"
-mutant "ignore a failed fsync" src/spool/writer.rs 's/self\.fs\.sync\(file\)\?;/let _ = self.fs.sync(file);/g' "$spool"
+mutant "ignore a failed fsync" src/spool/writer.rs 's/file\.sync\(\)\?;/let _ = file.sync();/g' "$spool"
 mutant "accept a torn fragment" src/spool/scan.rs 's/if all \|\| belief\.is_some_and\(\|belief\| belief\.keep_partial\) \{/if true {/' "$spool"
 mutant "reuse a counter" src/spool/serials.rs \
   's/self\.facts\.store\(Name::Serial, &reserved\.to_string\(\)\)\?;/let _ = Name::Serial;/' "$spool"

@@ -23,14 +23,14 @@ impl Agent {
     fn perform(&mut self, effect: Effect) {
         match effect {
             Effect::StartCapture { permit, settings } => {
-                tracing::info!("the camera opens: {}", status::capture_in_words(settings));
+                tracing::debug!("the camera is to open: {}", status::capture_in_words(settings));
                 self.storage.admit(permit.epoch());
                 let (sound, lines) = (settings.audio, settings.max_height);
                 let now = clock::now(self.trust);
                 let (choice, lease) =
                     (self.machine.privacy_standing(now).version, self.machine.lease_version());
                 self.indicator.set(true);
-                self.note(What::Opened { sound, lines, choice, lease });
+                self.opening = Some(What::Opened { sound, lines, choice, lease });
                 self.source.start(permit, settings);
             }
             Effect::StopCapture { epoch, manner, reason } => {
@@ -77,8 +77,11 @@ impl Agent {
             Report::Event(event) => {
                 status::log_event(event);
                 if let Event::CaptureClosed { reason, .. } = event {
-                    self.indicator.set(false);
                     self.note(What::Closed { reason: String::from(*reason) });
+                }
+                let opened = matches!(event, Event::CaptureOpened { .. }).then(|| self.opening.take());
+                if let Some(opened) = opened.flatten() {
+                    self.note(opened);
                 }
             }
             Report::Privacy(_) | Report::Entitlement(_) => {}

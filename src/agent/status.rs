@@ -113,7 +113,7 @@ pub(super) fn log_event(event: &Event) {
         Event::CaptureFailed { message, .. } => {
             tracing::error!("capture failed, and is tried again: {message}")
         }
-        Event::CaptureOpened { .. } => {}
+        Event::CaptureOpened { .. } => tracing::info!("the camera opens"),
         Event::CaptureClosed { reason, .. } => tracing::info!("the camera is closed: {reason}"),
         Event::StorageFailed { why, .. } => tracing::error!("the spool cannot be written: {why}"),
         Event::StorageRecovered => tracing::info!("the spool can be written again"),

@@ -9,7 +9,12 @@ use std::time::{Duration, Instant};
 
 /// A cloud whose camera may record.
 pub fn cloud() -> Cloud {
-    let cloud = Cloud::start(&["--segment", "4s", "--fragment", "1s", "--chunk", "500ms"]);
+    cloud_with(&[])
+}
+
+pub fn cloud_with(more: &[&str]) -> Cloud {
+    let first = ["--segment", "4s", "--fragment", "1s", "--chunk", "500ms"];
+    let cloud = Cloud::start(&[&first[..], more].concat());
     cloud.tell(&["plan", "plus"]);
     cloud.tell(&["privacy", "off"]);
     cloud

@@ -26,7 +26,16 @@ KASACAM_QEMU=$(cross/qemu-system.sh "$target")
 KASACAM_IMAGE=$(cd "$out/image/$board" && pwd)
 KASACAM_DEB=$(scripts/deb.sh "$target" 2>/dev/null)
 KASACAM_DEB=$(realpath "$KASACAM_DEB")
-export KASACAM_QEMU KASACAM_IMAGE KASACAM_DEB
+# There is no release before the first: its place is taken by the same program under a lower number.
+KASACAM_OLDER_DEB=${KASACAM_OLDER_DEB:-$KASACAM_IMAGE/older.deb}
+if [[ ! $KASACAM_OLDER_DEB -nt $KASACAM_DEB ]]; then
+  rm -rf "$KASACAM_IMAGE/older"
+  dpkg-deb --raw-extract "$KASACAM_DEB" "$KASACAM_IMAGE/older"
+  sed -i 's/^Version: .*/Version: 0.0.1/' "$KASACAM_IMAGE/older/DEBIAN/control"
+  dpkg-deb --root-owner-group --build "$KASACAM_IMAGE/older" "$KASACAM_OLDER_DEB" >/dev/null
+  rm -rf "$KASACAM_IMAGE/older"
+fi
+export KASACAM_QEMU KASACAM_IMAGE KASACAM_DEB KASACAM_OLDER_DEB
 
 names=()
 case $what in

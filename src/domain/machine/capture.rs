@@ -13,6 +13,9 @@ use std::time::Duration;
 pub(super) struct State {
     run: Run,
     epoch: Epoch,
+    /// The newest run is told as an opening, and its end will be. One that only tries again is told once it plays: a
+    /// device may be away for days.
+    told: bool,
     backoff: Backoff,
     /// What the newest run was to be like.
     settings: Option<CaptureSettings>,
@@ -43,6 +46,7 @@ impl State {
         State {
             run: Run::Closed,
             epoch: Epoch(0),
+            told: false,
             // The device's return is noticed within five seconds.
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(4)),
             settings: None,
@@ -56,7 +60,7 @@ impl State {
         self.run == Run::Closed
     }
 
-    /// Neither opening nor closing is under way: what can be told of it is so.
+    /// No closing is under way.
     pub(super) fn is_settled(&self) -> bool {
         match self.run {
             Run::Closed | Run::Open { .. } => true,
@@ -64,9 +68,13 @@ impl State {
         }
     }
 
-    /// Footage is coming in: whatever failed before is over.
-    pub(super) fn works(&mut self) {
-        self.backoff.reset();
+    /// What can be told of it: neither a closing nor an attempt that follows a failure is under way.
+    pub(super) fn is_certain(&self) -> bool {
+        match self.run {
+            Run::Closed => true,
+            Run::Open { .. } => self.told,
+            Run::Closing { .. } => false,
+        }
     }
 
     /// When a fault has been waited out, if that is still to come.
@@ -120,7 +128,27 @@ impl Machine {
         self.capture.changed_at = Some(self.best_time(now));
         self.figures.starts += 1;
         self.effects.push_back(Effect::StartCapture { permit, settings });
-        self.tell(Event::CaptureOpened { epoch: epoch.0 });
+        self.capture.told = self.capture.backoff.failures() == 0;
+        if self.capture.told {
+            self.tell(Event::CaptureOpened { epoch: epoch.0 });
+        }
+    }
+
+    /// The pipeline plays: a device is open beyond doubt.
+    pub(super) fn capture_started(&mut self, started: Epoch) {
+        match self.capture.run {
+            Run::Open { epoch, .. } if epoch == started && !self.capture.told => {
+                self.capture.told = true;
+                self.tell(Event::CaptureOpened { epoch: epoch.0 });
+            }
+            Run::Closed | Run::Open { .. } | Run::Closing { .. } => {}
+        }
+    }
+
+    /// Footage has come in: whatever failed before is over.
+    pub(super) fn capture_works(&mut self) {
+        self.capture.backoff.reset();
+        self.capture_started(self.capture.epoch);
     }
 
     fn stop(&mut self, epoch: Epoch, reason: SpanEnd) {
@@ -137,7 +165,9 @@ impl Machine {
         };
         self.capture.run = Run::Closed;
         self.capture.changed_at = Some(self.best_time(now) - now.mono.since(at));
-        self.tell(Event::CaptureClosed { epoch: epoch.0, reason: reason.text() });
+        if self.capture.told {
+            self.tell(Event::CaptureClosed { epoch: epoch.0, reason: reason.text() });
+        }
         let Some(fault) = fault else { return };
         let try_again = now.mono + self.capture.backoff.next(&mut self.jitter);
         let wait = match fault.kind {

@@ -208,7 +208,7 @@ impl Machine {
     /// Takes one input and restores the invariants. What is to be done is then in [`Machine::poll_effect`].
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
-            Input::Tick | Input::CaptureStarted { .. } | Input::Disconnected { .. } => {}
+            Input::Tick | Input::Disconnected { .. } => {}
             // The retained reports may be another process's: after each connection they are told again.
             Input::Connected => self.reports.forget(),
             Input::Privacy { choice, jws, ack } => self.accept_privacy(choice, jws, ack, now),
@@ -223,11 +223,12 @@ impl Machine {
             }
             Input::Shutter(shutter) => self.shutter = shutter,
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
+            Input::CaptureStarted { epoch } => self.capture_started(epoch),
             Input::CaptureClosed { epoch, at, fault } => self.capture_closed(epoch, at, fault, now),
             Input::Arrived { frames } => self.figures.frames_captured += u64::from(frames),
             Input::Committed { frames, .. } => {
                 self.figures.frames_committed += u64::from(frames);
-                self.capture.works();
+                self.capture_works();
             }
             Input::Dropped { frames, .. } => self.figures.frames_dropped += u64::from(frames),
             Input::Sealed(segment) => {

@@ -65,11 +65,11 @@ impl Machine {
         }
     }
 
-    /// The privacy report as it would be sent now; `None` while a choice is being written or a
-    /// device is being closed, since nothing is so yet.
+    /// The privacy report as it would be sent now; `None` while a choice is being written, a device is being closed, or
+    /// one that failed is tried again: nothing is so yet.
     #[must_use]
     pub fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
-        if !self.capture.is_settled() || !self.choice.is_settled() || !self.latch.is_settled() {
+        if !self.capture.is_certain() || !self.choice.is_settled() || !self.latch.is_settled() {
             return None;
         }
         Some(self.privacy_standing(now))
