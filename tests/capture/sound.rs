@@ -1,6 +1,7 @@
 //! A microphone that fails must not cost the picture.
 
 use crate::support::*;
+use crossbeam_channel::{RecvTimeoutError, bounded};
 use kasacam::capture::board::{Element, Stage};
 use kasacam::config::{Audio, AudioSource};
 use kasacam::domain::effect::StopManner;
@@ -8,6 +9,7 @@ use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::FaultKind;
 use std::io::Write;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 #[test]
 fn sound_that_ends_leaves_the_picture_alone() {
@@ -40,17 +42,19 @@ fn a_microphone_that_falls_silent_amid_a_run_leaves_the_picture_alone() {
             .with("num-channels", 1);
         description.audio.as_mut().unwrap().insert(1, Stage::Element(parse));
     });
-    // About two seconds of silence at the pace of a microphone; then nothing, and no end.
+    // Silence at the pace of a microphone, until told; then nothing, and no end.
+    let (enough_tx, enough) = bounded::<()>(0);
     let feeder = std::thread::spawn(move || {
-        for _ in 0..50 {
+        while enough.recv_timeout(Duration::from_millis(40)) == Err(RecvTimeoutError::Timeout) {
             writer.write_all(&[0; 3840]).unwrap();
-            std::thread::sleep(std::time::Duration::from_millis(40));
         }
         writer
     });
 
     camera.start(1, WITH_SOUND);
-    let chunks = camera.fragments(10);
+    let mut chunks = camera.fragments(4);
+    drop(enough_tx);
+    chunks.extend(camera.fragments(6));
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
     assert_eq!(gops(&chunks), [10; 10]);

@@ -171,6 +171,7 @@ impl Gate {
         }
         if !started {
             self.first.store(presented, Ordering::Release);
+            self.shared.begun(mono());
         }
         state.latest = state.latest.max(presented);
         let length = buffer.duration().map_or(self.picture, gst::ClockTime::nseconds);

@@ -72,6 +72,9 @@ pub(super) struct Shared {
     picture: AtomicU64,
     chunk: AtomicU64,
     any_chunk: AtomicBool,
+    /// When the first picture went into the muxer; 0 before.
+    first_picture: AtomicU64,
+    /// Some sound went into the muxer.
     heard: AtomicBool,
 }
 
@@ -95,6 +98,10 @@ impl Shared {
     pub(super) fn handed_over(&self, at: Mono) {
         self.chunk.store(at.0, Ordering::Release);
         self.any_chunk.store(true, Ordering::Release);
+    }
+
+    pub(super) fn begun(&self, at: Mono) {
+        self.first_picture.store(at.0, Ordering::Release);
     }
 
     pub(super) fn heard(&self) {
@@ -149,6 +156,7 @@ impl Run {
             picture: AtomicU64::new(0),
             chunk: AtomicU64::new(0),
             any_chunk: AtomicBool::new(false),
+            first_picture: AtomicU64::new(0),
             heard: AtomicBool::new(false),
         });
         let slot = Arc::new(Mutex::new(Slot::default()));
@@ -288,7 +296,8 @@ impl Control {
         started: &mut Started,
     ) -> Result<Description, Ending> {
         initialise().map_err(|why| fault(FaultKind::Pipeline, why))?;
-        let description = describe(settings).map_err(|Unfit(why)| fault(FaultKind::ElementMissing, why))?;
+        let mut description =
+            describe(settings).map_err(|Unfit(why)| fault(FaultKind::ElementMissing, why))?;
         let deaf = self.outside.deaf.swap(false, Ordering::AcqRel);
         if deaf && description.audio.is_some() {
             tracing::warn!("this run does without sound, since none came in the last one");
@@ -318,6 +327,9 @@ impl Control {
         );
         if let Some(feed) = started.feed.as_mut() {
             feed.begin(&built.pipeline)?;
+        }
+        if !sound {
+            description.audio = None;
         }
         Ok(description)
     }
@@ -494,16 +506,28 @@ impl Control {
         let chunk = Mono(self.shared.chunk.load(Ordering::Acquire));
         let begun = flag(&self.shared.any_chunk);
         let picture = picture + if begun { patience } else { patience.max(FIRST_CHUNK) };
-        picture.min(chunk + patience.max(NO_CHUNK))
+        let stalls = picture.min(chunk + patience.max(NO_CHUNK));
+        match self.waits_for_sound(description) {
+            Some(since) if !flag(&self.shared.heard) => stalls.min(since + FIRST_CHUNK),
+            Some(_) | None => stalls,
+        }
+    }
+
+    /// Since when pictures go into the muxer while it gives nothing: it begins no chunk before it has
+    /// heard from the microphone.
+    fn waits_for_sound(&self, description: &Description) -> Option<Mono> {
+        let first = self.shared.first_picture.load(Ordering::Acquire);
+        let waits = description.audio.is_some() && first != 0 && !flag(&self.shared.any_chunk);
+        waits.then_some(Mono(first))
     }
 
     fn stalled(&self, description: &Description) -> Fault {
-        if description.audio.is_some() && !flag(&self.shared.heard) {
+        if self.waits_for_sound(description).is_some() {
             self.outside.deaf.store(true, Ordering::Release);
             return fault(
                 FaultKind::Stalled,
                 format!(
-                    "{} gives pictures, but no sound came: the next run does without sound",
+                    "{} gives pictures, but no sound came, or too little: the next run does without sound",
                     description.source
                 ),
             );
