@@ -1,6 +1,6 @@
 //! A camera: the real `kasacamd`, run against a cloud of the test's own.
 
-use super::cloud::{Cloud, DEADLINE, wait};
+use super::cloud::{Cloud, DEADLINE, wait, wait_up_to};
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -9,6 +9,8 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kasacamd");
+/// Of uploads.
+const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 
 /// Ended by SIGKILL when it is dropped, unless it has ended.
 pub struct Camera {
@@ -95,8 +97,14 @@ impl Camera {
 
     /// Waits until the status is as wanted.
     pub fn wait_for(&self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        self.wait_up_to(DEADLINE, what, wanted)
+    }
+
+    fn wait_up_to(&self, deadline: Duration, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            wait(what, || Some(self.status()).filter(|status| !status.is_null() && wanted(status)))
+            wait_up_to(deadline, what, || {
+                Some(self.status()).filter(|status| !status.is_null() && wanted(status))
+            })
         }));
         found.unwrap_or_else(|_| panic!("no {what}: {}\n{}", self.status(), self.log()))
     }
@@ -109,9 +117,12 @@ impl Camera {
         })
     }
 
-    /// Waits until nothing is left to upload.
+    /// Waits until nothing is left to upload. After an outage the next attempt may be as far off as the
+    /// longest back-off.
     pub fn wait_until_all_is_stored(&self) -> Value {
-        self.wait_for("an empty spool", |status| status["spool"]["pending"] == 0)
+        self.wait_up_to(LONGEST_BACKOFF + DEADLINE, "an empty spool", |status| {
+            status["spool"]["pending"] == 0
+        })
     }
 
     pub fn signal(&self, signal: i32) {
