@@ -67,6 +67,10 @@ fn privacy_log(state: &Path, json: bool) -> ExitCode {
 }
 
 fn run(path: &Path, verbose: bool) -> ExitCode {
+    // GStreamer 1.22 otherwise gives its V4L2 buffers up instead of freeing them, and the file of a camera that was
+    // closed stays open (docs/privacy.md).
+    // SAFETY: no other thread has been started.
+    unsafe { std::env::set_var("GST_V4L2_FORCE_DRAIN", "1") };
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
     logging::start(if verbose { LevelFilter::DEBUG } else { LevelFilter::INFO }, under_systemd);
     let config = match config::load(path) {
