@@ -128,6 +128,9 @@ pub(crate) fn in_words(status: &Value) -> String {
         number(status, "/upload/in_flight"),
         number(status, "/upload/retries"),
     );
+    if let Some(fault) = status.pointer("/capture/fault").and_then(Value::as_str) {
+        let _infallible = writeln!(words, "fault        {fault}");
+    }
     words + &privacy_in_words(status)
 }
 

@@ -31,6 +31,11 @@ pub(super) fn full(machine: &Machine, config: &Config, connected: bool, journal:
             Clock::Unset => "unset",
         };
         status.insert(String::from("clock"), json!(clock));
+        if let Some(Value::Object(capture)) = status.get_mut("capture") {
+            // Of no interest where it is closed on purpose.
+            let permitted = matches!(decision.capture(), policy::Capture::On { .. });
+            capture.insert(String::from("fault"), json!(machine.capture_fault().filter(|_| permitted)));
+        }
     }
     status
 }

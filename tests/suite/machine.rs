@@ -197,10 +197,12 @@ fn a_device_that_fails_is_tried_again_within_five_seconds_for_ever() {
     let closings = |rig: &Rig| rig.events.iter().filter(|e| matches!(e, Event::CaptureClosed { .. })).count();
     assert_eq!((openings(&rig), closings(&rig)), (1, 1), "an attempt is no opening");
     assert_eq!(rig.machine.privacy_report(rig.now), None, "nothing is certain");
+    assert!(rig.machine.capture_fault().is_some());
 
     let (epoch, _) = rig.open.expect("capture is open");
     rig.give(Input::CaptureStarted { epoch });
     assert_eq!((openings(&rig), closings(&rig)), (2, 1), "one that plays is");
+    assert_eq!(rig.machine.capture_fault(), None);
     assert_eq!(rig.machine.privacy_report(rig.now).map(|report| report.capture), Some("open"));
     rig.fault(FaultKind::DeviceMissing);
     assert_eq!((openings(&rig), closings(&rig)), (2, 2));

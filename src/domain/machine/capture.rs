@@ -21,6 +21,8 @@ pub(super) struct State {
     settings: Option<CaptureSettings>,
     /// A fault: not to be opened again for now.
     wait: Option<Wait>,
+    /// Why the newest run failed, until one plays.
+    fault: Option<String>,
     /// When the devices came into the state they are in.
     pub(super) changed_at: Option<Utc>,
 }
@@ -51,6 +53,7 @@ impl State {
             backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(4)),
             settings: None,
             wait: None,
+            fault: None,
             changed_at: None,
         }
     }
@@ -137,9 +140,12 @@ impl Machine {
     /// The pipeline plays: a device is open beyond doubt.
     pub(super) fn capture_started(&mut self, started: Epoch) {
         match self.capture.run {
-            Run::Open { epoch, .. } if epoch == started && !self.capture.told => {
-                self.capture.told = true;
-                self.tell(Event::CaptureOpened { epoch: epoch.0 });
+            Run::Open { epoch, .. } if epoch == started => {
+                self.capture.fault = None;
+                if !self.capture.told {
+                    self.capture.told = true;
+                    self.tell(Event::CaptureOpened { epoch: epoch.0 });
+                }
             }
             Run::Closed | Run::Open { .. } | Run::Closing { .. } => {}
         }
@@ -182,10 +188,17 @@ impl Machine {
         };
         self.capture.wait = Some(wait);
         self.figures.faults += 1;
+        self.capture.fault = Some(fault.message.clone());
         // A device that is away is tried every few seconds for days: the cloud hears of it once.
         if self.capture.backoff.failures() <= 1 {
             self.tell(Event::CaptureFailed { kind: fault.kind, message: fault.message });
         }
+    }
+
+    /// What keeps a camera that may record from recording: why the newest run failed, until one plays.
+    #[must_use]
+    pub fn capture_fault(&self) -> Option<&str> {
+        self.capture.fault.as_deref()
     }
 
     /// The best guess at civil time, for reports.
