@@ -37,7 +37,7 @@ plugins() {
 # A small system with what kasacamd needs, and what the tests look at it with.
 system_packages() {
   printf '%s\n' \
-    base-files base-passwd bash busybox-static coreutils dash diffutils dpkg e2fsprogs f2fs-tools findutils grep iproute2 kmod login mount \
+    base-files base-passwd bash busybox-static coreutils dash diffutils dpkg e2fsprogs f2fs-tools findutils grep iproute2 kmod libc-bin login mount \
     passwd procps sed systemd systemd-sysv tar udev util-linux v4l-utils \
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
 }
