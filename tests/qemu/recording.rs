@@ -1,10 +1,11 @@
 //! What the camera is there for, and what its household may ask of it.
 
-use crate::data::{Files, partition};
+use crate::data::{Files, partition, partition_with};
 use crate::guest::{Guest, Machine};
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::cloud::{Cloud, wait_up_to};
 use crate::support::played::frames_of;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// A cloud whose camera may record.
@@ -79,6 +80,39 @@ fn memory(guest: &mut Guest) -> String {
         "p=$(systemctl show --property MainPID --value kasacamd); grep -E '^(VmRSS|RssAnon|RssFile)' /proc/$p/status",
     );
     said.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Where the pictures come encoded, from a file of the same size and rate: what is less is the share of the capture
+/// from V4L2, the conversion and the encoder.
+#[test]
+fn what_comes_encoded_takes_less_memory() {
+    let cloud = cloud();
+    let data = partition_with(&cloud, Files::Ext4, |root| {
+        let file = root.join("etc/camera.mp4");
+        let source = ["-f", "lavfi", "-i", "testsrc=size=320x180:rate=10", "-t", "20"];
+        let coded = ["-c:v", "libx264", "-g", "10", "-bf", "0", "-pix_fmt", "yuv420p"];
+        let made = Command::new("ffmpeg").args(source).args(coded).arg(&file).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let board = root.join("etc/board.toml");
+        let text = std::fs::read_to_string(&board).unwrap();
+        let kept = text
+            .lines()
+            .map(|line| match line.split_once(" = ") {
+                Some(("source", _)) => {
+                    "source = { kind = \"file\", path = \"/etc/kasacam/camera.mp4\", repeat = true }"
+                }
+                Some(("format", _)) => "format = \"h264\"",
+                Some(("encoder", _)) => "",
+                Some(_) | None => line,
+            })
+            .collect::<Vec<_>>();
+        std::fs::write(&board, kept.join("\n")).unwrap();
+    });
+    let mut guest = Guest::boot(&data, &Machine::default());
+    guest.wait_until_it_records(100);
+    println!("memory while it records what comes encoded: {}", memory(&mut guest));
+    guest.power_off();
+    assert!(look_at(&cloud, false) > 0);
 }
 
 /// "Do not record" closes the device, and goes on after a restart without a broker.
