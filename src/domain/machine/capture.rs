@@ -49,8 +49,12 @@ impl State {
             run: Run::Closed,
             epoch: Epoch(0),
             told: false,
-            // The device's return is noticed within five seconds.
-            backoff: Backoff::new(Duration::from_millis(200), Duration::from_secs(1), Duration::from_secs(4)),
+            // That a device has returned is noticed, and it is opened, within five seconds.
+            backoff: Backoff::new(
+                Duration::from_millis(200),
+                Duration::from_secs(1),
+                Duration::from_millis(2500),
+            ),
             settings: None,
             wait: None,
             fault: None,
