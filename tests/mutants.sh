@@ -3,6 +3,7 @@
 # has shown nothing. Works in a copy of the committed tree and leaves yours alone. About a minute a mutant on two cores.
 #
 #   tests/mutants.sh [WORD]     only those whose name holds WORD
+#   tests/mutants.sh qemu       those that a booted system notices: builds for ARM, some ten minutes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,10 +17,20 @@ unset KASACAM_FIGURES
 caught=0
 missed=0
 
+run() {
+  cd "$copy"
+  # shellcheck disable=SC2086 # several names
+  case $1 in
+    qemu) KASACAM_POWER_CUTS=1 tests/qemu/run.sh $2 ;;
+    *) cargo test --locked --quiet --features devcloud --test "$1" -- $2 ;;
+  esac
+}
+
 # name, file, what perl does to the whole file at once, tests that are to notice, and their binary
 mutant() {
   local name=$1 file=$2 change=$3 tests=$4 binary=${5:-suite} log failed
   [[ $name == *"${only:-}"* ]] || return 0
+  [[ $binary != qemu || -n ${only:-} ]] || return 0
   cp "$root/$file" "$copy/$file.before"
   perl -0pi -e "$change" "$copy/$file"
   if cmp -s "$copy/$file" "$copy/$file.before"; then
@@ -27,8 +38,7 @@ mutant() {
     exit 2
   fi
   log=$(mktemp)
-  # shellcheck disable=SC2086 # several names
-  if (cd "$copy" && cargo test --locked --quiet --features devcloud --test "$binary" -- $tests) >"$log" 2>&1; then
+  if (run "$binary" "$tests") >"$log" 2>&1; then
     missed=$((missed + 1))
     failed="**nothing**"
   elif ! grep -q '^test result: FAILED' "$log"; then
@@ -68,6 +78,8 @@ mutant "skip the epoch check" src/spool/span.rs 's/epoch > self\.revoked && self
 mutant "close before the tail is dropped" src/agent/perform.rs 's/self\.storage\.revoke\(\);//; s/self\.source\.stop\(epoch, manner, reason\)/self.source.stop(epoch, StopManner::Drain, reason)/' "k11_nothing" system
 mutant "believe an older choice" src/domain/machine/mod.rs 's/std::cmp::Ordering::Less => Order::Refused\(Rejection::StaleVersion\)/std::cmp::Ordering::Less => Order::Newer/' "machine"
 mutant "unknown may record" src/domain/privacy.rs 's/Known::Missing \| Known::Unreadable => Privacy::Unknown/Known::Missing | Known::Unreadable => Privacy::Record/' "policy machine"
+mutant "qemu: no fsync of the directory" src/disk/publish.rs \
+  's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 
 echo
 echo "$caught mutants noticed, $missed not."

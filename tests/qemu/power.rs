@@ -129,3 +129,42 @@ fn lost_writes_on_ext4() {
 fn lost_writes_on_f2fs() {
     lose_writes(Files::F2fs);
 }
+
+/// What the camera says is in force, it knows after a cut and without a broker. The file system is at rest when the
+/// plan comes, so that nothing else takes its rename to the disk.
+#[test]
+fn lost_writes_keep_what_was_reported() {
+    let rounds = cuts().div_ceil(10);
+    for _ in 0..rounds {
+        let cloud = cloud();
+        cloud.tell(&["privacy", "on"]);
+        let data = partition(&cloud, Files::Ext4);
+        let log = cloud.dir().join("writes.log");
+        let before = cloud.dir().join("before.img");
+        write_log::create(&log);
+        std::fs::copy(&data, &before).unwrap();
+        let machine = Machine { write_log: Some(log.clone()), ..Machine::default() };
+        let mut guest = Guest::boot(&data, &machine);
+        let deadline = Duration::from_secs(60);
+        guest.wait_for("the owner's choice", deadline, |status| status["privacy"]["do_not_record"] == true);
+        // ext4 writes what it holds back every 5 s (its option commit).
+        std::thread::sleep(Duration::from_secs(12));
+        cloud.tell(&["plan", "premium"]);
+        cloud.wait_for_event("the report", |event| {
+            event["topic"].as_str().is_some_and(|topic| topic.ends_with("/entitlement/reported"))
+                && event["payload"]["plan"].as_str().is_some_and(|plan| plan.starts_with("premium"))
+        });
+        guest.cut();
+        write_log::replay(&log, &before, || false);
+        std::fs::rename(&before, &data).unwrap();
+
+        cloud.tell(&["broker", "down"]);
+        let mut guest = Guest::boot(&data, &Machine::default());
+        let status = guest.wait_for("a start", deadline, |status| status["privacy"].is_object());
+        let plan = status["entitlement"]["plan"].as_str().unwrap_or_default();
+        assert!(plan.starts_with("premium"), "{status}");
+        assert_eq!(status["privacy"]["do_not_record"], true, "{status}");
+        guest.power_off();
+    }
+    println!("{rounds} cuts with lost writes right after a plan was reported: it is known without a broker");
+}
