@@ -59,7 +59,7 @@ if [[ $(cat "$folder/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   for deb in "$apt"/cache/archives/*.deb; do
     name=$(dpkg-deb --field "$deb" Package)
     { dpkg-deb --field "$deb"; echo "Status: install ok installed"; echo; } >>"$base/var/lib/dpkg/status"
-    dpkg-deb --fsys-tarfile "$deb" | tar --list | sed 's|^\.||; s|/$||' >"$base/var/lib/dpkg/info/$name.list"
+    dpkg-deb --fsys-tarfile "$deb" | tar --list | sed 's|^\./$|/.|; t; s|^\.||; s|/$||' >"$base/var/lib/dpkg/info/$name.list"
   done
   rm -rf "$apt"
 
