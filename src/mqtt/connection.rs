@@ -38,7 +38,7 @@ const ACKNOWLEDGE_WITHIN: Duration = Duration::from_secs(30);
 /// From a PINGREQ to any sign of life.
 const ANSWER_PING_WITHIN: Duration = Duration::from_secs(15);
 /// A connection that lasted so long was a good one.
-const STABLE_AFTER: Duration = Duration::from_secs(60);
+const STABLE_AFTER: Duration = Duration::from_secs(15);
 /// PUBACKs on their way through rumqttc.
 const ACKS_AT_ONCE: usize = 16;
 /// Requests on their way through rumqttc: PUBACKs, a SUBSCRIBE, a PUBLISH, a DISCONNECT.

@@ -88,7 +88,7 @@ impl Soak<'_> {
             }
             5 | 6 => {
                 // With the broker gone a choice waits in it, as does the cloud.
-                self.camera().wait_for("a connection", |status| status["mqtt"]["connected"] == true);
+                self.camera().wait_until_it_is_connected();
                 if self.private {
                     self.switch.allow();
                 } else {
@@ -137,7 +137,7 @@ fn a_camera_with_chance_against_it_loses_nothing_and_keeps_nothing_that_is_forbi
             samples.push(sample(soak.camera().pid(), began));
         }
     }
-    soak.camera().wait_for("a connection", |status| status["mqtt"]["connected"] == true);
+    soak.camera().wait_until_it_is_connected();
     if !soak.private {
         soak.switch.forbid();
     }

@@ -9,7 +9,7 @@ use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kasacamd");
-/// Of uploads.
+/// Of uploads, and of connections to the broker.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 
 /// Ended by SIGKILL when it is dropped, unless it has ended.
@@ -122,6 +122,13 @@ impl Camera {
     pub fn wait_until_all_is_stored(&self) -> Value {
         self.wait_up_to(LONGEST_BACKOFF + DEADLINE, "an empty spool", |status| {
             status["spool"]["pending"] == 0
+        })
+    }
+
+    /// Waits until the broker is connected, however often it was lost before.
+    pub fn wait_until_it_is_connected(&self) -> Value {
+        self.wait_up_to(LONGEST_BACKOFF + DEADLINE, "a connection", |status| {
+            status["mqtt"]["connected"] == true
         })
     }
 
