@@ -410,6 +410,22 @@ fn the_record_is_read_back_from_its_box() {
     );
 }
 
+#[test]
+fn a_record_of_which_one_bit_has_changed_is_refused_and_one_without_a_checksum_is_read() {
+    let bytes = fmp4::record_box(&record());
+    let file = |uuid: &[u8]| [&both_tracks().bytes[..], uuid].concat();
+    for bit in 24 * 8..bytes.len() * 8 {
+        let mut changed = bytes.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(fmp4::read_segment(&file(&changed)).is_err(), "bit {bit}");
+    }
+
+    let json = serde_json::to_vec(&record()).unwrap();
+    let size = u32::try_from(24 + json.len()).unwrap().to_be_bytes();
+    let older = [&size[..], &bytes[4..24], &json].concat();
+    assert_eq!(fmp4::read_segment(&file(&older)).unwrap().record, record());
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
