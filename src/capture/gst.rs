@@ -6,8 +6,11 @@
 //! pipeline's end to the channel. A file has *readers* besides. All else is GStreamer's.
 
 mod build;
+mod bus;
 mod card;
 mod check;
+mod control;
+mod demux;
 mod feed;
 mod gate;
 mod pull;

@@ -4,13 +4,12 @@
 //! picture, and begins where the one before ended. An MP4 or MKV is taken apart by a small pipeline of its
 //! own; a byte stream is read here, since GStreamer gives it no times.
 
-use super::build::{make, name};
+use super::demux::{Demuxed, Kind, Times};
 use super::fault;
 use super::run::Shared;
 use crate::capture::annexb::{AccessUnit, NotAnnexB, Reader};
-use crate::capture::board::{AUDIO_FEED, Container, Description, Element, Stage, VIDEO_FEED};
+use crate::capture::board::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED};
 use crate::domain::input::{Fault, FaultKind};
-use crossbeam_channel::{Receiver, bounded};
 use gst::prelude::*;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek};
@@ -21,8 +20,6 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// For a file to be opened and its streams to be found.
-const OPEN: Duration = Duration::from_secs(10);
 /// How often a reader that waits looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -45,13 +42,6 @@ enum Source {
         video: Option<Demuxed>,
         audio: Option<Demuxed>,
     },
-}
-
-/// A kind of stream in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    Pictures,
-    Sound,
 }
 
 /// Whether the description takes the sound track of the file itself.
@@ -181,6 +171,10 @@ impl Job {
         self.stop.load(Ordering::Acquire)
     }
 
+    fn wanted(&self) -> bool {
+        !self.stopped() && !self.shared.quits()
+    }
+
     fn unreadable(&self, why: &dyn std::fmt::Display) -> Fault {
         fault(FaultKind::DeviceMissing, format!("{} cannot be read: {why}", self.path.display()))
     }
@@ -250,7 +244,7 @@ impl Job {
 
     fn demuxed(&self, container: Container, video: Demuxed, audio: Option<Demuxed>) -> Result<(), Fault> {
         video.play()?;
-        let first = video.pull(self);
+        let first = video.pull(|| self.wanted());
         // Decode times of reordered pictures begin before zero; no time in the pipeline may.
         let start =
             first.as_ref().and_then(|it| Times::of(it, None)).map_or(0, |times| times.dts.min(times.pts));
@@ -284,7 +278,7 @@ impl Job {
         for kind in [Kind::Pictures, Kind::Sound] {
             let Some(stream) = Demuxed::open(&self.path, container, kind, &self.shared)? else { continue };
             stream.play()?;
-            while let Some(sample) = stream.pull(self) {
+            while let Some(sample) = stream.pull(|| self.wanted()) {
                 length = Times::of(&sample, self.picture(kind))
                     .map_or(length, |it| length.max(it.pts + it.duration));
             }
@@ -341,10 +335,10 @@ impl Job {
         offset: i64,
     ) -> i64 {
         let mut end = offset;
-        let mut next = first.or_else(|| round.pull(self));
+        let mut next = first.or_else(|| round.pull(|| self.wanted()));
         while let Some(sample) = next {
             let Some(times) = Times::of(&sample, self.picture(kind)) else {
-                next = round.pull(self);
+                next = round.pull(|| self.wanted());
                 continue;
             };
             if kind == Kind::Sound && times.pts + offset >= self.pictures_end.load(Ordering::Acquire) {
@@ -366,160 +360,9 @@ impl Job {
             if self.stopped() || to.push_buffer(buffer).is_err() {
                 break;
             }
-            next = round.pull(self);
+            next = round.pull(|| self.wanted());
         }
         end
-    }
-}
-
-/// Running time of a sample of a file, in nanoseconds; before zero where pictures are reordered.
-struct Times {
-    pts: i64,
-    dts: i64,
-    duration: i64,
-}
-
-impl Times {
-    fn of(sample: &gst::Sample, otherwise: Option<i64>) -> Option<Times> {
-        let buffer = sample.buffer()?;
-        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-        let running = |time: Option<gst::ClockTime>| -> Option<i64> {
-            let time = segment.to_running_time_full(time?)?;
-            let nanos = i64::try_from(time.abs().nseconds()).ok()?;
-            Some(if time.is_positive() { nanos } else { -nanos })
-        };
-        let pts = running(buffer.pts())?;
-        let dts = running(buffer.dts()).unwrap_or(pts);
-        let known = buffer.duration().and_then(|duration| i64::try_from(duration.nseconds()).ok());
-        Some(Times { pts, dts, duration: known.or(otherwise).unwrap_or(0) })
-    }
-}
-
-/// One stream of a file, being taken out. Closed when dropped.
-struct Demuxed {
-    pipeline: gst::Pipeline,
-    sink: gst_app::AppSink,
-    failures: Receiver<Fault>,
-    path: PathBuf,
-}
-
-impl Drop for Demuxed {
-    fn drop(&mut self) {
-        let _a_file_closes = self.pipeline.set_state(gst::State::Null);
-    }
-}
-
-impl Demuxed {
-    /// `None` where the file has no such stream that can be kept as it is.
-    fn open(
-        path: &Path,
-        container: Container,
-        kind: Kind,
-        shared: &Arc<Shared>,
-    ) -> Result<Option<Demuxed>, Fault> {
-        let failed = |what: &str| fault(FaultKind::Pipeline, format!("{}: {what}", path.display()));
-        let joined = |result: Result<(), gst::glib::BoolError>| {
-            result.map_err(|_| failed("the reader cannot be put together"))
-        };
-        let pipeline = gst::Pipeline::new();
-        let source = make(&Element::new("filesrc").with("location", path.display()))?;
-        let demux = make(&Element::new(match container {
-            Container::Mp4 => "qtdemux",
-            Container::Matroska | Container::ByteStream => "matroskademux",
-        }))?;
-        let sink = make(
-            &Element::new("appsink")
-                .with("sync", false)
-                .with("max-buffers", 8)
-                .with("enable-last-sample", false),
-        )?;
-        let (media, between): (&str, &[&'static str]) = match (kind, container) {
-            (Kind::Sound, _) => ("audio/mpeg", &["aacparse"]),
-            (Kind::Pictures, Container::Mp4) => ("video/x-h264", &["identity"]),
-            // Matroska tells when a picture is shown, not when it is decoded.
-            (Kind::Pictures, _) => ("video/x-h264", &["h264parse", "h264timestamper"]),
-        };
-        let mut chain = Vec::new();
-        for factory in between {
-            chain.push(make(&Element::new(factory))?);
-        }
-        chain.push(sink.clone());
-        joined(pipeline.add_many([&source, &demux]))?;
-        joined(source.link(&demux))?;
-        joined(pipeline.add_many(&chain))?;
-        joined(gst::Element::link_many(&chain))?;
-        let head = chain.first().and_then(|head| head.static_pad("sink")).ok_or_else(|| failed("no pad"))?;
-        let (complete_tx, complete) = bounded::<()>(1);
-        let (failures_tx, failures) = bounded::<Fault>(1);
-        let target = head.downgrade();
-        demux.connect_pad_added(move |_, pad| {
-            let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-            let wanted = caps.structure(0).is_some_and(|it| it.name() == media);
-            if let Some(head) = target.upgrade().filter(|head| wanted && !head.is_linked()) {
-                let _of_another_kind = pad.link(&head);
-            }
-        });
-        demux.connect_no_more_pads(move |_| {
-            let _told_already = complete_tx.try_send(());
-        });
-        let place = path.display().to_string();
-        if let Some(bus) = pipeline.bus() {
-            bus.set_sync_handler(move |_, message| {
-                if let gst::MessageView::Error(error) = message.view() {
-                    let element = error
-                        .src()
-                        .and_then(|it| it.downcast_ref::<gst::Element>())
-                        .map_or_else(String::new, name);
-                    let why = format!("{element} ({place}): {}", error.error().message());
-                    let _told_already = failures_tx.try_send(fault(FaultKind::Pipeline, why));
-                }
-                gst::BusSyncReply::Drop
-            });
-        }
-        let sink = sink.downcast::<gst_app::AppSink>().map_err(|_| failed("no appsink"))?;
-        let demuxed = Demuxed { pipeline, sink, failures, path: path.to_owned() };
-        if demuxed.pipeline.set_state(gst::State::Paused).is_err() {
-            return Err(demuxed.failures.try_recv().unwrap_or_else(|_| failed("it cannot be opened")));
-        }
-        let mut waited = Duration::ZERO;
-        while complete.try_recv().is_err() {
-            // Where no stream is taken, the demuxer fails for that; it has found its streams by then.
-            if let Ok(why) = demuxed.failures.try_recv() {
-                if complete.try_recv().is_ok() {
-                    break;
-                }
-                return Err(why);
-            }
-            if shared.quits() {
-                return Err(failed("stopped"));
-            }
-            if waited >= OPEN {
-                return Err(failed("its streams were not found within 10 s"));
-            }
-            thread::sleep(Duration::from_millis(2));
-            waited += Duration::from_millis(2);
-        }
-        Ok(head.is_linked().then_some(demuxed))
-    }
-
-    fn play(&self) -> Result<(), Fault> {
-        self.pipeline
-            .set_state(gst::State::Playing)
-            .map(drop)
-            .map_err(|_| fault(FaultKind::Pipeline, format!("{} cannot be read", self.path.display())))
-    }
-
-    /// The next sample, or nothing at the end, at a failure, or when nothing is wanted.
-    fn pull(&self, job: &Job) -> Option<gst::Sample> {
-        while !job.stopped() && !job.shared.quits() {
-            if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
-                return Some(sample);
-            }
-            if self.sink.is_eos() || !self.failures.is_empty() {
-                return None;
-            }
-        }
-        None
     }
 }
 

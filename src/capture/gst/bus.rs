@@ -1,0 +1,91 @@
+//! What the elements of a pipeline say while it runs.
+
+use super::build::{self, Built};
+use super::fault;
+use super::run::{Event, Shared};
+use crate::capture::board::Description;
+use crate::domain::input::{Fault, FaultKind};
+use gst::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Has the bus tell us, on whatever thread it speaks. A microphone that fails sets `deaf`.
+pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shared>, deaf: &Arc<AtomicBool>) {
+    let pipeline = &built.pipeline;
+    let Some(bus) = pipeline.bus() else { return };
+    let microphone = built.microphone.as_ref().map(gst::Element::downgrade);
+    let deaf = Arc::clone(deaf);
+    let shared = Arc::clone(shared);
+    let source = description.source.clone();
+    let own = pipeline.downgrade();
+    let first = AtomicBool::new(true);
+    #[expect(clippy::wildcard_enum_match_arm, reason = "GStreamer's messages, of which four concern us")]
+    bus.set_sync_handler(move |_, message| {
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                let ear = microphone.as_ref().and_then(gst::glib::WeakRef::upgrade);
+                if error
+                    .src()
+                    .is_some_and(|src| ear.is_some_and(|ear| src == ear.upcast_ref::<gst::Object>()))
+                {
+                    deaf.store(true, Ordering::Release);
+                }
+                shared.tell(Event::Failed(bus_fault(error, &source)));
+            }
+            gst::MessageView::Warning(warning) => {
+                let element = warning.src().map(gst::glib::object::ObjectExt::type_);
+                tracing::warn!(
+                    "{}: {}",
+                    element.map_or("the pipeline", |kind| kind.name()),
+                    warning.error().message()
+                );
+            }
+            gst::MessageView::Latency(_) => shared.tell(Event::Latency),
+            gst::MessageView::StateChanged(change) => {
+                let ours = own.upgrade().is_some_and(|own| change.src() == Some(own.upcast_ref()));
+                if ours && change.current() == gst::State::Playing && first.swap(false, Ordering::AcqRel) {
+                    shared.tell(Event::Playing);
+                }
+            }
+            _ => {}
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+/// What a bus error is. Its debug text is left out: it may quote addresses with their passwords.
+fn bus_fault(error: &gst::message::Error, source: &str) -> Fault {
+    let what = error.error();
+    let element = error
+        .src()
+        .and_then(|object| object.downcast_ref::<gst::Element>())
+        .map_or_else(|| String::from("the pipeline"), build::name);
+    let kind = if let Some(resource) = what.kind::<gst::ResourceError>() {
+        let device = matches!(
+            resource,
+            gst::ResourceError::NotFound
+                | gst::ResourceError::OpenRead
+                | gst::ResourceError::OpenReadWrite
+                | gst::ResourceError::Busy
+                | gst::ResourceError::NotAuthorized
+        );
+        if device { FaultKind::DeviceMissing } else { FaultKind::Pipeline }
+    } else if what.matches(gst::CoreError::MissingPlugin) {
+        FaultKind::ElementMissing
+    } else {
+        FaultKind::Pipeline
+    };
+    let said = if source.starts_with("the RTSP") {
+        without_addresses(what.message())
+    } else {
+        what.message().to_owned()
+    };
+    fault(kind, format!("{element} ({source}): {said}"))
+}
+
+fn without_addresses(text: &str) -> String {
+    text.split_whitespace()
+        .map(|word| if word.contains("://") { "(address)" } else { word })
+        .collect::<Vec<_>>()
+        .join(" ")
+}

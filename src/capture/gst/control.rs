@@ -1,0 +1,361 @@
+//! How a run goes: built, watched, ended.
+
+use super::build::{self, Built};
+use super::feed::Feed;
+use super::pull;
+use super::run::{Event, Outside, Shared, Slot, Stop};
+use super::{Describe, bus, card, fault, flag, gate, initialise};
+use crate::capture::board::{Description, Origin, Unfit};
+use crate::domain::effect::{CaptureSettings, StopManner};
+use crate::domain::fragment::{Captured, Epoch, SpanEnd};
+use crate::domain::input::{Fault, FaultKind, Input};
+use crate::domain::time::Mono;
+use crate::system::clock::mono;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never, select};
+use gst::prelude::*;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+/// For what was captured to be handed over, before the devices are closed.
+const DRAIN: Duration = Duration::from_secs(2);
+/// For the rest of a stream whose source failed.
+const SALVAGE: Duration = Duration::from_millis(800);
+/// For the pipeline to reach NULL.
+const CLOSE: Duration = Duration::from_secs(5);
+/// The least that a stall is judged by, before the first chunk: connecting takes its time.
+const FIRST_CHUNK: Duration = Duration::from_secs(10);
+/// Pictures come, but no IDR among them.
+const NO_CHUNK: Duration = Duration::from_secs(30);
+
+/// The thread that builds the pipeline, waits for what happens to it, and ends the run.
+pub(super) struct Control {
+    pub(super) epoch: Epoch,
+    pub(super) outside: Outside,
+    pub(super) shared: Arc<Shared>,
+    pub(super) slot: Arc<Mutex<Slot>>,
+    pub(super) events: Receiver<Event>,
+    pub(super) stops: Receiver<Stop>,
+    pub(super) close: Sender<()>,
+    pub(super) closed: Receiver<Mono>,
+}
+
+/// How a run ends.
+enum Ending {
+    Asked(SpanEnd),
+    /// The closer has done its work, and the order itself is still on its way.
+    ClosedByDrop,
+    Failed(Fault),
+}
+
+impl Ending {
+    /// Only a file can be used up. A camera that ends its stream restarts, or was unplugged: it is away, and may return.
+    fn of(self, origin: &Origin) -> Ending {
+        match (self, origin) {
+            (Ending::Failed(fault), Origin::Rtsp(_) | Origin::Branches)
+                if fault.kind == FaultKind::EndOfStream =>
+            {
+                Ending::Failed(Fault { kind: FaultKind::DeviceMissing, ..fault })
+            }
+            (ending, Origin::Rtsp(_) | Origin::Branches | Origin::File { .. }) => ending,
+        }
+    }
+}
+
+impl From<Fault> for Ending {
+    fn from(fault: Fault) -> Ending {
+        Ending::Failed(fault)
+    }
+}
+
+/// What was started, and must be waited for.
+#[derive(Default)]
+struct Started {
+    puller: Option<thread::JoinHandle<()>>,
+    feed: Option<Feed>,
+}
+
+impl Control {
+    pub(super) fn run(self, settings: CaptureSettings, describe: &Describe) {
+        let mut started = Started::default();
+        let mut ending = match self.after_the_one_before() {
+            Some(stop) => Ending::Asked(stop.reason),
+            None => match self.open(settings, describe, &mut started) {
+                Ok(description) => self.watch(&description, &started).of(&description.origin),
+                Err(ending) => ending,
+            },
+        };
+        // Whoever stops a run while it fails has no use for the fault; nor is what a pipeline says of its
+        // end a fault, once a Drop has closed it and the order itself is on its way.
+        let asked = match &ending {
+            Ending::Asked(_) => None,
+            Ending::ClosedByDrop => self.stops.recv_timeout(CLOSE).ok(),
+            Ending::Failed(_) if self.shared.quits() => self.stops.recv_timeout(CLOSE).ok(),
+            Ending::Failed(_) => self.stops.try_recv().ok(),
+        };
+        if let Some(stop) = asked {
+            ending = Ending::Asked(stop.reason);
+        }
+        self.finish(ending, started);
+    }
+
+    /// Two runs never hold a device together, and what one hands over never mixes with the other's.
+    fn after_the_one_before(&self) -> Option<Stop> {
+        let previous = self.outside.previous.as_ref()?;
+        select! {
+            recv(previous) -> _ => None,
+            recv(self.stops) -> stop => stop.ok(),
+        }
+    }
+
+    fn open(
+        &self,
+        settings: CaptureSettings,
+        describe: &Describe,
+        started: &mut Started,
+    ) -> Result<Description, Ending> {
+        initialise().map_err(|why| fault(FaultKind::Pipeline, why))?;
+        let mut description =
+            describe(settings).map_err(|Unfit(why)| fault(FaultKind::ElementMissing, why))?;
+        let deaf = self.outside.deaf.swap(false, Ordering::AcqRel);
+        if deaf && description.audio.is_some() {
+            tracing::warn!("this run does without sound, since none came in the last one");
+        }
+        super::check::source_is_there(&description)?;
+        let mut sound = description.audio.is_some() && !deaf;
+        if let Origin::File { path, container, repeat } = &description.origin {
+            let embedded = super::feed::wants_sound(&description);
+            let feed =
+                Feed::open(path, *container, *repeat, embedded && sound, description.fps, &self.shared)?;
+            sound = sound && (!embedded || feed.has_sound());
+            started.feed = Some(feed);
+        }
+        let built = build::build(&description, sound).inspect_err(|_| {
+            if sound && build::build(&description, false).is_ok() {
+                self.outside.deaf.store(true, Ordering::Release);
+            }
+        })?;
+        bus::listen(&built, &description, &self.shared, &self.outside.deaf);
+        card::install(&built.pipeline, &built.video_pad);
+        gate::install(&self.shared, &built.mux, &built.video_pad, built.audio_pad.as_ref(), &description);
+        self.play(&built)?;
+        let height = description.max_height;
+        started.puller = Some(
+            pull::start(self.epoch, &built, Arc::clone(&self.shared), self.outside.chunks.clone(), height)
+                .map_err(|why| fault(FaultKind::Pipeline, format!("no thread for capture: {why}")))?,
+        );
+        if let Some(feed) = started.feed.as_mut() {
+            feed.begin(&built.pipeline)?;
+        }
+        if !sound {
+            description.audio = None;
+        }
+        Ok(description)
+    }
+
+    /// To PLAYING, unless the run was stopped before it began.
+    fn play(&self, built: &Built) -> Result<(), Ending> {
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.closed {
+            return Err(Ending::ClosedByDrop);
+        }
+        slot.pipeline = Some(built.pipeline.clone());
+        let now = mono();
+        self.shared.arrived(now);
+        self.shared.chunk.store(now.0, Ordering::Release);
+        if built.pipeline.set_state(gst::State::Playing).is_ok() {
+            return Ok(());
+        }
+        drop(slot);
+        // The bus has said why before the state change failed.
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Failed(fault) = event {
+                return Err(fault.into());
+            }
+        }
+        Err(fault(FaultKind::Pipeline, String::from("the pipeline does not start, and does not say why"))
+            .into())
+    }
+
+    /// Waits until the run is to end.
+    fn watch(&self, description: &Description, started: &Started) -> Ending {
+        let mut draining: Option<(Mono, Ending)> = None;
+        let mut stops = self.stops.clone();
+        loop {
+            let until = match &draining {
+                Some((deadline, _)) => *deadline,
+                None => self.stalls_at(description),
+            };
+            // Looked at anew now and then: what comes meanwhile moves the time, and tells nobody.
+            let wait = until.since(mono()).min(description.fragment);
+            let Some(pipeline) = self.pipeline() else {
+                return Ending::ClosedByDrop;
+            };
+            let drain = |timeout: Duration, ending: Ending| -> Option<(Mono, Ending)> {
+                if let Some(feed) = started.feed.as_ref() {
+                    feed.stop();
+                }
+                pipeline.send_event(gst::event::Eos::new());
+                Some((mono() + timeout, ending))
+            };
+            select! {
+                recv(stops) -> stop => {
+                    let Ok(stop) = stop else {
+                        // The source has let go of the run: nobody else can end it.
+                        if draining.is_none() {
+                            return Ending::Asked(SpanEnd::Shutdown);
+                        }
+                        stops = never();
+                        continue;
+                    };
+                    let ending = Ending::Asked(stop.reason);
+                    match stop.manner {
+                        StopManner::Drop => return ending,
+                        StopManner::Drain => draining = drain(DRAIN, ending),
+                    }
+                }
+                recv(self.events) -> event => {
+                    let Ok(event) = event else { return Ending::ClosedByDrop };
+                    match event {
+                        Event::Playing => (self.outside.report)(Input::CaptureStarted { epoch: self.epoch }),
+                        Event::Latency => {
+                            let _later = pipeline.recalculate_latency();
+                        }
+                        Event::VideoEnded => {
+                            if draining.is_none() {
+                                let ended = fault(
+                                    FaultKind::EndOfStream,
+                                    format!("{} has come to its end", description.source),
+                                );
+                                // A spool that is slow to take the rest is no reason to lose it.
+                                draining = match description.origin {
+                                    // Its sound ends by itself, where the pictures do.
+                                    Origin::File { .. } => Some((mono() + NO_CHUNK, ended.into())),
+                                    Origin::Rtsp(_) | Origin::Branches => drain(NO_CHUNK, ended.into()),
+                                };
+                            }
+                        }
+                        Event::HandedOver => {
+                            return draining.take().map_or_else(
+                                || fault(
+                                    FaultKind::EndOfStream,
+                                    format!("{} has come to its end", description.source),
+                                ).into(),
+                                |(_, ending)| ending,
+                            );
+                        }
+                        Event::Failed(fault) if fault.kind == FaultKind::ExceedsPlan => return fault.into(),
+                        Event::Failed(fault) => {
+                            if draining.as_ref().is_none_or(|(_, ending)| {
+                                matches!(ending, Ending::Failed(known) if known.kind == FaultKind::EndOfStream)
+                            }) {
+                                draining = drain(SALVAGE, fault.into());
+                            }
+                        }
+                    }
+                }
+                default(wait) => {
+                    let due = mono() >= until;
+                    match draining.take() {
+                        Some((_, ending)) if due => {
+                            tracing::warn!("the rest of the stream did not come in time");
+                            return ending;
+                        }
+                        None if mono() >= self.stalls_at(description) => return self.stalled(description).into(),
+                        not_yet => draining = not_yet,
+                    }
+                }
+            }
+        }
+    }
+
+    fn pipeline(&self) -> Option<gst::Pipeline> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner).pipeline.clone()
+    }
+
+    /// When the source counts as stalled, if nothing comes until then.
+    fn stalls_at(&self, description: &Description) -> Mono {
+        let patience = description.fragment.saturating_mul(3);
+        let picture = Mono(self.shared.picture.load(Ordering::Acquire));
+        let chunk = Mono(self.shared.chunk.load(Ordering::Acquire));
+        let begun = flag(&self.shared.any_chunk);
+        let picture = picture + if begun { patience } else { patience.max(FIRST_CHUNK) };
+        let stalls = picture.min(chunk + patience.max(NO_CHUNK));
+        match self.waits_for_sound(description) {
+            Some(since) if !flag(&self.shared.heard) => stalls.min(since + FIRST_CHUNK),
+            Some(_) | None => stalls,
+        }
+    }
+
+    /// Since when pictures go into the muxer while it gives nothing: it begins no chunk before it has
+    /// heard from the microphone.
+    fn waits_for_sound(&self, description: &Description) -> Option<Mono> {
+        let first = self.shared.first_picture.load(Ordering::Acquire);
+        let waits = description.audio.is_some() && first != 0 && !flag(&self.shared.any_chunk);
+        waits.then_some(Mono(first))
+    }
+
+    fn stalled(&self, description: &Description) -> Fault {
+        if self.waits_for_sound(description).is_some() {
+            self.outside.deaf.store(true, Ordering::Release);
+            return fault(
+                FaultKind::Stalled,
+                format!(
+                    "{} gives pictures, but no sound came, or too little: the next run does without sound",
+                    description.source
+                ),
+            );
+        }
+        fault(
+            FaultKind::Stalled,
+            format!(
+                "nothing to record came from {} for three fragment times: look at its connection",
+                description.source
+            ),
+        )
+    }
+
+    /// Closes the devices, says so, and that nothing follows. Whatever happened, once.
+    fn finish(self, ending: Ending, started: Started) {
+        let (reason, mut fault) = match ending {
+            Ending::Asked(reason) => (reason, None),
+            Ending::ClosedByDrop => (SpanEnd::Source, None),
+            Ending::Failed(fault) => (SpanEnd::Source, Some(fault)),
+        };
+        self.shared.quit();
+        if let Some(feed) = started.feed.as_ref() {
+            feed.stop();
+        }
+        let _already_asked = self.close.try_send(());
+        let at = match self.closed.recv_timeout(CLOSE) {
+            Ok(at) => at,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                fault = Some(super::fault(
+                    FaultKind::CloseTimeout,
+                    String::from(
+                        "the capture pipeline did not close within 5 s: the device may still be open",
+                    ),
+                ));
+                mono()
+            }
+        };
+        if let Some(puller) = started.puller {
+            // It waits for nothing but the pipeline, which is closed, and the channel, which `quit` ends.
+            if puller.join().is_err() {
+                tracing::error!("the thread that hands over chunks broke down");
+            }
+        }
+        drop(started.feed);
+        let closed = Input::CaptureClosed { epoch: self.epoch, at, fault };
+        let end = Captured::End { epoch: self.epoch, reason };
+        match self.outside.chunks.try_send(end) {
+            Ok(()) | Err(TrySendError::Disconnected(_)) => (self.outside.report)(closed),
+            Err(TrySendError::Full(end)) => {
+                // That the devices are closed does not wait for a slow spool.
+                (self.outside.report)(closed);
+                let _spool_is_gone = self.outside.chunks.send(end);
+            }
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! One stream of an MP4 or Matroska file, taken out by a small pipeline of its own.
+
+use super::build::{make, name};
+use super::fault;
+use super::run::Shared;
+use crate::capture::board::{Container, Element};
+use crate::domain::input::{Fault, FaultKind};
+use crossbeam_channel::{Receiver, bounded};
+use gst::prelude::*;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+/// For a file to be opened and its streams to be found.
+const OPEN: Duration = Duration::from_secs(10);
+/// A kind of stream in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Pictures,
+    Sound,
+}
+
+/// Running time of a sample of a file, in nanoseconds; before zero where pictures are reordered.
+pub(super) struct Times {
+    pub(super) pts: i64,
+    pub(super) dts: i64,
+    pub(super) duration: i64,
+}
+
+impl Times {
+    pub(super) fn of(sample: &gst::Sample, otherwise: Option<i64>) -> Option<Times> {
+        let buffer = sample.buffer()?;
+        let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+        let running = |time: Option<gst::ClockTime>| -> Option<i64> {
+            let time = segment.to_running_time_full(time?)?;
+            let nanos = i64::try_from(time.abs().nseconds()).ok()?;
+            Some(if time.is_positive() { nanos } else { -nanos })
+        };
+        let pts = running(buffer.pts())?;
+        let dts = running(buffer.dts()).unwrap_or(pts);
+        let known = buffer.duration().and_then(|duration| i64::try_from(duration.nseconds()).ok());
+        Some(Times { pts, dts, duration: known.or(otherwise).unwrap_or(0) })
+    }
+}
+
+/// One stream of a file, being taken out. Closed when dropped.
+pub(super) struct Demuxed {
+    pipeline: gst::Pipeline,
+    sink: gst_app::AppSink,
+    pub(super) failures: Receiver<Fault>,
+    path: PathBuf,
+}
+
+impl Drop for Demuxed {
+    fn drop(&mut self) {
+        let _a_file_closes = self.pipeline.set_state(gst::State::Null);
+    }
+}
+
+impl Demuxed {
+    /// `None` where the file has no such stream that can be kept as it is.
+    pub(super) fn open(
+        path: &Path,
+        container: Container,
+        kind: Kind,
+        shared: &Arc<Shared>,
+    ) -> Result<Option<Demuxed>, Fault> {
+        let failed = |what: &str| fault(FaultKind::Pipeline, format!("{}: {what}", path.display()));
+        let joined = |result: Result<(), gst::glib::BoolError>| {
+            result.map_err(|_| failed("the reader cannot be put together"))
+        };
+        let pipeline = gst::Pipeline::new();
+        let source = make(&Element::new("filesrc").with("location", path.display()))?;
+        let demux = make(&Element::new(match container {
+            Container::Mp4 => "qtdemux",
+            Container::Matroska | Container::ByteStream => "matroskademux",
+        }))?;
+        let sink = make(
+            &Element::new("appsink")
+                .with("sync", false)
+                .with("max-buffers", 8)
+                .with("enable-last-sample", false),
+        )?;
+        let (media, between): (&str, &[&'static str]) = match (kind, container) {
+            (Kind::Sound, _) => ("audio/mpeg", &["aacparse"]),
+            (Kind::Pictures, Container::Mp4) => ("video/x-h264", &["identity"]),
+            // Matroska tells when a picture is shown, not when it is decoded.
+            (Kind::Pictures, _) => ("video/x-h264", &["h264parse", "h264timestamper"]),
+        };
+        let mut chain = Vec::new();
+        for factory in between {
+            chain.push(make(&Element::new(factory))?);
+        }
+        chain.push(sink.clone());
+        joined(pipeline.add_many([&source, &demux]))?;
+        joined(source.link(&demux))?;
+        joined(pipeline.add_many(&chain))?;
+        joined(gst::Element::link_many(&chain))?;
+        let head = chain.first().and_then(|head| head.static_pad("sink")).ok_or_else(|| failed("no pad"))?;
+        let (complete_tx, complete) = bounded::<()>(1);
+        let (failures_tx, failures) = bounded::<Fault>(1);
+        let target = head.downgrade();
+        demux.connect_pad_added(move |_, pad| {
+            let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
+            let wanted = caps.structure(0).is_some_and(|it| it.name() == media);
+            if let Some(head) = target.upgrade().filter(|head| wanted && !head.is_linked()) {
+                let _of_another_kind = pad.link(&head);
+            }
+        });
+        demux.connect_no_more_pads(move |_| {
+            let _told_already = complete_tx.try_send(());
+        });
+        let place = path.display().to_string();
+        if let Some(bus) = pipeline.bus() {
+            bus.set_sync_handler(move |_, message| {
+                if let gst::MessageView::Error(error) = message.view() {
+                    let element = error
+                        .src()
+                        .and_then(|it| it.downcast_ref::<gst::Element>())
+                        .map_or_else(String::new, name);
+                    let why = format!("{element} ({place}): {}", error.error().message());
+                    let _told_already = failures_tx.try_send(fault(FaultKind::Pipeline, why));
+                }
+                gst::BusSyncReply::Drop
+            });
+        }
+        let sink = sink.downcast::<gst_app::AppSink>().map_err(|_| failed("no appsink"))?;
+        let demuxed = Demuxed { pipeline, sink, failures, path: path.to_owned() };
+        if demuxed.pipeline.set_state(gst::State::Paused).is_err() {
+            return Err(demuxed.failures.try_recv().unwrap_or_else(|_| failed("it cannot be opened")));
+        }
+        let mut waited = Duration::ZERO;
+        while complete.try_recv().is_err() {
+            // Where no stream is taken, the demuxer fails for that; it has found its streams by then.
+            if let Ok(why) = demuxed.failures.try_recv() {
+                if complete.try_recv().is_ok() {
+                    break;
+                }
+                return Err(why);
+            }
+            if shared.quits() {
+                return Err(failed("stopped"));
+            }
+            if waited >= OPEN {
+                return Err(failed("its streams were not found within 10 s"));
+            }
+            thread::sleep(Duration::from_millis(2));
+            waited += Duration::from_millis(2);
+        }
+        Ok(head.is_linked().then_some(demuxed))
+    }
+
+    pub(super) fn play(&self) -> Result<(), Fault> {
+        self.pipeline
+            .set_state(gst::State::Playing)
+            .map(drop)
+            .map_err(|_| fault(FaultKind::Pipeline, format!("{} cannot be read", self.path.display())))
+    }
+
+    /// The next sample, or nothing at the end, at a failure, or when nothing is wanted.
+    pub(super) fn pull(&self, wanted: impl Fn() -> bool) -> Option<gst::Sample> {
+        while wanted() {
+            if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
+                return Some(sample);
+            }
+            if self.sink.is_eos() || !self.failures.is_empty() {
+                return None;
+            }
+        }
+        None
+    }
+}
