@@ -4,7 +4,7 @@ mod arguments;
 mod check;
 
 use arguments::{Arguments, PrivacyVerb};
-use kasacam::system::{control, logging};
+use kasacam::system::{allocator, control, logging};
 use kasacam::{agent, config};
 use serde_json::Value;
 use std::io::Write;
@@ -67,6 +67,7 @@ fn privacy_log(state: &Path, json: bool) -> ExitCode {
 }
 
 fn run(path: &Path, verbose: bool) -> ExitCode {
+    allocator::keep_small();
     // GStreamer 1.22 otherwise gives its V4L2 buffers up instead of freeing them, and the file of a camera that was
     // closed stays open (docs/privacy.md).
     // SAFETY: no other thread has been started.

@@ -1,5 +1,6 @@
 //! The machine that we run on: its clock, its init, its signals, its people at the console.
 
+pub mod allocator;
 pub mod boot;
 pub mod clock;
 pub mod control;

@@ -99,7 +99,7 @@ fn what_comes_encoded_takes_less_memory() {
             .lines()
             .map(|line| match line.split_once(" = ") {
                 Some(("source", _)) => {
-                    "source = { kind = \"file\", path = \"/etc/kasacam/camera.mp4\", repeat = true }"
+                    "source = { kind = \"file\", path = \"/etc/kasacam/camera.mp4\", loop = true }"
                 }
                 Some(("format", _)) => "format = \"h264\"",
                 Some(("encoder", _)) => "",
