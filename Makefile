@@ -21,19 +21,9 @@ demo: deps ## a camera and its whole cloud on this machine: DEMO_ARGS="--seconds
 test: deps ## every test; TEST_ARGS go to cargo test
 	scripts/test.sh $(TEST_ARGS)
 
-# Many more random cases, crashes and cuts.
-test-long: export PROPTEST_CASES ?= 20000
-test-long: export KASACAM_STEPS ?= 200000
-test-long: export KASACAM_TOGGLES ?= 500
-test-long: export KASACAM_TOGGLES_PURE ?= 10000
-test-long: export KASACAM_DAMAGED ?= 100000
-test-long: export KASACAM_CUTS ?= 5000
-test-long: export KASACAM_KILLS ?= 300
-test-long: export KASACAM_INJECT ?= 5
-test-long: export KASACAM_STARTS ?= 1000
-test-long: export KASACAM_FUZZ_MILLIS ?= 30000
-test-long: deps ## every test, with large counts
-	scripts/test.sh --release $(TEST_ARGS)
+# Parts that each end within 15 minutes; KASACAM_BUDGET is a part's time in seconds.
+test-long: deps ## the long counts, in parts of ten minutes: PART=laws, crashes, damage, kills, toggles, starts, attacks, fuzz, inject
+	scripts/test-long.sh $(PART)
 
 SECONDS ?= 600
 soak: export KASACAM_SOAK = $(SECONDS)

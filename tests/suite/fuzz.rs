@@ -1,12 +1,12 @@
-//! Some seconds of fuzzing at every entry for bytes of strangers; `KASACAM_FUZZ_MILLIS` says how long each (1,000),
-//! `KASACAM_SEED` repeats a run. The corpus is `tests/fuzz/corpus`; with cargo-fuzz and nightly the same entries and
+//! Some seconds of fuzzing at every entry for bytes of strangers; `KASACAM_FUZZ_MILLIS` says how long each (1,000;
+//! or `KASACAM_BUDGET`, how many seconds all of them), `KASACAM_SEED` repeats a run. The corpus is `tests/fuzz/corpus`; with cargo-fuzz and nightly the same entries and
 //! corpus go on for as long as one likes (`docs/security.md`).
 
 #[path = "../fuzz/entries.rs"]
 mod entries;
 
 use crate::support::dice::{Dice, parameter};
-use crate::support::figures::figure;
+use crate::support::figures::{at_least, figure};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
@@ -80,7 +80,10 @@ fn mutate(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
 #[test]
 fn no_bytes_of_strangers_panic_or_break_a_promise() {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let (seed, millis) = (parameter("KASACAM_SEED", time), parameter("KASACAM_FUZZ_MILLIS", 1_000));
+    let seed = parameter("KASACAM_SEED", time);
+    let entries = entries::ENTRIES.len() as u64;
+    let budget = parameter("KASACAM_BUDGET", 0) * 1_000 / entries;
+    let millis = parameter("KASACAM_FUZZ_MILLIS", budget.max(1_000));
     let mut all = 0;
     for (name, entry) in entries::ENTRIES {
         let seeds = corpus(name);
@@ -95,6 +98,7 @@ fn no_bytes_of_strangers_panic_or_break_a_promise() {
             assert!(outcome.is_ok(), "{name}, KASACAM_SEED={seed}: {}", input.escape_ascii());
             executions += 1;
         }
+        at_least(100, &format!("executions of {name}"), executions);
         all += executions;
         println!("fuzzed {name}: {executions} executions over {} seeds", seeds.len());
     }

@@ -1,8 +1,10 @@
 //! Laws that need two machines to tell: what a fact must not alter is left out of one of them. And the
 //! laws that need the real spool, or the source text, beside the machine.
 
+use crate::support::budget::Budget;
 use crate::support::dice::{Dice, parameter};
 use crate::support::fault_fs::FaultFs;
+use crate::support::figures::{at_least, figure};
 use crate::support::rig::{self, allowed, choice};
 use crate::support::spool_model::{self, Options, held};
 use crate::support::world::{ACTIVE, Answer, Device, Offer, Reading, Step, Stored, World, with_pending};
@@ -19,9 +21,19 @@ use kasacam::spool::Durability;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How many sequences each law is tried on.
-fn sequences() -> std::ops::Range<u64> {
-    0..parameter("KASACAM_STEPS", 200_000) / 1_000
+/// The seeds of the sequences that a law is tried on: one for `steps` of `KASACAM_STEPS` (200,000), or as many as fit
+/// `KASACAM_BUDGET`.
+fn sequences(law: &'static str, steps: u64) -> impl Iterator<Item = u64> {
+    let mut budget = Budget::scaled("KASACAM_STEPS", 200_000, (1, steps));
+    let first = parameter("KASACAM_SEED", 0);
+    std::iter::from_fn(move || match budget.again() {
+        true => Some(first + budget.done - 1),
+        false => {
+            at_least(10, "sequences", budget.done);
+            figure(&format!("{law}: {} random sequences, seeds from {first}", budget.done));
+            None
+        }
+    })
 }
 
 const LENGTH: u64 = 150;
@@ -67,7 +79,7 @@ fn connected(pending: PrivacyPending) -> World {
 
 #[test]
 fn the_network_alters_nothing_of_capture() {
-    for seed in sequences() {
+    for seed in sequences("the network alters nothing of capture", 1_000) {
         let mut dice = Dice::new(seed);
         let (mut quiet, mut noisy) = (connected(PrivacyPending::Upload), connected(PrivacyPending::Upload));
         for _ in 0..LENGTH {
@@ -88,7 +100,7 @@ fn the_network_alters_nothing_of_capture() {
 
 #[test]
 fn privacy_alters_neither_the_plan_nor_the_uploads_and_the_plan_not_the_privacy() {
-    for seed in sequences() {
+    for seed in sequences("privacy and plan do not alter each other", 1_000) {
         let mut dice = Dice::new(seed);
         let [mut both, mut no_owner, mut no_cloud] =
             std::array::from_fn(|_| connected(PrivacyPending::Upload));
@@ -117,7 +129,7 @@ fn privacy_alters_neither_the_plan_nor_the_uploads_and_the_plan_not_the_privacy(
 
 #[test]
 fn what_is_unknown_behaves_as_private_whatever_else_happens() {
-    for seed in sequences() {
+    for seed in sequences("what is unknown is private", 1_000) {
         let mut dice = Dice::new(seed);
         let mut world = connected(PrivacyPending::Purge);
         take(&mut world, Step::Choice { by: 1, do_not_record: false });
@@ -141,7 +153,7 @@ fn what_is_unknown_behaves_as_private_whatever_else_happens() {
 
 #[test]
 fn permission_waits_for_the_disk_and_prohibition_does_not() {
-    for seed in sequences() {
+    for seed in sequences("permission waits for the disk, prohibition does not", 1_000) {
         let mut dice = Dice::new(seed);
         let mut world = connected(PrivacyPending::Upload);
         for _ in 0..LENGTH {
@@ -210,7 +222,7 @@ fn a_lease_that_comes_to_permit_or_forbid_while_it_is_written_is_taken_at_its_wo
 #[test]
 fn every_deletion_has_a_proof_or_a_named_rule_and_each_rule_is_met() {
     let mut met = BTreeSet::new();
-    for seed in sequences() {
+    for seed in sequences("every deletion has its proof or rule", 1_000) {
         let mut dice = Dice::new(seed);
         let pending = if dice.once_in(2) { PrivacyPending::Purge } else { PrivacyPending::Upload };
         let mut rig = rig::Rig::new(allowed());
@@ -275,7 +287,7 @@ fn every_deletion_has_a_proof_or_a_named_rule_and_each_rule_is_met() {
 /// The machine's permits before the real spool: the channel between them holds back what it likes.
 #[test]
 fn no_fragment_captured_after_the_choice_reaches_the_flash() {
-    for seed in 0..sequences().end / 4 {
+    for seed in sequences("no fragment captured after the choice reaches the flash", 4_000) {
         let mut dice = Dice::new(seed);
         let durability = [Durability::Chunk, Durability::Fragment, Durability::Segment];
         let options = Options { durability: durability[dice.roll(3) as usize], ..Options::default() };

@@ -3,8 +3,9 @@
 //! `KASACAM_STEPS` walks further. What fails prints its seed: `KASACAM_SEED` walks that one again, and a
 //! line in `tests/seeds/machine_walk` keeps it for good.
 
+use crate::support::budget::Budget;
 use crate::support::dice::{Dice, parameter};
-use crate::support::figures::figure;
+use crate::support::figures::{at_least, figure};
 use crate::support::rig::HOUR;
 use crate::support::world::{Answer, Offer, Reading, Seen, Step, Stored, World, with_pending};
 use kasacam::domain::entitlement::Status;
@@ -18,21 +19,20 @@ const WALK: u64 = 5_000;
 
 #[test]
 fn every_step_of_a_random_walk_is_as_the_model_says() {
-    let steps = parameter("KASACAM_STEPS", 200_000);
+    let mut walks = Budget::scaled("KASACAM_STEPS", 200_000, (1, WALK));
+    let first = parameter("KASACAM_SEED", 1);
     let began = Instant::now();
-    match parameter("KASACAM_SEED", 0) {
-        0 => {
-            let kept: Vec<u64> =
-                KEPT.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
-            for seed in &kept {
-                walk(*seed, WALK);
-            }
-            (1..=steps.div_ceil(WALK)).for_each(|seed| walk(seed, WALK));
-        }
-        seed => walk(seed, steps.max(WALK)),
+    let kept: Vec<u64> = KEPT.lines().filter_map(|line| line.split(' ').next()?.parse().ok()).collect();
+    kept.iter().for_each(|seed| walk(*seed, WALK));
+    while walks.again() {
+        walk(first + walks.done - 1, WALK);
     }
+    let steps = walks.done * WALK;
     let rate = steps as f64 / began.elapsed().as_secs_f64();
-    figure(&format!("{steps} random steps of the machine beside its model, {rate:.0} a second"));
+    at_least(10 * WALK, "steps of the machine", steps);
+    figure(&format!(
+        "{steps} random steps of the machine beside its model, seeds from {first}, {rate:.0} a second"
+    ));
 }
 
 fn walk(seed: u64, steps: u64) {

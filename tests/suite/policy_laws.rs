@@ -1,5 +1,6 @@
 //! What holds of the domain whatever the facts: of the policy, the lease, privacy, time, names, keys, outcomes, waits and budgets.
 
+use crate::support::dice::parameter;
 use kasacam::domain::backoff::{Backoff, Jitter};
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Next, Plan, Status, Terms};
 use kasacam::domain::fragment::Epoch;
@@ -55,12 +56,17 @@ fn facts() -> impl Strategy<Value = Facts> {
     )
 }
 
+/// `PROPTEST_CASES` of each law, 2,000 unless told; drawn anew in each run.
+fn cases() -> ProptestConfig {
+    ProptestConfig::with_cases(u32::try_from(parameter("PROPTEST_CASES", 2_000)).unwrap_or(u32::MAX))
+}
+
 fn captures(facts: &Facts) -> bool {
     matches!(decide(facts).capture(), Capture::On { .. })
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2000))]
+    #![proptest_config(cases())]
 
     #[test]
     fn nothing_but_consent_a_grant_and_sound_storage_turns_capture_on(facts in facts()) {
@@ -216,6 +222,8 @@ fn a_plan_that_comes_after_the_end_ends_a_lapse() {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn a_lease_changes_only_when_it_says(next in proptest::option::of(0u64..2000), at in 0u64..3000, step in 1u64..1000) {
         let base = lease(Status::Active);
@@ -276,6 +284,8 @@ fn civil_dates_are_those_of_the_calendar() {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn times_round_trip_to_the_microsecond(nanos in 0i64..i64::MAX) {
         let time = Utc(nanos).floor_micros();
@@ -476,6 +486,8 @@ fn a_refusal_waits_for_the_store_or_for_the_segment() {
 }
 
 proptest! {
+    #![proptest_config(cases())]
+
     #[test]
     fn waits_stay_within_their_bounds(seed in any::<u64>(), least in 0u64..1000, first in 1u64..5000, most in 1u64..600_000, tries in 1usize..64) {
         let (least, first, most) =

@@ -2,8 +2,10 @@
 //! stands between them for real: a queue of chunks, a queue of commands, a source that is slow to close, and power
 //! that fails. `KASACAM_TOGGLES_PURE` says how often (2,000), `KASACAM_SEED` repeats a failure.
 
+use crate::support::budget::Budget;
+use crate::support::dice::parameter;
 use crate::support::fault_fs::{Coin, Cut, FaultFs};
-use crate::support::figures::figure;
+use crate::support::figures::{at_least, figure};
 use crate::support::rig::{self, Asked, allowed, choice};
 use crate::support::spool_model::{self, Options, held, spool_dir};
 use crate::support::tiny_mp4::{CHUNK, Tiny, labels};
@@ -16,10 +18,6 @@ use kasacam::spool::{Command, Durability};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
-
-fn parameter(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
 
 /// When the pictures of a chunk were taken, in nanoseconds: the last one at `end`.
 #[derive(Clone, Copy, Debug)]
@@ -259,20 +257,28 @@ fn toggle(toggles: u64, durability: Durability, seed: u64) -> (u64, u64) {
 
 #[test]
 fn k11_no_chunk_taken_after_the_choice_is_ever_written() {
-    let toggles = parameter("KASACAM_TOGGLES_PURE", 2_000);
-    let seed = parameter("KASACAM_SEED", 11);
+    const ROUND: u64 = 100;
+    let mut rounds = Budget::scaled("KASACAM_TOGGLES_PURE", 2_000, (1, ROUND));
+    let first = parameter("KASACAM_SEED", 11);
     let (mut kept, mut refused) = (0, 0);
 
-    for durability in [Durability::Chunk, Durability::Fragment, Durability::Segment] {
-        let (some, late) = toggle(toggles.div_ceil(3), durability, seed);
+    while rounds.again() {
+        let seed = first + (rounds.done - 1) / 3;
+        let durability = match rounds.done % 3 {
+            0 => Durability::Chunk,
+            1 => Durability::Fragment,
+            _ => Durability::Segment,
+        };
+        let (some, late) = toggle(ROUND, durability, seed);
         kept += some;
         refused += late;
     }
 
-    assert!(
-        kept > toggles && refused > toggles / 2,
-        "{kept} chunks kept, {refused} refused: too few to judge by"
-    );
+    let toggles = rounds.done * ROUND;
+    let seed = format!("{first} to {}", first + rounds.done.saturating_sub(1) / 3);
+    at_least(1_000, "toggles", toggles);
+    at_least(toggles, "chunks kept from before a choice", kept);
+    at_least(toggles / 2, "chunks that came after a choice", refused);
     figure(&format!(
         "{toggles} toggles against the machine and the spool: {kept} chunks kept, {refused} that came too late refused, seed {seed}"
     ));

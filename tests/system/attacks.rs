@@ -1,16 +1,16 @@
 //! Whoever reaches the broker, or the camera's own files, and is neither the owner nor the cloud.
 
+use crate::support::budget::Budget;
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait};
-use crate::support::figures::figure;
+use crate::support::figures::{at_least, figure};
 use crate::support::opened::Watched;
-use crate::support::switch::parameter;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 use ring::signature::Ed25519KeyPair;
 use serde_json::{Value, json};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -196,7 +196,11 @@ fn no_message_but_the_owners_and_the_clouds_changes_anything() {
     let file = cloud.dir().join("payload");
     let (mut most, mut expected) = (0, Vec::new());
 
-    for attack in attacks(&cloud) {
+    let all = attacks(&cloud);
+    at_least(25, "attacks", all.len() as u64);
+    let reach_it = all.iter().filter(|attack| attack.refused.is_some()).count();
+    at_least(20, "attacks that reach the camera", reach_it as u64);
+    for attack in &all {
         std::fs::write(&file, &attack.payload).unwrap();
         // What is far too long the broker refuses, or keeps from a camera that has told what it takes.
         let published = publish(&cloud, attack.topic, &file);
@@ -231,7 +235,7 @@ fn no_message_but_the_owners_and_the_clouds_changes_anything() {
     assert!(most < MOST_RSS, "{most} bytes of RSS");
     figure(&format!(
         "{} attacks by message, no change of state; at most {} KiB of memory",
-        attacks(&cloud).len(),
+        all.len(),
         most >> 10
     ));
     cloud.tell(&["privacy", "on"]);
@@ -264,9 +268,16 @@ const TAMPERINGS: [Tampering; 8] = [
     ("removed", |file, _| std::fs::remove_file(file).unwrap()),
 ];
 
+/// Whether the fact lies there as the camera wrote it: the same bytes in a file of its own that is closed to others.
+fn is_as_it_was(file: &Path, bytes: &[u8]) -> bool {
+    let mode =
+        std::fs::symlink_metadata(file).ok().filter(std::fs::Metadata::is_file).map(|it| it.mode() & 0o777);
+    mode == Some(0o600) && std::fs::read(file).is_ok_and(|found| found == bytes)
+}
+
 #[test]
 fn no_start_opens_the_camera_without_a_choice_that_can_be_read() {
-    let starts = parameter("KASACAM_STARTS", 24);
+    let mut starts = Budget::new("KASACAM_STARTS", 24);
     let dir = TempDir::new().unwrap();
     let (clip, watched) = Watched::device(dir.path());
     let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s"]);
@@ -282,7 +293,9 @@ fn no_start_opens_the_camera_without_a_choice_that_can_be_read() {
         .map(|name| (name.to_owned(), std::fs::read(facts.join(name)).unwrap()))
         .into();
 
-    for start in 0..starts {
+    let mut tampered = 0;
+    while starts.again() {
+        let start = starts.done - 1;
         // Both facts say that it may record; one of them is tampered with.
         for (name, bytes) in &good {
             let _was_removed = std::fs::remove_file(facts.join(name));
@@ -292,6 +305,7 @@ fn no_start_opens_the_camera_without_a_choice_that_can_be_read() {
         let (how, tamper) = TAMPERINGS[usize::try_from(start).unwrap() % TAMPERINGS.len()];
         let (name, bytes) = &good[usize::try_from(start).unwrap() / TAMPERINGS.len() % good.len()];
         tamper(&facts.join(name), bytes);
+        tampered += u64::from(!is_as_it_was(&facts.join(name), bytes));
         let _what_earlier_starts_did = watched.was_opened();
 
         let camera = Camera::start(&cloud);
@@ -303,6 +317,9 @@ fn no_start_opens_the_camera_without_a_choice_that_can_be_read() {
         assert!(!watched.was_opened(), "the device was opened though {name} was {how}");
         camera.stop();
     }
+    let starts = starts.done;
+    at_least(TAMPERINGS.len() as u64, "starts", starts);
+    assert_eq!(tampered, starts, "facts that differed from the good ones when the camera started");
     figure(&format!(
         "{starts} starts with a fact tampered with, and without a broker: the device was opened 0 times"
     ));

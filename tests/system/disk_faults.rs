@@ -2,8 +2,10 @@
 //! and nothing keeps the camera from starting.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
+use crate::support::budget::Budget;
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait, wait_up_to};
+use crate::support::figures::{at_least, figure, skip};
 use kasacam::fmp4;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, symlink};
@@ -39,22 +41,17 @@ fn pictures(stored: &[Stored]) -> u64 {
     stored.iter().filter(|object| !object.is_end()).map(Stored::pictures).sum()
 }
 
-fn skip(why: &str) {
-    println!("skipped: {why}");
-}
-
-/// How many different calls are failed, one in each run.
-fn injections() -> u64 {
-    std::env::var("KASACAM_INJECT").ok().and_then(|n| n.parse().ok()).unwrap_or(1)
-}
-
 /// Lets one system call after the other fail, in a camera of its own each, and looks for what was lost.
-fn fail_each(calls: &str, errors: &[&str]) {
+/// `KASACAM_INJECT` says how many different calls are failed with each error (1).
+fn fail_each(test: &str, calls: &str, errors: &[&str]) {
     if Command::new("strace").arg("-V").output().is_err() {
-        return skip("there is no strace here");
+        return skip(test, "strace is not installed");
     }
+    let mut rounds = Budget::new("KASACAM_INJECT", 1);
     let mut failed = 0;
-    for n in 0..injections() {
+    let mut committed = 0;
+    while rounds.again() {
+        let n = rounds.done - 1;
         for (at, error) in errors.iter().enumerate() {
             // A spool that may evict takes a failure for want of room as the time to do so.
             let cloud = cloud(&["--set", "spool.when_full=\"stop\""]);
@@ -85,9 +82,14 @@ fn fail_each(calls: &str, errors: &[&str]) {
             let held = pictures(&stored);
             assert!(held >= told, "{inject}: {told} pictures told as committed, {held} stored");
             failed += 1;
+            committed += told;
         }
     }
-    println!("{failed} runs with a failing {calls}: nothing lost");
+    at_least(1, "injected faults", failed);
+    at_least(30 * failed, "pictures told as committed around a fault", committed);
+    figure(&format!(
+        "{failed} runs of the real agent in which {calls} failed once: {committed} pictures told as committed, none lost"
+    ));
 }
 
 /// Names that the first segments have while they grow, and when they are sealed.
@@ -98,22 +100,22 @@ fn first_segments(cloud: &Cloud) -> Vec<PathBuf> {
 
 #[test]
 fn a_write_that_fails_loses_nothing_that_was_committed() {
-    fail_each("pwrite64", &["ENOSPC", "EIO"]);
+    fail_each("a_write_that_fails_loses_nothing_that_was_committed", "pwrite64", &["ENOSPC", "EIO"]);
 }
 
 #[test]
 fn a_sync_that_fails_loses_nothing_that_was_committed() {
-    fail_each("fsync", &["EIO", "ENOSPC"]);
+    fail_each("a_sync_that_fails_loses_nothing_that_was_committed", "fsync", &["EIO", "ENOSPC"]);
 }
 
 #[test]
 fn a_rename_that_fails_loses_nothing_that_was_committed() {
-    fail_each("/^rename", &["EIO", "ENOSPC"]);
+    fail_each("a_rename_that_fails_loses_nothing_that_was_committed", "/^rename", &["EIO", "ENOSPC"]);
 }
 
 #[test]
 fn a_file_that_cannot_be_opened_loses_nothing_that_was_committed() {
-    fail_each("openat", &["EIO", "ENOSPC"]);
+    fail_each("a_file_that_cannot_be_opened_loses_nothing_that_was_committed", "openat", &["EIO", "ENOSPC"]);
 }
 
 /// A small tmpfs, unmounted when it is dropped.
@@ -144,10 +146,10 @@ impl Drop for Small {
 
 /// A spool without room, or without a file to be had, during an outage of the store: nothing is thrown away, and
 /// afterwards it records and delivers again.
-fn fill_up(options: &str) {
+fn fill_up(test: &str, options: &str) {
     let cloud = cloud(&["--set", "spool.min_free=\"0\"", "--set", "spool.when_full=\"stop\""]);
     let Some(_small) = Small::mount(&state_dir(&cloud), options) else {
-        return skip("nothing can be mounted here");
+        return skip(test, "nothing can be mounted here");
     };
     cloud.tell(&["store", "down"]);
     let camera = Camera::start(&cloud);
@@ -174,19 +176,22 @@ fn fill_up(options: &str) {
 
 #[test]
 fn a_full_disk_loses_nothing_that_was_committed() {
-    fill_up("size=1m");
+    fill_up("a_full_disk_loses_nothing_that_was_committed", "size=1m");
 }
 
 #[test]
 fn a_disk_without_inodes_loses_nothing_that_was_committed() {
-    fill_up("size=64m,nr_inodes=16");
+    fill_up("a_disk_without_inodes_loses_nothing_that_was_committed", "size=64m,nr_inodes=16");
 }
 
 #[test]
 fn a_disk_that_turns_read_only_is_reported_and_used_again_when_it_can_be() {
     let cloud = cloud(&[]);
     let Some(small) = Small::mount(&state_dir(&cloud), "size=200m") else {
-        return skip("nothing can be mounted here");
+        return skip(
+            "a_disk_that_turns_read_only_is_reported_and_used_again_when_it_can_be",
+            "nothing can be mounted here",
+        );
     };
     std::fs::create_dir(state_dir(&cloud).join("spool")).unwrap();
     small.remount("ro");

@@ -1,12 +1,24 @@
-//! A camera, a broker and a store, with chance against them; then everything is compared. `make soak SECONDS=600` runs it
+//! A camera, a broker and a store among random faults; then everything is compared. `make soak SECONDS=600` runs it
 //! long; `KASACAM_SOAK` says how many seconds (15), `KASACAM_SEED` repeats the moments.
+//!
+//! A run that is too short for its floors goes on, up to [`PATIENCE`] times as long, and then fails.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
 use crate::support::cloud::Cloud;
-use crate::support::figures::figure;
+use crate::support::figures::{at_least, figure};
 use crate::support::switch::{Switch, parameter, wait_until_closed};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
+
+/// How many times longer than told a run may last until it has seen enough.
+const PATIENCE: u32 = 6;
+/// What a run has to have seen.
+const MIN_COMMITTED: u64 = 30;
+const MIN_CHOICES: usize = 2;
+const MIN_KINDS: usize = 6;
+/// Kinds of faults; the last one kills the camera.
+const KINDS: usize = 9;
 
 /// What a process takes, by the kernel's count.
 #[derive(Clone, Copy, Debug)]
@@ -47,6 +59,9 @@ struct Soak<'a> {
     kills: u32,
     faults: u32,
     private: bool,
+    /// Kinds of faults that are still to come before any comes again.
+    deck: Vec<usize>,
+    kinds: BTreeSet<usize>,
 }
 
 impl Soak<'_> {
@@ -58,11 +73,29 @@ impl Soak<'_> {
         self.camera().status()["capture"]["frames_committed"].as_u64().unwrap_or(0)
     }
 
+    /// A kind of fault, each once before any comes again.
+    fn draw(&mut self, may_kill: bool) -> usize {
+        self.deck.retain(|kind| may_kill || *kind != KINDS - 1);
+        if self.deck.is_empty() {
+            self.deck = (0..if may_kill { KINDS } else { KINDS - 1 }).collect();
+        }
+        let at = usize::try_from(self.switch.random(self.deck.len() as u64)).unwrap();
+        self.deck.swap_remove(at)
+    }
+
+    fn has_seen_enough(&self) -> bool {
+        self.kinds.len() >= MIN_KINDS
+            && self.switch.private.len() >= MIN_CHOICES
+            && self.told + self.committed() >= MIN_COMMITTED
+    }
+
     /// Something goes wrong for a while, or the owner or the cloud wants something.
     fn step(&mut self, may_kill: bool) {
         self.faults += 1;
         let most = Duration::from_millis(2_500);
-        match self.switch.random(if may_kill { 9 } else { 8 }) {
+        let kind = self.draw(may_kill);
+        self.kinds.insert(kind);
+        match kind {
             0 => {
                 self.cloud.tell(&["store", "down"]);
                 self.switch.linger(most);
@@ -113,7 +146,7 @@ impl Soak<'_> {
 }
 
 #[test]
-fn a_camera_with_chance_against_it_loses_nothing_and_keeps_nothing_that_is_forbidden() {
+fn a_camera_among_random_faults_loses_nothing_and_keeps_nothing_that_is_forbidden() {
     let seconds = parameter("KASACAM_SOAK", 15);
     let arguments = ["--segment", "2s", "--fragment", "1s", "--chunk", "250ms"];
     let cloud = Cloud::start(&arguments);
@@ -121,17 +154,27 @@ fn a_camera_with_chance_against_it_loses_nothing_and_keeps_nothing_that_is_forbi
     let mut switch = Switch::new(&cloud);
     switch.allow();
     let camera = Some(Camera::start(&cloud));
-    let mut soak = Soak { cloud: &cloud, switch, camera, told: 0, kills: 0, faults: 0, private: false };
+    let mut soak = Soak {
+        cloud: &cloud,
+        switch,
+        camera,
+        told: 0,
+        kills: 0,
+        faults: 0,
+        private: false,
+        deck: Vec::new(),
+        kinds: BTreeSet::new(),
+    };
     let seed = soak.switch.seed;
 
     let began = Instant::now();
     let (kills_until, until) = (Duration::from_secs(seconds) / 3, Duration::from_secs(seconds));
-    while began.elapsed() < kills_until {
+    while began.elapsed() < kills_until || (soak.kills == 0 && began.elapsed() < kills_until * PATIENCE) {
         soak.step(true);
     }
     // The rest is one life, whose memory is looked at once it has seen a bit of everything.
     let mut samples = Vec::new();
-    while began.elapsed() < until {
+    while began.elapsed() < until || (!soak.has_seen_enough() && began.elapsed() < until * PATIENCE) {
         soak.step(false);
         if began.elapsed() > until / 2 {
             samples.push(sample(soak.camera().pid(), began));
@@ -153,6 +196,15 @@ fn a_camera_with_chance_against_it_loses_nothing_and_keeps_nothing_that_is_forbi
     let kept: u64 = stored.iter().filter(|object| !object.is_end()).map(Stored::pictures).sum();
     assert!(kept >= told, "{told} pictures told as committed, {kept} stored (seed {seed})");
     let found = soak.switch.judge(&soak.switch.evidence(&state));
+    at_least(MIN_KINDS as u64, "kinds of faults", soak.kinds.len() as u64);
+    at_least(1, "kills", u64::from(soak.kills));
+    at_least(
+        MIN_CHOICES as u64,
+        "choices of the owner to forbid recording",
+        soak.switch.private.len() as u64,
+    );
+    at_least(MIN_COMMITTED, "pictures told as committed", told);
+    at_least(kept, "pictures looked at, of those stored", found.pictures as u64);
     assert!(!log.contains("panicked"), "{log}");
     let most = |of: &dyn Fn(&Sample) -> usize| samples.iter().map(of).max().unwrap_or(0);
     let (files, threads) = (most(&|it| it.files), most(&|it| it.threads));
@@ -161,10 +213,12 @@ fn a_camera_with_chance_against_it_loses_nothing_and_keeps_nothing_that_is_forbi
     // A short run tells nothing of growth.
     assert!(seconds < 300 || growth < 300.0, "{growth:.0} KiB a minute (seed {seed})");
     figure(&format!(
-        "{seconds} s of chance: {} faults, {} kills, {} choices; {told} pictures told as committed, {kept} stored, {} of \
+        "{:.0} s of random faults: {} faults of {} kinds, {} kills, {} choices; {told} pictures told as committed, {kept} stored, {} of \
          them looked at, none forbidden; RSS grows by {growth:.0} KiB a minute over {} samples, at most {files} files, \
          {threads} threads; seed {seed}",
+        began.elapsed().as_secs_f64(),
         soak.faults,
+        soak.kinds.len(),
         soak.kills,
         soak.switch.private.len(),
         found.pictures,

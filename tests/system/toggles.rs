@@ -1,24 +1,29 @@
-//! "Do Not Record Video or Audio", thrown at random moments. `KASACAM_TOGGLES` says how often (12), `KASACAM_SEED`
+//! "Do Not Record Video or Audio", thrown at random moments. `KASACAM_TOGGLES` says how often (12; or `KASACAM_BUDGET`, for
+//! how many seconds), `KASACAM_SEED`
 //! repeats the moments of a failure.
 
+use crate::support::budget::Budget;
 use crate::support::camera::Camera;
 use crate::support::cloud::Cloud;
-use crate::support::figures::figure;
-use crate::support::switch::{Found, Switch, parameter, sleeps_of_the_source, wait_until_closed};
+use crate::support::figures::{at_least, figure};
+use crate::support::switch::{Found, Switch, sleeps_of_the_source, wait_until_closed};
 use std::time::Duration;
 
-/// At least as many times as the test asks for.
-fn toggles(of_hundred: u64) -> u64 {
-    (parameter("KASACAM_TOGGLES", 12) * of_hundred).div_ceil(100).max(2)
+/// Of how often the switch is thrown, this test's part.
+fn toggles(percent: u64) -> Budget {
+    Budget::scaled("KASACAM_TOGGLES", 12, (percent, 100))
 }
 
 fn tell(what: &str, toggles: u64, switch: &Switch<'_>, found: Found) {
+    at_least(2, "toggles", toggles);
+    // A toggle that hits before the first fragment is whole keeps nothing. Most do not.
+    at_least(toggles, "pictures kept from before a choice and looked at", found.pictures as u64);
+    at_least(toggles, "units of sound kept from before a choice and looked at", found.sounds as u64);
     figure(&format!(
         "{toggles} toggles {what}, seed {}: {} pictures and {} units of sound kept, none taken after the choice \
          had left the broker; {} while it was leaving",
         switch.seed, found.pictures, found.sounds, found.undecided
     ));
-    assert!(found.pictures > 0 && found.sounds > 0, "nothing was kept at all: {found:?}");
 }
 
 /// The GOP that was open when the owner forbade it is dropped whole, not finished early.
@@ -35,13 +40,13 @@ fn wait_until_open(camera: &Camera) {
 
 #[test]
 fn k11_nothing_taken_after_do_not_record_is_kept_at_any_moment_of_a_gop() {
-    let toggles = toggles(100);
+    let mut toggles = toggles(100);
     let cloud = Cloud::start(&["--segment", "2s", "--fragment", "500ms", "--chunk", "200ms"]);
     cloud.tell(&["plan", "plus"]);
     let mut switch = Switch::new(&cloud);
     let camera = Camera::start(&cloud);
 
-    for _ in 0..toggles {
+    while toggles.again() {
         switch.allow();
         wait_until_open(&camera);
         switch.linger(Duration::from_millis(1500));
@@ -53,19 +58,20 @@ fn k11_nothing_taken_after_do_not_record_is_kept_at_any_moment_of_a_gop() {
 
     let kept = switch.evidence(&state);
     assert_gops_are_whole(&cloud, 7);
-    tell("at random moments", toggles, &switch, switch.judge(&kept));
+    tell("at random moments", toggles.done, &switch, switch.judge(&kept));
 }
 
 #[test]
 fn k11_nothing_taken_after_do_not_record_is_kept_while_segments_are_sealed_and_the_store_fails() {
-    let toggles = toggles(50);
+    let mut toggles = toggles(50);
     let arguments = ["--segment", "2s", "--fragment", "1s", "--chunk", "250ms"];
     let cloud = Cloud::start(&[&arguments[..], &["--set", "recording.durability=\"segment\""]].concat());
     cloud.tell(&["plan", "plus"]);
     let mut switch = Switch::new(&cloud);
     let camera = Camera::start(&cloud);
 
-    for toggle in 0..toggles {
+    while toggles.again() {
+        let toggle = toggles.done - 1;
         cloud.tell(if toggle % 3 == 2 { &["store", "error", "503"] } else { &["store", "down"] });
         switch.allow();
         wait_until_open(&camera);
@@ -87,12 +93,12 @@ fn k11_nothing_taken_after_do_not_record_is_kept_while_segments_are_sealed_and_t
 
     let kept = switch.evidence(&state);
     assert_gops_are_whole(&cloud, 15);
-    tell("with a failing store", toggles, &switch, switch.judge(&kept));
+    tell("with a failing store", toggles.done, &switch, switch.judge(&kept));
 }
 
 #[test]
 fn k11_nothing_taken_after_do_not_record_is_kept_by_a_camera_that_is_killed_right_after_it() {
-    let toggles = toggles(34);
+    let mut toggles = toggles(34);
     // No GOP ends within the moment that a camera which was killed before it heard the choice records anew,
     // by the choice before, until the broker tells it.
     let arguments = ["--segment", "2s", "--fragment", "2s", "--chunk", "250ms"];
@@ -102,7 +108,7 @@ fn k11_nothing_taken_after_do_not_record_is_kept_by_a_camera_that_is_killed_righ
     let mut camera = Camera::start(&cloud);
     let state = camera.state_dir();
 
-    for _ in 0..toggles {
+    while toggles.again() {
         switch.allow();
         camera.wait_until_it_records(1);
         switch.linger(Duration::from_millis(2500));
@@ -123,12 +129,12 @@ fn k11_nothing_taken_after_do_not_record_is_kept_by_a_camera_that_is_killed_righ
     camera.stop();
 
     let kept = switch.evidence(&state);
-    tell("followed by a kill", toggles, &switch, switch.judge(&kept));
+    tell("followed by a kill", toggles.done, &switch, switch.judge(&kept));
 }
 
 #[test]
 fn k11_nothing_taken_after_do_not_record_is_kept_while_the_camera_starts_and_stops() {
-    let toggles = toggles(34);
+    let mut toggles = toggles(34);
     // A choice that leaves the broker before the camera has a session reaches it with the session. That
     // takes less than a GOP, so that nothing of what was taken until then is kept.
     let cloud = Cloud::start(&["--segment", "4s", "--fragment", "4s", "--chunk", "250ms"]);
@@ -136,7 +142,8 @@ fn k11_nothing_taken_after_do_not_record_is_kept_while_the_camera_starts_and_sto
     let mut switch = Switch::new(&cloud);
     let state = cloud.agent_toml.with_file_name("state");
 
-    for toggle in 0..toggles {
+    while toggles.again() {
+        let toggle = toggles.done - 1;
         let mut camera = Camera::start(&cloud);
         switch.allow();
         wait_until_open(&camera);
@@ -168,7 +175,7 @@ fn k11_nothing_taken_after_do_not_record_is_kept_while_the_camera_starts_and_sto
     }
 
     let kept = switch.evidence(&state);
-    tell("at starts and stops", toggles, &switch, switch.judge(&kept));
+    tell("at starts and stops", toggles.done, &switch, switch.judge(&kept));
 }
 
 #[test]

@@ -1,11 +1,36 @@
 //! What a test counted, for whoever wants more than "ok": printed, and with `KASACAM_FIGURES` kept in that file, which
-//! `scripts/test.sh` shows at its end.
+//! `scripts/test.sh` shows at its end. And the floors below which a count shows nothing.
 
 use std::io::Write;
 
+/// Tells a figure.
 pub fn figure(text: &str) {
     println!("{text}");
-    let Some(path) = std::env::var_os("KASACAM_FIGURES") else { return };
+    keep("KASACAM_FIGURES", text);
+}
+
+/// Fails a test that has looked at less than `least`: a run that looked at nothing must not pass.
+pub fn at_least(least: u64, what: &str, count: u64) {
+    assert!(
+        count >= least,
+        "only {count} {what}, at least {least} are needed: this run has shown nothing. Repeat it on a less busy machine, \
+         or with larger counts (tests/README.md)"
+    );
+}
+
+/// Says that a test cannot run here; `scripts/test.sh` counts it as skipped. Started without that script, the test
+/// fails instead: nobody would read it.
+pub fn skip(test: &str, why: &str) {
+    println!("skipped: {test}: {why}");
+    assert!(
+        keep("KASACAM_SKIPPED", &format!("{test}: {why}")),
+        "{test} cannot run here: {why}. `make test` counts it as skipped"
+    );
+}
+
+/// Appends a line to the file that the environment names; whether it names one.
+fn keep(variable: &str, text: &str) -> bool {
+    let Some(path) = std::env::var_os(variable) else { return false };
     let line = format!("{text}\n");
     let kept = std::fs::File::options()
         .create(true)
@@ -13,4 +38,5 @@ pub fn figure(text: &str) {
         .open(&path)
         .and_then(|mut file| file.write_all(line.as_bytes()));
     assert!(kept.is_ok(), "{path:?}: {kept:?}");
+    true
 }

@@ -1,6 +1,7 @@
 //! What several tests share.
 
 pub mod broker;
+pub mod budget;
 pub mod dice;
 pub mod fault_fs;
 pub mod figures;

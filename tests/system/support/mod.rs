@@ -1,6 +1,8 @@
 //! What the system tests share.
 
 pub mod bucket;
+#[path = "../../suite/support/budget.rs"]
+pub mod budget;
 pub mod camera;
 pub mod clip;
 pub mod cloud;
