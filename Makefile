@@ -41,11 +41,13 @@ bench-wear: deps ## what the flash has to write for a byte of video, for each du
 
 bench: bench-privacy bench-wear ## every measurement
 
-lint: deps ## format, clippy, the unit; cargo-deny and shellcheck where they are installed
+lint: deps ## format, clippy, scripts, the unit, plugins of the emulated tests; cargo-deny where it is installed
+	scripts/debian-packages.sh shellcheck
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: licences and advisories unchecked"; fi
-	if command -v shellcheck >/dev/null; then shellcheck -x scripts/*.sh cross/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run; else echo "shellcheck is not installed: scripts unchecked"; fi
+	shellcheck -x scripts/*.sh cross/*.sh tests/*.sh tests/qemu/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run
+	cross/plugins-of-tests.sh
 	scripts/unit.sh
 
 deb: cross ## a Debian package for TARGET

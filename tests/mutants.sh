@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Breaks the product on purpose, one promise at a time, and shows that a test notices: a harness that has never failed
-# has shown nothing. Works in a copy of the committed tree and leaves yours alone. About a minute a mutant on two cores.
+# has shown nothing. Works in a copy of the committed tree and leaves yours alone. About half a minute a mutant on two
+# cores, and two minutes before the first.
 #
 #   tests/mutants.sh [WORD]     only those whose name holds WORD
 #   tests/mutants.sh qemu       those that a booted system notices: builds for ARM, some ten minutes
+# shellcheck disable=SC2016 # what stands in single quotes is for perl
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +14,7 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 git archive HEAD | tar -x -C "$copy"
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
+export CARGO_PROFILE_DEV_DEBUG=false
 unset KASACAM_FIGURES
 
 caught=0
@@ -22,6 +25,8 @@ run() {
   # shellcheck disable=SC2086 # several names
   case $1 in
     qemu) KASACAM_POWER_CUTS=1 tests/qemu/run.sh $2 ;;
+    # Without the development cloud a third less is to be built.
+    suite) cargo test --locked --quiet --test suite -- $2 ;;
     *) cargo test --locked --quiet --features devcloud --test "$1" -- $2 ;;
   esac
 }
@@ -82,5 +87,6 @@ mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 
 echo
-echo "$caught mutants noticed, $missed not."
-((missed == 0))
+echo "$caught mutants noticed, $missed not, in $SECONDS s."
+echo "$caught passed, $missed failed"
+((missed == 0 && caught > 0))
