@@ -76,8 +76,8 @@ BOARD ?= qemu-virt-armv7
 image: cross ## a system that QEMU boots, with the package in it: BOARD=qemu-virt-armv7 or qemu-virt-aarch64
 	cross/image.sh $(BOARD)
 
-qemu-test: ## boot it, record, pull the plug, break camera, network and clock
-	tests/qemu/run.sh all
+qemu-test: ## boot it, record, cut the power, break camera, network and clock: SCENARIO=power_cut CUTS=8, or all
+	tests/qemu/run.sh $(or $(SCENARIO),all)
 
 qemu-test-fast: ## the first of these
 	tests/qemu/run.sh fast
