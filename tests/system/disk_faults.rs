@@ -6,6 +6,7 @@ use crate::support::budget::Budget;
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait, wait_up_to};
 use crate::support::figures::{at_least, figure, skip};
+use crate::support::small_disk::SmallDisk;
 use kasacam::fmp4;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, symlink};
@@ -118,37 +119,11 @@ fn a_file_that_cannot_be_opened_loses_nothing_that_was_committed() {
     fail_each("a_file_that_cannot_be_opened_loses_nothing_that_was_committed", "openat", &["EIO", "ENOSPC"]);
 }
 
-/// A small tmpfs, unmounted when it is dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path, options: &str) -> Option<Small> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(at).unwrap();
-        let options = format!("mode=0700,{options}");
-        let mut mount = Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "-o", &options, "kasacam-test"]).arg(at).output().ok()?;
-        done.status.success().then(|| Small(at.to_owned()))
-    }
-
-    fn remount(&self, options: &str) {
-        let done =
-            Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        // Lazily, where a camera that failed its test still holds it.
-        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
-}
-
 /// A spool without room, or without a file to be had, during an outage of the store: nothing is thrown away, and
 /// afterwards it records and delivers again.
 fn fill_up(test: &str, options: &str) {
     let cloud = cloud(&["--set", "spool.min_free=\"0\"", "--set", "spool.when_full=\"stop\""]);
-    let Some(_small) = Small::mount(&state_dir(&cloud), options) else {
+    let Some(_small) = SmallDisk::mount(&state_dir(&cloud), options) else {
         return skip(test, "nothing can be mounted here");
     };
     cloud.tell(&["store", "down"]);
@@ -187,7 +162,7 @@ fn a_disk_without_inodes_loses_nothing_that_was_committed() {
 #[test]
 fn a_disk_that_turns_read_only_is_reported_and_used_again_when_it_can_be() {
     let cloud = cloud(&[]);
-    let Some(small) = Small::mount(&state_dir(&cloud), "size=200m") else {
+    let Some(small) = SmallDisk::mount(&state_dir(&cloud), "size=200m") else {
         return skip(
             "a_disk_that_turns_read_only_is_reported_and_used_again_when_it_can_be",
             "nothing can be mounted here",

@@ -22,6 +22,7 @@ mod command_line;
 mod comparison;
 mod devcloud;
 mod disk_faults;
+mod eviction;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;

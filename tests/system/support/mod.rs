@@ -14,4 +14,5 @@ pub mod oracle;
 pub mod pipe;
 pub mod played;
 pub mod proxy;
+pub mod small_disk;
 pub mod switch;

@@ -1,0 +1,86 @@
+//! A full disk where the newest footage counts (`spool.when_full = "evict"`, the default): a small file system with a
+//! second writer on it. Footage goes from the oldest on, each segment by name.
+
+use crate::support::camera::Camera;
+use crate::support::cloud::{Cloud, wait_up_to};
+use crate::support::figures::{at_least, figure, skip};
+use crate::support::small_disk::SmallDisk;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The file system, and what the camera leaves free of it.
+const SIZE: u64 = 8 << 20;
+const MIN_FREE: u64 = 2 << 20;
+/// What is left to the camera beside what the second writer holds.
+const LEFT: u64 = 3 << 20;
+const MIN_EVICTED: usize = 3;
+
+/// Serials that `segment_purged` named with the rule `evicted`, in the order in which they were told.
+fn evicted(cloud: &Cloud) -> Vec<u64> {
+    let events = cloud.events();
+    let purged =
+        events.iter().map(|event| &event["payload"]).filter(|payload| payload["event"] == "segment_purged");
+    purged
+        .map(|payload| {
+            assert_eq!(payload["rule"], "evicted", "{payload}");
+            payload["serial"].as_u64().unwrap()
+        })
+        .collect()
+}
+
+#[test]
+fn a_disk_that_another_writer_fills_makes_room_from_the_oldest_and_names_each() {
+    let arguments = ["--segment", "2s", "--fragment", "500ms", "--chunk", "250ms"];
+    let min_free = format!("spool.min_free=\"{MIN_FREE}\"");
+    let cloud = Cloud::start(&[&arguments[..], &["--set", &min_free]].concat());
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+    let state = cloud.agent_toml.with_file_name("state");
+    let Some(disk) = SmallDisk::mount(&state, &format!("size={SIZE}")) else {
+        return skip(
+            "a_disk_that_another_writer_fills_makes_room_from_the_oldest_and_names_each",
+            "nothing can be mounted here",
+        );
+    };
+    cloud.tell(&["store", "down"]);
+    let camera = Camera::start(&cloud);
+    camera.wait_for("segments that wait", |status| status["spool"]["pending"].as_u64() >= Some(3));
+
+    // Another program takes all but a little.
+    let other = state.join("other-program");
+    std::fs::write(&other, vec![0x5a; usize::try_from(SIZE - MIN_FREE - LEFT).unwrap()]).unwrap();
+    wait_up_to(PATIENCE, "evictions", || (evicted(&cloud).len() >= MIN_EVICTED).then_some(()));
+    // It goes on recording all the while.
+    let known = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
+    camera.wait_until_it_records(known + 30);
+    std::fs::remove_file(&other).unwrap();
+
+    cloud.tell(&["store", "up"]);
+    cloud.tell(&["privacy", "on"]);
+    camera.wait_for("the owner's choice", |status| status["privacy"]["do_not_record"] == true);
+    camera.wait_until_all_is_stored();
+    camera.stop();
+    drop(disk);
+
+    let told = evicted(&cloud);
+    at_least(MIN_EVICTED as u64, "segments evicted", told.len() as u64);
+    assert!(told.is_sorted(), "not from the oldest on: {told:?}");
+    // Of each span what is stored goes on to its end without a hole: only its beginning was let go.
+    let stored = cloud.stored();
+    assert!(!stored.is_empty(), "nothing was kept");
+    let spans: BTreeSet<&str> = stored.iter().map(|object| object.metadata("span")).collect();
+    for span in spans {
+        let mut counters: Vec<u64> =
+            stored.iter().filter(|it| it.metadata("span") == span).map(|object| object.n()).collect();
+        counters.sort_unstable();
+        let first = counters[0];
+        let expected: Vec<u64> = (first..first + counters.len() as u64).collect();
+        assert_eq!(counters, expected, "the counters of span {span}");
+    }
+    figure(&format!(
+        "a disk of {} MiB filled by another writer: {} segments evicted from the oldest on, each told by name",
+        SIZE >> 20,
+        told.len()
+    ));
+}
