@@ -12,7 +12,9 @@ const LARGEST_SEQUENCE: usize = 128 << 20;
 /// A coded picture with all that belongs to it, start codes included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessUnit {
+    /// The NAL units of the picture in Annex B form (ITU-T H.264, Annex B).
     pub bytes: Bytes,
+    /// It holds an IDR slice (`nal_unit_type` 5): decoding can begin here.
     pub idr: bool,
     /// Place in decoding order, from the start of the stream.
     pub decoded: u64,

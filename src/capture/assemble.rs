@@ -121,6 +121,7 @@ pub struct Assembler {
 }
 
 impl Assembler {
+    /// Begins with no bytes pending; every chunk it makes bears `epoch`.
     #[must_use]
     pub fn new(epoch: Epoch) -> Assembler {
         Assembler {

@@ -21,6 +21,7 @@ const AUDIO_BITRATE: u32 = 64_000;
 /// One GStreamer element, by its factory's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
+    /// Name of the element factory, such as `h264parse`.
     pub factory: &'static str,
     /// For elements that are looked up later.
     pub name: Option<&'static str>,
@@ -29,17 +30,20 @@ pub struct Element {
 }
 
 impl Element {
+    /// Without a name and without properties.
     #[must_use]
     pub fn new(factory: &'static str) -> Element {
         Element { factory, name: None, properties: Vec::new() }
     }
 
+    /// Gives the element a name, to be looked up in the pipeline by.
     #[must_use]
     pub fn named(mut self, name: &'static str) -> Element {
         self.name = Some(name);
         self
     }
 
+    /// Adds a property, in the syntax of `gst-launch-1.0`.
     #[must_use]
     pub fn with(mut self, property: &'static str, value: impl ToString) -> Element {
         self.properties.push((property, value.to_string()));
@@ -50,6 +54,7 @@ impl Element {
 /// One link of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// One element that has to be installed.
     Element(Element),
     /// A chain of elements, the first of several that is installed in full.
     FirstOf(Vec<Vec<Element>>),
@@ -67,12 +72,17 @@ pub enum Origin {
     /// An element that grows a pad for each stream it finds.
     Rtsp(Element),
     /// A file, read by us.
+    /// Of what `container` says; `repeat` begins again at its end.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     File { path: PathBuf, container: Container, repeat: bool },
 }
 
+/// What a file source is stored in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
+    /// ISO base media (ISO/IEC 14496-12), `.mp4`.
     Mp4,
+    /// Matroska, `.mkv`.
     Matroska,
     /// H.264, Annex B.
     ByteStream,
@@ -81,11 +91,15 @@ pub enum Container {
 /// A pipeline.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Description {
+    /// Where the stream comes from.
     pub origin: Origin,
+    /// From the origin to the muxer, in order.
     pub video: Vec<Stage>,
     /// Absent where no sound is to be captured: then nothing of it exists.
     pub audio: Option<Vec<Stage>>,
+    /// Makes fMP4 of the streams.
     pub mux: Element,
+    /// Where we take the muxed buffers from.
     pub sink: Element,
     /// `recording.fragment`, by which a stall is judged.
     pub fragment: Duration,

@@ -40,7 +40,9 @@ const GREY: usize = 126;
 /// An 8-bit luma plane, line by line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size {
+    /// Pixels in a line.
     pub width: usize,
+    /// Lines.
     pub height: usize,
     /// Bytes from one line to the next; `width` at least.
     pub stride: usize,

@@ -35,6 +35,7 @@ pub struct Surroundings {
     pub user: u32,
     /// `$CREDENTIALS_DIRECTORY`, where systemd puts credentials.
     pub credentials_directory: Option<PathBuf>,
+    /// Where relative paths of the command line start from.
     pub working_directory: PathBuf,
 }
 
@@ -160,7 +161,9 @@ fn board_hint(path: &Path) -> String {
 /// What is worth a word, but does not hinder: `key`, and what there is to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
+    /// In full, such as `spool.max_bytes`.
     pub key: &'static str,
+    /// For people: what may not be meant, and why.
     pub warning: String,
 }
 
@@ -224,32 +227,49 @@ impl Config {
 /// A configuration whose every value has been checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
+    /// `[device]`: who this camera is.
     pub device: Device,
+    /// `[mqtt]`: the broker.
     pub mqtt: Mqtt,
+    /// `[entitlement]`: who may sign commands, and the grace.
     pub entitlement: Entitlement,
+    /// `[clock]`: when the system clock is believed.
     pub clock: Clock,
+    /// `[recording]`: how footage is cut.
     pub recording: Recording,
+    /// `[spool]`: what may be kept on flash.
     pub spool: Spool,
+    /// `[upload]`: the object store.
     pub upload: Upload,
+    /// `[privacy]`: what closes the camera, and what that does.
     pub privacy: Privacy,
+    /// The board file that `device.board` names.
     pub board: Board,
 }
 
+/// The section `[device]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Device {
     /// 1 to 64 of `A-Z a-z 0-9 - _`: it is part of topics, object keys and the certificate's CN.
     pub id: String,
+    /// Holds what must outlive the process; `/var/lib/kasacam` unless told.
     pub state_dir: PathBuf,
     /// The local control socket; `/run/kasacam/control.sock` unless told.
     pub socket: PathBuf,
 }
 
+/// The section `[mqtt]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mqtt {
+    /// From `mqtt.url`; the broker's certificate must bear it.
     pub host: String,
+    /// From `mqtt.url`; 8883 unless told.
     pub port: u16,
+    /// PEM certificates of the authorities that may vouch for the broker.
     pub ca: PathBuf,
+    /// The device's certificate chain, PEM; its common name is `device.id`.
     pub cert: PathBuf,
+    /// Its private key, PEM; of our user or root, mode 600 or stricter.
     pub key: PathBuf,
     /// 5 s to 20 min; 30 s unless told.
     pub keep_alive: Duration,
@@ -257,24 +277,32 @@ pub struct Mqtt {
     pub telemetry: Duration,
 }
 
+/// The section `[entitlement]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement {
+    /// 1 to 16, each with a `kid` of its own.
     pub keys: Vec<VerifyingKey>,
+    /// How long a lease counts beyond its `not_after`: 0 s to 365 days; 72 h unless told.
     pub offline_grace: Duration,
 }
 
 /// An Ed25519 public key; its `kid` is its file's name without the extension.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VerifyingKey {
+    /// The JWS header `kid` (RFC 7515, 4.1.4) that selects this key.
     pub kid: String,
+    /// The public key of RFC 8032, 5.1.5.
     pub key: [u8; 32],
 }
 
+/// The section `[clock]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clock {
+    /// `kernel` unless told.
     pub trust: ClockTrust,
 }
 
+/// When the system clock is believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockTrust {
     /// Trusted when the kernel says that it is synchronised.
@@ -283,25 +311,37 @@ pub enum ClockTrust {
     System,
 }
 
+/// The section `[recording]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
+    /// Length of a segment: 2 s to 10 min; 30 s unless told.
     pub segment: Duration,
+    /// One group of pictures: 500 ms to 10 s, at most `segment`; 2 s unless told.
     pub fragment: Duration,
+    /// One `moof` and `mdat`: 100 ms to 10 s, at most `fragment`; 500 ms unless told.
     pub chunk: Duration,
+    /// What is synced as it comes; `fragment` unless told.
     pub durability: Durability,
+    /// Sound is captured where plan and board have it too; true unless told.
     pub audio: bool,
 }
 
+/// The section `[spool]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spool {
+    /// Bytes that the spool may take: 1 MiB to 64 TiB; 2 GiB unless told.
     pub max_bytes: u64,
+    /// Bytes of its file system that stay free for others: up to 64 TiB; 64 MiB unless told.
     pub min_free: u64,
     /// 65,536 unless told.
     pub max_files: u64,
+    /// How long pending segments are held without service: 0 s to 365 days; 72 h unless told.
     pub hold: Duration,
+    /// What gives way when a budget is used up; `evict` unless told.
     pub when_full: WhenFull,
     /// New files are encrypted; there is a key then.
     pub encrypt: bool,
+    /// Read from the file that `spool.key` names.
     pub key: Option<SpoolKey>,
 }
 
@@ -315,41 +355,54 @@ impl fmt::Debug for SpoolKey {
     }
 }
 
+/// The section `[upload]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upload {
+    /// The host part of `upload.url`.
     pub bucket: String,
     /// Empty, or ends with `/`.
     pub prefix: String,
     /// `https://host[:port]`, or `http://` on loopback where `allow_plaintext` is set.
     pub endpoint: String,
+    /// For the signature (AWS Signature Version 4); `us-east-1` unless told.
     pub region: String,
+    /// PEM certificates of the authorities that may vouch for the store.
     pub ca: PathBuf,
+    /// A TOML file with the access key; read anew when it changes.
     pub credentials: PathBuf,
     /// Bits a second.
     pub max_rate: Option<u64>,
+    /// Which pending segment goes first; `newest` unless told.
     pub order: UploadOrder,
+    /// Permits an `http://` endpoint on loopback; for development only.
     pub allow_plaintext: bool,
     /// 1 or 2; 2 unless told.
     pub concurrency: usize,
 }
 
+/// The section `[privacy]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Privacy {
+    /// What becomes of footage of before a "do not record"; `upload` unless told.
     pub pending: PrivacyPending,
     /// The folder of an LED (`/sys/class/leds/…`) that is lit while the camera is open.
     pub indicator: Option<PathBuf>,
+    /// The shutter, switch or button on the camera, where it has one.
     pub latch: Option<PrivacyLatch>,
 }
 
 /// A thing on the camera itself by which the household closes it; an input device of the kernel (evdev).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivacyLatch {
+    /// Such as `/dev/input/event0`.
     pub device: PathBuf,
+    /// How the input is read.
     pub kind: LatchKind,
     /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
     pub code: u16,
 }
 
+/// What kind of input closes the camera.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LatchKind {
     /// A shutter or a switch with two positions; in one of them the camera is closed.
@@ -358,44 +411,64 @@ pub enum LatchKind {
     Button,
 }
 
+/// The board file: what this product is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Board {
+    /// The product: 1 to 64 of `A-Z a-z 0-9 - _ .`.
     pub name: String,
+    /// The section `[video]`.
     pub video: Video,
+    /// The section `[audio]`; absent where there is no microphone.
     pub audio: Option<Audio>,
 }
 
+/// The section `[video]` of a board.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Video {
+    /// Where pictures come from.
     pub source: VideoSource,
+    /// What the source gives, told or implied by its kind.
     pub format: VideoFormat,
     /// Named for raw pictures and for the test source; absent where the source is already H.264.
     pub encoder: Option<Encoder>,
+    /// Pixels: 16 to 7680, even.
     pub width: u32,
+    /// Lines: 16 to 4320, even; the plan's `max_height` may lower it.
     pub height: u32,
+    /// Pictures a second, 1 to 120.
     pub fps: u32,
     /// Bits a second.
     pub bitrate: u64,
 }
 
+/// `video.source`: where pictures come from.
 #[derive(Clone, PartialEq)]
 pub enum VideoSource {
+    /// A camera of the kernel, through `v4l2src`.
     V4l2 {
+        /// Such as `/dev/video0`.
         device: PathBuf,
     },
     /// `camera-name` of libcamerasrc, or the first camera.
     Libcamera {
+        /// The camera's name, as libcamera lists it.
         camera: Option<String>,
     },
+    /// A network camera (RTSP), through `rtspsrc`.
     Rtsp {
+        /// `rtsp://` or `rtsps://`; may hold a password, and is never logged.
         url: String,
     },
     /// MP4, Matroska, or an Annex B `.h264` stream; passed through without re-encoding.
     File {
+        /// The file to read.
         path: PathBuf,
+        /// At the pace of its timestamps (the default), or as fast as it goes.
         realtime: bool,
+        /// `loop`: begin again at its end; false unless told.
         repeat: bool,
     },
+    /// Test cards that we draw, without a device.
     Test,
 }
 
@@ -420,6 +493,7 @@ impl fmt::Debug for VideoSource {
     }
 }
 
+/// What the source gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VideoFormat {
     /// The source gives H.264.
@@ -435,16 +509,22 @@ pub struct Encoder {
     pub kind: String,
 }
 
+/// The section `[audio]` of a board.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audio {
+    /// Where sound comes from.
     pub source: AudioSource,
 }
 
+/// `audio.source`: where sound comes from.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AudioSource {
+    /// A microphone, through `alsasrc`.
     Alsa {
+        /// Such as `hw:0`.
         device: String,
     },
+    /// Generated sound, without a device.
     Test,
     /// The sound track of the video source itself (file, rtsp).
     Embedded,

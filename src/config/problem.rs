@@ -11,6 +11,7 @@ const MOST: usize = 200;
 /// Where something stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
+    /// The file as it was named, shared by all places in it.
     pub file: Arc<Path>,
     /// From 1; 0 for the file as a whole.
     pub line: u32,
@@ -29,6 +30,7 @@ impl Place {
 /// One thing that is wrong. Never holds a secret: values of credential files are not quoted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
+    /// The file in which it stands.
     pub file: PathBuf,
     /// From 1; 0 for the file as a whole.
     pub line: u32,
@@ -36,6 +38,7 @@ pub struct Problem {
     pub column: u32,
     /// The key in full, such as `recording.segment`; empty where no key is concerned.
     pub key: String,
+    /// What is wrong, without a line feed.
     pub problem: String,
     /// What to do about it; may be empty.
     pub hint: String,
@@ -65,6 +68,7 @@ impl fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
+    /// Notes one more problem, its texts made one line each; beyond the limit it is left out.
     pub fn push(&mut self, at: &Place, key: &str, problem: impl Into<String>, hint: impl Into<String>) {
         if self.0.len() < MOST {
             self.0.push(Problem {
@@ -92,16 +96,19 @@ impl Problems {
         });
     }
 
+    /// Nothing is wrong.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
+    /// How many are listed.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
+    /// In the order in which they were found, or as last sorted.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.0.iter()
     }

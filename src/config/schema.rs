@@ -6,15 +6,21 @@ use std::time::Duration;
 
 /// A `[section]` of a file; the empty name stands for the keys above the first section.
 pub struct Section {
+    /// As it stands between the brackets.
     pub name: &'static str,
+    /// Those that it may hold; any other is refused.
     pub keys: &'static [Key],
     /// The whole section may be left out, required keys and all.
     pub optional: bool,
 }
 
+/// One `name = value` of a section.
 pub struct Key {
+    /// Without the section.
     pub name: &'static str,
+    /// Type and range of the value.
     pub kind: Kind,
+    /// What a file without the key means.
     pub absent: Absent,
 }
 
@@ -32,38 +38,53 @@ pub enum Absent {
 /// What a key takes.
 #[derive(Clone, Copy)]
 pub enum Kind {
+    /// Any string; what it may hold is checked by whoever reads it.
     Text,
     /// A path; relative ones start from the folder of the file that they stand in.
     Path,
     /// One to sixteen paths.
     Paths,
+    /// `true` or `false`.
     Flag,
+    /// A whole number.
     Number {
+        /// The smallest that is allowed.
         least: u64,
+        /// The largest that is allowed.
         most: u64,
     },
     /// Text such as `30s`.
     Duration {
+        /// The shortest that is allowed.
         least: Duration,
+        /// The longest that is allowed.
         most: Duration,
     },
     /// Text such as `2 GiB`, or a number of bytes.
     Bytes {
+        /// Bytes, the fewest that are allowed.
         least: u64,
+        /// Bytes, the most that are allowed.
         most: u64,
     },
     /// Text such as `8 Mbit/s`.
     Rate {
+        /// Bits a second, the fewest that are allowed.
         least: u64,
+        /// Bits a second, the most that are allowed.
         most: u64,
     },
+    /// One of these words.
     Choice(&'static [&'static str]),
     /// A table whose `kind` says which other keys it takes.
     Tagged(&'static [Variant]),
 }
 
+/// One form of a tagged table.
 pub struct Variant {
+    /// The word that `kind` has for it.
     pub kind: &'static str,
+    /// The other keys of that form.
     pub keys: &'static [Key],
 }
 

@@ -37,6 +37,7 @@ pub enum Name {
 }
 
 impl Name {
+    /// The file's name in the state directory, without an extension.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -52,9 +53,13 @@ impl Name {
 /// Everything that [`Facts::recall`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastKnown {
+    /// The JWS of the last choice.
     pub privacy: Known<String>,
+    /// The JWS of the last lease.
     pub entitlement: Known<String>,
+    /// `true`: the local latch was set.
     pub latch: Known<bool>,
+    /// The latest trusted time that was kept.
     pub floor: Known<Utc>,
 }
 

@@ -92,6 +92,7 @@ impl Journal {
         self.open
     }
 
+    /// Where the next entry follows on: the last entry's number and hash.
     #[must_use]
     pub fn head(&self) -> Head {
         self.head

@@ -32,21 +32,27 @@ use std::path::Path;
 /// Closed when it is dropped.
 #[derive(Debug)]
 pub enum Handle {
+    /// A descriptor of the kernel.
     File(File),
+    /// The number by which an [`Fs`] without descriptors knows it.
     Token(u64),
 }
 
 /// What a name stands for. Symbolic links are not followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    /// A regular file.
     File,
+    /// A directory.
     Directory,
     /// A symbolic link, a device, a pipe, a socket.
     Other,
 }
 
+/// What `lstat` tells of a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
+    /// What the name stands for.
     pub kind: Kind,
     /// Size in bytes.
     pub len: u64,
@@ -74,6 +80,7 @@ pub trait Fs: Send + Sync {
     fn truncate(&self, file: &Handle, len: u64) -> io::Result<()>;
     /// Makes contents and size durable.
     fn sync(&self, file: &Handle) -> io::Result<()>;
+    /// `rename(2)`: replaces `to` at once; durable only after a [`Fs::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name that is no directory.
     fn unlink(&self, path: &Path) -> io::Result<()>;
@@ -83,6 +90,7 @@ pub trait Fs: Send + Sync {
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
     /// Names in a directory, in no order; no more than `limit` of them.
     fn list(&self, dir: &Path, limit: usize) -> io::Result<Vec<OsString>>;
+    /// `lstat(2)`: a symbolic link is told as such.
     fn stat(&self, path: &Path) -> io::Result<Meta>;
     /// Bytes free to an unprivileged user on the file system of `dir`.
     fn free(&self, dir: &Path) -> io::Result<u64>;

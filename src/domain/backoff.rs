@@ -8,6 +8,7 @@ use std::time::Duration;
 pub struct Jitter(u64);
 
 impl Jitter {
+    /// A generator (for spreading waits, not for secrets) that gives the same numbers for the same `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Jitter {
         Jitter(seed)
@@ -53,10 +54,12 @@ impl Backoff {
         jitter.between(self.least.min(ceiling), ceiling)
     }
 
+    /// To be called after a success: the next wait starts from `first` again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
 
+    /// Failures in a row since the start or the last [`Backoff::reset`].
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures

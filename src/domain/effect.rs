@@ -8,25 +8,40 @@ use super::segment::{KeyClock, Segment, Serial};
 use super::time::Utc;
 use serde::Serialize;
 
+/// What the machine wants done, in this order; whoever performs it answers with an `Input`.
 #[derive(Debug)]
 pub enum Effect {
     /// Open the devices and capture under this permit.
+    /// `settings` are what the plan and the configuration leave of sound and picture.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     StartCapture { permit: Permit, settings: CaptureSettings },
     /// Close the devices.
+    /// `manner` is what becomes of the open fragment; `reason` goes into the end of the span.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     StopCapture { epoch: Epoch, manner: StopManner, reason: SpanEnd },
     /// Make a fact durable; answered by `Input::Persisted`.
+    /// `ticket` comes back in the answer.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Persist { ticket: Ticket, fact: Fact },
     /// Send the PUBACK.
     Ack(AckToken),
     /// Send a report to the broker.
     Publish(Report),
     /// Send this segment to the store under this time.
+    /// `time` and `clock` form its key; `share` is its part of the bandwidth.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Upload { segment: Segment, time: Utc, clock: KeyClock, share: Share },
     /// Break off this upload; nothing answers.
+    /// `serial` is the file's number in the spool.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     CancelUpload { serial: Serial },
     /// Remove a file from the spool.
+    /// `serial` is the file's number, `why` the rule that lets it go.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Forget { serial: Serial, why: Rule },
     /// What segments opened from now on say of the plan they were captured under.
+    /// `plan` is `plan.id` of the lease, `history_hours` its history in hours.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     SetTerms { plan: String, history_hours: u32 },
     /// Answer with `Input::Flushed` once everything captured so far is sealed.
     FlushSpool,
@@ -58,7 +73,9 @@ pub enum StopManner {
 /// What a capture run is to be like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CaptureSettings {
+    /// Whether sound may be captured: the plan and `recording.audio` both allow it.
     pub audio: bool,
+    /// Lines of the picture at most, by the plan.
     pub max_height: u32,
 }
 
@@ -69,6 +86,7 @@ pub enum Fact {
     Privacy(String),
     /// The JWS of the lease.
     Entitlement(String),
+    /// `true`: the local latch is set, and the camera stays closed.
     Latch(bool),
     /// The latest trusted time: time never stands before it again.
     Floor(Utc),
@@ -93,6 +111,7 @@ pub enum Rule {
 }
 
 impl Rule {
+    /// The stable text that events and logs carry.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -120,6 +139,7 @@ pub enum Report {
     Event(Event),
 }
 
+/// What the camera made of the owner's choice, as `docs/contract.md` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PrivacyReport {
     /// Version of the app's choice in force; absent while none is known.
@@ -127,6 +147,7 @@ pub struct PrivacyReport {
     pub version: Option<u64>,
     /// What is in force, latch included; `true` where nothing is known.
     pub do_not_record: bool,
+    /// The local latch is set.
     pub latch: bool,
     /// `open` or `closed`: the capture device.
     pub capture: &'static str,
@@ -134,17 +155,24 @@ pub struct PrivacyReport {
     pub applied_at: Utc,
 }
 
+/// What the camera made of its lease, as `docs/contract.md` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EntitlementReport {
+    /// Version of the lease in force; absent while none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
+    /// [`super::entitlement::Entitlement::text`]: how the lease stands now.
     pub state: &'static str,
+    /// `plan.id` of the terms in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
+    /// [`super::entitlement::Status::text`] of the terms in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<&'static str>,
+    /// When the lease ends, without the grace that comes on top.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Utc>,
+    /// [`super::policy::Reason::text`]: why uploads are on or off.
     pub reason: &'static str,
 }
 
@@ -152,43 +180,71 @@ pub struct EntitlementReport {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
+    /// A command from the broker was not accepted.
     Rejected {
+        /// Topic that it came on.
         topic: String,
+        /// [`super::input::Rejection::text`].
         reason: &'static str,
     },
     /// Footage left the spool without having been stored.
     SegmentPurged {
+        /// Number of the spool file.
         serial: u64,
+        /// The span that the segment belonged to.
         span: String,
+        /// Its place in the span, from 0.
         n: u64,
+        /// UTC of the first sample, as recorded.
         start: Utc,
+        /// The rule that let it go.
         rule: Rule,
     },
+    /// A file of the spool cannot be read and was moved aside.
     Quarantined {
+        /// Name of the file in the spool.
         name: String,
+        /// What is wrong with it.
         why: String,
     },
+    /// A capture run ended unasked.
     CaptureFailed {
+        /// Stable, for scripts.
         kind: FaultKind,
+        /// For people: the element or device, and what to do.
         message: String,
     },
+    /// The capture devices are open.
     CaptureOpened {
+        /// Number of the capture run, from 1 in this process.
         epoch: u64,
     },
+    /// The capture devices are closed.
     CaptureClosed {
+        /// Number of the capture run, as in `capture_opened`.
         epoch: u64,
+        /// Why it was stopped, as a stable text.
         reason: &'static str,
     },
+    /// The spool cannot be written; capture stops.
     StorageFailed {
+        /// No room (ENOSPC, EDQUOT), as against a fault.
         full: bool,
+        /// The error of the operating system.
         why: String,
     },
+    /// The spool can be written again.
     StorageRecovered,
+    /// Uploads fail, and go on being tried.
     UploadStalled {
+        /// The last failure; holds no URL and no secret.
         why: String,
     },
+    /// A segment was stored after `upload_stalled`.
     UploadResumed,
+    /// A state file could not be written; it is tried again.
     PersistFailed {
+        /// The error of the operating system.
         why: String,
     },
 }
@@ -196,9 +252,13 @@ pub enum Event {
 /// Figures and counters since the start of the process, unless a unit says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Telemetry {
+    /// Camera and encoder.
     pub capture: CaptureFigures,
+    /// Files that wait on flash.
     pub spool: SpoolFigures,
+    /// Transfer to the object store.
     pub upload: UploadFigures,
+    /// Commands from the broker that were not accepted.
     pub rejected: u64,
     /// Peak resident set, in KiB (`getrusage`); filled in by whoever performs the report.
     pub peak_rss_kib: u64,
@@ -221,11 +281,16 @@ impl From<Head> for JournalFigures {
     }
 }
 
+/// The `capture` part of the telemetry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct CaptureFigures {
+    /// The capture devices are open.
     pub open: bool,
+    /// Why capture is on or off: [`super::policy::Reason::text`].
     pub reason: &'static str,
+    /// Capture runs begun.
     pub starts: u64,
+    /// Capture runs that ended unasked.
     pub faults: u64,
     /// Coded pictures handed over by the capture pipeline.
     pub frames_captured: u64,
@@ -235,23 +300,37 @@ pub struct CaptureFigures {
     pub frames_dropped: u64,
 }
 
+/// The `spool` part of the telemetry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct SpoolFigures {
+    /// [`super::storage::Storage::text`].
     pub state: &'static str,
+    /// Bytes in the spool now, quarantine included.
     pub bytes: u64,
+    /// Files in the spool now.
     pub files: u64,
+    /// Bytes free to an unprivileged user on its file system now.
     pub free: u64,
+    /// Files in quarantine now.
     pub quarantined: u64,
+    /// Sealed files now that the cloud does not hold yet.
     pub pending: u64,
+    /// Segments removed without having been stored.
     pub purged: u64,
 }
 
+/// The `upload` part of the telemetry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct UploadFigures {
+    /// The policy allows uploads.
     pub on: bool,
+    /// Uploads under way now.
     pub in_flight: u64,
+    /// Segments of which the store proved that it holds them.
     pub stored: u64,
+    /// Bytes of those.
     pub stored_bytes: u64,
+    /// Attempts that failed and are made again.
     pub retries: u64,
     /// From the end of capture of the last stored segment to its proof of storage, in milliseconds.
     pub last_latency_ms: u64,

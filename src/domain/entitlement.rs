@@ -11,21 +11,28 @@ use std::time::Duration;
 pub struct Lease {
     /// Only grows.
     pub version: u64,
+    /// When the cloud signed it.
     pub issued_at: Utc,
     /// The lease itself ends here; `entitlement.offline_grace` comes on top.
     pub not_after: Utc,
+    /// What holds until `next` is due.
     pub terms: Terms,
     /// What replaces `terms` at a time.
     pub next: Option<Next>,
 }
 
+/// What a plan permits, as the claims of the lease say it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Terms {
+    /// The plan that the features come from; for reports.
     pub plan: Plan,
+    /// How the account stands.
     pub status: Status,
+    /// What may be recorded, and how far back it is kept.
     pub features: Features,
 }
 
+/// Names a Kasa Care plan. Data only: no decision depends on it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Such as `plus-monthly`; at most 64 bytes of printable ASCII.
@@ -34,23 +41,31 @@ pub struct Plan {
     pub tier: String,
 }
 
+/// A change of plan that is known in advance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Next {
+    /// From then on `terms` hold.
     pub from: Utc,
+    /// The terms that replace the lease's own.
     pub terms: Terms,
 }
 
+/// How the account stands with Kasa Care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
+    /// Paid for: the features hold.
     Active,
     /// A declined card: records and uploads as `active` does.
     PastDue,
+    /// No capture and no upload; pending footage is held for `spool.hold`.
     Suspended,
+    /// The contract is over: pending footage is purged.
     Terminated,
 }
 
 impl Status {
+    /// The text of the claim `status`.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -62,9 +77,12 @@ impl Status {
     }
 }
 
+/// The claim `features`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Features {
+    /// The camera may record at all.
     pub record: bool,
+    /// It may record sound as well.
     pub audio: bool,
     /// Lines of picture at most; 1 to 4320.
     pub max_height: u32,
@@ -88,14 +106,20 @@ impl Features {
 /// The fact that the policy sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Entitlement {
+    /// The lease is in force, with these features.
     Granted(Features),
+    /// The lease says `suspended`.
     Suspended,
+    /// The lease says `terminated`.
     Terminated,
+    /// The lease ended, and so did `entitlement.offline_grace`.
     Lapsed,
+    /// No lease is known, or it cannot be read. Nothing is captured.
     Unknown,
 }
 
 impl Entitlement {
+    /// The stable text of the entitlement report's `state`.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -111,6 +135,7 @@ impl Entitlement {
 /// A lease seen at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing<'a> {
+    /// What the policy is told.
     pub entitlement: Entitlement,
     /// The terms in force: the lease's own, or its due `next`.
     pub terms: &'a Terms,

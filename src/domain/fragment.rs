@@ -21,6 +21,7 @@ pub struct Init {
     pub audio: Option<Track>,
     /// Width and height of the coded picture in pixels.
     pub width: u32,
+    /// Lines of the coded picture.
     pub height: u32,
 }
 
@@ -36,6 +37,7 @@ pub struct Track {
 /// One `moof` with its `mdat`.
 #[derive(Clone, Debug)]
 pub struct Chunk {
+    /// The permit under which it was captured.
     pub epoch: Epoch,
     /// The `moov` that describes this chunk. A new `Arc` means a new `moov`.
     pub init: Arc<Init>,
@@ -57,17 +59,26 @@ pub struct Chunk {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SpanEnd {
+    /// The owner's choice, the latch or the shutter forbids capture.
     Privacy,
+    /// The lease forbids capture, or changed what it permits.
     Entitlement,
+    /// The spool is full or cannot be written.
     Storage,
+    /// The source failed, ended, or left a gap.
     Source,
+    /// The system clock was stepped.
     Clock,
+    /// The stream changed its format: a new `moov`.
     Format,
+    /// The agent was told to stop.
     Shutdown,
+    /// The process ended without closing the span; found at the next start.
     Power,
 }
 
 impl SpanEnd {
+    /// The text of the `mp4_end` object; the same as serde's.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -86,10 +97,13 @@ impl SpanEnd {
 /// What travels through the bounded channel from the source to the spool, in order.
 #[derive(Clone, Debug)]
 pub enum Captured {
+    /// The next chunk, in the order of decoding.
     Chunk(Chunk),
     /// No more chunks of this epoch follow. Always the last message of an epoch.
     End {
+        /// The permit that it ends.
         epoch: Epoch,
+        /// Why the source stopped.
         reason: SpanEnd,
     },
 }

@@ -17,39 +17,52 @@ pub struct AckToken {
     pub delivery: u64,
 }
 
+/// What the machine is told. Each is handled at one moment, and answered by effects.
 #[derive(Debug)]
 pub enum Input {
     /// Nothing happened but time.
     Tick,
 
     // From the broker.
+    /// The MQTT session is up: CONNACK was good (MQTT 5, 3.2) and the topics are subscribed.
     Connected,
+    /// The MQTT session is gone; a new one is tried without end.
     Disconnected {
         /// What was seen, fit for a log.
         why: String,
     },
     /// A verified privacy choice; `jws` is what is kept of it.
     Privacy {
+        /// The verified claims.
         choice: PrivacyChoice,
+        /// The JWS in compact form (RFC 7515, 3.1).
         jws: String,
+        /// To be acknowledged once the choice is durable.
         ack: AckToken,
     },
     /// A verified lease; `jws` is what is kept of it.
     Entitlement {
+        /// The verified claims.
         lease: Lease,
+        /// The JWS in compact form (RFC 7515, 3.1).
         jws: String,
+        /// To be acknowledged once the lease is durable.
         ack: AckToken,
     },
     /// A message that was not accepted. Changes no state.
     Rejected {
+        /// Topic that it came on.
         topic: String,
+        /// The first check that it failed.
         reason: Rejection,
+        /// For the PUBACK (MQTT 5, 3.4), where there is one to send.
         ack: Option<AckToken>,
     },
 
     // From the device itself.
     /// The local latch was set or lifted by command.
     Latch {
+        /// `true` sets the latch, `false` lifts it.
         closed: bool,
     },
     /// The button of the local latch was pressed.
@@ -58,64 +71,87 @@ pub enum Input {
     Shutter(Shutter),
     /// A state file was written, or not.
     Persisted {
+        /// That of the `Effect::Persist`.
         ticket: Ticket,
+        /// The error's text is fit for a log.
         result: Result<(), String>,
     },
 
     // From capture.
+    /// The pipeline of this run reached PLAYING: its devices are open.
     CaptureStarted {
+        /// That of the permit.
         epoch: Epoch,
     },
     /// The devices of this run are closed. Comes exactly once a start, whatever happened.
     CaptureClosed {
+        /// That of the permit.
         epoch: Epoch,
+        /// When the pipeline reached NULL.
         at: Mono,
+        /// Absent where the stop was asked for.
         fault: Option<Fault>,
     },
 
     // From the spool.
     /// Coded pictures that reached the spool thread under a live epoch.
     Arrived {
+        /// How many.
         frames: u32,
     },
     /// A fragment was written, and made durable as `recording.durability` asks.
     Committed {
+        /// Coded pictures in the fragment.
         frames: u32,
+        /// Its size on flash.
         bytes: u64,
     },
     /// Coded pictures that were not kept.
     Dropped {
+        /// The permit under which they came.
         epoch: Epoch,
+        /// How many.
         frames: u32,
     },
     /// A file is sealed and durable.
     Sealed(Segment),
     /// A file is gone from the spool.
     Forgotten {
+        /// Its number, which is not used again.
         serial: Serial,
     },
     /// A file was moved aside because it cannot be read.
     Quarantined {
+        /// The name that it had in the spool.
         name: String,
+        /// What is wrong with it.
         why: String,
     },
+    /// The spool and its file system were measured.
     Usage(Usage),
     /// The spool could not be written. `full` tells ENOSPC and EDQUOT from all else.
     StorageFailed {
+        /// No room, as against a fault.
         full: bool,
+        /// The error of the operating system.
         why: String,
     },
     /// The answer to a probe.
     StorageProbed {
+        /// A file could be written and synced.
         ok: bool,
     },
     /// The answer to `Effect::FlushSpool`: all that was captured before is sealed.
     Flushed,
 
     // From the uploader.
+    /// An attempt to store a segment has ended, well or badly.
     UploadFinished {
+        /// The segment's number.
         serial: Serial,
+        /// What the store's answer comes to.
         outcome: Outcome,
+        /// From the start of the attempt to its end.
         took: Duration,
     },
 
@@ -152,6 +188,7 @@ pub struct Fault {
     pub message: String,
 }
 
+/// What kind of fault; its text goes into the `capture_failed` event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
@@ -185,6 +222,7 @@ pub enum Rejection {
     WrongType,
     /// `kid` names none of our keys.
     UnknownKey,
+    /// The Ed25519 signature (RFC 8032) does not fit the bytes.
     BadSignature,
     /// `device_id` is another camera's.
     WrongDevice,
@@ -199,6 +237,7 @@ pub enum Rejection {
 }
 
 impl Rejection {
+    /// The stable text of the `rejected` event's `reason`.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

@@ -16,9 +16,11 @@ pub const LONGEST: usize = 1024;
 pub struct Entry {
     /// Counts from 1 and has no gaps.
     pub n: u64,
+    /// UTC by the system clock when it was written.
     pub time: Utc,
     /// How that time could be believed.
     pub clock: RecordClock,
+    /// What happened.
     #[serde(flatten)]
     pub what: What,
     /// SHA-256 of the line before, without its line feed, in hexadecimal; zeros before the first.
@@ -30,12 +32,20 @@ pub struct Entry {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     /// The agent began.
+    /// `version` is the agent's own.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Started { version: String },
     /// The devices are opened, under this version of the owner's choice and this version of the lease.
+    /// `sound`: with sound; `lines`: of the picture at most.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Opened { sound: bool, lines: u32, choice: Option<u64>, lease: Option<u64> },
     /// The devices are closed.
+    /// `reason` is a stable text, as in the `capture_closed` event.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Closed { reason: String },
     /// What the owner allows has changed, by the app or by the latch of the camera itself.
+    /// `version` of the app's choice; `do_not_record` is what is in force, `latch` included.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Choice { version: Option<u64>, do_not_record: bool, latch: bool },
     /// The process before this one ended with the camera open: power was lost, or it was killed.
     CutOff,
@@ -51,6 +61,7 @@ impl Hash {
     /// What the first line carries.
     pub const ZERO: Hash = Hash([0; 32]);
 
+    /// SHA-256 (FIPS 180-4) of these bytes.
     #[must_use]
     pub fn of(bytes: &[u8]) -> Hash {
         let mut hash = [0; 32];
@@ -135,7 +146,9 @@ pub fn read(line: &[u8]) -> Option<(Entry, Head)> {
 /// What a look at a whole journal tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
+    /// The entries up to the first break of the chain.
     pub entries: Vec<Entry>,
+    /// Where the next entry would follow on.
     pub head: Head,
     /// The number of the line (from 1, as an editor counts) at which the chain breaks, and how.
     pub broken: Option<(usize, &'static str)>,

@@ -45,6 +45,8 @@ pub enum Outcome {
     /// Another segment holds the key: try the next microsecond.
     KeyTaken,
     /// Not stored, or not known to be: try again.
+    /// `after` is the least wait the store asked for, at most [`MOST_RETRY_AFTER`]; `why` is fit for a log.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Retry { scope: Scope, after: Option<Duration>, why: String },
 }
 

@@ -10,17 +10,24 @@ use super::storage::Storage;
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
+    /// The owner's choice with the latch and the shutter.
     pub privacy: Privacy,
+    /// How the lease stands now.
     pub entitlement: Entitlement,
+    /// How far the clock is believed.
     pub clock: TrustedClock,
+    /// What room the spool has.
     pub storage: Storage,
+    /// What the configuration adds.
     pub rules: Rules,
 }
 
 /// Whether the clock is trusted. It decides how objects are marked, never whether to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrustedClock {
+    /// Synchronised, or `clock.trust` says to take it so.
     Trusted,
+    /// All else: names are plausible at best.
     Untrusted,
 }
 
@@ -29,22 +36,29 @@ pub enum TrustedClock {
 pub struct Rules {
     /// `recording.audio`.
     pub audio: bool,
+    /// What gives way when the budget is used up.
     pub when_full: WhenFull,
+    /// What becomes of footage of before a "do not record".
     pub pending: PrivacyPending,
 }
 
 /// `spool.when_full`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenFull {
+    /// The oldest segments make room: the default.
     Evict,
+    /// Capture stops until there is room.
     Stop,
 }
 
 /// `privacy.pending`: what becomes of footage of before the owner's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PrivacyPending {
+    /// It was allowed when it was captured: it goes to the cloud. The default.
     Upload,
+    /// It stays on flash until the owner allows recording again.
     Hold,
+    /// It is removed at once.
     Purge,
 }
 
@@ -52,20 +66,28 @@ pub enum PrivacyPending {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Decision {
     capture: Capture,
+    /// Whether segments go to the store, or why not.
     pub upload: Upload,
+    /// What becomes of the segments that wait.
     pub pending: Pending,
 }
 
 /// On, and how; or off, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Capture {
+    /// `audio`: with sound; `max_height`: lines of picture at most.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     On { audio: bool, max_height: u32 },
+    /// No device may be open.
     Off(Reason),
 }
 
+/// Whether segments may go to the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Upload {
+    /// Pending segments are sent.
     On,
+    /// None is sent, and running uploads are broken off.
     Off(Reason),
 }
 
@@ -83,6 +105,7 @@ pub enum Pending {
 }
 
 impl Pending {
+    /// The stable text for status and logs.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -97,20 +120,32 @@ impl Pending {
 /// Why something is as it is. The text is stable: the cloud and people's scripts read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
+    /// Nothing forbids it.
     Allowed,
+    /// The owner's choice, the latch or the shutter says no.
     DoNotRecord,
+    /// No choice is known, or it cannot be read: taken for no.
     PrivacyUnknown,
+    /// The owner chose "do not record", and `privacy.pending` keeps footage back.
     PrivacyHold,
+    /// No lease is known, or it cannot be read.
     EntitlementUnknown,
+    /// The lease and its grace have ended.
     Lapsed,
+    /// The lease says `suspended`.
     Suspended,
+    /// The lease says `terminated`.
     Terminated,
+    /// The lease's `features.record` is false.
     PlanWithoutRecording,
+    /// The budget is used up, and `spool.when_full` is `stop`.
     StorageFull,
+    /// The spool cannot be written.
     StorageBroken,
 }
 
 impl Reason {
+    /// The stable text that reports, status and metrics carry.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
@@ -145,6 +180,7 @@ impl Reason {
 }
 
 impl Decision {
+    /// Whether the devices may be open. Read-only: a decision to capture is made by [`decide`] alone.
     #[must_use]
     pub fn capture(&self) -> Capture {
         self.capture
@@ -211,6 +247,7 @@ pub struct Permit {
 }
 
 impl Permit {
+    /// The number that all footage captured under it bears.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch

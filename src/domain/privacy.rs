@@ -7,14 +7,18 @@ use super::time::Utc;
 pub struct PrivacyChoice {
     /// Only grows.
     pub version: u64,
+    /// When the cloud signed it.
     pub issued_at: Utc,
+    /// The owner's wish: `true` closes the camera.
     pub do_not_record: bool,
 }
 
 /// The fact that the policy sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Privacy {
+    /// The owner allows recording, and nothing on the camera forbids it.
     Record,
+    /// The app, the latch or the shutter says no.
     DoNotRecord,
     /// No choice is known, or it cannot be read. Treated as private.
     Unknown,
@@ -32,6 +36,7 @@ pub enum Known<T> {
 }
 
 impl<T> Known<T> {
+    /// What was read, if it was.
     #[must_use]
     pub fn value(&self) -> Option<&T> {
         match self {
@@ -47,7 +52,9 @@ pub enum Shutter {
     /// The camera has none.
     #[default]
     Absent,
+    /// The camera may see: the shutter restricts nothing.
     Open,
+    /// The camera is closed by hand, whatever the app says.
     Closed,
     /// The camera has one, and cannot read it. Treated as private.
     Unknown,

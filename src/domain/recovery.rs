@@ -10,17 +10,24 @@ use std::time::Duration;
 /// A file with a name of ours.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
+    /// Tells serial and kind.
     pub name: SpoolName,
+    /// Size of the file.
     pub bytes: u64,
+    /// What its content turned out to be.
     pub read: Read,
 }
 
 /// What could be read of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
+    /// Begins as a segment file, whole or not.
     Footage(Footage),
+    /// The end of a span.
     End {
+        /// That of the end itself: time and counter are the end's.
         record: Record,
+        /// Why the span ended.
         reason: SpanEnd,
     },
     /// Why it cannot be read.
@@ -30,6 +37,7 @@ pub enum Read {
 /// A segment file, as far as it is whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Footage {
+    /// The record from the file's `uuid` box (ISO/IEC 14496-12, 11.1).
     pub record: Record,
     /// RFC 6381 codec names.
     pub codecs: String,
@@ -46,6 +54,7 @@ pub struct Whole {
     pub end: u64,
     /// Nanoseconds.
     pub duration: u64,
+    /// Coded pictures in them.
     pub frames: u32,
 }
 
@@ -55,10 +64,16 @@ pub enum Repair {
     /// It is as it should be.
     Keep(Segment),
     /// Nothing of it was ever committed.
+    /// `name` is the file to remove.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Remove { name: SpoolName },
     /// Cut the file back to `whole.end`, add the `mfra`, and seal it.
+    /// `name` is the file, `footage` what was read of it, `whole` what is kept.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Seal { name: SpoolName, footage: Footage, whole: Whole },
     /// Move it aside.
+    /// `name` is the file, `why` goes into the `quarantined` event.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Quarantine { name: SpoolName, why: String },
 }
 

@@ -14,11 +14,15 @@ use std::time::Duration;
 /// What the rules go by, the same for every segment of one sweep.
 #[derive(Clone, Copy, Debug)]
 pub struct Sweep<'a> {
+    /// The clocks at the time of the sweep.
     pub now: Now,
+    /// How far the system clock is believed: age is counted by a trusted one alone.
     pub clock: Clock,
     /// The id of this boot.
     pub boot: &'a str,
+    /// What the policy says of segments that wait.
     pub pending: Pending,
+    /// How the lease stands now.
     pub entitlement: Entitlement,
     /// Since when the lease stands as it does.
     pub since: Option<Utc>,

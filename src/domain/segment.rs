@@ -12,6 +12,7 @@ use std::fmt;
 pub struct Serial(pub u64);
 
 impl Serial {
+    /// The number after this one; stays at the largest.
     #[must_use]
     pub fn next(self) -> Serial {
         Serial(self.0.saturating_add(1))
@@ -38,7 +39,9 @@ pub enum SpoolKind {
 /// A file name in the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpoolName {
+    /// Number of the file, at least ten digits in the name.
     pub serial: Serial,
+    /// From the extension.
     pub kind: SpoolKind,
 }
 
@@ -102,8 +105,11 @@ pub struct Record {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordClock {
+    /// The clock was synchronised.
     Trusted,
+    /// Not synchronised, but not before the floor.
     Plausible,
+    /// Before the floor: `start_utc` means nothing.
     Unset,
 }
 
@@ -120,13 +126,17 @@ impl From<Clock> for RecordClock {
 /// A sealed file of the spool: footage, or the end of a span.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Segment {
+    /// Its number in the spool: its age and its name.
     pub serial: Serial,
+    /// What stands in the file.
     pub content: Content,
+    /// What the file says of itself.
     pub record: Record,
     /// Size of the file, in bytes.
     pub bytes: u64,
 }
 
+/// What a sealed file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
     /// Coded pictures (and sound).
@@ -139,10 +149,13 @@ pub enum Content {
         codecs: String,
     },
     /// The span ended, at the time `record.start_utc` says, with counter `record.n`.
+    /// `reason` is the text of the `mp4_end` object.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     End { reason: SpanEnd },
 }
 
 impl Segment {
+    /// Whether it is the end of a span, which has no footage.
     #[must_use]
     pub fn is_end(&self) -> bool {
         match self.content {
@@ -150,6 +163,7 @@ impl Segment {
             Content::Footage { .. } => false,
         }
     }
+    /// `CLOCK_MONOTONIC` of the first sample; compares only within the boot `record.boot`.
     #[must_use]
     pub fn start_mono(&self) -> Mono {
         Mono(self.record.start_mono)
@@ -159,12 +173,16 @@ impl Segment {
 /// How the time in a key was come by; its text is the object's metadata `clock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyClock {
+    /// The clock was synchronised at capture.
     Trusted,
+    /// The clock was not synchronised, or never known: the time may be off.
     Plausible,
+    /// Reckoned later from the monotonic clock of the same boot.
     Corrected,
 }
 
 impl KeyClock {
+    /// The text of the metadata `clock`.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

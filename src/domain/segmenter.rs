@@ -11,8 +11,11 @@ use std::time::Duration;
 /// `recording.durability`: what is synced as it comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
+    /// Each chunk: a power cut loses at most one.
     Chunk,
+    /// Each fragment: the default.
     Fragment,
+    /// Only the sealed segment.
     Segment,
 }
 
@@ -25,17 +28,23 @@ const LEAST_GAP: u64 = 20_000_000;
 /// What the segmenter must know of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkFacts {
+    /// The permit under which it was captured; another one ends the span.
     pub epoch: Epoch,
     /// The same `moov` as that of the chunk before.
     pub same_format: bool,
     /// Its `mfhd` and `tfdt` go on from the chunk before, as a reader of the file demands.
     pub follows: bool,
+    /// Its first picture is an IDR.
     pub starts_fragment: bool,
+    /// The next picture is an IDR, or none follows.
     pub ends_fragment: bool,
+    /// `CLOCK_MONOTONIC` at the presentation of its first picture.
     pub start: Mono,
     /// Nanoseconds.
     pub duration: u64,
+    /// Coded pictures in it.
     pub frames: u32,
+    /// Size of `moof` and `mdat`.
     pub bytes: u64,
 }
 
@@ -44,6 +53,8 @@ pub struct ChunkFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Begin segment `n` of the span; `n == 0` begins the span as well.
+    /// `start` is the first sample's time; `time` converts it to UTC.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Open { n: u64, start: Mono, time: SpanTime },
     /// Take the chunk into the open fragment.
     Append,
@@ -56,6 +67,8 @@ pub enum Step {
     /// Close the segment.
     Seal,
     /// Close the span.
+    /// `reason` is the text of the `mp4_end` object.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     End { reason: SpanEnd },
 }
 
@@ -64,6 +77,7 @@ pub enum Step {
 pub struct SpanTime {
     /// [`Now::offset`] at the start of the span; `Utc = Mono + offset` for all of it.
     pub offset: i64,
+    /// How far the system clock is believed; may improve within the span.
     pub clock: Clock,
 }
 
@@ -107,6 +121,7 @@ struct Open {
 }
 
 impl Segmenter {
+    /// No span is open: the next IDR begins one.
     #[must_use]
     pub fn new(limits: Limits) -> Segmenter {
         Segmenter { limits, span: None }

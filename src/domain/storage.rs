@@ -5,6 +5,7 @@ use super::input::Usage;
 /// The fact that the policy sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Storage {
+    /// Below nine tenths of every budget.
     Roomy,
     /// Nine tenths of a budget are used: worth a report, nothing else.
     Tight,
@@ -15,6 +16,7 @@ pub enum Storage {
 }
 
 impl Storage {
+    /// The stable text of the telemetry's `spool.state`.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {

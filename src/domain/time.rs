@@ -68,6 +68,7 @@ impl Utc {
         secs.checked_mul(1_000_000_000)?.checked_add(nanos).map(Utc)
     }
 
+    /// From whole seconds of Unix time; stays at the bounds where nanoseconds do not fit.
     #[must_use]
     pub fn from_secs(secs: i64) -> Utc {
         Utc(secs.saturating_mul(1_000_000_000))
@@ -128,12 +129,19 @@ fn numbers(text: &str, separator: char, digits: [usize; 3]) -> Option<[i64; 3]> 
 /// A [`Utc`] in the fields of the civil calendar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Civil {
+    /// Gregorian year, such as 2026.
     pub year: i64,
+    /// 1 to 12.
     pub month: i64,
+    /// Day of the month, 1 to 31.
     pub day: i64,
+    /// 0 to 23.
     pub hour: i64,
+    /// 0 to 59.
     pub minute: i64,
+    /// 0 to 59: leap seconds are not counted.
     pub second: i64,
+    /// Microseconds within the second, 0 to 999,999.
     pub micros: i64,
 }
 

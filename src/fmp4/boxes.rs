@@ -155,6 +155,7 @@ pub(super) fn build(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
 /// A box at the top level of some bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
+    /// The four-character code (ISO/IEC 14496-12, 4.2).
     pub kind: [u8; 4],
     /// Where it stands, header included.
     pub range: std::ops::Range<usize>,

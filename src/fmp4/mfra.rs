@@ -5,6 +5,7 @@ use super::boxes::build;
 /// Where one `moof` begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MoofEntry {
+    /// Bytes from the start of the file.
     pub offset: u64,
     /// Track and presentation time of its first sample in ticks, one for each `traf` in file order.
     pub tracks: Vec<(u32, u64)>,

@@ -31,6 +31,7 @@ use std::fmt;
 pub struct Malformed {
     /// Offset of the box in question.
     pub offset: u64,
+    /// What is wrong with it, fit for a log.
     pub what: String,
 }
 
@@ -60,11 +61,13 @@ pub struct ChunkInfo {
 /// One `traf` of a chunk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackRun {
+    /// `track_ID` of its `tfhd` (ISO/IEC 14496-12, 8.8.7).
     pub track: u32,
     /// `tfdt.baseMediaDecodeTime`, in ticks of the track.
     pub decode_time: u64,
     /// Sum of the sample durations, in ticks.
     pub duration: u64,
+    /// Samples in all its `trun` boxes (ISO/IEC 14496-12, 8.8.8).
     pub samples: u32,
     /// The least of its samples' presentation times, in ticks.
     pub earliest_presentation: i64,
@@ -73,7 +76,9 @@ pub struct TrackRun {
 /// A segment file, read from the front as far as it is whole.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Layout {
+    /// `ftyp` and `moov`.
     pub init: Init,
+    /// From the `uuid` box behind the `moov`.
     pub record: Record,
     /// Whole chunks in file order; the first starts with a sync sample.
     pub chunks: Vec<ChunkInfo>,

@@ -75,6 +75,7 @@ impl Outbox {
         }
     }
 
+    /// A message was sent and waits for its PUBACK (MQTT 5, 4.3.2).
     #[must_use]
     pub fn is_in_flight(&self) -> bool {
         self.in_flight.is_some()

@@ -18,7 +18,9 @@ const MOST_TOPIC: usize = 128;
 /// Who we are, and whom we believe.
 #[derive(Clone, Debug)]
 pub struct Reader {
+    /// Our device id: the claim `device_id` must equal it.
     pub device: String,
+    /// The keys that may sign commands, by their `kid`.
     pub keys: Vec<VerifyingKey>,
 }
 

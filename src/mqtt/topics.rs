@@ -17,7 +17,9 @@ const MOST_BYTES: usize = 16 * 1024;
 /// What the cloud may tell the camera.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
+    /// `R/privacy/desired`.
     Privacy,
+    /// `R/entitlement/desired`.
     Entitlement,
 }
 
@@ -36,8 +38,11 @@ pub struct Topics {
 /// What is retained by the broker: of each only the latest counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
+    /// `R/status`.
     Status,
+    /// `R/privacy/reported`.
     Privacy,
+    /// `R/entitlement/reported`.
     Entitlement,
 }
 
@@ -55,12 +60,16 @@ pub enum Kind {
 /// A message to the broker, QoS 1.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Message {
+    /// The topic in full, without wildcards.
     pub topic: Arc<str>,
+    /// How it waits for its turn.
     pub kind: Kind,
+    /// JSON in UTF-8.
     pub payload: Bytes,
 }
 
 impl Message {
+    /// Sent with the RETAIN flag (MQTT 5, 3.3.1.3).
     #[must_use]
     pub fn is_retained(&self) -> bool {
         match self.kind {
@@ -78,6 +87,7 @@ impl fmt::Debug for Message {
 }
 
 impl Topics {
+    /// All below `kasacam/v1/{device}/`; `device` must be a valid id.
     #[must_use]
     pub fn new(device: &str) -> Topics {
         let topic = |name: &str| format!("kasacam/v1/{device}/{name}");
@@ -98,6 +108,7 @@ impl Topics {
         [&self.privacy_desired, &self.entitlement_desired]
     }
 
+    /// The command of this topic; `None` for a topic that is not ours.
     #[must_use]
     pub fn command(&self, topic: &[u8]) -> Option<Command> {
         [Command::Privacy, Command::Entitlement]
@@ -105,6 +116,7 @@ impl Topics {
             .find(|command| self.of_command(*command).as_bytes() == topic)
     }
 
+    /// The topic that the command comes on; to subscribe to.
     #[must_use]
     pub fn of_command(&self, command: Command) -> &str {
         match command {
@@ -113,6 +125,7 @@ impl Topics {
         }
     }
 
+    /// `R/status`, which is the will topic as well (MQTT 5, 3.1.3.3).
     #[must_use]
     pub fn status(&self) -> &str {
         &self.status

@@ -88,6 +88,7 @@ pub struct Setup {
     /// With durability `chunk`, keep the whole chunks of a fragment that a cut left unfinished. Only
     /// where the stored privacy choice is to record: else nobody knows whether it was to be dropped.
     pub keep_partial_gop: bool,
+    /// What files that cannot be read may take.
     pub quarantine: QuarantineLimits,
     /// `spool.encrypt` and `spool.key`.
     pub encryption: Encryption,
@@ -115,21 +116,33 @@ pub type ClockReading = Box<dyn Fn() -> (Now, Clock) + Send>;
 pub enum Command {
     /// Leave to capture was withdrawn: drop the open fragment, also what of it is on flash; seal what
     /// is complete; end the span. Chunks of this epoch, and of all before it, are refused from here on.
+    /// `reason` goes into the end of the span.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Revoke { epoch: Epoch, reason: SpanEnd },
     /// Remove a file. Answered by `Input::Forgotten` once it is gone for good; put off where invariant
     /// 5 wants it.
+    /// `serial` is the file's number.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Forget { serial: Serial },
     /// Look whether the spool can be written again, and take up what a failure left behind. Answered
     /// by `Input::StorageProbed`, behind `Input::Sealed` for what was saved.
     Probe,
     /// Goes into the record of segments that begin from here on.
+    /// `plan` is `plan.id` of the lease, `history_hours` its history in hours.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     SetTerms { plan: String, history_hours: u32 },
     /// A sealed segment was found damaged when it was to be sent: salvage or quarantine it. Answered
     /// by `Input::Forgotten`, then by `Input::Sealed` for what could be saved of it.
+    /// `serial` is the segment's number.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Damaged { serial: Serial },
     /// Take in all that waits to be taken in, then answer.
+    /// The answer goes to `done`.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Drain { done: Sender<()> },
     /// Take in all that waits, seal, end the span, answer, and leave.
+    /// The answer goes to `done`.
+    #[allow(missing_docs, reason = "its fields are told of above")]
     Shutdown { done: Sender<()> },
 }
 

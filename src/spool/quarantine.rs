@@ -15,7 +15,9 @@ const LISTED: usize = 4_096;
 /// What the quarantine may hold; the oldest is thrown away first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuarantineLimits {
+    /// Files at most.
     pub files: u64,
+    /// Bytes at most.
     pub bytes: u64,
 }
 

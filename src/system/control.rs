@@ -25,10 +25,13 @@ const CLIENTS: usize = 4;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
+    /// Asks for the state of the agent, as an object.
     Status,
+    /// Asks for the figures, as OpenMetrics text.
     Metrics,
     /// Sets or lifts the local latch.
     Privacy {
+        /// `true` sets the latch, `false` lifts it.
         closed: bool,
     },
 }
@@ -36,7 +39,9 @@ pub enum Command {
 /// A request on its way to the agent, and where the answer goes.
 #[derive(Debug)]
 pub struct Request {
+    /// What was asked, already checked.
     pub command: Command,
+    /// Takes the one answer.
     pub reply: oneshot::Sender<Value>,
 }
 

@@ -30,16 +30,23 @@ const EVENT: usize = size_of::<libc::input_event>();
 const TAIL: usize = 8;
 
 // EVIOCGSW: the states of all switches, a bit each.
-nix::ioctl_read_buf!(switch_states, b'E', 0x1b, u8);
+nix::ioctl_read_buf!(
+    /// A bit for each switch, by its `SW_…` code; set while it is on.
+    switch_states, b'E', 0x1b, u8
+);
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latch {
+    /// An input device of the kernel, such as `/dev/input/event0`.
     pub device: PathBuf,
+    /// How its states are read.
     pub kind: Kind,
+    /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
     pub code: u16,
 }
 
+/// How the thing on the camera acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Closed while it is on.

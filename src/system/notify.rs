@@ -7,6 +7,7 @@ use crate::domain::time::Mono;
 use sd_notify::NotifyState;
 use std::time::Duration;
 
+/// The way to systemd; says nothing where `NOTIFY_SOCKET` is not set.
 #[derive(Debug)]
 pub struct Notifier {
     /// Half of `WatchdogSec`, if there is one.
@@ -16,15 +17,18 @@ pub struct Notifier {
 }
 
 impl Notifier {
+    /// Takes the watchdog's timeout from the environment; `now` counts as its first feeding.
     #[must_use]
     pub fn new(now: Mono) -> Notifier {
         Notifier { feed_every: watchdog().map(|timeout| timeout / 2), fed_at: now, status: String::new() }
     }
 
+    /// Sends `READY=1`: the start is over.
     pub fn ready(&self) {
         send(&[NotifyState::Ready]);
     }
 
+    /// Sends `STOPPING=1`: an ordered stop began.
     pub fn stopping(&self) {
         send(&[NotifyState::Stopping]);
     }

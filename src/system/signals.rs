@@ -11,6 +11,7 @@ pub enum Request {
     Reload,
 }
 
+/// The signals that the agent waits for: SIGTERM, SIGINT, SIGHUP.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,

@@ -14,6 +14,7 @@ const METADATA_CHECKSUM: &str = "x-amz-meta-sha256";
 /// One answer, read and let go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
+    /// The HTTP status of the store (RFC 9110, 15).
     pub status: StatusCode,
     /// SHA-256 by the store's own word.
     pub checksum: Option<[u8; 32]>,
@@ -21,6 +22,7 @@ pub struct Answer {
     pub metadata: Option<[u8; 32]>,
     /// `Content-Length`: after a HEAD, the size of the object in bytes.
     pub size: Option<u64>,
+    /// From the header `Retry-After` (RFC 9110, 10.2.3).
     pub retry_after: Option<Duration>,
     /// The S3 error code, `[A-Za-z0-9]{1,64}`.
     pub code: Option<String>,

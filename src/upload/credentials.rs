@@ -46,6 +46,7 @@ struct Stamp {
 }
 
 impl Credentials {
+    /// Reads nothing yet: the file is read when a request is to be signed.
     #[must_use]
     pub fn new(path: &Path) -> Credentials {
         Credentials { path: path.to_owned(), last: Mutex::new(None) }

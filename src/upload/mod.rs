@@ -34,6 +34,7 @@ pub struct Object {
     pub key: String,
     /// Empty for the end of a span.
     pub body: Bytes,
+    /// Of the body; the store has to confirm it.
     pub sha256: [u8; 32],
     /// `Content-Type`.
     pub content_type: String,

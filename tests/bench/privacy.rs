@@ -10,6 +10,7 @@
 //! - to the last picture, and the last sound, that is kept, by the test card in every picture of the store and of
 //!   every file in the camera. Below zero it was taken before the choice: the open GOP is dropped.
 
+#![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

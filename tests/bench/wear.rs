@@ -4,6 +4,7 @@
 //! (`write_bytes` of proc_pid_io(5)), against the bytes of the segments; the peer is the same video, copied once to the
 //! same file system and synced.
 
+#![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

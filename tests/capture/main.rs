@@ -1,4 +1,5 @@
 //! Capture with GStreamer for real: its own sources, files that ffmpeg makes, an RTSP server on loopback.
+#![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

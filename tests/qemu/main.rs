@@ -5,6 +5,7 @@
 //! - `KASACAM_QEMU`: the emulator, a word to a line;
 //! - `KASACAM_POWER_CUTS`: how many cuts each kind takes (2).
 
+#![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,6 @@
 //! Everything that needs no camera, no broker and no store of its own: one binary, so that it links once.
 
+#![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,5 +1,6 @@
 //! The real binaries, a real mosquitto and a real object store over TLS.
 
+#![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -18,7 +18,7 @@ const WRITES: [&str; 6] =
     ["privacy/reported", "entitlement/reported", "status", "telemetry", "event", "grant/request"];
 const READS: [&str; 3] = ["privacy/desired", "entitlement/desired", "grant/response"];
 
-pub struct Broker {
+pub(crate) struct Broker {
     pub port: u16,
     configuration: PathBuf,
     /// `None` while it is told to be down.
@@ -30,7 +30,7 @@ impl Broker {
     ///
     /// # Errors
     /// Where it does not come up; `broker/mosquitto.log` says why.
-    pub async fn start(dir: &Path, pki: &Pki, port: u16) -> Result<Broker, String> {
+    pub(crate) async fn start(dir: &Path, pki: &Pki, port: u16) -> Result<Broker, String> {
         let home = dir.join("broker");
         private_dir(&home)?;
         write_new(&home.join("acl"), acl().as_bytes(), 0o600)?;
@@ -52,7 +52,7 @@ impl Broker {
     ///
     /// # Errors
     /// Where it does not come up.
-    pub async fn up(&mut self) -> Result<(), String> {
+    pub(crate) async fn up(&mut self) -> Result<(), String> {
         if self.is_up() {
             return Ok(());
         }
@@ -83,18 +83,18 @@ impl Broker {
     ///
     /// # Errors
     /// Where it had to be killed.
-    pub async fn down(&mut self) -> Result<(), String> {
+    pub(crate) async fn down(&mut self) -> Result<(), String> {
         match self.process.take() {
             Some(mut process) => process.stop(PATIENCE).await.map(drop),
             None => Ok(()),
         }
     }
 
-    pub fn is_up(&mut self) -> bool {
+    pub(crate) fn is_up(&mut self) -> bool {
         self.process.as_mut().is_some_and(|process| process.ended().is_none())
     }
 
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.process.as_ref().and_then(Process::pid)
     }
 }

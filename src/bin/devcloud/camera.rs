@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What the camera is to be like.
 #[derive(Clone, Debug, clap::Args)]
-pub struct Camera {
+pub(crate) struct Camera {
     /// The camera's id, and the common name of its certificate.
     #[arg(long, default_value = "cam-0001")]
     pub device: String,
@@ -33,7 +33,7 @@ pub struct Camera {
 }
 
 /// What the camera's files have to name.
-pub struct Ends<'a> {
+pub(crate) struct Ends<'a> {
     pub mqtt_port: u16,
     pub s3_port: u16,
     pub credentials: &'a Path,
@@ -44,7 +44,7 @@ pub struct Ends<'a> {
 ///
 /// # Errors
 /// Where they cannot be written, or a setting is not of the form `SECTION.KEY=VALUE`.
-pub fn write(dir: &Path, pki: &Pki, ends: &Ends<'_>, camera: &Camera) -> Result<PathBuf, String> {
+pub(crate) fn write(dir: &Path, pki: &Pki, ends: &Ends<'_>, camera: &Camera) -> Result<PathBuf, String> {
     let home = dir.join(&camera.device);
     private_dir(&home)?;
     let board = match &camera.board {

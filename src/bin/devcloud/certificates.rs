@@ -17,7 +17,7 @@ const HOST_OF_A_GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
 /// Where the files are.
 #[derive(Clone, Debug)]
-pub struct Pki {
+pub(crate) struct Pki {
     pub ca: PathBuf,
     pub server_cert: PathBuf,
     pub server_key: PathBuf,
@@ -31,7 +31,7 @@ pub struct Pki {
 ///
 /// # Errors
 /// Where the name is none for a device, or a file cannot be made or read.
-pub fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
+pub(crate) fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
     if !is_device(device) {
         return Err(format!(
             "\"{device}\" is no name for a camera: 1 to 64 of A-Z a-z 0-9 - _, and not one of ours"
@@ -66,7 +66,7 @@ pub fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
 ///
 /// # Errors
 /// Where there is no CA yet, or a file cannot be made.
-pub fn issue_device(dir: &Path, name: &str) -> Result<(PathBuf, PathBuf), String> {
+pub(crate) fn issue_device(dir: &Path, name: &str) -> Result<(PathBuf, PathBuf), String> {
     ensure(dir, name).map(|pki| (pki.device_cert, pki.device_key))
 }
 
@@ -131,7 +131,7 @@ fn read_or_make_key(path: &Path) -> Result<KeyPair, String> {
 ///
 /// # Errors
 /// Where it cannot be made.
-pub fn private_dir(dir: &Path) -> Result<(), String> {
+pub(crate) fn private_dir(dir: &Path) -> Result<(), String> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|e| format!("{}: cannot be made: {e}", dir.display()))
 }
@@ -140,7 +140,7 @@ pub fn private_dir(dir: &Path) -> Result<(), String> {
 ///
 /// # Errors
 /// Where it cannot be written.
-pub fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), String> {
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), String> {
     // An old file would keep its own mode.
     let _not_there = std::fs::remove_file(path);
     OpenOptions::new()

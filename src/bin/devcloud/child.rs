@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::process::{Child, Command};
 
 /// A running program; killed where it is dropped.
-pub struct Process {
+pub(crate) struct Process {
     name: &'static str,
     child: Child,
 }
@@ -18,7 +18,7 @@ impl Process {
     ///
     /// # Errors
     /// Where it cannot be started.
-    pub fn start(name: &'static str, mut command: Command) -> Result<Process, String> {
+    pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Process, String> {
         let parent = nix::unistd::getpid();
         // Ctrl-C in a terminal goes to a whole process group: in groups of their own, children end in our order.
         command.kill_on_drop(true).process_group(0);
@@ -40,17 +40,17 @@ impl Process {
         Ok(Process { name, child })
     }
 
-    pub fn pid(&self) -> Option<u32> {
+    pub(crate) fn pid(&self) -> Option<u32> {
         self.child.id()
     }
 
     /// How it ended, where it has.
-    pub fn ended(&mut self) -> Option<ExitStatus> {
+    pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
     /// Its end, whenever that is.
-    pub async fn wait(&mut self) -> Option<ExitStatus> {
+    pub(crate) async fn wait(&mut self) -> Option<ExitStatus> {
         self.child.wait().await.ok()
     }
 
@@ -58,7 +58,7 @@ impl Process {
     ///
     /// # Errors
     /// Where it had to be killed.
-    pub async fn stop(&mut self, within: Duration) -> Result<ExitStatus, String> {
+    pub(crate) async fn stop(&mut self, within: Duration) -> Result<ExitStatus, String> {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             let _already_gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
         }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 /// What is known so far.
 #[derive(Clone, Debug, Default)]
-pub struct Chronicle {
+pub(crate) struct Chronicle {
     pub private: Vec<Private>,
     pub counters: Option<Counters>,
     /// Segments that wait in the camera, by its last word.
@@ -23,7 +23,7 @@ pub struct Chronicle {
 
 impl Chronicle {
     /// Takes one line; returns what there is to say of it.
-    pub fn hear(&mut self, line: &Value) -> Option<String> {
+    pub(crate) fn hear(&mut self, line: &Value) -> Option<String> {
         let at = line.get("at").and_then(Value::as_str).and_then(Utc::parse)?;
         match text(line, "/event")? {
             "object_stored" => self.stored(line, at),

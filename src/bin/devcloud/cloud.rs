@@ -37,7 +37,7 @@ struct Outgoing {
 }
 
 /// Sends messages, and tells whether it is connected. Its session ends with it.
-pub struct Cloud {
+pub(crate) struct Cloud {
     outbox: mpsc::Sender<Outgoing>,
     connected: watch::Receiver<bool>,
     session: JoinHandle<()>,
@@ -54,7 +54,7 @@ impl Cloud {
     ///
     /// # Errors
     /// Where the certificates cannot be used.
-    pub fn start(pki: &Pki, port: u16, events: Events) -> Result<Cloud, String> {
+    pub(crate) fn start(pki: &Pki, port: u16, events: Events) -> Result<Cloud, String> {
         let tls = Arc::new(tls(pki)?);
         let (outbox, waiting) = mpsc::channel(64);
         let (tell, connected) = watch::channel(false);
@@ -66,7 +66,7 @@ impl Cloud {
     ///
     /// # Errors
     /// Where that takes longer than `within`.
-    pub async fn ready(&self, within: Duration) -> Result<(), String> {
+    pub(crate) async fn ready(&self, within: Duration) -> Result<(), String> {
         let mut connected = self.connected.clone();
         match tokio::time::timeout(within, connected.wait_for(|connected| *connected)).await {
             Ok(Ok(_)) => Ok(()),
@@ -74,7 +74,7 @@ impl Cloud {
         }
     }
 
-    pub fn connected(&self) -> bool {
+    pub(crate) fn connected(&self) -> bool {
         *self.connected.borrow()
     }
 
@@ -82,7 +82,7 @@ impl Cloud {
     ///
     /// # Errors
     /// Where the broker refuses it or does not answer in time. It may still be delivered then.
-    pub async fn publish(&self, topic: &str, payload: Bytes, retain: bool) -> Result<(), String> {
+    pub(crate) async fn publish(&self, topic: &str, payload: Bytes, retain: bool) -> Result<(), String> {
         let (done, outcome) = oneshot::channel();
         let outgoing = Outgoing { topic: topic.to_owned(), payload, retain, done };
         let delivered = async {

@@ -21,14 +21,14 @@ const PATIENCE: Duration = Duration::from_secs(40);
 /// A switch, as a person would say it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum Switch {
+pub(crate) enum Switch {
     On,
     Off,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum StoreState {
+pub(crate) enum StoreState {
     Up,
     Down,
     Error,
@@ -36,7 +36,7 @@ pub enum StoreState {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
-pub enum BrokerState {
+pub(crate) enum BrokerState {
     Up,
     Down,
     Restart,
@@ -44,7 +44,7 @@ pub enum BrokerState {
 
 #[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
 #[serde(tag = "command", rename_all = "kebab-case")]
-pub enum Command {
+pub(crate) enum Command {
     /// "Do Not Record Video or Audio": on means that the camera may not record.
     Privacy { switch: Switch },
     /// Issue a lease of a plan.
@@ -73,7 +73,7 @@ pub enum Command {
 /// A lease in the operator's words; what is not told is as the plan has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Args)]
 #[serde(deny_unknown_fields)]
-pub struct Plan {
+pub(crate) struct Plan {
     /// free, plus or premium.
     pub plan: String,
     /// active, past_due, suspended or terminated.
@@ -111,7 +111,7 @@ fn active() -> String {
 
 impl Plan {
     /// The plan of that name, as it is sold.
-    pub fn named(plan: &str) -> Plan {
+    pub(crate) fn named(plan: &str) -> Plan {
         Plan {
             plan: plan.into(),
             status: active(),
@@ -127,7 +127,7 @@ impl Plan {
 }
 
 /// Answers at the socket until it is dropped.
-pub async fn answer(listener: UnixListener, cloud: Arc<Devcloud>) {
+pub(crate) async fn answer(listener: UnixListener, cloud: Arc<Devcloud>) {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(converse(stream, Arc::clone(&cloud)));
@@ -170,7 +170,7 @@ fn worded(answer: Result<Value, String>) -> Value {
 ///
 /// # Errors
 /// Where no cloud runs there, or it does not answer in time.
-pub fn ask(dir: &Path, command: &Command) -> Result<Value, String> {
+pub(crate) fn ask(dir: &Path, command: &Command) -> Result<Value, String> {
     let path = dir.join("cloud.sock");
     let failed =
         |e: std::io::Error| format!("{}: {e}: does `kasacam-devcloud serve` run there?", path.display());

@@ -27,7 +27,7 @@ const PRIVATE: Duration = Duration::from_secs(4);
 /// For how long the script takes the store down.
 const STORE_DOWN: Duration = Duration::from_secs(8);
 /// The script needs that much.
-pub const LEAST_SECONDS: u64 = 30;
+pub(crate) const LEAST_SECONDS: u64 = 30;
 /// Within which the camera is to answer to what it is told; GStreamer's first scan of its plugins included.
 const ANSWER: Duration = Duration::from_secs(40);
 /// Within which it is to have sent what waited while the store was down: its back-off included.
@@ -36,7 +36,7 @@ const CATCH_UP: Duration = Duration::from_secs(90);
 const FAREWELL: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Debug, clap::Args)]
-pub struct Demo {
+pub(crate) struct Demo {
     /// Play the script for about so long (30 or more), then compare; without it, until Ctrl-C.
     #[arg(long, value_parser = clap::value_parser!(u64).range(LEAST_SECONDS..=86_400))]
     seconds: Option<u64>,
@@ -54,7 +54,7 @@ pub struct Demo {
 ///
 /// # Errors
 /// What could not be done, or which checks failed.
-pub async fn run(dir: Option<&Path>, demo: &Demo) -> Result<(), String> {
+pub(crate) async fn run(dir: Option<&Path>, demo: &Demo) -> Result<(), String> {
     let own = std::env::temp_dir().join(format!("kasacam-demo-{}", std::process::id()));
     let at = dir.unwrap_or(&own);
     let outcome = run_in(at, demo).await;

@@ -14,7 +14,7 @@ const BACKLOG: usize = 4096;
 
 /// The log, open for appending. Clones write to the same file.
 #[derive(Clone)]
-pub struct Events {
+pub(crate) struct Events {
     file: Arc<Mutex<File>>,
     heard: broadcast::Sender<Value>,
 }
@@ -24,7 +24,7 @@ impl Events {
     ///
     /// # Errors
     /// Where the file cannot be opened.
-    pub fn open(dir: &Path) -> Result<Events, String> {
+    pub(crate) fn open(dir: &Path) -> Result<Events, String> {
         let path = dir.join("events.jsonl");
         let file = OpenOptions::new().create(true).append(true).open(&path);
         let file = file.map_err(|e| format!("{}: cannot be opened: {e}", path.display()))?;
@@ -33,12 +33,12 @@ impl Events {
     }
 
     /// Appends `event` as it happened now.
-    pub fn append(&self, event: &str, details: Value) {
+    pub(crate) fn append(&self, event: &str, details: Value) {
         self.append_at(clock::utc(), event, details);
     }
 
     /// Appends `event` as it happened `at`; the members of `details` stand beside its name.
-    pub fn append_at(&self, at: Utc, event: &str, details: Value) {
+    pub(crate) fn append_at(&self, at: Utc, event: &str, details: Value) {
         let mut line = Map::new();
         line.insert("at".into(), at.to_string().into());
         line.insert("event".into(), event.into());
@@ -57,7 +57,7 @@ impl Events {
     }
 
     /// What is appended from now on.
-    pub fn listen(&self) -> broadcast::Receiver<Value> {
+    pub(crate) fn listen(&self) -> broadcast::Receiver<Value> {
         self.heard.subscribe()
     }
 }

@@ -8,7 +8,7 @@ use kasacam::fmp4::{self, ChunkInfo, Layout};
 use std::time::Duration;
 
 /// Where objects lie in the bucket.
-pub const PREFIX: &str = "v1/";
+pub(crate) const PREFIX: &str = "v1/";
 /// A key moves by microseconds where another object has it already.
 const MOVED: Duration = Duration::from_millis(1);
 
@@ -16,7 +16,7 @@ const MOVED: Duration = Duration::from_millis(1);
 ///
 /// # Errors
 /// Where the disk cannot be read, or an object is not a segment at all.
-pub fn read(bucket: &Bucket, device: &str) -> Result<(Vec<Segment>, Vec<End>), String> {
+pub(crate) fn read(bucket: &Bucket, device: &str) -> Result<(Vec<Segment>, Vec<End>), String> {
     let (mut segments, mut ends) = (Vec::new(), Vec::new());
     for key in bucket.keys("").map_err(|e| format!("the bucket: {e}"))? {
         let failed = |e: std::io::Error| format!("{key}: {e}");

@@ -30,7 +30,7 @@ struct Features {
 }
 
 /// The claims of a privacy choice.
-pub fn privacy(device: &str, version: u64, now: Utc, do_not_record: bool) -> Value {
+pub(crate) fn privacy(device: &str, version: u64, now: Utc, do_not_record: bool) -> Value {
     json!({"device_id": device, "version": version, "issued_at": now, "do_not_record": do_not_record})
 }
 
@@ -38,7 +38,7 @@ pub fn privacy(device: &str, version: u64, now: Utc, do_not_record: bool) -> Val
 ///
 /// # Errors
 /// Where the plan, its status or a time is none that is known.
-pub fn entitlement(device: &str, version: u64, now: Utc, plan: &Plan) -> Result<Value, String> {
+pub(crate) fn entitlement(device: &str, version: u64, now: Utc, plan: &Plan) -> Result<Value, String> {
     let not_after = match &plan.not_after {
         Some(text) => time(text, now)?,
         None => now + LEASE,

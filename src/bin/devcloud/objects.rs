@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// What the store knows of an object besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Facts {
+pub(crate) struct Facts {
     pub bytes: u64,
     /// Base64, as S3 writes it.
     pub sha256: String,
@@ -24,7 +24,7 @@ pub struct Facts {
 
 /// Why an object was not taken.
 #[derive(Debug)]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The key is taken, and the caller wanted it free.
     Exists,
     /// The key cannot be a path below the bucket.
@@ -44,7 +44,7 @@ impl fmt::Display for Refusal {
 
 /// One bucket. Clones are the same bucket.
 #[derive(Clone)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     root: PathBuf,
     /// Held from the look at what is there until the object is: a PUT is atomic.
     writing: Arc<Mutex<()>>,
@@ -55,7 +55,7 @@ impl Bucket {
     ///
     /// # Errors
     /// Where it cannot be made.
-    pub fn open(root: PathBuf) -> Result<Bucket, String> {
+    pub(crate) fn open(root: PathBuf) -> Result<Bucket, String> {
         RealFs.mkdir(&root).map_err(|e| format!("{}: cannot be made: {e}", root.display()))?;
         Ok(Bucket { root, writing: Arc::new(Mutex::new(())) })
     }
@@ -64,7 +64,7 @@ impl Bucket {
     ///
     /// # Errors
     /// See [`Refusal`].
-    pub fn put(&self, key: &str, body: &[u8], facts: &Facts, only_new: bool) -> Result<(), Refusal> {
+    pub(crate) fn put(&self, key: &str, body: &[u8], facts: &Facts, only_new: bool) -> Result<(), Refusal> {
         // Such a key would be the second file of another object.
         if key.ends_with(".json") {
             return Err(Refusal::BadKey);
@@ -87,7 +87,7 @@ impl Bucket {
     ///
     /// # Errors
     /// Where the disk cannot be read, or what it holds is damaged.
-    pub fn facts(&self, key: &str) -> std::io::Result<Option<Facts>> {
+    pub(crate) fn facts(&self, key: &str) -> std::io::Result<Option<Facts>> {
         let Some(path) = self.path(&format!("{key}.json")) else {
             return Ok(None);
         };
@@ -102,7 +102,7 @@ impl Bucket {
     ///
     /// # Errors
     /// Where it is not there or cannot be read.
-    pub fn body(&self, key: &str) -> std::io::Result<Vec<u8>> {
+    pub(crate) fn body(&self, key: &str) -> std::io::Result<Vec<u8>> {
         self.path(key).map_or_else(|| Err(ErrorKind::NotFound.into()), std::fs::read)
     }
 
@@ -110,7 +110,7 @@ impl Bucket {
     ///
     /// # Errors
     /// Where the disk cannot be read.
-    pub fn keys(&self, prefix: &str) -> std::io::Result<Vec<String>> {
+    pub(crate) fn keys(&self, prefix: &str) -> std::io::Result<Vec<String>> {
         let mut keys = Vec::new();
         self.collect(&self.root, &mut keys)?;
         keys.retain(|key| key.starts_with(prefix));

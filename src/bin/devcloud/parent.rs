@@ -11,7 +11,7 @@ const LOOK: Duration = Duration::from_millis(250);
 ///
 /// The kernel's own signal (`PR_SET_PDEATHSIG`) would come when the *thread* that started us ends, and
 /// the threads of a test end before the test does; a change of parent is about the process.
-pub async fn stop_when_it_ends() {
+pub(crate) async fn stop_when_it_ends() {
     let parent = getppid();
     while getppid() == parent {
         tokio::time::sleep(LOOK).await;

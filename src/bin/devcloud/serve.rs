@@ -39,7 +39,7 @@ struct Kept {
     s3_port: u16,
 }
 
-pub struct Devcloud {
+pub(crate) struct Devcloud {
     dir: PathBuf,
     device: String,
     pub agent_toml: PathBuf,
@@ -59,7 +59,7 @@ impl Devcloud {
     ///
     /// # Errors
     /// What could not be started, and why.
-    pub async fn start(dir: &Path, camera: &Camera) -> Result<Devcloud, String> {
+    pub(crate) async fn start(dir: &Path, camera: &Camera) -> Result<Devcloud, String> {
         certificates::private_dir(dir)?;
         let dir = dir.canonicalize().map_err(|e| format!("{}: {e}", dir.display()))?;
         let lock = lock(&dir)?;
@@ -99,7 +99,7 @@ impl Devcloud {
     ///
     /// # Errors
     /// Where the socket cannot be made, such as for a path of more than 107 bytes.
-    pub fn listen(self: &Arc<Devcloud>) -> Result<JoinHandle<()>, String> {
+    pub(crate) fn listen(self: &Arc<Devcloud>) -> Result<JoinHandle<()>, String> {
         let path = self.dir.join("cloud.sock");
         // Left by one that was killed; the lock says that nobody listens there.
         let _not_there = std::fs::remove_file(&path);
@@ -108,7 +108,7 @@ impl Devcloud {
     }
 
     /// The line that says that all is up.
-    pub fn ready(&self) -> Value {
+    pub(crate) fn ready(&self) -> Value {
         json!({
             "ready": true,
             "mqtt_port": self.mqtt_port,
@@ -122,7 +122,7 @@ impl Devcloud {
     ///
     /// # Errors
     /// Where the broker had to be killed.
-    pub async fn stop(&self) -> Result<(), String> {
+    pub(crate) async fn stop(&self) -> Result<(), String> {
         let _not_there = std::fs::remove_file(self.dir.join("cloud.sock"));
         self.broker.lock().await.down().await
     }
@@ -131,7 +131,7 @@ impl Devcloud {
     ///
     /// # Errors
     /// What could not be done, and why.
-    pub async fn execute(&self, command: Command) -> Result<Value, String> {
+    pub(crate) async fn execute(&self, command: Command) -> Result<Value, String> {
         match command {
             Command::Privacy { switch } => self.privacy(switch == Switch::On).await,
             Command::Plan(plan) => self.plan(&plan).await,
@@ -158,7 +158,7 @@ impl Devcloud {
     ///
     /// # Errors
     /// Where its version cannot be kept, or the broker does not take it.
-    pub async fn privacy(&self, do_not_record: bool) -> Result<Value, String> {
+    pub(crate) async fn privacy(&self, do_not_record: bool) -> Result<Value, String> {
         let mut kept = self.kept.lock().await;
         kept.privacy_version += 1;
         keep(&self.dir, &kept)?;
@@ -173,7 +173,7 @@ impl Devcloud {
     ///
     /// # Errors
     /// Where it makes no sense, its version cannot be kept, or the broker does not take it.
-    pub async fn plan(&self, plan: &Plan) -> Result<Value, String> {
+    pub(crate) async fn plan(&self, plan: &Plan) -> Result<Value, String> {
         let mut kept = self.kept.lock().await;
         let version = kept.entitlement_version + 1;
         let claims = lease::entitlement(&self.device, version, clock::utc(), plan)?;

@@ -10,21 +10,21 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
 /// The name of the key: the stem of the file that the camera knows it by.
-pub const KID: &str = "entitlement-dev-1";
+pub(crate) const KID: &str = "entitlement-dev-1";
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
 const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
 /// What a command is about; gives its `typ`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     Privacy,
     Entitlement,
 }
 
 impl Kind {
     /// As it stands in a topic.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Privacy => "privacy",
             Kind::Entitlement => "entitlement",
@@ -32,7 +32,7 @@ impl Kind {
     }
 
     /// Reads [`Kind::name`].
-    pub fn parse(name: &str) -> Option<Kind> {
+    pub(crate) fn parse(name: &str) -> Option<Kind> {
         [Kind::Privacy, Kind::Entitlement].into_iter().find(|kind| kind.name() == name)
     }
 
@@ -44,7 +44,7 @@ impl Kind {
     }
 }
 
-pub struct Signer {
+pub(crate) struct Signer {
     key: Ed25519KeyPair,
     /// The public key as PEM, as the camera takes it.
     pub public: PathBuf,
@@ -55,7 +55,7 @@ impl Signer {
     ///
     /// # Errors
     /// Where it cannot be made, read or written.
-    pub fn ensure(dir: &Path) -> Result<Signer, String> {
+    pub(crate) fn ensure(dir: &Path) -> Result<Signer, String> {
         let private = dir.join("pki").join(format!("{KID}.pk8"));
         if !private.exists() {
             let made = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new());
@@ -74,7 +74,7 @@ impl Signer {
     }
 
     /// The claims as a compact JWS.
-    pub fn sign(&self, kind: Kind, claims: &Value) -> String {
+    pub(crate) fn sign(&self, kind: Kind, claims: &Value) -> String {
         let header = json!({"alg": "EdDSA", "kid": KID, "typ": kind.typ()});
         let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let signed = format!("{}.{}", encode(&header), encode(claims));

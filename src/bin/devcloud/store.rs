@@ -31,7 +31,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-pub const BUCKET: &str = "kasa-care";
+pub(crate) const BUCKET: &str = "kasa-care";
 /// A segment is far smaller.
 const MOST_BYTES: usize = 256 << 20;
 /// Within which a client is to have finished its TLS handshake.
@@ -39,7 +39,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// How the store behaves towards whoever comes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Conduct {
+pub(crate) enum Conduct {
     Up,
     /// Connections are cut, and new ones closed at once.
     Down,
@@ -48,7 +48,7 @@ pub enum Conduct {
 }
 
 /// The store, serving until it is dropped.
-pub struct Store {
+pub(crate) struct Store {
     pub port: u16,
     pub credentials: PathBuf,
     pub bucket: Bucket,
@@ -60,7 +60,7 @@ impl Store {
     ///
     /// # Errors
     /// Where its files cannot be made or read, or no port can be had.
-    pub async fn start(dir: &Path, pki: &Pki, port: u16, events: Events) -> Result<Store, String> {
+    pub(crate) async fn start(dir: &Path, pki: &Pki, port: u16, events: Events) -> Result<Store, String> {
         let (credentials, access, secret) = credentials(dir)?;
         let bucket = Bucket::open(dir.join("bucket"))?;
         let listener = match TcpListener::bind(("127.0.0.1", port)).await {
@@ -78,11 +78,11 @@ impl Store {
         Ok(Store { port, credentials, bucket, conduct })
     }
 
-    pub fn behave(&self, conduct: Conduct) {
+    pub(crate) fn behave(&self, conduct: Conduct) {
         self.conduct.send_replace(conduct);
     }
 
-    pub fn conduct(&self) -> Conduct {
+    pub(crate) fn conduct(&self) -> Conduct {
         *self.conduct.borrow()
     }
 }

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A privacy switch is to close the device within this, from the PUBLISH leaving the broker.
-pub const CLOSE_WITHIN_MS: f64 = 100.0;
+pub(crate) const CLOSE_WITHIN_MS: f64 = 100.0;
 /// Two times that are one, written by different roundings.
 const SAME: Duration = Duration::from_millis(10);
 
 /// A segment, as it was found in the bucket.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Segment {
+pub(crate) struct Segment {
     pub key: String,
     /// The key is of the contract's form, for this device, and its time that of the first sample.
     pub key_is_sound: bool,
@@ -31,7 +31,7 @@ pub struct Segment {
 
 /// The end of a span, as it was found in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct End {
+pub(crate) struct End {
     pub key: String,
     pub key_is_sound: bool,
     pub span: String,
@@ -42,7 +42,7 @@ pub struct End {
 
 /// One time of "do not record".
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Private {
+pub(crate) struct Private {
     /// When the choice left the broker.
     pub from: Utc,
     /// When the device was closed, by the camera's word.
@@ -53,7 +53,7 @@ pub struct Private {
 
 /// Everything that was seen.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Seen {
+pub(crate) struct Seen {
     pub segments: Vec<Segment>,
     pub ends: Vec<End>,
     pub private: Vec<Private>,
@@ -74,13 +74,13 @@ pub struct Seen {
 
 /// The camera's own count of coded pictures, since its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Counters {
+pub(crate) struct Counters {
     pub captured: u64,
     pub dropped: u64,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Summary {
+pub(crate) struct Summary {
     pub ok: bool,
     pub frames_captured_while_allowed: u64,
     pub frames_stored: u64,
@@ -96,7 +96,7 @@ pub struct Summary {
 
 /// A time without footage, and its cause.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Gap {
+pub(crate) struct Gap {
     pub reason: String,
     pub start: Utc,
     /// The next segment's first sample; absent where none follows.
@@ -104,13 +104,13 @@ pub struct Gap {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Latency {
+pub(crate) struct Latency {
     pub p50: Option<f64>,
     pub p99: Option<f64>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Check {
+pub(crate) struct Check {
     pub check: &'static str,
     pub ok: bool,
     /// What was found.
@@ -118,7 +118,7 @@ pub struct Check {
 }
 
 /// Judges what was seen.
-pub fn compare(seen: &Seen) -> Summary {
+pub(crate) fn compare(seen: &Seen) -> Summary {
     let stored = seen.segments.iter().map(|s| count(s.pictures.len())).sum();
     let while_private = seen
         .segments

@@ -39,7 +39,9 @@ pub enum UploadOrder {
 /// What the configuration says to the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// What the configuration adds to the policy. Reloadable.
     pub rules: Rules,
+    /// What the spool may take of flash.
     pub budget: Budget,
     /// `entitlement.offline_grace`.
     pub grace: Duration,
@@ -47,6 +49,7 @@ pub struct Settings {
     pub hold: Duration,
     /// `mqtt.telemetry`.
     pub telemetry: Duration,
+    /// Which pending segment goes first.
     pub order: UploadOrder,
     /// Uploads at once.
     pub concurrency: usize,
@@ -57,13 +60,17 @@ pub struct Settings {
 /// What is known when the agent starts.
 #[derive(Debug)]
 pub struct Start {
+    /// The configuration as it was read at the start.
     pub settings: Settings,
     /// The device id, by which topics are named.
     pub device: String,
     /// The id of this boot.
     pub boot: String,
+    /// The app's last choice, as it stands on flash.
     pub privacy: Known<PrivacyChoice>,
+    /// The last lease, as it stands on flash.
     pub entitlement: Known<Lease>,
+    /// The local latch, as it stands on flash; `true` is set.
     pub latch: Known<bool>,
     /// [`Shutter::Unknown`] where the camera has one: it is read after the start.
     pub shutter: Shutter,
@@ -78,14 +85,23 @@ pub struct Start {
 /// Why the machine wants to be woken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Why {
+    /// The backoff after a capture fault is over.
     RetryCapture,
+    /// A state file that could not be written is tried again.
     RetryPersist,
+    /// The backoff of an upload, or of the store as a whole, is over.
     RetryUpload,
+    /// A spool that could not be written is tried again.
     ProbeStorage,
+    /// A lease ends, or its `next` is due.
     LeaseChanges,
+    /// `mqtt.telemetry` has passed since the last report.
     Telemetry,
+    /// The passing of time is to be made durable.
     KeepTime,
+    /// The rules of retention are looked at again.
     Sweep,
+    /// An ordered stop has used up its time.
     Leave,
 }
 
@@ -98,6 +114,7 @@ const FLUSH_WITHIN: Duration = Duration::from_millis(4000);
 /// By how much the cloud's clock may be ahead of a trusted one of ours.
 const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
+/// All state of the agent; has no clock, file or socket of its own.
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
@@ -166,6 +183,7 @@ struct Figures {
 }
 
 impl Machine {
+    /// Takes up what flash remembers. The first effects wait in [`Machine::poll_effect`].
     #[must_use]
     pub fn new(start: Start, now: Now) -> Machine {
         let mut machine = Machine {
@@ -332,6 +350,7 @@ impl Machine {
         self.lease.live().value().map(|lease| lease.version)
     }
 
+    /// The strictest of the app's choice, the local latch and the shutter.
     #[must_use]
     pub fn privacy(&self) -> Privacy {
         self.shutter.restrict(privacy::strictest(self.choice.live(), self.latch.live()))
@@ -365,6 +384,7 @@ impl Machine {
         self.floor + now.mono.since(self.floor_at)
     }
 
+    /// How far the system clock may be believed at `now`.
     #[must_use]
     pub fn clock(&self, now: Now) -> Clock {
         Clock::judge(now, self.floor(now))

@@ -104,6 +104,7 @@ impl Machine {
         self.effects.push_back(Effect::Publish(Report::Privacy(report)));
     }
 
+    /// What the retained report says under this decision.
     #[must_use]
     pub fn entitlement_report(&self, decision: &Decision, now: Now) -> EntitlementReport {
         let lease = self.lease.live().value();
