@@ -47,6 +47,11 @@ pub enum Kind {
         least: Duration,
         most: Duration,
     },
+    /// Text such as `30s`, or `forever`.
+    DurationOrForever {
+        least: Duration,
+        most: Duration,
+    },
     /// Text such as `2 GiB`, or a number of bytes.
     Bytes {
         least: u64,
@@ -159,6 +164,11 @@ pub const AGENT: &[Section] = &[
         "privacy",
         &[
             key("pending", Kind::Choice(&["upload", "hold", "purge"]), Is("upload")),
+            key(
+                "unheard_hold",
+                Kind::DurationOrForever { least: Duration::ZERO, most: Duration::from_millis(365 * DAY) },
+                Is("15m"),
+            ),
             key("indicator", Kind::Path, Nothing),
             key("latch", Kind::Tagged(LATCHES), Nothing),
         ],

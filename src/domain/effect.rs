@@ -4,9 +4,10 @@ use super::fragment::{Epoch, SpanEnd};
 use super::input::{AckToken, FaultKind, Ticket};
 use super::journal::Head;
 use super::policy::Permit;
-use super::segment::{KeyClock, Segment, Serial};
+use super::segment::{KeyClock, Record, Segment, Serial};
 use super::time::Utc;
 use serde::Serialize;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub enum Effect {
@@ -26,6 +27,13 @@ pub enum Effect {
     CancelUpload { serial: Serial },
     /// Remove a file from the spool.
     Forget { serial: Serial, why: Rule },
+    /// Keep of a segment only the whole fragments that end within so much of its first picture; answered by
+    /// `Input::Cut`.
+    CutBack { serial: Serial, keep: Duration },
+    /// Give the end of a span this record, since footage before it has gone; answered by `Input::Cut`.
+    MoveEnd { serial: Serial, record: Box<Record>, reason: SpanEnd },
+    /// Ask the store whether it answers at all; answered by `Input::StoreAnswered`.
+    AskStore,
     /// What segments opened from now on say of the plan they were captured under.
     SetTerms { plan: String, history_hours: u32 },
     /// Answer with `Input::Flushed` once everything captured so far is sealed.
@@ -34,6 +42,8 @@ pub enum Effect {
     ProbeStorage,
     /// The agent has nothing more to wait for: leave.
     Exit,
+    /// A device does not close: end the process at once, so that the kernel closes it.
+    Abort,
 }
 
 /// How an upload shares the way with others that run at the same time.
@@ -86,6 +96,8 @@ pub enum Rule {
     HoldExpired,
     /// K9: the service was terminated.
     Terminated,
+    /// K11: captured after "do not record" was chosen, and before it was heard.
+    AfterChoice,
     /// `privacy.pending = "purge"`.
     PrivacyPurge,
     /// `spool.when_full = "evict"`: the oldest makes room.
@@ -100,6 +112,7 @@ impl Rule {
             Rule::HistoryExceeded => "history_exceeded",
             Rule::HoldExpired => "hold_expired",
             Rule::Terminated => "terminated",
+            Rule::AfterChoice => "after_choice",
             Rule::PrivacyPurge => "privacy_purge",
             Rule::Evicted => "evicted",
         }
@@ -128,7 +141,7 @@ pub struct PrivacyReport {
     /// What is in force, latch included; `true` where nothing is known.
     pub do_not_record: bool,
     pub latch: bool,
-    /// `open` or `closed`: the capture device.
+    /// The capture device: `open`, `closing` or `closed`. Closed is said only of a device of which no file is open.
     pub capture: &'static str,
     /// When the device came into this state.
     pub applied_at: Utc,
@@ -163,6 +176,22 @@ pub enum Event {
         n: u64,
         start: Utc,
         rule: Rule,
+    },
+    /// A segment was cut back to what was captured before "do not record" was chosen.
+    SegmentCut {
+        serial: u64,
+        span: String,
+        n: u64,
+        start: Utc,
+        kept_ms: u64,
+        rule: Rule,
+    },
+    /// Footage waits that was captured while nobody could tell the camera of a choice.
+    Unheard,
+    /// It waits no more.
+    UnheardOver {
+        /// `choice`: it has been heard. `hold`: the store answered all the time, and `privacy.unheard_hold` is over.
+        by: &'static str,
     },
     Quarantined {
         name: String,
@@ -249,6 +278,8 @@ pub struct SpoolFigures {
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct UploadFigures {
     pub on: bool,
+    /// Segments that wait since they were captured while nobody could tell the camera of a choice.
+    pub unheard: u64,
     pub in_flight: u64,
     pub stored: u64,
     pub stored_bytes: u64,

@@ -32,12 +32,16 @@ pub enum Input {
     Privacy {
         choice: PrivacyChoice,
         jws: String,
+        /// The broker had retained it and gives it to whoever subscribes: it is the newest that there is.
+        retained: bool,
         ack: AckToken,
     },
     /// A verified lease; `jws` is what is kept of it.
     Entitlement {
         lease: Lease,
         jws: String,
+        /// As that of a choice.
+        retained: bool,
         ack: AckToken,
     },
     /// A message that was not accepted. Changes no state.
@@ -73,6 +77,11 @@ pub enum Input {
         fault: Option<Fault>,
     },
 
+    /// The devices of this run do not close within the time that they have for it. `CaptureClosed` may still come.
+    CaptureStuck {
+        epoch: Epoch,
+    },
+
     // From the spool.
     /// Coded pictures that reached the spool thread under a live epoch.
     Arrived {
@@ -93,6 +102,11 @@ pub enum Input {
     /// A file is gone from the spool.
     Forgotten {
         serial: Serial,
+    },
+    /// A file was cut back, or an end moved: what is left of it.
+    Cut {
+        serial: Serial,
+        left: Option<Segment>,
     },
     /// A file was moved aside because it cannot be read.
     Quarantined {
@@ -118,6 +132,8 @@ pub enum Input {
         outcome: Outcome,
         took: Duration,
     },
+    /// Whether the store answers, whatever it says.
+    StoreAnswered(bool),
 
     // From whoever runs us.
     /// The configuration was read again.

@@ -4,6 +4,7 @@
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait, wait_up_to};
+use crate::support::small::Small;
 use kasacam::fmp4;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{DirBuilderExt, symlink};
@@ -114,32 +115,6 @@ fn a_rename_that_fails_loses_nothing_that_was_committed() {
 #[test]
 fn a_file_that_cannot_be_opened_loses_nothing_that_was_committed() {
     fail_each("openat", &["EIO", "ENOSPC"]);
-}
-
-/// A small tmpfs, unmounted when it is dropped.
-struct Small(PathBuf);
-
-impl Small {
-    fn mount(at: &Path, options: &str) -> Option<Small> {
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(at).unwrap();
-        let options = format!("mode=0700,{options}");
-        let mut mount = Command::new("mount");
-        let done = mount.args(["-t", "tmpfs", "-o", &options, "kasacam-test"]).arg(at).output().ok()?;
-        done.status.success().then(|| Small(at.to_owned()))
-    }
-
-    fn remount(&self, options: &str) {
-        let done =
-            Command::new("mount").args(["-o", &format!("remount,{options}")]).arg(&self.0).output().unwrap();
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        // Lazily, where a camera that failed its test still holds it.
-        let _unmounted = Command::new("umount").arg("-l").arg(&self.0).output();
-    }
 }
 
 /// A spool without room, or without a file to be had, during an outage of the store: nothing is thrown away, and

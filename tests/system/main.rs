@@ -36,3 +36,4 @@ mod summary;
 mod support;
 mod survival;
 mod toggles;
+mod unheard;

@@ -12,4 +12,5 @@ pub mod oracle;
 pub mod pipe;
 pub mod played;
 pub mod proxy;
+pub mod small;
 pub mod switch;
