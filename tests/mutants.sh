@@ -83,6 +83,10 @@ mutant "skip the epoch check" src/spool/span.rs 's/epoch > self\.revoked && self
 mutant "close before the tail is dropped" src/agent/perform.rs 's/self\.storage\.revoke\(\);//; s/self\.source\.stop\(epoch, manner, reason\)/self.source.stop(epoch, StopManner::Drain, reason)/' "k11_nothing" system
 mutant "believe an older choice" src/domain/machine/mod.rs 's/std::cmp::Ordering::Less => Order::Refused\(Rejection::StaleVersion\)/std::cmp::Ordering::Less => Order::Newer/' "machine"
 mutant "unknown may record" src/domain/privacy.rs 's/Known::Missing \| Known::Unreadable => Privacy::Unknown/Known::Missing | Known::Unreadable => Privacy::Record/' "policy machine"
+mutant "ignore issued_at" src/domain/machine/choice.rs 's/choice\.issued_at\.min\(now\.system\)/now.system/' "machine"
+mutant "upload unheard" src/domain/policy.rs 's/Hearing::Unheard => Upload::Heard/Hearing::Unheard => Upload::On/' "machine policy"
+mutant "the stricter loses a tie" src/domain/machine/choice.rs 's/== Rejection::ConflictingVersion && self\.is_stricter\(&choice\)/== Rejection::UnknownTopic/' "machine"
+mutant "report closed on timeout" src/domain/machine/capture.rs 's/Run::Closing \{ \.\. \} => "closing"/Run::Closing { .. } => "closed"/' "machine"
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 

@@ -61,10 +61,20 @@ impl Agent {
             }
             // Why it goes was told as an event.
             Effect::Forget { serial, why: _ } => self.storage.forget(serial),
+            Effect::CutBack { serial, keep } => self.storage.cut_back(serial, keep),
+            Effect::MoveEnd { serial, record, reason } => self.storage.move_end(serial, record, reason),
+            Effect::AskStore => {
+                let uploader = Arc::clone(&self.uploader);
+                self.uploads.spawn(async move { Input::StoreAnswered(uploader.store_answers().await) });
+            }
             Effect::SetTerms { plan, history_hours } => self.storage.set_terms(plan, history_hours),
             Effect::FlushSpool => self.storage.flush(),
             Effect::ProbeStorage => self.storage.probe(),
             Effect::Exit => self.leaving = true,
+            Effect::Abort => {
+                tracing::error!("a device does not close: the process ends, so that the kernel closes it");
+                boot::end_at_once();
+            }
         }
     }
 

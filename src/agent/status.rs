@@ -83,6 +83,7 @@ pub(super) fn log(input: &Input) {
         }
         Input::Persisted { result: Err(why), .. } => tracing::error!("a fact could not be kept: {why}"),
         Input::Sealed(segment) => tracing::debug!("sealed {} ({} bytes)", segment.serial, segment.bytes),
+        Input::CaptureStuck { .. } => tracing::error!("a device does not close"),
         Input::UploadFinished { serial, outcome, took } => match outcome {
             Outcome::Stored => tracing::debug!("stored {serial} in {} ms", took.as_millis()),
             Outcome::KeyTaken => tracing::warn!("the key of {serial} is taken"),
@@ -97,6 +98,8 @@ pub(super) fn log(input: &Input) {
         | Input::Committed { .. }
         | Input::Dropped { .. }
         | Input::Forgotten { .. }
+        | Input::Cut { .. }
+        | Input::StoreAnswered(_)
         | Input::Quarantined { .. }
         | Input::Usage(_)
         | Input::StorageFailed { .. }
@@ -114,6 +117,13 @@ pub(super) fn log_event(event: &Event) {
         Event::SegmentPurged { serial, rule, .. } => {
             tracing::warn!("segment {serial} leaves unsent: {}", rule.text());
         }
+        Event::SegmentCut { serial, kept_ms, rule, .. } => {
+            tracing::warn!("segment {serial} is cut back to its first {kept_ms} ms: {}", rule.text());
+        }
+        Event::Unheard => {
+            tracing::warn!("footage waits: it was captured while nobody could tell of a choice");
+        }
+        Event::UnheardOver { by } => tracing::info!("footage that was captured unheard waits no more: {by}"),
         Event::Quarantined { name, why } => tracing::error!("{name} is in quarantine: {why}"),
         Event::CaptureFailed { message, .. } => {
             tracing::error!("capture failed, and is tried again: {message}")

@@ -4,7 +4,7 @@ use crate::config::{self, Config};
 use crate::disk::Fs;
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Input, Usage};
-use crate::domain::segment::{Segment, Serial};
+use crate::domain::segment::{Record, Segment, Serial};
 use crate::domain::time::{Clock, Mono, Now};
 use crate::spool::{self, Command, Encryption, LiveEpoch, ReadError, Setup, Spool};
 use bytes::Bytes;
@@ -110,6 +110,14 @@ impl Storage {
 
     pub(super) fn forget(&self, serial: Serial) {
         self.tell(Command::Forget { serial });
+    }
+
+    pub(super) fn cut_back(&self, serial: Serial, keep: Duration) {
+        self.tell(Command::CutBack { serial, keep });
+    }
+
+    pub(super) fn move_end(&self, serial: Serial, record: Box<Record>, reason: SpanEnd) {
+        self.tell(Command::MoveEnd { serial, record, reason });
     }
 
     pub(super) fn set_terms(&self, plan: String, history_hours: u32) {

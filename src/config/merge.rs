@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// `entitlement.keys` and the like hold no more than these.
 const MOST_PATHS: usize = 16;
+/// What a duration without an end is written as.
+pub(super) const FOREVER: &str = "forever";
 
 /// Every setting of both files under its full key, such as `recording.segment`.
 #[derive(Default)]
@@ -179,6 +181,7 @@ impl Walk<'_> {
                         | Kind::Path
                         | Kind::Paths
                         | Kind::Duration { .. }
+                        | Kind::DurationOrForever { .. }
                         | Kind::Bytes { .. }
                         | Kind::Rate { .. }
                         | Kind::Choice(_)
@@ -207,14 +210,20 @@ impl Walk<'_> {
                 let number = number.and_then(|number| u64::try_from(number).ok());
                 within(number, least, most, |n| n.to_string()).map(Scalar::Number)
             }
-            (Kind::Duration { least, most }, Value::Text(text)) => match units::duration(text) {
-                Ok(duration) => {
-                    within(Some(duration), least, most, units::show_duration).map(Scalar::Duration)
+            (Kind::DurationOrForever { .. }, Value::Text(text)) if text == FOREVER => {
+                Ok(Scalar::Text(text.clone()))
+            }
+            (Kind::Duration { least, most } | Kind::DurationOrForever { least, most }, Value::Text(text)) => {
+                match units::duration(text) {
+                    Ok(duration) => {
+                        within(Some(duration), least, most, units::show_duration).map(Scalar::Duration)
+                    }
+                    Err(why) => Err((
+                        format!("\"{text}\" {why}"),
+                        "write it like \"30s\", \"500ms\" or \"2m30s\"".into(),
+                    )),
                 }
-                Err(why) => {
-                    Err((format!("\"{text}\" {why}"), "write it like \"30s\", \"500ms\" or \"2m30s\"".into()))
-                }
-            },
+            }
             (Kind::Bytes { least, most }, Value::Text(text)) => match units::bytes(text) {
                 Ok(bytes) => within(Some(bytes), least, most, units::show_bytes).map(Scalar::Number),
                 Err(why) => {
@@ -247,6 +256,7 @@ impl Walk<'_> {
                 | Kind::Flag
                 | Kind::Number { .. }
                 | Kind::Duration { .. }
+                | Kind::DurationOrForever { .. }
                 | Kind::Bytes { .. }
                 | Kind::Rate { .. }
                 | Kind::Choice(_)
@@ -350,6 +360,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Flag => "true or false",
         Kind::Number { .. } => "a whole number",
         Kind::Duration { .. } => "a duration in quotes such as \"30s\"",
+        Kind::DurationOrForever { .. } => "a duration in quotes such as \"30s\", or \"forever\"",
         Kind::Bytes { .. } => "a size in quotes such as \"2 GiB\"",
         Kind::Rate { .. } => "a rate in quotes such as \"8 Mbit/s\"",
         Kind::Choice(_) => "text",

@@ -212,6 +212,7 @@ impl Config {
             },
             grace: self.entitlement.offline_grace,
             hold: self.spool.hold,
+            unheard_hold: self.privacy.unheard_hold,
             telemetry: self.mqtt.telemetry,
             order: self.upload.order,
             concurrency: self.upload.concurrency,
@@ -385,6 +386,8 @@ pub struct Upload {
 pub struct Privacy {
     /// What becomes of footage of before a "do not record"; `upload` unless told.
     pub pending: PrivacyPending,
+    /// How long unheard footage waits while the store answers and the broker does not. `None`: for ever.
+    pub unheard_hold: Option<Duration>,
     /// The folder of an LED (`/sys/class/leds/…`) that is lit while the camera is open.
     pub indicator: Option<PathBuf>,
     /// The shutter, switch or button on the camera, where it has one.

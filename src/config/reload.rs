@@ -20,6 +20,7 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("upload.max_rate", upload.max_rate != new.upload.max_rate),
         ("upload.order", upload.order != new.upload.order),
         ("privacy.pending", privacy.pending != new.privacy.pending),
+        ("privacy.unheard_hold", privacy.unheard_hold != new.privacy.unheard_hold),
     ];
     let restart = [
         ("device.id", device.id != new.device.id),
@@ -66,5 +67,6 @@ pub fn with_reloadable(old: &Config, new: Config) -> Config {
     next.upload.max_rate = new.upload.max_rate;
     next.upload.order = new.upload.order;
     next.privacy.pending = new.privacy.pending;
+    next.privacy.unheard_hold = new.privacy.unheard_hold;
     next
 }

@@ -60,6 +60,13 @@ pub enum Kind {
         /// The longest that is allowed.
         most: Duration,
     },
+    /// Text such as `30s`, or `forever`.
+    DurationOrForever {
+        /// The shortest that is allowed.
+        least: Duration,
+        /// The longest that is allowed, but for `forever`.
+        most: Duration,
+    },
     /// Text such as `2 GiB`, or a number of bytes.
     Bytes {
         /// Bytes, the fewest that are allowed.
@@ -180,6 +187,11 @@ pub const AGENT: &[Section] = &[
         "privacy",
         &[
             key("pending", Kind::Choice(&["upload", "hold", "purge"]), Is("upload")),
+            key(
+                "unheard_hold",
+                Kind::DurationOrForever { least: Duration::ZERO, most: Duration::from_millis(365 * DAY) },
+                Is("15m"),
+            ),
             key("indicator", Kind::Path, Nothing),
             key("latch", Kind::Tagged(LATCHES), Nothing),
         ],

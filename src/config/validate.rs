@@ -30,6 +30,11 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
         "purge" => PrivacyPending::Purge,
         _ => PrivacyPending::Upload,
     };
+    let unheard_hold = match check.merged.text("privacy.unheard_hold") {
+        // The only text that the key takes is "forever".
+        Some(_) => None,
+        None => Some(check.merged.duration("privacy.unheard_hold")?.0),
+    };
     let indicator = check.path("privacy.indicator").map(|(path, _)| path);
     let latch = check.latch();
     Some(Config {
@@ -40,7 +45,7 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
         recording: recording?,
         spool: spool?,
         upload: upload?,
-        privacy: Privacy { pending, indicator, latch },
+        privacy: Privacy { pending, unheard_hold, indicator, latch },
         board: board?,
     })
 }

@@ -4,9 +4,10 @@ use super::fragment::{Epoch, SpanEnd};
 use super::input::{AckToken, FaultKind, Ticket};
 use super::journal::Head;
 use super::policy::Permit;
-use super::segment::{KeyClock, Segment, Serial};
+use super::segment::{KeyClock, Record, Segment, Serial};
 use super::time::Utc;
 use serde::Serialize;
+use std::time::Duration;
 
 /// What the machine wants done, in this order; whoever performs it answers with an `Input`.
 #[derive(Debug)]
@@ -39,6 +40,15 @@ pub enum Effect {
     /// `serial` is the file's number, `why` the rule that lets it go.
     #[allow(missing_docs, reason = "its fields are told of above")]
     Forget { serial: Serial, why: Rule },
+    /// Keep of a segment only the whole fragments that end within so much of its first picture; answered by
+    /// `Input::Cut`.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    CutBack { serial: Serial, keep: Duration },
+    /// Give the end of a span this record, since footage before it has gone; answered by `Input::Cut`.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    MoveEnd { serial: Serial, record: Box<Record>, reason: SpanEnd },
+    /// Ask the store whether it answers at all; answered by `Input::StoreAnswered`.
+    AskStore,
     /// What segments opened from now on say of the plan they were captured under.
     /// `plan` is `plan.id` of the lease, `history_hours` its history in hours.
     #[allow(missing_docs, reason = "its fields are told of above")]
@@ -49,6 +59,8 @@ pub enum Effect {
     ProbeStorage,
     /// The agent has nothing more to wait for: leave.
     Exit,
+    /// A device does not close: end the process at once, so that the kernel closes it.
+    Abort,
 }
 
 /// How an upload shares the way with others that run at the same time.
@@ -104,6 +116,8 @@ pub enum Rule {
     HoldExpired,
     /// K9: the service was terminated.
     Terminated,
+    /// K11: captured after "do not record" was chosen, and before it was heard.
+    AfterChoice,
     /// `privacy.pending = "purge"`.
     PrivacyPurge,
     /// `spool.when_full = "evict"`: the oldest makes room.
@@ -119,6 +133,7 @@ impl Rule {
             Rule::HistoryExceeded => "history_exceeded",
             Rule::HoldExpired => "hold_expired",
             Rule::Terminated => "terminated",
+            Rule::AfterChoice => "after_choice",
             Rule::PrivacyPurge => "privacy_purge",
             Rule::Evicted => "evicted",
         }
@@ -149,7 +164,7 @@ pub struct PrivacyReport {
     pub do_not_record: bool,
     /// The local latch is set.
     pub latch: bool,
-    /// `open` or `closed`: the capture device.
+    /// The capture device: `open`, `closing` or `closed`. Closed is said only of a device of which no file is open.
     pub capture: &'static str,
     /// When the device came into this state.
     pub applied_at: Utc,
@@ -199,6 +214,28 @@ pub enum Event {
         start: Utc,
         /// The rule that let it go.
         rule: Rule,
+    },
+    /// A segment was cut back to what was captured before "do not record" was chosen.
+    SegmentCut {
+        /// Number of the spool file.
+        serial: u64,
+        /// The span that the segment belongs to.
+        span: String,
+        /// Its place in the span, from 0.
+        n: u64,
+        /// UTC of the first sample, as recorded.
+        start: Utc,
+        /// How much is left of it from its first sample on, in milliseconds.
+        kept_ms: u64,
+        /// The rule that let the rest go.
+        rule: Rule,
+    },
+    /// Footage waits that was captured while nobody could tell the camera of a choice.
+    Unheard,
+    /// It waits no more.
+    UnheardOver {
+        /// `choice`: it has been heard. `hold`: the store answered all the time, and `privacy.unheard_hold` is over.
+        by: &'static str,
     },
     /// A file of the spool cannot be read and was moved aside.
     Quarantined {
@@ -324,6 +361,8 @@ pub struct SpoolFigures {
 pub struct UploadFigures {
     /// The policy allows uploads.
     pub on: bool,
+    /// Segments that wait since they were captured while nobody could tell the camera of a choice.
+    pub unheard: u64,
     /// Uploads under way now.
     pub in_flight: u64,
     /// Segments of which the store proved that it holds them.

@@ -37,6 +37,8 @@ pub enum Input {
         choice: PrivacyChoice,
         /// The JWS in compact form (RFC 7515, 3.1).
         jws: String,
+        /// The broker had retained it and gives it to whoever subscribes: it is the newest that there is.
+        retained: bool,
         /// To be acknowledged once the choice is durable.
         ack: AckToken,
     },
@@ -46,6 +48,8 @@ pub enum Input {
         lease: Lease,
         /// The JWS in compact form (RFC 7515, 3.1).
         jws: String,
+        /// As that of a choice.
+        retained: bool,
         /// To be acknowledged once the lease is durable.
         ack: AckToken,
     },
@@ -93,6 +97,12 @@ pub enum Input {
         fault: Option<Fault>,
     },
 
+    /// The devices of this run do not close within the time that they have for it. `CaptureClosed` may still come.
+    CaptureStuck {
+        /// The run's.
+        epoch: Epoch,
+    },
+
     // From the spool.
     /// Coded pictures that reached the spool thread under a live epoch.
     Arrived {
@@ -119,6 +129,13 @@ pub enum Input {
     Forgotten {
         /// Its number, which is not used again.
         serial: Serial,
+    },
+    /// A file was cut back, or an end moved: what is left of it.
+    Cut {
+        /// The file's number, which stays.
+        serial: Serial,
+        /// The segment as it now lies there; `None` where no whole fragment is left and the file is to be forgotten.
+        left: Option<Segment>,
     },
     /// A file was moved aside because it cannot be read.
     Quarantined {
@@ -154,6 +171,8 @@ pub enum Input {
         /// From the start of the attempt to its end.
         took: Duration,
     },
+    /// Whether the store answers, whatever it says.
+    StoreAnswered(bool),
 
     // From whoever runs us.
     /// The configuration was read again.

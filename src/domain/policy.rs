@@ -18,8 +18,20 @@ pub struct Facts {
     pub clock: TrustedClock,
     /// What room the spool has.
     pub storage: Storage,
+    /// Whether the owner's present choice is known.
+    pub hearing: Hearing,
     /// What the configuration adds.
     pub rules: Rules,
+}
+
+/// Whether the camera knows what its owner wants at this moment. It decides what is sent, never whether to record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Hearing {
+    /// A session with the broker is up and the choice that it retains has been heard; or, where the store answers and
+    /// the broker does not, that has lasted for `privacy.unheard_hold`.
+    Heard,
+    /// Neither.
+    Unheard,
 }
 
 /// Whether the clock is trusted. It decides how objects are marked, never whether to record.
@@ -87,6 +99,8 @@ pub enum Capture {
 pub enum Upload {
     /// Pending segments are sent.
     On,
+    /// Only what was captured while the owner's choice was known; the rest waits until it is again.
+    Heard,
     /// None is sent, and running uploads are broken off.
     Off(Reason),
 }
@@ -211,7 +225,10 @@ pub fn decide(facts: &Facts) -> Decision {
     let upload = match granted {
         Err(reason) => Upload::Off(reason),
         Ok(_) if kept_back => Upload::Off(Reason::PrivacyHold),
-        Ok(_) => Upload::On,
+        Ok(_) => match facts.hearing {
+            Hearing::Heard => Upload::On,
+            Hearing::Unheard => Upload::Heard,
+        },
     };
 
     let pending = match facts.entitlement {
@@ -240,7 +257,7 @@ fn granted(entitlement: Entitlement) -> Result<Features, Reason> {
     }
 }
 
-/// Leave to capture, once. It cannot be copied, and nothing but [`permit`] makes one.
+/// Permission to capture, once. It cannot be copied, and nothing but [`permit`] makes one.
 #[derive(Debug)]
 pub struct Permit {
     epoch: Epoch,

@@ -8,7 +8,7 @@ use super::effect::Rule;
 use super::entitlement::Entitlement;
 use super::policy::Pending;
 use super::segment::{Content, RecordClock, Segment};
-use super::time::{Clock, Now, Utc};
+use super::time::{Clock, Mono, Now, Utc};
 use std::time::Duration;
 
 /// What the rules go by, the same for every segment of one sweep.
@@ -28,6 +28,59 @@ pub struct Sweep<'a> {
     pub since: Option<Utc>,
     /// `spool.hold`.
     pub hold: Duration,
+    /// A lease that lapsed while the camera was away may have been renewed: the broker's retained one has been heard,
+    /// or there is none.
+    pub lease_is_heard: bool,
+}
+
+/// "Do not record", and since when it counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prohibition {
+    /// When it was chosen.
+    pub from: Utc,
+    /// What ended before then was captured before it was chosen, whatever the clock said; in this boot.
+    pub known_to: Option<Mono>,
+}
+
+/// What a prohibition leaves of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Left {
+    /// It goes.
+    Nothing,
+    /// So much from its first picture on.
+    Until(Duration),
+    /// It stays as it is.
+    All,
+}
+
+impl Prohibition {
+    /// Nothing captured after the choice is kept. Where the time of the capture is not known for sure, the doubt counts
+    /// against keeping.
+    #[must_use]
+    pub fn leaves(&self, segment: &Segment, now: Now, clock: Clock, boot: &str) -> Left {
+        let duration = match segment.content {
+            Content::Footage { duration, .. } => Duration::from_nanos(duration),
+            Content::End { .. } => Duration::ZERO,
+        };
+        let here = segment.record.boot == boot;
+        let start = match segment.record.clock {
+            RecordClock::Trusted => Some(segment.record.start_utc),
+            RecordClock::Plausible | RecordClock::Unset if here && clock == Clock::Trusted => {
+                Some(now.utc_of(segment.start_mono()))
+            }
+            RecordClock::Plausible | RecordClock::Unset => None,
+        };
+        match start {
+            Some(start) if start + duration <= self.from => Left::All,
+            Some(start) if start >= self.from => Left::Nothing,
+            Some(start) => Left::Until(self.from.since(start)),
+            // Of an earlier boot, and a choice was heard since: it is from before that one.
+            None if self.known_to.is_some_and(|to| !here || segment.start_mono() + duration <= to) => {
+                Left::All
+            }
+            None => Left::Nothing,
+        }
+    }
 }
 
 /// The rule by which `segment` goes now, if any. Eviction for want of room is not decided here.
@@ -43,6 +96,9 @@ pub fn due(segment: &Segment, sweep: &Sweep<'_>) -> Option<Rule> {
         Pending::Purge if terminated => return Some(Rule::Terminated),
         Pending::Purge => return Some(Rule::PrivacyPurge),
         Pending::Hold => {
+            if sweep.entitlement == Entitlement::Lapsed && !sweep.lease_is_heard {
+                return None;
+            }
             let held_since = sweep.since.filter(|_| sweep.clock == Clock::Trusted)?;
             return (sweep.now.system.since(held_since) >= sweep.hold).then_some(Rule::HoldExpired);
         }

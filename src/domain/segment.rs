@@ -212,9 +212,7 @@ pub fn key_time(
         RecordClock::Plausible | RecordClock::Unset => {}
     }
     if record.boot == boot && clock == Clock::Trusted {
-        let corrected =
-            Utc(i64::try_from(record.start_mono).unwrap_or(i64::MAX).saturating_add(now.offset()));
-        return Some((corrected, KeyClock::Corrected));
+        return Some((now.utc_of(Mono(record.start_mono)), KeyClock::Corrected));
     }
     match record.clock {
         RecordClock::Trusted | RecordClock::Plausible => Some((record.start_utc, KeyClock::Plausible)),

@@ -201,6 +201,12 @@ impl Now {
     pub fn offset(&self) -> i64 {
         self.system.0.saturating_sub(i64::try_from(self.mono.0).unwrap_or(i64::MAX))
     }
+
+    /// The civil time of a moment of this boot, by the clock as it stands now.
+    #[must_use]
+    pub fn utc_of(&self, at: Mono) -> Utc {
+        Utc(i64::try_from(at.0).unwrap_or(i64::MAX).saturating_add(self.offset()))
+    }
 }
 
 /// How far the system clock may be believed.

@@ -290,7 +290,8 @@ impl Connection<'_> {
         let Some(token) = self.deliveries.take(packet) else {
             return Err(lost("it sends more and more, and waits for no acknowledgement"));
         };
-        let input = self.link.reader.read(&self.link.topics, &publish.topic, &publish.payload, token);
+        let (topics, retained) = (&self.link.topics, publish.retain);
+        let input = self.link.reader.read(topics, &publish.topic, &publish.payload, retained, token);
         self.hand_on(input)
     }
 

@@ -25,9 +25,16 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// What the message says, or why it is not accepted.
+    /// What the message says, or why it is not accepted. `retained`: the broker had it and gave it to a subscriber.
     #[must_use]
-    pub fn read(&self, topics: &Topics, topic: &[u8], payload: &[u8], ack: AckToken) -> Input {
+    pub fn read(
+        &self,
+        topics: &Topics,
+        topic: &[u8],
+        payload: &[u8],
+        retained: bool,
+        ack: AckToken,
+    ) -> Input {
         let Some(command) = topics.command(topic) else {
             return Input::Rejected {
                 topic: printable(topic),
@@ -37,10 +44,10 @@ impl Reader {
         };
         let input = match command {
             Command::Privacy => {
-                self.privacy(payload).map(|(choice, jws)| Input::Privacy { choice, jws, ack })
+                self.privacy(payload).map(|(choice, jws)| Input::Privacy { choice, jws, retained, ack })
             }
             Command::Entitlement => {
-                self.entitlement(payload).map(|(lease, jws)| Input::Entitlement { lease, jws, ack })
+                self.entitlement(payload).map(|(lease, jws)| Input::Entitlement { lease, jws, retained, ack })
             }
         };
         input.unwrap_or_else(|reason| Input::Rejected {

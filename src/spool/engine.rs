@@ -136,6 +136,8 @@ impl Spool {
                 self.perform(&steps, None);
             }
             Command::Forget { serial } => self.forget(&[serial]),
+            Command::CutBack { serial, keep } => self.cut_back(serial, keep),
+            Command::MoveEnd { serial, record, reason } => self.move_end(serial, &record, reason),
             Command::Probe => self.probe(),
             Command::SetTerms { plan, history_hours } => self.terms = (plan, history_hours),
             Command::Damaged { serial } => self.damaged(serial),

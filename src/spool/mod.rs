@@ -32,6 +32,7 @@
 //! the directory from then on. [`read_sealed_with`] may be called from anywhere.
 
 mod crypt;
+mod cut;
 mod decrypt;
 pub mod end;
 mod engine;
@@ -57,7 +58,7 @@ pub use read::{ReadError, read_sealed, read_sealed_with};
 use crate::disk::Fs;
 use crate::domain::fragment::{Epoch, SpanEnd};
 use crate::domain::input::Input;
-use crate::domain::segment::{Segment, Serial};
+use crate::domain::segment::{Record, Segment, Serial};
 use crate::domain::time::{Clock, Now};
 use crossbeam_channel::Sender;
 use std::io;
@@ -114,7 +115,7 @@ pub type ClockReading = Box<dyn Fn() -> (Now, Clock) + Send>;
 /// What the spool thread is asked to do, ahead of whatever is captured.
 #[derive(Debug)]
 pub enum Command {
-    /// Leave to capture was withdrawn: drop the open fragment, also what of it is on flash; seal what
+    /// Permission to capture was withdrawn: drop the open fragment, also what of it is on flash; seal what
     /// is complete; end the span. Chunks of this epoch, and of all before it, are refused from here on.
     /// `reason` goes into the end of the span.
     #[allow(missing_docs, reason = "its fields are told of above")]
@@ -124,6 +125,13 @@ pub enum Command {
     /// `serial` is the file's number.
     #[allow(missing_docs, reason = "its fields are told of above")]
     Forget { serial: Serial },
+    /// Keep of a sealed segment the whole fragments that end within so much of its first picture. Answered by
+    /// `Input::Cut`, with nothing left where no fragment does: the file is then to be forgotten.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    CutBack { serial: Serial, keep: Duration },
+    /// Give the end of a span this record. Answered by `Input::Cut`.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    MoveEnd { serial: Serial, record: Box<Record>, reason: SpanEnd },
     /// Look whether the spool can be written again, and take up what a failure left behind. Answered
     /// by `Input::StorageProbed`, behind `Input::Sealed` for what was saved.
     Probe,

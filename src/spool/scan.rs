@@ -164,15 +164,16 @@ fn kept_chunks(bytes: &[u8], layout: &Layout, belief: Option<Belief<'_>>) -> usi
     if all || belief.is_some_and(|belief| belief.keep_partial) {
         return believed;
     }
-    // Back to the last chunk that ends a fragment: it says so itself, or the next one is an IDR.
-    let ends = |at: &usize| {
-        let marked = chunks.get(*at).is_some_and(|chunk| is_marked(bytes, chunk));
-        marked || chunks.get(at + 1).is_some_and(|next| next.starts_with_sync)
-    };
-    (0..believed).rev().find(ends).map_or(0, |at| at + 1)
+    (0..believed).rev().find(|at| ends_fragment(chunks, bytes, *at)).map_or(0, |at| at + 1)
 }
 
-fn measure(layout: &Layout, chunks: &[ChunkInfo]) -> Option<Whole> {
+/// Whether a chunk ends a fragment: it says so itself, or the next one is an IDR.
+pub(super) fn ends_fragment(chunks: &[ChunkInfo], bytes: &[u8], at: usize) -> bool {
+    let marked = chunks.get(at).is_some_and(|chunk| is_marked(bytes, chunk));
+    marked || chunks.get(at + 1).is_some_and(|next| next.starts_with_sync)
+}
+
+pub(super) fn measure(layout: &Layout, chunks: &[ChunkInfo]) -> Option<Whole> {
     let video = layout.init.video;
     let run = |chunk: &ChunkInfo| chunk.runs.iter().find(|run| run.track == video.id).cloned();
     let (first, last) = (chunks.first()?, chunks.last()?);

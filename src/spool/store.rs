@@ -211,7 +211,7 @@ impl Store {
         }
     }
 
-    fn seal(&mut self, name: SpoolName, footage: Footage, whole: Whole) -> io::Result<Segment> {
+    pub(super) fn seal(&mut self, name: SpoolName, footage: Footage, whole: Whole) -> io::Result<Segment> {
         let dir = self.setup.dir();
         let open = self.path(SpoolName { kind: SpoolKind::Open, ..name });
         let sealed = self.path(SpoolName { kind: SpoolKind::Sealed, ..name });
@@ -313,7 +313,7 @@ impl Store {
         self.known.insert(segment.serial, Known { kind, bytes: segment.bytes, span: name });
     }
 
-    fn unlearn(&mut self, serial: Serial) {
+    pub(super) fn unlearn(&mut self, serial: Serial) {
         let Some(known) = self.known.remove(&serial) else { return };
         self.bytes = self.bytes.saturating_sub(known.bytes);
         let Some(span) = self.spans.get_mut(&known.span) else { return };
@@ -324,6 +324,11 @@ impl Store {
         if span.footage == 0 && span.end.is_none() {
             self.spans.remove(&known.span);
         }
+    }
+
+    /// Whether this file is one of ours, whole and known.
+    pub(super) fn holds(&self, name: SpoolName) -> bool {
+        self.known.get(&name.serial).is_some_and(|known| known.kind == name.kind)
     }
 
     /// Whether a file may go. The newest segment of a span stays until its successor (`growing`: the

@@ -104,6 +104,8 @@ impl Spool {
             }
             command @ (Command::Revoke { .. }
             | Command::Forget { .. }
+            | Command::CutBack { .. }
+            | Command::MoveEnd { .. }
             | Command::Probe
             | Command::Damaged { .. }) => {
                 self.obey(command);

@@ -52,4 +52,7 @@ pub trait ObjectStore: Send + Sync {
     /// Puts the object, and finds out what the store then holds under its key. Ends within the
     /// deadlines of the configuration, whatever the network does.
     async fn put(&self, object: &Object) -> Attempt;
+
+    /// Whether it answers at all, whatever it says. Ends within the same deadlines.
+    async fn answers(&self) -> bool;
 }

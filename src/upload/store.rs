@@ -170,6 +170,11 @@ impl super::ObjectStore for S3Store {
         };
         Attempt::Answered { status: answer.status.as_u16(), held, retry_after, code: answer.code }
     }
+
+    /// Looks for an object that nobody writes: that it is not there, or may not be seen, is an answer too.
+    async fn answers(&self) -> bool {
+        self.look(&Path::from("answers")).await.is_some()
+    }
 }
 
 enum Verdict {

@@ -85,6 +85,11 @@ impl Uploader {
         self.rate.set(bits);
     }
 
+    /// Whether the store answers at all, whatever it says.
+    pub async fn store_answers(&self) -> bool {
+        self.store.answers().await
+    }
+
     /// Uploads one segment once: its key begins at `time` and moves by a microsecond for as long as
     /// another object has it. `body` is the file as it is to be stored; the end of a span is stored
     /// empty, whatever `body` is.

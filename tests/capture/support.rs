@@ -12,7 +12,7 @@ use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::entitlement::{Entitlement, Features};
 use kasacam::domain::fragment::{Captured, Chunk, Epoch, SpanEnd};
 use kasacam::domain::input::{Fault, FaultKind, Input};
-use kasacam::domain::policy::{self, Facts, Permit, PrivacyPending, Rules, TrustedClock, WhenFull};
+use kasacam::domain::policy::{self, Facts, Hearing, Permit, PrivacyPending, Rules, TrustedClock, WhenFull};
 use kasacam::domain::privacy::Privacy;
 use kasacam::domain::storage::Storage;
 use kasacam::domain::time::Mono;
@@ -51,6 +51,7 @@ pub fn permit(epoch: u64) -> Permit {
         entitlement: Entitlement::Granted(features),
         clock: TrustedClock::Trusted,
         storage: Storage::Roomy,
+        hearing: Hearing::Heard,
         rules: Rules { audio: true, when_full: WhenFull::Evict, pending: PrivacyPending::Upload },
     };
     policy::permit(&policy::decide(&facts), Epoch(epoch)).unwrap()

@@ -1,13 +1,13 @@
 //! Kasa Care in the life of a camera: what a household pays, forgets and cancels in a year, and what
 //! clocks do meanwhile. Time is simulated; every change is expected in the very second it is due.
 
-use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, lease, utc};
+use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, utc};
 use kasacam::domain::effect::{CaptureSettings, Fact, Report, Rule};
 use kasacam::domain::entitlement::{Features, Lease, Next, Plan, Status, Terms};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::Start;
 use kasacam::domain::outcome::{Outcome, Scope};
-use kasacam::domain::privacy::{Known, Privacy};
+use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
 use kasacam::domain::segment::Serial;
 use kasacam::domain::time::{Mono, Now, Utc};
 use std::collections::BTreeMap;
@@ -19,6 +19,8 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 struct Household {
     rig: Rig,
     version: u64,
+    /// What the broker has retained.
+    choice: Option<PrivacyChoice>,
     store_answers: bool,
     capture: Option<CaptureSettings>,
     said: String,
@@ -39,6 +41,7 @@ impl Household {
         let mut home = Household {
             rig,
             version: 1,
+            choice: None,
             store_answers: true,
             capture: None,
             said: String::new(),
@@ -52,6 +55,7 @@ impl Household {
 
     fn owner_allows_recording(&mut self) {
         self.rig.privacy(1, false);
+        self.choice = Some(PrivacyChoice { issued_at: self.rig.now.system, ..choice(1, false) });
         self.write_diary();
     }
 
@@ -64,11 +68,11 @@ impl Household {
 
     fn internet(&mut self, works: bool) {
         self.store_answers = works;
-        self.rig.give(if works {
-            Input::Connected
+        if works {
+            self.rig.connect(self.choice.clone());
         } else {
-            Input::Disconnected { why: String::from("no internet") }
-        });
+            self.rig.disconnect();
+        }
         self.write_diary();
     }
 

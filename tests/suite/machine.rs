@@ -56,6 +56,7 @@ fn do_not_record_closes_first_then_keeps_then_acknowledges() {
         [
             Asked::Close(StopManner::Drop, SpanEnd::Privacy),
             Asked::Keep(Fact::Privacy(String::from("privacy-2"))),
+            Asked::Flush,
             Asked::Ack(ack),
         ]
     );
@@ -123,23 +124,33 @@ fn a_permission_from_the_future_is_refused_where_the_time_is_known() {
     let ack = |delivery| AckToken { connection: 9, delivery };
     let permission = |version| PrivacyChoice { issued_at: tomorrow, ..choice(version, false) };
     let give_permission = |rig: &mut Rig, version: u64| {
-        rig.give(Input::Privacy { choice: permission(version), jws: String::from("p"), ack: ack(version) });
+        rig.give(Input::Privacy {
+            choice: permission(version),
+            jws: String::from("p"),
+            retained: false,
+            ack: ack(version),
+        });
     };
     let mut early = lease(1);
     early.issued_at = tomorrow;
 
-    rig.give(Input::Entitlement { lease: early.clone(), jws: String::from("l"), ack: ack(50) });
+    rig.give(Input::Entitlement {
+        lease: early.clone(),
+        jws: String::from("l"),
+        retained: false,
+        ack: ack(50),
+    });
     give_permission(&mut rig, 1);
     let refused = rig.events.iter().filter(|e| matches!(e, Event::Rejected { reason: "issued_ahead", .. }));
     assert_eq!(refused.count(), 2);
     assert_eq!(rig.machine.privacy(), Privacy::Unknown);
 
     let forbidden = PrivacyChoice { issued_at: tomorrow, ..choice(2, true) };
-    rig.give(Input::Privacy { choice: forbidden, jws: String::from("f"), ack: ack(2) });
+    rig.give(Input::Privacy { choice: forbidden, jws: String::from("f"), retained: false, ack: ack(2) });
     assert_eq!(rig.machine.privacy(), Privacy::DoNotRecord, "a stop is believed whatever its time");
 
     rig.now.synchronised = false;
-    rig.give(Input::Entitlement { lease: early, jws: String::from("l"), ack: ack(51) });
+    rig.give(Input::Entitlement { lease: early, jws: String::from("l"), retained: false, ack: ack(51) });
     give_permission(&mut rig, 3);
     assert!(rig.open.is_some(), "without a clock to be trusted nobody can tell");
 }

@@ -51,6 +51,7 @@ fn walk(seed: u64, steps: u64) {
             continue;
         }
         told.note(&step);
+        world.late = if dice.once_in(2) { Duration::ZERO } else { Duration::from_secs(dice.roll(5_000)) };
         world.step(step);
         if dice.once_in(8) && comes_twice(&step) {
             told.note(&step);
@@ -127,7 +128,8 @@ fn draw(dice: &mut Dice) -> Step {
             2 => Answer::Refused,
             _ => Answer::Stored,
         }),
-        30 | 31 => Step::Connected,
+        30 => Step::Connected,
+        31 => Step::StoreAnswers(!dice.once_in(5)),
         32 => match dice.roll(2) {
             0 => Step::Disconnected,
             _ => Step::StorageFailed { full: dice.once_in(2) },

@@ -402,7 +402,7 @@ fn a_privacy_choice_is_no_lease_and_a_lease_no_privacy_choice() {
     for (topic, jws) in
         [(privacy_topic, ours.entitlement(DEVICE, 1)), (entitlement_topic, ours.privacy(DEVICE, 1, false))]
     {
-        let input = reader().read(&topics, topic.as_bytes(), jws.as_bytes(), TOKEN);
+        let input = reader().read(&topics, topic.as_bytes(), jws.as_bytes(), false, TOKEN);
         assert!(
             matches!(&input, Input::Rejected { topic: t, reason: Rejection::WrongType, ack: Some(TOKEN) } if t == topic)
         );
@@ -420,7 +420,7 @@ fn a_topic_that_is_not_ours_is_unknown_whatever_it_says() {
         b"",
         &[b'x'; 65_535],
     ] {
-        let input = reader().read(&Topics::new(DEVICE), topic, jws.as_bytes(), TOKEN);
+        let input = reader().read(&Topics::new(DEVICE), topic, jws.as_bytes(), true, TOKEN);
         let Input::Rejected { topic, reason: Rejection::UnknownTopic, ack: Some(TOKEN) } = input else {
             panic!("{input:?}");
         };

@@ -7,7 +7,8 @@ use kasacam::domain::fragment::Epoch;
 use kasacam::domain::input::Usage;
 use kasacam::domain::outcome::{Attempt, Held, Outcome, Scope, classify};
 use kasacam::domain::policy::{
-    Capture, Facts, Pending, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull, decide, permit,
+    Capture, Facts, Hearing, Pending, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull, decide,
+    permit,
 };
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice, strictest};
 use kasacam::domain::segment::{
@@ -51,8 +52,16 @@ fn rules() -> impl Strategy<Value = Rules> {
 
 fn facts() -> impl Strategy<Value = Facts> {
     let clock = prop_oneof![Just(TrustedClock::Trusted), Just(TrustedClock::Untrusted)];
-    (privacy(), entitlement(), clock, storage(), rules()).prop_map(
-        |(privacy, entitlement, clock, storage, rules)| Facts { privacy, entitlement, clock, storage, rules },
+    let hearing = prop_oneof![Just(Hearing::Heard), Just(Hearing::Unheard)];
+    (privacy(), entitlement(), clock, storage(), hearing, rules()).prop_map(
+        |(privacy, entitlement, clock, storage, hearing, rules)| Facts {
+            privacy,
+            entitlement,
+            clock,
+            storage,
+            hearing,
+            rules,
+        },
     )
 }
 
@@ -94,6 +103,16 @@ proptest! {
         let trusted = decide(&Facts { clock: TrustedClock::Trusted, ..facts });
         let untrusted = decide(&Facts { clock: TrustedClock::Untrusted, ..facts });
         prop_assert_eq!(trusted, untrusted);
+    }
+
+    #[test]
+    fn what_was_not_heard_keeps_footage_back_and_alters_nothing_else(facts in facts()) {
+        let heard = decide(&Facts { hearing: Hearing::Heard, ..facts });
+        let unheard = decide(&Facts { hearing: Hearing::Unheard, ..facts });
+        prop_assert_eq!(heard.capture(), unheard.capture());
+        prop_assert_eq!(heard.pending, unheard.pending);
+        prop_assert!(heard.upload != Upload::Heard && unheard.upload != Upload::On);
+        prop_assert_eq!(heard.upload == Upload::On, unheard.upload == Upload::Heard);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use kasacam::domain::entitlement::{Entitlement, Features};
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::Rejection;
 use kasacam::domain::policy::{
-    Capture, Facts, Pending, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull, decide,
+    Capture, Facts, Hearing, Pending, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull, decide,
 };
 use kasacam::domain::privacy::Privacy;
 use kasacam::domain::storage::Storage;
@@ -19,6 +19,7 @@ const END: &str = "<!-- policy table: end -->";
 const PRIVACIES: [Privacy; 3] = [Privacy::Record, Privacy::DoNotRecord, Privacy::Unknown];
 const CLOCKS: [TrustedClock; 2] = [TrustedClock::Trusted, TrustedClock::Untrusted];
 const STORAGES: [Storage; 4] = [Storage::Roomy, Storage::Tight, Storage::Full, Storage::Broken];
+const HEARINGS: [Hearing; 2] = [Hearing::Heard, Hearing::Unheard];
 const FULLS: [WhenFull; 2] = [WhenFull::Evict, WhenFull::Stop];
 const PENDINGS: [PrivacyPending; 3] = [PrivacyPending::Upload, PrivacyPending::Hold, PrivacyPending::Purge];
 
@@ -69,6 +70,13 @@ fn storage_text(storage: Storage, full: WhenFull) -> String {
     }
 }
 
+fn hearing_text(hearing: Hearing) -> &'static str {
+    match hearing {
+        Hearing::Heard => "heard",
+        Hearing::Unheard => "unheard",
+    }
+}
+
 fn pending_text(pending: PrivacyPending) -> &'static str {
     match pending {
         PrivacyPending::Upload => "upload",
@@ -87,6 +95,7 @@ fn outcome(facts: &Facts) -> [String; 3] {
     };
     let upload = match decision.upload {
         Upload::On => "**on**".into(),
+        Upload::Heard => "**on**, but unheard footage waits".into(),
         Upload::Off(reason) => format!("off: `{}`", reason.text()),
     };
     let pending: Pending = decision.pending;
@@ -102,9 +111,11 @@ fn space() -> Vec<Facts> {
                 for storage in STORAGES {
                     for when_full in FULLS {
                         for clock in CLOCKS {
-                            for audio in [true, false] {
+                            for (audio, hearing) in
+                                [true, false].into_iter().flat_map(|audio| HEARINGS.map(|it| (audio, it)))
+                            {
                                 let rules = Rules { audio, when_full, pending };
-                                all.push(Facts { privacy, entitlement, clock, storage, rules });
+                                all.push(Facts { privacy, entitlement, clock, storage, hearing, rules });
                             }
                         }
                     }
@@ -120,7 +131,7 @@ fn space() -> Vec<Facts> {
 /// told as `any`.
 fn table() -> String {
     let mut text = String::from(
-        "| privacy | entitlement | `privacy.pending` | storage (`spool.when_full`) | `recording.audio` | capture | upload | pending |\n|---|---|---|---|---|---|---|---|\n",
+        "| privacy | entitlement | `privacy.pending` | storage (`spool.when_full`) | the choice is | `recording.audio` | capture | upload | pending |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     let space = space();
     for privacy in PRIVACIES {
@@ -137,6 +148,7 @@ fn table() -> String {
                 let cells = [
                     joined(&here, &same, |f| pending_text(f.rules.pending).to_owned()),
                     joined(&here, &same, |f| storage_text(f.storage, f.rules.when_full)),
+                    joined(&here, &same, |f| hearing_text(f.hearing).to_owned()),
                     joined(&here, &same, |f| f.rules.audio.to_string()),
                 ];
                 // A row is honest only if it stands for the whole product of its cells.
@@ -149,6 +161,7 @@ fn table() -> String {
                                     == storage_text(f.storage, f.rules.when_full)
                             })
                             && same.iter().any(|s| s.rules.audio == f.rules.audio)
+                            && same.iter().any(|s| s.hearing == f.hearing)
                     })
                     .count();
                 assert_eq!(product, same.len(), "{result:?} of {privacy:?} {entitlement:?} is no product");
@@ -214,6 +227,7 @@ fn every_stable_text_stands_in_the_documents() {
         Rule::Stored,
         Rule::HistoryExceeded,
         Rule::HoldExpired,
+        Rule::AfterChoice,
         Rule::Terminated,
         Rule::PrivacyPurge,
         Rule::Evicted,
@@ -240,7 +254,7 @@ fn every_stable_text_stands_in_the_documents() {
 
 #[test]
 fn the_space_of_facts_is_whole() {
-    assert_eq!(space().len(), 3 * 8 * 3 * 4 * 2 * 2 * 2);
+    assert_eq!(space().len(), 3 * 8 * 3 * 4 * 2 * 2 * 2 * 2);
 }
 
 #[test]

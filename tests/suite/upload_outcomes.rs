@@ -206,6 +206,10 @@ impl ObjectStore for Scripted {
         let mut answers = self.answers.lock().unwrap();
         if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
     }
+
+    async fn answers(&self) -> bool {
+        matches!(self.answers.lock().unwrap()[0], Attempt::Answered { .. })
+    }
 }
 
 fn answer(status: u16, held: Held) -> Attempt {

@@ -38,3 +38,4 @@ mod summary;
 mod support;
 mod survival;
 mod toggles;
+mod unheard;

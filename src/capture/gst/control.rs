@@ -316,9 +316,21 @@ impl Control {
         )
     }
 
+    /// When the devices were closed. Where they do not close in time that is told, and it goes on to wait: nobody says
+    /// that a device is closed which is not. `None` where nobody is left to close them.
+    fn wait_until_closed(&self) -> Option<Mono> {
+        match self.closed.recv_timeout(CLOSE) {
+            Ok(at) => Some(at),
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
+                (self.outside.report)(Input::CaptureStuck { epoch: self.epoch });
+                self.closed.recv().ok()
+            }
+        }
+    }
+
     /// Closes the devices, says so, and that nothing follows. Whatever happened, once.
     fn finish(self, ending: Ending, started: Started) {
-        let (reason, mut fault) = match ending {
+        let (reason, fault) = match ending {
             Ending::Asked(reason) => (reason, None),
             Ending::ClosedByDrop => (SpanEnd::Source, None),
             Ending::Failed(fault) => (SpanEnd::Source, Some(fault)),
@@ -328,18 +340,7 @@ impl Control {
             feed.stop();
         }
         let _already_asked = self.close.try_send(());
-        let at = match self.closed.recv_timeout(CLOSE) {
-            Ok(at) => at,
-            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                fault = Some(super::fault(
-                    FaultKind::CloseTimeout,
-                    String::from(
-                        "the capture pipeline did not close within 5 s: the device may still be open",
-                    ),
-                ));
-                mono()
-            }
-        };
+        let Some(at) = self.wait_until_closed() else { return };
         if let Some(puller) = started.puller {
             // It waits for nothing but the pipeline, which is closed, and the channel, which `quit` ends.
             if puller.join().is_err() {

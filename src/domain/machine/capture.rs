@@ -23,6 +23,8 @@ pub(super) struct State {
     wait: Option<Wait>,
     /// Why the newest run failed, until one plays.
     fault: Option<String>,
+    /// The process is to end, since the devices do not close.
+    aborts: bool,
     /// When the devices came into the state they are in.
     pub(super) changed_at: Option<Utc>,
 }
@@ -30,9 +32,21 @@ pub(super) struct State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Run {
     Closed,
-    Open { epoch: Epoch, settings: CaptureSettings },
-    Closing { epoch: Epoch, manner: StopManner, reason: SpanEnd },
+    Open {
+        epoch: Epoch,
+        settings: CaptureSettings,
+    },
+    /// With `stuck` the devices have not closed within their time, which ended then.
+    Closing {
+        epoch: Epoch,
+        manner: StopManner,
+        reason: SpanEnd,
+        stuck: Option<Mono>,
+    },
 }
+
+/// What a device that does not close is given, for the prohibition to become durable.
+const ABORT_WITHIN: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
@@ -58,6 +72,7 @@ impl State {
             settings: None,
             wait: None,
             fault: None,
+            aborts: false,
             changed_at: None,
         }
     }
@@ -65,6 +80,27 @@ impl State {
     /// No device is open, none is being opened or closed.
     pub(super) fn is_closed(&self) -> bool {
         self.run == Run::Closed
+    }
+
+    pub(super) fn has_ever_opened(&self) -> bool {
+        self.epoch > Epoch(0)
+    }
+
+    /// `open`, `closing` or `closed`.
+    pub(super) fn text(&self) -> &'static str {
+        match self.run {
+            Run::Closed => "closed",
+            Run::Open { .. } => "open",
+            Run::Closing { .. } => "closing",
+        }
+    }
+
+    /// When a device that does not close ends the process, at the latest.
+    pub(super) fn abort_at(&self) -> Option<Mono> {
+        match self.run {
+            Run::Closing { stuck, .. } if !self.aborts => stuck.map(|stuck| stuck + ABORT_WITHIN),
+            Run::Closed | Run::Open { .. } | Run::Closing { .. } => None,
+        }
     }
 
     /// No closing is under way.
@@ -80,7 +116,7 @@ impl State {
         match self.run {
             Run::Closed => true,
             Run::Open { .. } => self.told,
-            Run::Closing { .. } => false,
+            Run::Closing { stuck, .. } => stuck.is_some(),
         }
     }
 
@@ -112,7 +148,7 @@ impl Machine {
             (Run::Open { epoch, settings }, Ok(wanted)) if settings != wanted => {
                 self.stop(epoch, SpanEnd::Entitlement);
             }
-            (Run::Closing { epoch, manner: StopManner::Drain, .. }, Err(SpanEnd::Privacy)) => {
+            (Run::Closing { epoch, manner: StopManner::Drain, stuck: None, .. }, Err(SpanEnd::Privacy)) => {
                 self.stop(epoch, SpanEnd::Privacy);
             }
             (Run::Closed, Ok(settings)) => self.start(decision, settings, now),
@@ -163,8 +199,34 @@ impl Machine {
 
     fn stop(&mut self, epoch: Epoch, reason: SpanEnd) {
         let manner = if reason == SpanEnd::Privacy { StopManner::Drop } else { StopManner::Drain };
-        self.capture.run = Run::Closing { epoch, manner, reason };
+        self.capture.run = Run::Closing { epoch, manner, reason, stuck: None };
         self.effects.push_back(Effect::StopCapture { epoch, manner, reason });
+    }
+
+    /// The devices do not close. It is not said to be closed, and goes on to be shown as open; the kernel closes them
+    /// when the process ends, which it does as soon as what forbids recording is durable.
+    pub(super) fn capture_stuck(&mut self, epoch: Epoch, now: Now) {
+        let (manner, reason) = match self.capture.run {
+            Run::Closing { epoch: closing, manner, reason, .. } if closing == epoch => (manner, reason),
+            Run::Open { epoch: open, .. } if open == epoch => (StopManner::Drop, SpanEnd::Source),
+            Run::Closed | Run::Open { .. } | Run::Closing { .. } => return,
+        };
+        self.capture.run = Run::Closing { epoch, manner, reason, stuck: Some(now.mono) };
+        self.capture.changed_at = Some(self.best_time(now));
+        self.figures.faults += 1;
+        let message =
+            String::from("the device does not close: the agent ends itself, so that the kernel closes it");
+        self.capture.fault = Some(message.clone());
+        self.tell(Event::CaptureFailed { kind: FaultKind::CloseTimeout, message });
+    }
+
+    pub(super) fn abort_if_stuck(&mut self, now: Now) {
+        let Some(at) = self.capture.abort_at() else { return };
+        let durable = self.choice.is_settled() && self.latch.is_settled();
+        if durable || at <= now.mono {
+            self.capture.aborts = true;
+            self.effects.push_back(Effect::Abort);
+        }
     }
 
     pub(super) fn capture_closed(&mut self, epoch: Epoch, at: Mono, fault: Option<Fault>, now: Now) {

@@ -6,7 +6,9 @@
 //! told is what is so. So no branch has to think of the consequences of another.
 
 mod capture;
+mod choice;
 mod durable;
+mod hearing;
 mod pending;
 mod reports;
 mod transfer;
@@ -17,12 +19,13 @@ use super::effect::{
 };
 use super::entitlement::{Entitlement, Lease};
 use super::input::{AckToken, Input, Rejection, Ticket, Usage};
-use super::policy::{self, Decision, Facts, Rules, TrustedClock, WhenFull};
+use super::policy::{self, Facts, Pending, Rules, TrustedClock, WhenFull};
 use super::privacy::{self, Known, Privacy, PrivacyChoice, Shutter};
 use super::segment::Segment;
 use super::storage::{Budget, Storage};
 use super::time::{Clock, Mono, Now, Utc};
 use durable::{Durable, Settled};
+use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -47,6 +50,9 @@ pub struct Settings {
     pub grace: Duration,
     /// `spool.hold`.
     pub hold: Duration,
+    /// `privacy.unheard_hold`: for how long footage that was captured unheard waits while the store answers and the
+    /// broker does not. `None`: until the choice has been heard.
+    pub unheard_hold: Option<Duration>,
     /// `mqtt.telemetry`.
     pub telemetry: Duration,
     /// Which pending segment goes first.
@@ -95,6 +101,10 @@ pub enum Why {
     ProbeStorage,
     /// A lease ends, or its `next` is due.
     LeaseChanges,
+    /// A choice counts as heard, a hold of unheard footage is over, or the store is to be asked whether it answers.
+    Hearing,
+    /// A device that does not close has used up its time.
+    CloseDevice,
     /// `mqtt.telemetry` has passed since the last report.
     Telemetry,
     /// The passing of time is to be made durable.
@@ -124,6 +134,8 @@ pub struct Machine {
     latch: Durable<bool>,
     shutter: Shutter,
     lease: Durable<Lease>,
+    session: hearing::Session,
+    prohibitions: choice::Prohibitions,
     floor: Utc,
     floor_at: Mono,
     /// The floor that was written last.
@@ -139,7 +151,7 @@ pub struct Machine {
     queue: pending::Queue,
     store: transfer::StoreHealth,
     /// What the last sweep went by.
-    swept_by: Option<(Decision, Entitlement)>,
+    swept_by: Option<(Pending, Entitlement)>,
     swept_at: Option<Mono>,
     reports: reports::Told,
     figures: Figures,
@@ -194,6 +206,8 @@ impl Machine {
             latch: Durable::new(start.latch),
             shutter: start.shutter,
             lease: Durable::new(start.entitlement),
+            session: hearing::Session::default(),
+            prohibitions: choice::Prohibitions::default(),
             floor: start.floor,
             floor_at: now.mono,
             kept_floor: start.floor,
@@ -226,11 +240,19 @@ impl Machine {
     /// Takes one input and restores the invariants. What is to be done is then in [`Machine::poll_effect`].
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
-            Input::Tick | Input::Disconnected { .. } => {}
-            // The retained reports may be another process's: after each connection they are told again.
-            Input::Connected => self.reports.forget(),
-            Input::Privacy { choice, jws, ack } => self.accept_privacy(choice, jws, ack, now),
-            Input::Entitlement { lease, jws, ack } => self.accept_lease(lease, jws, ack, now),
+            Input::Tick => {}
+            Input::Disconnected { .. } => self.session.lost(now.mono),
+            Input::Connected => {
+                self.session.connected(now.mono);
+                // The retained reports may be another process's: after each connection they are told again.
+                self.reports.forget();
+            }
+            Input::Privacy { choice, jws, retained, ack } => {
+                self.accept_privacy(choice, jws, retained, ack, now);
+            }
+            Input::Entitlement { lease, jws, retained, ack } => {
+                self.accept_lease(lease, jws, retained, ack, now);
+            }
             Input::Rejected { topic, reason, ack } => self.reject(topic, reason, ack),
             Input::Latch { closed } => self.set_latch(closed, now),
             // One that cannot be read is taken for set, and a press lifts what is set; by hand, at the camera.
@@ -243,6 +265,7 @@ impl Machine {
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
             Input::CaptureStarted { epoch } => self.capture_started(epoch),
             Input::CaptureClosed { epoch, at, fault } => self.capture_closed(epoch, at, fault, now),
+            Input::CaptureStuck { epoch } => self.capture_stuck(epoch, now),
             Input::Arrived { frames } => self.figures.frames_captured += u64::from(frames),
             Input::Committed { frames, .. } => {
                 self.figures.frames_committed += u64::from(frames);
@@ -255,12 +278,14 @@ impl Machine {
                 self.swept_at = None;
             }
             Input::Forgotten { serial } => self.forgotten(serial),
+            Input::Cut { serial, left } => self.cut(serial, left),
             Input::Quarantined { name, why } => self.tell(Event::Quarantined { name, why }),
             Input::Usage(usage) => self.usage = usage,
             Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
             Input::StorageProbed { ok } => self.storage_probed(ok, now),
             Input::Flushed => self.flushed(),
             Input::UploadFinished { serial, outcome, .. } => self.upload_finished(serial, outcome, now),
+            Input::StoreAnswered(answers) => self.store_answered(answers, now),
             Input::Reload(settings) => self.settings = *settings,
             Input::Shutdown => {
                 self.leaving.get_or_insert(Leaving {
@@ -281,10 +306,13 @@ impl Machine {
     #[must_use]
     pub fn poll_timeout(&self, now: Now) -> (Mono, Why) {
         let lease_changes = self.standing_until(now);
+        let decision = policy::decide(&self.facts(now));
         let waiting_for_store = self.store.until(now.mono).or_else(|| self.queue.next_try(now.mono));
         [
             self.capture.retry_at(now.mono).map(|at| (at, Why::RetryCapture)),
-            self.choice.retry_at().map(|at| (at, Why::RetryPersist)),
+            self.choice.retry_at().filter(|_| self.choice_may_be_written()).map(|at| (at, Why::RetryPersist)),
+            self.hearing_changes_at(&decision, now).map(|at| (at, Why::Hearing)),
+            self.capture.abort_at().map(|at| (at, Why::CloseDevice)),
             self.lease.retry_at().map(|at| (at, Why::RetryPersist)),
             self.latch.retry_at().map(|at| (at, Why::RetryPersist)),
             waiting_for_store.map(|at| (at, Why::RetryUpload)),
@@ -306,12 +334,15 @@ impl Machine {
     fn restore(&mut self, now: Now) {
         self.note_time(now);
         self.enforce_what_restricts(now);
+        self.note_prohibition(now);
         let decision = policy::decide(&self.facts(now));
         // First of all: nothing waits for the disk or the network before the device is closed.
         self.restore_capture(&decision, now);
         self.write_what_is_due(now);
+        self.abort_if_stuck(now);
+        self.seal_what_is_forbidden();
         self.keep_time(now);
-        let by = (decision, self.entitlement(now));
+        let by = (decision.pending, self.entitlement(now));
         if self.swept_by.replace(by) != Some(by) || self.sweep_is_due(now) {
             self.sweep(&decision, now);
         }
@@ -320,6 +351,7 @@ impl Machine {
             self.restore_capture(&decision, now);
         }
         self.restore_uploads(&decision, now);
+        self.restore_hearing(&decision, now);
         self.probe_if_due(now);
         self.restore_reports(&decision, now);
         self.leave_if_done(now);
@@ -340,6 +372,7 @@ impl Machine {
                 Clock::Plausible | Clock::Unset => TrustedClock::Untrusted,
             },
             storage: self.storage(),
+            hearing: self.hearing(now),
             rules,
         }
     }
@@ -428,39 +461,31 @@ impl Machine {
 
     // ---- commands --------------------------------------------------------------------------
 
-    fn accept_privacy(&mut self, choice: PrivacyChoice, jws: String, ack: AckToken, now: Now) {
-        match compare(self.choice.newest(), &choice, |c| c.version) {
-            // "Do not record" is believed whatever the time.
-            Order::Newer if !choice.do_not_record && self.is_ahead(choice.issued_at, now) => {
-                self.reject(self.topic("privacy/desired"), Rejection::IssuedAhead, Some(ack));
-            }
-            Order::Newer => self.choice.accept(choice, jws, Some(ack), now.mono),
-            Order::Same => {
-                let ack = self.choice.again(ack);
-                self.effects.extend(ack.map(Effect::Ack));
-            }
-            Order::Refused(reason) => self.reject(self.topic("privacy/desired"), reason, Some(ack)),
-        }
-    }
-
     fn set_latch(&mut self, closed: bool, now: Now) {
         if self.latch.newest() != Some(&closed) {
             self.latch.accept(closed, String::from(latch_text(closed)), None, now.mono);
         }
     }
 
-    fn accept_lease(&mut self, lease: Lease, jws: String, ack: AckToken, now: Now) {
-        match compare(self.lease.newest(), &lease, |l| l.version) {
-            Order::Newer if self.is_ahead(lease.issued_at, now) => {
-                self.reject(self.topic("entitlement/desired"), Rejection::IssuedAhead, Some(ack));
+    fn accept_lease(&mut self, lease: Lease, jws: String, retained: bool, ack: AckToken, now: Now) {
+        let refused = match compare(self.lease.newest(), &lease, |l| l.version) {
+            Ok(Ordering::Greater) if self.is_ahead(lease.issued_at, now) => Rejection::IssuedAhead,
+            Ok(Ordering::Greater) => {
+                self.session.heard_lease();
+                return self.lease.accept(lease, jws, Some(ack), now.mono);
             }
-            Order::Newer => self.lease.accept(lease, jws, Some(ack), now.mono),
-            Order::Same => {
+            Ok(Ordering::Equal) => {
+                if retained {
+                    self.session.heard_lease();
+                }
                 let ack = self.lease.again(ack);
-                self.effects.extend(ack.map(Effect::Ack));
+                return self.effects.extend(ack.map(Effect::Ack));
             }
-            Order::Refused(reason) => self.reject(self.topic("entitlement/desired"), reason, Some(ack)),
-        }
+            Ok(Ordering::Less) if !self.session.is_up() => return self.effects.push_back(Effect::Ack(ack)),
+            Ok(Ordering::Less) => Rejection::StaleVersion,
+            Err(refused) => refused,
+        };
+        self.reject(self.topic("entitlement/desired"), refused, Some(ack));
     }
 
     fn topic(&self, name: &str) -> String {
@@ -489,9 +514,11 @@ impl Machine {
 
     fn write_what_is_due(&mut self, now: Now) {
         let ticket = self.ticket();
-        if let Some(text) = self.choice.poll_write(now.mono, ticket) {
-            let fact = Fact::Privacy(text.to_owned());
-            self.effects.push_back(Effect::Persist { ticket, fact });
+        if self.choice_may_be_written() {
+            if let Some(text) = self.choice.poll_write(now.mono, ticket) {
+                let fact = Fact::Privacy(text.to_owned());
+                self.effects.push_back(Effect::Persist { ticket, fact });
+            }
         }
         let ticket = self.ticket();
         if let Some(text) = self.latch.poll_write(now.mono, ticket) {
@@ -503,6 +530,15 @@ impl Machine {
             let fact = Fact::Entitlement(text.to_owned());
             self.effects.push_back(Effect::Persist { ticket, fact });
         }
+    }
+
+    /// What would take the place of a prohibition waits until nothing is left that it forbids: else a cut of the power
+    /// in between would leave footage that nobody remembers to be forbidden.
+    fn choice_may_be_written(&self) -> bool {
+        let Some(coming) = self.choice.coming() else { return true };
+        let forbids_on_flash =
+            self.choice.is_kept() && self.choice.live().value().is_some_and(|choice| choice.do_not_record);
+        (coming.do_not_record && !forbids_on_flash) || !self.is_purging()
     }
 
     fn persisted(&mut self, ticket: Ticket, result: Result<(), String>, now: Now) {
@@ -561,6 +597,7 @@ impl Machine {
     // ---- leaving ---------------------------------------------------------------------------
 
     fn flushed(&mut self) {
+        self.prohibitions.flushed();
         if let Some(leaving) = &mut self.leaving {
             if leaving.stage == LeavingStage::Flushing {
                 leaving.stage = LeavingStage::Uploading;
@@ -617,7 +654,8 @@ impl Machine {
                 purged: self.figures.purged,
             },
             upload: UploadFigures {
-                on: decision.upload == policy::Upload::On,
+                on: matches!(decision.upload, policy::Upload::On | policy::Upload::Heard),
+                unheard: self.unheard(&decision, now),
                 in_flight: self.queue.uploading() as u64,
                 stored: self.figures.stored,
                 stored_bytes: self.figures.stored_bytes,
@@ -631,21 +669,19 @@ impl Machine {
     }
 }
 
-enum Order {
-    Newer,
-    Same,
-    Refused(Rejection),
-}
-
-/// Versions only grow. One that is known must say what it said before.
-fn compare<T: PartialEq>(newest: Option<&T>, offered: &T, version: impl Fn(&T) -> u64) -> Order {
-    let Some(newest) = newest else { return Order::Newer };
-    match version(offered).cmp(&version(newest)) {
-        std::cmp::Ordering::Greater => Order::Newer,
-        std::cmp::Ordering::Less => Order::Refused(Rejection::StaleVersion),
-        std::cmp::Ordering::Equal if offered == newest => Order::Same,
-        std::cmp::Ordering::Equal => Order::Refused(Rejection::ConflictingVersion),
-    }
+/// Versions only grow.
+///
+/// # Errors
+/// One that is known must say what it said before.
+fn compare<T: PartialEq>(
+    newest: Option<&T>,
+    offered: &T,
+    version: impl Fn(&T) -> u64,
+) -> Result<Ordering, Rejection> {
+    let Some(newest) = newest else { return Ok(Ordering::Greater) };
+    let order = version(offered).cmp(&version(newest));
+    let conflicts = order == Ordering::Equal && offered != newest;
+    if conflicts { Err(Rejection::ConflictingVersion) } else { Ok(order) }
 }
 
 fn latch_text(closed: bool) -> &'static str {

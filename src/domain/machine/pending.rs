@@ -2,15 +2,18 @@
 
 use super::UploadOrder;
 use crate::domain::effect::Rule;
-use crate::domain::segment::{Segment, Serial};
+use crate::domain::segment::{Record, Segment, Serial};
 use crate::domain::time::Mono;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) segment: Segment,
     pub(super) stage: Stage,
     pub(super) failures: u32,
+    /// It was cut back to so much of it.
+    pub(super) cut: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +21,8 @@ pub(super) enum Stage {
     /// Not to be tried before then.
     Waiting(Mono),
     Uploading,
+    /// Handed to the spool to cut back to so much of it.
+    Cutting(Duration),
     /// Handed to the spool to remove.
     Leaving(Rule),
 }
@@ -32,6 +37,8 @@ pub(super) struct Queue {
     live: Option<(Serial, Serial)>,
     leaving_bytes: u64,
     leaving_files: u64,
+    /// The earliest segment of each span that went since it was captured after the choice.
+    pub(super) gone: HashMap<String, Record>,
 }
 
 impl Queue {
@@ -51,13 +58,16 @@ impl Queue {
             }
         }
         let serial = segment.serial;
-        self.entries.insert(serial, Entry { segment, stage: Stage::Waiting(Mono(0)), failures: 0 });
+        self.entries
+            .insert(serial, Entry { segment, stage: Stage::Waiting(Mono(0)), failures: 0, cut: None });
     }
 
     pub(super) fn remove(&mut self, serial: Serial) -> Option<Entry> {
         self.set_stage(serial, Stage::Waiting(Mono(0)));
         let entry = self.entries.remove(&serial)?;
-        if !entry.segment.is_end() {
+        if entry.segment.is_end() {
+            self.gone.remove(&entry.segment.record.span);
+        } else {
             if let Some(count) = self.footage.get_mut(&entry.segment.record.span) {
                 *count = count.saturating_sub(1);
                 if *count == 0 {
@@ -82,7 +92,7 @@ impl Queue {
                 self.leaving_bytes = self.leaving_bytes.saturating_sub(entry.segment.bytes);
                 self.leaving_files = self.leaving_files.saturating_sub(1);
             }
-            Stage::Waiting(_) => {}
+            Stage::Waiting(_) | Stage::Cutting(_) => {}
         }
         match stage {
             Stage::Uploading => {
@@ -92,9 +102,25 @@ impl Queue {
                 self.leaving_bytes += entry.segment.bytes;
                 self.leaving_files += 1;
             }
-            Stage::Waiting(_) => {}
+            Stage::Waiting(_) | Stage::Cutting(_) => {}
         }
         entry.stage = stage;
+    }
+
+    /// What is left of a segment that was cut back.
+    pub(super) fn replace(&mut self, segment: Segment) {
+        let serial = segment.serial;
+        self.set_stage(serial, Stage::Waiting(Mono(0)));
+        if let Some(entry) = self.entries.get_mut(&serial) {
+            entry.segment = segment;
+        }
+    }
+
+    /// Takes note that a file was cut back to so much of it.
+    pub(super) fn was_cut(&mut self, serial: Serial, to: Duration) {
+        if let Some(entry) = self.entries.get_mut(&serial) {
+            entry.cut = Some(to);
+        }
     }
 
     /// Counts one more failure of this segment and gives their number.
@@ -149,7 +175,7 @@ impl Queue {
     ) -> Option<&Entry> {
         let ready = |entry: &&Entry| match entry.stage {
             Stage::Waiting(at) => at <= now && self.may_go(&entry.segment) && keyed(&entry.segment),
-            Stage::Uploading | Stage::Leaving(_) => false,
+            Stage::Uploading | Stage::Cutting(_) | Stage::Leaving(_) => false,
         };
         match order {
             UploadOrder::Oldest => self.entries.range(from..).map(|(_, entry)| entry).find(ready),
@@ -166,7 +192,7 @@ impl Queue {
         self.iter()
             .filter_map(|entry| match entry.stage {
                 Stage::Waiting(at) if at > now => Some(at),
-                Stage::Waiting(_) | Stage::Uploading | Stage::Leaving(_) => None,
+                Stage::Waiting(_) | Stage::Uploading | Stage::Cutting(_) | Stage::Leaving(_) => None,
             })
             .min()
     }

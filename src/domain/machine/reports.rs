@@ -83,7 +83,7 @@ impl Machine {
             do_not_record: self.privacy() != Privacy::Record,
             latch: (*self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false))
                 || matches!(self.shutter, Shutter::Closed | Shutter::Unknown),
-            capture: if self.capture.is_closed() { "closed" } else { "open" },
+            capture: self.capture.text(),
             applied_at: self.capture.changed_at.unwrap_or(self.best_time(now)),
         }
     }
@@ -116,7 +116,7 @@ impl Machine {
             status: terms.map(|terms| terms.status.text()),
             not_after: lease.map(|lease| lease.not_after),
             reason: match decision.upload {
-                Upload::On => Reason::Allowed.text(),
+                Upload::On | Upload::Heard => Reason::Allowed.text(),
                 // Privacy never alters what is said of the plan (K12).
                 Upload::Off(Reason::PrivacyHold) => Reason::Allowed.text(),
                 Upload::Off(reason) => reason.text(),

@@ -43,9 +43,10 @@ const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 impl Machine {
     pub(super) fn restore_uploads(&mut self, decision: &Decision, now: Now) {
-        if decision.upload != Upload::On {
-            self.cancel_uploads();
-            return;
+        match decision.upload {
+            Upload::On => {}
+            Upload::Heard => self.cancel_uploads(|machine, segment| machine.was_unheard(segment, now)),
+            Upload::Off(_) => return self.cancel_uploads(|_, _| true),
         }
         if self.store.until(now.mono).is_some() {
             return;
@@ -61,7 +62,10 @@ impl Machine {
             let time = |segment: &Segment| segment::key_time(&segment.record, &self.boot, now, clock, floor);
             let live_from = self.queue.live_from();
             let from = if self.queue.uploading_backlog() < most_backlog { Serial(0) } else { live_from };
-            let Some(entry) = self.queue.next(now.mono, order, from, |s| time(s).is_some()) else { break };
+            let goes = |s: &Segment| {
+                time(s).is_some() && (decision.upload == Upload::On || !self.was_unheard(s, now))
+            };
+            let Some(entry) = self.queue.next(now.mono, order, from, goes) else { break };
             let Some((utc, key_clock)) = time(&entry.segment) else { break };
             let segment = entry.segment.clone();
             self.queue.set_stage(segment.serial, Stage::Uploading);
@@ -74,12 +78,16 @@ impl Machine {
         }
     }
 
-    fn cancel_uploads(&mut self) {
+    fn cancel_uploads(&mut self, which: impl Fn(&Machine, &Segment) -> bool) {
         if self.queue.uploading() == 0 {
             return;
         }
-        let uploading: Vec<Serial> =
-            self.queue.iter().filter(|e| e.stage == Stage::Uploading).map(|e| e.segment.serial).collect();
+        let uploading: Vec<Serial> = self
+            .queue
+            .iter()
+            .filter(|entry| entry.stage == Stage::Uploading && which(self, &entry.segment))
+            .map(|entry| entry.segment.serial)
+            .collect();
         for serial in uploading {
             self.queue.set_stage(serial, Stage::Waiting(Mono(0)));
             self.effects.push_back(Effect::CancelUpload { serial });
@@ -141,7 +149,7 @@ impl Machine {
     }
 
     /// Asks the spool to remove a file, for a reason with a name.
-    fn let_go(&mut self, serial: Serial, rule: Rule) {
+    pub(super) fn let_go(&mut self, serial: Serial, rule: Rule) {
         let Some(entry) = self.queue.get(serial) else { return };
         if let Stage::Leaving(_) = entry.stage {
             return;
@@ -180,6 +188,7 @@ impl Machine {
             .iter()
             .filter_map(|entry| match entry.stage {
                 Stage::Leaving(why) => Some(Effect::Forget { serial: entry.segment.serial, why }),
+                Stage::Cutting(keep) => Some(Effect::CutBack { serial: entry.segment.serial, keep }),
                 Stage::Waiting(_) | Stage::Uploading => None,
             })
             .collect();
@@ -192,6 +201,7 @@ impl Machine {
 
     pub(super) fn sweep(&mut self, decision: &Decision, now: Now) {
         self.swept_at = Some(now.mono);
+        self.purge_after_choice(now);
         let sweep = Sweep {
             now,
             clock: self.clock(now),
@@ -200,6 +210,7 @@ impl Machine {
             entitlement: self.entitlement(now),
             since: self.standing_since(now),
             hold: self.settings.hold,
+            lease_is_heard: self.session.lease_is_heard(now.mono),
         };
         let due: Vec<(Serial, Rule)> = self
             .queue

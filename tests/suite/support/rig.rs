@@ -35,9 +35,13 @@ pub enum Asked {
     Upload(Serial),
     Cancel(Serial),
     Forget(Serial, Rule),
+    Cut(Serial, Duration),
+    MoveEnd(Serial, Record),
+    AskStore,
     Probe,
     Flush,
     Exit,
+    Abort,
 }
 
 pub struct Rig {
@@ -54,6 +58,8 @@ pub struct Rig {
     pub disk_is_away: bool,
     /// Removals are answered at once unless this is set.
     pub spool_is_slow: bool,
+    /// Devices close at once unless this is set.
+    pub device_is_stuck: bool,
     /// Of the segment that was sealed last.
     pub serial: u64,
     delivery: u64,
@@ -65,6 +71,7 @@ pub fn settings() -> Settings {
         budget: Budget { max_bytes: 100_000, min_free: 1_000, max_files: 1_000 },
         grace: 72 * HOUR,
         hold: 72 * HOUR,
+        unheard_hold: Some(HOUR / 4),
         telemetry: Duration::from_secs(60),
         order: UploadOrder::Newest,
         concurrency: 2,
@@ -117,11 +124,34 @@ pub fn allowed() -> Start {
 
 impl Rig {
     pub fn new(start: Start) -> Rig {
-        let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+        let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
         Rig::at(start, now)
     }
 
+    /// With a session, on which the broker's retained choice has been heard, if there is one.
     pub fn at(start: Start, now: Now) -> Rig {
+        let choice = start.privacy.value().cloned();
+        let mut rig = Rig::offline(start, now);
+        rig.connect(choice);
+        rig
+    }
+
+    pub fn connect(&mut self, retained: Option<PrivacyChoice>) {
+        self.give(Input::Connected);
+        if let Some(choice) = retained {
+            let ack = self.ack();
+            let jws = format!("privacy-{}", choice.version);
+            self.give(Input::Privacy { choice, jws, retained: true, ack });
+            self.asked.retain(|asked| *asked != Asked::Ack(ack));
+        }
+    }
+
+    pub fn disconnect(&mut self) {
+        self.give(Input::Disconnected { why: String::from("as the test asks") });
+    }
+
+    /// Without a session.
+    pub fn offline(start: Start, now: Now) -> Rig {
         let mut rig = Rig {
             machine: Machine::new(start, now),
             now,
@@ -133,6 +163,7 @@ impl Rig {
             shares: BTreeMap::new(),
             disk_is_away: false,
             spool_is_slow: false,
+            device_is_stuck: false,
             serial: 100,
             delivery: 0,
         };
@@ -156,7 +187,9 @@ impl Rig {
                 }
                 Effect::StopCapture { epoch, manner, reason } => {
                     self.asked.push(Asked::Close(manner, reason));
-                    if self.open.take().is_some_and(|(open, _)| open == epoch) {
+                    if self.device_is_stuck {
+                        self.machine.handle(Input::CaptureStuck { epoch }, self.now);
+                    } else if self.open.take().is_some_and(|(open, _)| open == epoch) {
                         let closed = Input::CaptureClosed { epoch, at: self.now.mono, fault: None };
                         self.machine.handle(closed, self.now);
                     }
@@ -183,6 +216,9 @@ impl Rig {
                         self.machine.handle(Input::Forgotten { serial }, self.now);
                     }
                 }
+                Effect::CutBack { serial, keep } => self.asked.push(Asked::Cut(serial, keep)),
+                Effect::MoveEnd { serial, record, .. } => self.asked.push(Asked::MoveEnd(serial, *record)),
+                Effect::AskStore => self.asked.push(Asked::AskStore),
                 Effect::SetTerms { .. } => {}
                 Effect::FlushSpool => {
                     self.asked.push(Asked::Flush);
@@ -190,6 +226,7 @@ impl Rig {
                 }
                 Effect::ProbeStorage => self.asked.push(Asked::Probe),
                 Effect::Exit => self.asked.push(Asked::Exit),
+                Effect::Abort => self.asked.push(Asked::Abort),
             }
         }
     }
@@ -219,13 +256,19 @@ impl Rig {
     pub fn privacy(&mut self, version: u64, do_not_record: bool) -> AckToken {
         let ack = self.ack();
         let jws = format!("privacy-{version}");
-        self.give(Input::Privacy { choice: choice(version, do_not_record), jws, ack });
+        let choice = PrivacyChoice { issued_at: self.now.system, ..choice(version, do_not_record) };
+        self.give(Input::Privacy { choice, jws, retained: false, ack });
         ack
     }
 
     pub fn lease(&mut self, lease: Lease) -> AckToken {
         let ack = self.ack();
-        self.give(Input::Entitlement { jws: format!("lease-{}", lease.version), lease, ack });
+        self.give(Input::Entitlement {
+            jws: format!("lease-{}", lease.version),
+            lease,
+            retained: false,
+            ack,
+        });
         ack
     }
 

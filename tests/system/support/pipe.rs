@@ -27,6 +27,7 @@ struct Inside {
     open: Mutex<Vec<(TcpStream, TcpStream, Arc<Mute>)>>,
     connections: AtomicU32,
     ending: AtomicBool,
+    cut: AtomicBool,
 }
 
 pub struct Pipe {
@@ -56,6 +57,9 @@ impl Pipe {
             while !inside.ending.load(Ordering::SeqCst) {
                 std::thread::sleep(Duration::from_millis(2));
                 let Ok((camera, _)) = listener.accept() else { continue };
+                if inside.cut.load(Ordering::SeqCst) {
+                    continue;
+                }
                 camera.set_nonblocking(false).unwrap();
                 inside.connections.fetch_add(1, Ordering::SeqCst);
                 let Ok(broker) = TcpStream::connect(("127.0.0.1", broker)) else { continue };
@@ -76,6 +80,20 @@ impl Pipe {
             mute.from_broker.fetch_or(silence != Silence::FromCamera, Ordering::SeqCst);
             mute.from_camera.fetch_or(silence != Silence::FromBroker, Ordering::SeqCst);
         }
+    }
+
+    /// What is open ends, and what comes from now on is refused.
+    pub fn cut(&self) {
+        self.inside.cut.store(true, Ordering::SeqCst);
+        for (camera, broker, _) in self.inside.open.lock().unwrap().drain(..) {
+            let _already_gone = camera.shutdown(Shutdown::Both);
+            let _already_gone = broker.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// What comes from now on goes through again.
+    pub fn mend(&self) {
+        self.inside.cut.store(false, Ordering::SeqCst);
     }
 
     pub fn connections(&self) -> u32 {

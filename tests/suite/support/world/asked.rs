@@ -4,6 +4,8 @@ use super::{Device, Seen, World, Writing};
 use kasacam::domain::effect::{Effect, Fact, Report, StopManner};
 use kasacam::domain::input::Input;
 use kasacam::domain::privacy::Privacy;
+use kasacam::domain::segment::Content;
+use std::time::Duration;
 
 impl World {
     pub(super) fn perform(&mut self) {
@@ -68,6 +70,8 @@ impl World {
             Effect::Publish(_) => Seen::Publish,
             Effect::Upload { segment, .. } => {
                 assert!(self.model.upload(), "an upload begins against the plan");
+                let known = self.heard || self.hold_is_over() || !self.unheard.contains(&segment.serial);
+                assert!(known, "what was captured unheard is uploaded");
                 assert!(self.spool.contains_key(&segment.serial), "what is gone is uploaded");
                 assert!(self.in_flight.insert(segment.serial), "a segment is uploaded twice at once");
                 Seen::Upload
@@ -86,9 +90,32 @@ impl World {
                 self.machine.handle(Input::Forgotten { serial }, self.now);
                 Seen::Forget
             }
+            Effect::CutBack { serial, keep } => {
+                let segment = self.spool.get_mut(&serial).expect("what is cut back is there");
+                let Content::Footage { duration, .. } = &mut segment.content else {
+                    panic!("an end is cut back")
+                };
+                let cut = Duration::from_nanos(*duration).saturating_sub(keep);
+                *duration -= u64::try_from(cut.as_nanos()).unwrap();
+                let left = segment.clone();
+                if left.start_mono() + keep <= self.lost_at {
+                    self.unheard.remove(&serial);
+                }
+                if let Some(ended) = self.ended.get_mut(&serial) {
+                    *ended = *ended - cut;
+                }
+                self.in_flight.remove(&serial);
+                self.machine.handle(Input::Cut { serial, left: Some(left) }, self.now);
+                Seen::Other
+            }
+            Effect::MoveEnd { .. } => panic!("there are no ends here"),
+            Effect::AskStore => {
+                self.asking = true;
+                Seen::Ask
+            }
+            Effect::Abort => panic!("no device is stuck here"),
             Effect::SetTerms { .. } => Seen::Other,
             Effect::FlushSpool => {
-                assert!(self.model.leaving);
                 self.machine.handle(Input::Flushed, self.now);
                 Seen::Other
             }

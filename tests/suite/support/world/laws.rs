@@ -29,11 +29,28 @@ impl World {
         assert!(self.model.upload() || self.in_flight.is_empty(), "uploaded against the plan");
         assert!(self.in_flight.len() <= self.model.settings.concurrency);
         let rested = self.refused.is_none_or(|at| self.now.mono.since(at) > HOUR);
-        let nameable = self.spool.values().any(|s| s.record.clock == RecordClock::Trusted);
-        if self.model.upload() && rested && nameable {
+        let goes = self.spool.values().any(|segment| {
+            let heard = self.heard || !self.unheard.contains(&segment.serial);
+            segment.record.clock == RecordClock::Trusted && heard
+        });
+        if self.model.upload() && rested && goes {
             assert!(!self.in_flight.is_empty(), "nothing is sent, and nothing hinders it");
         }
+        if let Some((from, None)) = self.forbidden.last() {
+            let late = self.spool.values().find(|segment| {
+                segment.record.clock == RecordClock::Trusted && self.ended[&segment.serial] > *from
+            });
+            assert_eq!(late, None, "kept, though it was captured after {from}");
+        }
         assert!(!self.model.purge() || self.spool.is_empty(), "what is to be purged is kept");
+    }
+
+    /// Recording has been permitted for as long as a segment takes.
+    #[must_use]
+    pub fn has_recorded_a_segment(&self) -> bool {
+        self.forbidden.last().is_none_or(|(_, until)| {
+            until.is_some_and(|until| self.truth.since(until) >= super::super::rig::SEGMENT)
+        })
     }
 
     /// Closed for a while after a fault, or because there is no room and nothing to evict.
@@ -86,6 +103,9 @@ impl World {
             self.faulted.map(|(at, kind, _)| (kind, self.now.mono.since(at) < Duration::from_secs(5)));
         (self.reading, self.probing, self.made_full, rested, faulted).hash(&mut hasher);
         (self.connected, self.model.leaving, self.exited).hash(&mut hasher);
+        (self.heard, self.asking, self.answers_since.is_some(), self.hold_is_over()).hash(&mut hasher);
+        self.unheard.len().hash(&mut hasher);
+        self.forbidden.last().map(|(_, until)| until.is_some()).hash(&mut hasher);
         hasher.finish()
     }
 
@@ -100,6 +120,15 @@ impl World {
             Rule::PrivacyPurge => {
                 self.model.settings.rules.pending == PrivacyPending::Purge
                     && self.model.privacy() == Privacy::DoNotRecord
+            }
+            Rule::AfterChoice => {
+                let segment = &self.spool[&serial];
+                let doubtful = segment.record.clock != RecordClock::Trusted;
+                let began = self.ended[&serial] - super::super::rig::SEGMENT;
+                self.forbidden.iter().any(|(from, until)| {
+                    let later = until.is_some_and(|until| began >= until);
+                    (doubtful || self.ended[&serial] > *from) && !later
+                })
             }
             Rule::HistoryExceeded => match entitlement {
                 Entitlement::Granted(plan) => age + Duration::from_secs(2) > HOUR * plan.history_hours,

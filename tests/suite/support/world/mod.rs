@@ -75,6 +75,19 @@ pub struct World {
     owed: HashMap<AckToken, Writing>,
     delivery: u64,
     pub connected: bool,
+    /// The choice has been heard on this session.
+    heard: bool,
+    /// When it was last so.
+    lost_at: Mono,
+    /// Captured while no choice could be heard.
+    unheard: BTreeSet<Serial>,
+    /// The store is asked whether it answers, and since when it does.
+    asking: bool,
+    answers_since: Option<Mono>,
+    /// How long before it arrives the next choice is made.
+    pub late: Duration,
+    /// From when the owner forbade it, and until when; the newest last.
+    forbidden: Vec<(Utc, Option<Utc>)>,
     pub exited: bool,
     /// The effects of the last step.
     pub seen: Vec<Seen>,
@@ -92,6 +105,7 @@ pub enum Seen {
     Upload,
     Cancel,
     Forget,
+    Ask,
     Other,
 }
 
@@ -99,7 +113,7 @@ impl World {
     /// A camera out of the box.
     #[must_use]
     pub fn new(settings: Settings) -> World {
-        let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+        let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
         let disk = Disk {
             choice: Known::Missing,
             lease: Known::Missing,
@@ -135,6 +149,13 @@ impl World {
             owed: HashMap::new(),
             delivery: 0,
             connected: false,
+            heard: false,
+            lost_at: Mono(0),
+            unheard: BTreeSet::new(),
+            asking: false,
+            answers_since: None,
+            late: Duration::ZERO,
+            forbidden: Vec::new(),
             exited: false,
             seen: Vec::new(),
             steps: 0,
@@ -156,6 +177,7 @@ impl World {
             Step::Sealed => self.spool.len() < 6,
             Step::Uploaded(_) => !self.in_flight.is_empty(),
             Step::Probed(_) => self.probing,
+            Step::StoreAnswers(_) => self.asking,
             Step::Choice { by, .. } => self.connected && (*by > 0 || self.model.choice.newest().is_some()),
             Step::Lease { by, .. } => self.connected && (*by > 0 || self.model.lease.newest().is_some()),
             Step::Clock(reading) => *reading != self.reading,
@@ -173,7 +195,7 @@ impl World {
         self.check();
         match step {
             Step::Connected | Step::Disconnected => {
-                let only_told = self.seen.iter().all(|seen| *seen == Seen::Publish);
+                let only_told = self.seen.iter().all(|seen| matches!(seen, Seen::Publish | Seen::Ask));
                 assert!(only_told, "the network has altered something: {:?}", self.seen);
             }
             Step::Choice { by: ..0, .. } | Step::Lease { by: ..0, .. } => {
@@ -184,8 +206,26 @@ impl World {
         }
     }
 
+    /// Whether unheard footage goes all the same.
+    fn hold_is_over(&self) -> bool {
+        let hold = self.model.settings.unheard_hold.unwrap_or(Duration::MAX);
+        self.answers_since.is_some_and(|since| self.now.mono.since(since) >= hold)
+    }
+
+    /// Takes note of what the owner has come to forbid, or to permit again.
+    fn note_prohibition(&mut self) {
+        let forbids = self.model.choice.in_force.value().filter(|choice| choice.do_not_record);
+        match (forbids.map(|choice| choice.issued_at), self.forbidden.last_mut()) {
+            (Some(from), Some((known, None))) => *known = from.min(*known),
+            (Some(from), _) => self.forbidden.push((from, None)),
+            (None, Some((_, until @ None))) => *until = Some(self.truth),
+            (None, _) => {}
+        }
+    }
+
     fn give(&mut self, input: Input) {
         self.model.tick(self.now);
+        self.note_prohibition();
         self.machine.handle(input, self.now);
         self.perform();
     }
@@ -197,12 +237,27 @@ impl World {
             Step::Choice { by, do_not_record } => {
                 let newest = self.model.choice.newest().cloned();
                 let version = newest.as_ref().map_or(10, |newest| newest.version).saturating_add_signed(by);
-                let offered = choice(version, do_not_record);
-                if newest.is_none_or(|newest| newest.version < version) {
+                let mut offered = choice(version, do_not_record);
+                offered.issued_at = self.truth - self.late;
+                let mut again = false;
+                if let Some(newest) = &newest {
+                    again = (newest.version, newest.do_not_record) == (version, do_not_record);
+                    offered.issued_at = if again { newest.issued_at } else { offered.issued_at };
+                }
+                // Of a tie the stricter counts.
+                let newer = newest.is_none_or(|newest| {
+                    newest.version < version
+                        || (newest.version == version && do_not_record && !newest.do_not_record)
+                });
+                if newer {
                     self.model.choice.coming = Some(offered.clone());
                 }
+                if newer || again {
+                    self.heard = true;
+                    self.unheard.clear();
+                }
                 let ack = self.owe(Writing::Choice(offered.clone()));
-                Input::Privacy { jws: version.to_string(), choice: offered, ack }
+                Input::Privacy { jws: version.to_string(), choice: offered, retained: true, ack }
             }
             Step::Lease { by, offer } => {
                 let newest = self.model.lease.newest().cloned();
@@ -215,7 +270,7 @@ impl World {
                     self.model.lease.coming = Some(offered.clone());
                 }
                 let ack = self.owe(Writing::Lease(offered.clone()));
-                Input::Entitlement { jws: version.to_string(), lease: offered, ack }
+                Input::Entitlement { jws: version.to_string(), lease: offered, retained: false, ack }
             }
             Step::Latch(closed) => {
                 if self.model.latch.newest() != Some(&closed) {
@@ -275,8 +330,16 @@ impl World {
                 self.connected = true;
                 Input::Connected
             }
+            Step::StoreAnswers(answers) => {
+                self.asking = false;
+                self.answers_since = answers.then(|| self.answers_since.unwrap_or(mono));
+                Input::StoreAnswered(answers)
+            }
             Step::Disconnected => {
-                self.connected = false;
+                if self.heard {
+                    (self.lost_at, self.answers_since, self.asking) = (mono, None, false);
+                }
+                (self.connected, self.heard) = (false, false);
                 Input::Disconnected { why: String::new() }
             }
             Step::StorageFailed { full } => {
@@ -333,12 +396,16 @@ impl World {
             None => {}
         }
         self.boot += 1;
-        self.now.mono = Mono(1_000_000_000);
+        self.now.mono = Mono(1_000_000_000_000);
         self.read_clock();
         (self.device, self.live) = (Device::Closed, LiveEpoch::new());
         (self.epoch, self.revoked) = (Epoch(0), Epoch(0));
         (self.faulted, self.refused, self.probing) = (None, None, false);
         (self.connected, self.exited, self.made_full) = (false, false, false);
+        (self.heard, self.asking, self.answers_since) = (false, false, None);
+        self.unheard = self.spool.keys().copied().collect();
+        self.forbidden.clear();
+        self.lost_at = Mono(0);
         self.channel.clear();
         self.in_flight.clear();
         self.owed.clear();
@@ -346,6 +413,7 @@ impl World {
         let held = (self.spool.values().cloned().collect(), self.usage);
         let settings = self.model.settings.clone();
         (self.machine, self.model) = boot(&settings, &self.disk, self.now, self.boot, held);
+        self.note_prohibition();
         self.perform();
     }
 
@@ -418,6 +486,9 @@ impl World {
         segment.record.clock = RecordClock::from(Clock::judge(self.now, self.model.passed));
         self.ended.insert(segment.serial, self.truth);
         self.spool.insert(segment.serial, segment.clone());
+        if !self.heard && self.now.mono > self.lost_at {
+            self.unheard.insert(segment.serial);
+        }
         segment
     }
 }

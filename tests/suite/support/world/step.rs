@@ -30,6 +30,8 @@ pub enum Step {
     Uploaded(Answer),
     Connected,
     Disconnected,
+    /// The store was asked whether it answers.
+    StoreAnswers(bool),
     StorageFailed {
         full: bool,
     },
