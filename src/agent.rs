@@ -13,17 +13,19 @@ mod keeper;
 mod perform;
 mod status;
 mod storage;
+mod tombstones;
 
 pub use journal::privacy_log;
 
 use crate::capture::{self, FragmentSource};
 use crate::config::{self, ClockTrust, Config, LatchKind, PrivacyLatch};
+use crate::disk::facts::Name;
 use crate::disk::journal::Journal;
 use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
 use crate::domain::journal::What;
-use crate::domain::machine::{Machine, Start};
+use crate::domain::machine::{Machine, Seen, Start, Tombstones as Found};
 use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
 use crate::domain::segment::Serial;
 use crate::domain::time::{Clock, Mono, Now, Utc};
@@ -84,6 +86,7 @@ struct Agent {
     requests: mpsc::Receiver<control::Request>,
     signals: mpsc::Receiver<Request>,
     keeper: keeper::Keeper,
+    tombstones: tombstones::Tombstones,
     storage: storage::Storage,
     source: Box<dyn FragmentSource>,
     broker: mqtt::Session,
@@ -113,12 +116,15 @@ impl Agent {
 
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let facts = Facts::new(Arc::clone(&fs), &config.device.state_dir);
-        let known = Remembered::recall(&facts, &config);
+        let tombs = tombstones::store(Arc::clone(&fs), &config.device.socket);
+        let known = Remembered::recall(&facts, &tombs, &config);
         let floor = known.floor;
         clock::has_passed(floor);
         let journal = Journal::open(Arc::clone(&fs), &config.device.state_dir);
         let was_cut_off = journal.as_ref().is_ok_and(Journal::ends_open);
         let keeper = keeper::Keeper::start(facts, journal, inputs_tx.clone())
+            .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
+        let tombstones = tombstones::Tombstones::start(tombs)
             .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
         let may_record = known.privacy.value().is_some_and(|choice| !choice.do_not_record);
@@ -157,6 +163,8 @@ impl Agent {
                 privacy: known.privacy,
                 entitlement: known.entitlement,
                 latch: known.latch,
+                seen: known.seen,
+                tombstones: known.tombstones,
                 shutter,
                 floor,
                 spool: found,
@@ -180,6 +188,7 @@ impl Agent {
             requests,
             signals,
             keeper,
+            tombstones,
             storage,
             source,
             broker,
@@ -363,21 +372,48 @@ struct Remembered {
     privacy: Known<PrivacyChoice>,
     entitlement: Known<Lease>,
     latch: Known<bool>,
+    seen: Seen,
+    tombstones: Found,
     /// The latest time known to have passed: the one kept, or that of the build.
     floor: Utc,
 }
 
 impl Remembered {
     /// Reads the facts back. The two commands are kept as they were signed, and verified again.
-    fn recall(facts: &Facts, config: &Config) -> Remembered {
+    fn recall(facts: &Facts, tombs: &Facts, config: &Config) -> Remembered {
         let (keys, device) = (&config.entitlement.keys, &config.device.id);
         let kept = facts.recall();
-        let privacy = verified(kept.privacy, |jws| mqtt::stored_privacy(keys, device, jws));
+        let mut privacy = verified(kept.privacy, |jws| mqtt::stored_privacy(keys, device, jws));
         let entitlement = verified(kept.entitlement, |jws| mqtt::stored_entitlement(keys, device, jws));
+        let mut latch = kept.latch;
+        let seen = Seen {
+            privacy: highest(&kept.privacy_seen, privacy.value().map(|choice| choice.version)),
+            entitlement: highest(&kept.entitlement_seen, entitlement.value().map(|lease| lease.version)),
+        };
+        // A newer one was seen, and is lost: it may have forbidden what this one permits.
+        if privacy.value().is_some_and(|choice| !choice.do_not_record && choice.version < seen.privacy) {
+            privacy = Known::Unreadable;
+        }
+        let mut tombstones = Found::default();
+        match tombs.load(Name::Privacy) {
+            Known::Missing => {}
+            Known::Is(jws) => match mqtt::stored_privacy(keys, device, &jws) {
+                Known::Is(choice) => tombstones.choice = Some((choice, jws)),
+                Known::Missing | Known::Unreadable => {
+                    (privacy, tombstones.unreadable) = (Known::Unreadable, true)
+                }
+            },
+            Known::Unreadable => (privacy, tombstones.unreadable) = (Known::Unreadable, true),
+        }
+        match tombs.latch() {
+            Known::Missing | Known::Is(false) => {}
+            Known::Is(true) => tombstones.latch = true,
+            Known::Unreadable => (latch, tombstones.unreadable) = (Known::Unreadable, true),
+        }
         for (name, unreadable) in [
             ("privacy choice", privacy == Known::Unreadable),
             ("entitlement", entitlement == Known::Unreadable),
-            ("local latch", kept.latch == Known::Unreadable),
+            ("local latch", latch == Known::Unreadable),
         ] {
             if unreadable {
                 tracing::error!(
@@ -386,8 +422,13 @@ impl Remembered {
             }
         }
         let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
-        Remembered { privacy, entitlement, latch: kept.latch, floor }
+        Remembered { privacy, entitlement, latch, seen, tombstones, floor }
     }
+}
+
+/// The highest version that was seen: the one kept for itself, or that of the fact where that is lost.
+fn highest(seen: &Known<u64>, of_fact: Option<u64>) -> u64 {
+    seen.value().copied().unwrap_or(0).max(of_fact.unwrap_or(0))
 }
 
 fn verified<T>(kept: Known<String>, verify: impl Fn(&str) -> Known<T>) -> Known<T> {

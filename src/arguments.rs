@@ -134,6 +134,19 @@ pub(crate) fn in_words(status: &Value) -> String {
     words + &privacy_in_words(status)
 }
 
+/// Why the latch that was set does not do what it is set for.
+pub(crate) fn what_is_not_closed(status: &Value) -> Option<String> {
+    if text(status, "/privacy/capture") != "closed" {
+        return Some(format!("the camera is not closed: it is {}", text(status, "/privacy/capture")));
+    }
+    (!yes(status, "/privacy/durable")).then(|| {
+        String::from(
+            "the camera is closed, but the latch could not be made durable: a cut of the power may open it again; \
+             look at the state directory's disk",
+        )
+    })
+}
+
 /// What stands between the camera and recording, as far as privacy goes.
 pub(crate) fn privacy_in_words(status: &Value) -> String {
     let latch = if yes(status, "/privacy/latch") { "set" } else { "not set" };

@@ -46,7 +46,10 @@ fn main() -> ExitCode {
                 PrivacyVerb::Off => control::Command::Privacy { closed: false },
                 PrivacyVerb::Show => control::Command::Status,
             };
-            asked(&socket, &command, arguments::privacy_in_words)
+            asked_and_judged(&socket, &command, arguments::privacy_in_words, |status| match verb {
+                PrivacyVerb::On => arguments::what_is_not_closed(status),
+                PrivacyVerb::Off | PrivacyVerb::Show => None,
+            })
         }
         Arguments::PrivacyLog { state, json } => privacy_log(&state, json),
     }
@@ -109,8 +112,27 @@ fn run(path: &Path, verbose: bool) -> ExitCode {
 
 /// Asks the running agent, and prints the answer in the form that `form` gives it.
 fn asked(socket: &Path, command: &control::Command, form: impl Fn(&Value) -> String) -> ExitCode {
+    asked_and_judged(socket, command, form, |_| None)
+}
+
+/// The same, and fails where the answer is not what was asked for.
+fn asked_and_judged(
+    socket: &Path,
+    command: &control::Command,
+    form: impl Fn(&Value) -> String,
+    judge: impl Fn(&Value) -> Option<String>,
+) -> ExitCode {
     match control::ask(socket, command) {
-        Ok(value) => print(&form(&value)),
+        Ok(value) => {
+            let printed = print(&form(&value));
+            match judge(&value) {
+                None => printed,
+                Some(problem) => {
+                    say(&format!("kasacamd: {problem}\n"));
+                    ExitCode::FAILURE
+                }
+            }
+        }
         Err(problem) => {
             say(&format!("kasacamd: {problem}\n"));
             ExitCode::FAILURE

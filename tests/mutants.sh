@@ -86,6 +86,8 @@ mutant "unknown may record" src/domain/privacy.rs 's/Known::Missing \| Known::Un
 mutant "ignore issued_at" src/domain/machine/choice.rs 's/choice\.issued_at\.min\(now\.system\)/now.system/' "machine"
 mutant "upload unheard" src/domain/policy.rs 's/Hearing::Unheard => Upload::Heard/Hearing::Unheard => Upload::On/' "machine policy"
 mutant "the stricter loses a tie" src/domain/machine/choice.rs 's/== Rejection::ConflictingVersion && self\.is_stricter\(&choice\)/== Rejection::UnknownTopic/' "machine"
+mutant "keep the old permission when the new one cannot be written" src/disk/facts.rs 's/match self\.withdraw\(fact\) \{/match Ok::<(), io::Error>(()) {/' "facts_lost"
+mutant "believe an older version whose newer message is lost" src/domain/machine/mod.rs 's/if newest\.is_none\(\) && version\(offered\) < seen \{/if false {/' "machine_keeping"
 mutant "report closed on timeout" src/domain/machine/capture.rs 's/Run::Closing \{ \.\. \} => "closing"/Run::Closing { .. } => "closed"/' "machine"
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu

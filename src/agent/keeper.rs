@@ -15,7 +15,7 @@ use tokio::sync::mpsc::Sender;
 const QUEUE: usize = 64;
 
 enum Job {
-    Keep(Ticket, Fact),
+    Keep(Ticket, Fact, bool),
     Note(Utc, RecordClock, What),
 }
 
@@ -43,8 +43,9 @@ impl Keeper {
         let thread = std::thread::Builder::new().name(String::from("keeper")).spawn(move || {
             for job in queue {
                 match job {
-                    Job::Keep(ticket, fact) => {
-                        let result = store.keep(&fact).map_err(|e| e.to_string());
+                    Job::Keep(ticket, fact, forbids) => {
+                        let result = if forbids { store.forbid(&fact) } else { store.keep(&fact) };
+                        let result = result.map_err(|e| e.to_string());
                         if inputs.blocking_send(Input::Persisted { ticket, result }).is_err() {
                             return;
                         }
@@ -62,10 +63,10 @@ impl Keeper {
         Ok(Keeper { jobs, head, thread })
     }
 
-    /// Hands a fact over. `Err` where the keeper is stuck behind a disk that does not answer.
-    pub(super) fn keep(&self, ticket: Ticket, fact: Fact) -> Result<(), String> {
+    /// Hands a fact over; one that `forbids` takes the place of what permits, also where it cannot be written. `Err` where the keeper is stuck behind a disk that does not answer.
+    pub(super) fn keep(&self, ticket: Ticket, fact: Fact, forbids: bool) -> Result<(), String> {
         let stuck = |_| String::from("the state directory does not answer");
-        self.jobs.try_send(Job::Keep(ticket, fact)).map_err(stuck)
+        self.jobs.try_send(Job::Keep(ticket, fact, forbids)).map_err(stuck)
     }
 
     /// Hands a line of the privacy journal over.

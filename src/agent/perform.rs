@@ -45,8 +45,10 @@ impl Agent {
                 }
                 tracing::info!("the camera closes: {}", reason.text());
             }
-            Effect::Persist { ticket, fact } => {
-                if let Err(why) = self.keeper.keep(ticket, fact) {
+            Effect::RaiseTombstone(fact) => self.tombstones.raise(fact),
+            Effect::LiftTombstone(fact) => self.tombstones.lift(fact),
+            Effect::Persist { ticket, fact, forbids } => {
+                if let Err(why) = self.keeper.keep(ticket, fact, forbids) {
                     let now = clock::now(self.trust);
                     self.machine.handle(Input::Persisted { ticket, result: Err(why) }, now);
                 }

@@ -22,7 +22,11 @@ pub(super) fn full(machine: &Machine, config: &Config, connected: bool, journal:
     if let Value::Object(status) = &mut status {
         status.insert(String::from("device"), json!(config.device.id));
         status.insert(String::from("version"), json!(env!("CARGO_PKG_VERSION")));
-        status.insert(String::from("privacy"), json!(machine.privacy_standing(now)));
+        let mut privacy = json!(machine.privacy_standing(now));
+        if let Value::Object(privacy) = &mut privacy {
+            privacy.insert(String::from("durable"), json!(!machine.forbids_without_trace()));
+        }
+        status.insert(String::from("privacy"), privacy);
         status.insert(String::from("entitlement"), json!(machine.entitlement_report(&decision, now)));
         status.insert(String::from("mqtt"), json!({ "connected": connected }));
         let clock = match machine.clock(now) {

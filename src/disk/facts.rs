@@ -1,10 +1,16 @@
 //! The last known facts: what the camera was told, so that it knows after a restart.
 //!
-//! `{state_dir}/state/{privacy,entitlement,latch,floor,serial}`, each a header line with a checksum
+//! `{state_dir}/state/{privacy,privacy.seen,entitlement,entitlement.seen,latch,floor,serial}`, each a header line with a checksum
 //! and a body ([`super::stamp()`]). A file that cannot be believed (damaged, too long, a link, open to
 //! other writers) is [`Known::Unreadable`], and **stays where it is**: were it moved away at the
-//! first start, the second would find it missing, and for a latch a missing file means that it was
-//! never set. Only when something new is published is a copy laid into `state/quarantine/`.
+//! first start, the second would find it missing. Only when something new is published is a copy laid into
+//! `state/quarantine/`.
+//!
+//! The latch is written at the first start. One that is missing beside any other fact was lost, with what it said:
+//! [`Known::Unreadable`]. The highest version seen of a signed fact is a fact of its own, written first: a file that
+//! cannot be read makes no older one good again.
+//!
+//! [`Facts::tombstones`] are prohibitions that could not be written, on a file system that needs no disk.
 
 use super::{Fs, Kind, is_temporary, publish, read, stamp, unstamp};
 use crate::domain::effect::Fact;
@@ -26,8 +32,12 @@ const QUARANTINED: usize = 16;
 pub enum Name {
     /// The JWS of the owner's choice.
     Privacy,
+    /// The highest version of a choice that was ever seen.
+    PrivacySeen,
     /// The JWS of the lease.
     Entitlement,
+    /// The highest version of a lease that was ever seen.
+    EntitlementSeen,
     /// `closed` or `open`.
     Latch,
     /// The latest trusted time, in nanoseconds since 1970.
@@ -42,7 +52,9 @@ impl Name {
     pub fn text(self) -> &'static str {
         match self {
             Name::Privacy => "privacy",
+            Name::PrivacySeen => "privacy.seen",
             Name::Entitlement => "entitlement",
+            Name::EntitlementSeen => "entitlement.seen",
             Name::Latch => "latch",
             Name::Floor => "floor",
             Name::Serial => "serial",
@@ -55,8 +67,12 @@ impl Name {
 pub struct LastKnown {
     /// The JWS of the last choice.
     pub privacy: Known<String>,
+    /// The highest version of a choice that was ever seen.
+    pub privacy_seen: Known<u64>,
     /// The JWS of the last lease.
     pub entitlement: Known<String>,
+    /// The highest version of a lease that was ever seen.
+    pub entitlement_seen: Known<u64>,
     /// `true`: the local latch was set.
     pub latch: Known<bool>,
     /// The latest trusted time that was kept.
@@ -76,6 +92,13 @@ impl Facts {
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, state_dir: &Path) -> Facts {
         Facts { fs, dir: state_dir.join("state") }
+    }
+
+    /// The prohibitions that could not be written, under the folder of the control socket: the next start of the
+    /// process finds them there, and a start of the machine does not.
+    #[must_use]
+    pub fn tombstones(fs: Arc<dyn Fs>, runtime_dir: &Path) -> Facts {
+        Facts { fs, dir: runtime_dir.join("tombstones") }
     }
 
     /// Reads one fact. Never fails: what cannot be read is a fact of its own.
@@ -116,27 +139,110 @@ impl Facts {
     /// Reads all that the agent needs to begin.
     #[must_use]
     pub fn recall(&self) -> LastKnown {
-        let latch = parsed(self.load(Name::Latch), |body| match body {
+        let mut latch = self.latch();
+        if latch == Known::Missing && self.holds_anything() {
+            latch = Known::Unreadable;
+        }
+        let floor = parsed(self.load(Name::Floor), |body| body.parse().ok().map(Utc));
+        let (privacy, entitlement) = (self.load(Name::Privacy), self.load(Name::Entitlement));
+        let seen = |name| parsed(self.load(name), |body| body.parse().ok());
+        let (privacy_seen, entitlement_seen) = (seen(Name::PrivacySeen), seen(Name::EntitlementSeen));
+        LastKnown { privacy, privacy_seen, entitlement, entitlement_seen, latch, floor }
+    }
+
+    /// The latch, by its own file alone.
+    #[must_use]
+    pub fn latch(&self) -> Known<bool> {
+        parsed(self.load(Name::Latch), |body| match body {
             "closed" => Some(true),
             "open" => Some(false),
             _ => None,
-        });
-        let floor = parsed(self.load(Name::Floor), |body| body.parse().ok().map(Utc));
-        let (privacy, entitlement) = (self.load(Name::Privacy), self.load(Name::Entitlement));
-        LastKnown { privacy, entitlement, latch, floor }
+        })
     }
 
-    /// Makes what the machine asks for durable.
+    /// Whether there is any fact but the latch.
+    fn holds_anything(&self) -> bool {
+        [
+            Name::Privacy,
+            Name::PrivacySeen,
+            Name::Entitlement,
+            Name::EntitlementSeen,
+            Name::Floor,
+            Name::Serial,
+        ]
+        .into_iter()
+        .any(|name| self.load(name) != Known::Missing)
+    }
+
+    /// Makes what the machine asks for durable; of a signed fact its version first.
     ///
     /// # Errors
     /// As [`Facts::store`].
     pub fn keep(&self, fact: &Fact) -> io::Result<()> {
         match fact {
-            Fact::Privacy(jws) => self.store(Name::Privacy, jws),
-            Fact::Entitlement(jws) => self.store(Name::Entitlement, jws),
+            Fact::Privacy { version, jws } => {
+                self.see(Name::PrivacySeen, *version)?;
+                self.store(Name::Privacy, jws)
+            }
+            Fact::Entitlement { version, jws } => {
+                self.see(Name::EntitlementSeen, *version)?;
+                self.store(Name::Entitlement, jws)
+            }
             Fact::Latch(closed) => self.store(Name::Latch, if *closed { "closed" } else { "open" }),
             Fact::Floor(time) => self.store(Name::Floor, &time.0.to_string()),
         }
+    }
+
+    /// As [`Facts::keep`], of a fact that forbids: where it cannot be written, the fact before it permits what is
+    /// forbidden now, and is withdrawn.
+    ///
+    /// # Errors
+    /// Those of [`Facts::keep`], and what became of the fact before it.
+    pub fn forbid(&self, fact: &Fact) -> io::Result<()> {
+        let Err(error) = self.keep(fact) else { return Ok(()) };
+        let told = match self.withdraw(fact) {
+            Ok(()) => format!("{error}; the permission before it is removed"),
+            Err(other) => format!("{error}; nor can the permission before it be removed: {other}"),
+        };
+        Err(io::Error::new(error.kind(), told))
+    }
+
+    /// Makes sure that a fact which permits what is forbidden now is not found again: its file is removed, or made
+    /// unreadable.
+    ///
+    /// # Errors
+    /// Where neither could be done for sure.
+    pub fn withdraw(&self, fact: &Fact) -> io::Result<()> {
+        let path = self.dir.join(name_of(fact).text());
+        let removed = match self.fs.unlink(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            other => other,
+        };
+        removed.and_then(|()| self.fs.sync_dir(&self.dir)).or_else(|_| {
+            let file = self.fs.open_write(&path)?;
+            self.fs.truncate(&file, 0)?;
+            self.fs.sync(&file)
+        })
+    }
+
+    /// Lays a prohibition down as it is, for the next start of the process.
+    ///
+    /// # Errors
+    /// As [`Facts::store`].
+    pub fn raise(&self, fact: &Fact) -> io::Result<()> {
+        match fact {
+            Fact::Privacy { jws, .. } | Fact::Entitlement { jws, .. } => self.store(name_of(fact), jws),
+            Fact::Latch(_) | Fact::Floor(_) => self.keep(fact),
+        }
+    }
+
+    /// The highest version only grows.
+    fn see(&self, name: Name, version: u64) -> io::Result<()> {
+        let seen = parsed(self.load(name), |body| body.parse::<u64>().ok());
+        if seen.value().is_some_and(|seen| *seen >= version) {
+            return Ok(());
+        }
+        self.store(name, &version.to_string())
     }
 
     /// Copies a file that cannot be read into the quarantine, the oldest copies making room.
@@ -162,6 +268,15 @@ impl Facts {
             let _ = self.fs.unlink(&dir.join(oldest));
         }
         publish(&*self.fs, &dir, &format!("{next:010}-{}", name.text()), &bytes)
+    }
+}
+
+fn name_of(fact: &Fact) -> Name {
+    match fact {
+        Fact::Privacy { .. } => Name::Privacy,
+        Fact::Entitlement { .. } => Name::Entitlement,
+        Fact::Latch(_) => Name::Latch,
+        Fact::Floor(_) => Name::Floor,
     }
 }
 

@@ -20,10 +20,14 @@ pub enum Effect {
     /// `manner` is what becomes of the open fragment; `reason` goes into the end of the span.
     #[allow(missing_docs, reason = "its fields are told of above")]
     StopCapture { epoch: Epoch, manner: StopManner, reason: SpanEnd },
-    /// Make a fact durable; answered by `Input::Persisted`.
-    /// `ticket` comes back in the answer.
+    /// Make a fact durable; answered by `Input::Persisted`. Where it `forbids` and cannot be written, the fact before it
+    /// permits what is forbidden now: it is then to be removed. `ticket` comes back in the answer.
     #[allow(missing_docs, reason = "its fields are told of above")]
-    Persist { ticket: Ticket, fact: Fact },
+    Persist { ticket: Ticket, fact: Fact, forbids: bool },
+    /// Lay a prohibition that is not durable yet where the next start of the process finds it, without the disk.
+    RaiseTombstone(Fact),
+    /// It is durable, or not in force any more.
+    LiftTombstone(Fact),
     /// Send the PUBACK.
     Ack(AckToken),
     /// Send a report to the broker.
@@ -94,10 +98,12 @@ pub struct CaptureSettings {
 /// A fact that outlives the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// The JWS of the owner's choice.
-    Privacy(String),
-    /// The JWS of the lease.
-    Entitlement(String),
+    /// The owner's choice, as it was signed: its version, and the JWS.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Privacy { version: u64, jws: String },
+    /// The lease, as it was signed: its version, and the JWS.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Entitlement { version: u64, jws: String },
     /// `true`: the local latch is set, and the camera stays closed.
     Latch(bool),
     /// The latest trusted time: time never stands before it again.

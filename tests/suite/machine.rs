@@ -55,9 +55,11 @@ fn do_not_record_closes_first_then_keeps_then_acknowledges() {
         rig.take(),
         [
             Asked::Close(StopManner::Drop, SpanEnd::Privacy),
-            Asked::Keep(Fact::Privacy(String::from("privacy-2"))),
+            Asked::Raise(Fact::Privacy { version: 2, jws: String::from("privacy-2") }),
+            Asked::Keep(Fact::Privacy { version: 2, jws: String::from("privacy-2") }),
             Asked::Flush,
             Asked::Ack(ack),
+            Asked::Lift(Fact::Privacy { version: 2, jws: String::new() }),
         ]
     );
 }

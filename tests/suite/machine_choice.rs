@@ -187,14 +187,18 @@ fn a_permission_is_not_durable_before_the_purge_for_the_prohibition_before_it_is
     hear_made(&mut rig, 2, true, |now| now - 25 * MINUTE);
     rig.take();
     hear_made(&mut rig, 3, false, |now| now);
-    assert!(!rig.asked.contains(&Asked::Keep(Fact::Privacy(String::from("privacy-3")))), "{:?}", rig.asked);
+    assert!(
+        !rig.asked.contains(&Asked::Keep(Fact::Privacy { version: 3, jws: String::from("privacy-3") })),
+        "{:?}",
+        rig.asked
+    );
     assert!(rig.open.is_none());
     rig.pass(MINUTE);
     assert!(rig.open.is_none());
     for serial in &serials[3..] {
         rig.give(Input::Forgotten { serial: *serial });
     }
-    assert!(rig.asked.contains(&Asked::Keep(Fact::Privacy(String::from("privacy-3")))));
+    assert!(rig.asked.contains(&Asked::Keep(Fact::Privacy { version: 3, jws: String::from("privacy-3") })));
     assert!(rig.open.is_some());
 }
 
@@ -380,7 +384,10 @@ fn of_two_choices_with_one_version_the_stricter_comes_into_force_and_stays() {
         rig.events.iter().filter(conflicts).count()
     };
     assert_eq!(told(&rig), 1);
-    assert!(rig.asked.contains(&Asked::Keep(Fact::Privacy(String::from("privacy-1")))), "and is kept");
+    assert!(
+        rig.asked.contains(&Asked::Keep(Fact::Privacy { version: 1, jws: String::from("privacy-1") })),
+        "and is kept"
+    );
     hear(&mut rig, choice(1, false));
     assert!(rig.open.is_none(), "and stays");
     assert_eq!(told(&rig), 2);

@@ -25,7 +25,7 @@ struct Published {
 impl Published {
     fn publish(&mut self, facts: &Facts, jws: &str) {
         self.tried.push(jws.to_owned());
-        if facts.keep(&Fact::Privacy(jws.to_owned())).is_ok() {
+        if facts.keep(&Fact::Privacy { version: 1, jws: jws.to_owned() }).is_ok() {
             self.durable = Some(jws.to_owned());
             self.tried = vec![jws.to_owned()];
         }

@@ -258,21 +258,25 @@ fn facts_come_back_as_they_were_kept() {
     let facts = Facts::new(fs.shared(), &state_dir());
     let nothing = LastKnown {
         privacy: Known::Missing,
+        privacy_seen: Known::Missing,
         entitlement: Known::Missing,
+        entitlement_seen: Known::Missing,
         latch: Known::Missing,
         floor: Known::Missing,
     };
     assert_eq!(facts.recall(), nothing);
 
-    facts.keep(&Fact::Privacy("a.b.c".to_owned())).unwrap();
-    facts.keep(&Fact::Entitlement("d.e.f".to_owned())).unwrap();
+    facts.keep(&Fact::Privacy { version: 7, jws: "a.b.c".to_owned() }).unwrap();
+    facts.keep(&Fact::Entitlement { version: 9, jws: "d.e.f".to_owned() }).unwrap();
     facts.keep(&Fact::Latch(true)).unwrap();
     facts.keep(&Fact::Floor(Utc(1_795_435_200_123_456_789))).unwrap();
 
     let found = Facts::new(fs.after(Cut::LosesAll).shared(), &state_dir()).recall();
     let all = LastKnown {
         privacy: Known::Is("a.b.c".to_owned()),
+        privacy_seen: Known::Is(7),
         entitlement: Known::Is("d.e.f".to_owned()),
+        entitlement_seen: Known::Is(9),
         latch: Known::Is(true),
         floor: Known::Is(Utc(1_795_435_200_123_456_789)),
     };
@@ -304,7 +308,7 @@ fn an_unreadable_fact_stays_unreadable_until_something_new_is_published() {
 fn every_flipped_bit_of_a_fact_makes_it_unreadable() {
     let fs = FaultFs::healthy();
     let facts = Facts::new(fs.shared(), &state_dir());
-    facts.keep(&Fact::Privacy("payload.of.jws".to_owned())).unwrap();
+    facts.keep(&Fact::Privacy { version: 1, jws: "payload.of.jws".to_owned() }).unwrap();
     let path = state_dir().join("state/privacy");
     let whole = fs.peek(&path).unwrap();
     for bit in 0..whole.len() * 8 {

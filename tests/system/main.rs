@@ -39,3 +39,4 @@ mod support;
 mod survival;
 mod toggles;
 mod unheard;
+mod unwritten;

@@ -65,7 +65,7 @@ impl Machine {
         now: Now,
     ) {
         self.session.another_choice(now.mono);
-        let order = compare(self.choice.newest(), &choice, |c| c.version);
+        let order = compare(self.choice.newest(), self.seen.privacy, &choice, |c| c.version);
         let refused = match order {
             // "Do not record" is believed whatever the time.
             Ok(Ordering::Greater) if !choice.do_not_record && self.is_ahead(choice.issued_at, now) => {
@@ -73,6 +73,7 @@ impl Machine {
             }
             Ok(Ordering::Greater) => {
                 self.session.heard_choice(retained, now.mono);
+                self.seen.privacy = choice.version.max(self.seen.privacy);
                 return self.choice.accept(choice, jws, Some(ack), now.mono);
             }
             Ok(Ordering::Equal) => {

@@ -61,6 +61,16 @@ impl<T: Clone + PartialEq> Durable<T> {
         self.writing.as_ref().map(|writing| &writing.value)
     }
 
+    /// What the newest value is kept as, while it is not durable.
+    pub(super) fn coming_text(&self) -> Option<&str> {
+        self.writing.as_ref().map(|writing| writing.text.as_str())
+    }
+
+    /// What is in force, while a cut of the power would take it back.
+    pub(super) fn unkept(&self) -> Option<&T> {
+        self.live.value().filter(|_| !self.kept)
+    }
+
     /// Whether what is in force is durable: what permits counts only then.
     pub(super) fn is_kept(&self) -> bool {
         self.kept

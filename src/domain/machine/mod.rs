@@ -9,6 +9,7 @@ mod capture;
 mod choice;
 mod durable;
 mod hearing;
+mod keeping;
 mod pending;
 mod reports;
 mod transfer;
@@ -18,13 +19,13 @@ use super::effect::{
     CaptureFigures, Effect, Event, Fact, JournalFigures, Report, SpoolFigures, Telemetry, UploadFigures,
 };
 use super::entitlement::{Entitlement, Lease};
-use super::input::{AckToken, Input, Rejection, Ticket, Usage};
+use super::input::{AckToken, Input, Rejection, Usage};
 use super::policy::{self, Facts, Pending, Rules, TrustedClock, WhenFull};
 use super::privacy::{self, Known, Privacy, PrivacyChoice, Shutter};
 use super::segment::Segment;
 use super::storage::{Budget, Storage};
 use super::time::{Clock, Mono, Now, Utc};
-use durable::{Durable, Settled};
+use durable::Durable;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -76,8 +77,13 @@ pub struct Start {
     pub privacy: Known<PrivacyChoice>,
     /// The last lease, as it stands on flash.
     pub entitlement: Known<Lease>,
-    /// The local latch, as it stands on flash; `true` is set.
+    /// The local latch, as it stands on flash; `true` is set. [`Known::Missing`] where nothing at all is known: it is then
+    /// written as open.
     pub latch: Known<bool>,
+    /// The highest versions ever seen, whatever became of the facts themselves.
+    pub seen: Seen,
+    /// Prohibitions that an earlier process came to know of and could not write.
+    pub tombstones: Tombstones,
     /// [`Shutter::Unknown`] where the camera has one: it is read after the start.
     pub shutter: Shutter,
     /// The latest time known to have passed: the last persisted time or the build time.
@@ -86,6 +92,26 @@ pub struct Start {
     pub spool: Result<(Vec<Segment>, Usage), String>,
     /// Any number that differs between cameras.
     pub seed: u64,
+}
+
+/// The highest version of each kind that was ever seen; 0 where there was none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Of the owner's choice.
+    pub privacy: u64,
+    /// Of the lease.
+    pub entitlement: u64,
+}
+
+/// What a process found that it could not write down, for the next one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Tombstones {
+    /// "Do not record", and the JWS that proves it.
+    pub choice: Option<(PrivacyChoice, String)>,
+    /// The latch is closed.
+    pub latch: bool,
+    /// One lies there and cannot be read: what it concerns is unreadable, until something new of it is durable.
+    pub unreadable: bool,
 }
 
 /// Why the machine wants to be woken.
@@ -141,6 +167,9 @@ pub struct Machine {
     /// The floor that was written last.
     kept_floor: Utc,
     tickets: u64,
+    tombstones: keeping::Tombstones,
+    /// The highest versions ever seen.
+    seen: Seen,
     jitter: Jitter,
     effects: VecDeque<Effect>,
     capture: capture::State,
@@ -212,6 +241,8 @@ impl Machine {
             floor_at: now.mono,
             kept_floor: start.floor,
             tickets: 0,
+            tombstones: keeping::Tombstones::default(),
+            seen: start.seen,
             jitter: Jitter::new(start.seed),
             effects: VecDeque::new(),
             capture: capture::State::new(),
@@ -226,6 +257,7 @@ impl Machine {
             figures: Figures::default(),
             leaving: None,
         };
+        machine.take_up(start.tombstones, now);
         match start.spool {
             Ok((segments, usage)) => {
                 machine.usage = usage;
@@ -454,24 +486,18 @@ impl Machine {
         let passed = self.floor(now);
         if passed > self.kept_floor {
             self.kept_floor = passed;
-            let ticket = self.ticket();
-            self.effects.push_back(Effect::Persist { ticket, fact: Fact::Floor(passed) });
+            self.persist(Fact::Floor(passed), false);
         }
     }
 
     // ---- commands --------------------------------------------------------------------------
 
-    fn set_latch(&mut self, closed: bool, now: Now) {
-        if self.latch.newest() != Some(&closed) {
-            self.latch.accept(closed, String::from(latch_text(closed)), None, now.mono);
-        }
-    }
-
     fn accept_lease(&mut self, lease: Lease, jws: String, retained: bool, ack: AckToken, now: Now) {
-        let refused = match compare(self.lease.newest(), &lease, |l| l.version) {
+        let refused = match compare(self.lease.newest(), self.seen.entitlement, &lease, |l| l.version) {
             Ok(Ordering::Greater) if self.is_ahead(lease.issued_at, now) => Rejection::IssuedAhead,
             Ok(Ordering::Greater) => {
                 self.session.heard_lease();
+                self.seen.entitlement = lease.version.max(self.seen.entitlement);
                 return self.lease.accept(lease, jws, Some(ack), now.mono);
             }
             Ok(Ordering::Equal) => {
@@ -503,60 +529,6 @@ impl Machine {
         self.figures.rejected += 1;
         self.tell(Event::Rejected { topic, reason: reason.text() });
         self.effects.extend(ack.map(Effect::Ack));
-    }
-
-    // ---- what is kept ----------------------------------------------------------------------
-
-    fn ticket(&mut self) -> Ticket {
-        self.tickets += 1;
-        Ticket(self.tickets)
-    }
-
-    fn write_what_is_due(&mut self, now: Now) {
-        let ticket = self.ticket();
-        if self.choice_may_be_written() {
-            if let Some(text) = self.choice.poll_write(now.mono, ticket) {
-                let fact = Fact::Privacy(text.to_owned());
-                self.effects.push_back(Effect::Persist { ticket, fact });
-            }
-        }
-        let ticket = self.ticket();
-        if let Some(text) = self.latch.poll_write(now.mono, ticket) {
-            let fact = Fact::Latch(text == latch_text(true));
-            self.effects.push_back(Effect::Persist { ticket, fact });
-        }
-        let ticket = self.ticket();
-        if let Some(text) = self.lease.poll_write(now.mono, ticket) {
-            let fact = Fact::Entitlement(text.to_owned());
-            self.effects.push_back(Effect::Persist { ticket, fact });
-        }
-    }
-
-    /// What would take the place of a prohibition waits until nothing is left that it forbids: else a cut of the power
-    /// in between would leave footage that nobody remembers to be forbidden.
-    fn choice_may_be_written(&self) -> bool {
-        let Some(coming) = self.choice.coming() else { return true };
-        let forbids_on_flash =
-            self.choice.is_kept() && self.choice.live().value().is_some_and(|choice| choice.do_not_record);
-        (coming.do_not_record && !forbids_on_flash) || !self.is_purging()
-    }
-
-    fn persisted(&mut self, ticket: Ticket, result: Result<(), String>, now: Now) {
-        let ok = result.is_ok();
-        let settled = [
-            self.choice.settle(ticket, ok, now.mono, &mut self.jitter),
-            self.latch.settle(ticket, ok, now.mono, &mut self.jitter),
-            self.lease.settle(ticket, ok, now.mono, &mut self.jitter),
-        ];
-        for settled in settled {
-            match settled {
-                Settled::Durable(acks) => self.effects.extend(acks.into_iter().map(Effect::Ack)),
-                Settled::Failed | Settled::Foreign => {}
-            }
-        }
-        if let Err(why) = result {
-            self.tell(Event::PersistFailed { why });
-        }
     }
 
     // ---- storage ---------------------------------------------------------------------------
@@ -669,21 +641,22 @@ impl Machine {
     }
 }
 
-/// Versions only grow.
+/// Versions only grow: `seen` is the highest one that ever came, which counts also where its message is lost.
 ///
 /// # Errors
 /// One that is known must say what it said before.
 fn compare<T: PartialEq>(
     newest: Option<&T>,
+    seen: u64,
     offered: &T,
     version: impl Fn(&T) -> u64,
 ) -> Result<Ordering, Rejection> {
+    let newest = newest.filter(|newest| version(newest) >= version(offered));
+    if newest.is_none() && version(offered) < seen {
+        return Ok(Ordering::Less);
+    }
     let Some(newest) = newest else { return Ok(Ordering::Greater) };
     let order = version(offered).cmp(&version(newest));
     let conflicts = order == Ordering::Equal && offered != newest;
     if conflicts { Err(Rejection::ConflictingVersion) } else { Ok(order) }
-}
-
-fn latch_text(closed: bool) -> &'static str {
-    if closed { "closed" } else { "open" }
 }

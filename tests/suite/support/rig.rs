@@ -4,7 +4,7 @@ use kasacam::domain::effect::{CaptureSettings, Effect, Event, Fact, Report, Rule
 use kasacam::domain::entitlement::{Features, Lease, Plan, Status, Terms};
 use kasacam::domain::fragment::{Epoch, SpanEnd};
 use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
-use kasacam::domain::machine::{Machine, Settings, Start, UploadOrder};
+use kasacam::domain::machine::{Machine, Seen, Settings, Start, Tombstones, UploadOrder};
 use kasacam::domain::policy::{PrivacyPending, Rules, WhenFull};
 use kasacam::domain::privacy::{Known, PrivacyChoice};
 use kasacam::domain::segment::{Content, Record, RecordClock, Segment, Serial};
@@ -31,6 +31,8 @@ pub enum Asked {
     Open(Epoch, CaptureSettings),
     Close(StopManner, SpanEnd),
     Keep(Fact),
+    Raise(Fact),
+    Lift(Fact),
     Ack(AckToken),
     Upload(Serial),
     Cancel(Serial),
@@ -110,7 +112,9 @@ pub fn blank() -> Start {
         boot: String::from("boot-1"),
         privacy: Known::Missing,
         entitlement: Known::Missing,
-        latch: Known::Missing,
+        latch: Known::Is(false),
+        seen: Seen::default(),
+        tombstones: Tombstones::default(),
         floor: noon() - 24 * HOUR,
         spool: Ok((Vec::new(), Usage { free: 1_000_000, ..Usage::default() })),
         seed: 7,
@@ -194,7 +198,9 @@ impl Rig {
                         self.machine.handle(closed, self.now);
                     }
                 }
-                Effect::Persist { ticket, fact } => {
+                Effect::RaiseTombstone(fact) => self.asked.push(Asked::Raise(fact)),
+                Effect::LiftTombstone(fact) => self.asked.push(Asked::Lift(fact)),
+                Effect::Persist { ticket, fact, .. } => {
                     self.asked.push(Asked::Keep(fact));
                     if self.disk_is_away {
                         self.tickets.push(ticket);

@@ -35,7 +35,17 @@ impl World {
                 self.device = Device::Closing(epoch, manner);
                 Seen::Close(manner)
             }
-            Effect::Persist { ticket, fact } => {
+            Effect::RaiseTombstone(fact) => {
+                self.tombstones.push(fact);
+                Seen::Other
+            }
+            Effect::LiftTombstone(fact) => {
+                let kind = std::mem::discriminant(&fact);
+                self.tombstones.retain(|known| std::mem::discriminant(known) != kind);
+                Seen::Other
+            }
+            Effect::Persist { ticket, fact, forbids } => {
+                assert_eq!(forbids, matches!(&fact, Fact::Latch(true)) || self.forbids(&fact));
                 let writing = self.written(fact);
                 self.writes.push_back((ticket, writing));
                 Seen::Persist
@@ -132,15 +142,20 @@ impl World {
         }
     }
 
+    fn forbids(&self, fact: &Fact) -> bool {
+        matches!(fact, Fact::Privacy { .. })
+            && self.model.choice.coming.as_ref().is_some_and(|choice| choice.do_not_record)
+    }
+
     /// Only the newest of each kind is written.
     fn written(&self, fact: Fact) -> Writing {
         match fact {
-            Fact::Privacy(text) => {
+            Fact::Privacy { jws: text, .. } => {
                 let newest = self.model.choice.coming.clone().expect("a choice to write");
                 assert_eq!(text, newest.version.to_string());
                 Writing::Choice(newest)
             }
-            Fact::Entitlement(text) => {
+            Fact::Entitlement { jws: text, .. } => {
                 let newest = self.model.lease.coming.clone().expect("a lease to write");
                 assert_eq!(text, newest.version.to_string());
                 Writing::Lease(newest)

@@ -2,7 +2,7 @@
 
 use super::super::rig::HOUR;
 use super::{Device, World};
-use kasacam::domain::effect::{CaptureSettings, Rule, StopManner};
+use kasacam::domain::effect::{CaptureSettings, Fact, Rule, StopManner};
 use kasacam::domain::entitlement::{Entitlement, Lease, Status};
 use kasacam::domain::input::FaultKind;
 use kasacam::domain::policy::PrivacyPending;
@@ -36,6 +36,13 @@ impl World {
         if self.model.upload() && rested && goes {
             assert!(!self.in_flight.is_empty(), "nothing is sent, and nothing hinders it");
         }
+        // What a kill of the process would take back lies where its next start looks.
+        let choice = self.model.choice.in_force.value().is_some_and(|choice| choice.do_not_record);
+        let lies = |wanted: fn(&Fact) -> bool| self.tombstones.iter().any(wanted);
+        let unkept = choice && !self.model.choice.durable;
+        assert_eq!(lies(|fact| matches!(fact, Fact::Privacy { .. })), unkept, "{:?}", self.tombstones);
+        let unkept = self.model.latch.in_force == Known::Is(true) && !self.model.latch.durable;
+        assert_eq!(lies(|fact| matches!(fact, Fact::Latch(true))), unkept, "{:?}", self.tombstones);
         if let Some((from, None)) = self.forbidden.last() {
             let late = self.spool.values().find(|segment| {
                 segment.record.clock == RecordClock::Trusted && self.ended[&segment.serial] > *from

@@ -8,11 +8,11 @@ mod step;
 
 use super::model::{Kept, Model};
 use super::rig::{HOUR, choice, lease, noon, settings};
-use kasacam::domain::effect::{CaptureSettings, StopManner};
+use kasacam::domain::effect::{CaptureSettings, Fact, StopManner};
 use kasacam::domain::entitlement::{Lease, Next};
 use kasacam::domain::fragment::Epoch;
 use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
-use kasacam::domain::machine::{Machine, Settings, Start};
+use kasacam::domain::machine::{self, Machine, Settings, Start, Tombstones};
 use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::policy::PrivacyPending;
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
@@ -88,6 +88,8 @@ pub struct World {
     pub late: Duration,
     /// From when the owner forbade it, and until when; the newest last.
     forbidden: Vec<(Utc, Option<Utc>)>,
+    /// Prohibitions that the next start of the process would find.
+    tombstones: Vec<Fact>,
     pub exited: bool,
     /// The effects of the last step.
     pub seen: Vec<Seen>,
@@ -117,7 +119,7 @@ impl World {
         let disk = Disk {
             choice: Known::Missing,
             lease: Known::Missing,
-            latch: Known::Missing,
+            latch: Known::Is(false),
             floor: noon() - 24 * HOUR,
         };
         let usage = Usage { free: 1_000_000, ..Usage::default() };
@@ -156,6 +158,7 @@ impl World {
             answers_since: None,
             late: Duration::ZERO,
             forbidden: Vec::new(),
+            tombstones: Vec::new(),
             exited: false,
             seen: Vec::new(),
             steps: 0,
@@ -405,6 +408,7 @@ impl World {
         (self.heard, self.asking, self.answers_since) = (false, false, None);
         self.unheard = self.spool.keys().copied().collect();
         self.forbidden.clear();
+        self.tombstones.clear();
         self.lost_at = Mono(0);
         self.channel.clear();
         self.in_flight.clear();
@@ -508,6 +512,8 @@ fn boot(
         privacy: disk.choice.clone(),
         entitlement: disk.lease.clone(),
         latch: disk.latch.clone(),
+        seen: machine::Seen::default(),
+        tombstones: Tombstones::default(),
         floor: disk.floor,
         spool: Ok(held),
         seed: 7,

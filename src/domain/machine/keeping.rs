@@ -1,0 +1,155 @@
+//! What is made durable, in which order, and what becomes of it where the disk fails.
+
+use super::durable::Settled;
+use super::{Machine, Tombstones as Found};
+use crate::domain::effect::{Effect, Event, Fact};
+use crate::domain::input::Ticket;
+use crate::domain::privacy::Known;
+use crate::domain::time::Now;
+
+/// The prohibitions that lie where the next start of the process looks, since they are not durable.
+#[derive(Debug, Default)]
+pub(super) struct Tombstones {
+    choice: Option<u64>,
+    latch: bool,
+    /// One that cannot be read lies there.
+    unreadable: bool,
+}
+
+impl Machine {
+    /// What an earlier process could not write is in force from the start, and written now. A latch of which nothing
+    /// is known, on a camera of which nothing is known, is written as open: should it be missing later, it was lost.
+    pub(super) fn take_up(&mut self, found: Found, now: Now) {
+        self.tombstones.unreadable = found.unreadable;
+        if let Some((choice, jws)) = found.choice {
+            let newer = self.choice.live().value().is_none_or(|known| known.version <= choice.version);
+            if newer && choice.do_not_record {
+                self.seen.privacy = self.seen.privacy.max(choice.version);
+                self.tombstones.choice = Some(choice.version);
+                self.choice.accept(choice, jws, None, now.mono);
+            }
+        }
+        if found.latch && *self.latch.live() != Known::Is(true) {
+            self.tombstones.latch = true;
+            self.latch.accept(true, String::from(latch_text(true)), None, now.mono);
+        } else if *self.latch.live() == Known::Missing {
+            self.latch.accept(false, String::from(latch_text(false)), None, now.mono);
+        }
+    }
+
+    pub(super) fn set_latch(&mut self, closed: bool, now: Now) {
+        if self.latch.newest() != Some(&closed) {
+            self.latch.accept(closed, String::from(latch_text(closed)), None, now.mono);
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.tickets += 1;
+        Ticket(self.tickets)
+    }
+
+    pub(super) fn persist(&mut self, fact: Fact, forbids: bool) {
+        let ticket = self.ticket();
+        self.effects.push_back(Effect::Persist { ticket, fact, forbids });
+    }
+
+    pub(super) fn write_what_is_due(&mut self, now: Now) {
+        self.raise_tombstones();
+        let ticket = self.ticket();
+        if self.choice_may_be_written() {
+            let coming = self.choice.coming().map(|choice| (choice.version, choice.do_not_record));
+            if let (Some((version, forbids)), Some(text)) = (coming, self.choice.poll_write(now.mono, ticket))
+            {
+                let fact = Fact::Privacy { version, jws: text.to_owned() };
+                self.effects.push_back(Effect::Persist { ticket, fact, forbids });
+            }
+        }
+        let ticket = self.ticket();
+        if let Some(text) = self.latch.poll_write(now.mono, ticket) {
+            let closed = text == latch_text(true);
+            self.effects.push_back(Effect::Persist { ticket, fact: Fact::Latch(closed), forbids: closed });
+        }
+        let ticket = self.ticket();
+        let version = self.lease.coming().map(|lease| lease.version);
+        if let (Some(version), Some(text)) = (version, self.lease.poll_write(now.mono, ticket)) {
+            let fact = Fact::Entitlement { version, jws: text.to_owned() };
+            self.effects.push_back(Effect::Persist { ticket, fact, forbids: false });
+        }
+    }
+
+    /// What would take the place of a prohibition waits until nothing is left that it forbids: else a cut of the power
+    /// in between would leave footage that nobody remembers to be forbidden.
+    pub(super) fn choice_may_be_written(&self) -> bool {
+        let Some(coming) = self.choice.coming() else { return true };
+        let forbids_on_flash =
+            self.choice.is_kept() && self.choice.live().value().is_some_and(|choice| choice.do_not_record);
+        (coming.do_not_record && !forbids_on_flash) || !self.is_purging()
+    }
+
+    /// Whether a prohibition is in force that a cut of the power would take back.
+    #[must_use]
+    pub fn forbids_without_trace(&self) -> bool {
+        self.choice.unkept().is_some_and(|choice| choice.do_not_record) || self.latch.unkept() == Some(&true)
+    }
+
+    /// A prohibition that is not durable lies where a start of the process finds it, whatever the disk does.
+    fn raise_tombstones(&mut self) {
+        let unkept = self.choice.unkept().filter(|choice| choice.do_not_record).map(|choice| choice.version);
+        if unkept != self.tombstones.choice {
+            let coming = self.choice.coming().map(|choice| choice.version);
+            match (unkept, self.choice.coming_text()) {
+                (Some(version), Some(text)) if coming == unkept => {
+                    let fact = Fact::Privacy { version, jws: text.to_owned() };
+                    self.effects.push_back(Effect::RaiseTombstone(fact));
+                    self.tombstones.choice = unkept;
+                }
+                // What is coming replaces it: until that is durable the one that lies there is good.
+                (Some(_), _) => {}
+                (None, _) => {
+                    let version = self.tombstones.choice.take().unwrap_or_default();
+                    self.effects
+                        .push_back(Effect::LiftTombstone(Fact::Privacy { version, jws: String::new() }));
+                }
+            }
+        }
+        let unkept = self.latch.unkept() == Some(&true);
+        if unkept != self.tombstones.latch {
+            self.tombstones.latch = unkept;
+            let fact = Fact::Latch(true);
+            self.effects.push_back(if unkept {
+                Effect::RaiseTombstone(fact)
+            } else {
+                Effect::LiftTombstone(fact)
+            });
+        }
+    }
+
+    pub(super) fn persisted(&mut self, ticket: Ticket, result: Result<(), String>, now: Now) {
+        let ok = result.is_ok();
+        let choice = self.choice.settle(ticket, ok, now.mono, &mut self.jitter);
+        let latch = self.latch.settle(ticket, ok, now.mono, &mut self.jitter);
+        let lease = self.lease.settle(ticket, ok, now.mono, &mut self.jitter);
+        if self.tombstones.unreadable {
+            // Something new of it is durable.
+            if let Settled::Durable(_) = choice {
+                self.tombstones.choice.get_or_insert(0);
+            }
+            if let Settled::Durable(_) = latch {
+                self.tombstones.latch = true;
+            }
+        }
+        for settled in [choice, latch, lease] {
+            match settled {
+                Settled::Durable(acks) => self.effects.extend(acks.into_iter().map(Effect::Ack)),
+                Settled::Failed | Settled::Foreign => {}
+            }
+        }
+        if let Err(why) = result {
+            self.tell(Event::PersistFailed { why });
+        }
+    }
+}
+
+fn latch_text(closed: bool) -> &'static str {
+    if closed { "closed" } else { "open" }
+}

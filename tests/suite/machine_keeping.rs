@@ -1,0 +1,127 @@
+//! What the machine keeps, and what it makes of what is gone.
+
+use crate::support::rig::{Asked, Rig, allowed, blank, choice, lease, noon};
+use kasacam::domain::effect::{Event, Fact};
+use kasacam::domain::input::Input;
+use kasacam::domain::machine::{Seen, Start, Tombstones};
+use kasacam::domain::privacy::{Known, Privacy};
+use std::time::Duration;
+
+fn forbidden(version: u64) -> Fact {
+    Fact::Privacy { version, jws: format!("privacy-{version}") }
+}
+
+fn lifted() -> Asked {
+    Asked::Lift(Fact::Privacy { version: 2, jws: String::new() })
+}
+
+fn fail_all(rig: &mut Rig) {
+    for ticket in std::mem::take(&mut rig.tickets) {
+        rig.give(Input::Persisted { ticket, result: Err(String::from("ENOSPC")) });
+    }
+}
+
+#[test]
+fn a_prohibition_lies_where_the_next_start_looks_until_it_is_durable() {
+    let mut rig = Rig::new(allowed());
+    rig.disk_is_away = true;
+    rig.take();
+    rig.privacy(2, true);
+    let at = |rig: &Rig, wanted: &Asked| rig.asked.iter().position(|asked| asked == wanted);
+    let raised = at(&rig, &Asked::Raise(forbidden(2))).expect("it is laid down");
+    assert!(raised < at(&rig, &Asked::Keep(forbidden(2))).expect("and written"));
+    assert!(rig.machine.forbids_without_trace());
+    for _ in 0..20 {
+        fail_all(&mut rig);
+        rig.pass(Duration::from_secs(30));
+    }
+    assert_eq!(at(&rig, &lifted()), None, "it is not durable");
+    assert_eq!(rig.asked.iter().filter(|it| matches!(it, Asked::Raise(_))).count(), 1);
+    rig.disk_is_away = false;
+    fail_all(&mut rig);
+    rig.pass(Duration::from_secs(60));
+    assert!(at(&rig, &lifted()).is_some());
+    assert!(!rig.machine.forbids_without_trace());
+}
+
+#[test]
+fn a_permission_lifts_the_prohibition_before_it_only_once_it_is_durable() {
+    let mut rig = Rig::new(allowed());
+    rig.disk_is_away = true;
+    rig.privacy(2, true);
+    rig.privacy(3, false);
+    assert!(!rig.asked.contains(&lifted()), "the one that lies there is in force");
+    rig.disk_is_away = false;
+    fail_all(&mut rig);
+    rig.pass(Duration::from_secs(60));
+    assert!(rig.asked.contains(&lifted()));
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn a_latch_that_cannot_be_written_is_laid_down_as_well() {
+    let mut rig = Rig::new(allowed());
+    rig.disk_is_away = true;
+    rig.give(Input::Latch { closed: true });
+    assert!(rig.asked.contains(&Asked::Raise(Fact::Latch(true))));
+    assert!(rig.machine.forbids_without_trace());
+    for ticket in std::mem::take(&mut rig.tickets) {
+        rig.give(Input::Persisted { ticket, result: Ok(()) });
+    }
+    assert!(rig.asked.contains(&Asked::Lift(Fact::Latch(true))));
+    assert!(!rig.machine.forbids_without_trace());
+}
+
+#[test]
+fn what_an_earlier_process_could_not_write_is_in_force_from_the_start_and_is_written() {
+    let choice = Some((choice(2, true), String::from("privacy-2")));
+    let mut rig = Rig::new(Start { tombstones: Tombstones { choice, ..Tombstones::default() }, ..allowed() });
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Open(..))), "it never opens");
+    assert!(rig.asked.contains(&Asked::Keep(forbidden(2))));
+    assert!(rig.asked.contains(&lifted()), "it is durable now");
+    assert_eq!(rig.machine.privacy(), Privacy::DoNotRecord);
+    rig.privacy(3, false);
+    assert!(rig.open.is_some());
+
+    let latch = Tombstones { latch: true, ..Tombstones::default() };
+    let rig = Rig::new(Start { tombstones: latch, ..allowed() });
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Open(..))));
+    assert!(rig.asked.contains(&Asked::Keep(Fact::Latch(true))));
+    assert!(rig.asked.contains(&Asked::Lift(Fact::Latch(true))));
+}
+
+#[test]
+fn a_tombstone_older_than_what_is_durable_changes_nothing() {
+    let start = Start { privacy: Known::Is(choice(5, false)), ..allowed() };
+    let choice = Some((choice(2, true), String::from("privacy-2")));
+    let rig = Rig::new(Start { tombstones: Tombstones { choice, ..Tombstones::default() }, ..start });
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn a_camera_out_of_the_box_writes_its_latch_as_open_before_anything_else() {
+    let mut rig = Rig::new(Start { latch: Known::Missing, ..blank() });
+    assert_eq!(rig.take().first(), Some(&Asked::Keep(Fact::Latch(false))));
+    rig.lease(lease(1));
+    rig.privacy(1, false);
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn no_version_below_the_highest_one_seen_is_good_again_though_its_message_is_lost() {
+    let seen = Seen { privacy: 9, entitlement: 7 };
+    let mut rig =
+        Rig::new(Start { privacy: Known::Unreadable, entitlement: Known::Unreadable, seen, ..allowed() });
+    rig.lease(lease(6));
+    rig.privacy(8, false);
+    assert!(rig.open.is_none());
+    let stale = |event: &&Event| matches!(event, Event::Rejected { reason: "stale_version", .. });
+    assert_eq!(rig.events.iter().filter(stale).count(), 2);
+    // The newest one itself is what the broker retains.
+    rig.lease(lease(7));
+    rig.privacy(9, false);
+    assert!(rig.open.is_some());
+    rig.privacy(8, false);
+    assert_eq!(rig.events.iter().filter(stale).count(), 3);
+    assert_eq!(rig.now.system, noon());
+}
