@@ -34,6 +34,18 @@ nix::ioctl_read_buf!(
     /// A bit for each switch, by its `SW_…` code; set while it is on.
     switch_states, b'E', 0x1b, u8
 );
+// EVIOCGBIT(EV_KEY) and EVIOCGBIT(EV_SW): which keys and switches the device has.
+nix::ioctl_read_buf!(
+    /// A bit for each key, by its `KEY_…` code; set where the device has it.
+    keys_it_has, b'E', 0x20 + 1, u8
+);
+nix::ioctl_read_buf!(
+    /// A bit for each switch, by its `SW_…` code; set where the device has it.
+    switches_it_has, b'E', 0x20 + 5, u8
+);
+
+/// Bytes for a bit of every code up to `KEY_MAX`.
+const BITS: usize = 0x300 / 8;
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,6 +94,7 @@ impl Latch {
     fn listen(&self, inputs: &Sender<Input>) -> io::Result<()> {
         let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
         let mut device = File::options().read(true).custom_flags(flags).open(&self.device)?;
+        self.has_the_code(&device)?;
         if let Some(shutter) = self.state(&device) {
             if !self.tell(inputs, shutter) {
                 return Ok(());
@@ -119,6 +132,33 @@ impl Latch {
         }
     }
 
+    /// A device without that switch or key never tells of it, and to the question how the switch stands it answers that
+    /// it is open: it is not taken for a latch. What is no input device at all (`ENOTTY`) tells by its events alone.
+    fn has_the_code(&self, device: &File) -> io::Result<()> {
+        let mut bits = [0_u8; BITS];
+        let fd = device.as_raw_fd();
+        // SAFETY: the buffer is ours, and the kernel writes no more than its length, which goes into the request.
+        let asked = unsafe {
+            match self.kind {
+                Kind::Switch => switches_it_has(fd, &mut bits),
+                Kind::Button => keys_it_has(fd, &mut bits),
+            }
+        };
+        match asked {
+            Ok(_) if is_set(&bits, self.code) => Ok(()),
+            Ok(_) => {
+                let what = match self.kind {
+                    Kind::Switch => "switch",
+                    Kind::Button => "key",
+                };
+                let why = format!("it has no {what} of code {} (privacy.latch.code)", self.code);
+                Err(io::Error::new(ErrorKind::InvalidInput, why))
+            }
+            Err(nix::errno::Errno::ENOTTY) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
     /// Where the switch stands now. `None` for a button, and where nobody can tell before it is moved.
     fn state(&self, device: &File) -> Option<Shutter> {
         if self.kind == Kind::Button {
@@ -127,8 +167,7 @@ impl Latch {
         let mut bits = [0_u8; 8];
         // SAFETY: the buffer is ours, and the kernel writes no more than its length, which goes into the request.
         unsafe { switch_states(device.as_raw_fd(), &mut bits) }.ok()?;
-        let byte = bits.get(usize::from(self.code / 8))?;
-        Some(if byte >> (self.code % 8) & 1 == 1 { Shutter::Closed } else { Shutter::Open })
+        Some(if is_set(&bits, self.code) { Shutter::Closed } else { Shutter::Open })
     }
 
     fn read(&self, event: &[u8]) -> Option<Told> {
@@ -151,6 +190,10 @@ impl Latch {
     fn tell(&self, inputs: &Sender<Input>, shutter: Shutter) -> bool {
         self.kind == Kind::Button || inputs.blocking_send(Input::Shutter(shutter)).is_ok()
     }
+}
+
+fn is_set(bits: &[u8], code: u16) -> bool {
+    bits.get(usize::from(code / 8)).is_some_and(|byte| byte >> (code % 8) & 1 == 1)
 }
 
 enum Told {

@@ -125,3 +125,74 @@ fn the_light_is_on_while_the_camera_is_open_and_at_no_other_time() {
     camera.stop();
     assert_eq!(brightness(), "0", "a camera that has ended is not open");
 }
+
+/// A library that makes the kernel's answers to `EVIOCGBIT` and `EVIOCGSW` out of the environment, for a pipe that has
+/// none of its own: which switch it has, and which one is on.
+fn answers_of_a_kernel(dir: &Path) -> PathBuf {
+    const SOURCE: &str = r#"
+        #define _GNU_SOURCE
+        #include <dlfcn.h>
+        #include <stdarg.h>
+        #include <stdlib.h>
+        #include <string.h>
+        #include <sys/ioctl.h>
+        static void set(unsigned char *bits, const char *code) {
+            if (code) bits[atoi(code) / 8] |= 1 << (atoi(code) % 8);
+        }
+        int ioctl(int fd, unsigned long request, ...) {
+            va_list list;
+            va_start(list, request);
+            void *argument = va_arg(list, void *);
+            va_end(list);
+            if (_IOC_TYPE(request) == 'E' && _IOC_NR(request) == 0x25) {
+                memset(argument, 0, _IOC_SIZE(request));
+                set(argument, getenv("KERNEL_HAS"));
+                return _IOC_SIZE(request);
+            }
+            if (_IOC_TYPE(request) == 'E' && _IOC_NR(request) == 0x1b) {
+                memset(argument, 0, _IOC_SIZE(request));
+                set(argument, getenv("KERNEL_ON"));
+                return _IOC_SIZE(request);
+            }
+            int (*next)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
+            return next(fd, request, argument);
+        }
+    "#;
+    let (source, library) = (dir.join("kernel.c"), dir.join("kernel.so"));
+    std::fs::write(&source, SOURCE).unwrap();
+    let built = std::process::Command::new("cc")
+        .args(["-shared", "-fPIC", "-o"])
+        .args([&library, &source])
+        .arg("-ldl")
+        .status()
+        .expect("a C compiler, as for the camera itself");
+    assert!(built.success());
+    library
+}
+
+#[test]
+fn a_device_without_that_switch_is_no_open_shutter() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let preload = format!("LD_PRELOAD={}", answers_of_a_kernel(dir.path()).display());
+    let shutter = Input::new(dir.path());
+    let latch = format!("privacy.latch={{ kind = \"switch\", device = {:?}, code = 9 }}", shutter.path);
+    let cloud = allowed(&["--set", &latch]);
+
+    for (has, on, opens) in [("7", "0", false), ("9", "9", false), ("9", "0", true)] {
+        let (has, on) = (format!("KERNEL_HAS={has}"), format!("KERNEL_ON={on}"));
+        let camera = Camera::start_under(&cloud, "env", &[&preload, &has, &on]);
+        let status = camera.wait_for("a connection", |status| {
+            status["mqtt"]["connected"] == true && status["privacy"]["version"] == 1
+        });
+        if opens {
+            open(&camera, true);
+        } else {
+            std::thread::sleep(std::time::Duration::from_millis(1_500));
+            assert_eq!(camera.status()["capture"]["starts"], 0, "{has}, {on}: {status}");
+        }
+        if has == "KERNEL_HAS=7" {
+            camera.wait_for_log("it has no switch of code 9");
+        }
+        camera.stop();
+    }
+}
