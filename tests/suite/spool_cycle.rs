@@ -253,6 +253,29 @@ fn serials_do_not_repeat_where_the_spool_is_empty() {
 }
 
 #[test]
+fn a_new_permit_costs_nothing_of_what_was_captured_under_the_one_before_and_a_withdrawal_all_of_it() {
+    for withdrawn in [false, true] {
+        let fs = FaultFs::healthy();
+        let mut rig = Rig::open(&fs, "boot-one", Options::default());
+        rig.allow();
+        rig.fragments(1);
+        // The plan has changed: the next run is permitted while the rest of this one is on its way.
+        if withdrawn {
+            rig.live.revoke();
+        }
+        rig.live.allow(Epoch(2));
+        rig.fragments(1);
+        rig.end(SpanEnd::Entitlement);
+        assert_eq!(rig.ledger.dropped_frames > 0, withdrawn, "{:?}", rig.ledger);
+        rig.epoch = Epoch(2);
+        rig.fragments(1);
+        rig.shut_down();
+        rig.ledger.assert_balanced();
+        assert_eq!(held(&fs).values().flatten().count(), if withdrawn { 4 } else { 6 });
+    }
+}
+
+#[test]
 fn facts_come_back_as_they_were_kept() {
     let fs = FaultFs::healthy();
     let facts = Facts::new(fs.shared(), &state_dir());
