@@ -117,7 +117,7 @@ fn k6_a_renewal_leaves_no_gap() {
 
 #[test]
 fn k7_going_down_to_free_applies_at_its_time_though_the_camera_is_offline() {
-    let (cloud, camera) = recording_under(&["plus"], &[]);
+    let (cloud, camera) = recording_under(&["plus"], &["--set", "privacy.unheard_hold=\"0s\""]);
     cloud.tell(&["plan", "plus", "--next-from", "+4s", "--next-plan", "free"]);
     reported(&cloud, "/entitlement/reported", |it| it["version"] == 2);
     cloud.tell(&["broker", "down"]);

@@ -119,9 +119,10 @@ fn attacks(cloud: &Cloud) -> Vec<Attack> {
         ),
         privacy("another camera's", of(&claims("cam-0002", 50)), Some("wrong_device")),
         privacy("an older version", of(&claims("cam-0001", 1)), Some("stale_version")),
+        // With a prohibition instead of a permission it would count: the stricter wins a tie.
         privacy(
             "the version that is known, with other content",
-            of(&claims("cam-0001", 7)),
+            of(&claims("cam-0001", 7).replace("true", "false")),
             Some("conflicting_version"),
         ),
         privacy("version 2^53", of(&text(":50", ":9007199254740992")), Some("malformed")),

@@ -89,6 +89,9 @@ fn a_button_sets_the_latch_and_lifts_it() {
     button.tell(BUTTON, 2);
     button.tell(BUTTON, 0);
     open(&camera, false);
+    // The camera closes before the latch is written. On a busy machine a kill could come between the two.
+    let fact = camera.state_dir().join("state/latch");
+    wait("a durable latch", || std::fs::read_to_string(&fact).ok().filter(|text| text.contains("closed")));
     camera.kill();
     let camera = Camera::start(&cloud);
     camera.wait_for("a connection", |status| status["mqtt"]["connected"] == true);

@@ -94,7 +94,7 @@ fn what_was_committed_before_a_kill_is_stored_once() {
     at_least(2, "kills", kills);
     at_least(kills - kills / 5, "kills while the device was open", while_recording);
     at_least(kills, "pictures told as committed before a kill", least);
-    at_least(kills / 2, "segments seen in the spool after a kill", committed.len() as u64);
+    at_least(kills / 4, "segments seen in the spool after a kill", committed.len() as u64);
     figure(&format!(
         "{kills} kills of the process, {while_recording} of them while it recorded, seed {seed} (what the kernel holds \
          outlives a kill: this shows nothing of fsync): {least} pictures told as committed, {pictures} stored, {} segments seen in the spool after a kill",
@@ -174,7 +174,7 @@ fn do_not_record_outlives_a_restart_without_a_broker() {
 
 #[test]
 fn leave_to_record_outlives_a_restart_without_a_broker() {
-    let cloud = Cloud::start(&["--segment", "2s"]);
+    let cloud = Cloud::start(&["--segment", "2s", "--set", "privacy.unheard_hold=\"0s\""]);
     allowed(&cloud);
     let camera = Camera::start(&cloud);
     camera.wait_until_it_records(15);
