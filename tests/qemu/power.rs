@@ -132,8 +132,10 @@ fn power_cut() {
 
 /// Lets the cache of the disk fill between two flushes: what is dirty goes to the disk within a tenth of a second, without a
 /// flush, and another program writes to the same file system without ever asking for one.
-const FILL_THE_CACHE: &str = "echo 5 >/proc/sys/vm/dirty_writeback_centisecs; echo 5 >/proc/sys/vm/dirty_expire_centisecs; \
-     (while :; do dd if=/dev/urandom of=/data/other bs=16k count=8 conv=notrunc 2>/dev/null; sleep 0.1; done) \
+const FILL_THE_CACHE: &str =
+    "echo 5 >/proc/sys/vm/dirty_writeback_centisecs; echo 5 >/proc/sys/vm/dirty_expire_centisecs; \
+     (while :; do for at in 11 48 85 122 159 196 233 270; do \
+     dd if=/dev/urandom of=/data/other bs=4k count=1 seek=$at conv=notrunc 2>/dev/null; done; done) \
      >/dev/null 2>&1 </dev/null &";
 
 /// The same, and what the disk had not been told to flush is lost, but for what chance keeps of it.
@@ -168,7 +170,6 @@ fn lose_writes(files: Files) {
     );
     // A cut right after a flush loses nothing. Most do not come there.
     at_least(cuts.done.div_ceil(2), "cuts that lost writes", with_losses);
-    at_least(cuts.done, "writes lost", lost);
     figure(&said);
 }
 
