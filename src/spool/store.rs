@@ -67,7 +67,14 @@ impl Store {
             let dir = dir.clone();
             move |error: io::Error| io::Error::new(error.kind(), format!("{what} {}: {error}", dir.display()))
         };
-        fs.mkdir(&dir).map_err(context("making the spool directory"))?;
+        disk::make_dir(&*fs, &dir).map_err(context("making the spool directory"))?;
+        // Whoever made the state directory may not have come to sync its name.
+        match disk::sync_parent(&*fs, &setup.state_dir) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(context("syncing the parent of the state directory of")(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
         let names = fs.list(&dir, LISTED).map_err(context("reading the spool directory"))?;
         let highest =
             names.iter().filter_map(|name| SpoolName::parse(name.to_str()?)).map(|name| name.serial).max();
@@ -374,7 +381,7 @@ impl Store {
     /// Writes a small file and removes it again.
     pub(super) fn probe(&self) -> io::Result<()> {
         let dir = self.setup.dir();
-        self.fs.mkdir(&dir)?;
+        disk::make_dir(&*self.fs, &dir)?;
         publish(&*self.fs, &dir, "probe.tmp", b"probe\n")?;
         self.fs.unlink(&dir.join("probe.tmp"))
     }
