@@ -823,3 +823,22 @@ fn a_press_of_the_button_sets_the_latch_and_the_next_one_lifts_it() {
     rig.give(Input::LatchPressed);
     assert!(rig.open.is_none(), "the app's choice stands");
 }
+
+#[test]
+fn footage_of_another_boot_ages_only_by_a_clock_that_was_trusted() {
+    for (clock, goes) in
+        [(RecordClock::Trusted, true), (RecordClock::Plausible, false), (RecordClock::Unset, false)]
+    {
+        let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
+        let mut old = segment(7, now);
+        old.record.boot = String::from("boot-0");
+        old.record.clock = clock;
+        // By a clock restored from before forty days without power: the footage may be minutes old.
+        old.record.start_utc = noon() - 40 * 24 * HOUR;
+        let usage = Usage { free: Some(1_000_000), ..Usage::default() };
+        let rig =
+            Rig::at(kasacam::domain::machine::Start { spool: Ok((vec![old], usage)), ..allowed() }, now);
+        let purged = rig.asked.contains(&Asked::Forget(Serial(7), Rule::HistoryExceeded));
+        assert_eq!(purged, goes, "{clock:?}");
+    }
+}
