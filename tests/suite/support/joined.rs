@@ -175,7 +175,7 @@ impl Joined {
                 self.commands.push_back(Command::Revoke { epoch, reason });
                 Some(Input::CaptureClosed { epoch, at: self.now.mono, fault: None })
             }
-            Effect::Persist { ticket, fact } => {
+            Effect::Persist { ticket, fact, .. } => {
                 let kept = Facts::new(self.fs.shared(), &super::spool_model::state_dir()).keep(&fact);
                 Some(Input::Persisted { ticket, result: kept.map_err(|error| error.to_string()) })
             }
@@ -233,6 +233,8 @@ impl Joined {
                 self.exited = true;
                 None
             }
+            // The latch is none of these tests.
+            Effect::RaiseTombstone(_) | Effect::LiftTombstone(_) => None,
             Effect::Ack(_) | Effect::Publish(_) => None,
         }
     }
