@@ -106,6 +106,7 @@ pub(super) fn log(input: &Input) {
         | Input::StoreAnswered(_)
         | Input::Quarantined { .. }
         | Input::Usage(_)
+        | Input::UploadPastHalf { .. }
         | Input::StorageFailed { .. }
         | Input::StorageProbed { .. }
         | Input::Flushed

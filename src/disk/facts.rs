@@ -12,7 +12,7 @@
 //!
 //! [`Facts::tombstones`] are prohibitions that could not be written, on a file system that needs no disk.
 
-use super::{Fs, Kind, is_temporary, publish, read, stamp, unstamp};
+use super::{Fs, Kind, is_temporary, make_dir, publish, read, stamp, unstamp};
 use crate::domain::effect::Fact;
 use crate::domain::privacy::Known;
 use crate::domain::time::Utc;
@@ -128,7 +128,7 @@ impl Facts {
     /// # Errors
     /// Those of [`publish`](super::publish()): the fact must not be acted on as though it were kept.
     pub fn store(&self, name: Name, body: &str) -> io::Result<()> {
-        self.fs.mkdir(&self.dir)?;
+        make_dir(&*self.fs, &self.dir)?;
         if self.load(name) == Known::Unreadable {
             // A copy is for people; that it cannot be made is no reason to refuse what is new.
             let _ = self.lay_aside(name);
@@ -249,7 +249,7 @@ impl Facts {
     fn lay_aside(&self, name: Name) -> io::Result<()> {
         let bytes = read(&*self.fs, &self.dir.join(name.text()), LIMIT)?;
         let dir = self.dir.join("quarantine");
-        self.fs.mkdir(&dir)?;
+        make_dir(&*self.fs, &dir)?;
         let mut kept: Vec<String> = self
             .fs
             .list(&dir, 4 * QUARANTINED)?

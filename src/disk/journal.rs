@@ -47,7 +47,7 @@ impl Journal {
     /// As [`Journal::open`].
     pub fn with_room(fs: Arc<dyn Fs>, state_dir: &Path, most_bytes: u64) -> io::Result<Journal> {
         let dir = state_dir.join("journal");
-        fs.mkdir(&dir)?;
+        super::make_dir(&*fs, &dir)?;
         let mut journal = Journal {
             fs,
             dir,

@@ -62,7 +62,8 @@ pub struct Meta {
 
 /// What storage can do. Nothing here follows a symbolic link in the last component of a path.
 pub trait Fs: Send + Sync {
-    /// Makes a directory, 0700, with its parents. One that is there is kept, and made private.
+    /// Makes a directory, 0700, with its parents. One that is there is kept, and made private. Durable once the
+    /// parents are synced: see [`make_dir`].
     fn mkdir(&self, dir: &Path) -> io::Result<()>;
     /// Makes a file, 0600, open for writing; `AlreadyExists` where the name is taken.
     fn create_new(&self, path: &Path) -> io::Result<Handle>;
@@ -94,6 +95,37 @@ pub trait Fs: Send + Sync {
     fn stat(&self, path: &Path) -> io::Result<Meta>;
     /// Bytes free to an unprivileged user on the file system of `dir`.
     fn free(&self, dir: &Path) -> io::Result<u64>;
+}
+
+/// Makes a directory and its parents, private to us, so that a power cut does not take them back: its parent is
+/// synced, and the parent of each other that was not there. Its own parent is synced each time: whoever made the
+/// directory may have failed to.
+///
+/// # Errors
+/// Those of [`Fs`].
+pub fn make_dir(fs: &dyn Fs, dir: &Path) -> io::Result<()> {
+    let is_missing = |dir: &&Path| {
+        !dir.as_os_str().is_empty()
+            && fs.stat(dir).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    };
+    let missing: Vec<&Path> = dir.ancestors().take_while(is_missing).collect();
+    fs.mkdir(dir)?;
+    for made in missing.into_iter().skip(1).rev() {
+        sync_parent(fs, made)?;
+    }
+    sync_parent(fs, dir)
+}
+
+/// Makes the name of a file or a directory durable.
+///
+/// # Errors
+/// Those of [`Fs`].
+pub fn sync_parent(fs: &dyn Fs, path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => fs.sync_dir(Path::new(".")),
+        Some(parent) => fs.sync_dir(parent),
+        None => Ok(()),
+    }
 }
 
 /// Reads a whole regular file of at most `limit` bytes.

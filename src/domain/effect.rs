@@ -218,6 +218,8 @@ pub enum Event {
         n: u64,
         /// UTC of the first sample, as recorded.
         start: Utc,
+        /// It was no footage, but told when its span ended.
+        is_end: bool,
         /// The rule that let it go.
         rule: Rule,
     },
@@ -352,8 +354,9 @@ pub struct SpoolFigures {
     pub bytes: u64,
     /// Files in the spool now.
     pub files: u64,
-    /// Bytes free to an unprivileged user on its file system now.
-    pub free: u64,
+    /// Bytes free to an unprivileged user on its file system now; absent while it does not say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub free: Option<u64>,
     /// Files in quarantine now.
     pub quarantined: u64,
     /// Sealed files now that the cloud does not hold yet.

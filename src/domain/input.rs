@@ -157,6 +157,8 @@ pub enum Input {
     StorageProbed {
         /// A file could be written and synced.
         ok: bool,
+        /// It failed for want of room.
+        full: bool,
     },
     /// The answer to `Effect::FlushSpool`: all that was captured before is sealed.
     Flushed,
@@ -173,6 +175,11 @@ pub enum Input {
     },
     /// Whether the store answers, whatever it says.
     StoreAnswered(bool),
+    /// More than half of a segment is sent.
+    UploadPastHalf {
+        /// Which one.
+        serial: Serial,
+    },
 
     // From whoever runs us.
     /// The configuration was read again.
@@ -192,8 +199,8 @@ pub struct Usage {
     pub bytes: u64,
     /// Files in the spool.
     pub files: u64,
-    /// Bytes free to an unprivileged user (`statvfs.f_bavail`).
-    pub free: u64,
+    /// Bytes free to an unprivileged user (`statvfs.f_bavail`); `None` where the file system does not say.
+    pub free: Option<u64>,
     /// Files in quarantine.
     pub quarantined: u64,
 }

@@ -123,9 +123,10 @@ fn age(segment: &Segment, sweep: &Sweep<'_>) -> Option<Duration> {
         return Some(sweep.now.mono.since(segment.start_mono() + duration));
     }
     match (segment.record.clock, sweep.clock) {
-        (RecordClock::Trusted | RecordClock::Plausible, Clock::Trusted) => {
+        (RecordClock::Trusted, Clock::Trusted) => {
             Some(sweep.now.system.since(segment.record.start_utc + duration))
         }
-        (RecordClock::Unset, _) | (_, Clock::Plausible | Clock::Unset) => None,
+        // A plausible clock may have been restored from long before: what it told is no age.
+        (RecordClock::Plausible | RecordClock::Unset, _) | (_, Clock::Plausible | Clock::Unset) => None,
     }
 }

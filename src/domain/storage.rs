@@ -44,11 +44,13 @@ impl Budget {
     #[must_use]
     pub fn judge(&self, usage: Usage) -> Storage {
         let ninth = |of: u64| of - of / 10;
-        if usage.bytes >= self.max_bytes || usage.files >= self.max_files || usage.free <= self.min_free {
+        // What is not known is no reason to let anything go.
+        let is_free_below = |least: u64| usage.free.is_some_and(|free| free <= least);
+        if usage.bytes >= self.max_bytes || usage.files >= self.max_files || is_free_below(self.min_free) {
             Storage::Full
         } else if usage.bytes >= ninth(self.max_bytes)
             || usage.files >= ninth(self.max_files)
-            || usage.free <= self.min_free.saturating_add(self.min_free / 10)
+            || is_free_below(self.min_free.saturating_add(self.min_free / 10))
         {
             Storage::Tight
         } else {

@@ -37,6 +37,8 @@ pub struct Spool {
     pub(super) removed: Vec<Serial>,
     /// Forgets that wait for [`Store::may_forget`].
     pub(super) deferred: BTreeSet<Serial>,
+    /// Of these, those that could not be removed, and were told of: they are tried again whenever something is removed.
+    pub(super) unremovable: BTreeSet<Serial>,
     pub(super) reports: Vec<Input>,
 }
 
@@ -89,6 +91,7 @@ impl Spool {
             revoked: Epoch(0),
             removed: Vec::new(),
             deferred: BTreeSet::new(),
+            unremovable: BTreeSet::new(),
             reports: Vec::new(),
             setup,
         }

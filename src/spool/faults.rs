@@ -1,12 +1,13 @@
 //! What happens when the disk fails, and afterwards; and forgetting.
 
-use super::Spool;
 use super::engine::Health;
 use super::store::Live;
+use super::{Spool, tell};
 use crate::disk::is_full;
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::Input;
 use crate::domain::segment::Serial;
+use std::collections::BTreeSet;
 use std::io;
 
 impl Spool {
@@ -52,7 +53,10 @@ impl Spool {
             tracing::warn!(%error, "the spool still cannot be written");
         }
         let ok = result.is_ok() && self.health == Health::Well;
-        self.reports.push(Input::StorageProbed { ok });
+        // What was told when the disk failed may be long past: nothing is evicted by that.
+        self.report_usage();
+        let full = result.is_err_and(|error| is_full(&error));
+        self.reports.push(Input::StorageProbed { ok, full });
     }
 
     /// Restores order among what failures left behind; all is well again if that succeeds.
@@ -94,16 +98,29 @@ impl Spool {
             (Some(span), Some(writer)) if writer.has_durable() => Some(span.name.as_str()),
             (Some(_) | None, _) => None,
         };
+        let mut failed = BTreeSet::new();
         loop {
-            let ready: Vec<Serial> =
-                self.deferred.iter().copied().filter(|serial| store.may_forget(*serial, growing)).collect();
+            let may_go = |serial: &Serial| !failed.contains(serial) && store.may_forget(*serial, growing);
+            let ready: Vec<Serial> = self.deferred.iter().copied().filter(may_go).collect();
             if ready.is_empty() {
                 break;
             }
             for serial in ready {
-                store.remove(serial)?;
-                self.deferred.remove(&serial);
-                self.removed.push(serial);
+                match store.remove(serial) {
+                    Ok(()) => {
+                        self.deferred.remove(&serial);
+                        self.unremovable.remove(&serial);
+                        self.removed.push(serial);
+                    }
+                    // It is that file's trouble alone, and tried again the next time.
+                    Err(error) => {
+                        failed.insert(serial);
+                        if self.unremovable.insert(serial) {
+                            let why = format!("left in place, it cannot be removed: {error}");
+                            tell(&mut self.reports, serial.to_string(), why);
+                        }
+                    }
+                }
             }
         }
         if !self.removed.is_empty() {

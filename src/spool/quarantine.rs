@@ -1,6 +1,6 @@
 //! Files that cannot be believed: moved aside, never followed, never deleted but to make room.
 
-use crate::disk::{Fs, Kind};
+use crate::disk::{Fs, Kind, make_dir};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
@@ -65,7 +65,7 @@ impl Quarantine {
     /// Moves `path`, whatever it is, into the quarantine, and throws the oldest away until it is
     /// within its limits again. Returns how many were thrown away.
     pub(super) fn take(&mut self, path: &Path) -> io::Result<u64> {
-        self.fs.mkdir(&self.dir)?;
+        make_dir(&*self.fs, &self.dir)?;
         let number = self.held.keys().next_back().map_or(1, |last| last.saturating_add(1));
         let name = format!("{number:010}-{}", printable(path.file_name().unwrap_or_default()));
         let meta = self.fs.stat(path)?;

@@ -118,6 +118,10 @@ impl Spool {
             }
             self.reports.push(Input::Sealed(segment));
         }
+        if self.store.as_ref().is_some_and(Store::has_skipped) {
+            // What could not be put right before may be by now; what still cannot hinders nobody.
+            self.settle()?;
+        }
         self.forget_deferred()?;
         self.report_usage();
         Ok(())

@@ -34,6 +34,9 @@ pub(super) struct Store {
     abandoned: BTreeMap<Serial, u64>,
     /// Sealed files that were found damaged: they are looked at whole.
     doubted: BTreeSet<Serial>,
+    /// Files that could not be read, or not put right, and were told of: each is tried again whenever order is
+    /// restored, and hinders nothing else.
+    skipped: BTreeSet<Serial>,
     /// Why spans ended whose end could not be written yet.
     reasons: BTreeMap<String, SpanEnd>,
 }
@@ -53,8 +56,7 @@ struct Known {
 
 #[derive(Default)]
 struct Span {
-    footage: u64,
-    newest: Serial,
+    footage: BTreeSet<Serial>,
     end: Option<Serial>,
 }
 
@@ -67,7 +69,14 @@ impl Store {
             let dir = dir.clone();
             move |error: io::Error| io::Error::new(error.kind(), format!("{what} {}: {error}", dir.display()))
         };
-        fs.mkdir(&dir).map_err(context("making the spool directory"))?;
+        disk::make_dir(&*fs, &dir).map_err(context("making the spool directory"))?;
+        // Whoever made the state directory may not have come to sync its name.
+        match disk::sync_parent(&*fs, &setup.state_dir) {
+            Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
+                return Err(context("syncing the parent of the state directory of")(error));
+            }
+            Ok(()) | Err(_) => {}
+        }
         let names = fs.list(&dir, LISTED).map_err(context("reading the spool directory"))?;
         let highest =
             names.iter().filter_map(|name| SpoolName::parse(name.to_str()?)).map(|name| name.serial).max();
@@ -83,6 +92,7 @@ impl Store {
             bytes: 0,
             abandoned: BTreeMap::new(),
             doubted: BTreeSet::new(),
+            skipped: BTreeSet::new(),
             reasons: BTreeMap::new(),
         })
     }
@@ -91,7 +101,7 @@ impl Store {
         Usage {
             bytes: self.bytes.saturating_add(self.quarantine.bytes()).saturating_add(growing),
             files: (self.known.len() as u64).saturating_add(u64::from(growing > 0)),
-            free: self.fs.free(&self.setup.dir()).unwrap_or(0),
+            free: self.fs.free(&self.setup.dir()).ok(),
             quarantined: self.quarantine.files(),
         }
     }
@@ -129,9 +139,8 @@ impl Store {
         let dir = self.setup.dir();
         self.fs.sync_dir(&dir)?;
         self.make_way_for_quarantine()?;
-        let mut first = Ok(());
         let mut found = Vec::new();
-        let mut unread = false;
+        let mut skipped = BTreeSet::new();
         for name in self.fs.list(&dir, LISTED)? {
             let ours = name.to_str().and_then(SpoolName::parse);
             let Some(ours) = ours else {
@@ -154,24 +163,41 @@ impl Store {
             match self.look(ours) {
                 Ok((bytes, read)) => found.push(Found { name: ours, bytes, read }),
                 Err(error) => {
-                    unread = true;
-                    tell(out, ours.to_string(), format!("left in place, it cannot be read: {error}"));
+                    skipped.insert(ours.serial);
+                    if !self.skipped.contains(&ours.serial) {
+                        tell(out, ours.to_string(), format!("left in place, it cannot be read: {error}"));
+                    }
                 }
             }
         }
         for repair in recovery::plan(&found, &self.setup.device) {
-            match self.repair(repair, out) {
-                Ok(Some(segment)) => segments.push(segment),
-                Ok(None) => {}
-                Err(error) => first = first.and(Err(error)),
+            let name = match &repair {
+                Repair::Keep(_) => None,
+                Repair::Remove { name } | Repair::Seal { name, .. } | Repair::Quarantine { name, .. } => {
+                    Some(*name)
+                }
+            };
+            match (self.repair(repair, out), name) {
+                (Ok(Some(segment)), _) => segments.push(segment),
+                (Ok(None), _) => {}
+                (Err(error), None) => return Err(error),
+                (Err(error), Some(name)) => {
+                    skipped.insert(name.serial);
+                    if !self.skipped.contains(&name.serial) {
+                        tell(
+                            out,
+                            name.to_string(),
+                            format!("left in place, it cannot be put right: {error}"),
+                        );
+                    }
+                }
             }
         }
-        first?;
-        // With a file unread, the last segment of a span may not be known: its end would be wrong.
-        if !unread {
-            self.write_missing_ends(live, segments)?;
-        }
-        Ok(())
+        // One file that cannot be put right says nothing of the disk: that is for the probe to find out.
+        let health = if skipped.is_empty() { Ok(()) } else { self.probe() };
+        self.skipped = skipped;
+        health?;
+        self.write_missing_ends(live, segments)
     }
 
     fn look(&self, name: SpoolName) -> io::Result<(u64, Read)> {
@@ -244,19 +270,26 @@ impl Store {
 
     fn write_missing_ends(&mut self, live: Option<Live<'_>>, segments: &mut Vec<Segment>) -> io::Result<()> {
         let goes_on = |name: &str| live.is_some_and(|live| live.span == name);
+        // A file that could not be read may be the last of the span before it, whose end would be wrong then.
+        let before = |serial: &Serial| {
+            let mut earlier = self.known.range(..*serial).rev();
+            earlier.find(|(_, known)| known.kind != SpoolKind::End).map(|(_, known)| Arc::clone(&known.span))
+        };
+        let uncertain: BTreeSet<Arc<str>> = self.skipped.iter().filter_map(before).collect();
         let lacking: Vec<(Arc<str>, Serial)> = self
             .spans
             .iter()
-            .filter(|(name, span)| span.end.is_none() && span.footage > 0 && !goes_on(name))
-            .map(|(name, span)| (Arc::clone(name), span.newest))
+            .filter(|(name, span)| span.end.is_none() && !goes_on(name) && !uncertain.contains(*name))
+            .filter_map(|(name, span)| Some((Arc::clone(name), *span.footage.last()?)))
             .collect();
         for (span, newest) in lacking {
-            let (_, read) = self.look(SpoolName { serial: newest, kind: SpoolKind::Sealed })?;
-            let Read::Footage(Footage { record, whole: Some(whole), .. }) = read else { continue };
+            // One that cannot be read any more waits for another time.
+            let looked = self.look(SpoolName { serial: newest, kind: SpoolKind::Sealed });
+            let Ok((_, Read::Footage(Footage { record, whole: Some(whole), .. }))) = looked else { continue };
             let reason = self.reasons.get(&*span).copied().unwrap_or(SpanEnd::Power);
             segments.push(self.write_end(&recovery::end_of(&record, whole.duration), reason)?);
         }
-        self.reasons.clear();
+        self.reasons.retain(|span, _| uncertain.contains(span.as_str()));
         Ok(())
     }
 
@@ -305,8 +338,7 @@ impl Store {
         match kind {
             SpoolKind::End => span.end = Some(segment.serial),
             SpoolKind::Open | SpoolKind::Sealed => {
-                span.footage = span.footage.saturating_add(1);
-                span.newest = span.newest.max(segment.serial);
+                span.footage.insert(segment.serial);
             }
         }
         self.bytes = self.bytes.saturating_add(segment.bytes);
@@ -319,9 +351,11 @@ impl Store {
         let Some(span) = self.spans.get_mut(&known.span) else { return };
         match known.kind {
             SpoolKind::End => span.end = None,
-            SpoolKind::Open | SpoolKind::Sealed => span.footage = span.footage.saturating_sub(1),
+            SpoolKind::Open | SpoolKind::Sealed => {
+                span.footage.remove(&serial);
+            }
         }
-        if span.footage == 0 && span.end.is_none() {
+        if span.footage.is_empty() && span.end.is_none() {
             self.spans.remove(&known.span);
         }
     }
@@ -339,9 +373,9 @@ impl Store {
         let Some(known) = self.known.get(&serial) else { return true };
         let Some(span) = self.spans.get(&known.span) else { return true };
         match known.kind {
-            SpoolKind::End => span.footage == 0,
+            SpoolKind::End => span.footage.is_empty(),
             SpoolKind::Open | SpoolKind::Sealed => {
-                span.end.is_some() || span.newest != serial || growing == Some(&*known.span)
+                span.end.is_some() || span.footage.last() != Some(&serial) || growing == Some(&*known.span)
             }
         }
     }
@@ -371,10 +405,15 @@ impl Store {
         known
     }
 
+    /// Whether something waits to be put right.
+    pub(super) fn has_skipped(&self) -> bool {
+        !self.skipped.is_empty()
+    }
+
     /// Writes a small file and removes it again.
     pub(super) fn probe(&self) -> io::Result<()> {
         let dir = self.setup.dir();
-        self.fs.mkdir(&dir)?;
+        disk::make_dir(&*self.fs, &dir)?;
         publish(&*self.fs, &dir, "probe.tmp", b"probe\n")?;
         self.fs.unlink(&dir.join("probe.tmp"))
     }

@@ -7,14 +7,13 @@ use std::fmt::Write;
 #[must_use]
 pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
     let mut text = String::with_capacity(4096);
-    let gauges: [(&str, &str, u64); 10] = [
+    let gauges: [(&str, &str, u64); 9] = [
         ("kasacam_capture_open", "1 while the capture device is open", u64::from(t.capture.open)),
         ("kasacam_upload_on", "1 while the plan lets footage be uploaded", u64::from(t.upload.on)),
         ("kasacam_uploads_in_flight", "Uploads under way", t.upload.in_flight),
         ("kasacam_mqtt_connected", "1 while the broker is connected", u64::from(mqtt_connected)),
         ("kasacam_spool_bytes", "Bytes in the spool", t.spool.bytes),
         ("kasacam_spool_files", "Files in the spool", t.spool.files),
-        ("kasacam_spool_free_bytes", "Bytes free on the file system of the spool", t.spool.free),
         ("kasacam_spool_pending", "Segments that the cloud does not hold yet", t.spool.pending),
         ("kasacam_spool_quarantined", "Files in quarantine", t.spool.quarantined),
         (
@@ -23,7 +22,9 @@ pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
             t.upload.last_latency_ms,
         ),
     ];
-    for (name, help, value) in gauges {
+    let free = ("kasacam_spool_free_bytes", "Bytes free on the file system of the spool");
+    let free = t.spool.free.map(|value| (free.0, free.1, value));
+    for (name, help, value) in gauges.into_iter().chain(free) {
         let _infallible = write!(text, "# TYPE {name} gauge\n# HELP {name} {help}\n{name} {value}\n");
     }
     let counters: [(&str, &str, u64); 10] = [

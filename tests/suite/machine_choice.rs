@@ -170,7 +170,7 @@ fn a_start_under_a_prohibition_purges_what_the_power_cut_kept_of_it() {
     };
     let spool = Ok((
         vec![at(1, 40), at(2, 10)],
-        kasacam::domain::input::Usage { free: 1_000_000, ..Default::default() },
+        kasacam::domain::input::Usage { free: Some(1_000_000), ..Default::default() },
     ));
     let start = Start { privacy: Known::Is(made(5, true, chosen)), spool, ..allowed() };
     let rig = Rig::at(start, now());
@@ -259,7 +259,8 @@ fn what_is_captured_while_no_session_is_up_waits_until_the_choice_has_been_heard
 fn after_a_start_all_waits_for_the_first_session() {
     let mut old = segment(1, now());
     old.record.boot = String::from("boot-0");
-    let spool = Ok((vec![old], kasacam::domain::input::Usage { free: 1_000_000, ..Default::default() }));
+    let spool =
+        Ok((vec![old], kasacam::domain::input::Usage { free: Some(1_000_000), ..Default::default() }));
     let mut rig = Rig::offline(Start { spool, ..allowed() }, now());
     let fresh = rig.seal();
     rig.pass(HOUR);

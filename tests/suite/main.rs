@@ -22,6 +22,7 @@ mod fmp4_golden;
 mod fuzz;
 mod logs_are_private;
 mod machine;
+mod machine_and_spool;
 mod machine_choice;
 mod machine_keeping;
 mod machine_laws;

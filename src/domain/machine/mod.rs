@@ -314,10 +314,11 @@ impl Machine {
             Input::Quarantined { name, why } => self.tell(Event::Quarantined { name, why }),
             Input::Usage(usage) => self.usage = usage,
             Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
-            Input::StorageProbed { ok } => self.storage_probed(ok, now),
+            Input::StorageProbed { ok, full } => self.storage_probed(ok, full, now),
             Input::Flushed => self.flushed(),
             Input::UploadFinished { serial, outcome, .. } => self.upload_finished(serial, outcome, now),
             Input::StoreAnswered(answers) => self.store_answered(answers, now),
+            Input::UploadPastHalf { serial } => self.queue.past_half(serial),
             Input::Reload(settings) => self.settings = *settings,
             Input::Shutdown => {
                 self.leaving.get_or_insert(Leaving {
@@ -541,12 +542,17 @@ impl Machine {
             self.broken = Some(Broken { backoff, probe_at });
             self.tell(Event::StorageFailed { full, why });
         }
+        self.evict_for_want_of_room(full);
+    }
+
+    /// One, for each time that the disk was found to be full: another may have taken what was let go before.
+    fn evict_for_want_of_room(&mut self, full: bool) {
         if full && self.settings.rules.when_full == WhenFull::Evict {
-            self.evict_oldest();
+            self.evict_one();
         }
     }
 
-    fn storage_probed(&mut self, ok: bool, now: Now) {
+    fn storage_probed(&mut self, ok: bool, full: bool, now: Now) {
         let Some(broken) = &mut self.broken else { return };
         if ok {
             self.broken = None;
@@ -554,6 +560,7 @@ impl Machine {
             self.forget_again();
         } else {
             broken.probe_at = now.mono + broken.backoff.next(&mut self.jitter);
+            self.evict_for_want_of_room(full);
         }
     }
 

@@ -14,6 +14,8 @@ pub(super) struct Entry {
     pub(super) failures: u32,
     /// It was cut back to so much of it.
     pub(super) cut: Option<Duration>,
+    /// More than half of it is sent; true of an upload under way alone.
+    past_half: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,8 +60,8 @@ impl Queue {
             }
         }
         let serial = segment.serial;
-        self.entries
-            .insert(serial, Entry { segment, stage: Stage::Waiting(Mono(0)), failures: 0, cut: None });
+        let stage = Stage::Waiting(Mono(0));
+        self.entries.insert(serial, Entry { segment, stage, failures: 0, cut: None, past_half: false });
     }
 
     pub(super) fn remove(&mut self, serial: Serial) -> Option<Entry> {
@@ -105,6 +107,7 @@ impl Queue {
             Stage::Waiting(_) | Stage::Cutting(_) => {}
         }
         entry.stage = stage;
+        entry.past_half = false;
     }
 
     /// What is left of a segment that was cut back.
@@ -159,9 +162,22 @@ impl Queue {
         self.entries.values()
     }
 
-    /// The oldest that is not leaving.
-    pub(super) fn oldest(&self) -> Option<&Entry> {
-        self.iter().find(|entry| !matches!(entry.stage, Stage::Leaving(_)))
+    /// What makes room next: the oldest footage that is not being sent; then the end of a span; then what is
+    /// being sent, but is not past half. `order = "oldest"` sends just what is oldest: were that evicted first,
+    /// a store that is a little too slow would never get anything.
+    pub(super) fn evictable(&self) -> Option<Serial> {
+        let waits = |entry: &&Entry| matches!(entry.stage, Stage::Waiting(_));
+        let begun = |entry: &&Entry| entry.stage == Stage::Uploading && !entry.past_half;
+        let footage = self.iter().filter(|entry| !entry.segment.is_end()).find(waits);
+        let found = footage.or_else(|| self.iter().find(waits)).or_else(|| self.iter().find(begun));
+        found.map(|entry| entry.segment.serial)
+    }
+
+    /// More than half of it is sent.
+    pub(super) fn past_half(&mut self, serial: Serial) {
+        if let Some(entry) = self.entries.get_mut(&serial) {
+            entry.past_half = entry.stage == Stage::Uploading;
+        }
     }
 
     /// The next segment to upload, of those from the serial `from` on. `keyed` tells whether a time for its key is known. The end of a

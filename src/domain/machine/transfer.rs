@@ -164,12 +164,13 @@ impl Machine {
                 span: record.span.clone(),
                 n: record.n,
                 start: record.start_utc,
+                is_end,
                 rule,
             };
             if !is_end {
                 self.figures.purged += 1;
-                self.tell(event);
             }
+            self.tell(event);
         }
         self.queue.set_stage(serial, Stage::Leaving(rule));
         self.effects.push_back(Effect::Forget { serial, why: rule });
@@ -177,7 +178,12 @@ impl Machine {
 
     pub(super) fn forgotten(&mut self, serial: Serial) {
         if let Some(entry) = self.queue.remove(serial) {
-            self.usage.bytes = self.usage.bytes.saturating_sub(entry.segment.bytes);
+            // Until the spool says how it stands. Where it said so before, this is once too often: then too
+            // little is evicted for a moment, and never too much.
+            let bytes = entry.segment.bytes;
+            self.usage.bytes = self.usage.bytes.saturating_sub(bytes);
+            self.usage.files = self.usage.files.saturating_sub(1);
+            self.usage.free = self.usage.free.map(|free| free.saturating_add(bytes));
         }
     }
 
@@ -243,20 +249,21 @@ impl Machine {
             let after = Usage {
                 bytes: self.usage.bytes.saturating_sub(bytes),
                 files: self.usage.files.saturating_sub(files),
-                free: self.usage.free.saturating_add(bytes),
+                free: self.usage.free.map(|free| free.saturating_add(bytes)),
                 ..self.usage
             };
             if self.settings.budget.judge(after) != Storage::Full {
                 return false;
             }
-            if !self.evict_oldest() {
+            if !self.evict_one() {
                 return files == 0;
             }
         }
     }
 
-    pub(super) fn evict_oldest(&mut self) -> bool {
-        let Some(serial) = self.queue.oldest().map(|entry| entry.segment.serial) else { return false };
+    /// False where nothing is left that may be evicted.
+    pub(super) fn evict_one(&mut self) -> bool {
+        let Some(serial) = self.queue.evictable() else { return false };
         self.let_go(serial, Rule::Evicted);
         true
     }

@@ -39,6 +39,21 @@ pub enum Plan {
     },
 }
 
+/// What is done with one file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Opened for reading, and read.
+    Read,
+    /// Opened for writing.
+    Write,
+    /// Made, as a file or a directory.
+    Create,
+    Unlink,
+    /// Renamed, by its name before.
+    Rename,
+    Stat,
+}
+
 /// A promise that the file system breaks on purpose, to show that the tests would notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
@@ -53,6 +68,8 @@ pub struct FaultFs(Arc<Mutex<State>>);
 struct State {
     files: Vec<Inode>,
     dirs: BTreeSet<PathBuf>,
+    /// Those whose parent was synced since they were made.
+    durable_dirs: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, Node>,
     durable_names: BTreeMap<PathBuf, Node>,
     pending_names: Vec<NameOp>,
@@ -60,7 +77,24 @@ struct State {
     plan: Plan,
     mutant: Mutant,
     failures: u64,
+    /// What fails on one path, always, whatever the plan, and with which errno.
+    bad_paths: Vec<(PathBuf, Access, i32)>,
+    room: Room,
 }
+
+/// How much fits.
+#[derive(Clone, Copy, Debug)]
+struct Room {
+    /// Bytes of all files together; a write beyond it fails with ENOSPC.
+    capacity: u64,
+    /// Bytes that others hold.
+    others: u64,
+    /// The errno of `statvfs`, where that fails.
+    free_fails: Option<i32>,
+}
+
+/// What an empty file system has free, where no test says otherwise.
+const ROOMY: Room = Room { capacity: 1 << 30, others: 0, free_fails: None };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Node {
@@ -94,6 +128,7 @@ impl FaultFs {
         FaultFs(Arc::new(Mutex::new(State {
             files: Vec::new(),
             dirs: BTreeSet::new(),
+            durable_dirs: BTreeSet::new(),
             names: BTreeMap::new(),
             durable_names: BTreeMap::new(),
             pending_names: Vec::new(),
@@ -101,6 +136,8 @@ impl FaultFs {
             plan,
             mutant,
             failures: 0,
+            bad_paths: Vec::new(),
+            room: ROOMY,
         })))
     }
 
@@ -126,6 +163,36 @@ impl FaultFs {
         self.state().plan = plan;
     }
 
+    /// From here on this access to this path fails with this errno, each time. Counts as a failure.
+    pub fn fail_always(&self, path: &Path, access: Access, errno: i32) {
+        self.state().bad_paths.push((path.to_path_buf(), access, errno));
+    }
+
+    /// Ends what [`FaultFs::fail_always`] began.
+    pub fn heal(&self, path: &Path) {
+        self.state().bad_paths.retain(|(bad, ..)| bad != path);
+    }
+
+    /// How many bytes fit, others' and ours.
+    pub fn set_capacity(&self, capacity: u64) {
+        self.state().room.capacity = capacity;
+    }
+
+    /// How many bytes others hold.
+    pub fn set_others(&self, others: u64) {
+        self.state().room.others = others;
+    }
+
+    /// Makes `statvfs` fail with this errno, or succeed again.
+    pub fn fail_free(&self, errno: Option<i32>) {
+        self.state().room.free_fails = errno;
+    }
+
+    /// Bytes free, without counting as a call.
+    pub fn room(&self) -> u64 {
+        self.state().free()
+    }
+
     /// The same disk after the power came back.
     pub fn after(&self, cut: Cut) -> FaultFs {
         let state = self.state();
@@ -134,10 +201,15 @@ impl FaultFs {
             Cut::LosesAll | Cut::KeepsAll => 0,
         });
         let mut names = state.durable_names.clone();
+        let mut dirs = state.durable_dirs.clone();
         match cut {
             Cut::LosesAll => {}
-            Cut::KeepsAll => names = state.names.clone(),
+            Cut::KeepsAll => {
+                names = state.names.clone();
+                dirs = state.dirs.clone();
+            }
             Cut::Torn(_) => {
+                dirs.extend(state.dirs.difference(&state.durable_dirs).filter(|_| coin.toss()).cloned());
                 for op in &state.pending_names {
                     if coin.toss() {
                         apply(&mut names, op);
@@ -145,6 +217,10 @@ impl FaultFs {
                 }
             }
         }
+        // What was in a directory that is gone is gone with it.
+        let reached = |path: &Path| path.ancestors().skip(1).all(|dir| dirs.contains(dir));
+        names.retain(|path, _| reached(path));
+        let dirs: BTreeSet<PathBuf> = dirs.iter().filter(|dir| reached(dir)).cloned().collect();
         let files = state
             .files
             .iter()
@@ -159,7 +235,8 @@ impl FaultFs {
             .collect();
         FaultFs(Arc::new(Mutex::new(State {
             files,
-            dirs: state.dirs.clone(),
+            durable_dirs: dirs.clone(),
+            dirs,
             durable_names: names.clone(),
             names,
             pending_names: Vec::new(),
@@ -167,12 +244,15 @@ impl FaultFs {
             plan: Plan::Nothing,
             mutant: Mutant::None,
             failures: 0,
+            bad_paths: Vec::new(),
+            room: state.room,
         })))
     }
 
     /// Puts a file there as though it had always been there.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
+        state.stand(path.parent().unwrap_or(path));
         let file = Inode { bytes: bytes.to_vec(), durable: bytes.to_vec(), pending: Vec::new(), mode: 0o600 };
         state.files.push(file);
         let node = Node::File(state.files.len() - 1);
@@ -182,12 +262,13 @@ impl FaultFs {
 
     pub fn put_link(&self, path: &Path) {
         let mut state = self.state();
+        state.stand(path.parent().unwrap_or(path));
         state.names.insert(path.to_path_buf(), Node::Link);
         state.durable_names.insert(path.to_path_buf(), Node::Link);
     }
 
     pub fn put_dir(&self, path: &Path) {
-        self.state().dirs.insert(path.to_path_buf());
+        self.state().stand(path);
     }
 
     /// What a file holds, without counting as a call.
@@ -218,9 +299,46 @@ impl FaultFs {
             None => Ok(state),
         }
     }
+
+    /// [`FaultFs::call`] of what concerns one path.
+    fn call_on(&self, path: &Path, access: Access) -> io::Result<MutexGuard<'_, State>> {
+        let mut state = self.call()?;
+        match state.bad_path(path, access) {
+            Some(error) => Err(error),
+            None => Ok(state),
+        }
+    }
 }
 
 impl State {
+    /// A directory and its ancestors, as though they had always been there.
+    fn stand(&mut self, dir: &Path) {
+        for dir in dir.ancestors() {
+            self.dirs.insert(dir.to_path_buf());
+            self.durable_dirs.insert(dir.to_path_buf());
+        }
+    }
+
+    fn bad_path(&mut self, path: &Path, access: Access) -> Option<io::Error> {
+        let bad = self.bad_paths.iter().find(|(bad, what, _)| bad == path && *what == access)?;
+        let error = io::Error::from_raw_os_error(bad.2);
+        self.failures += 1;
+        Some(error)
+    }
+
+    /// Bytes of the files that have a name.
+    fn held(&self) -> u64 {
+        let bytes = |node: &Node| match node {
+            Node::File(at) => self.files[*at].bytes.len() as u64,
+            Node::Link => 0,
+        };
+        self.names.values().map(bytes).sum()
+    }
+
+    fn free(&self) -> u64 {
+        self.room.capacity.saturating_sub(self.room.others).saturating_sub(self.held())
+    }
+
     fn trouble(&mut self) -> Option<io::Error> {
         self.calls += 1;
         let now = self.calls;
@@ -318,10 +436,12 @@ impl Inode {
 
 impl Fs for FaultFs {
     fn mkdir(&self, dir: &Path) -> io::Result<()> {
-        let mut state = self.call()?;
+        let mut state = self.call_on(dir, Access::Create)?;
         if state.names.contains_key(dir) {
             return Err(io::ErrorKind::NotADirectory.into());
         }
+        // The root has no parent to be synced.
+        state.stand(Path::new("/"));
         for dir in dir.ancestors() {
             state.dirs.insert(dir.to_path_buf());
         }
@@ -329,7 +449,7 @@ impl Fs for FaultFs {
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Handle> {
-        let mut state = self.call()?;
+        let mut state = self.call_on(path, Access::Create)?;
         if state.names.contains_key(path) || state.dirs.contains(path) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -340,11 +460,11 @@ impl Fs for FaultFs {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<Handle> {
-        self.call()?.file(path).map(|at| Handle::Token(at as u64))
+        self.call_on(path, Access::Read)?.file(path).map(|at| Handle::Token(at as u64))
     }
 
     fn open_write(&self, path: &Path) -> io::Result<Handle> {
-        self.call()?.file(path).map(|at| Handle::Token(at as u64))
+        self.call_on(path, Access::Write)?.file(path).map(|at| Handle::Token(at as u64))
     }
 
     fn len(&self, file: &Handle) -> io::Result<u64> {
@@ -362,16 +482,25 @@ impl Fs for FaultFs {
 
     fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
-        let trouble = state.trouble();
+        let mut trouble = state.trouble();
         let crashed = matches!(state.plan, Plan::Crash { .. });
         // A write that fails may have got half way.
-        let bytes = match (&trouble, crashed) {
+        let mut bytes = match (&trouble, crashed) {
             (Some(_), true) => &[],
             (Some(_), false) => &bytes[..bytes.len() / 2],
             (None, _) => bytes,
         };
-        let inode = state.of(file);
         let at = offset as usize;
+        let free = state.free() as usize;
+        let grows = (at + bytes.len()).saturating_sub(state.of(file).bytes.len());
+        if grows > free {
+            bytes = &bytes[..bytes.len().saturating_sub(grows - free)];
+            if trouble.is_none() {
+                state.failures += 1;
+                trouble = Some(io::Error::from_raw_os_error(libc::ENOSPC));
+            }
+        }
+        let inode = state.of(file);
         if inode.bytes.len() < at + bytes.len() {
             inode.bytes.resize(at + bytes.len(), 0);
         }
@@ -421,9 +550,12 @@ impl Fs for FaultFs {
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let mut state = self.call()?;
+        let mut state = self.call_on(from, Access::Rename)?;
         if state.dirs.remove(from) {
             state.dirs.insert(to.to_path_buf());
+            if state.durable_dirs.remove(from) {
+                state.durable_dirs.insert(to.to_path_buf());
+            }
             return Ok(());
         }
         if !state.names.contains_key(from) {
@@ -434,7 +566,7 @@ impl Fs for FaultFs {
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.call()?;
+        let mut state = self.call_on(path, Access::Unlink)?;
         if state.dirs.contains(path) {
             return Err(io::Error::from_raw_os_error(libc::EISDIR));
         }
@@ -450,6 +582,7 @@ impl Fs for FaultFs {
         if state.names.keys().any(|name| name.parent() == Some(path)) {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
+        state.durable_dirs.remove(path);
         if state.dirs.remove(path) { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
@@ -467,6 +600,9 @@ impl Fs for FaultFs {
             apply(&mut state.durable_names, op);
         }
         state.pending_names = later;
+        let made: Vec<PathBuf> =
+            state.dirs.iter().filter(|made| made.parent() == Some(dir)).cloned().collect();
+        state.durable_dirs.extend(made);
         Ok(())
     }
 
@@ -481,7 +617,7 @@ impl Fs for FaultFs {
     }
 
     fn stat(&self, path: &Path) -> io::Result<Meta> {
-        let state = self.call()?;
+        let state = self.call_on(path, Access::Stat)?;
         match state.names.get(path) {
             Some(Node::File(at)) => {
                 let file = &state.files[*at];
@@ -494,7 +630,11 @@ impl Fs for FaultFs {
     }
 
     fn free(&self, _dir: &Path) -> io::Result<u64> {
-        self.call().map(|_| 1 << 30)
+        let state = self.call()?;
+        match state.room.free_fails {
+            Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+            None => Ok(state.free()),
+        }
     }
 }
 

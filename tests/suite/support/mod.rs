@@ -6,6 +6,7 @@ pub mod dice;
 pub mod fault_fs;
 pub mod figures;
 pub mod heap;
+pub mod joined;
 pub mod media;
 pub mod model;
 pub mod patience;

@@ -46,6 +46,13 @@ pub enum Asked {
     Abort,
 }
 
+/// In which order the spool of the bench says what a removal led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Answers {
+    ForgottenFirst,
+    UsageFirst,
+}
+
 pub struct Rig {
     pub machine: Machine,
     pub now: Now,
@@ -62,6 +69,8 @@ pub struct Rig {
     pub spool_is_slow: bool,
     /// Devices close at once unless this is set.
     pub device_is_stuck: bool,
+    /// What the spool holds, where a test wants it told: every removal changes it, and is told in this order.
+    pub usage: Option<(Usage, Answers)>,
     /// Of the segment that was sealed last.
     pub serial: u64,
     delivery: u64,
@@ -116,7 +125,7 @@ pub fn blank() -> Start {
         seen: Seen::default(),
         tombstones: Tombstones::default(),
         floor: noon() - 24 * HOUR,
-        spool: Ok((Vec::new(), Usage { free: 1_000_000, ..Usage::default() })),
+        spool: Ok((Vec::new(), Usage { free: Some(1_000_000), ..Usage::default() })),
         seed: 7,
     }
 }
@@ -168,6 +177,7 @@ impl Rig {
             disk_is_away: false,
             spool_is_slow: false,
             device_is_stuck: false,
+            usage: None,
             serial: 100,
             delivery: 0,
         };
@@ -219,7 +229,7 @@ impl Rig {
                 Effect::Forget { serial, why } => {
                     self.asked.push(Asked::Forget(serial, why));
                     if !self.spool_is_slow {
-                        self.machine.handle(Input::Forgotten { serial }, self.now);
+                        self.forgotten(serial);
                     }
                 }
                 Effect::CutBack { serial, keep } => self.asked.push(Asked::Cut(serial, keep)),
@@ -235,6 +245,24 @@ impl Rig {
                 Effect::Abort => self.asked.push(Asked::Abort),
             }
         }
+    }
+
+    /// The spool has removed a segment of 1,000 bytes.
+    fn forgotten(&mut self, serial: Serial) {
+        let Some((usage, answers)) = &mut self.usage else {
+            self.machine.handle(Input::Forgotten { serial }, self.now);
+            return;
+        };
+        usage.bytes -= 1_000;
+        usage.files -= 1;
+        usage.free = usage.free.map(|free| free + 1_000);
+        let told = Input::Usage(*usage);
+        let (first, second) = match answers {
+            Answers::ForgottenFirst => (Input::Forgotten { serial }, told),
+            Answers::UsageFirst => (told, Input::Forgotten { serial }),
+        };
+        self.machine.handle(first, self.now);
+        self.machine.handle(second, self.now);
     }
 
     /// Lets time pass, waking the machine whenever it asks to be woken.

@@ -132,7 +132,7 @@ impl Ledger {
                     self.sealed.remove(&serial);
                 }
                 Input::StorageFailed { .. } => self.failures += 1,
-                Input::StorageProbed { ok } => self.probes.push(ok),
+                Input::StorageProbed { ok, .. } => self.probes.push(ok),
                 Input::Quarantined { name, .. } => self.quarantined.push(name),
                 Input::Usage(usage) => self.usage = Some(usage),
                 other => panic!("the spool has no business to say {other:?}"),

@@ -145,7 +145,11 @@ impl World {
                 let stopped = matches!(entitlement, Entitlement::Suspended | Entitlement::Lapsed);
                 stopped && self.stopped_for() >= self.model.settings.hold
             }
-            Rule::Evicted => self.made_full && self.spool.keys().next() == Some(&serial),
+            Rule::Evicted => {
+                let waits = |other: &&Serial| !self.in_flight.contains(*other);
+                let oldest = self.spool.keys().find(waits).or(self.spool.keys().next());
+                self.made_full && oldest == Some(&serial)
+            }
         };
         assert!(lawful, "{serial} is forgotten as {rule:?} though that does not hold");
     }

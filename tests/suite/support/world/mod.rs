@@ -122,7 +122,7 @@ impl World {
             latch: Known::Is(false),
             floor: noon() - 24 * HOUR,
         };
-        let usage = Usage { free: 1_000_000, ..Usage::default() };
+        let usage = Usage { free: Some(1_000_000), ..Usage::default() };
         let (machine, model) = boot(&settings, &disk, now, 0, (Vec::new(), usage));
         let mut world = World {
             machine,
@@ -352,7 +352,7 @@ impl World {
             Step::Probed(ok) => {
                 self.probing = false;
                 self.model.broken &= !ok;
-                Input::StorageProbed { ok }
+                Input::StorageProbed { ok, full: false }
             }
             Step::Usage { full } => {
                 self.made_full = full;

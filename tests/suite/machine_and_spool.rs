@@ -1,0 +1,185 @@
+//! The machine and the spool together, over a disk that fails by the path and fills up.
+
+use crate::support::fault_fs::{Access, Cut, FaultFs};
+use crate::support::joined::{Joined, StoreIs};
+use crate::support::rig::{allowed, noon};
+use crate::support::spool_model::{Options, in_spool, spool_dir};
+use kasacam::domain::effect::Event;
+use kasacam::domain::input::Input;
+use kasacam::domain::machine::UploadOrder;
+use kasacam::domain::segment::Serial;
+use kasacam::domain::storage::Budget;
+use kasacam::domain::time::{Mono, Now};
+use std::time::Duration;
+
+/// A minute, in which a probe is due whatever its backoff.
+const MINUTE: Duration = Duration::from_secs(60);
+
+#[test]
+fn what_is_recorded_is_stored_and_leaves_the_disk() {
+    let fs = FaultFs::healthy();
+    let mut joined = Joined::start(&fs, Options::default());
+    joined.record(6);
+    assert!(joined.held().len() >= 2, "nothing was sealed: {:?}", joined.held());
+    joined.store = StoreIs::Up;
+    joined.pass(6 * MINUTE);
+    joined.give(Input::Shutdown);
+    assert!(joined.exited);
+    assert_eq!(joined.held(), Vec::<String>::new());
+    assert_eq!(joined.frames_committed, 24);
+    assert_eq!(joined.gone.len(), joined.sealed.len(), "each segment and the end of the span has gone");
+}
+
+/// Bytes of everything in the spool directory.
+fn spool_bytes(fs: &FaultFs) -> u64 {
+    let names = fs.names(&spool_dir());
+    names.iter().map(|name| fs.peek(&in_spool(name)).map_or(0, |bytes| bytes.len() as u64)).sum()
+}
+
+/// A camera whose store is down, with segments waiting, on a disk of which `left` bytes are free.
+fn with_backlog(fs: &FaultFs, segments: u32, left: u64, min_free: u64) -> Joined {
+    let mut start = allowed();
+    start.settings.budget = Budget { max_bytes: 1 << 30, min_free, max_files: 1_000 };
+    let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+    let mut joined = Joined::start_at(fs, "boot-1", Options::default(), now, start);
+    joined.record(segments * 2);
+    assert!(joined.held().len() + 1 >= segments as usize, "{:?}", joined.held());
+    fs.set_capacity((1 << 30) - fs.room() + left);
+    joined
+}
+
+#[test]
+fn a_full_disk_that_another_lets_go_of_costs_what_was_needed_while_it_was_full() {
+    let fs = FaultFs::healthy();
+    let mut joined = with_backlog(&fs, 12, 100_000, 50_000);
+    fs.set_others(fs.room());
+    joined.record(1);
+    assert!(joined.events.iter().any(|event| matches!(event, Event::StorageFailed { full: true, .. })));
+    let evicted = joined.evicted();
+    fs.set_others(0);
+    joined.pass(2 * MINUTE);
+    assert!(joined.is_recording());
+    assert_eq!(joined.evicted(), evicted, "room came back, and was made all the same");
+    assert!(evicted <= 2, "{evicted} were evicted for a moment without room");
+    assert!(joined.held().len() >= 9, "{:?}", joined.held());
+}
+
+#[test]
+fn where_another_takes_the_room_that_was_made_more_is_made_until_recording_goes_on() {
+    let fs = FaultFs::healthy();
+    let mut joined = with_backlog(&fs, 12, 100_000, 0);
+    let fill = |fs: &FaultFs| {
+        fs.set_others(0);
+        fs.set_others(fs.room());
+    };
+    fill(&fs);
+    joined.record(2);
+    for _ in 0..3 {
+        // Whatever was let go, the other writer takes it before the next probe.
+        fill(&fs);
+        joined.pass(MINUTE / 10);
+    }
+    let before = joined.frames_committed;
+    for _ in 0..5 {
+        joined.record(1);
+        joined.pass(MINUTE);
+    }
+    assert!(joined.is_recording(), "{} are left to evict: {:?}", joined.held().len(), joined.events);
+    assert!(joined.frames_committed > before, "nothing is committed");
+    assert!(joined.held().len() >= 3, "more was let go than was needed: {:?}", joined.held());
+}
+
+#[test]
+fn a_disk_that_does_not_tell_what_is_free_costs_nothing() {
+    let fs = FaultFs::healthy();
+    let mut joined = with_backlog(&fs, 10, 1 << 20, 50_000);
+    let held = joined.held().len();
+    fs.fail_free(Some(libc::EIO));
+    joined.record(8);
+    joined.pass(2 * MINUTE);
+    assert_eq!(joined.evicted(), 0);
+    assert!(joined.held().len() > held);
+}
+
+#[test]
+fn a_spool_within_its_budget_evicts_as_much_as_it_takes_in() {
+    let fs = FaultFs::healthy();
+    let mut start = allowed();
+    start.settings.budget.max_bytes = 40_000;
+    start.settings.budget.min_free = 0;
+    let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+    let mut joined = Joined::start_at(&fs, "boot-1", Options::default(), now, start);
+    for _ in 0..40 {
+        joined.record(2);
+        assert!(spool_bytes(&fs) < 40_000 + 8_000, "{} bytes", spool_bytes(&fs));
+    }
+    assert!(joined.evicted() > 10, "nothing was evicted: the budget was never reached");
+    assert!(
+        spool_bytes(&fs) > 40_000 - 16_000,
+        "{} bytes: twice what was needed was evicted",
+        spool_bytes(&fs)
+    );
+}
+
+#[test]
+fn a_file_that_cannot_be_removed_hinders_nothing_else() {
+    let fs = FaultFs::healthy();
+    let mut joined = Joined::start(&fs, Options::default());
+    joined.record(4);
+    let stuck = in_spool(&joined.held()[0]);
+    fs.fail_always(&stuck, Access::Unlink, libc::EIO);
+    joined.store = StoreIs::Up;
+    joined.pass(10 * MINUTE);
+    for _ in 0..5 {
+        joined.record(4);
+        joined.pass(MINUTE);
+    }
+    assert!(fs.failures() > 0, "nothing was removed");
+    assert_eq!(joined.frames_dropped, 0);
+    assert_eq!(joined.frames_committed, 24 * 4);
+    assert!(joined.is_recording());
+    // The newest of the span waits for what comes next.
+    assert!(joined.held().len() <= 3, "what was stored is kept: {:?}", joined.held());
+    fs.heal(&stuck);
+    joined.pass(2 * MINUTE);
+    joined.record(4);
+    assert!(fs.peek(&stuck).is_none(), "it can be removed, and is not");
+}
+
+#[test]
+fn an_open_file_that_cannot_be_written_hinders_nothing_else() {
+    let fs = FaultFs::healthy();
+    let mut before = Joined::start(&fs, Options::default());
+    before.record(1);
+    let name = fs.names(&spool_dir()).into_iter().find(|name| name.ends_with(".open")).unwrap();
+    let fs = fs.after(Cut::LosesAll);
+    fs.fail_always(&in_spool(&name), Access::Write, libc::EIO);
+    let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+    let mut joined = Joined::start_at(&fs, "boot-2", Options::default(), now, allowed());
+    joined.pass(10 * MINUTE);
+    joined.record(6);
+    assert!(joined.is_recording(), "{:?}", joined.events);
+    assert_eq!((joined.frames_committed, joined.frames_dropped), (24, 0));
+    assert!(fs.peek(&in_spool(&name)).is_some(), "what was committed in it is gone");
+    fs.heal(&in_spool(&name));
+    let mut after = Joined::start_at(&fs, "boot-3", Options::default(), now, allowed());
+    after.store = StoreIs::Up;
+    after.pass(10 * MINUTE);
+    assert!(after.gone.contains(&Serial(1)), "what was committed in it is never sent: {:?}", after.gone);
+}
+
+#[test]
+fn an_upload_that_does_not_end_is_not_evicted_before_what_waits() {
+    let fs = FaultFs::healthy();
+    let mut start = allowed();
+    start.settings.order = UploadOrder::Oldest;
+    start.settings.concurrency = 1;
+    start.settings.budget = Budget { max_bytes: 40_000, min_free: 0, max_files: 1_000 };
+    let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+    let mut joined = Joined::start_at(&fs, "boot-1", Options::default(), now, start);
+    joined.store = StoreIs::Slow;
+    joined.record(60);
+    assert!(joined.evicted() > 10, "the budget was never reached");
+    assert_eq!(joined.uploading, [Serial(1)]);
+    assert!(!joined.forgotten.contains_key(&Serial(1)));
+}
