@@ -1,10 +1,11 @@
 //! What the machine keeps, and what it makes of what is gone.
 
-use crate::support::rig::{Asked, Rig, allowed, blank, choice, lease, noon};
+use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon};
 use kasacam::domain::effect::{Event, Fact};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::{Seen, Start, Tombstones};
-use kasacam::domain::privacy::{Known, Privacy};
+use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::time::Clock;
 use std::time::Duration;
 
 fn forbidden(version: u64) -> Fact {
@@ -124,4 +125,37 @@ fn no_version_below_the_highest_one_seen_is_good_again_though_its_message_is_los
     rig.privacy(8, false);
     assert_eq!(rig.events.iter().filter(stale).count(), 3);
     assert_eq!(rig.now.system, noon());
+}
+
+#[test]
+fn a_clock_that_is_synchronised_to_a_time_that_has_passed_is_not_trusted() {
+    // The service that set the clock is wrong: what was kept says that forty days more have passed.
+    let floor = noon() + 40 * 24 * HOUR;
+    let rig = Rig::new(Start { floor, ..allowed() });
+    assert_eq!(rig.machine.clock(rig.now), Clock::Unset);
+    assert!(rig.open.is_none(), "by what has passed the lease has lapsed");
+}
+
+#[test]
+fn what_was_refused_as_from_the_future_is_asked_for_again_when_the_clock_steps() {
+    let mut rig = Rig::new(blank());
+    rig.lease(lease(1));
+    let later = rig.now.system + 48 * HOUR;
+    let choice = PrivacyChoice { issued_at: later, ..choice(1, false) };
+    let hear = |rig: &mut Rig| {
+        let (choice, ack) = (choice.clone(), rig.ack());
+        rig.give(Input::Privacy { choice, jws: String::from("privacy-1"), retained: true, ack });
+    };
+    hear(&mut rig);
+    assert!(rig.open.is_none(), "from the future, by a clock that is two days behind");
+    rig.pass(Duration::from_secs(60));
+    assert!(!rig.asked.contains(&Asked::AskAgain), "the clock has not stepped");
+    rig.now.system = later + Duration::from_secs(90);
+    rig.pass(Duration::from_secs(5));
+    assert!(rig.asked.contains(&Asked::AskAgain), "within seconds");
+    hear(&mut rig);
+    assert!(rig.open.is_some());
+    rig.take();
+    rig.pass(HOUR);
+    assert!(!rig.asked.contains(&Asked::AskAgain), "once");
 }
