@@ -1,7 +1,7 @@
 //! What the machine keeps, and what it makes of what is gone.
 
 use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon};
-use kasacam::domain::effect::{Event, Fact};
+use kasacam::domain::effect::{Event, Fact, Rule};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::{Seen, Start, Tombstones};
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
@@ -158,4 +158,28 @@ fn what_was_refused_as_from_the_future_is_asked_for_again_when_the_clock_steps()
     rig.take();
     rig.pass(HOUR);
     assert!(!rig.asked.contains(&Asked::AskAgain), "once");
+}
+
+#[test]
+fn a_lease_that_lapsed_while_the_camera_was_away_purges_nothing_before_the_retained_one_can_have_been_heard()
+{
+    for renewed in [true, false] {
+        let mut rig = Rig::new(allowed());
+        rig.disconnect();
+        rig.pass(25 * 24 * HOUR);
+        let serial = rig.seal();
+        // The rest of its thirty days, the grace, and the hold after that.
+        rig.pass((5 * 24 + 72 + 73) * HOUR);
+        rig.connect(Some(choice(1, false)));
+        rig.pass(Duration::from_secs(30));
+        let purged = Asked::Forget(serial, Rule::HoldExpired);
+        assert!(!rig.asked.contains(&purged), "the broker may still tell of a renewal");
+        if renewed {
+            let mut lease = lease(2);
+            (lease.issued_at, lease.not_after) = (rig.now.system, rig.now.system + 720 * HOUR);
+            rig.lease(lease);
+        }
+        rig.pass(Duration::from_secs(120));
+        assert_eq!(rig.asked.contains(&purged), !renewed);
+    }
 }
