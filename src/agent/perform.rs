@@ -65,6 +65,7 @@ impl Agent {
             Effect::Forget { serial, why: _ } => self.storage.forget(serial),
             Effect::CutBack { serial, keep } => self.storage.cut_back(serial, keep),
             Effect::MoveEnd { serial, record, reason } => self.storage.move_end(serial, record, reason),
+            Effect::AskAgain => self.broker.subscribe_again(),
             Effect::AskStore => {
                 let uploader = Arc::clone(&self.uploader);
                 self.uploads.spawn(async move { Input::StoreAnswered(uploader.store_answers().await) });

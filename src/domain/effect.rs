@@ -51,6 +51,9 @@ pub enum Effect {
     /// Give the end of a span this record, since footage before it has gone; answered by `Input::Cut`.
     #[allow(missing_docs, reason = "its fields are told of above")]
     MoveEnd { serial: Serial, record: Box<Record>, reason: SpanEnd },
+    /// Subscribe anew, so that the broker gives what it retains again: a message was refused as from the future, and the
+    /// clock has been set since.
+    AskAgain,
     /// Ask the store whether it answers at all; answered by `Input::StoreAnswered`.
     AskStore,
     /// What segments opened from now on say of the plan they were captured under.

@@ -212,7 +212,7 @@ impl Now {
 /// How far the system clock may be believed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Clock {
-    /// Synchronised.
+    /// Synchronised, and not before the floor.
     Trusted,
     /// Not synchronised, but not before the floor either: good enough for a plausible name.
     Plausible,
@@ -227,12 +227,12 @@ impl Clock {
     /// Judges the system clock against `floor`, the latest time that is known to have passed.
     #[must_use]
     pub fn judge(now: Now, floor: Utc) -> Clock {
-        if now.synchronised {
-            Clock::Trusted
-        } else if now.system + STEP_TOLERANCE >= floor {
-            Clock::Plausible
-        } else {
-            Clock::Unset
+        // Whoever has set it to a time that has passed has set it wrong.
+        let has_passed = now.system + STEP_TOLERANCE < floor;
+        match (has_passed, now.synchronised) {
+            (true, _) => Clock::Unset,
+            (false, true) => Clock::Trusted,
+            (false, false) => Clock::Plausible,
         }
     }
 }

@@ -301,6 +301,10 @@ impl Connection<'_> {
                 return Err(Stop::Lost(format!("it refuses the subscription to {topic} ({code:?})")));
             }
         }
+        if self.phase != Phase::Subscribing {
+            // Asked for again on a session that is up: what is retained comes by itself.
+            return Ok(());
+        }
         self.acknowledgement = None;
         self.phase = Phase::Live;
         self.shared.set_connected(true);
@@ -365,6 +369,10 @@ impl Connection<'_> {
         }
         if self.phase == Phase::Subscribing {
             return Ok(());
+        }
+        if self.phase == Phase::Live && self.shared.takes_ask_again() {
+            let filters = self.link.topics.subscriptions().map(|topic| Filter::new(topic, QoS::AtLeastOnce));
+            self.client.try_subscribe_many(filters).map_err(|_| stuck())?;
         }
         self.send_next()?;
         if self.phase == Phase::Draining && self.shared.outbox().is_empty() {

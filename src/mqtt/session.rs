@@ -113,6 +113,13 @@ impl Session {
         self.shared.changed.notify_one();
     }
 
+    /// Subscribes anew to every command, so that the broker gives what it retains again. Without a connection the next
+    /// one does that by itself.
+    pub fn subscribe_again(&self) {
+        self.shared.ask_again.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_one();
+    }
+
     /// Connected, and subscribed to every command.
     #[must_use]
     pub fn connected(&self) -> bool {
@@ -145,6 +152,7 @@ pub(super) struct Shared {
     acks: Mutex<Vec<AckToken>>,
     leaving: Mutex<Option<Duration>>,
     connected: AtomicBool,
+    ask_again: AtomicBool,
     pub(super) changed: Notify,
 }
 
@@ -160,6 +168,11 @@ impl Shared {
     /// Within which to leave, once we are to.
     pub(super) fn leaving(&self) -> MutexGuard<'_, Option<Duration>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether to subscribe anew, said once.
+    pub(super) fn takes_ask_again(&self) -> bool {
+        self.ask_again.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn set_connected(&self, connected: bool) {

@@ -1,10 +1,11 @@
 //! What the machine keeps, and what it makes of what is gone.
 
-use crate::support::rig::{Asked, Rig, allowed, blank, choice, lease, noon};
-use kasacam::domain::effect::{Event, Fact};
+use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon};
+use kasacam::domain::effect::{Event, Fact, Rule};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::{Seen, Start, Tombstones};
-use kasacam::domain::privacy::{Known, Privacy};
+use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::time::Clock;
 use std::time::Duration;
 
 fn forbidden(version: u64) -> Fact {
@@ -124,4 +125,61 @@ fn no_version_below_the_highest_one_seen_is_good_again_though_its_message_is_los
     rig.privacy(8, false);
     assert_eq!(rig.events.iter().filter(stale).count(), 3);
     assert_eq!(rig.now.system, noon());
+}
+
+#[test]
+fn a_clock_that_is_synchronised_to_a_time_that_has_passed_is_not_trusted() {
+    // The service that set the clock is wrong: what was kept says that forty days more have passed.
+    let floor = noon() + 40 * 24 * HOUR;
+    let rig = Rig::new(Start { floor, ..allowed() });
+    assert_eq!(rig.machine.clock(rig.now), Clock::Unset);
+    assert!(rig.open.is_none(), "by what has passed the lease has lapsed");
+}
+
+#[test]
+fn what_was_refused_as_from_the_future_is_asked_for_again_when_the_clock_steps() {
+    let mut rig = Rig::new(blank());
+    rig.lease(lease(1));
+    let later = rig.now.system + 48 * HOUR;
+    let choice = PrivacyChoice { issued_at: later, ..choice(1, false) };
+    let hear = |rig: &mut Rig| {
+        let (choice, ack) = (choice.clone(), rig.ack());
+        rig.give(Input::Privacy { choice, jws: String::from("privacy-1"), retained: true, ack });
+    };
+    hear(&mut rig);
+    assert!(rig.open.is_none(), "from the future, by a clock that is two days behind");
+    rig.pass(Duration::from_secs(60));
+    assert!(!rig.asked.contains(&Asked::AskAgain), "the clock has not stepped");
+    rig.now.system = later + Duration::from_secs(90);
+    rig.pass(Duration::from_secs(5));
+    assert!(rig.asked.contains(&Asked::AskAgain), "within seconds");
+    hear(&mut rig);
+    assert!(rig.open.is_some());
+    rig.take();
+    rig.pass(HOUR);
+    assert!(!rig.asked.contains(&Asked::AskAgain), "once");
+}
+
+#[test]
+fn a_lease_that_lapsed_while_the_camera_was_away_purges_nothing_before_the_retained_one_can_have_been_heard()
+{
+    for renewed in [true, false] {
+        let mut rig = Rig::new(allowed());
+        rig.disconnect();
+        rig.pass(25 * 24 * HOUR);
+        let serial = rig.seal();
+        // The rest of its thirty days, the grace, and the hold after that.
+        rig.pass((5 * 24 + 72 + 73) * HOUR);
+        rig.connect(Some(choice(1, false)));
+        rig.pass(Duration::from_secs(30));
+        let purged = Asked::Forget(serial, Rule::HoldExpired);
+        assert!(!rig.asked.contains(&purged), "the broker may still tell of a renewal");
+        if renewed {
+            let mut lease = lease(2);
+            (lease.issued_at, lease.not_after) = (rig.now.system, rig.now.system + 720 * HOUR);
+            rig.lease(lease);
+        }
+        rig.pass(Duration::from_secs(120));
+        assert_eq!(rig.asked.contains(&purged), !renewed);
+    }
 }

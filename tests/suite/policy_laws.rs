@@ -446,7 +446,8 @@ fn the_clock_is_judged_by_the_kernel_and_the_floor() {
     let now =
         |synchronised, millis: i64| Now { mono: Mono(0), system: Utc(millis * 1_000_000), synchronised };
     let floor = Utc::from_secs(10);
-    assert_eq!(Clock::judge(now(true, 0), floor), Clock::Trusted);
+    assert_eq!(Clock::judge(now(true, 8_000), floor), Clock::Trusted);
+    assert_eq!(Clock::judge(now(true, 7_999), floor), Clock::Unset, "set to a time that has passed");
     assert_eq!(Clock::judge(now(false, 10_000), floor), Clock::Plausible);
     // Two readings are never of one instant: two seconds are let pass.
     assert_eq!(Clock::judge(now(false, 8_000), floor), Clock::Plausible);

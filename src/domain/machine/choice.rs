@@ -69,7 +69,7 @@ impl Machine {
         let refused = match order {
             // "Do not record" is believed whatever the time.
             Ok(Ordering::Greater) if !choice.do_not_record && self.is_ahead(choice.issued_at, now) => {
-                Rejection::IssuedAhead
+                self.refuse_ahead(choice.issued_at)
             }
             Ok(Ordering::Greater) => {
                 self.session.heard_choice(retained, now.mono);

@@ -119,6 +119,8 @@ pub struct Tombstones {
 pub enum Why {
     /// The backoff after a capture fault is over.
     RetryCapture,
+    /// A message was refused as from the future: the clock may have been set.
+    AskAgain,
     /// A state file that could not be written is tried again.
     RetryPersist,
     /// The backoff of an upload, or of the store as a whole, is over.
@@ -141,6 +143,8 @@ pub enum Why {
     Leave,
 }
 
+/// How often the clock is looked at while it may be what a message was refused for.
+const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
 /// How often the rules of retention are looked at without a cause.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How often the passing of time is made durable: ten minutes lost from it are cheap, flash is not.
@@ -170,6 +174,8 @@ pub struct Machine {
     tombstones: keeping::Tombstones,
     /// The highest versions ever seen.
     seen: Seen,
+    /// When the earliest message claims to have been made that was refused as from the future.
+    refused_ahead: Option<Utc>,
     jitter: Jitter,
     effects: VecDeque<Effect>,
     capture: capture::State,
@@ -243,6 +249,7 @@ impl Machine {
             tickets: 0,
             tombstones: keeping::Tombstones::default(),
             seen: start.seen,
+            refused_ahead: None,
             jitter: Jitter::new(start.seed),
             effects: VecDeque::new(),
             capture: capture::State::new(),
@@ -343,6 +350,7 @@ impl Machine {
         let waiting_for_store = self.store.until(now.mono).or_else(|| self.queue.next_try(now.mono));
         [
             self.capture.retry_at(now.mono).map(|at| (at, Why::RetryCapture)),
+            self.refused_ahead.map(|_| (now.mono + LOOK_AT_CLOCK_EVERY, Why::AskAgain)),
             self.choice.retry_at().filter(|_| self.choice_may_be_written()).map(|at| (at, Why::RetryPersist)),
             self.hearing_changes_at(&decision, now).map(|at| (at, Why::Hearing)),
             self.capture.abort_at().map(|at| (at, Why::CloseDevice)),
@@ -372,6 +380,7 @@ impl Machine {
         // First of all: nothing waits for the disk or the network before the device is closed.
         self.restore_capture(&decision, now);
         self.write_what_is_due(now);
+        self.ask_again_if_due(now);
         self.abort_if_stuck(now);
         self.seal_what_is_forbidden();
         self.keep_time(now);
@@ -495,7 +504,9 @@ impl Machine {
 
     fn accept_lease(&mut self, lease: Lease, jws: String, retained: bool, ack: AckToken, now: Now) {
         let refused = match compare(self.lease.newest(), self.seen.entitlement, &lease, |l| l.version) {
-            Ok(Ordering::Greater) if self.is_ahead(lease.issued_at, now) => Rejection::IssuedAhead,
+            Ok(Ordering::Greater) if self.is_ahead(lease.issued_at, now) => {
+                self.refuse_ahead(lease.issued_at)
+            }
             Ok(Ordering::Greater) => {
                 self.session.heard_lease();
                 self.seen.entitlement = lease.version.max(self.seen.entitlement);
@@ -523,6 +534,19 @@ impl Machine {
     /// tell, and the cloud's clock and ours may differ.
     fn is_ahead(&self, issued_at: Utc, now: Now) -> bool {
         self.clock(now) == Clock::Trusted && issued_at > now.system + MOST_AHEAD
+    }
+
+    /// What was refused as from the future is asked for again once it is not.
+    fn ask_again_if_due(&mut self, now: Now) {
+        if self.refused_ahead.is_some_and(|issued_at| !self.is_ahead(issued_at, now)) {
+            self.refused_ahead = None;
+            self.effects.push_back(Effect::AskAgain);
+        }
+    }
+
+    fn refuse_ahead(&mut self, issued_at: Utc) -> Rejection {
+        self.refused_ahead = Some(self.refused_ahead.map_or(issued_at, |known| known.min(issued_at)));
+        Rejection::IssuedAhead
     }
 
     /// Changes no state but the count.

@@ -40,6 +40,7 @@ pub enum Asked {
     Cut(Serial, Duration),
     MoveEnd(Serial, Record),
     AskStore,
+    AskAgain,
     Probe,
     Flush,
     Exit,
@@ -235,6 +236,7 @@ impl Rig {
                 Effect::CutBack { serial, keep } => self.asked.push(Asked::Cut(serial, keep)),
                 Effect::MoveEnd { serial, record, .. } => self.asked.push(Asked::MoveEnd(serial, *record)),
                 Effect::AskStore => self.asked.push(Asked::AskStore),
+                Effect::AskAgain => self.asked.push(Asked::AskAgain),
                 Effect::SetTerms { .. } => {}
                 Effect::FlushSpool => {
                     self.asked.push(Asked::Flush);

@@ -123,6 +123,7 @@ impl World {
                 self.asking = true;
                 Seen::Ask
             }
+            Effect::AskAgain => Seen::Other,
             Effect::Abort => panic!("no device is stuck here"),
             Effect::SetTerms { .. } => Seen::Other,
             Effect::FlushSpool => {
