@@ -121,6 +121,8 @@ impl Journal {
         if self.len > 0 && self.len.saturating_add(length) > self.most_bytes {
             self.file = None;
             self.fs.rename(&self.dir.join(CURRENT), &self.dir.join(PREVIOUS))?;
+            // Before a file takes the old name: nothing promises that a cut keeps the two in this order.
+            self.fs.sync_dir(&self.dir)?;
             self.len = 0;
         }
         if self.file.is_none() {

@@ -132,8 +132,7 @@ fn power_cut() {
 
 /// Lets the cache of the disk fill between two flushes: what is dirty goes to the disk within a tenth of a second, without a
 /// flush, and another program writes to the same file system without ever asking for one.
-const FILL_THE_CACHE: &str =
-    "echo 5 >/proc/sys/vm/dirty_writeback_centisecs; echo 5 >/proc/sys/vm/dirty_expire_centisecs; \
+const FILL_THE_CACHE: &str = "echo 5 >/proc/sys/vm/dirty_writeback_centisecs; echo 5 >/proc/sys/vm/dirty_expire_centisecs; \
      (while :; do for at in 11 48 85 122 159 196 233 270; do \
      dd if=/dev/urandom of=/data/other bs=4k count=1 seek=$at conv=notrunc 2>/dev/null; done; done) \
      >/dev/null 2>&1 </dev/null &";

@@ -234,7 +234,7 @@ impl Joined {
                 None
             }
             // The latch is none of these tests.
-            Effect::RaiseTombstone(_) | Effect::LiftTombstone(_) => None,
+            Effect::RaiseTombstone(_) | Effect::LiftTombstone(_) | Effect::AskAgain => None,
             Effect::Ack(_) | Effect::Publish(_) => None,
         }
     }
