@@ -2,6 +2,7 @@
 
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait};
+use crate::support::opened::Watched;
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Write;
@@ -100,14 +101,48 @@ fn a_button_sets_the_latch_and_lifts_it() {
     open(&camera, true);
 }
 
-#[test]
-fn the_light_is_on_while_the_camera_is_open_and_at_no_other_time() {
+/// A folder as the kernel shows an LED, lit.
+fn an_led() -> tempfile::TempDir {
     let led = tempfile::TempDir::new().unwrap();
     for (attribute, value) in
         [("brightness", "255\n"), ("max_brightness", "255\n"), ("trigger", "[none] timer\n")]
     {
         std::fs::write(led.path().join(attribute), value).unwrap();
     }
+    led
+}
+
+#[test]
+fn the_light_goes_out_only_after_the_device_is_closed() {
+    let (led, dir) = (an_led(), tempfile::TempDir::new().unwrap());
+    let brightness = led.path().join("brightness");
+    let (clip, _) = Watched::device(dir.path());
+    let indicator = format!("privacy.indicator={:?}", led.path());
+    let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s", "--set", &indicator]);
+    cloud.tell(&["plan", "plus"]);
+    let camera = Camera::start(&cloud);
+    for _ in 0..5 {
+        cloud.tell(&["privacy", "off"]);
+        let recorded = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
+        camera.wait_until_it_records(recorded + 1);
+        let watched = Watched::closed_and_written(&clip, &brightness);
+        cloud.tell(&["privacy", "on"]);
+        wait("a light that is out", || {
+            std::fs::read_to_string(&brightness).ok().filter(|value| value.trim() == "0")
+        });
+        // What would come too late has time to come.
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        let happened = watched.happened();
+        let (last_close, first_write) = (happened.rfind('c'), happened.find('w'));
+        assert!(last_close.is_some() && first_write.is_some(), "nothing was seen: {happened:?}");
+        assert!(last_close < first_write, "the light went out first: {happened:?}");
+    }
+    camera.stop();
+}
+
+#[test]
+fn the_light_is_on_while_the_camera_is_open_and_at_no_other_time() {
+    let led = an_led();
     let brightness = || std::fs::read_to_string(led.path().join("brightness")).unwrap_or_default();
     let lit = |value: &str| wait(&format!("a light of {value}"), || (brightness() == value).then_some(()));
     let cloud = Cloud::start(&["--segment", "2s", "--set", &format!("privacy.indicator={:?}", led.path())]);

@@ -13,15 +13,44 @@ impl Watched {
     /// From here on, whoever opens `path` is counted.
     pub fn new(path: &Path) -> Watched {
         let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+        Watched::all(&[(&name, libc::IN_OPEN)])
+    }
+
+    /// When the first is closed and the second is written: both in one queue, so that their order is the kernel's.
+    pub fn closed_and_written(closed: &Path, written: &Path) -> Watched {
+        let name = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
+        Watched::all(&[(&name(closed), libc::IN_CLOSE), (&name(written), libc::IN_MODIFY)])
+    }
+
+    fn all(files: &[(&std::ffi::CStr, u32)]) -> Watched {
         // SAFETY: plain system calls; the descriptor is new and nobody else's.
         let inotify = unsafe {
             let fd = libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC);
             assert!(fd >= 0, "{}", std::io::Error::last_os_error());
             let inotify = OwnedFd::from_raw_fd(fd);
-            assert!(libc::inotify_add_watch(fd, name.as_ptr(), libc::IN_OPEN) >= 0);
+            for (name, what) in files {
+                assert!(libc::inotify_add_watch(fd, name.as_ptr(), *what) >= 0);
+            }
             inotify
         };
         Watched { inotify }
+    }
+
+    /// What happened since the last call, in order: `'c'` for a file that was closed, `'w'` for one that was written.
+    pub fn happened(&self) -> String {
+        let mut bytes = [0_u8; 65_536];
+        // SAFETY: the buffer is ours and as long as we say.
+        let read = unsafe {
+            libc::read(self.inotify.as_raw_fd(), bytes.as_mut_ptr().cast::<libc::c_void>(), bytes.len())
+        };
+        // inotify_event without a name: watch, mask, cookie and length, of 4 bytes each.
+        let events = bytes[..usize::try_from(read).unwrap_or(0)].chunks_exact(16);
+        events
+            .map(|event| match u32::from_ne_bytes(event[4..8].try_into().unwrap()) & libc::IN_MODIFY {
+                0 => 'c',
+                _ => 'w',
+            })
+            .collect()
     }
 
     /// A clip that a camera may take for its device, so that the kernel tells who opens it.
