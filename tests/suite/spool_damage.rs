@@ -89,6 +89,8 @@ fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) -> u64 {
         // Only what is encrypted can be damaged in its pictures: found when it is to be sent.
         if read(&fs, segment.serial).is_err() && rig.options.encrypt {
             assert!(!untouched.contains(&segment), "{segment:?} was whole");
+            // What is whole of it may be sealed again, under the serial that it has.
+            second.ledger.serials.remove(&segment.serial);
             second.obey(Command::Damaged { serial: segment.serial });
         }
     }
