@@ -170,8 +170,5 @@ impl Sealed {
 }
 
 fn of_disk(error: io::Error) -> ReadError {
-    match error.kind() {
-        io::ErrorKind::NotFound => ReadError::Gone,
-        _ => ReadError::Io(error),
-    }
+    if error.kind() == io::ErrorKind::NotFound { ReadError::Gone } else { ReadError::Io(error) }
 }

@@ -46,11 +46,12 @@ fn kind(error: &(dyn Error + 'static)) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         // One that wraps another error only says `other error`: the other one speaks for it.
-        return error.get_ref().is_none().then(|| match error.kind() {
+        let words = match error.kind() == io::ErrorKind::TimedOut {
             // `TCP_USER_TIMEOUT`: what was sent is not acknowledged.
-            io::ErrorKind::TimedOut => String::from("no byte moved for as long as is allowed"),
-            kind => kind.to_string(),
-        });
+            true => String::from("no byte moved for as long as is allowed"),
+            false => error.kind().to_string(),
+        };
+        return error.get_ref().is_none().then_some(words);
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(printable(&format!("TLS: {error}")));
