@@ -23,7 +23,10 @@ pub enum Attempt {
         why: String,
     },
     /// The segment could not be read to its end: that says nothing of the store.
-    Unreadable { why: String },
+    Unreadable {
+        /// What was wrong with it.
+        why: String,
+    },
 }
 
 /// The store's own word on what it holds under a key.

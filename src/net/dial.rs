@@ -50,7 +50,9 @@ pub struct Names {
 pub struct Target<'a> {
     /// A name or an address; an IPv6 address with or without its brackets.
     pub host: &'a str,
+    /// Its TCP port.
     pub port: u16,
+    /// What the configuration calls it.
     pub names: Names,
 }
 
@@ -63,6 +65,7 @@ pub struct Dialer {
 }
 
 impl Dialer {
+    /// A dialer with these limits; makes no connection.
     #[must_use]
     pub fn new(limits: Limits) -> Dialer {
         Dialer { resolver: Arc::new(Resolver::default()), limits, opened: Arc::default() }

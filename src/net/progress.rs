@@ -22,6 +22,7 @@ pub struct Watched {
 }
 
 impl Watched {
+    /// Watches a stream; `limit` begins now.
     #[must_use]
     pub fn new(tcp: TcpStream, limit: Duration) -> Watched {
         Watched { tcp, limit, idle: Box::pin(tokio::time::sleep(limit)), queued: 0 }

@@ -30,6 +30,7 @@ pub struct Notifier {
 }
 
 impl Notifier {
+    /// Takes socket and watchdog's timeout from the environment; `now` counts as its first feeding.
     #[must_use]
     pub fn new(now: Mono) -> Notifier {
         let address = std::env::var("NOTIFY_SOCKET").ok();
@@ -41,10 +42,12 @@ impl Notifier {
         Notifier { socket, feed_every, fed_at: now, status: String::new(), told_at: None, owes_ready: false }
     }
 
+    /// Sends `READY=1`: the start is over. Where it is not taken, [`Notifier::progress`] sends it again.
     pub fn ready(&mut self) {
         self.owes_ready = !self.send("READY=1");
     }
 
+    /// Sends `STOPPING=1`: an ordered stop has begun.
     pub fn stopping(&self) {
         self.send("STOPPING=1");
     }

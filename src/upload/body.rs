@@ -40,6 +40,7 @@ impl Body for Bytes {
 pub struct Digest {
     /// Bytes.
     pub size: u64,
+    /// Of all of them.
     pub sha256: [u8; 32],
 }
 

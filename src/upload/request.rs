@@ -6,7 +6,9 @@ use std::fmt;
 /// Method, URL and headers, ready to be sent as they are. The URL and the headers may authorise: neither is ever
 /// shown.
 pub struct SignedRequest {
+    /// `PUT` or `HEAD`.
     pub method: Method,
+    /// Scheme, host, path and, of a presigned one, query.
     pub url: Uri,
     /// Without `Host` and `Content-Length`, which follow from the URL and the body.
     pub headers: HeaderMap,

@@ -25,7 +25,7 @@ const MIN_SKEW: i64 = 60;
 
 /// Signs with keys of our own.
 #[derive(Debug)]
-pub struct SigV4 {
+pub(super) struct SigV4 {
     /// Scheme, host and, where objects are addressed by path, the bucket; without a slash at its end.
     base: String,
     region: String,
@@ -37,7 +37,7 @@ pub struct SigV4 {
 
 impl SigV4 {
     #[must_use]
-    pub fn new(config: &config::Upload, credentials: Arc<Credentials>) -> SigV4 {
+    pub(super) fn new(config: &config::Upload, credentials: Arc<Credentials>) -> SigV4 {
         let base = match (config.addressing, config.endpoint.split_once("://")) {
             (config::Addressing::Virtual, Some((scheme, authority))) => {
                 format!("{scheme}://{}.{authority}", config.bucket)
