@@ -228,9 +228,9 @@ impl Agent {
                 self.note_choice();
             }
             self.answer_what_is_settled(now);
-            self.notifier.status(status::in_a_line(&self.machine, now));
             let spool = self.storage.alive_at(now.mono);
             self.notifier.progress(now.mono, spool);
+            self.notifier.status(status::in_a_line(&self.machine, now), now.mono);
         }
     }
 

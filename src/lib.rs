@@ -7,6 +7,7 @@ pub mod disk;
 pub mod domain;
 pub mod fmp4;
 pub mod mqtt;
+pub mod net;
 pub mod spool;
 pub mod system;
 pub mod upload;

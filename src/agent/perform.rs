@@ -9,6 +9,7 @@ use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::segment::{KeyClock, Segment};
 use crate::domain::time::Utc;
 use crate::system::{boot, clock};
+use crate::upload::Body;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -102,7 +103,7 @@ impl Agent {
         self.broker.publish(report);
     }
 
-    /// Reads the segment on a thread of its own, and sends it in a task of its own.
+    /// Opens the segment on a thread of its own, and sends it in a task of its own, from where it lies.
     fn upload(&mut self, segment: Segment, time: Utc, key_clock: KeyClock, share: Share) {
         let serial = segment.serial;
         let uploader = Arc::clone(&self.uploader);
@@ -132,13 +133,14 @@ impl Agent {
 }
 
 /// What is to be sent of a segment: the end of a span is an empty object.
-async fn body(reader: Reader, segment: &Segment, shift: i64) -> Result<Bytes, String> {
+async fn body(reader: Reader, segment: &Segment, shift: i64) -> Result<Arc<dyn Body>, String> {
     if segment.is_end() {
-        return Ok(Bytes::new());
+        return Ok(Arc::new(Bytes::new()));
     }
     let serial = segment.serial;
-    match tokio::task::spawn_blocking(move || reader.read(serial, shift)).await {
-        Ok(read) => read.map_err(|e| e.to_string()),
+    match tokio::task::spawn_blocking(move || reader.open(serial, shift)).await {
+        Ok(Ok(footage)) => Ok(Arc::new(footage)),
+        Ok(Err(e)) => Err(e.to_string()),
         Err(e) => Err(format!("reading it failed: {e}")),
     }
 }

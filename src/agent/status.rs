@@ -137,6 +137,9 @@ pub(super) fn log_event(event: &Event) {
         Event::CaptureClosed { reason, .. } => tracing::info!("the camera is closed: {reason}"),
         Event::StorageFailed { why, .. } => tracing::error!("the spool cannot be written: {why}"),
         Event::StorageRecovered => tracing::info!("the spool can be written again"),
+        Event::UploadRefused { serial, why } => {
+            tracing::warn!("the store refuses segment {serial}, which waits: {why}");
+        }
         Event::UploadStalled { why } => tracing::warn!("uploads wait: {why}"),
         Event::UploadResumed => tracing::info!("uploads go on"),
         Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),

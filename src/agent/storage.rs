@@ -6,7 +6,8 @@ use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Input, Usage};
 use crate::domain::segment::{Record, Segment, Serial};
 use crate::domain::time::{Clock, Mono, Now};
-use crate::spool::{self, Command, Encryption, LiveEpoch, ReadError, Setup, Spool};
+use crate::spool::{self, Command, Encryption, LiveEpoch, ReadError, Sealed, Setup, Spool};
+use crate::upload;
 use bytes::Bytes;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use std::path::PathBuf;
@@ -201,13 +202,32 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// As [`spool::read_sealed_with`]; blocks. What turns out to be damaged is given back to the spool, which saves
-    /// what it can of it.
-    pub(super) fn read(&self, serial: Serial, shift: i64) -> Result<Bytes, ReadError> {
-        let read = spool::read_sealed_with(&self.encryption, &*self.fs, &self.dir, serial, shift);
+    /// As [`spool::open_sealed`]; blocks. What turns out to be damaged, now or as it is read, is given back to the
+    /// spool, which saves what it can of it.
+    pub(super) fn open(&self, serial: Serial, shift: i64) -> Result<Footage, ReadError> {
+        let opened = spool::open_sealed(&self.encryption, Arc::clone(&self.fs), &self.dir, serial, shift);
+        let sealed = self.told(serial, opened)?;
+        Ok(Footage { sealed, serial, reader: self.clone() })
+    }
+
+    fn told<T>(&self, serial: Serial, read: Result<T, ReadError>) -> Result<T, ReadError> {
         if let Err(ReadError::Damaged(_)) = &read {
             let _the_spool_is_gone = self.commands.send(Command::Damaged { serial });
         }
         read
+    }
+}
+
+/// A segment of the spool, as the uploader reads it.
+pub(super) struct Footage {
+    sealed: Sealed,
+    serial: Serial,
+    reader: Reader,
+}
+
+impl upload::Body for Footage {
+    fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String> {
+        let read = self.sealed.read(take);
+        self.reader.told(self.serial, read).map_err(|e| e.to_string())
     }
 }

@@ -356,6 +356,15 @@ impl fmt::Debug for SpoolKey {
     }
 }
 
+/// How a bucket stands in a URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Addressing {
+    /// `https://endpoint/bucket/key`
+    Path,
+    /// `https://bucket.endpoint/key`
+    Virtual,
+}
+
 /// The section `[upload]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Upload {
@@ -371,6 +380,10 @@ pub struct Upload {
     pub ca: PathBuf,
     /// A TOML file with the access key; read anew when it changes.
     pub credentials: PathBuf,
+    /// How the bucket stands in the URL.
+    pub addressing: Addressing,
+    /// Objects get the tag `history-hours`; some stores refuse tags.
+    pub tags: bool,
     /// Bits a second.
     pub max_rate: Option<u64>,
     /// Which pending segment goes first; `newest` unless told.

@@ -6,9 +6,9 @@ use super::merge::Merged;
 use super::problem::{Place, Problems};
 use super::units::show_duration;
 use super::{
-    Audio, AudioSource, Board, Clock, ClockTrust, Config, Device, Durability, Encoder, Entitlement,
-    LatchKind, Mqtt, Privacy, PrivacyLatch, PrivacyPending, Recording, Spool, Surroundings, Upload,
-    UploadOrder, Video, VideoFormat, VideoSource, WhenFull,
+    Addressing, Audio, AudioSource, Board, Clock, ClockTrust, Config, Device, Durability, Encoder,
+    Entitlement, LatchKind, Mqtt, Privacy, PrivacyLatch, PrivacyPending, Recording, Spool, Surroundings,
+    Upload, UploadOrder, Video, VideoFormat, VideoSource, WhenFull,
 };
 use std::path::{Path, PathBuf};
 
@@ -266,8 +266,14 @@ impl<'a> Check<'a> {
             "oldest" => UploadOrder::Oldest,
             _ => UploadOrder::Newest,
         };
+        let addressing = match self.merged.text("upload.addressing")?.0 {
+            "virtual" => Addressing::Virtual,
+            _ => Addressing::Path,
+        };
         let (bucket, prefix) = bucket?;
         Some(Upload {
+            addressing,
+            tags: self.merged.flag("upload.tags")?.0,
             bucket,
             prefix,
             endpoint: endpoint?,

@@ -283,7 +283,14 @@ pub enum Event {
     },
     /// The spool can be written again.
     StorageRecovered,
-    /// Uploads fail, and go on being tried.
+    /// The store refuses this segment; others go on. Told once a segment.
+    UploadRefused {
+        /// Number of the spool file.
+        serial: u64,
+        /// The store's own reason.
+        why: String,
+    },
+    /// Every upload waits.
     UploadStalled {
         /// The last failure; holds no URL and no secret.
         why: String,

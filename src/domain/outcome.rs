@@ -22,6 +22,11 @@ pub enum Attempt {
         /// What was seen, without URL, token or credential.
         why: String,
     },
+    /// The segment could not be read to its end: that says nothing of the store.
+    Unreadable {
+        /// What was wrong with it.
+        why: String,
+    },
 }
 
 /// The store's own word on what it holds under a key.
@@ -33,6 +38,8 @@ pub enum Held {
     Different,
     /// Nothing is held.
     Nothing,
+    /// We may not ask: the key may put and nothing else.
+    Secret,
     /// The store does not say.
     Untold,
 }
@@ -70,6 +77,7 @@ pub fn classify(attempt: Attempt) -> Outcome {
     let (status, held, retry_after, code) = match attempt {
         Attempt::Answered { status, held, retry_after, code } => (status, held, retry_after, code),
         Attempt::Unanswered { why } => return Outcome::Retry { scope: Scope::Store, after: None, why },
+        Attempt::Unreadable { why } => return Outcome::Retry { scope: Scope::Segment, after: None, why },
     };
     let retry_after = retry_after.map(|wait| wait.min(MOST_RETRY_AFTER));
     let retry = |scope| Outcome::Retry {
@@ -82,13 +90,14 @@ pub fn classify(attempt: Attempt) -> Outcome {
     };
     match (status, held) {
         (200..=299 | 409 | 412, Held::Same) => Outcome::Stored,
-        (409 | 412, Held::Different) => Outcome::KeyTaken,
-        (200..=299, Held::Different | Held::Nothing | Held::Untold) => Outcome::Retry {
+        // A 412 says that something is there: with a key that may only put, the PUT under the next one is the proof.
+        (409 | 412, Held::Different) | (412, Held::Secret) => Outcome::KeyTaken,
+        (200..=299, Held::Different | Held::Nothing | Held::Secret | Held::Untold) => Outcome::Retry {
             scope: Scope::Segment,
             after: retry_after,
             why: format!("HTTP {status} without proof that the object is held as sent"),
         },
-        (409 | 412, Held::Nothing | Held::Untold) => retry(Scope::Segment),
+        (409 | 412, Held::Nothing | Held::Secret | Held::Untold) => retry(Scope::Segment),
         // The object itself is refused: too long, malformed, a checksum that the store disputes.
         (400 | 411 | 413 | 414 | 415 | 422, _) if !is_about_us(code.as_deref()) => retry(Scope::Segment),
         _ => retry(Scope::Store),

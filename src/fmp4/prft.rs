@@ -2,6 +2,7 @@
 
 use super::boxes::{Walk, build};
 use crate::domain::time::Utc;
+use std::ops::Range;
 
 /// Seconds from the epoch of NTP (1900) to that of Unix (1970).
 const NTP_TO_UNIX: i128 = 2_208_988_800;
@@ -22,22 +23,25 @@ pub fn prft_box(track: u32, utc: Utc, media_time: u64) -> Vec<u8> {
     build(b"prft", &body)
 }
 
-/// Moves the NTP time of every `prft` of the file by `nanos`, in place; how many were moved. What
+/// Moves the NTP time of every `prft` of the file by `nanos`, in place; where they stand. What
 /// follows a box that is not whole is left alone.
-pub fn shift_prft(bytes: &mut [u8], nanos: i64) -> usize {
+pub fn shift_prft(bytes: &mut [u8], nanos: i64) -> Vec<Range<usize>> {
     let places: Vec<u64> = Walk::new(bytes, 0)
         .map_while(Result::ok)
         .filter(|found| found.is(b"prft") && found.body.len() >= 20)
         .map(|found| found.body_start() + NTP_AT)
         .collect();
     let shift = fixed_point(i128::from(nanos));
+    let mut moved = Vec::new();
     for place in &places {
         let at = usize::try_from(*place).unwrap_or(usize::MAX);
-        let Some(field) = bytes.get_mut(at..at.saturating_add(8)) else { continue };
+        let range = at..at.saturating_add(8);
+        let Some(field) = bytes.get_mut(range.clone()) else { continue };
         let Ok(before) = <[u8; 8]>::try_from(&*field) else { continue };
         field.copy_from_slice(&u64::from_be_bytes(before).wrapping_add(shift).to_be_bytes());
+        moved.push(range);
     }
-    places.len()
+    moved
 }
 
 fn ntp(utc: Utc) -> u64 {

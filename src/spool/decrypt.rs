@@ -2,6 +2,7 @@
 
 use super::crypt::{Encryption, FRAME, HEADER, Kind, Run, SHAPE, TAG, Tag, is_encrypted};
 use std::io;
+use std::ops::Range;
 
 /// A file as it is read.
 pub(super) struct Opened {
@@ -10,6 +11,8 @@ pub(super) struct Opened {
     pub end: End,
     /// Where its records end; of a file that is not encrypted, nothing.
     pub marks: Vec<Mark>,
+    /// What of it was put in place of what stood there first.
+    pub patches: Vec<Range<usize>>,
 }
 
 /// How far a file could be read.
@@ -58,23 +61,24 @@ pub(super) fn open(
 ) -> io::Result<Opened> {
     let Some(key) = encryption.key() else {
         let end = End::Damaged("it is encrypted, and no spool.key is set");
-        return Ok(Opened { bytes: Vec::new(), end, marks: Vec::new() });
+        return Ok(Opened { bytes: Vec::new(), end, marks: Vec::new(), patches: Vec::new() });
     };
     let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
-    let mut walk = Walk { bytes: vec![0; len], out: 0, at: 0, run: None, marks: Vec::new() };
+    let mut walk =
+        Walk { bytes: vec![0; len], out: 0, at: 0, run: None, marks: Vec::new(), patches: Vec::new() };
     let end = loop {
         if let Some(end) = walk.step(source, &key, extent)? {
             break end;
         }
     };
     walk.bytes.truncate(walk.out);
-    Ok(Opened { bytes: walk.bytes, end, marks: walk.marks })
+    Ok(Opened { bytes: walk.bytes, end, marks: walk.marks, patches: walk.patches })
 }
 
 /// [`open`] of a small file, which may be in the clear.
 pub(super) fn open_small(bytes: Vec<u8>, encryption: &Encryption) -> io::Result<Opened> {
     if !is_encrypted(&bytes) {
-        return Ok(Opened { bytes, end: End::Plain, marks: Vec::new() });
+        return Ok(Opened { bytes, end: End::Plain, marks: Vec::new(), patches: Vec::new() });
     }
     let source = |at: u64, into: &mut [u8]| {
         let rest = usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
@@ -94,6 +98,7 @@ struct Walk {
     at: usize,
     run: Option<Run>,
     marks: Vec<Mark>,
+    patches: Vec<Range<usize>>,
 }
 
 impl Walk {
@@ -130,9 +135,10 @@ impl Walk {
         match kind {
             Kind::Data | Kind::Last | Kind::Pictures => self.out = out,
             Kind::Patch => {
-                if patch(&mut self.bytes, self.out, plain).is_none() {
+                let Some(place) = patch(&mut self.bytes, self.out, plain) else {
                     return Ok(Some(End::Damaged("a record of it is malformed")));
-                }
+                };
+                self.patches.push(place);
             }
         }
         // What is left of the tag, or of a patch.
@@ -159,10 +165,12 @@ impl Walk {
     }
 }
 
-/// Puts the patch at `from` where it says, before `from`.
-fn patch(bytes: &mut [u8], from: usize, len: usize) -> Option<()> {
+/// Puts the patch at `from` where it says, before `from`; where that is.
+fn patch(bytes: &mut [u8], from: usize, len: usize) -> Option<Range<usize>> {
     let (offset, patch) = bytes.get(from..from + len)?.split_first_chunk::<8>()?;
     let offset = usize::try_from(u64::from_be_bytes(*offset)).ok()?;
     let (start, len) = (from + 8, patch.len());
-    (offset.checked_add(len)? <= from).then(|| bytes.copy_within(start..start + len, offset))
+    let end = offset.checked_add(len).filter(|end| *end <= from)?;
+    bytes.copy_within(start..start + len, offset);
+    Some(offset..end)
 }

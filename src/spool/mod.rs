@@ -29,7 +29,7 @@
 //!
 //! # Who calls what
 //! [`open`] restores order and returns the segments found; [`Spool::run`] is the thread that owns
-//! the directory from then on. [`read_sealed_with`] may be called from anywhere.
+//! the directory from then on. [`open_sealed`] may be called from anywhere.
 
 mod crypt;
 mod cut;
@@ -42,6 +42,7 @@ mod live;
 mod quarantine;
 mod read;
 mod scan;
+mod sealed;
 mod serials;
 mod span;
 mod store;
@@ -54,6 +55,7 @@ pub use engine::Spool;
 pub use live::LiveEpoch;
 pub use quarantine::QuarantineLimits;
 pub use read::{ReadError, read_sealed, read_sealed_with};
+pub use sealed::{Sealed, open_sealed};
 
 use crate::disk::Fs;
 use crate::domain::fragment::{Epoch, SpanEnd};
@@ -66,7 +68,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// No segment file is longer, in bytes. A file is read into memory to be sent.
+/// No segment file is longer, in bytes. A file that is repaired is read into memory.
 pub(crate) const MAX_FILE: u64 = 96 * 1024 * 1024;
 /// A segment of more bytes is sealed at the next fragment.
 const SEGMENT_BYTES: u64 = 48 * 1024 * 1024;

@@ -1,16 +1,14 @@
 //! Reading a segment to send it.
 
 use super::crypt::Encryption;
-use super::decrypt::End;
-use super::{MAX_FILE, scan};
+use super::sealed::open_sealed;
 use crate::disk::Fs;
-use crate::domain::recovery::Read;
-use crate::domain::segment::{Serial, SpoolKind, SpoolName};
-use crate::fmp4;
+use crate::domain::segment::Serial;
 use bytes::Bytes;
 use std::fmt;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Why a segment cannot be sent.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ impl std::error::Error for ReadError {}
 ///
 /// # Errors
 /// See [`ReadError`].
-pub fn read_sealed(fs: &dyn Fs, dir: &Path, serial: Serial, shift: i64) -> Result<Bytes, ReadError> {
+pub fn read_sealed(fs: Arc<dyn Fs>, dir: &Path, serial: Serial, shift: i64) -> Result<Bytes, ReadError> {
     read_sealed_with(&Encryption::none(), fs, dir, serial, shift)
 }
 
@@ -50,34 +48,16 @@ pub fn read_sealed(fs: &dyn Fs, dir: &Path, serial: Serial, shift: i64) -> Resul
 /// See [`ReadError`].
 pub fn read_sealed_with(
     encryption: &Encryption,
-    fs: &dyn Fs,
+    fs: Arc<dyn Fs>,
     dir: &Path,
     serial: Serial,
     shift: i64,
 ) -> Result<Bytes, ReadError> {
-    let path = dir.join(SpoolName { serial, kind: SpoolKind::Sealed }.to_string());
-    let opened = match scan::read_file(fs, &path, MAX_FILE, encryption) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(ReadError::Gone),
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
-            return Err(ReadError::Damaged(error.to_string()));
-        }
-        Err(error) => return Err(ReadError::Io(error)),
-    };
-    match opened.end {
-        End::Plain | End::Whole => {}
-        End::Cut => return Err(ReadError::Damaged("it is cut off".to_owned())),
-        End::Damaged(why) => return Err(ReadError::Damaged(why.to_owned())),
-    }
-    let mut bytes = opened.bytes;
-    match scan::understand(&bytes, None) {
-        Read::Footage(footage) if footage.complete && footage.whole.is_some() => {}
-        Read::Footage(_) => return Err(ReadError::Damaged("it is not whole to its last box".to_owned())),
-        Read::Unreadable(why) => return Err(ReadError::Damaged(why)),
-        Read::End { .. } => return Err(ReadError::Damaged("it is the end of a span".to_owned())),
-    }
-    if shift != 0 {
-        fmp4::shift_prft(&mut bytes, shift);
-    }
+    let sealed = open_sealed(encryption, fs, dir, serial, shift)?;
+    let mut bytes = Vec::new();
+    sealed.read(&mut |piece| {
+        bytes.extend_from_slice(&piece);
+        true
+    })?;
     Ok(Bytes::from(bytes))
 }

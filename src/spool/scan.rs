@@ -93,9 +93,26 @@ pub(super) fn read_file(fs: &dyn Fs, path: &Path, limit: u64, encryption: &Encry
     let file = fs.open_read(path)?;
     let len = fs.len(&file)?;
     if len > limit || !begins_encrypted(fs, &file)? {
-        return Ok(Opened { bytes: read(fs, path, limit)?, end: End::Plain, marks: Vec::new() });
+        return Ok(Opened {
+            bytes: read(fs, path, limit)?,
+            end: End::Plain,
+            marks: Vec::new(),
+            patches: Vec::new(),
+        });
     }
     decrypt::open(&|at, into| fs.read_at(&file, at, into), len, encryption, Extent::All)
+}
+
+/// A sealed file with zeros for its pictures: those of an encrypted one may be damaged.
+///
+/// # Errors
+/// Those of [`Fs`].
+pub(super) fn skeleton(fs: &dyn Fs, file: &Handle, len: u64, encryption: &Encryption) -> io::Result<Opened> {
+    if !begins_encrypted(fs, file)? {
+        let bytes = without_pictures(fs, file, len)?;
+        return Ok(Opened { bytes, end: End::Plain, marks: Vec::new(), patches: Vec::new() });
+    }
+    decrypt::open(&|at, into| fs.read_at(file, at, into), len, encryption, Extent::WithoutPictures)
 }
 
 fn begins_encrypted(fs: &dyn Fs, file: &Handle) -> io::Result<bool> {

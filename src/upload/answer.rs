@@ -24,6 +24,8 @@ pub struct Answer {
     pub size: Option<u64>,
     /// From the header `Retry-After` (RFC 9110, 10.2.3).
     pub retry_after: Option<Duration>,
+    /// `Date`, in seconds since 1970: the store's clock.
+    pub date: Option<i64>,
     /// The S3 error code, `[A-Za-z0-9]{1,64}`.
     pub code: Option<String>,
 }
@@ -38,6 +40,7 @@ impl Answer {
             metadata: text(headers, METADATA_CHECKSUM).and_then(from_hex),
             size: text(headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok()),
             retry_after: retry_after(headers),
+            date: text(headers, DATE.as_str()).and_then(http_date),
             code: error_code(body),
         }
     }

@@ -7,8 +7,7 @@
 //! ```
 //! No error, no log line and no `Debug` of this module holds any of the three, nor a line of the file.
 
-use object_store::CredentialProvider;
-use object_store::aws::AwsCredential;
+use aws_credential_types::Credentials as Keys;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
@@ -32,7 +31,7 @@ struct Contents {
 /// The credentials of a file, as they stand there now.
 pub struct Credentials {
     path: PathBuf,
-    last: Mutex<Option<(Stamp, Arc<AwsCredential>)>>,
+    last: Mutex<Option<(Stamp, Arc<Keys>)>>,
 }
 
 /// What tells one version of the file from the next.
@@ -56,7 +55,7 @@ impl Credentials {
     ///
     /// # Errors
     /// What is wrong with the file and what to do about it.
-    pub fn current(&self) -> Result<Arc<AwsCredential>, String> {
+    pub fn current(&self) -> Result<Arc<Keys>, String> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let read = self.read(last.as_ref());
         *last = read.as_ref().ok().cloned();
@@ -66,10 +65,7 @@ impl Credentials {
         }
     }
 
-    fn read(
-        &self,
-        last: Option<&(Stamp, Arc<AwsCredential>)>,
-    ) -> Result<(Stamp, Arc<AwsCredential>), String> {
+    fn read(&self, last: Option<&(Stamp, Arc<Keys>)>) -> Result<(Stamp, Arc<Keys>), String> {
         // O_NONBLOCK: a FIFO in its place must not hang us.
         let file = OpenOptions::new()
             .read(true)
@@ -120,7 +116,7 @@ fn examine(file: &File) -> Result<Stamp, String> {
 }
 
 /// Reads the text. The parser's own message quotes the line, so only the line's number is taken from it.
-fn parse(text: &str) -> Result<AwsCredential, String> {
+fn parse(text: &str) -> Result<Keys, String> {
     let contents: Contents = toml::from_str(text).map_err(|error| {
         let line = error
             .span()
@@ -140,11 +136,8 @@ fn parse(text: &str) -> Result<AwsCredential, String> {
     if let Some(token) = &contents.session_token {
         sound("session_token", token, MOST_TOKEN)?;
     }
-    Ok(AwsCredential {
-        key_id: contents.access_key_id,
-        secret_key: contents.secret_access_key,
-        token: contents.session_token,
-    })
+    let Contents { access_key_id, secret_access_key, session_token } = contents;
+    Ok(Keys::new(access_key_id, secret_access_key, session_token, None, "upload.credentials"))
 }
 
 /// Fit for an HTTP header.
@@ -161,14 +154,5 @@ fn sound(key: &str, value: &str, most: usize) -> Result<(), String> {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Credentials").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-#[async_trait::async_trait]
-impl CredentialProvider for Credentials {
-    type Credential = AwsCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        self.current().map_err(|problem| object_store::Error::Generic { store: "S3", source: problem.into() })
     }
 }

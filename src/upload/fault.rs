@@ -4,20 +4,9 @@
 //! known here adds nothing, because its text might quote the request.
 
 use std::error::Error;
-use std::fmt;
 use std::io;
 
-/// A fault in words of our own, free of secrets.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Fault(pub(super) String);
-
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Error for Fault {}
+pub(super) use crate::net::Fault;
 
 /// No chain is that long; a cycle would be.
 const MOST_LINKS: usize = 16;
@@ -57,7 +46,12 @@ fn kind(error: &(dyn Error + 'static)) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         // One that wraps another error only says `other error`: the other one speaks for it.
-        return error.get_ref().is_none().then(|| error.kind().to_string());
+        let words = match error.kind() == io::ErrorKind::TimedOut {
+            // `TCP_USER_TIMEOUT`: what was sent is not acknowledged.
+            true => String::from("no byte moved for as long as is allowed"),
+            false => error.kind().to_string(),
+        };
+        return error.get_ref().is_none().then_some(words);
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
         return Some(printable(&format!("TLS: {error}")));
@@ -92,4 +86,35 @@ fn hyper_kind(error: &hyper::Error) -> Option<&'static str> {
 /// Without control characters, and short.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MOST_CHARACTERS).collect()
+}
+
+/// Whether the peer ended the connection, rather than stalling or refusing it.
+pub(super) fn broke_off(error: &(dyn Error + 'static)) -> bool {
+    let mut next = Some(error);
+    for _ in 0..MOST_LINKS {
+        let Some(error) = next else { return false };
+        if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
+            if error.is_connect() {
+                return false;
+            }
+        }
+        if let Some(error) = error.downcast_ref::<hyper::Error>() {
+            if error.is_incomplete_message() || error.is_canceled() || error.is_closed() {
+                return true;
+            }
+        }
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            use io::ErrorKind::{
+                BrokenPipe, ConnectionAborted, ConnectionReset, NotConnected, UnexpectedEof,
+            };
+            if matches!(
+                error.kind(),
+                BrokenPipe | ConnectionAborted | ConnectionReset | NotConnected | UnexpectedEof
+            ) {
+                return true;
+            }
+        }
+        next = cause(error);
+    }
+    false
 }

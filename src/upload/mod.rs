@@ -5,35 +5,42 @@
 //! [`crate::domain::outcome::classify`], and nowhere else. Nothing here tries again by itself, and
 //! nothing here deletes: both are the machine's to order.
 //!
-//! The way of one request: [`store`] has `object_store` name and sign it, [`connector`] sends it and
-//! reads the answer, [`rate`] holds the body back to `upload.max_rate`, [`dial`] opens the connection
-//! and ends it when no byte moves. [`answer`] is what is kept of an answer, [`fault`] what is said
-//! where there is none; neither has room for a URL, a header that authorises, or a credential.
+//! The way of one request: a [`Signer`] makes a [`SignedRequest`] of an [`Object`], [`client`] sends it and reads the
+//! answer, [`body`] streams the bytes from where they lie, [`rate`] holds them back to `upload.max_rate`, and
+//! [`crate::net`] opens the connection and ends it when no byte moves. [`answer`] is what is kept of an answer,
+//! [`fault`] what is said where there is none; neither has room for a URL, a header that authorises, or a credential.
 
 pub mod answer;
-mod connector;
+pub mod body;
+mod client;
 pub mod credentials;
-mod dial;
 mod fault;
 pub mod rate;
+mod request;
+mod sigv4;
 pub mod store;
 pub mod tls;
 pub mod worker;
 
+pub use body::Body;
+pub use request::{SignedRequest, Signer};
 pub use store::{S3Store, Timeouts};
 pub use worker::{Uploader, object_for};
 
 use crate::domain::effect::Share;
 use crate::domain::outcome::Attempt;
-use bytes::Bytes;
+use std::fmt;
+use std::sync::Arc;
 
 /// One object, ready to go.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Object {
     /// The whole key within the bucket.
     pub key: String,
-    /// Empty for the end of a span.
-    pub body: Bytes,
+    /// Its bytes; none for the end of a span.
+    pub body: Arc<dyn Body>,
+    /// How many they are.
+    pub size: u64,
     /// Of the body; the store has to confirm it.
     pub sha256: [u8; 32],
     /// `Content-Type`.
@@ -46,11 +53,17 @@ pub struct Object {
     pub share: Share,
 }
 
+impl fmt::Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Object").field("key", &self.key).field("size", &self.size).finish_non_exhaustive()
+    }
+}
+
 /// A place that keeps objects. The PUT is conditional: an object that is there is never replaced.
 #[async_trait::async_trait]
 pub trait ObjectStore: Send + Sync {
-    /// Puts the object, and finds out what the store then holds under its key. Ends within the
-    /// deadlines of the configuration, whatever the network does.
+    /// Puts the object, and finds out what the store then holds under its key. Ends where nothing moves for the time
+    /// of the configuration, whatever the network does.
     async fn put(&self, object: &Object) -> Attempt;
 
     /// Whether it answers at all, whatever it says. Ends within the same deadlines.

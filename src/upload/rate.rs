@@ -58,15 +58,6 @@ impl Bucket {
     }
 }
 
-/// An upload of this share may get no more than such a part of the rate.
-pub(super) fn least_part(share: Share) -> u64 {
-    match share {
-        // The deadline allows for two already.
-        Share::Full => 1,
-        Share::Rest => REST,
-    }
-}
-
 /// The rate that all uploads share. It may be changed while they run.
 #[derive(Debug)]
 pub struct Rate {

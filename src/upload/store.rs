@@ -11,34 +11,29 @@
 //! be there only if the store took a request whose signature covers the SHA-256 of the body.
 
 use super::answer::Answer;
-use super::connector::{Connector, Slot};
+use super::client::{Ask, Client};
 use super::credentials::Credentials;
 use super::rate::Rate;
+use super::request::Signer;
+use super::sigv4::SigV4;
 use super::{Object, tls};
 use crate::config;
 use crate::domain::outcome::{Attempt, Held};
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredentialProvider, Checksum, S3ConditionalPut};
-use object_store::path::Path;
-use object_store::{
-    Attribute, Attributes, ClientOptions, GetOptions, ObjectStore as _, PutMode, PutOptions, PutPayload,
-    RetryConfig, TagSet,
-};
+use http::{StatusCode, Uri};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a request may take.
+/// How long the steps of a request may take. There is no limit for the whole: a slow link takes as long as it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// Name, TCP and TLS together: 10 s.
+    /// The name, an address, and TLS: 10 s for each of them.
     pub connect: Duration,
     /// With no byte sent or received for so long the connection ends: 30 s.
     pub inactivity: Duration,
-    /// The least that a whole request is given: 60 s.
-    pub least: Duration,
-    /// The slowest rate, in bytes a second, at which a larger body may go: 16 KiB/s.
-    pub slowest: u64,
+    /// From the last byte of the body leaving us to the end of the answer: 3 min. What lies in the kernel's buffer goes
+    /// within it, at 2 KiB/s.
+    pub answer: Duration,
 }
 
 impl Default for Timeouts {
@@ -46,30 +41,22 @@ impl Default for Timeouts {
         Timeouts {
             connect: Duration::from_secs(10),
             inactivity: Duration::from_secs(30),
-            least: Duration::from_secs(60),
-            slowest: 16 * 1024,
+            answer: Duration::from_secs(180),
         }
     }
 }
 
-impl Timeouts {
-    /// For a whole request with a body of `size` bytes. A rate that we keep to ourselves (`limit`, in
-    /// bytes a second) lengthens it: two uploads share it, and the network may take half of what is left.
-    #[must_use]
-    pub fn deadline(&self, size: u64, limit: Option<u64>) -> Duration {
-        let slowest = limit.map_or(self.slowest, |limit| self.slowest.min(limit / 4)).max(1);
-        self.least.max(Duration::from_secs(size / slowest))
-    }
+/// One bucket of an S3 store.
+pub struct S3Store {
+    client: Client,
+    signer: Arc<dyn Signer>,
+    credentials: Arc<Credentials>,
 }
 
-/// One bucket of an S3 store.
-#[derive(Debug)]
-pub struct S3Store {
-    /// Two clients on one pool of connections: the second asks for checksums, by a header that a PUT
-    /// does not have.
-    put: AmazonS3,
-    head: AmazonS3,
-    credentials: Arc<Credentials>,
+impl std::fmt::Debug for S3Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("S3Store").field("client", &self.client).finish_non_exhaustive()
+    }
 }
 
 impl S3Store {
@@ -81,30 +68,11 @@ impl S3Store {
         let plaintext = check_endpoint(&config.endpoint, config.allow_plaintext)?;
         // Both end up in a URL or a header, where nothing else may be.
         check_word("upload.region", &config.region)?;
-        check_word("the bucket of upload.url", &config.bucket)?;
-        let connector = Connector::new(tls::client_config(&config.ca)?, plaintext, rate, timeouts);
+        check_word("upload.url", &config.bucket)?;
+        let tls = (!plaintext).then(|| tls::client_config(&config.ca).map(Arc::new)).transpose()?;
         let credentials = Arc::new(Credentials::new(&config.credentials));
-        let build = |headers: HeaderMap| {
-            let options = ClientOptions::new().with_allow_http(plaintext).with_default_headers(headers);
-            AmazonS3Builder::new()
-                .with_bucket_name(&config.bucket)
-                .with_region(&config.region)
-                .with_endpoint(&config.endpoint)
-                .with_virtual_hosted_style_request(false)
-                .with_credentials(Arc::clone(&credentials) as AwsCredentialProvider)
-                .with_checksum_algorithm(Checksum::SHA256)
-                .with_conditional_put(S3ConditionalPut::ETagMatch)
-                // The machine tries again, with a back-off that it can report.
-                .with_retry(RetryConfig { max_retries: 0, ..RetryConfig::default() })
-                .with_client_options(options)
-                .with_http_connector(connector.clone())
-                .build()
-                .map_err(|error| format!("upload: the store cannot be set up: {error}"))
-        };
-        let put = build(HeaderMap::new())?;
-        let head =
-            build(HeaderMap::from_iter([(CHECKSUM_MODE.clone(), HeaderValue::from_static("ENABLED"))]))?;
-        Ok(S3Store { put, head, credentials })
+        let signer = Arc::new(SigV4::new(config, Arc::clone(&credentials)));
+        Ok(S3Store { client: Client::new(tls, rate, timeouts), signer, credentials })
     }
 
     /// Whether the credentials can be read, for `kasacamd check`.
@@ -115,52 +83,31 @@ impl S3Store {
         self.credentials.current().map(drop)
     }
 
-    async fn send(&self, path: &Path, object: &Object) -> Option<Result<Answer, String>> {
-        let slot = Slot::default();
-        let mut options =
-            PutOptions { mode: PutMode::Create, tags: TagSet::default(), ..PutOptions::default() };
-        options.attributes = attributes(object);
-        for (key, value) in &object.tags {
-            options.tags.push(key, value);
-        }
-        options.extensions.insert(slot.clone());
-        options.extensions.insert(object.share);
-        // The result adds nothing to what the connector saw, and its errors lack most of it.
-        let _ = self.put.put_opts(path, PutPayload::from_bytes(object.body.clone()), options).await;
-        slot.take().map(|learnt| learnt.map_err(|fault| fault.to_string()))
-    }
-
-    async fn look(&self, path: &Path) -> Option<Answer> {
-        let slot = Slot::default();
-        let mut options = GetOptions::new().with_head(true);
-        options.extensions.insert(slot.clone());
-        let _ = self.head.get_opts(path, options).await;
-        slot.take()?.ok()
+    async fn look(&self, key: &str) -> Option<Answer> {
+        self.client.exchange(&*self.signer, Ask::Head(key)).await.ok()
     }
 }
-
-static CHECKSUM_MODE: http::HeaderName = http::HeaderName::from_static("x-amz-checksum-mode");
 
 #[async_trait::async_trait]
 impl super::ObjectStore for S3Store {
     async fn put(&self, object: &Object) -> Attempt {
-        if let Err(why) = self.credentials.current() {
-            return Attempt::Unanswered { why };
+        let send = || self.client.exchange(&*self.signer, Ask::Put(object));
+        let mut answer = send().await;
+        if let Ok(Answer { code: Some(code), date: Some(date), .. }) = &answer {
+            if code == "RequestTimeTooSkewed" {
+                self.signer.heard_time(*date);
+                answer = send().await;
+            }
         }
-        let Ok(path) = Path::parse(&object.key) else {
-            return Attempt::Unanswered {
-                why: "the key has characters that object keys may not have".into(),
-            };
-        };
-        let answer = match self.send(&path, object).await {
-            Some(Ok(answer)) => answer,
-            Some(Err(why)) => return Attempt::Unanswered { why },
-            None => return Attempt::Unanswered { why: "the request could not be made".into() },
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(fault) if fault.is_ours => return Attempt::Unreadable { why: fault.why },
+            Err(fault) => return Attempt::Unanswered { why: fault.why },
         };
         let mut retry_after = answer.retry_after;
         let held = match held_by_put(&answer, &object.sha256) {
             Verdict::Told(held) => held,
-            Verdict::AskHead => match self.look(&path).await {
+            Verdict::AskHead => match self.look(&object.key).await {
                 Some(head) => {
                     retry_after = retry_after.or(head.retry_after);
                     held_by_head(&head, object)
@@ -173,7 +120,7 @@ impl super::ObjectStore for S3Store {
 
     /// Looks for an object that nobody writes: that it is not there, or may not be seen, is an answer too.
     async fn answers(&self) -> bool {
-        self.look(&Path::from("answers")).await.is_some()
+        self.look("answers").await.is_some()
     }
 }
 
@@ -201,10 +148,11 @@ fn held_by_head(answer: &Answer, object: &Object) -> Held {
     match answer.status {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => return Held::Nothing,
+        // A key that may only put, as a camera's should: nobody will tell, now or later.
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => return Held::Secret,
         _ => return Held::Untold,
     }
-    let size = u64::try_from(object.body.len()).unwrap_or(u64::MAX);
-    let same_size = answer.size.map(|held| held == size);
+    let same_size = answer.size.map(|held| held == object.size);
     // The store's own checksum counts for more than metadata, which only says what was meant.
     let same_sum = answer.checksum.or(answer.metadata).map(|sum| sum == object.sha256);
     match (same_size, same_sum) {
@@ -212,15 +160,6 @@ fn held_by_head(answer: &Answer, object: &Object) -> Held {
         (Some(false), _) | (_, Some(false)) => Held::Different,
         (None, _) | (_, None) => Held::Untold,
     }
-}
-
-fn attributes(object: &Object) -> Attributes {
-    let mut attributes = Attributes::new();
-    attributes.insert(Attribute::ContentType, object.content_type.clone().into());
-    for (key, value) in &object.metadata {
-        attributes.insert(Attribute::Metadata((*key).into()), value.clone().into());
-    }
-    attributes
 }
 
 /// `https`, or `http` to this very machine where that is allowed. Says whether it is the latter.

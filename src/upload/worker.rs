@@ -1,5 +1,6 @@
 //! From a segment of the spool to an object of the store.
 
+use super::body::{self, Body, Digest};
 use super::rate::Rate;
 use super::store::{S3Store, Timeouts};
 use super::{Object, ObjectStore};
@@ -9,8 +10,6 @@ use crate::domain::outcome::{Outcome, Scope, classify};
 use crate::domain::segment::{Content, KeyClock, Segment, object_key};
 use crate::domain::time::Utc;
 use bytes::Bytes;
-use object_store::path::Path;
-use ring::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,9 +17,6 @@ use std::time::Duration;
 /// Keys that one upload tries. Two segments of one camera begin in the same microsecond only after a
 /// clock was set back; sixteen never should.
 const MOST_KEYS: u64 = 16;
-/// A body that is hashed in a few milliseconds on the slowest board; a longer one goes to a thread of its own,
-/// so that a privacy command does not wait for it.
-const HASHED_IN_PLACE: usize = 64 * 1024;
 /// S3 takes 2 KB of metadata altogether.
 const MOST_METADATA: usize = 200;
 
@@ -53,7 +49,9 @@ impl Uploader {
         timeouts: Timeouts,
     ) -> Result<Uploader, String> {
         let sample = object_key(&config.prefix, device, Utc(0), 0, false);
-        if Path::parse(&sample).map_or(true, |path| path.as_ref() != sample) {
+        let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '!' | '/');
+        let folder = |folder: &str| !matches!(folder, "" | "." | "..");
+        if !sample.chars().all(plain) || !sample.split('/').all(folder) {
             return Err("upload.url, device.id: its prefix cannot begin an object key".into());
         }
         let rate = Arc::new(Rate::new(config.max_rate));
@@ -93,8 +91,8 @@ impl Uploader {
     /// Uploads one segment once: its key begins at `time` and moves by a microsecond for as long as
     /// another object has it. `body` is the file as it is to be stored; the end of a span is stored
     /// empty, whatever `body` is.
-    pub async fn upload(&self, segment: &Segment, time: Utc, clock: KeyClock, body: Bytes) -> Outcome {
-        self.upload_with(Share::Full, segment, time, clock, body).await
+    pub async fn upload(&self, segment: &Segment, time: Utc, clock: KeyClock, body: impl Body) -> Outcome {
+        self.upload_with(Share::Full, segment, time, clock, Arc::new(body)).await
     }
 
     /// [`Uploader::upload`] with less than a full share of the rate, where another one has that.
@@ -104,20 +102,21 @@ impl Uploader {
         segment: &Segment,
         time: Utc,
         clock: KeyClock,
-        body: Bytes,
+        body: Arc<dyn Body>,
     ) -> Outcome {
         if segment.record.device != self.device {
             // A spool that was moved here from another camera: another household's footage.
             return refuse("it was captured by another device");
         }
-        let body = if segment.is_end() { Bytes::new() } else { body };
-        let Some(sha256) = hash(body.clone()).await else {
-            return refuse("its checksum could not be computed");
+        let body = if segment.is_end() { Arc::new(Bytes::new()) } else { body };
+        let digest = match body::digest(Arc::clone(&body)).await {
+            Ok(digest) => digest,
+            Err(why) => return refuse(&why),
         };
         for moved in 0..MOST_KEYS {
             let time = time.floor_micros() + Duration::from_micros(moved);
             let mut object =
-                object_for(&self.prefix, &self.device, segment, time, clock, body.clone(), sha256);
+                object_for(&self.prefix, &self.device, segment, time, clock, Arc::clone(&body), digest);
             object.share = share;
             match classify(self.store.put(&object).await) {
                 Outcome::KeyTaken => {}
@@ -142,16 +141,8 @@ fn refuse(why: &str) -> Outcome {
     Outcome::Retry { scope: Scope::Segment, after: None, why: why.into() }
 }
 
-async fn hash(body: Bytes) -> Option<[u8; SHA256_OUTPUT_LEN]> {
-    let sum = |body: &[u8]| digest(&SHA256, body).as_ref().try_into().ok();
-    if body.len() <= HASHED_IN_PLACE {
-        return sum(&body);
-    }
-    tokio::task::spawn_blocking(move || sum(&body)).await.ok().flatten()
-}
-
 /// The object for a segment whose first sample (or, for the end of a span, whose last sample's end)
-/// is at `time`. `sha256` is that of `body`.
+/// is at `time`. `digest` is that of `body`.
 ///
 /// An `mp4_end` is no MP4 file, being empty: its type is `application/octet-stream`, so that nothing
 /// that lists a bucket by type tries to play it.
@@ -162,8 +153,8 @@ pub fn object_for(
     segment: &Segment,
     time: Utc,
     clock: KeyClock,
-    body: Bytes,
-    sha256: [u8; 32],
+    body: Arc<dyn Body>,
+    digest: Digest,
 ) -> Object {
     let record = &segment.record;
     let hours = record.history_hours.to_string();
@@ -180,13 +171,14 @@ pub fn object_for(
         ("plan", header_text(&record.plan)),
         ("history-hours", hours.clone()),
         ("clock", clock.text().to_owned()),
-        ("sha256", super::answer::to_hex(&sha256)),
+        ("sha256", super::answer::to_hex(&digest.sha256)),
     ];
     metadata.extend(reason.map(|reason| ("reason", reason.to_owned())));
     Object {
         key: object_key(prefix, device, time, record.n, segment.is_end()),
         body,
-        sha256,
+        size: digest.size,
+        sha256: digest.sha256,
         content_type,
         metadata,
         tags: vec![("history-hours", hours)],

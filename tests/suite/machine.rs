@@ -308,6 +308,84 @@ fn an_hour_without_a_store_costs_at_most_sixty_requests_and_then_all_is_sent() {
     assert_eq!(stored, 20);
 }
 
+/// Lets a store answer for so long: the serials of the uploads, and the events.
+fn answered(rig: &mut Rig, time: Duration, answer: impl Fn(Serial) -> Outcome) -> (Vec<Serial>, Vec<Event>) {
+    rig.events.clear();
+    let (mut sent, mut events) = (Vec::new(), Vec::new());
+    let end = rig.now.mono + time;
+    while rig.now.mono < end {
+        rig.pass(Duration::from_millis(200));
+        for asked in rig.take() {
+            if let Asked::Upload(serial) = asked {
+                sent.push(serial);
+                let outcome = answer(serial);
+                rig.give(Input::UploadFinished { serial, outcome, took: Duration::ZERO });
+            }
+        }
+        events.append(&mut rig.events);
+    }
+    (sent, events)
+}
+
+fn refused(_: Serial) -> Outcome {
+    let why = String::from("HTTP 400 InvalidArgument");
+    Outcome::Retry { scope: Scope::Segment, after: None, why }
+}
+
+fn stalls(events: &[Event]) -> Vec<&str> {
+    events
+        .iter()
+        .filter_map(|event| if let Event::UploadStalled { why } = event { Some(why.as_str()) } else { None })
+        .collect()
+}
+
+#[test]
+fn a_store_that_refuses_one_segment_after_the_other_is_left_alone_and_told_with_its_reason() {
+    let mut rig = Rig::new(allowed());
+    for _ in 0..20 {
+        rig.seal();
+    }
+    let (sent, events) = answered(&mut rig, HOUR, refused);
+    assert!((5..=60).contains(&sent.len()), "{} bodies were sent for nothing", sent.len());
+    let stalls = stalls(&events);
+    assert_eq!(stalls.len(), 1, "{events:?}");
+    assert!(stalls[0].contains("HTTP 400 InvalidArgument"), "{stalls:?}");
+    let (sent, events) = answered(&mut rig, Duration::from_secs(420), |_| Outcome::Stored);
+    assert_eq!(sent.len(), 20, "all go within a wait, and none is held back for what it was refused before");
+    assert_eq!(events.iter().filter(|event| **event == Event::UploadResumed).count(), 1, "{events:?}");
+}
+
+#[test]
+fn segments_that_are_refused_do_not_hold_back_those_that_are_not() {
+    let mut rig = Rig::new(allowed());
+    let serials: Vec<_> = (0..20).map(|_| rig.seal()).collect();
+    // The newest go first.
+    let bad = serials[15..].to_vec();
+    let stored = |serial: Serial| if bad.contains(&serial) { refused(serial) } else { Outcome::Stored };
+    let (sent, events) = answered(&mut rig, Duration::from_secs(300), stored);
+    let good = sent.iter().filter(|serial| !bad.contains(serial)).count();
+    assert_eq!(good, 15, "{sent:?}");
+    let told = events.iter().filter(|event| matches!(event, Event::UploadRefused { .. })).count();
+    assert!(told >= 5, "{events:?}");
+}
+
+#[test]
+fn one_failure_of_the_store_is_not_told() {
+    let mut rig = Rig::new(allowed());
+    rig.seal();
+    let fails = std::cell::Cell::new(1);
+    let once = |_: Serial| {
+        if fails.replace(0) == 1 {
+            Outcome::Retry { scope: Scope::Store, after: None, why: String::from("HTTP 503 SlowDown") }
+        } else {
+            Outcome::Stored
+        }
+    };
+    let (sent, events) = answered(&mut rig, Duration::from_secs(10), once);
+    assert_eq!(sent.len(), 2);
+    assert!(stalls(&events).is_empty() && !events.contains(&Event::UploadResumed), "{events:?}");
+}
+
 #[test]
 fn at_most_two_uploads_run_at_once_and_the_newest_goes_first() {
     let mut rig = Rig::new(Start { entitlement: Known::Missing, ..allowed() });

@@ -444,7 +444,7 @@ fn with_another_key_or_none_nothing_is_sent_and_everything_is_put_aside() {
     for encryption in [Encryption::with([7; 32]), Encryption::reading([7; 32]), Encryption::none()] {
         let fs = fs.after(Cut::KeepsAll);
         let serial = rig.footage()[0].serial;
-        let sent = spool::read_sealed_with(&encryption, &*fs.shared(), &spool_dir(), serial, 0);
+        let sent = spool::read_sealed_with(&encryption, fs.shared(), &spool_dir(), serial, 0);
         let Err(ReadError::Damaged(why)) = sent else { panic!("{sent:?}") };
         assert!(why.contains("spool.key"), "{why}");
 

@@ -439,7 +439,7 @@ fn the_thread_takes_commands_first_and_leaves_order_behind() {
     let name = SpoolName { serial: segments[0].serial, kind: SpoolKind::Sealed }.to_string();
     let meta = std::fs::metadata(setup.dir().join(name)).unwrap();
     assert_eq!((meta.permissions().mode() & 0o777, meta.len()), (0o600, segments[0].bytes));
-    let bytes = spool::read_sealed(&RealFs, &setup.dir(), segments[0].serial, 1_000_000).unwrap();
+    let bytes = spool::read_sealed(Arc::new(RealFs), &setup.dir(), segments[0].serial, 1_000_000).unwrap();
     assert_eq!(tiny_mp4::labels(&bytes), [(0, 0), (0, 1), (1, 0), (1, 1)]);
 }
 

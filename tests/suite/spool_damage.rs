@@ -287,18 +287,18 @@ fn a_segment_found_damaged_when_it_is_to_be_sent_is_salvaged() {
     bytes[len - 20] ^= 0x10;
     fs.put(&path_of(&segment), &bytes);
 
-    let read = spool::read_sealed(&*fs.shared(), &spool_dir(), segment.serial, 0);
+    let read = spool::read_sealed(fs.shared(), &spool_dir(), segment.serial, 0);
     assert!(matches!(read, Err(ReadError::Damaged(_))), "{read:?}");
     rig.ledger.serials.remove(&segment.serial);
     rig.obey(Command::Damaged { serial: segment.serial });
 
     assert_eq!(rig.ledger.sealed.get(&segment.serial), Some(&segment));
-    assert!(spool::read_sealed(&*fs.shared(), &spool_dir(), segment.serial, 0).is_ok());
+    assert!(spool::read_sealed(fs.shared(), &spool_dir(), segment.serial, 0).is_ok());
 }
 
 #[test]
 fn a_segment_that_was_forgotten_is_gone_when_it_is_to_be_sent() {
     let (fs, _) = recorded();
-    let read = spool::read_sealed(&*fs.shared(), &spool_dir(), Serial(999), 0);
+    let read = spool::read_sealed(fs.shared(), &spool_dir(), Serial(999), 0);
     assert!(matches!(read, Err(ReadError::Gone)), "{read:?}");
 }

@@ -29,6 +29,7 @@ use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -45,8 +46,7 @@ const END_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789012Z.4.mp4_
 const SHORT: Timeouts = Timeouts {
     connect: Duration::from_secs(3),
     inactivity: Duration::from_secs(1),
-    least: Duration::from_secs(12),
-    slowest: 16 * 1024,
+    answer: Duration::from_secs(12),
 };
 
 /// A camera's files, and its configuration.
@@ -70,6 +70,8 @@ impl Camera {
             region: "us-east-1".into(),
             ca: files.path().join("ca.pem"),
             credentials: files.path().join("storage.toml"),
+            addressing: config::Addressing::Path,
+            tags: true,
             max_rate: None,
             order: UploadOrder::Oldest,
             allow_plaintext: false,
@@ -335,7 +337,7 @@ async fn a_key_that_other_bytes_have_moves_by_a_microsecond() {
 async fn a_conflict_that_cannot_be_looked_into_is_tried_again() {
     let server = StoreServer::start();
     server.put(FOOTAGE_KEY, b"picture");
-    for look in [Act::status(403, "AccessDenied"), Act::status(500, "InternalError"), Act::ResetAfterBody] {
+    for look in [Act::status(500, "InternalError"), Act::status(429, "SlowDown")] {
         server.will([Act::status(412, "PreconditionFailed"), look]);
         let (scope, ..) = retry(Camera::of(&server).upload(&footage(), "picture").await);
         assert_eq!(scope, Scope::Segment);
@@ -418,7 +420,7 @@ async fn a_refused_connection_is_reported() {
     let camera = Camera::with(&format!("https://{free}"), &server.ca);
     assert_waits(
         camera.upload(&footage(), "picture").await,
-        &format!("cannot connect: {free}: connection refused"),
+        &format!("cannot connect: {free}: 127.0.0.1: connection refused"),
     );
 }
 
@@ -442,9 +444,9 @@ async fn a_stall_ends_the_upload_wherever_it_comes() {
     for (act, size) in [(Act::StallInBody(1000), 8 << 20), (Act::StallInBody(1000), 2000), (Act::Mute, 7)] {
         server.will([act]);
         let begun = Instant::now();
-        assert_waits(Camera::of(&server).upload(&footage(), vec![1; size]).await, "no byte moved for 1s");
+        assert_waits(Camera::of(&server).upload(&footage(), vec![1; size]).await, "no byte moved for");
         assert!(begun.elapsed() >= SHORT.inactivity);
-        assert!(begun.elapsed() < patient(SHORT.least), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < patient(SHORT.answer), "{:?}", begun.elapsed());
     }
 }
 
@@ -455,27 +457,214 @@ async fn a_peer_that_never_speaks_tls_is_given_up() {
     camera.timeouts =
         Timeouts { connect: Duration::from_secs(1), inactivity: Duration::from_secs(9), ..SHORT };
     server.will([Act::MuteOnAccept]);
-    assert_waits(camera.upload(&footage(), "picture").await, "no connection within 1s");
+    assert_waits(camera.upload(&footage(), "picture").await, "no answer to TLS within 1s");
 }
 
 #[tokio::test]
-async fn a_store_that_reads_too_slowly_meets_the_deadline() {
+async fn a_store_over_which_next_to_nothing_moves_is_given_up() {
     let server = StoreServer::start();
     let mut camera = Camera::of(&server);
-    camera.timeouts = Timeouts {
-        inactivity: Duration::from_secs(9),
-        least: Duration::from_secs(2),
-        slowest: 1024 * 1024 * 1024,
-        ..SHORT
-    };
+    camera.timeouts =
+        Timeouts { inactivity: Duration::from_secs(9), answer: Duration::from_secs(2), ..SHORT };
     server.will([Act::ReadSlowly]);
-    let begun = Instant::now();
-    assert_waits(camera.upload(&footage(), megabytes(8)).await, "no answer within 2s");
-    assert!(begun.elapsed() < patient(Duration::from_secs(8)));
-    // A kilobyte a second is slow, but it moves: within the deadline it is let be.
+    assert_waits(camera.upload(&footage(), megabytes(8)).await, "less than 64 KiB went within 2s");
+    // A kilobyte a second is slow, but it moves.
     camera.timeouts = SHORT;
     server.will([Act::ReadSlowly]);
     assert_eq!(camera.upload(&footage(), vec![7; 1500]).await, Outcome::Stored);
+}
+
+/// Pieces of 64 KiB that count how many of them there are, and on which threads they are read.
+#[derive(Default)]
+struct Counted {
+    pieces: usize,
+    alive: Arc<AtomicUsize>,
+    most_alive: Arc<AtomicUsize>,
+    threads: Arc<Mutex<Vec<std::thread::ThreadId>>>,
+}
+
+struct Piece(Vec<u8>, Arc<AtomicUsize>);
+
+impl AsRef<[u8]> for Piece {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        self.1.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl kasacam::upload::Body for Counted {
+    fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String> {
+        self.threads.lock().unwrap().push(std::thread::current().id());
+        for n in 0..self.pieces {
+            let alive = self.alive.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most_alive.fetch_max(alive, Ordering::SeqCst);
+            if !take(Bytes::from_owner(Piece(vec![(n % 251) as u8; 64 * 1024], Arc::clone(&self.alive)))) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_cannot_be_read_to_its_end_says_nothing_of_the_store() {
+    struct Spoilt(std::sync::atomic::AtomicU32);
+    impl kasacam::upload::Body for Spoilt {
+        fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String> {
+            take(Bytes::from(vec![1; 4096]));
+            let before = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            if before == 0 { Ok(()) } else { Err("the disk does not give it".into()) }
+        }
+    }
+    let server = StoreServer::start();
+    // The first pass, for its checksum, goes well; the second sends.
+    struct Shrinks(std::sync::atomic::AtomicU32);
+    impl kasacam::upload::Body for Shrinks {
+        fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String> {
+            let before = self.0.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            take(Bytes::from(vec![1; if before == 0 { 4096 } else { 1024 }]));
+            Ok(())
+        }
+    }
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    let (scope, _, why) =
+        retry(within(20, uploader.upload(&footage(), time(), KeyClock::Trusted, Shrinks(0.into()))).await);
+    assert_eq!(scope, Scope::Segment, "{why}");
+    assert!(why.contains("shorter"), "{why}");
+    let outcome = within(20, uploader.upload(&footage(), time(), KeyClock::Trusted, Spoilt(1.into()))).await;
+    let (scope, _, why) = retry(outcome);
+    assert_eq!(scope, Scope::Segment, "{why}");
+    assert!(why.contains("does not give it"), "{why}");
+    assert!(server.objects().is_empty());
+}
+
+#[tokio::test]
+async fn a_large_body_is_never_held_whole_and_is_read_off_the_thread_of_the_network() {
+    let server = StoreServer::start();
+    let body = Counted { pieces: 256, ..Counted::default() };
+    let (alive, most, threads) =
+        (Arc::clone(&body.alive), Arc::clone(&body.most_alive), Arc::clone(&body.threads));
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    let outcome = within(60, uploader.upload(&footage(), time(), KeyClock::Trusted, body)).await;
+    assert_eq!(outcome, Outcome::Stored);
+    assert_eq!(server.objects()[FOOTAGE_KEY].body.len(), 256 * 64 * 1024);
+    let most = most.load(Ordering::SeqCst);
+    assert!(most <= 8, "{most} of 256 pieces were held at once");
+    assert_eq!(alive.load(Ordering::SeqCst), 0);
+    // Once for the checksum, once to be sent.
+    let threads = threads.lock().unwrap();
+    assert_eq!(threads.len(), 2);
+    assert!(!threads.contains(&std::thread::current().id()), "it is read on the network's thread");
+}
+
+#[tokio::test]
+async fn a_store_that_refuses_at_once_is_not_sent_the_body() {
+    let server = StoreServer::start();
+    let headers = vec![("retry-after", "7".to_owned())];
+    server.will([Act::RefuseHead { status: 503, headers, body: error_document("SlowDown") }]);
+    let (scope, after, why) = retry(Camera::of(&server).upload(&footage(), megabytes(8)).await);
+    assert_eq!((scope, after), (Scope::Store, Some(Duration::from_secs(7))), "{why}");
+    assert!(why.contains("SlowDown"), "{why}");
+    assert_eq!(server.requests()[0].header("expect"), Some("100-continue"));
+    assert!(server.requests()[0].body.is_empty());
+}
+
+#[tokio::test]
+async fn a_store_that_never_says_continue_is_waited_for_once() {
+    let server = StoreServer::with(Habits { continues: false, ..Habits::default() });
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    assert_eq!(upload(&uploader, &footage(), megabytes(1)).await, Outcome::Stored);
+    assert_eq!(upload(&uploader, &footage(), megabytes(2)).await, Outcome::Stored);
+    let asked: Vec<bool> = server.requests().iter().map(|r| r.header("expect").is_some()).collect();
+    assert_eq!(asked.first(), Some(&true));
+    assert!(asked.iter().skip(1).all(|asked| !asked), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_is_dead_costs_nothing() {
+    let server = StoreServer::start();
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    assert_eq!(upload(&uploader, &footage(), "picture").await, Outcome::Stored);
+    server.will([Act::ResetBeforeHead]);
+    let mut other = footage();
+    other.record.n = 9;
+    assert_eq!(upload(&uploader, &other, "another").await, Outcome::Stored);
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn a_key_that_may_only_put_proves_by_the_put_alone() {
+    let server = StoreServer::start();
+    server.put(FOOTAGE_KEY, b"picture");
+    server.will([Act::status(412, "PreconditionFailed"), Act::status(403, "AccessDenied")]);
+    assert_eq!(Camera::of(&server).upload(&footage(), "picture").await, Outcome::Stored);
+    assert_eq!(server.methods(), ["PUT", "HEAD", "PUT"]);
+    assert_eq!(server.objects()[NEXT_KEY].body, b"picture");
+}
+
+#[tokio::test]
+async fn tags_can_be_left_out_for_stores_that_refuse_them() {
+    let server = StoreServer::start();
+    let mut camera = Camera::of(&server);
+    camera.config.tags = false;
+    assert_eq!(camera.upload(&footage(), "picture").await, Outcome::Stored);
+    let put = &server.requests()[0];
+    assert_eq!(put.header("x-amz-tagging"), None);
+    assert_eq!(put.header("x-amz-meta-history-hours"), Some("720"));
+}
+
+#[tokio::test]
+async fn a_bucket_may_stand_in_the_hosts_name() {
+    let server = StoreServer::with(Habits { tls: false, ..Habits::default() });
+    let port = server.url().rsplit(':').next().unwrap().to_owned();
+    let mut camera = Camera::with(&format!("http://localhost:{port}"), &server.ca);
+    camera.config.allow_plaintext = true;
+    camera.config.addressing = config::Addressing::Virtual;
+    // `*.localhost` is this machine (RFC 6761, 6.3); where the resolver does not know, there is nothing to test with.
+    let found = std::net::ToSocketAddrs::to_socket_addrs(&("kasa-care.localhost", 80));
+    if found.is_err() {
+        let (_, _, why) = retry(camera.upload(&footage(), "picture").await);
+        assert!(why.contains("kasa-care.localhost"), "{why}");
+        return;
+    }
+    assert_eq!(camera.upload(&footage(), "picture").await, Outcome::Stored);
+    let put = &server.requests()[0];
+    assert_eq!(put.target, FOOTAGE_KEY.replacen("/kasa-care", "", 1));
+    assert_eq!(put.header("host"), Some(format!("kasa-care.localhost:{port}").as_str()));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_off_signs_with_the_stores_time() {
+    let server = StoreServer::start();
+    let skewed = |code: &str| Act::Answer {
+        status: 403,
+        headers: vec![("date", "Wed, 01 Jan 2031 00:00:00 GMT".to_owned())],
+        body: error_document(code),
+    };
+    server.will([skewed("RequestTimeTooSkewed")]);
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    assert_eq!(upload(&uploader, &footage(), "picture").await, Outcome::Stored);
+    let dates: Vec<String> =
+        server.requests().iter().map(|r| r.header("x-amz-date").unwrap()[..8].to_owned()).collect();
+    assert_eq!(dates.len(), 2);
+    assert_ne!(dates[0], "20310101");
+    assert_eq!(dates[1], "20310101");
+    // It is remembered, and a store that goes on refusing is not asked without end.
+    server.will([skewed("RequestTimeTooSkewed"), skewed("RequestTimeTooSkewed")]);
+    let mut other = footage();
+    other.record.n = 9;
+    assert_waits(upload(&uploader, &other, "more").await, "RequestTimeTooSkewed");
+    assert_eq!(server.requests().len(), 4);
 }
 
 #[tokio::test]
@@ -505,7 +694,7 @@ async fn a_dropped_upload_closes_its_connection_and_stores_nothing() {
     let task = {
         let uploader = Arc::clone(&uploader);
         tokio::spawn(async move {
-            uploader.upload(&footage(), time(), KeyClock::Trusted, megabytes(1).into()).await
+            uploader.upload(&footage(), time(), KeyClock::Trusted, Bytes::from(megabytes(1))).await
         })
     };
     until("the request comes", || server.begun() == 1).await;
@@ -546,7 +735,7 @@ async fn max_rate_holds_and_can_be_changed_while_an_upload_runs() {
         let uploader = Arc::clone(&uploader);
         tokio::spawn(async move {
             let later = time() + Duration::from_secs(1);
-            uploader.upload(&footage(), later, KeyClock::Trusted, megabytes(1).into()).await
+            uploader.upload(&footage(), later, KeyClock::Trusted, Bytes::from(megabytes(1))).await
         })
     };
     let begun = Instant::now();
@@ -568,7 +757,7 @@ async fn max_rate_holds_within_five_percent_and_live_footage_has_most_of_it() {
         let uploader = Arc::clone(&uploader);
         tokio::spawn(async move {
             let time = time() + Duration::from_secs(later);
-            let body = megabytes(megabyte).into();
+            let body = Arc::new(Bytes::from(megabytes(megabyte)));
             let outcome = uploader.upload_with(share, &footage(), time, KeyClock::Trusted, body).await;
             (outcome, begun.elapsed())
         })
@@ -591,16 +780,17 @@ async fn max_rate_holds_within_five_percent_and_live_footage_has_most_of_it() {
 
 #[tokio::test]
 async fn a_store_that_cannot_prove_who_it_is_gets_nothing() {
-    for (certificate, words) in
-        [(Certificate::Expired, "expired"), (Certificate::OtherHost, "not valid for name")]
-    {
+    for (certificate, words) in [
+        (Certificate::Expired, "expired"),
+        (Certificate::OtherHost, "another host than that of upload.endpoint"),
+    ] {
         let server = StoreServer::with(Habits { certificate, ..Habits::default() });
         assert_waits(Camera::of(&server).upload(&footage(), "picture").await, words);
         assert!(server.requests().is_empty());
     }
     let (server, other) = (StoreServer::start(), StoreServer::start());
     let camera = Camera::with(&server.url(), &other.ca);
-    assert_waits(camera.upload(&footage(), "picture").await, "invalid peer certificate");
+    assert_waits(camera.upload(&footage(), "picture").await, "its certificate");
     assert!(server.requests().is_empty());
 }
 
@@ -714,7 +904,7 @@ async fn tls_older_than_1_2_is_not_spoken() {
         let camera = Camera::with(&format!("https://127.0.0.1:{}", server.port), &ca);
         let (_, _, why) = retry(camera.upload(&footage(), "picture").await);
         assert_eq!(why.contains("no byte moved"), spoken, "{version}: {why}");
-        assert_eq!(why.contains("TLS: "), !spoken, "{version}: {why}");
+        assert_eq!(why.contains("TLS"), !spoken, "{version}: {why}");
     }
 }
 

@@ -9,12 +9,12 @@ use kasacam::domain::outcome::{Attempt, Held, MOST_RETRY_AFTER, Outcome, Scope, 
 use kasacam::domain::segment::{Content, KeyClock, Record, RecordClock, Segment, Serial};
 use kasacam::domain::time::Utc;
 use kasacam::upload::rate::Bucket;
-use kasacam::upload::{Object, ObjectStore, Timeouts, Uploader, object_for};
+use kasacam::upload::{Object, ObjectStore, Uploader, object_for};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const EVERY_HELD: [Held; 4] = [Held::Same, Held::Different, Held::Nothing, Held::Untold];
+const EVERY_HELD: [Held; 5] = [Held::Same, Held::Different, Held::Nothing, Held::Secret, Held::Untold];
 
 fn answered(status: u16, held: Held, code: Option<&str>) -> Outcome {
     classify(Attempt::Answered { status, held, retry_after: None, code: code.map(str::to_owned) })
@@ -46,7 +46,8 @@ fn a_key_is_given_up_only_where_the_store_holds_other_bytes_under_it() {
     for status in 100..=599 {
         for held in EVERY_HELD {
             let taken = answered(status, held, None) == Outcome::KeyTaken;
-            let proved = held == Held::Different && (status == 409 || status == 412);
+            let proved = (held == Held::Different && (status == 409 || status == 412))
+                || (held == Held::Secret && status == 412);
             assert_eq!(taken, proved, "{status} {held:?}");
         }
     }
@@ -144,7 +145,8 @@ pub fn time() -> Utc {
 }
 
 fn made(segment: &Segment, clock: KeyClock) -> Object {
-    object_for("v1/", "cam-0001", segment, time(), clock, Bytes::from_static(b"bytes"), [0xab; 32])
+    let digest = kasacam::upload::body::Digest { size: 5, sha256: [0xab; 32] };
+    object_for("v1/", "cam-0001", segment, time(), clock, Arc::new(Bytes::from_static(b"bytes")), digest)
 }
 
 #[test]
@@ -152,7 +154,7 @@ fn footage_becomes_the_object_of_the_contract() {
     let object = made(&footage(), KeyClock::Corrected);
     assert_eq!(object.key, "v1/cam-0001/2026-11-23/12/34-56.789012Z.3.mp4");
     assert_eq!(object.content_type, "video/mp4; codecs=\"avc1.64001f,mp4a.40.2\"");
-    assert_eq!(object.body, "bytes");
+    assert_eq!(object.size, 5);
     assert_eq!(object.tags, [("history-hours", "720".to_owned())]);
     let expected = [
         ("device-id", "cam-0001"),
@@ -303,13 +305,4 @@ fn a_rate_of_nothing_is_not_a_stall() {
     bucket.set(Some(0), Duration::ZERO);
     bucket.take(1_000, Duration::ZERO);
     assert!(bucket.take(1, Duration::ZERO) <= Duration::from_secs(1));
-}
-
-#[test]
-fn the_deadline_grows_with_the_body_and_with_our_own_limit() {
-    let timeouts = Timeouts::default();
-    assert_eq!(timeouts.deadline(0, None), Duration::from_secs(60));
-    assert_eq!(timeouts.deadline(16 * 1024 * 100, None), Duration::from_secs(100));
-    assert_eq!(timeouts.deadline(16 * 1024 * 100, Some(16 * 1024)), Duration::from_secs(400));
-    assert_eq!(timeouts.deadline(1024, Some(0)), Duration::from_secs(1024));
 }

@@ -180,7 +180,8 @@ fn object(key: &str, body: &'static [u8]) -> Object {
     let sha256 = ring::digest::digest(&ring::digest::SHA256, body).as_ref().try_into().unwrap();
     Object {
         key: key.into(),
-        body: body.into(),
+        body: Arc::new(bytes::Bytes::from_static(body)),
+        size: body.len() as u64,
         sha256,
         content_type: "video/mp4".into(),
         metadata: vec![("span", "s-1".into())],

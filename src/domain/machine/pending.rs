@@ -134,6 +134,16 @@ impl Queue {
         })
     }
 
+    /// Forgets every failure: what waits for one may go now.
+    pub(super) fn forgive(&mut self, now: Mono) {
+        for entry in self.entries.values_mut().filter(|entry| entry.failures > 0) {
+            entry.failures = 0;
+            if let Stage::Waiting(at) = &mut entry.stage {
+                *at = (*at).min(now);
+            }
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
@@ -181,18 +191,23 @@ impl Queue {
     }
 
     /// The next segment to upload, of those from the serial `from` on. `keyed` tells whether a time for its key is known. The end of a
-    /// span waits until none of the span's footage is here: it is the last that the cloud hears.
+    /// span waits until none of the span's footage is here: it is the last that the cloud hears. Where `untried_first`,
+    /// those go first that were refused least often.
     pub(super) fn next(
         &self,
         now: Mono,
         order: UploadOrder,
         from: Serial,
+        untried_first: bool,
         keyed: impl Fn(&Segment) -> bool,
     ) -> Option<&Entry> {
         let ready = |entry: &&Entry| match entry.stage {
             Stage::Waiting(at) => at <= now && self.may_go(&entry.segment) && keyed(&entry.segment),
             Stage::Uploading | Stage::Cutting(_) | Stage::Leaving(_) => false,
         };
+        let waiting = || self.entries.range(from..).map(|(_, entry)| entry).filter(ready);
+        let most = if untried_first { waiting().map(|entry| entry.failures).min()? } else { u32::MAX };
+        let ready = |entry: &&Entry| ready(entry) && entry.failures <= most;
         match order {
             UploadOrder::Oldest => self.entries.range(from..).map(|(_, entry)| entry).find(ready),
             UploadOrder::Newest => self.entries.range(from..).rev().map(|(_, entry)| entry).find(ready),

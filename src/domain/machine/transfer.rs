@@ -12,6 +12,7 @@ use crate::domain::retention::{self, Sweep};
 use crate::domain::segment::{self, Content, Segment, Serial};
 use crate::domain::storage::Storage;
 use crate::domain::time::{Mono, Now};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How the store as a whole has been answering.
@@ -19,13 +20,24 @@ use std::time::Duration;
 pub(super) struct StoreHealth {
     backoff: Backoff,
     not_before: Mono,
+    /// Segments that it has refused since it last stored one.
+    refused: BTreeSet<Serial>,
+    /// The cloud was told that uploads wait.
+    told: bool,
 }
+
+/// So many segments refused in a row, with none stored between them, are a fault of the store and not of each of them.
+const MAX_REFUSED: usize = 3;
+/// One failure passes: a second in a row is told.
+const TOLD_FROM: u32 = 2;
+/// Where the store refuses whatever it is given, a segment waits no longer than this beyond the store's own wait.
+const MAX_WAIT_REFUSED: Duration = Duration::from_secs(60);
 
 impl StoreHealth {
     pub(super) fn new() -> StoreHealth {
         let backoff =
             Backoff::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(300));
-        StoreHealth { backoff, not_before: Mono(0) }
+        StoreHealth { backoff, not_before: Mono(0), refused: BTreeSet::new(), told: false }
     }
 
     /// Until when every upload waits.
@@ -33,13 +45,15 @@ impl StoreHealth {
         (self.not_before > now).then_some(self.not_before)
     }
 
+    /// It refuses one segment after the other.
+    fn is_refusing(&self) -> bool {
+        self.refused.len() >= MAX_REFUSED
+    }
+
     fn is_failing(&self) -> bool {
         self.backoff.failures() > 0
     }
 }
-
-/// Never wait longer than this, whatever a `Retry-After` says.
-const LONGEST_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 impl Machine {
     pub(super) fn restore_uploads(&mut self, decision: &Decision, now: Now) {
@@ -65,7 +79,9 @@ impl Machine {
             let goes = |s: &Segment| {
                 time(s).is_some() && (decision.upload == Upload::On || !self.was_unheard(s, now))
             };
-            let Some(entry) = self.queue.next(now.mono, order, from, goes) else { break };
+            let refusing = self.store.is_refusing();
+            let next = self.queue.next(now.mono, order, from, refusing, goes);
+            let Some(entry) = next else { break };
             let Some((utc, key_clock)) = time(&entry.segment) else { break };
             let segment = entry.segment.clone();
             self.queue.set_stage(segment.serial, Stage::Uploading);
@@ -110,11 +126,7 @@ impl Machine {
                     self.figures.last_latency =
                         now.mono.since(segment.start_mono() + Duration::from_nanos(*duration));
                 }
-                if self.store.is_failing() {
-                    self.store.backoff.reset();
-                    self.store.not_before = Mono(0);
-                    self.tell(Event::UploadResumed);
-                }
+                self.store_is_well(now);
                 self.let_go(serial, Rule::Stored);
             }
             // Cancelled meanwhile: its turn comes again without a wait.
@@ -124,28 +136,63 @@ impl Machine {
             }
             Outcome::Retry { scope, after, why } => {
                 self.figures.retries += 1;
-                let after = after.unwrap_or_default().min(LONGEST_RETRY_AFTER);
+                let after = after.unwrap_or_default();
                 match scope {
                     Scope::Store => {
-                        if !self.store.is_failing() {
-                            self.tell(Event::UploadStalled { why });
-                        }
-                        let wait = self.store.backoff.next(&mut self.jitter).max(after);
-                        self.store.not_before = self.store.not_before.max(now.mono + wait);
+                        self.store_failed(why, after, now);
                         self.queue.set_stage(serial, Stage::Waiting(now.mono));
                     }
-                    Scope::Segment => {
-                        let failures = self.queue.fail(serial);
-                        if failures == 1 {
-                            self.tell(Event::UploadStalled { why });
-                        }
-                        let ceiling = Duration::from_secs(2).saturating_mul(1 << failures.min(8));
-                        let wait = self.jitter.between(Duration::from_secs(1), ceiling).max(after);
-                        self.queue.set_stage(serial, Stage::Waiting(now.mono + wait));
-                    }
+                    Scope::Segment => self.refused(serial, why, after, now),
                 }
             }
         }
+    }
+
+    /// The store stored something: whatever it refused may go again.
+    fn store_is_well(&mut self, now: Now) {
+        let was_refusing = self.store.is_refusing();
+        self.store.backoff.reset();
+        self.store.not_before = Mono(0);
+        self.store.refused.clear();
+        if was_refusing {
+            self.queue.forgive(now.mono);
+        }
+        if std::mem::take(&mut self.store.told) {
+            self.tell(Event::UploadResumed);
+        }
+    }
+
+    fn store_failed(&mut self, why: String, after: Duration, now: Now) {
+        let wait = self.store.backoff.next(&mut self.jitter).max(after);
+        self.store.not_before = self.store.not_before.max(now.mono + wait);
+        if self.store.backoff.failures() >= TOLD_FROM && !std::mem::replace(&mut self.store.told, true) {
+            self.tell(Event::UploadStalled { why });
+        }
+    }
+
+    /// This segment was refused: it waits by itself, the longer the more often. Where one after the other is, it is the
+    /// store, and all wait.
+    fn refused(&mut self, serial: Serial, why: String, after: Duration, now: Now) {
+        let failures = self.queue.fail(serial);
+        let ceiling = Duration::from_secs(2).saturating_mul(1 << failures.min(8));
+        let mut wait = self.jitter.between(Duration::from_secs(1), ceiling).max(after);
+        if self.store.refused.len() < MAX_REFUSED {
+            self.store.refused.insert(serial);
+        }
+        if failures == 1 {
+            self.tell(Event::UploadRefused { serial: serial.0, why: why.clone() });
+        }
+        if self.store.is_refusing() {
+            // Told at once: it took three to find out.
+            if !std::mem::replace(&mut self.store.told, true) {
+                let why = format!("the store refuses one segment after the other: {why}");
+                self.tell(Event::UploadStalled { why });
+            }
+            self.store_failed(why, after, now);
+            // Behind those that were not tried since.
+            wait = self.store.not_before.since(now.mono) + wait.min(MAX_WAIT_REFUSED);
+        }
+        self.queue.set_stage(serial, Stage::Waiting(now.mono + wait));
     }
 
     /// Asks the spool to remove a file, for a reason with a name.

@@ -306,7 +306,7 @@ impl Rig {
 /// A sealed segment as it is sent, from a disk without faults.
 pub fn read(fs: &FaultFs, serial: Serial) -> Result<bytes::Bytes, spool::ReadError> {
     let healthy = fs.after(Cut::KeepsAll).shared();
-    spool::read_sealed_with(&Encryption::reading(KEY), &*healthy, &spool_dir(), serial, 0)
+    spool::read_sealed_with(&Encryption::reading(KEY), healthy, &spool_dir(), serial, 0)
 }
 
 /// The files of the spool as they are, by what can be read of them.

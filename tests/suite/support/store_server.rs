@@ -39,6 +39,10 @@ pub enum Act {
     Mute,
     /// Reads 1 KiB of the body a second.
     ReadSlowly,
+    /// Answers the head of the request, reads nothing of the body, and closes.
+    RefuseHead { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    /// Closes the connection before it has read a request of it.
+    ResetBeforeHead,
     /// Stores the object, then resets the connection.
     StoreAndReset,
     /// Stores the object, and closes in the middle of the answer's head.
@@ -111,6 +115,8 @@ pub struct Habits {
     pub metadata_in_head: bool,
     pub certificate: Certificate,
     pub tls: bool,
+    /// It says `100 Continue` where it is asked to.
+    pub continues: bool,
 }
 
 impl Default for Habits {
@@ -121,6 +127,7 @@ impl Default for Habits {
             metadata_in_head: true,
             certificate: Certificate::Good,
             tls: true,
+            continues: true,
         }
     }
 }
@@ -321,11 +328,28 @@ impl Peer {
 
     fn exchange(&self, wire: &mut dyn Wire) -> Result<(), Over> {
         let (mut request, length, mut rest) = read_head(wire)?;
+        {
+            let mut state = self.state.lock().unwrap();
+            if matches!(state.script.front(), Some(Act::ResetBeforeHead)) {
+                state.script.pop_front();
+                drop(state);
+                reset(wire.tcp());
+                return Err(Over);
+            }
+        }
         let act = {
             let mut state = self.state.lock().unwrap();
             state.begun += 1;
             state.script.pop_front().unwrap_or(Act::Behave)
         };
+        if let Act::RefuseHead { status, headers, body } = &act {
+            self.state.lock().unwrap().requests.push(request.clone());
+            answer(wire, &request, *status, headers, body)?;
+            return Err(Over);
+        }
+        if request.header("expect").is_some() && self.habits.continues {
+            wire.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").and_then(|()| wire.flush()).map_err(|_| Over)?;
+        }
         let stop_at = match &act {
             Act::ResetInBody(bytes) | Act::StallInBody(bytes) => length.min(*bytes),
             _ => length,
@@ -357,6 +381,7 @@ impl Peer {
                 self.keep(&request);
                 answer(wire, &request, status, &headers, &body)
             }
+            Act::RefuseHead { .. } | Act::ResetBeforeHead => Err(Over),
             Act::StoreAndReset | Act::ResetOnAccept => {
                 self.keep(&request);
                 reset(wire.tcp());

@@ -1,0 +1,103 @@
+//! A TCP stream that ends when nothing moves.
+
+use super::fault::Fault;
+use std::future::Future;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+/// Fails when no byte has moved for the limit, in whichever direction it waits. Bytes that leave the kernel's send
+/// buffer count as moved: on a link of a few KiB a second what lies there takes longer than any sensible limit.
+pub struct Watched {
+    tcp: TcpStream,
+    limit: Duration,
+    idle: Pin<Box<Sleep>>,
+    /// What lay in the send buffer when that was last looked at.
+    queued: u64,
+}
+
+impl Watched {
+    /// Watches a stream; `limit` begins now.
+    #[must_use]
+    pub fn new(tcp: TcpStream, limit: Duration) -> Watched {
+        Watched { tcp, limit, idle: Box::pin(tokio::time::sleep(limit)), queued: 0 }
+    }
+
+    /// Restarts the limit where bytes moved; where the stream waits, waits for the limit with it.
+    fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if poll.is_ready() {
+            self.queued = self.in_send_buffer();
+            self.restart();
+            return poll;
+        }
+        while self.idle.as_mut().poll(cx).is_ready() {
+            let queued = self.in_send_buffer();
+            if queued >= self.queued {
+                let fault = Fault(format!("no byte moved for {:?}", self.limit));
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, fault)));
+            }
+            self.queued = queued;
+            self.restart();
+        }
+        Poll::Pending
+    }
+
+    fn restart(&mut self) {
+        let limit = self.limit;
+        self.idle.as_mut().reset(Instant::now() + limit);
+    }
+
+    /// Bytes that the peer has not acknowledged; 0 where the kernel does not say.
+    fn in_send_buffer(&self) -> u64 {
+        let mut bytes: libc::c_int = 0;
+        // SAFETY: TIOCOUTQ (`SIOCOUTQ` of a socket, tcp(7)) writes one int to the address that it is given, which is
+        // that of a live one, and the descriptor is open as long as `self.tcp` is.
+        let told = unsafe { libc::ioctl(self.tcp.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
+        if told == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let poll = Pin::new(&mut self.tcp).poll_read(cx, buf);
+        self.watch(cx, poll)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        self.watch(cx, poll)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let poll = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        self.watch(cx, poll)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    // A flush of TCP moves no byte, so it does not restart the limit.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tcp).poll_shutdown(cx)
+    }
+}

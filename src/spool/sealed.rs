@@ -1,0 +1,174 @@
+//! A sealed segment on its way to the store: checked whole, then read from the front piece by piece, as often as need
+//! be. None of it is held in memory but the piece at hand, which in an encrypted file is a record.
+
+use super::crypt::{Encryption, FRAME, HEADER, Kind, Run, SHAPE, TAG, Tag, is_encrypted};
+use super::decrypt::End;
+use super::read::ReadError;
+use super::{MAX_FILE, scan};
+use crate::disk::{Fs, Handle};
+use crate::domain::recovery::Read;
+use crate::domain::segment::{Serial, SpoolKind, SpoolName};
+use crate::fmp4;
+use bytes::Bytes;
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes that are read at once from a file in the clear.
+const PIECE: usize = 64 * 1024;
+/// No record is longer: a fragment, and what stands around it.
+const MAX_RECORD: usize = 33 * 1024 * 1024;
+
+/// A segment file that is open. It stays readable when its name is removed.
+pub struct Sealed {
+    fs: Arc<dyn Fs>,
+    file: Handle,
+    /// Bytes of the file.
+    len: u64,
+    encryption: Encryption,
+    /// Where other bytes go than those that come first in the file, in order: patches, and times that were moved.
+    changes: Vec<(u64, Vec<u8>)>,
+}
+
+impl fmt::Debug for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sealed").field("len", &self.len).finish_non_exhaustive()
+    }
+}
+
+/// Opens a sealed segment of the spool directory `dir`, checks that it is whole but for its pictures, and moves the UTC
+/// of its `prft` boxes by `shift` nanoseconds, for a clock that was set right since. Blocks.
+///
+/// # Errors
+/// See [`ReadError`].
+pub fn open_sealed(
+    encryption: &Encryption,
+    fs: Arc<dyn Fs>,
+    dir: &Path,
+    serial: Serial,
+    shift: i64,
+) -> Result<Sealed, ReadError> {
+    let path = dir.join(SpoolName { serial, kind: SpoolKind::Sealed }.to_string());
+    let file = fs.open_read(&path).map_err(of_disk)?;
+    let len = fs.len(&file).map_err(of_disk)?;
+    if len > MAX_FILE {
+        return Err(ReadError::Damaged(format!("{len} bytes, where {MAX_FILE} is the most")));
+    }
+    let skeleton = scan::skeleton(&*fs, &file, len, encryption).map_err(of_disk)?;
+    match skeleton.end {
+        End::Plain | End::Whole => {}
+        End::Cut => return Err(ReadError::Damaged("it is cut off".to_owned())),
+        End::Damaged(why) => return Err(ReadError::Damaged(why.to_owned())),
+    }
+    let mut bytes = skeleton.bytes;
+    match scan::understand(&bytes, None) {
+        Read::Footage(footage) if footage.complete && footage.whole.is_some() => {}
+        Read::Footage(_) => return Err(ReadError::Damaged("it is not whole to its last box".to_owned())),
+        Read::Unreadable(why) => return Err(ReadError::Damaged(why)),
+        Read::End { .. } => return Err(ReadError::Damaged("it is the end of a span".to_owned())),
+    }
+    let mut places = skeleton.patches;
+    if shift != 0 {
+        places.extend(fmp4::shift_prft(&mut bytes, shift));
+    }
+    places.sort_by_key(|place| place.start);
+    let mut changes: Vec<(u64, Vec<u8>)> = Vec::new();
+    for place in places {
+        if let Some(change) = bytes.get(place.clone()) {
+            changes.push((place.start as u64, change.to_vec()));
+        }
+    }
+    Ok(Sealed { fs, file, len, encryption: encryption.clone(), changes })
+}
+
+impl Sealed {
+    /// Hands all bytes of the segment to `take`, in order, in pieces; ends early where `take` returns false. Every byte
+    /// of an encrypted file is genuine when it is handed on. Blocks.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), ReadError> {
+        let mut front = [0; 8];
+        let seen = self.fs.read_at(&self.file, 0, &mut front).map_err(of_disk)?;
+        let mut sent = 0_u64;
+        let mut hand_on = |mut piece: Vec<u8>| {
+            self.change(&mut piece, sent);
+            sent = sent.saturating_add(piece.len() as u64);
+            piece.is_empty() || take(Bytes::from(piece))
+        };
+        if is_encrypted(front.get(..seen).unwrap_or_default()) {
+            return self.decrypt(&mut hand_on);
+        }
+        let mut at = 0;
+        while at < self.len {
+            let mut piece = vec![0; PIECE.min(usize::try_from(self.len - at).unwrap_or(PIECE))];
+            if self.fs.read_at(&self.file, at, &mut piece).map_err(of_disk)? < piece.len() {
+                return Err(ReadError::Damaged("it is shorter than it was".to_owned()));
+            }
+            at += piece.len() as u64;
+            if !hand_on(piece) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn decrypt(&self, hand_on: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), ReadError> {
+        let damaged = |why: &str| Err(ReadError::Damaged(why.to_owned()));
+        let Some(key) = self.encryption.key() else {
+            return damaged("it is encrypted, and no spool.key is set");
+        };
+        let (mut at, mut run, mut before) = (0_u64, None::<Run>, Tag::default());
+        loop {
+            let mut head = [0; HEADER];
+            let seen = self.fs.read_at(&self.file, at, &mut head).map_err(of_disk)?;
+            let head = head.get(..seen).unwrap_or_default();
+            if is_encrypted(head) {
+                run = Run::resume(&key, &before, head);
+                at += HEADER as u64;
+                continue;
+            }
+            let (Some((frame, _)), Some(run)) = (head.split_at_checked(FRAME), &mut run) else {
+                return damaged("it has no header, or ends within a record");
+            };
+            let Some((kind, len)) = run.frame(frame).filter(|(_, len)| (TAG..=MAX_RECORD).contains(len))
+            else {
+                return damaged("a record of it is damaged");
+            };
+            let mut text = vec![0; len];
+            if self.fs.read_at(&self.file, at + FRAME as u64, &mut text).map_err(of_disk)? < len {
+                return damaged("it is cut off");
+            }
+            before = text.last_chunk().copied().unwrap_or_default();
+            let Some(plain) = run.open(frame.get(..SHAPE).unwrap_or_default(), kind, &mut text) else {
+                return damaged("a record of it is damaged");
+            };
+            at += (FRAME + len) as u64;
+            text.truncate(plain);
+            // A patch is among the changes.
+            if kind != Kind::Patch && !hand_on(text) {
+                return Ok(());
+            }
+            if kind == Kind::Last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Puts the changes into a piece that begins at `at`.
+    fn change(&self, piece: &mut [u8], at: u64) {
+        let end = at + piece.len() as u64;
+        let from = self.changes.partition_point(|(start, bytes)| start + bytes.len() as u64 <= at);
+        for (start, bytes) in self.changes.iter().skip(from).take_while(|(start, _)| *start < end) {
+            let (first, skip) = (start.saturating_sub(at), at.saturating_sub(*start));
+            let skip = usize::try_from(skip).unwrap_or(usize::MAX);
+            let into = piece.iter_mut().skip(usize::try_from(first).unwrap_or(usize::MAX));
+            into.zip(bytes.iter().skip(skip)).for_each(|(to, from)| *to = *from);
+        }
+    }
+}
+
+fn of_disk(error: io::Error) -> ReadError {
+    if error.kind() == io::ErrorKind::NotFound { ReadError::Gone } else { ReadError::Io(error) }
+}

@@ -1,0 +1,144 @@
+//! The bytes of an object on their way: read from where they lie, piece by piece, by a thread of its own.
+//!
+//! No body is ever held whole. Reading and decrypting block, and hashing takes long: none of it is done on the thread
+//! of the network, where a privacy command would wait for it.
+
+use super::fault::Fault;
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use ring::digest::{Context as Hash, SHA256};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+
+/// The largest piece that is on its way at once, in bytes.
+pub const MAX_PIECE: usize = 64 * 1024;
+/// Pieces between the thread that reads and the network.
+const PIECES: usize = 2;
+
+/// The bytes of an object, which may be read from the front again and again, and are the same each time.
+pub trait Body: Send + Sync + 'static {
+    /// Hands all bytes to `take`, in order, in pieces; ends early where `take` returns false. Blocks: called on a
+    /// thread of its own.
+    ///
+    /// # Errors
+    /// Why they cannot be read, in words.
+    fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String>;
+}
+
+impl Body for Bytes {
+    fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String> {
+        take(self.clone());
+        Ok(())
+    }
+}
+
+/// What is known of a body once it was read through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digest {
+    /// Bytes.
+    pub size: u64,
+    /// Of all of them.
+    pub sha256: [u8; 32],
+}
+
+/// Reads the body through, once.
+///
+/// # Errors
+/// Why it cannot be read.
+pub async fn digest(body: Arc<dyn Body>) -> Result<Digest, String> {
+    // A future that is dropped leaves no thread behind that reads on.
+    let wanted = Arc::new(AtomicBool::new(true));
+    let _withdraws = Withdraws(Arc::clone(&wanted));
+    let reading = tokio::task::spawn_blocking(move || {
+        let (mut hash, mut size) = (Hash::new(&SHA256), 0_u64);
+        body.read(&mut |piece| {
+            hash.update(&piece);
+            size = size.saturating_add(piece.len() as u64);
+            wanted.load(Ordering::Relaxed)
+        })?;
+        let sha256 = hash.finish().as_ref().try_into().map_err(|_| String::from("no SHA-256"))?;
+        Ok(Digest { size, sha256 })
+    });
+    reading.await.unwrap_or_else(|_| Err(String::from("reading it failed")))
+}
+
+struct Withdraws(Arc<AtomicBool>);
+
+impl Drop for Withdraws {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Relaxed);
+    }
+}
+
+/// A body as HTTP sends it. The thread that reads it ends when this is dropped.
+pub(super) struct Streamed {
+    pieces: mpsc::Receiver<Result<Bytes, String>>,
+    left: u64,
+    spoilt: Arc<AtomicBool>,
+}
+
+impl Streamed {
+    /// Begins to read `size` bytes; sets `spoilt` where that fails on our side.
+    pub(super) fn begin(body: Arc<dyn Body>, size: u64, spoilt: Arc<AtomicBool>) -> Streamed {
+        let (sender, pieces) = mpsc::channel(PIECES);
+        if size > 0 {
+            tokio::task::spawn_blocking(move || {
+                let read = body.read(&mut |mut bytes| {
+                    while !bytes.is_empty() {
+                        let piece = bytes.split_to(bytes.len().min(MAX_PIECE));
+                        if sender.blocking_send(Ok(piece)).is_err() {
+                            return false;
+                        }
+                    }
+                    true
+                });
+                if let Err(why) = read {
+                    let _nobody_listens = sender.blocking_send(Err(why));
+                }
+            });
+        }
+        Streamed { pieces, left: size, spoilt }
+    }
+
+    fn fail(&mut self, why: &str) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        self.spoilt.store(true, Ordering::Relaxed);
+        Poll::Ready(Some(Err(Fault(why.to_owned()))))
+    }
+}
+
+impl HttpBody for Streamed {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if self.left == 0 {
+            return Poll::Ready(None);
+        }
+        match std::task::ready!(self.pieces.poll_recv(cx)) {
+            Some(Ok(piece)) => {
+                let size = piece.len() as u64;
+                if size > self.left {
+                    return self.fail("the segment is longer than it was");
+                }
+                self.left -= size;
+                Poll::Ready(Some(Ok(Frame::data(piece))))
+            }
+            Some(Err(why)) => self.fail(&why),
+            None => self.fail("the segment is shorter than it was"),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left)
+    }
+}

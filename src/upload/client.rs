@@ -1,0 +1,362 @@
+//! HTTP/1.1 to the store: one signed request, its body streamed, and the answer read and let go.
+//!
+//! Redirects are not followed, and the body of an answer is bounded. There is no deadline for a whole request: a slow
+//! link may take hours over a segment. What ends a request is that nothing moves ([`crate::net::Watched`]) or next to
+//! nothing does, or that the answer does not come once the body has gone.
+//!
+//! A large body waits for `100 Continue` (RFC 9110, 10.1.1): a store that refuses, or asks for patience, is then not sent
+//! tens of megabytes first. One that never says so is waited for once.
+
+use super::answer::Answer;
+use super::body::Streamed;
+use super::fault::{Fault, describe};
+use super::rate::{Rate, Throttled};
+use super::store::Timeouts;
+use super::{Object, SignedRequest, Signer};
+use crate::net::{self, Dialer, Names, Target};
+use bytes::Bytes;
+use http::header::{CONTENT_LENGTH, EXPECT, USER_AGENT};
+use http::{HeaderValue, StatusCode, Uri};
+use http_body_util::BodyExt;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use hyper_util::client::legacy::Client as Pool;
+use hyper_util::client::legacy::connect::{Connected, Connection};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::{Sleep, sleep};
+use tower_service::Service;
+
+/// Answers of S3 are error documents of about 1 KiB.
+const MAX_ANSWER: usize = 64 * 1024;
+/// Also bounds the head of an answer.
+const BUFFER: usize = 64 * 1024;
+/// Shorter than servers keep an idle connection, so that a request rarely meets one being closed.
+const POOL_IDLE: Duration = Duration::from_secs(15);
+/// As many as there are uploads at once.
+const POOL_SIZE: usize = 2;
+/// A body of so many bytes is worth a round trip before it is sent.
+const ASK_FIRST: u64 = 256 * 1024;
+/// A connection over which less of a body goes within [`Timeouts::answer`] is given up. Far below 4 KiB/s, and below the
+/// least share of the least `upload.max_rate`.
+const MIN_PROGRESS: u64 = 64 * 1024;
+/// How long a server may take over `100 Continue` until the body goes without it.
+const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
+const NAMES: Names = Names { url: "upload.endpoint", ca: "upload.ca", cert: None };
+
+/// One client, and so one pool of connections.
+pub(super) struct Client {
+    pool: Pool<Connector, Held>,
+    dialer: Dialer,
+    rate: Arc<Rate>,
+    timeouts: Timeouts,
+    /// This server was asked for `100 Continue` and never said it.
+    never_continues: Arc<AtomicBool>,
+}
+
+/// What is asked of the store.
+#[derive(Clone, Copy)]
+pub(super) enum Ask<'a> {
+    Put(&'a Object),
+    /// What stands under a key.
+    Head(&'a str),
+}
+
+/// Why there was no answer.
+pub(super) struct NoAnswer {
+    pub(super) why: String,
+    /// Our side failed: the body could not be read.
+    pub(super) is_ours: bool,
+}
+
+impl Client {
+    /// `tls` is absent where `http` is spoken, and then to loopback addresses alone.
+    pub(super) fn new(tls: Option<Arc<rustls::ClientConfig>>, rate: Arc<Rate>, timeouts: Timeouts) -> Client {
+        let limits = net::Limits { step: timeouts.connect, inactivity: timeouts.inactivity };
+        let dialer = Dialer::new(limits);
+        let pool = Pool::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(POOL_IDLE)
+            .pool_max_idle_per_host(POOL_SIZE)
+            .http1_max_buf_size(BUFFER)
+            .build(Connector { dialer: dialer.clone(), tls });
+        Client { pool, dialer, rate, timeouts, never_continues: Arc::default() }
+    }
+
+    /// Sends a request, a PUT with the object's bytes, and reads the answer. A connection that was kept
+    /// and turns out to be dead is no fault: the request goes again on another.
+    pub(super) async fn exchange(&self, signer: &dyn Signer, ask: Ask<'_>) -> Result<Answer, NoAnswer> {
+        let mut stale = 0;
+        loop {
+            let (signed, object) = match ask {
+                Ask::Put(object) => (signer.put(object).await, Some(object)),
+                Ask::Head(key) => (signer.head(key).await, None),
+            };
+            let request = signed.map_err(|why| NoAnswer { why, is_ours: false })?;
+            let opened = self.dialer.opened();
+            let spoilt = Arc::new(AtomicBool::new(false));
+            match self.once(request, object, &spoilt).await {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => {
+                    let is_ours = spoilt.load(Ordering::Relaxed);
+                    // No connection was opened for it: it went on one that was kept. The PUT is conditional, so
+                    // that doing it twice is doing it once.
+                    let was_kept = self.dialer.opened() == opened && fault.broke_off;
+                    if is_ours || !was_kept || stale >= POOL_SIZE {
+                        return Err(NoAnswer { why: fault.why.0, is_ours });
+                    }
+                    stale += 1;
+                }
+            }
+        }
+    }
+
+    async fn once(
+        &self,
+        signed: SignedRequest,
+        object: Option<&Object>,
+        spoilt: &Arc<AtomicBool>,
+    ) -> Result<Answer, Broken> {
+        let SignedRequest { method, url, mut headers } = signed;
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("kasacam/", env!("CARGO_PKG_VERSION"))));
+        let size = object.map_or(0, |object| object.size);
+        if object.is_some() {
+            headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+        }
+        let asks_first = size >= ASK_FIRST && !self.never_continues.load(Ordering::Relaxed);
+        if asks_first {
+            headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
+        }
+        let gone = Arc::new(Notify::new());
+        let (go, sent) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
+        let share = object.map(|object| object.share).unwrap_or_default();
+        let body = match object {
+            Some(object) => Streamed::begin(Arc::clone(&object.body), size, Arc::clone(spoilt)),
+            None => Streamed::begin(Arc::new(Bytes::new()), 0, Arc::clone(spoilt)),
+        };
+        let body = Held {
+            body: Throttled::new(body, size, Arc::clone(&self.rate), share),
+            wait: asks_first.then(|| Wait::new(Arc::clone(&go), Arc::clone(&self.never_continues))),
+            gone: Arc::clone(&gone),
+            sent: Arc::clone(&sent),
+        };
+        let mut request = http::Request::new(body);
+        (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, url, headers);
+        if asks_first {
+            hyper::ext::on_informational(&mut request, move |answer| {
+                if answer.status() == StatusCode::CONTINUE {
+                    go.notify_one();
+                }
+            });
+        }
+        let answering = async {
+            let answer = self.pool.request(request).await.map_err(|e| Broken::of(&e))?;
+            let (parts, body) = answer.into_parts();
+            let body = collect(body).await?;
+            Ok(Answer::read(parts.status, &parts.headers, &body))
+        };
+        let within = self.timeouts.answer;
+        let too_late = async {
+            let mut before = 0;
+            loop {
+                tokio::select! {
+                    () = gone.notified() => {
+                        sleep(within).await;
+                        return format!("no answer within {within:?}");
+                    }
+                    () = sleep(within) => {
+                        let now = sent.load(Ordering::Relaxed);
+                        if now.saturating_sub(before) < MIN_PROGRESS {
+                            return format!("less than 64 KiB went within {within:?}");
+                        }
+                        before = now;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = answering => answer,
+            why = too_late => Err(Broken { why: Fault(why), broke_off: false }),
+        }
+    }
+}
+
+/// A request without an answer.
+struct Broken {
+    why: Fault,
+    /// The connection ended; it did not stall, and it was not refused.
+    broke_off: bool,
+}
+
+impl Broken {
+    fn of(error: &(dyn std::error::Error + 'static)) -> Broken {
+        Broken { why: describe(error), broke_off: super::fault::broke_off(error) }
+    }
+}
+
+async fn collect(mut body: hyper::body::Incoming) -> Result<Vec<u8>, Broken> {
+    let mut bytes = Vec::new();
+    while let Some(frame) = body.frame().await {
+        // Its head was there: this is no dead connection, and is not tried again here.
+        let frame = frame.map_err(|error| Broken { broke_off: false, ..Broken::of(&error) })?;
+        let Ok(data) = frame.into_data() else { continue };
+        if bytes.len() + data.len() > MAX_ANSWER {
+            let why = Fault("the answer is larger than 64 KiB".into());
+            return Err(Broken { why, broke_off: false });
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes)
+}
+
+/// Waiting for `100 Continue`.
+struct Wait {
+    go: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    patience: Pin<Box<Sleep>>,
+    never_continues: Arc<AtomicBool>,
+}
+
+impl Wait {
+    fn new(go: Arc<Notify>, never_continues: Arc<AtomicBool>) -> Wait {
+        let go = Box::pin(async move { go.notified().await });
+        Wait { go, patience: Box::pin(sleep(CONTINUE_WITHIN)), never_continues }
+    }
+}
+
+/// A body that may be held until the server wants it, and that says when all of it has gone.
+struct Held {
+    body: Throttled<Fault>,
+    wait: Option<Wait>,
+    gone: Arc<Notify>,
+    /// Bytes of it that went to the connection.
+    sent: Arc<AtomicU64>,
+}
+
+impl HttpBody for Held {
+    type Data = Bytes;
+    type Error = Fault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if let Some(wait) = &mut self.wait {
+            if wait.go.as_mut().poll(cx).is_pending() {
+                std::task::ready!(wait.patience.as_mut().poll(cx));
+                wait.never_continues.store(true, Ordering::Relaxed);
+            }
+            self.wait = None;
+        }
+        let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
+        if let Some(Ok(frame)) = &frame {
+            let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+            self.sent.fetch_add(bytes, Ordering::Relaxed);
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // HTTP lets go of a body that has gone, or that nobody wants.
+        self.gone.notify_one();
+    }
+}
+
+/// How the pool gets its connections.
+#[derive(Clone)]
+struct Connector {
+    dialer: Dialer,
+    tls: Option<Arc<rustls::ClientConfig>>,
+}
+
+impl Service<Uri> for Connector {
+    type Response = TokioIo<Open>;
+    type Error = Fault;
+    type Future = Pin<Box<dyn Future<Output = Result<TokioIo<Open>, Fault>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Fault>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, uri: Uri) -> Self::Future {
+        let this = self.clone();
+        Box::pin(async move {
+            let host = uri.host().unwrap_or_default();
+            let port = uri.port_u16().unwrap_or(if this.tls.is_some() { 443 } else { 80 });
+            let target = Target { host, port, names: NAMES };
+            this.dialer.open(target, this.tls.as_ref()).await.map(|stream| TokioIo::new(Open(stream)))
+        })
+    }
+}
+
+/// [`net::Stream`], as the pool wants it.
+struct Open(net::Stream);
+
+impl tokio::io::AsyncRead for Open {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut tokio::io::ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_read(cx, buf)
+    }
+}
+
+impl tokio::io::AsyncWrite for Open {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[std::io::IoSlice<'_>],
+    ) -> Poll<std::io::Result<usize>> {
+        Pin::new(&mut self.0).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.0.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
+        Pin::new(&mut self.0).poll_shutdown(cx)
+    }
+}
+
+impl Connection for Open {
+    fn connected(&self) -> Connected {
+        Connected::new()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("timeouts", &self.timeouts).finish_non_exhaustive()
+    }
+}

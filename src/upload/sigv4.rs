@@ -1,0 +1,150 @@
+//! Signature Version 4 of AWS, as S3 wants it, with the keys of `upload.credentials`.
+
+use super::request::{SignedRequest, Signer};
+use super::{Object, answer, credentials::Credentials};
+use crate::config;
+use crate::system::clock;
+use aws_sigv4::http_request::{
+    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
+    UriPathNormalizationMode, sign,
+};
+use aws_sigv4::sign::v4;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{CONTENT_TYPE, IF_NONE_MATCH};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{Duration, SystemTime};
+use tracing::subscriber::NoSubscriber;
+
+/// SHA-256 of nothing.
+const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+/// Stores take a signature that is 15 minutes off. Below this our own clock is as good as theirs.
+const MIN_SKEW: i64 = 60;
+
+/// Signs with keys of our own.
+#[derive(Debug)]
+pub(super) struct SigV4 {
+    /// Scheme, host and, where objects are addressed by path, the bucket; without a slash at its end.
+    base: String,
+    region: String,
+    tags: bool,
+    credentials: Arc<Credentials>,
+    /// The store's clock less ours, in seconds; 0 where ours is good enough.
+    skew: AtomicI64,
+}
+
+impl SigV4 {
+    #[must_use]
+    pub(super) fn new(config: &config::Upload, credentials: Arc<Credentials>) -> SigV4 {
+        let base = match (config.addressing, config.endpoint.split_once("://")) {
+            (config::Addressing::Virtual, Some((scheme, authority))) => {
+                format!("{scheme}://{}.{authority}", config.bucket)
+            }
+            (config::Addressing::Path | config::Addressing::Virtual, _) => {
+                format!("{}/{}", config.endpoint.trim_end_matches('/'), config.bucket)
+            }
+        };
+        let (region, tags) = (config.region.clone(), config.tags);
+        SigV4 { base, region, tags, credentials, skew: AtomicI64::new(0) }
+    }
+
+    fn signed(
+        &self,
+        method: Method,
+        key: &str,
+        payload: &str,
+        headers: Vec<(String, String)>,
+    ) -> Result<SignedRequest, String> {
+        let fault = |what: &str| format!("the request cannot be signed: {what}");
+        let url = format!("{}/{}", self.base, escape(key));
+        let credential = self.credentials.current()?;
+        let identity = (*credential).clone().into();
+        let mut settings = SigningSettings::default();
+        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
+        settings.percent_encoding_mode = PercentEncodingMode::Single;
+        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
+        let params = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.region)
+            .name("s3")
+            .time(self.now())
+            .settings(settings)
+            .build()
+            .map_err(|_| fault("its parameters"))?
+            .into();
+        let listed = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let body = SignableBody::Precomputed(payload.to_owned());
+        let request = SignableRequest::new(method.as_str(), url.as_str(), listed, body)
+            .map_err(|_| fault("its form"))?;
+        // The library logs what it signs, a session token among it, and its error could quote a header.
+        let signed = tracing::subscriber::with_default(NoSubscriber::default(), || sign(request, &params));
+        let (instructions, _) = signed.map_err(|_| fault("its headers"))?.into_parts();
+        let mut all = HeaderMap::new();
+        let own = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in own.chain(instructions.headers()) {
+            let name = name.parse::<HeaderName>().map_err(|_| fault("the name of a header"))?;
+            all.insert(name, HeaderValue::from_str(value).map_err(|_| fault("the value of a header"))?);
+        }
+        let url = url.parse::<Uri>().map_err(|_| fault("its URL"))?;
+        Ok(SignedRequest { method, url, headers: all })
+    }
+
+    fn now(&self) -> SystemTime {
+        let skew = self.skew.load(Ordering::Relaxed);
+        let seconds = clock::utc().0.div_euclid(1_000_000_000).saturating_add(skew);
+        SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(seconds).unwrap_or(0))
+    }
+}
+
+#[async_trait::async_trait]
+impl Signer for SigV4 {
+    async fn put(&self, object: &Object) -> Result<SignedRequest, String> {
+        let mut headers = vec![
+            (IF_NONE_MATCH.to_string(), String::from("*")),
+            (CONTENT_TYPE.to_string(), object.content_type.clone()),
+            (String::from("x-amz-checksum-sha256"), STANDARD.encode(object.sha256)),
+        ];
+        for (name, value) in &object.metadata {
+            headers.push((format!("x-amz-meta-{name}"), value.clone()));
+        }
+        if self.tags && !object.tags.is_empty() {
+            let tags: Vec<String> = object
+                .tags
+                .iter()
+                .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+                .collect();
+            headers.push((String::from("x-amz-tagging"), tags.join("&")));
+        }
+        self.signed(Method::PUT, &object.key, &answer::to_hex(&object.sha256), headers)
+    }
+
+    async fn head(&self, key: &str) -> Result<SignedRequest, String> {
+        let headers = vec![(String::from("x-amz-checksum-mode"), String::from("ENABLED"))];
+        self.signed(Method::HEAD, key, EMPTY, headers)
+    }
+
+    fn heard_time(&self, seconds: i64) {
+        let ours = clock::utc().0.div_euclid(1_000_000_000);
+        let skew = seconds.saturating_sub(ours);
+        let skew = if skew.abs() < MIN_SKEW { 0 } else { skew };
+        if self.skew.swap(skew, Ordering::Relaxed) == 0 && skew != 0 {
+            tracing::warn!("our clock and the store's are {skew} s apart: requests are signed with its time");
+        }
+    }
+}
+
+/// Percent-encodes what a path of S3 may not have in the clear; slashes stay.
+fn escape(text: &str) -> String {
+    use std::fmt::Write;
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
+            out.push(char::from(byte));
+        } else {
+            let _infallible = write!(out, "%{byte:02X}");
+        }
+    }
+    out
+}
