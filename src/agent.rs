@@ -29,6 +29,7 @@ use crate::domain::machine::{Machine, Seen, Start, Tombstones as Found};
 use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
 use crate::domain::segment::Serial;
 use crate::domain::time::{Clock, Mono, Now, Utc};
+use crate::identity;
 use crate::mqtt;
 use crate::system::control::{self, Command};
 use crate::system::indicator::Indicator;
@@ -41,7 +42,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
 /// Inputs on their way to the machine. Producers wait when it is full; the loop never does.
@@ -90,6 +91,8 @@ struct Agent {
     storage: storage::Storage,
     source: Box<dyn FragmentSource>,
     broker: mqtt::Session,
+    /// When the device's certificate ends.
+    certificate: watch::Receiver<Option<Utc>>,
     uploader: Arc<Uploader>,
     uploads: JoinSet<Input>,
     upload_handles: HashMap<Serial, AbortHandle>,
@@ -147,6 +150,7 @@ impl Agent {
         let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
         let broker =
             mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
+        let certificate = identity::start(&config, trust);
         let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
         let (requests_tx, requests) = mpsc::channel(8);
         tokio::spawn(server.serve(requests_tx));
@@ -192,6 +196,7 @@ impl Agent {
             storage,
             source,
             broker,
+            certificate,
             uploader: Arc::new(uploader),
             uploads: JoinSet::new(),
             upload_handles: HashMap::new(),
@@ -282,7 +287,10 @@ impl Agent {
         let now = clock::now(self.trust);
         let answer = match request.command {
             Command::Status => self.status(now),
-            Command::Metrics => status::metrics(&self.machine, self.broker.connected(), now),
+            Command::Metrics => {
+                let days_left = self.certificate_days_left(now.system);
+                status::metrics(&self.machine, self.broker.connected(), days_left, now)
+            }
             Command::Privacy { closed } => {
                 if self.unanswered.len() < ANSWERS {
                     self.unanswered.push((now.mono + SETTLED_WITHIN, request));
@@ -308,7 +316,12 @@ impl Agent {
     }
 
     fn status(&self, now: Now) -> serde_json::Value {
-        status::full(&self.machine, &self.config, self.broker.connected(), self.keeper.head(), now)
+        let days_left = self.certificate_days_left(now.system);
+        status::full(&self.machine, &self.config, self.broker.connected(), self.keeper.head(), days_left, now)
+    }
+
+    fn certificate_days_left(&self, now: Utc) -> Option<u64> {
+        self.certificate.borrow().map(|until| until.since(now).as_secs() / 86_400)
     }
 
     /// SIGHUP: takes over what can be changed under way, and names what cannot.

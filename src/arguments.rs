@@ -8,6 +8,8 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 usage: kasacamd run --config FILE [--verbose]
        kasacamd check --config FILE [--json]
+       kasacamd enroll --config FILE
+       kasacamd reset --config FILE --yes
        kasacamd status [--json] [--socket PATH]
        kasacamd metrics [--socket PATH]
        kasacamd privacy on|off|show [--socket PATH]
@@ -16,7 +18,8 @@ usage: kasacamd run --config FILE [--verbose]
 
 privacy on sets the local latch: the camera closes and stays closed. privacy off lifts the latch
 only, never a choice made in the app. privacy log tells when the camera was open and why, and whether
-anybody has changed that record since.
+anybody has changed that record since. enroll gets the device its certificate from the server of the
+section [identity]. reset removes what a household left on the camera: for its next owner.
 ";
 
 const DEFAULT_SOCKET: &str = "/run/kasacam/control.sock";
@@ -28,6 +31,8 @@ pub(crate) enum Arguments {
     Version,
     Run { config: PathBuf, verbose: bool },
     Check { config: PathBuf, json: bool },
+    Enroll { config: PathBuf },
+    Reset { config: PathBuf },
     Status { socket: PathBuf, json: bool },
     Metrics { socket: PathBuf },
     Privacy { socket: PathBuf, verb: PrivacyVerb },
@@ -46,7 +51,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     use lexopt::prelude::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(arguments);
     let (mut command, mut verb) = (None, None);
-    let (mut config, mut socket, mut state, mut json, mut verbose) = (None, None, None, false, false);
+    let (mut config, mut socket, mut state) = (None, None, None);
+    let (mut json, mut verbose, mut yes) = (false, false, false);
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
         match argument {
             Long("help") | Short('h') => return Ok(Arguments::Help),
@@ -56,6 +62,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
             Long("state") => state = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("json") => json = true,
             Long("verbose") => verbose = true,
+            Long("yes") => yes = true,
             Value(word) if command.is_none() => command = Some(word.to_string_lossy().into_owned()),
             Value(word) if command.as_deref() == Some("privacy") && verb.is_none() => {
                 verb = Some(word.to_string_lossy().into_owned());
@@ -68,6 +75,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     match (command.as_deref(), verb.as_deref()) {
         (Some("run"), _) => Ok(Arguments::Run { config: config?, verbose }),
         (Some("check"), _) => Ok(Arguments::Check { config: config?, json }),
+        (Some("enroll"), _) => Ok(Arguments::Enroll { config: config? }),
+        (Some("reset"), _) if yes => Ok(Arguments::Reset { config: config? }),
+        (Some("reset"), _) => Err(String::from(
+            "reset removes all footage that is not stored yet, the owner's choice and the journal: say --yes if that is meant",
+        )),
         (Some("status"), _) => Ok(Arguments::Status { socket, json }),
         (Some("metrics"), _) => Ok(Arguments::Metrics { socket }),
         (Some("privacy"), Some("on")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::On }),

@@ -6,6 +6,7 @@ pub mod config;
 pub mod disk;
 pub mod domain;
 pub mod fmp4;
+pub mod identity;
 pub mod mqtt;
 pub mod net;
 pub mod spool;

@@ -2,6 +2,8 @@
 
 mod arguments;
 mod check;
+mod enroll;
+mod reset;
 
 use arguments::{Arguments, PrivacyVerb};
 use kasacam::system::{allocator, control, logging};
@@ -34,6 +36,8 @@ fn main() -> ExitCode {
             print(&if json { findings.as_json() } else { findings.in_words() });
             if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+        Arguments::Enroll { config } => told(enroll::enroll(&config)),
+        Arguments::Reset { config } => told(reset::reset(&config)),
         Arguments::Status { socket, json } => asked(&socket, &control::Command::Status, |value| {
             if json { format!("{value}\n") } else { arguments::in_words(value) }
         }),
@@ -52,6 +56,17 @@ fn main() -> ExitCode {
             })
         }
         Arguments::PrivacyLog { state, json } => privacy_log(&state, json),
+    }
+}
+
+/// Prints what was done, or why it was not.
+fn told(outcome: Result<String, String>) -> ExitCode {
+    match outcome {
+        Ok(words) => print(&words),
+        Err(why) => {
+            say(&format!("kasacamd: {why}\n"));
+            ExitCode::FAILURE
+        }
     }
 }
 

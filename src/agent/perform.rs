@@ -86,6 +86,7 @@ impl Agent {
         match &mut report {
             Report::Telemetry(telemetry) => {
                 telemetry.peak_rss_kib = boot::peak_rss_kib();
+                telemetry.certificate_days_left = self.certificate_days_left(clock::utc());
                 telemetry.journal = self.keeper.head().into();
             }
             Report::Event(event) => {

@@ -13,9 +13,17 @@ use crate::system::{boot, metrics};
 use serde_json::{Value, json};
 
 /// The answer to `status`.
-pub(super) fn full(machine: &Machine, config: &Config, connected: bool, journal: Head, now: Now) -> Value {
+pub(super) fn full(
+    machine: &Machine,
+    config: &Config,
+    connected: bool,
+    journal: Head,
+    days_left: Option<u64>,
+    now: Now,
+) -> Value {
     let mut telemetry = machine.telemetry(now);
     telemetry.peak_rss_kib = boot::peak_rss_kib();
+    telemetry.certificate_days_left = days_left;
     telemetry.journal = journal.into();
     let decision = policy::decide(&machine.facts(now));
     let mut status = serde_json::to_value(&telemetry).unwrap_or_default();
@@ -45,8 +53,10 @@ pub(super) fn full(machine: &Machine, config: &Config, connected: bool, journal:
 }
 
 /// The answer to `metrics`.
-pub(super) fn metrics(machine: &Machine, connected: bool, now: Now) -> Value {
-    json!({ "metrics": metrics::render(&machine.telemetry(now), connected) })
+pub(super) fn metrics(machine: &Machine, connected: bool, days_left: Option<u64>, now: Now) -> Value {
+    let mut telemetry = machine.telemetry(now);
+    telemetry.certificate_days_left = days_left;
+    json!({ "metrics": metrics::render(&telemetry, connected) })
 }
 
 /// `STATUS=` for systemd.

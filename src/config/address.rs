@@ -40,6 +40,19 @@ pub(super) fn endpoint(url: &str) -> Result<(bool, Authority), (&'static str, &'
     }
 }
 
+/// `https://host[:port]/path`: the server, and the path without its closing slash.
+pub(super) fn est(url: &str) -> Result<(Authority, String), (&'static str, &'static str)> {
+    let example = "write it like \"https://est.example/.well-known/est\"";
+    let rest = url.strip_prefix("https://").ok_or(("must begin with https://", example))?;
+    let (host, path) = rest.split_once('/').ok_or(("has no path", example))?;
+    let path = path.trim_end_matches('/');
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '/');
+    if path.is_empty() || path.len() > 256 || !path.chars().all(safe) {
+        return Err(("must have a path of A-Z a-z 0-9 - _ . /", example));
+    }
+    Ok((authority(host).map_err(|problem| (problem, example))?, format!("/{path}")))
+}
+
 /// `s3://bucket/prefix/`: the bucket, and the prefix, empty or with its closing slash.
 pub(super) fn bucket(url: &str) -> Result<(String, String), &'static str> {
     let rest = url.strip_prefix("s3://").ok_or("must begin with s3://")?;
@@ -132,6 +145,21 @@ mod tests {
         ] {
             let (problem, _) = broker(bad).unwrap_err();
             assert!(!problem.contains("secret"), "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_est_server_is_a_host_and_a_path_over_tls() {
+        let (host, path) = est("https://est.example/.well-known/est/cameras/").unwrap();
+        assert_eq!((host.host.as_str(), host.port), ("est.example", None));
+        assert_eq!(path, "/.well-known/est/cameras");
+        for bad in [
+            "http://est.example/.well-known/est",
+            "https://est.example",
+            "https://est.example/",
+            "https://u@e/p",
+        ] {
+            assert!(est(bad).is_err(), "{bad}");
         }
     }
 

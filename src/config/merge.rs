@@ -89,7 +89,8 @@ impl Merged {
         complete: bool,
         problems: &mut Problems,
     ) {
-        let mut walk = Walk { merged: self, problems, complete };
+        let present = sections.iter().map(|section| section.name).filter(|name| root.entry(name).is_some());
+        let mut walk = Walk { present: present.collect(), merged: self, problems, complete };
         walk.file(root, sections);
     }
 }
@@ -98,6 +99,8 @@ struct Walk<'a> {
     merged: &'a mut Merged,
     problems: &'a mut Problems,
     complete: bool,
+    /// Sections that the file has.
+    present: Vec<&'static str>,
 }
 
 impl Walk<'_> {
@@ -172,7 +175,10 @@ impl Walk<'_> {
                 (None, Absent::Refused) if self.complete => {
                     self.problems.push(at, &full, "is missing", example(key));
                 }
-                (None, Absent::Refused | Absent::Nothing) => {}
+                (None, Absent::Unless(section)) if self.complete && !self.present.contains(&section) => {
+                    self.problems.push(at, &full, "is missing", example(key));
+                }
+                (None, Absent::Refused | Absent::Unless(_) | Absent::Nothing) => {}
                 (None, Absent::Is(text)) => {
                     let value = match key.kind {
                         Kind::Flag => Value::Boolean(text == "true"),

@@ -27,6 +27,7 @@ pub use reload::{reload_difference, with_reloadable};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use validate::IDENTITY_FILE;
 
 /// What a configuration is read against.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +103,52 @@ pub fn read_in(path: &Path, around: &Surroundings) -> Understood {
         }
     };
     Understood { config, board }
+}
+
+/// Who the device is, and how it gets its certificate: what an enrolment needs of a configuration whose certificate is
+/// not there yet.
+///
+/// # Errors
+/// What is wrong with the sections `[device]` and `[identity]`, and where there is no such section.
+pub fn load_enrolment(path: &Path) -> Result<(Device, Enrolment), Problems> {
+    let mut problems = Problems::default();
+    let mut merged = merge::Merged::default();
+    if let Some(agent) = file::read(path, &mut problems) {
+        merged.take(&agent.root, schema::AGENT, agent.sound, &mut Problems::default());
+    }
+    let found = validate::enrolment(&merged, &Surroundings::here(), path, &mut problems);
+    problems.sort();
+    found.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
+/// Where a household's traces are: what a reset needs of a configuration, whatever else is wrong with it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Places {
+    /// The section `[device]`.
+    pub device: Device,
+    /// `device.board`.
+    pub board: Option<PathBuf>,
+    /// `mqtt.key`, where it is not made by an enrolment.
+    pub device_key: Option<PathBuf>,
+    /// `spool.key`.
+    pub spool_key: Option<PathBuf>,
+    /// `upload.credentials`, where it is a file.
+    pub credentials: Option<PathBuf>,
+}
+
+/// The [`Places`] of a configuration.
+///
+/// # Errors
+/// What is wrong with its section `[device]`.
+pub fn load_places(path: &Path) -> Result<Places, Problems> {
+    let mut problems = Problems::default();
+    let mut merged = merge::Merged::default();
+    if let Some(agent) = file::read(path, &mut problems) {
+        merged.take(&agent.root, schema::AGENT, agent.sound, &mut Problems::default());
+    }
+    let found = validate::places(&merged, &Surroundings::here(), &mut problems);
+    problems.sort();
+    found.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
 /// Reads a board file alone, as [`load`] reads the one that `device.board` names.
@@ -230,6 +277,8 @@ impl Config {
 pub struct Config {
     /// `[device]`: who this camera is.
     pub device: Device,
+    /// `[identity]`: where its certificate comes from; absent where somebody else sees to it.
+    pub identity: Option<Enrolment>,
     /// `[mqtt]`: the broker.
     pub mqtt: Mqtt,
     /// `[entitlement]`: who may sign commands, and the grace.
@@ -257,6 +306,35 @@ pub struct Device {
     pub state_dir: PathBuf,
     /// The local control socket; `/run/kasacam/control.sock` unless told.
     pub socket: PathBuf,
+}
+
+/// The section `[identity]`: how the device gets its certificate, by EST (RFC 7030).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Enrolment {
+    /// From `identity.est`; the server's certificate must bear it.
+    pub host: String,
+    /// From `identity.est`; 443 unless told.
+    pub port: u16,
+    /// From `identity.est`, such as `/.well-known/est`; without a closing slash.
+    pub path: String,
+    /// PEM certificates of the authorities that may vouch for the server; `mqtt.ca` unless told.
+    pub ca: PathBuf,
+    /// What the first certificate is asked for with; nothing is needed once there is one.
+    pub claim: Option<Claim>,
+}
+
+/// By what right the first certificate is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// A certificate that a whole batch of cameras may share, good for nothing else.
+    Certificate {
+        /// Its chain, PEM.
+        cert: PathBuf,
+        /// Its private key, PEM.
+        key: PathBuf,
+    },
+    /// A file with `user:password`, good once.
+    Password(PathBuf),
 }
 
 /// The section `[mqtt]`.

@@ -7,7 +7,7 @@ use super::{Config, Spool};
 #[must_use]
 pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<&'static str>) {
     // Taken apart in full, so that a new field is placed by a person.
-    let Config { device, mqtt, entitlement, clock, recording, spool, upload, privacy, board } = old;
+    let Config { device, identity, mqtt, entitlement, clock, recording, spool, upload, privacy, board } = old;
     let reloadable = [
         ("mqtt.telemetry", mqtt.telemetry != new.mqtt.telemetry),
         ("entitlement.offline_grace", entitlement.offline_grace != new.entitlement.offline_grace),
@@ -26,6 +26,7 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("device.id", device.id != new.device.id),
         ("device.state_dir", device.state_dir != new.device.state_dir),
         ("device.socket", device.socket != new.device.socket),
+        ("identity", *identity != new.identity),
         ("mqtt.url", (&mqtt.host, mqtt.port) != (&new.mqtt.host, new.mqtt.port)),
         ("mqtt.ca", mqtt.ca != new.mqtt.ca),
         ("mqtt.cert", mqtt.cert != new.mqtt.cert),

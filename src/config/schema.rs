@@ -29,6 +29,8 @@ pub struct Key {
 pub enum Absent {
     /// It must be there.
     Refused,
+    /// It must be there, unless the file has this section.
+    Unless(&'static str),
     /// Nothing, and that is a value of its own.
     Nothing,
     /// The same as if this stood in the file.
@@ -117,7 +119,7 @@ const DAY: u64 = 24 * 60 * MINUTE;
 const MIB: u64 = 1 << 20;
 const TIB: u64 = 1 << 40;
 
-use Absent::{Is, Nothing, Refused};
+use Absent::{Is, Nothing, Refused, Unless};
 
 /// `agent.toml`.
 pub const AGENT: &[Section] = &[
@@ -135,8 +137,8 @@ pub const AGENT: &[Section] = &[
         &[
             key("url", Kind::Text, Refused),
             key("ca", Kind::Path, Refused),
-            key("cert", Kind::Path, Refused),
-            key("key", Kind::Path, Refused),
+            key("cert", Kind::Path, Unless("identity")),
+            key("key", Kind::Path, Unless("identity")),
             key("keep_alive", millis(5 * SECOND, 20 * MINUTE), Is("30s")),
             key("telemetry", millis(SECOND, DAY), Is("60s")),
         ],
@@ -198,6 +200,18 @@ pub const AGENT: &[Section] = &[
             key("latch", Kind::Tagged(LATCHES), Nothing),
         ],
     ),
+    Section {
+        name: "identity",
+        keys: &[
+            key("est", Kind::Text, Refused),
+            // Absent, it is `mqtt.ca`.
+            key("ca", Kind::Path, Nothing),
+            key("cert", Kind::Path, Nothing),
+            key("key", Kind::Path, Nothing),
+            key("password", Kind::Path, Nothing),
+        ],
+        optional: true,
+    },
 ];
 
 /// The board file.

@@ -6,19 +6,23 @@ use super::merge::Merged;
 use super::problem::{Place, Problems};
 use super::units::show_duration;
 use super::{
-    Addressing, Audio, AudioSource, Board, Clock, ClockTrust, Config, Device, Durability, Encoder,
-    Entitlement, LatchKind, Mqtt, Privacy, PrivacyLatch, PrivacyPending, Recording, Spool, Surroundings,
-    Upload, UploadOrder, Video, VideoFormat, VideoSource, WhenFull,
+    Addressing, Audio, AudioSource, Board, Claim, Clock, ClockTrust, Config, Device, Durability, Encoder,
+    Enrolment, Entitlement, LatchKind, Mqtt, Places, Privacy, PrivacyLatch, PrivacyPending, Recording, Spool,
+    Surroundings, Upload, UploadOrder, Video, VideoFormat, VideoSource, WhenFull,
 };
 use std::path::{Path, PathBuf};
 
 /// The most that fits into `sockaddr_un.sun_path` with its closing zero.
 const MOST_SOCKET: usize = 107;
 
+/// The file that an enrolment makes in the state directory: private key and certificate chain.
+pub const IDENTITY_FILE: &str = "identity.pem";
+
 /// The configuration, unless a value that it needs is missing or bad; then `problems` says so.
 pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Config> {
     let mut check = Check { merged, around, problems };
     let device = check.device();
+    let identity = check.identity();
     let (mqtt, entitlement, recording) = (check.mqtt(), check.entitlement(), check.recording());
     let (spool, upload, board) = (check.spool(), check.upload(), check.board());
     let trust = match check.merged.text("clock.trust")?.0 {
@@ -39,6 +43,7 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
     let latch = check.latch();
     Some(Config {
         device: device?,
+        identity,
         mqtt: mqtt?,
         entitlement: entitlement?,
         clock: Clock { trust },
@@ -47,6 +52,35 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
         upload: upload?,
         privacy: Privacy { pending, unheard_hold, indicator, latch },
         board: board?,
+    })
+}
+
+/// Who the device is, and how it gets its certificate.
+pub(super) fn enrolment(
+    merged: &Merged,
+    around: &Surroundings,
+    file: &Path,
+    problems: &mut Problems,
+) -> Option<(Device, Enrolment)> {
+    let mut check = Check { merged, around, problems };
+    let (device, identity) = (check.device(), check.identity());
+    if identity.is_none() && problems.is_empty() {
+        let hint = "such as est = \"https://est.example/.well-known/est\"";
+        problems.push(&Place::file(file), "identity", "there is no section [identity] to enroll by", hint);
+    }
+    Some((device?, identity?))
+}
+
+/// Where a household's traces are.
+pub(super) fn places(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Places> {
+    let device = Check { merged, around, problems }.device()?;
+    let path = |key: &str| merged.text(key).and_then(|(text, at)| resolve(text, at, around).ok());
+    Some(Places {
+        device,
+        board: path("device.board"),
+        device_key: path("mqtt.key"),
+        spool_key: path("spool.key"),
+        credentials: path("upload.credentials"),
     })
 }
 
@@ -113,6 +147,43 @@ impl<'a> Check<'a> {
         Some(Device { id: id?, state_dir: state_dir?.0, socket: socket?.0 })
     }
 
+    fn identity(&mut self) -> Option<Enrolment> {
+        let (url, at) = self.merged.text("identity.est")?;
+        let server = match address::est(url) {
+            Ok(server) => Some(server),
+            Err((problem, hint)) => {
+                self.problems.push(at, "identity.est", problem, hint);
+                None
+            }
+        };
+        let ca_key = if self.merged.text("identity.ca").is_some() { "identity.ca" } else { "mqtt.ca" };
+        let ca = self.path(ca_key);
+        let (cert, key) = (self.path("identity.cert"), self.path("identity.key"));
+        let password = self.path("identity.password");
+        let claim = match (cert, key, password) {
+            (None, None, None) => None,
+            (Some((cert, _)), Some((key, _)), None) => Some(Claim::Certificate { cert, key }),
+            (None, None, Some((password, _))) => Some(Claim::Password(password)),
+            (_, _, _) => {
+                let problem = "a claim is either identity.cert with identity.key, or identity.password";
+                self.problems.push(at, "identity", problem, "");
+                None
+            }
+        };
+        let (authority, path) = server?;
+        Some(Enrolment { host: authority.host, port: authority.port.unwrap_or(443), path, ca: ca?.0, claim })
+    }
+
+    /// A file of the device's identity: as configured, or the one that an enrolment makes.
+    fn identity_file(&mut self, key: &str) -> Option<(PathBuf, &'a Place)> {
+        if self.merged.text(key).is_some() || self.merged.is_bad(key) {
+            return self.path(key);
+        }
+        let (_, at) = self.merged.text("identity.est")?;
+        let (dir, _) = self.path("device.state_dir")?;
+        Some((dir.join(IDENTITY_FILE), at))
+    }
+
     fn latch(&mut self) -> Option<PrivacyLatch> {
         let kind = match self.merged.text("privacy.latch.kind")?.0 {
             "button" => LatchKind::Button,
@@ -132,15 +203,27 @@ impl<'a> Check<'a> {
             }
         });
         let ca = self.authorities("mqtt.ca");
-        let (cert, key) = (self.path("mqtt.cert"), self.path("mqtt.key"));
+        let (cert, key) = (self.identity_file("mqtt.cert"), self.identity_file("mqtt.key"));
         let device = self.merged.text("device.id").map(|(id, _)| id).filter(|id| is_device_id(id));
-        material::identity(
-            cert.as_ref().map(|(path, at)| Examined { at, key: "mqtt.cert", path }).as_ref(),
-            key.as_ref().map(|(path, at)| Examined { at, key: "mqtt.key", path }).as_ref(),
-            device,
-            self.around,
-            self.problems,
-        );
+        let enrolled = |file: &Option<(PathBuf, &Place)>| {
+            let path = file.as_ref().map(|(path, _)| path.as_path());
+            path.and_then(Path::file_name).is_none_or(|name| name != IDENTITY_FILE)
+                || path.is_some_and(Path::exists)
+        };
+        if self.merged.text("identity.est").is_some() && !enrolled(&cert) {
+            if let Some((path, at)) = &cert {
+                let problem = format!("{}: the device has no certificate yet", path.display());
+                self.problems.push(at, "identity", problem, "kasacamd enroll --config FILE gets it one");
+            }
+        } else {
+            material::identity(
+                cert.as_ref().map(|(path, at)| Examined { at, key: "mqtt.cert", path }).as_ref(),
+                key.as_ref().map(|(path, at)| Examined { at, key: "mqtt.key", path }).as_ref(),
+                device,
+                self.around,
+                self.problems,
+            );
+        }
         let broker = broker?;
         Some(Mqtt {
             port: broker.port.unwrap_or(8883),

@@ -317,6 +317,8 @@ pub struct Telemetry {
     pub rejected: u64,
     /// Peak resident set, in KiB (`getrusage`); filled in by whoever performs the report.
     pub peak_rss_kib: u64,
+    /// Whole days until the device's certificate ends, 0 once it has; absent where it cannot be read. Filled in likewise.
+    pub certificate_days_left: Option<u64>,
     /// Where the privacy journal stands; filled in likewise.
     pub journal: JournalFigures,
 }

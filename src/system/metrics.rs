@@ -24,7 +24,9 @@ pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
     ];
     let free = ("kasacam_spool_free_bytes", "Bytes free on the file system of the spool");
     let free = t.spool.free.map(|value| (free.0, free.1, value));
-    for (name, help, value) in gauges.into_iter().chain(free) {
+    let days = ("kasacam_certificate_days_left", "Whole days until the device's certificate ends");
+    let days = t.certificate_days_left.map(|value| (days.0, days.1, value));
+    for (name, help, value) in gauges.into_iter().chain(free).chain(days) {
         let _infallible = write!(text, "# TYPE {name} gauge\n# HELP {name} {help}\n{name} {value}\n");
     }
     let counters: [(&str, &str, u64); 10] = [

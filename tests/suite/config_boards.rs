@@ -61,6 +61,7 @@ fn look_for(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
         Absent::Refused => "required".to_owned(),
         Absent::Nothing => "none".to_owned(),
         Absent::Is(text) => format!("`{text}`"),
+        Absent::Unless(section) => format!("required, unless there is `[{section}]`"),
     };
     match row {
         Some(row) if row.split('|').nth(3).is_some_and(|cell| cell.trim() == default) => {}

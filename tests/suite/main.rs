@@ -20,6 +20,7 @@ mod facts_lost;
 mod fmp4_damage;
 mod fmp4_golden;
 mod fuzz;
+mod identity;
 mod logs_are_private;
 mod machine;
 mod machine_and_spool;

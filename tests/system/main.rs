@@ -28,6 +28,7 @@ mod eviction;
 mod footage;
 mod footage_read;
 mod household;
+mod identity;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
 mod recording;

@@ -24,6 +24,9 @@ pub(crate) struct Camera {
     /// without sound; a test picture and a test tone unless told.
     #[arg(long)]
     pub source: Option<String>,
+    /// The camera has no certificate yet: `kasacamd enroll` gets it one, with a one-time password.
+    #[arg(long)]
+    pub enroll: bool,
     /// A board file to use as it is.
     #[arg(long, conflicts_with = "source")]
     pub board: Option<PathBuf>,
@@ -36,6 +39,8 @@ pub(crate) struct Camera {
 pub(crate) struct Ends<'a> {
     pub mqtt_port: u16,
     pub s3_port: u16,
+    pub est_port: u16,
+    pub password: &'a Path,
     pub credentials: &'a Path,
     pub key: &'a Path,
 }
@@ -94,8 +99,17 @@ fn agent_text(
         sections.entry(section.to_owned()).or_default().insert(key.to_owned(), value);
         Some(())
     };
+    let enrolment = [
+        ("identity.est", text(&format!("https://localhost:{}/.well-known/est", ends.est_port))),
+        ("identity.password", path(ends.password)),
+    ];
     for (name, value) in settings {
-        put(name, value);
+        if !(camera.enroll && ["mqtt.cert", "mqtt.key"].contains(&name)) {
+            put(name, value);
+        }
+    }
+    if camera.enroll {
+        enrolment.into_iter().for_each(|(name, value)| _ = put(name, value));
     }
     for line in &camera.set {
         line.split_once('=')

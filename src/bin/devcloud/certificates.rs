@@ -25,6 +25,8 @@ pub(crate) struct Pki {
     pub cloud_key: PathBuf,
     pub device_cert: PathBuf,
     pub device_key: PathBuf,
+    pub claim_cert: PathBuf,
+    pub claim_key: PathBuf,
 }
 
 /// The CA, the server's, the cloud's and the device's certificate, made where they are not yet there.
@@ -48,10 +50,10 @@ pub(crate) fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
         cloud_key: pki_dir.join("cloud.key"),
         device_cert: device_dir.join("device.pem"),
         device_key: device_dir.join("device.key"),
+        claim_cert: pki_dir.join("claim.pem"),
+        claim_key: pki_dir.join("claim.key"),
     };
-    let ca_key = pki_dir.join("ca.key");
-    let key = read_or_make_key(&ca_key)?;
-    let ca = CertifiedIssuer::self_signed(ca_params(), key).map_err(|e| format!("the CA: {e}"))?;
+    let ca = authority(dir)?;
     // Signed anew from the same key and name, so that every certificate below stays good.
     if !pki.ca.exists() {
         write_new(&pki.ca, ca.pem().as_bytes(), 0o644)?;
@@ -59,7 +61,17 @@ pub(crate) fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
     issue(&ca, &pki.server_cert, &pki.server_key, "kasacam-devcloud", true)?;
     issue(&ca, &pki.cloud_cert, &pki.cloud_key, "cloud", false)?;
     issue(&ca, &pki.device_cert, &pki.device_key, device, false)?;
+    issue(&ca, &pki.claim_cert, &pki.claim_key, crate::est::CLAIM, false)?;
     Ok(pki)
+}
+
+/// The CA, with its key.
+///
+/// # Errors
+/// Where the key cannot be made or read.
+pub(crate) fn authority(dir: &Path) -> Result<CertifiedIssuer<'static, KeyPair>, String> {
+    let key = read_or_make_key(&dir.join("pki").join("ca.key"))?;
+    CertifiedIssuer::self_signed(ca_params(), key).map_err(|e| format!("the CA: {e}"))
 }
 
 /// A certificate and key for the common name `name`, signed by the CA in `dir`: another camera.

@@ -53,6 +53,8 @@ pub(crate) enum Command {
     Store { state: StoreState, status: Option<u16> },
     /// Take the broker down, bring it up, or both.
     Broker { state: BrokerState },
+    /// How the authority that cameras enrol with answers from now on.
+    Est(crate::est::Manner),
     /// Sign claims, and publish nothing.
     Sign { kind: String, claims: String },
     /// Publish the bytes of a file, retained, whatever they are.

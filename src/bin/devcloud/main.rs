@@ -11,6 +11,7 @@ mod chronicle;
 mod cloud;
 mod control;
 mod demo;
+mod est;
 mod events;
 mod footage;
 mod lease;

@@ -5,6 +5,7 @@ use crate::camera::{self, Camera, Ends};
 use crate::certificates::{self, Pki};
 use crate::cloud::Cloud;
 use crate::control::{self, BrokerState, Command, Plan, StoreState, Switch};
+use crate::est::Est;
 use crate::events::Events;
 use crate::lease;
 use crate::signer::{Kind, Signer};
@@ -37,6 +38,7 @@ struct Kept {
     entitlement_version: u64,
     mqtt_port: u16,
     s3_port: u16,
+    est_port: u16,
 }
 
 pub(crate) struct Devcloud {
@@ -45,6 +47,7 @@ pub(crate) struct Devcloud {
     pub agent_toml: PathBuf,
     pub events: Events,
     pub store: Store,
+    est: Est,
     signer: Signer,
     cloud: Cloud,
     broker: Mutex<Broker>,
@@ -69,11 +72,15 @@ impl Devcloud {
         let mut kept = read_kept(&dir)?;
         let broker = Broker::start(&dir, &pki, kept.mqtt_port).await?;
         let store = Store::start(&dir, &pki, kept.s3_port, events.clone()).await?;
-        (kept.mqtt_port, kept.s3_port) = (broker.port, store.port);
+        let authority = certificates::authority(&dir)?;
+        let est = Est::start(&dir, &pki, authority, kept.est_port, events.clone()).await?;
+        (kept.mqtt_port, kept.s3_port, kept.est_port) = (broker.port, store.port, est.port);
         keep(&dir, &kept)?;
         let ends = Ends {
             mqtt_port: broker.port,
             s3_port: store.port,
+            est_port: est.port,
+            password: &est.password,
             credentials: &store.credentials,
             key: &signer.public,
         };
@@ -85,6 +92,7 @@ impl Devcloud {
             agent_toml,
             events,
             store,
+            est,
             signer,
             cloud,
             mqtt_port: broker.port,
@@ -113,6 +121,7 @@ impl Devcloud {
             "ready": true,
             "mqtt_port": self.mqtt_port,
             "s3_port": self.store.port,
+            "est_port": self.est.port,
             "agent_toml": self.agent_toml,
             "dir": self.dir,
         })
@@ -145,6 +154,10 @@ impl Devcloud {
             Command::PublishRaw { topic, file, passing } => {
                 let payload = read_bounded(&file)?;
                 self.cloud.publish(&topic, payload, !passing).await?;
+                Ok(json!({}))
+            }
+            Command::Est(manner) => {
+                self.est.behave(manner);
                 Ok(json!({}))
             }
             Command::Status => self.status().await,

@@ -667,6 +667,7 @@ impl Machine {
             },
             rejected: self.figures.rejected,
             peak_rss_kib: 0,
+            certificate_days_left: None,
             journal: JournalFigures::default(),
         }
     }
