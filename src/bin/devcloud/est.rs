@@ -239,7 +239,7 @@ impl Shared {
         device: &str,
         manner: &Manner,
     ) -> Result<Vec<u8>, String> {
-        let now = i64::try_from(clock::utc().0 / 1_000_000_000).unwrap_or(0);
+        let now = clock::utc().0 / 1_000_000_000;
         let at = |offset: i64| {
             time::OffsetDateTime::from_unix_timestamp(now + offset).map_err(|e| format!("the time: {e}"))
         };
