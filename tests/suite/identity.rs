@@ -114,7 +114,7 @@ fn an_enrolment_leaves_one_file_with_key_and_chain() {
     let until = run(&fs, Right::Claim, &server).unwrap();
     assert_eq!(until, Utc::parse("2028-01-01T00:00:00Z").unwrap());
     let key = identity(&fs).unwrap();
-    assert_eq!(server.keys.lock().unwrap().as_slice(), [key.clone()]);
+    assert_eq!(*server.keys.lock().unwrap(), [key.as_slice()]);
     assert!(fs.peek(&state().join(PENDING)).is_none());
 
     run(&fs, Right::Identity, &server).unwrap();
