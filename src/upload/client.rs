@@ -102,7 +102,13 @@ impl Client {
             let request = signed.map_err(|why| NoAnswer { why, is_ours: false })?;
             let opened = self.dialer.opened();
             let spoilt = Arc::new(AtomicBool::new(false));
-            match self.once(request, object, &spoilt).await {
+            let asks_first = object.is_some_and(|object| object.size >= ASK_FIRST)
+                && !self.never_continues.load(Ordering::Relaxed);
+            match self.once(request, object, asks_first, &spoilt).await {
+                // It does not know the question: without it, then (RFC 9110, 15.5.18).
+                Ok(answer) if asks_first && answer.status == StatusCode::EXPECTATION_FAILED => {
+                    self.never_continues.store(true, Ordering::Relaxed);
+                }
                 Ok(answer) => return Ok(answer),
                 Err(fault) => {
                     let is_ours = spoilt.load(Ordering::Relaxed);
@@ -122,6 +128,7 @@ impl Client {
         &self,
         signed: SignedRequest,
         object: Option<&Object>,
+        asks_first: bool,
         spoilt: &Arc<AtomicBool>,
     ) -> Result<Answer, Broken> {
         let SignedRequest { method, url, mut headers } = signed;
@@ -130,7 +137,6 @@ impl Client {
         if object.is_some() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
         }
-        let asks_first = size >= ASK_FIRST && !self.never_continues.load(Ordering::Relaxed);
         if asks_first {
             headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
@@ -159,7 +165,13 @@ impl Client {
         let answering = async {
             let answer = self.pool.request(request).await.map_err(|e| Broken::of(&e))?;
             let (parts, body) = answer.into_parts();
-            let body = collect(body).await?;
+            let body = match collect(body).await {
+                Ok(body) => body,
+                // It refused, and closed without waiting for our bytes: what its head says is enough.
+                Err(fault) if fault.broke_off && !parts.status.is_success() => Vec::new(),
+                // Its head was there: this is no dead connection, and is not tried again here.
+                Err(fault) => return Err(Broken { broke_off: false, ..fault }),
+            };
             Ok(Answer::read(parts.status, &parts.headers, &body))
         };
         let within = self.timeouts.answer;
@@ -205,8 +217,7 @@ impl Broken {
 async fn collect(mut body: hyper::body::Incoming) -> Result<Vec<u8>, Broken> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        // Its head was there: this is no dead connection, and is not tried again here.
-        let frame = frame.map_err(|error| Broken { broke_off: false, ..Broken::of(&error) })?;
+        let frame = frame.map_err(|error| Broken::of(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > MAX_ANSWER {
             let why = Fault("the answer is larger than 64 KiB".into());
