@@ -152,6 +152,7 @@ impl Client {
             wait: asks_first.then(|| Wait::new(Arc::clone(&go), Arc::clone(&self.never_continues))),
             gone: Arc::clone(&gone),
             sent: Arc::clone(&sent),
+            half_sent: object.map(|object| (size / 2, Arc::clone(&object.half_sent))),
         };
         let mut request = http::Request::new(body);
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, url, headers);
@@ -249,6 +250,8 @@ struct Held {
     gone: Arc<Notify>,
     /// Bytes of it that went to the connection.
     sent: Arc<AtomicU64>,
+    /// Whom to tell once more bytes than this have gone.
+    half_sent: Option<(u64, Arc<Notify>)>,
 }
 
 impl HttpBody for Held {
@@ -269,7 +272,10 @@ impl HttpBody for Held {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-            self.sent.fetch_add(bytes, Ordering::Relaxed);
+            let sent = self.sent.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if let Some((_, half_sent)) = self.half_sent.take_if(|(half, _)| sent > *half) {
+                half_sent.notify_one();
+            }
         }
         Poll::Ready(frame)
     }

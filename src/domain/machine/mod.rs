@@ -327,6 +327,7 @@ impl Machine {
                 self.upload_finished(serial, outcome, took, now);
             }
             Input::StoreAnswered(answers) => self.store_answered(answers, now),
+            Input::StoreReplaces => self.tell(Event::StoreReplaces),
             Input::UploadPastHalf { serial } => self.queue.past_half(serial),
             Input::Reload(settings) => self.settings = *settings,
             Input::Shutdown => {
