@@ -147,6 +147,7 @@ impl Agent {
         let source = capture::source(config.board.clone(), config.recording.clone(), chunks_tx, report);
 
         let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
+        let uploader = uploader.with_probe();
         let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
         let broker =
             mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;

@@ -6,12 +6,14 @@ use crate::domain::effect::{Effect, Event, Report, Share, StopManner};
 use crate::domain::input::Input;
 use crate::domain::journal::What;
 use crate::domain::outcome::{Outcome, Scope};
-use crate::domain::segment::{KeyClock, Segment};
+use crate::domain::segment::{KeyClock, Segment, Serial};
 use crate::domain::time::Utc;
 use crate::system::{boot, clock};
 use crate::upload::Body;
 use bytes::Bytes;
+use std::future::Future;
 use std::sync::Arc;
+use tokio::sync::{Notify, mpsc};
 
 impl Agent {
     /// Performs effects until the machine has no more. None of them waits.
@@ -113,11 +115,20 @@ impl Agent {
             KeyClock::Corrected => time.0.saturating_sub(segment.record.start_utc.0),
             KeyClock::Trusted | KeyClock::Plausible => 0,
         };
-        let reader = self.storage.reader();
+        let (reader, inputs) = (self.storage.reader(), self.storage.inputs());
         let task = async move {
             let began = clock::mono();
+            let half_sent = Arc::new(Notify::new());
             let outcome = match body(reader, &segment, shift).await {
-                Ok(body) => uploader.upload_with(share, &segment, time, key_clock, body).await,
+                Ok(body) => {
+                    let share = (share, Arc::clone(&half_sent));
+                    let upload = uploader.upload_with(share, &segment, time, key_clock, body);
+                    let outcome = telling_of_half(upload, &half_sent, &inputs, serial).await;
+                    if uploader.found_replacing() {
+                        let _the_agent_has_left = inputs.send(Input::StoreReplaces).await;
+                    }
+                    outcome
+                }
                 Err(why) => Outcome::Retry { scope: Scope::Segment, after: None, why },
             };
             Input::UploadFinished { serial, outcome, took: clock::mono().since(began) }
@@ -129,6 +140,26 @@ impl Agent {
         let running = &self.uploads;
         if self.upload_handles.len() > running.len() {
             self.upload_handles.retain(|_, handle| !handle.is_finished());
+        }
+    }
+}
+
+/// Runs an upload, and tells the loop when more than half of it has gone: from there on it is not given up for room.
+async fn telling_of_half(
+    upload: impl Future<Output = Outcome>,
+    half_sent: &Notify,
+    inputs: &mpsc::Sender<Input>,
+    serial: Serial,
+) -> Outcome {
+    let mut upload = std::pin::pin!(upload);
+    tokio::select! {
+        biased;
+        outcome = &mut upload => outcome,
+        () = half_sent.notified() => {
+            // The loop takes it before the end of the upload, which comes after it.
+            let telling = inputs.send(Input::UploadPastHalf { serial });
+            let (outcome, _told) = tokio::join!(upload, telling);
+            outcome
         }
     }
 }

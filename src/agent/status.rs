@@ -103,6 +103,7 @@ pub(super) fn log(input: &Input) {
             Outcome::KeyTaken => tracing::warn!("the key of {serial} is taken"),
             Outcome::Retry { why, .. } => tracing::debug!("{serial} will be sent again: {why}"),
         },
+        Input::UploadPastHalf { serial } => tracing::debug!("more than half of {serial} is sent"),
         Input::Tick
         | Input::Rejected { .. }
         | Input::Persisted { .. }
@@ -114,9 +115,9 @@ pub(super) fn log(input: &Input) {
         | Input::Forgotten { .. }
         | Input::Cut { .. }
         | Input::StoreAnswered(_)
+        | Input::StoreReplaces
         | Input::Quarantined { .. }
         | Input::Usage(_)
-        | Input::UploadPastHalf { .. }
         | Input::StorageFailed { .. }
         | Input::StorageProbed { .. }
         | Input::Flushed
@@ -152,6 +153,9 @@ pub(super) fn log_event(event: &Event) {
         }
         Event::UploadStalled { why } => tracing::warn!("uploads wait: {why}"),
         Event::UploadResumed => tracing::info!("uploads go on"),
+        Event::StoreReplaces => {
+            tracing::warn!("the store ignores If-None-Match: it replaces an object that has the same key");
+        }
         Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),
     }
 }

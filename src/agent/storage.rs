@@ -142,6 +142,11 @@ impl Storage {
         });
     }
 
+    /// Where the loop hears of what happens.
+    pub(super) fn inputs(&self) -> mpsc::Sender<Input> {
+        self.inputs.clone()
+    }
+
     pub(super) fn reader(&self) -> Reader {
         self.reader.clone()
     }

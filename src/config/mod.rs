@@ -462,6 +462,8 @@ pub struct Upload {
     pub addressing: Addressing,
     /// Objects get the tag `history-hours`; some stores refuse tags.
     pub tags: bool,
+    /// Requests carry `x-amz-checksum-sha256` and ask for it; some stores refuse the header.
+    pub checksums: bool,
     /// Bits a second.
     pub max_rate: Option<u64>,
     /// Which pending segment goes first; `newest` unless told.

@@ -179,6 +179,7 @@ pub const AGENT: &[Section] = &[
             key("region", Kind::Text, Is("us-east-1")),
             key("addressing", Kind::Choice(&["path", "virtual"]), Is("path")),
             key("tags", Kind::Flag, Is("true")),
+            key("checksums", Kind::Flag, Is("true")),
             key("ca", Kind::Path, Refused),
             key("credentials", Kind::Path, Refused),
             key("max_rate", Kind::Rate { least: 64_000, most: 10_000_000_000 }, Nothing),

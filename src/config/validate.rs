@@ -357,6 +357,7 @@ impl<'a> Check<'a> {
         Some(Upload {
             addressing,
             tags: self.merged.flag("upload.tags")?.0,
+            checksums: self.merged.flag("upload.checksums")?.0,
             bucket,
             prefix,
             endpoint: endpoint?,

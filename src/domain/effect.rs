@@ -297,6 +297,8 @@ pub enum Event {
     },
     /// A segment was stored after `upload_stalled`.
     UploadResumed,
+    /// The store ignores `If-None-Match`: an object may be replaced by another of the same key. Told once a start.
+    StoreReplaces,
     /// A state file could not be written; it is tried again.
     PersistFailed {
         /// The error of the operating system.

@@ -175,6 +175,8 @@ pub enum Input {
     },
     /// Whether the store answers, whatever it says.
     StoreAnswered(bool),
+    /// The store took an object a second time that was to be refused: it ignores `If-None-Match`.
+    StoreReplaces,
     /// More than half of a segment is sent.
     UploadPastHalf {
         /// Which one.

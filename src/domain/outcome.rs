@@ -95,12 +95,22 @@ pub fn classify(attempt: Attempt) -> Outcome {
         (200..=299, Held::Different | Held::Nothing | Held::Secret | Held::Untold) => Outcome::Retry {
             scope: Scope::Segment,
             after: retry_after,
-            why: format!("HTTP {status} without proof that the object is held as sent"),
+            why: format!("HTTP {status} without proof that the object is held as sent: {}", unproved(held)),
         },
         (409 | 412, Held::Nothing | Held::Secret | Held::Untold) => retry(Scope::Segment),
         // The object itself is refused: too long, malformed, a checksum that the store disputes.
         (400 | 411 | 413 | 414 | 415 | 422, _) if !is_about_us(code.as_deref()) => retry(Scope::Segment),
         _ => retry(Scope::Store),
+    }
+}
+
+/// What is missing.
+fn unproved(held: Held) -> &'static str {
+    match held {
+        Held::Same | Held::Different => "its checksum or size is another",
+        Held::Nothing => "a HEAD finds nothing",
+        Held::Secret => "the answer repeats no checksum, and the key may not ask with a HEAD",
+        Held::Untold => "neither the answer nor a HEAD has what proves it",
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::fault::Fault;
 use std::future::Future;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsRawFd;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -13,6 +13,10 @@ use tokio::time::{Instant, Sleep};
 
 /// Fails when no byte has moved for the limit, in whichever direction it waits. Bytes that leave the kernel's send
 /// buffer count as moved: on a link of a few KiB a second what lies there takes longer than any sensible limit.
+///
+/// What the peer said before it reset the connection can still be read (a server that refuses a request, and closes without
+/// having read it to its end, does just that). So a write that finds the connection reset is let pass, and the end comes
+/// where it is read.
 pub struct Watched {
     tcp: TcpStream,
     limit: Duration,
@@ -39,7 +43,7 @@ impl Watched {
             let queued = self.in_send_buffer();
             if queued >= self.queued {
                 let fault = Fault(format!("no byte moved for {:?}", self.limit));
-                return Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, fault)));
+                return Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, fault)));
             }
             self.queued = queued;
             self.restart();
@@ -62,6 +66,13 @@ impl Watched {
     }
 }
 
+fn let_pass(poll: Poll<io::Result<usize>>, bytes: usize) -> Poll<io::Result<usize>> {
+    poll.map(|written| match written {
+        Err(error) if matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe) => Ok(bytes),
+        written => written,
+    })
+}
+
 impl AsyncRead for Watched {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -76,6 +87,7 @@ impl AsyncRead for Watched {
 impl AsyncWrite for Watched {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.tcp).poll_write(cx, buf);
+        let poll = let_pass(poll, buf.len());
         self.watch(cx, poll)
     }
 
@@ -85,6 +97,7 @@ impl AsyncWrite for Watched {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let poll = Pin::new(&mut self.tcp).poll_write_vectored(cx, bufs);
+        let poll = let_pass(poll, bufs.iter().map(|buf| buf.len()).sum());
         self.watch(cx, poll)
     }
 

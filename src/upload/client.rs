@@ -102,7 +102,13 @@ impl Client {
             let request = signed.map_err(|why| NoAnswer { why, is_ours: false })?;
             let opened = self.dialer.opened();
             let spoilt = Arc::new(AtomicBool::new(false));
-            match self.once(request, object, &spoilt).await {
+            let asks_first = object.is_some_and(|object| object.size >= ASK_FIRST)
+                && !self.never_continues.load(Ordering::Relaxed);
+            match self.once(request, object, asks_first, &spoilt).await {
+                // It does not know the question: without it, then (RFC 9110, 15.5.18).
+                Ok(answer) if asks_first && answer.status == StatusCode::EXPECTATION_FAILED => {
+                    self.never_continues.store(true, Ordering::Relaxed);
+                }
                 Ok(answer) => return Ok(answer),
                 Err(fault) => {
                     let is_ours = spoilt.load(Ordering::Relaxed);
@@ -122,6 +128,7 @@ impl Client {
         &self,
         signed: SignedRequest,
         object: Option<&Object>,
+        asks_first: bool,
         spoilt: &Arc<AtomicBool>,
     ) -> Result<Answer, Broken> {
         let SignedRequest { method, url, mut headers } = signed;
@@ -130,7 +137,6 @@ impl Client {
         if object.is_some() {
             headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
         }
-        let asks_first = size >= ASK_FIRST && !self.never_continues.load(Ordering::Relaxed);
         if asks_first {
             headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
@@ -146,6 +152,7 @@ impl Client {
             wait: asks_first.then(|| Wait::new(Arc::clone(&go), Arc::clone(&self.never_continues))),
             gone: Arc::clone(&gone),
             sent: Arc::clone(&sent),
+            half_sent: object.map(|object| (size / 2, Arc::clone(&object.half_sent))),
         };
         let mut request = http::Request::new(body);
         (*request.method_mut(), *request.uri_mut(), *request.headers_mut()) = (method, url, headers);
@@ -159,7 +166,13 @@ impl Client {
         let answering = async {
             let answer = self.pool.request(request).await.map_err(|e| Broken::of(&e))?;
             let (parts, body) = answer.into_parts();
-            let body = collect(body).await?;
+            let body = match collect(body).await {
+                Ok(body) => body,
+                // It refused, and closed without waiting for our bytes: what its head says is enough.
+                Err(fault) if fault.broke_off && !parts.status.is_success() => Vec::new(),
+                // Its head was there: this is no dead connection, and is not tried again here.
+                Err(fault) => return Err(Broken { broke_off: false, ..fault }),
+            };
             Ok(Answer::read(parts.status, &parts.headers, &body))
         };
         let within = self.timeouts.answer;
@@ -205,8 +218,7 @@ impl Broken {
 async fn collect(mut body: hyper::body::Incoming) -> Result<Vec<u8>, Broken> {
     let mut bytes = Vec::new();
     while let Some(frame) = body.frame().await {
-        // Its head was there: this is no dead connection, and is not tried again here.
-        let frame = frame.map_err(|error| Broken { broke_off: false, ..Broken::of(&error) })?;
+        let frame = frame.map_err(|error| Broken::of(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         if bytes.len() + data.len() > MAX_ANSWER {
             let why = Fault("the answer is larger than 64 KiB".into());
@@ -238,6 +250,8 @@ struct Held {
     gone: Arc<Notify>,
     /// Bytes of it that went to the connection.
     sent: Arc<AtomicU64>,
+    /// Whom to tell once more bytes than this have gone.
+    half_sent: Option<(u64, Arc<Notify>)>,
 }
 
 impl HttpBody for Held {
@@ -258,7 +272,10 @@ impl HttpBody for Held {
         let frame = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
         if let Some(Ok(frame)) = &frame {
             let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
-            self.sent.fetch_add(bytes, Ordering::Relaxed);
+            let sent = self.sent.fetch_add(bytes, Ordering::Relaxed) + bytes;
+            if let Some((_, half_sent)) = self.half_sent.take_if(|(half, _)| sent > *half) {
+                half_sent.notify_one();
+            }
         }
         Poll::Ready(frame)
     }

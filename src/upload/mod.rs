@@ -31,6 +31,7 @@ use crate::domain::effect::Share;
 use crate::domain::outcome::Attempt;
 use std::fmt;
 use std::sync::Arc;
+use tokio::sync::Notify;
 
 /// One object, ready to go.
 #[derive(Clone)]
@@ -51,6 +52,8 @@ pub struct Object {
     pub tags: Vec<(&'static str, String)>,
     /// Of the rate, beside other uploads.
     pub share: Share,
+    /// Notified, once, when more than half of the bytes have gone to the connection.
+    pub half_sent: Arc<Notify>,
 }
 
 impl fmt::Debug for Object {
@@ -65,6 +68,10 @@ pub trait ObjectStore: Send + Sync {
     /// Puts the object, and finds out what the store then holds under its key. Ends where nothing moves for the time
     /// of the configuration, whatever the network does.
     async fn put(&self, object: &Object) -> Attempt;
+
+    /// Puts an object again that it has just stored, with the same bytes: whether it refuses to. `None` where it does
+    /// not say.
+    async fn refuses_again(&self, object: &Object) -> Option<bool>;
 
     /// Whether it answers at all, whatever it says. Ends within the same deadlines.
     async fn answers(&self) -> bool;

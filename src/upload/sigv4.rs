@@ -30,6 +30,7 @@ pub(super) struct SigV4 {
     base: String,
     region: String,
     tags: bool,
+    checksums: bool,
     credentials: Arc<Credentials>,
     /// The store's clock less ours, in seconds; 0 where ours is good enough.
     skew: AtomicI64,
@@ -46,8 +47,8 @@ impl SigV4 {
                 format!("{}/{}", config.endpoint.trim_end_matches('/'), config.bucket)
             }
         };
-        let (region, tags) = (config.region.clone(), config.tags);
-        SigV4 { base, region, tags, credentials, skew: AtomicI64::new(0) }
+        let (region, tags, checksums) = (config.region.clone(), config.tags, config.checksums);
+        SigV4 { base, region, tags, checksums, credentials, skew: AtomicI64::new(0) }
     }
 
     fn signed(
@@ -104,8 +105,10 @@ impl Signer for SigV4 {
         let mut headers = vec![
             (IF_NONE_MATCH.to_string(), String::from("*")),
             (CONTENT_TYPE.to_string(), object.content_type.clone()),
-            (String::from("x-amz-checksum-sha256"), STANDARD.encode(object.sha256)),
         ];
+        if self.checksums {
+            headers.push((String::from("x-amz-checksum-sha256"), STANDARD.encode(object.sha256)));
+        }
         for (name, value) in &object.metadata {
             headers.push((format!("x-amz-meta-{name}"), value.clone()));
         }
@@ -121,7 +124,8 @@ impl Signer for SigV4 {
     }
 
     async fn head(&self, key: &str) -> Result<SignedRequest, String> {
-        let headers = vec![(String::from("x-amz-checksum-mode"), String::from("ENABLED"))];
+        let mode = (String::from("x-amz-checksum-mode"), String::from("ENABLED"));
+        let headers = if self.checksums { vec![mode] } else { Vec::new() };
         self.signed(Method::HEAD, key, EMPTY, headers)
     }
 

@@ -4,7 +4,8 @@
 //! 2. A 2xx that repeats the checksum is the proof. A 2xx without one, a 409 and a 412 say nothing of
 //!    the bytes that are held: S3 answers 409 also where a concurrent write failed and nothing is
 //!    stored. Then
-//! 3. HEAD, whose size and checksum are compared with those of the object.
+//! 3. HEAD, whose checksum and size are compared with those of the object. Where it has no size, the store's own checksum
+//!    is enough, and metadata is not.
 //!
 //! The HEAD asks for the checksum (`x-amz-checksum-mode: ENABLED`, which S3 wants signed). Where a
 //! store keeps none, the metadata `sha256` that was sent with the object is compared instead: it can
@@ -118,6 +119,15 @@ impl super::ObjectStore for S3Store {
         Attempt::Answered { status: answer.status.as_u16(), held, retry_after, code: answer.code }
     }
 
+    async fn refuses_again(&self, object: &Object) -> Option<bool> {
+        let answer = self.client.exchange(&*self.signer, Ask::Put(object)).await.ok()?;
+        match answer.status {
+            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Some(true),
+            status if status.is_success() && answer.code.is_none() => Some(false),
+            _ => None,
+        }
+    }
+
     /// Looks for an object that nobody writes: that it is not there, or may not be seen, is an answer too.
     async fn answers(&self) -> bool {
         self.look("answers").await.is_some()
@@ -157,6 +167,8 @@ fn held_by_head(answer: &Answer, object: &Object) -> Held {
     let same_sum = answer.checksum.or(answer.metadata).map(|sum| sum == object.sha256);
     match (same_size, same_sum) {
         (Some(true), Some(true)) => Held::Same,
+        // The store's own checksum is of all that it holds, however long that is.
+        (None, Some(true)) if answer.checksum.is_some() => Held::Same,
         (Some(false), _) | (_, Some(false)) => Held::Different,
         (None, _) | (_, None) => Held::Untold,
     }

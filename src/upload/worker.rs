@@ -6,17 +6,21 @@ use super::store::{S3Store, Timeouts};
 use super::{Object, ObjectStore};
 use crate::config;
 use crate::domain::effect::Share;
-use crate::domain::outcome::{Outcome, Scope, classify};
+use crate::domain::outcome::{Attempt, Outcome, Scope, classify};
 use crate::domain::segment::{Content, KeyClock, Segment, object_key};
 use crate::domain::time::Utc;
 use bytes::Bytes;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 /// Keys that one upload tries. Two segments of one camera begin in the same microsecond only after a
 /// clock was set back; sixteen never should.
 const MOST_KEYS: u64 = 16;
+/// The probe is tried so often, where no answer tells.
+const MAX_PROBES: u32 = 3;
 /// S3 takes 2 KB of metadata altogether.
 const MOST_METADATA: usize = 200;
 
@@ -27,6 +31,9 @@ pub struct Uploader {
     prefix: String,
     device: String,
     rate: Arc<Rate>,
+    /// How often it is still to be asked whether it refuses to replace an object.
+    to_ask: AtomicU32,
+    replaces: AtomicBool,
 }
 
 impl Uploader {
@@ -64,6 +71,8 @@ impl Uploader {
             prefix: config.prefix.clone(),
             device: device.to_owned(),
             rate,
+            to_ask: AtomicU32::new(0),
+            replaces: AtomicBool::new(false),
         })
     }
 
@@ -75,6 +84,34 @@ impl Uploader {
             prefix: prefix.to_owned(),
             device: device.to_owned(),
             rate: Arc::new(Rate::new(None)),
+            to_ask: AtomicU32::new(0),
+            replaces: AtomicBool::new(false),
+        }
+    }
+
+    /// With a probe: the first object that a PUT has stored is put once more, with the same bytes, to find out whether
+    /// the store honours `If-None-Match`. One that does refuses before the body is sent, where it knows `Expect`.
+    #[must_use]
+    pub fn with_probe(self) -> Uploader {
+        self.to_ask.store(MAX_PROBES, Ordering::Relaxed);
+        self
+    }
+
+    /// Whether the store was found to replace objects; true once.
+    pub fn found_replacing(&self) -> bool {
+        self.replaces.swap(false, Ordering::Relaxed)
+    }
+
+    async fn probe(&self, object: &Object) {
+        let left = self.to_ask.load(Ordering::Relaxed);
+        if left == 0 {
+            return;
+        }
+        // Two uploads that end together may both ask: that does no harm.
+        self.to_ask.store(left - 1, Ordering::Relaxed);
+        if let Some(refuses) = self.store.refuses_again(object).await {
+            self.to_ask.store(0, Ordering::Relaxed);
+            self.replaces.store(!refuses, Ordering::Relaxed);
         }
     }
 
@@ -92,13 +129,14 @@ impl Uploader {
     /// another object has it. `body` is the file as it is to be stored; the end of a span is stored
     /// empty, whatever `body` is.
     pub async fn upload(&self, segment: &Segment, time: Utc, clock: KeyClock, body: impl Body) -> Outcome {
-        self.upload_with(Share::Full, segment, time, clock, Arc::new(body)).await
+        self.upload_with((Share::Full, Arc::default()), segment, time, clock, Arc::new(body)).await
     }
 
-    /// [`Uploader::upload`] with less than a full share of the rate, where another one has that.
+    /// [`Uploader::upload`] with less than a full share of the rate, where another one has that. The second of the
+    /// pair is notified when more than half of the body has gone to the connection.
     pub async fn upload_with(
         &self,
-        share: Share,
+        (share, half_sent): (Share, Arc<Notify>),
         segment: &Segment,
         time: Utc,
         clock: KeyClock,
@@ -117,9 +155,15 @@ impl Uploader {
             let time = time.floor_micros() + Duration::from_micros(moved);
             let mut object =
                 object_for(&self.prefix, &self.device, segment, time, clock, Arc::clone(&body), digest);
-            object.share = share;
-            match classify(self.store.put(&object).await) {
+            (object.share, object.half_sent) = (share, Arc::clone(&half_sent));
+            let attempt = self.store.put(&object).await;
+            let is_new = matches!(attempt, Attempt::Answered { status: 200..=299, .. });
+            match classify(attempt) {
                 Outcome::KeyTaken => {}
+                Outcome::Stored if is_new => {
+                    self.probe(&object).await;
+                    return Outcome::Stored;
+                }
                 outcome @ (Outcome::Stored | Outcome::Retry { .. }) => return outcome,
             }
         }
@@ -183,6 +227,7 @@ pub fn object_for(
         metadata,
         tags: vec![("history-hours", hours)],
         share: Share::Full,
+        half_sent: Arc::default(),
     }
 }
 

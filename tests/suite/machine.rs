@@ -387,6 +387,51 @@ fn one_failure_of_the_store_is_not_told() {
 }
 
 #[test]
+fn uploads_that_fail_together_are_one_failure_of_the_store() {
+    let away = || Outcome::Retry { scope: Scope::Store, after: None, why: String::from("reset") };
+    // The second had begun before the first failed, however long it took to fail itself.
+    for later in [Duration::ZERO, Duration::from_millis(400), Duration::from_secs(20)] {
+        let mut rig = Rig::new(allowed());
+        let (first, second) = (rig.seal(), rig.seal());
+        rig.pass(Duration::from_secs(5));
+        assert_eq!(rig.uploads(), 2);
+        rig.give(Input::UploadFinished { serial: first, outcome: away(), took: Duration::from_secs(5) });
+        if !later.is_zero() {
+            rig.pass(later);
+        }
+        rig.take();
+        let took = Duration::from_secs(5) + later;
+        rig.give(Input::UploadFinished { serial: second, outcome: away(), took });
+        assert!(stalls(&rig.events).is_empty(), "one outage of a moment is told after {later:?}");
+        // The ceiling after one failure is 2 s, after two it is 4 s.
+        rig.pass(Duration::from_secs(2));
+        let next = rig.take();
+        assert!(next.iter().any(|asked| matches!(asked, Asked::Upload(_))), "{later:?}: {next:?}");
+        // The next one that fails had begun after it, and counts.
+        let Some(Asked::Upload(serial)) = next.first() else { panic!("{next:?}") };
+        rig.give(Input::UploadFinished { serial: *serial, outcome: away(), took: Duration::from_millis(1) });
+        assert_eq!(stalls(&rig.events), ["reset"], "after {later:?}");
+    }
+}
+
+#[test]
+fn what_the_store_asks_for_counts_whichever_upload_hears_it() {
+    let mut rig = Rig::new(allowed());
+    let (first, second) = (rig.seal(), rig.seal());
+    rig.pass(Duration::from_secs(1));
+    for (serial, seconds) in [(first, 1), (second, 60)] {
+        let after = Some(Duration::from_secs(seconds));
+        let outcome = Outcome::Retry { scope: Scope::Store, after, why: String::from("HTTP 503 SlowDown") };
+        rig.give(Input::UploadFinished { serial, outcome, took: Duration::from_secs(1) });
+    }
+    rig.take();
+    rig.pass(Duration::from_secs(59));
+    assert_eq!(rig.uploads(), 0);
+    rig.pass(Duration::from_secs(2));
+    assert!(rig.uploads() > 0);
+}
+
+#[test]
 fn at_most_two_uploads_run_at_once_and_the_newest_goes_first() {
     let mut rig = Rig::new(Start { entitlement: Known::Missing, ..allowed() });
     let serials: Vec<_> = (0..5).map(|_| rig.seal()).collect();

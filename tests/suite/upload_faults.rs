@@ -72,6 +72,7 @@ impl Camera {
             credentials: files.path().join("storage.toml"),
             addressing: config::Addressing::Path,
             tags: true,
+            checksums: true,
             max_rate: None,
             order: UploadOrder::Oldest,
             allow_plaintext: false,
@@ -138,6 +139,12 @@ fn assert_waits(outcome: Outcome, words: &str) {
     assert!(why.contains(words), "{why:?} has no {words:?}");
 }
 
+/// The SHA-256 in hexadecimal.
+fn hexadecimal(body: &[u8]) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, body);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A megabyte that differs from place to place.
 fn megabytes(n: usize) -> Vec<u8> {
     (0..n * 1024 * 1024).map(|i| (i / 7 % 251) as u8).collect()
@@ -166,13 +173,7 @@ async fn the_put_carries_what_the_contract_says() {
     let requests = server.requests();
     let put: &Request = &requests[0];
     assert_eq!((put.method.as_str(), put.target.as_str()), ("PUT", FOOTAGE_KEY));
-    let sha256: String = ring::digest::digest(&ring::digest::SHA256, b"picture").as_ref().iter().fold(
-        String::new(),
-        |mut text, byte| {
-            write!(text, "{byte:02x}").unwrap();
-            text
-        },
-    );
+    let sha256 = hexadecimal(b"picture");
     let expected = [
         ("content-length", "7"),
         ("content-type", "video/mp4; codecs=\"avc1.64001f,mp4a.40.2\""),
@@ -565,6 +566,27 @@ async fn a_large_body_is_never_held_whole_and_is_read_off_the_thread_of_the_netw
 }
 
 #[tokio::test]
+async fn it_is_told_once_when_more_than_half_of_a_body_is_sent() {
+    // What lies in the buffers between us counts as sent: so much is neither below nor above half.
+    const SIZE: usize = 32 << 20;
+    for (read, is_past) in [(SIZE / 4, false), (SIZE * 3 / 4, true)] {
+        let server = StoreServer::start();
+        server.will([Act::StallInBody(read)]);
+        let camera = Camera::of(&server);
+        let uploader = camera.uploader();
+        let half_sent = Arc::new(tokio::sync::Notify::new());
+        let share = (Share::Full, Arc::clone(&half_sent));
+        let body = Arc::new(Bytes::from(vec![7; SIZE]));
+        let segment = footage();
+        let upload = uploader.upload_with(share, &segment, time(), KeyClock::Trusted, body);
+        assert_waits(within(20, upload).await, "no byte moved");
+        let told = || tokio::time::timeout(Duration::ZERO, half_sent.notified());
+        assert_eq!(told().await.is_ok(), is_past, "{read} of {SIZE} bytes were read");
+        assert!(told().await.is_err(), "it is told twice");
+    }
+}
+
+#[tokio::test]
 async fn a_store_that_refuses_at_once_is_not_sent_the_body() {
     let server = StoreServer::start();
     let headers = vec![("retry-after", "7".to_owned())];
@@ -574,6 +596,134 @@ async fn a_store_that_refuses_at_once_is_not_sent_the_body() {
     assert!(why.contains("SlowDown"), "{why}");
     assert_eq!(server.requests()[0].header("expect"), Some("100-continue"));
     assert!(server.requests()[0].body.is_empty());
+}
+
+#[tokio::test]
+async fn a_refusal_before_the_body_is_read_is_heard_without_expect_too() {
+    let server = StoreServer::with(Habits { continues: false, ..Habits::default() });
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    // From here on it is not asked for `100 Continue`.
+    assert_eq!(upload(&uploader, &footage(), megabytes(1)).await, Outcome::Stored);
+    for size in [7, 100_000, 300_000, 1 << 20, 8 << 20] {
+        for _ in 0..8 {
+            let headers = vec![("retry-after", "7".to_owned())];
+            server.will([Act::RefuseHead { status: 503, headers, body: error_document("SlowDown") }]);
+            let (scope, after, why) = retry(upload(&uploader, &footage(), vec![7; size]).await);
+            assert_eq!((scope, after), (Scope::Store, Some(Duration::from_secs(7))), "{size}: {why}");
+            assert!(why.starts_with("HTTP 503"), "{size}: {why}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_know_expect_is_asked_without_it_at_once() {
+    let server = StoreServer::start();
+    server.will([Act::RefuseHead { status: 417, headers: Vec::new(), body: String::new() }]);
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    assert_eq!(upload(&uploader, &footage(), megabytes(1)).await, Outcome::Stored);
+    let mut other = footage();
+    other.record.n = 9;
+    assert_eq!(upload(&uploader, &other, megabytes(1)).await, Outcome::Stored);
+    let asked: Vec<bool> = server.requests().iter().map(|r| r.header("expect").is_some()).collect();
+    assert_eq!(asked, [true, false, false]);
+}
+
+#[tokio::test]
+async fn a_kept_connection_may_be_reset_at_any_step_and_the_upload_goes_on_at_once() {
+    for act in [
+        Act::ResetBeforeHead,
+        Act::ResetInBody(0),
+        Act::ResetInBody(300_000),
+        Act::ResetAfterBody,
+        Act::StoreAndReset,
+    ] {
+        for size in [100, 100_000, 4 << 20] {
+            let server = StoreServer::start();
+            let camera = Camera::of(&server);
+            let uploader = camera.uploader();
+            assert_eq!(upload(&uploader, &footage(), "picture").await, Outcome::Stored);
+            server.will([act.clone()]);
+            let mut other = footage();
+            other.record.n = 9;
+            let outcome = upload(&uploader, &other, vec![7; size]).await;
+            assert_eq!(outcome, Outcome::Stored, "{act:?} with {size} bytes");
+            assert_eq!(server.objects().len(), 2, "{act:?} with {size} bytes");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_ignores_if_none_match_is_found_out_by_one_object_put_again() {
+    for replaces in [false, true] {
+        let server = StoreServer::with(Habits { replaces, ..Habits::default() });
+        let camera = Camera::of(&server);
+        let uploader = camera.uploader().with_probe();
+        // No answer tells: it is asked again with the next one.
+        server.will([Act::Behave, Act::status(500, "InternalError")]);
+        for n in 3..6 {
+            let mut segment = footage();
+            segment.record.n = n;
+            assert_eq!(upload(&uploader, &segment, megabytes(1)).await, Outcome::Stored);
+        }
+        assert_eq!(server.methods(), ["PUT"; 5], "two probes, and no more once it is known");
+        let sizes: Vec<usize> = server.requests().iter().map(|request| request.body.len()).collect();
+        assert_eq!(sizes[4], 1 << 20, "{sizes:?}");
+        assert_eq!(server.objects().len(), 3, "the probe leaves nothing behind");
+        assert_eq!(uploader.found_replacing(), replaces);
+        assert!(!uploader.found_replacing(), "it is told once");
+    }
+}
+
+#[tokio::test]
+async fn a_probe_is_not_tried_for_ever() {
+    let server = StoreServer::start();
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader().with_probe();
+    for n in 0..5 {
+        server.will([Act::Behave]);
+        if n < 3 {
+            server.will([Act::status(500, "InternalError")]);
+        }
+        let mut segment = footage();
+        segment.record.n = n;
+        assert_eq!(upload(&uploader, &segment, "picture").await, Outcome::Stored);
+    }
+    assert_eq!(server.methods().len(), 5 + 3);
+}
+
+#[tokio::test]
+async fn a_head_without_a_size_proves_by_the_stores_own_checksum_alone() {
+    let sum = || ("x-amz-checksum-sha256", sha256_base64(b"picture"));
+    let meant = || ("x-amz-meta-sha256", hexadecimal(b"picture"));
+    let wrong = ("x-amz-checksum-sha256", sha256_base64(b"PICTURE"));
+    for (headers, stored) in
+        [(vec![sum()], true), (vec![meant()], false), (vec![wrong, meant()], false), (vec![], false)]
+    {
+        let server = StoreServer::start();
+        let bare = Act::StoreAndAnswer { status: 200, headers: Vec::new(), body: String::new() };
+        server.will([bare, Act::AnswerWithoutLength { headers: headers.clone() }]);
+        let outcome = Camera::of(&server).upload(&footage(), "picture").await;
+        assert_eq!(outcome == Outcome::Stored, stored, "{headers:?}: {outcome:?}");
+        assert_eq!(server.methods(), ["PUT", "HEAD"]);
+    }
+}
+
+#[tokio::test]
+async fn a_store_without_proof_says_what_is_missing() {
+    let server = StoreServer::with(Habits { checksum_in_put: false, ..Habits::default() });
+    for (head, words) in [
+        (Act::status(403, "AccessDenied"), "may not ask with a HEAD"),
+        (Act::status(404, "NoSuchKey"), "finds nothing"),
+        (Act::status(500, "InternalError"), "neither the answer nor a HEAD"),
+    ] {
+        server.will([Act::Behave, head]);
+        let (scope, _, why) = retry(Camera::of(&server).upload(&footage(), "picture").await);
+        assert_eq!(scope, Scope::Segment);
+        assert!(why.contains("without proof") && why.contains(words), "{why}");
+        server.forget(FOOTAGE_KEY);
+    }
 }
 
 #[tokio::test]
@@ -620,6 +770,25 @@ async fn tags_can_be_left_out_for_stores_that_refuse_them() {
     let put = &server.requests()[0];
     assert_eq!(put.header("x-amz-tagging"), None);
     assert_eq!(put.header("x-amz-meta-history-hours"), Some("720"));
+}
+
+#[tokio::test]
+async fn checksums_can_be_left_out_for_stores_that_refuse_them() {
+    let server = StoreServer::with(Habits { takes_checksums: false, ..Habits::default() });
+    let mut camera = Camera::of(&server);
+    let (scope, _, why) = retry(camera.upload(&footage(), "picture").await);
+    assert_eq!((scope, why.as_str()), (Scope::Segment, "HTTP 400 InvalidArgument"));
+    camera.config.checksums = false;
+    assert_eq!(camera.upload(&footage(), "picture").await, Outcome::Stored);
+    assert_eq!(server.methods(), ["PUT", "PUT", "HEAD"]);
+    let requests = server.requests();
+    let sha256 = hexadecimal(b"picture");
+    assert_eq!(requests[1].header("x-amz-content-sha256"), Some(sha256.as_str()), "the body is signed still");
+    // Another body under the key is told by the metadata alone, too.
+    server.forget(FOOTAGE_KEY);
+    server.put(FOOTAGE_KEY, b"PICTURE");
+    let (scope, ..) = retry(camera.upload(&footage(), "picture").await);
+    assert_eq!(scope, Scope::Segment, "an object without the metadata proves nothing");
 }
 
 #[tokio::test]
@@ -758,7 +927,9 @@ async fn max_rate_holds_within_five_percent_and_live_footage_has_most_of_it() {
         tokio::spawn(async move {
             let time = time() + Duration::from_secs(later);
             let body = Arc::new(Bytes::from(megabytes(megabyte)));
-            let outcome = uploader.upload_with(share, &footage(), time, KeyClock::Trusted, body).await;
+            let outcome = uploader
+                .upload_with((share, Arc::default()), &footage(), time, KeyClock::Trusted, body)
+                .await;
             (outcome, begun.elapsed())
         })
     };

@@ -209,6 +209,10 @@ impl ObjectStore for Scripted {
         if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() }
     }
 
+    async fn refuses_again(&self, _: &Object) -> Option<bool> {
+        None
+    }
+
     async fn answers(&self) -> bool {
         matches!(self.answers.lock().unwrap()[0], Attempt::Answered { .. })
     }

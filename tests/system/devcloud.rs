@@ -187,6 +187,7 @@ fn object(key: &str, body: &'static [u8]) -> Object {
         metadata: vec![("span", "s-1".into())],
         tags: vec![("history-hours", "24".into())],
         share: kasacam::domain::effect::Share::Full,
+        half_sent: Arc::default(),
     }
 }
 

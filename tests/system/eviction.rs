@@ -84,3 +84,54 @@ fn a_disk_that_another_writer_fills_makes_room_from_the_oldest_and_names_each() 
         told.len()
     ));
 }
+
+/// Of the file system on which an upload is past half when another writer fills it.
+const HALF_SIZE: u64 = 16 << 20;
+const HALF_MIN_FREE: u64 = 4 << 20;
+/// So much is left free of what the camera wants to leave free: all its footage would not make up for it.
+const HALF_LEFT: u64 = 1 << 20;
+
+#[test]
+fn an_upload_that_is_past_half_is_sent_to_its_end_though_all_else_is_evicted() {
+    const NAME: &str = "an_upload_that_is_past_half_is_sent_to_its_end_though_all_else_is_evicted";
+    let min_free = format!("spool.min_free=\"{HALF_MIN_FREE}\"");
+    let settings = [
+        min_free.as_str(),
+        "upload.concurrency=1",
+        "upload.max_rate=\"160kbit/s\"",
+        "upload.order=\"oldest\"",
+    ];
+    let mut arguments = vec!["--segment", "4s", "--fragment", "1s", "--chunk", "500ms"];
+    for setting in settings {
+        arguments.extend(["--set", setting]);
+    }
+    let cloud = Cloud::start(&arguments);
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+    let state = cloud.agent_toml.with_file_name("state");
+    let Some(disk) = SmallDisk::mount(&state, &format!("size={HALF_SIZE}")) else {
+        return skip(NAME, "nothing can be mounted here");
+    };
+    let camera = Camera::start(&cloud);
+    camera.wait_for("segments that wait", |status| status["spool"]["pending"].as_u64() >= Some(3));
+    let half = |log: &str| -> Option<u64> {
+        let (_, rest) = log.rsplit_once("more than half of ")?;
+        rest.split(' ').next()?.parse().ok()
+    };
+    let before = half(&camera.log());
+    let serial = wait_up_to(PATIENCE, "an upload that is past half", || {
+        half(&camera.log()).filter(|found| Some(*found) != before)
+    });
+
+    let other = state.join("other-program");
+    let free = nix::sys::statvfs::statvfs(&state).unwrap();
+    let free = free.blocks_available() * free.fragment_size();
+    std::fs::write(&other, vec![0x5a; usize::try_from(free - HALF_LEFT).unwrap()]).unwrap();
+    wait_up_to(PATIENCE, "evictions", || (!evicted(&cloud).is_empty()).then_some(()));
+    camera.wait_for_log(&format!("stored {serial:010} in"));
+    let told = evicted(&cloud);
+    assert!(!told.contains(&serial), "{serial} was sent past half, and then evicted: {told:?}");
+    std::fs::remove_file(&other).unwrap();
+    camera.stop();
+    drop(disk);
+}

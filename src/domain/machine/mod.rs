@@ -323,8 +323,11 @@ impl Machine {
             Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
             Input::StorageProbed { ok, full } => self.storage_probed(ok, full, now),
             Input::Flushed => self.flushed(),
-            Input::UploadFinished { serial, outcome, .. } => self.upload_finished(serial, outcome, now),
+            Input::UploadFinished { serial, outcome, took } => {
+                self.upload_finished(serial, outcome, took, now);
+            }
             Input::StoreAnswered(answers) => self.store_answered(answers, now),
+            Input::StoreReplaces => self.tell(Event::StoreReplaces),
             Input::UploadPastHalf { serial } => self.queue.past_half(serial),
             Input::Reload(settings) => self.settings = *settings,
             Input::Shutdown => {

@@ -20,6 +20,8 @@ use std::time::Duration;
 pub(super) struct StoreHealth {
     backoff: Backoff,
     not_before: Mono,
+    /// When the last failure was that counted. An upload that had begun by then tells of the same outage.
+    failed_at: Option<Mono>,
     /// Segments that it has refused since it last stored one.
     refused: BTreeSet<Serial>,
     /// The cloud was told that uploads wait.
@@ -33,11 +35,20 @@ const TOLD_FROM: u32 = 2;
 /// Where the store refuses whatever it is given, a segment waits no longer than this beyond the store's own wait.
 const MAX_WAIT_REFUSED: Duration = Duration::from_secs(60);
 
+/// An attempt that stored nothing.
+struct Refusal {
+    why: String,
+    /// The least wait that the store asked for.
+    after: Duration,
+    /// Since the attempt began.
+    took: Duration,
+}
+
 impl StoreHealth {
     pub(super) fn new() -> StoreHealth {
         let backoff =
             Backoff::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(300));
-        StoreHealth { backoff, not_before: Mono(0), refused: BTreeSet::new(), told: false }
+        StoreHealth { backoff, not_before: Mono(0), failed_at: None, refused: BTreeSet::new(), told: false }
     }
 
     /// Until when every upload waits.
@@ -110,7 +121,8 @@ impl Machine {
         }
     }
 
-    pub(super) fn upload_finished(&mut self, serial: Serial, outcome: Outcome, now: Now) {
+    /// `took` is the time since the attempt began.
+    pub(super) fn upload_finished(&mut self, serial: Serial, outcome: Outcome, took: Duration, now: Now) {
         let Some(entry) = self.queue.get(serial) else { return };
         let (segment, stage) = (entry.segment.clone(), entry.stage);
         if let Stage::Leaving(_) = stage {
@@ -136,13 +148,13 @@ impl Machine {
             }
             Outcome::Retry { scope, after, why } => {
                 self.figures.retries += 1;
-                let after = after.unwrap_or_default();
+                let refusal = Refusal { why, after: after.unwrap_or_default(), took };
                 match scope {
                     Scope::Store => {
-                        self.store_failed(why, after, now);
+                        self.store_failed(refusal, now);
                         self.queue.set_stage(serial, Stage::Waiting(now.mono));
                     }
-                    Scope::Segment => self.refused(serial, why, after, now),
+                    Scope::Segment => self.refused(serial, refusal, now),
                 }
             }
         }
@@ -153,6 +165,7 @@ impl Machine {
         let was_refusing = self.store.is_refusing();
         self.store.backoff.reset();
         self.store.not_before = Mono(0);
+        self.store.failed_at = None;
         self.store.refused.clear();
         if was_refusing {
             self.queue.forgive(now.mono);
@@ -162,8 +175,15 @@ impl Machine {
         }
     }
 
-    fn store_failed(&mut self, why: String, after: Duration, now: Now) {
-        let wait = self.store.backoff.next(&mut self.jitter).max(after);
+    /// Uploads that fail together are one failure: only one that began after the last failure counts as the next.
+    fn store_failed(&mut self, Refusal { why, after, took }: Refusal, now: Now) {
+        self.store.not_before = self.store.not_before.max(now.mono + after);
+        let is_next = self.store.failed_at.is_none_or(|at| now.mono.since(at) > took);
+        if !is_next {
+            return;
+        }
+        self.store.failed_at = Some(now.mono);
+        let wait = self.store.backoff.next(&mut self.jitter);
         self.store.not_before = self.store.not_before.max(now.mono + wait);
         if self.store.backoff.failures() >= TOLD_FROM && !std::mem::replace(&mut self.store.told, true) {
             self.tell(Event::UploadStalled { why });
@@ -172,23 +192,23 @@ impl Machine {
 
     /// This segment was refused: it waits by itself, the longer the more often. Where one after the other is, it is the
     /// store, and all wait.
-    fn refused(&mut self, serial: Serial, why: String, after: Duration, now: Now) {
+    fn refused(&mut self, serial: Serial, refusal: Refusal, now: Now) {
         let failures = self.queue.fail(serial);
         let ceiling = Duration::from_secs(2).saturating_mul(1 << failures.min(8));
-        let mut wait = self.jitter.between(Duration::from_secs(1), ceiling).max(after);
+        let mut wait = self.jitter.between(Duration::from_secs(1), ceiling).max(refusal.after);
         if self.store.refused.len() < MAX_REFUSED {
             self.store.refused.insert(serial);
         }
         if failures == 1 {
-            self.tell(Event::UploadRefused { serial: serial.0, why: why.clone() });
+            self.tell(Event::UploadRefused { serial: serial.0, why: refusal.why.clone() });
         }
         if self.store.is_refusing() {
             // Told at once: it took three to find out.
             if !std::mem::replace(&mut self.store.told, true) {
-                let why = format!("the store refuses one segment after the other: {why}");
+                let why = format!("the store refuses one segment after the other: {}", refusal.why);
                 self.tell(Event::UploadStalled { why });
             }
-            self.store_failed(why, after, now);
+            self.store_failed(refusal, now);
             // Behind those that were not tried since.
             wait = self.store.not_before.since(now.mono) + wait.min(MAX_WAIT_REFUSED);
         }

@@ -41,6 +41,8 @@ pub enum Act {
     ReadSlowly,
     /// Answers the head of the request, reads nothing of the body, and closes.
     RefuseHead { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    /// Stores nothing, and answers 200 without `Content-Length`, as a HEAD may; closes.
+    AnswerWithoutLength { headers: Vec<(&'static str, String)> },
     /// Closes the connection before it has read a request of it.
     ResetBeforeHead,
     /// Stores the object, then resets the connection.
@@ -117,6 +119,10 @@ pub struct Habits {
     pub tls: bool,
     /// It says `100 Continue` where it is asked to.
     pub continues: bool,
+    /// It knows the headers of checksums.
+    pub takes_checksums: bool,
+    /// It ignores `If-None-Match`.
+    pub replaces: bool,
 }
 
 impl Default for Habits {
@@ -128,6 +134,8 @@ impl Default for Habits {
             certificate: Certificate::Good,
             tls: true,
             continues: true,
+            takes_checksums: true,
+            replaces: false,
         }
     }
 }
@@ -210,6 +218,10 @@ impl StoreServer {
     pub fn put(&self, target: &str, body: &[u8]) {
         let held = Held { body: body.to_vec(), headers: Vec::new(), checksum: Some(sha256_base64(body)) };
         self.state.lock().unwrap().objects.insert(target.to_owned(), held);
+    }
+
+    pub fn forget(&self, target: &str) {
+        self.state.lock().unwrap().objects.remove(target);
     }
 
     /// Connections taken so far.
@@ -382,6 +394,12 @@ impl Peer {
                 answer(wire, &request, status, &headers, &body)
             }
             Act::RefuseHead { .. } | Act::ResetBeforeHead => Err(Over),
+            Act::AnswerWithoutLength { headers } => {
+                let lines: String =
+                    headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+                wire.write_all(format!("HTTP/1.1 200 OK\r\n{lines}\r\n").as_bytes()).ok();
+                Err(Over)
+            }
             Act::StoreAndReset | Act::ResetOnAccept => {
                 self.keep(&request);
                 reset(wire.tcp());
@@ -409,16 +427,27 @@ impl Peer {
         let held = self.state.lock().unwrap().objects.get(&request.target).cloned();
         let etag = ("etag", "\"x\"".to_owned());
         match (request.method.as_str(), held) {
-            ("PUT", Some(_)) if request.header("if-none-match") == Some("*") => {
+            ("PUT", Some(_)) if request.header("if-none-match") == Some("*") && !self.habits.replaces => {
                 answer(wire, request, 412, &[], &error_document("PreconditionFailed"))
             }
+            _ if !self.habits.takes_checksums
+                && request.headers.iter().any(|(name, _)| name.starts_with("x-amz-checksum-")) =>
+            {
+                answer(wire, request, 400, &[], &error_document("InvalidArgument"))
+            }
             ("PUT", _) => {
-                if request.header("x-amz-checksum-sha256") != Some(&sha256_base64(&request.body)) {
+                if self.habits.takes_checksums
+                    && request.header("x-amz-checksum-sha256") != Some(&sha256_base64(&request.body))
+                {
                     return answer(wire, request, 400, &[], &error_document("BadDigest"));
                 }
                 self.keep(request);
                 let sum = ("x-amz-checksum-sha256", sha256_base64(&request.body));
-                let headers = if self.habits.checksum_in_put { vec![etag, sum] } else { vec![etag] };
+                let headers = if self.habits.checksum_in_put && self.habits.takes_checksums {
+                    vec![etag, sum]
+                } else {
+                    vec![etag]
+                };
                 answer(wire, request, 200, &headers, "")
             }
             ("HEAD", Some(held)) => {
