@@ -1,8 +1,5 @@
-//! One connection after the other, each with a client and an event loop of its own, for as long as the
-//! agent runs.
-//!
-//! rumqttc is kept on a short lead: it is told of one QoS 1 message at a time, never reconnects by
-//! itself, and never acknowledges by itself. What must survive a connection lives in [`Outbox`].
+//! One connection after the other, for as long as the agent runs. What must survive a connection lives in
+//! [`Outbox`].
 
 use super::connection::{self, End};
 use super::deliveries;
@@ -15,6 +12,7 @@ use crate::domain::backoff::{Backoff, Jitter};
 use crate::domain::effect::Report;
 use crate::domain::input::{AckToken, Input};
 use crate::domain::time::Utc;
+use crate::net::{self, Dialer};
 use rustls::ClientConfig;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +26,8 @@ use tokio::task::JoinHandle;
 const LEAST_WAIT: Duration = Duration::from_millis(250);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MOST_WAIT: Duration = Duration::from_secs(300);
+/// For the name; then for each address; then for TLS.
+const DIAL_STEP: Duration = Duration::from_secs(15);
 
 /// Acknowledgements on their way to the connection: all that it can owe.
 const MOST_ACKS: usize = deliveries::MOST;
@@ -67,17 +67,17 @@ pub fn open(
     inputs: Sender<Input>,
     jitter_seed: u64,
 ) -> Result<Session, String> {
-    if mqtt.host.contains(':') {
-        return Err(String::from("mqtt.url: an IPv6 address does not do: give the broker's name"));
-    }
     let topics = Topics::new(device);
     let shared = Arc::new(Shared::default());
     let link = Link {
         tls: tls::client_config(mqtt)?,
         host: mqtt.host.clone(),
         port: mqtt.port,
-        // Below 5 s rumqttc panics.
-        keep_alive: mqtt.keep_alive.max(Duration::from_secs(5)),
+        keep_alive: mqtt.keep_alive,
+        dialer: Dialer::new(net::Limits {
+            step: DIAL_STEP,
+            inactivity: connection::inactivity(mqtt.keep_alive),
+        }),
         online: topics.online(since),
         topics: topics.clone(),
         reader: Reader { device: device.to_owned(), keys: keys.to_vec() },
@@ -186,6 +186,7 @@ pub(super) struct Link {
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) keep_alive: Duration,
+    pub(super) dialer: Dialer,
     pub(super) topics: Topics,
     pub(super) reader: Reader,
     pub(super) online: Message,
@@ -209,8 +210,7 @@ async fn keep_connected(mut link: Link, mut jitter: Jitter) {
             backoff.reset();
         }
         let wait = backoff.next(&mut jitter);
-        let (host, port, millis) = (&link.host, link.port, wait.as_millis());
-        let why = format!("{host}:{port}: {why}; next try in {millis} ms");
+        let why = format!("{why}; next try in {} ms", wait.as_millis());
         link.pending.push_back(Input::Disconnected { why });
         let shared = Arc::clone(&link.shared);
         tokio::select! {

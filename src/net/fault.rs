@@ -31,6 +31,15 @@ pub fn of_io(error: &io::Error) -> String {
     }
 }
 
+/// A fault of a stream that speaks TLS: with TLS 1.3 a client hears only after the handshake that it is refused.
+#[must_use]
+pub fn of_stream(error: &io::Error, names: Names) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>()) {
+        Some(error) => of_tls(error, names),
+        None => of_io(error),
+    }
+}
+
 /// A fault of TLS, and whose certificate is to be looked at.
 #[must_use]
 pub fn of_tls(error: &RustlsError, names: Names) -> String {

@@ -9,6 +9,8 @@ pub mod heap;
 pub mod joined;
 pub mod media;
 pub mod model;
+pub mod name_server;
+pub mod namespace;
 pub mod patience;
 pub mod rig;
 pub mod signer;
