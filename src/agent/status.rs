@@ -142,6 +142,8 @@ pub(super) fn log_event(event: &Event) {
         }
         Event::UploadStalled { why } => tracing::warn!("uploads wait: {why}"),
         Event::UploadResumed => tracing::info!("uploads go on"),
+        // Said where it happened.
+        Event::MessageSetAside { .. } => {}
         Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),
     }
 }

@@ -276,6 +276,8 @@ pub struct Mqtt {
     pub keep_alive: Duration,
     /// 1 s to 1 day; 60 s unless told.
     pub telemetry: Duration,
+    /// Over how long a fleet comes back that lost its broker: 0 s to 10 min; 30 s unless told.
+    pub reconnect_spread: Duration,
 }
 
 /// The section `[entitlement]`.

@@ -297,6 +297,13 @@ pub enum Event {
     },
     /// A segment was stored after `upload_stalled`.
     UploadResumed,
+    /// The broker does not take a message, and it is not sent again for now.
+    MessageSetAside {
+        /// The topic of the message.
+        topic: String,
+        /// What the broker does instead.
+        why: String,
+    },
     /// A state file could not be written; it is tried again.
     PersistFailed {
         /// The error of the operating system.

@@ -2,7 +2,7 @@
 //! one task that waits at one place. What is to be done with what came is decided by [`Exchange`], which never waits:
 //! an agent that is slow to take inputs holds up no ping.
 
-use super::exchange::{Exchange, MAX_PACKET, Stop};
+use super::exchange::{By, Exchange, MAX_PACKET, Stop};
 use super::packet;
 use super::reason;
 use super::session::Link;
@@ -20,7 +20,7 @@ const READ_AHEAD: usize = 4096;
 /// How a connection ended.
 pub(super) enum End {
     /// To be tried again. `why` names the broker.
-    Lost { why: String, was_stable: bool },
+    Lost { why: String, was_stable: bool, by: By },
     /// As we were asked to, or because the agent is gone.
     Left,
 }
@@ -30,11 +30,11 @@ pub(super) async fn run(link: &mut Link) -> End {
     let place = target(link).place();
     let stream = match opened {
         Ok(stream) => stream,
-        Err(why) => return End::Lost { why, was_stable: false },
+        Err(why) => return End::Lost { why, was_stable: false, by: By::Us },
     };
     match exchange(link, stream).await {
         (Stop::Left, _) => End::Left,
-        (Stop::Lost(why), was_stable) => End::Lost { why: format!("{place}: {why}"), was_stable },
+        (Stop::Lost(why, by), was_stable) => End::Lost { why: format!("{place}: {why}"), was_stable, by },
     }
 }
 
@@ -99,9 +99,14 @@ async fn exchange(link: &mut Link, stream: Stream) -> (Stop, bool) {
                     Ok(())
                 }
                 Moved::Read(Ok(read)) if read > 0 => take(&mut exchange, &mut inbox),
-                Moved::Written(Ok(_)) | Moved::Read(Ok(_)) => Err(exchange.ended("it closed the connection")),
+                Moved::Written(Ok(_)) | Moved::Read(Ok(_)) => {
+                    Err(exchange.ended("it closed the connection", By::Broker { blames: true }))
+                }
                 Moved::Written(Err(error)) | Moved::Flushed(Err(error)) | Moved::Read(Err(error)) => {
-                    Err(exchange.ended(&reason::of_stream(&error)))
+                    // A stream that stands still is the network's doing.
+                    let stands_still = error.kind() == io::ErrorKind::TimedOut;
+                    let by = if stands_still { By::Us } else { By::Broker { blames: true } };
+                    Err(exchange.ended(&reason::of_stream(&error), by))
                 }
             },
         };
@@ -144,7 +149,7 @@ async fn sends(writer: &mut WriteHalf<Stream>, out: &mut BytesMut) -> Moved {
 fn take(exchange: &mut Exchange<'_>, inbox: &mut BytesMut) -> Result<(), Stop> {
     exchange.heard();
     while let Some(packet) =
-        packet::read(inbox, MAX_PACKET).map_err(|wrong| exchange.ended(&wrong.to_string()))?
+        packet::read(inbox, MAX_PACKET).map_err(|wrong| exchange.ended(&wrong.to_string(), By::Us))?
     {
         exchange.happened(packet, Instant::now())?;
     }

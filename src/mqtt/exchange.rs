@@ -4,6 +4,10 @@
 //! One QoS 1 message is in flight at a time. It is sent anew on the next connection, without the DUP flag: QoS 1 is "at
 //! least once", and the broker keeps nothing of one that it has not acknowledged.
 //!
+//! What the broker holds for us is heard first. After SUBACK a PINGREQ marks where that ends, and nothing is published
+//! before its answer has come and the agent is done with every command before it, or [`HEAR_TIMEOUT`] is over: a
+//! broker that ends the connection over a message of ours has told us the owner's choice by then.
+//!
 //! Sizes: the broker is told that we take packets up to [`MAX_PACKET`], although no command may be
 //! over 16 KiB. What lies between is received, rejected, reported and acknowledged; were the limit
 //! itself 16 KiB, the broker would drop it without a word to anyone. What is larger still it does drop.
@@ -16,6 +20,7 @@ use super::timers::{Due, Timers};
 use super::topics::OFFLINE;
 use crate::domain::input::Input;
 use bytes::BytesMut;
+use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
@@ -35,7 +40,11 @@ const PING_TIMEOUT: Duration = Duration::from_secs(15);
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
 /// From DISCONNECT to the broker's closing.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
-/// A connection that lasted so long was a good one.
+/// For how long commands are heard before we speak.
+const HEAR_TIMEOUT: Duration = Duration::from_secs(2);
+/// From our going to the broker's saying so.
+const WILL_DELAY: Duration = Duration::from_secs(30);
+/// A connection that lasted so long after the first PUBACK was a good one.
 const STABLE_AFTER: Duration = Duration::from_secs(15);
 /// Where so many inputs wait for the agent, QoS 0 is dropped, as it may be. QoS 1 is bounded by what is
 /// not acknowledged.
@@ -59,8 +68,20 @@ enum Phase {
 
 /// What ends a connection from within.
 pub(super) enum Stop {
-    Lost(String),
+    Lost(String, By),
     Left,
+}
+
+/// Whose doing the end of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Ours, or that of the network.
+    Us,
+    /// The broker ended it. `blames`: for nothing that it told, or for what we sent.
+    Broker {
+        /// It may be about what was sent last.
+        blames: bool,
+    },
 }
 
 pub(super) struct Exchange<'a> {
@@ -79,6 +100,10 @@ pub(super) struct Exchange<'a> {
     identifier: u16,
     /// The packet identifier of the message in flight.
     in_flight: Option<u16>,
+    /// The PINGREQ behind SUBACK was answered.
+    is_past_retained: bool,
+    /// Commands have been heard: reports may go.
+    may_speak: bool,
     was_stable: bool,
     /// A refused report is told once a connection.
     has_warned: bool,
@@ -98,6 +123,8 @@ impl<'a> Exchange<'a> {
             max_outgoing: usize::MAX,
             identifier: 0,
             in_flight: None,
+            is_past_retained: false,
+            may_speak: false,
             was_stable: false,
             has_warned: false,
             link,
@@ -111,7 +138,12 @@ impl<'a> Exchange<'a> {
                 session_expiry: u32::try_from(SESSION_EXPIRY.as_secs()).unwrap_or(u32::MAX),
                 receive_maximum: deliveries::RECEIVE_MAXIMUM,
                 max_packet: u32::try_from(MAX_PACKET).unwrap_or(u32::MAX),
-                will: Will { topic: link.topics.status(), payload: OFFLINE, delay: 0 },
+                will: Will {
+                    topic: link.topics.status(),
+                    payload: OFFLINE,
+                    delay: u32::try_from(WILL_DELAY.as_secs()).unwrap_or(u32::MAX),
+                    retain: link.broker_retains,
+                },
             },
         );
         exchange.timers.set(Due::Connack, now + CONNACK_TIMEOUT);
@@ -144,11 +176,13 @@ impl<'a> Exchange<'a> {
     }
 
     /// The stream is at its end.
-    pub(super) fn ended(&self, why: &str) -> Stop {
-        match self.phase {
-            Phase::Disconnecting => Stop::Left,
-            Phase::Connecting => Stop::Lost(reason::of_silence(why)),
-            Phase::Subscribing | Phase::Live | Phase::Draining | Phase::Farewell => self.lost(why.to_owned()),
+    pub(super) fn ended(&self, why: &str, by: By) -> Stop {
+        match (self.phase, by) {
+            (Phase::Disconnecting, _) => Stop::Left,
+            (Phase::Connecting, By::Broker { .. }) => Stop::Lost(reason::of_silence(why), by),
+            (Phase::Connecting | Phase::Subscribing | Phase::Live | Phase::Draining | Phase::Farewell, _) => {
+                self.lost(why.to_owned(), by)
+            }
         }
     }
 
@@ -169,6 +203,12 @@ impl<'a> Exchange<'a> {
                 }
                 Ok(())
             }
+            Due::Heard => {
+                self.may_speak = true;
+                Ok(())
+            }
+            // What waited is sent by `pump`.
+            Due::Retry => Ok(()),
             Due::Stable => {
                 self.was_stable = true;
                 Ok(())
@@ -186,7 +226,9 @@ impl<'a> Exchange<'a> {
         if self.phase == Phase::Connecting {
             return match packet {
                 Packet::ConnAck(answer) => self.accepted(&answer, now),
-                Packet::Disconnect(code) => Err(Stop::Lost(reason::of_disconnect(code))),
+                Packet::Disconnect(code) => {
+                    Err(Stop::Lost(reason::of_disconnect(code), By::Broker { blames: false }))
+                }
                 Packet::Publish(_) | Packet::PubAck { .. } | Packet::SubAck { .. } | Packet::PingResp => {
                     Err(lost("its first answer is not a CONNACK"))
                 }
@@ -196,30 +238,43 @@ impl<'a> Exchange<'a> {
             Packet::ConnAck(_) => Err(lost("it sent a second CONNACK")),
             Packet::Publish(publish) => self.received(&publish),
             Packet::PubAck { packet, code } => {
-                self.acknowledged(packet, code);
+                self.acknowledged(packet, code, now);
                 Ok(())
             }
-            Packet::SubAck { codes, .. } => self.subscribed(&codes),
-            Packet::PingResp => Ok(()),
+            Packet::SubAck { codes, .. } => self.subscribed(&codes, now),
+            Packet::PingResp => {
+                self.is_past_retained = true;
+                Ok(())
+            }
             Packet::Disconnect(_) if self.phase == Phase::Disconnecting => Err(Stop::Left),
-            Packet::Disconnect(code) => Err(self.lost(reason::of_disconnect(code))),
+            Packet::Disconnect(code) => {
+                let by = By::Broker { blames: reason::blames_what_was_sent(code) };
+                Err(self.lost(reason::of_disconnect(code), by))
+            }
         }
     }
 
     fn accepted(&mut self, answer: &ConnAck, now: Instant) -> Result<(), Stop> {
         self.timers.clear(Due::Connack);
         if answer.code != Code::SUCCESS || answer.is_of_mqtt_3 {
-            return Err(Stop::Lost(reason::of_refusal(answer)));
+            if answer.code == Code::NO_RETAIN {
+                self.link.broker_retains = false;
+            }
+            return Err(Stop::Lost(reason::of_refusal(answer), By::Us));
         }
         let max = answer.max_packet.and_then(|max| usize::try_from(max).ok());
         self.max_outgoing = max.unwrap_or(usize::MAX);
+        if answer.retains_nothing && std::mem::replace(&mut self.link.broker_retains, false) {
+            tracing::warn!(
+                "the broker retains nothing: whoever subscribes later is not told how the camera stands"
+            );
+        }
         // 0 asks for no pings; but they are how we find out that a connection is dead. For the same reason they go no
         // more seldom than we are told, although a broker that asks for fewer gets more then.
         if let Some(seconds) = answer.keep_alive.filter(|seconds| *seconds > 0) {
             self.ping_interval = self.ping_interval.min(Duration::from_secs(seconds.into()));
         }
         self.timers.set(Due::Ping, now + self.ping_interval);
-        self.timers.set(Due::Stable, now + STABLE_AFTER);
         // Also where the broker kept our session: retained commands come again with a subscription.
         self.subscribe();
         self.phase = Phase::Subscribing;
@@ -256,14 +311,14 @@ impl<'a> Exchange<'a> {
         self.hand_on(input)
     }
 
-    fn subscribed(&mut self, codes: &[Code]) -> Result<(), Stop> {
+    fn subscribed(&mut self, codes: &[Code], now: Instant) -> Result<(), Stop> {
         let topics = self.link.topics.subscriptions();
         if codes.len() != topics.len() {
             return Err(lost("its SUBACK does not answer our SUBSCRIBE"));
         }
         for (topic, code) in topics.iter().zip(codes) {
             if !matches!(code.0, 1 | 2) {
-                return Err(Stop::Lost(format!("it refuses the subscription to {topic}: {code}")));
+                return Err(Stop::Lost(format!("it refuses the subscription to {topic}: {code}"), By::Us));
             }
         }
         if self.phase != Phase::Subscribing {
@@ -273,27 +328,33 @@ impl<'a> Exchange<'a> {
         self.timers.clear(Due::Suback);
         self.phase = Phase::Live;
         self.shared.set_connected(true);
-        let mut outbox = self.shared.outbox();
-        outbox.push(self.link.online.clone());
-        let dropped = outbox.take_dropped_events();
-        drop(outbox);
-        if dropped > 0 {
-            tracing::warn!("{dropped} events were dropped while the broker was away");
-        }
+        self.shared.outbox().push(self.link.online.clone());
+        packet::ping(&mut self.out);
+        self.timers.set(Due::PingAnswer, now + PING_TIMEOUT);
+        self.timers.set(Due::Heard, now + HEAR_TIMEOUT);
         self.hand_on(Input::Connected)
     }
 
-    /// PUBACK. What the broker does not take now it would not take again: it leaves the outbox.
-    fn acknowledged(&mut self, packet: u16, code: Code) {
+    /// PUBACK.
+    fn acknowledged(&mut self, packet: u16, code: Code, now: Instant) {
         if self.in_flight != Some(packet) {
             tracing::debug!("the broker acknowledges what is not in flight");
             return;
         }
         self.in_flight = None;
         self.timers.clear(Due::Puback);
-        let message = self.shared.outbox().settle();
-        if let (true, Some(message)) = (code.is_error(), message) {
-            self.warn(&format!("the broker refuses {message:?}: {code}"));
+        if !self.was_stable && !self.timers.is_set(Due::Stable) {
+            self.timers.set(Due::Stable, now + STABLE_AFTER);
+        }
+        if !code.is_error() {
+            self.shared.outbox().taken();
+            return;
+        }
+        let what = self.shared.outbox().in_flight().map(|message| format!("{message:?}"));
+        self.warn(&format!("the broker refuses {}: {code}", what.unwrap_or_default()));
+        let aside = self.shared.outbox().refused(code, now, &mut self.link.jitter);
+        if let Some(message) = aside {
+            self.link.tell_set_aside(&message, &format!("the broker refuses it: {code}"));
         }
     }
 
@@ -354,16 +415,23 @@ impl<'a> Exchange<'a> {
         if self.phase == Phase::Subscribing {
             return;
         }
+        if self.is_past_retained && self.deliveries.is_empty() {
+            self.may_speak = true;
+            self.timers.clear(Due::Heard);
+        }
         if self.phase == Phase::Live && self.shared.takes_ask_again() {
             self.subscribe();
         }
+        if !self.may_speak && self.phase == Phase::Live {
+            return;
+        }
         self.send_next(now);
-        if self.phase == Phase::Draining && self.shared.outbox().is_empty() {
+        if self.phase == Phase::Draining && self.shared.outbox().is_empty(now) {
             self.shared.outbox().push(self.link.topics.offline());
             self.phase = Phase::Farewell;
             self.send_next(now);
         }
-        if self.phase == Phase::Farewell && self.shared.outbox().is_empty() {
+        if self.phase == Phase::Farewell && self.shared.outbox().is_empty(now) {
             packet::disconnect(&mut self.out);
             self.phase = Phase::Disconnecting;
             self.timers.set(Due::Closed, now + CLOSE_TIMEOUT);
@@ -374,17 +442,26 @@ impl<'a> Exchange<'a> {
     fn send_next(&mut self, now: Instant) {
         let message = loop {
             let mut outbox = self.shared.outbox();
-            let Some(message) = outbox.send().cloned() else { return };
+            let Some(message) = outbox.send(now).cloned() else {
+                let later = outbox.next_at().filter(|at| *at > now);
+                drop(outbox);
+                match later {
+                    Some(at) => self.timers.set(Due::Retry, at),
+                    None => self.timers.clear(Due::Retry),
+                }
+                return;
+            };
             if packet::publish_size(&message.topic, message.payload.len()) <= self.max_outgoing {
                 break message;
             }
             // The broker would end the connection over it, again and again.
-            outbox.settle();
+            outbox.too_large(now);
             drop(outbox);
-            self.warn(&format!("the broker takes no packet as large as {message:?}"));
+            self.link.tell_set_aside(&message, "the broker takes no packet as large as that");
         };
         let identifier = self.next_identifier();
-        packet::publish(&mut self.out, identifier, &message.topic, message.is_retained(), &message.payload);
+        let retain = message.is_retained() && self.link.broker_retains;
+        packet::publish(&mut self.out, identifier, &message.topic, retain, &message.payload);
         self.in_flight = Some(identifier);
         self.timers.set(Due::Puback, now + ACKNOWLEDGE_TIMEOUT);
     }
@@ -395,15 +472,17 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn lost(&self, mut why: String) -> Stop {
-        if self.phase >= Phase::Live && !self.was_stable {
+    fn lost(&self, mut why: String, by: By) -> Stop {
+        if let (By::Broker { blames: true }, Some(message)) = (by, self.shared.outbox().in_flight()) {
+            let _infallible = write!(why, "; not acknowledged was {message:?}");
+        } else if self.phase >= Phase::Live && !self.was_stable {
             // Not every broker says so: mosquitto 2.0.11 just closes.
             why.push_str("; if that repeats, look for another client with this device's id");
         }
-        Stop::Lost(why)
+        Stop::Lost(why, by)
     }
 }
 
 fn lost(why: &str) -> Stop {
-    Stop::Lost(String::from(why))
+    Stop::Lost(String::from(why), By::Us)
 }

@@ -23,6 +23,7 @@ pub mod session;
 mod timers;
 mod tls;
 pub mod topics;
+mod waits;
 
 pub use payloads::{stored_entitlement, stored_privacy};
 pub use session::{Session, open, start};

@@ -37,6 +37,11 @@ pub(super) fn of_refusal(answer: &ConnAck) -> String {
     format!("it refuses the connection: {code}")
 }
 
+/// Whether a DISCONNECT with this code may be about what we sent last. The others give a reason of their own.
+pub(super) fn blames_what_was_sent(code: Code) -> bool {
+    matches!(code.0, 0x80..=0x83 | 0x87 | 0x90 | 0x95 | 0x97 | 0x99..=0x9b)
+}
+
 /// DISCONNECT from the broker.
 pub(super) fn of_disconnect(code: Code) -> String {
     if code == Code::TAKEN_OVER {

@@ -3,13 +3,15 @@
 
 use super::connection::{self, End};
 use super::deliveries;
+use super::exchange::By;
 use super::outbox::Outbox;
 use super::payloads::Reader;
 use super::tls;
-use super::topics::{Message, Topics};
+use super::topics::{Kind, Message, Topics};
+use super::waits::Waits;
 use crate::config::{Config, Mqtt, VerifyingKey};
-use crate::domain::backoff::{Backoff, Jitter};
-use crate::domain::effect::Report;
+use crate::domain::backoff::Jitter;
+use crate::domain::effect::{Event, Report};
 use crate::domain::input::{AckToken, Input};
 use crate::domain::time::Utc;
 use crate::net::{self, Dialer};
@@ -21,11 +23,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// No two attempts are closer than this.
-const LEAST_WAIT: Duration = Duration::from_millis(250);
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const MOST_WAIT: Duration = Duration::from_secs(300);
 /// For the name; then for each address; then for TLS.
 const DIAL_STEP: Duration = Duration::from_secs(15);
 
@@ -85,8 +84,10 @@ pub fn open(
         inputs,
         pending: VecDeque::new(),
         connections: 0,
+        broker_retains: true,
+        jitter: Jitter::new(jitter_seed),
     };
-    let task = tokio::spawn(keep_connected(link, Jitter::new(jitter_seed)));
+    let task = tokio::spawn(keep_connected(link, Waits::new(mqtt.reconnect_spread)));
     Ok(Session { shared, topics, task: Some(task) })
 }
 
@@ -118,6 +119,12 @@ impl Session {
     pub fn subscribe_again(&self) {
         self.shared.ask_again.store(true, Ordering::Relaxed);
         self.shared.changed.notify_one();
+    }
+
+    /// Events that were dropped unsent since the start: for want of room, or since the broker does not take them.
+    #[must_use]
+    pub fn dropped_events(&self) -> u64 {
+        self.shared.outbox().dropped_events()
     }
 
     /// Connected, and subscribed to every command.
@@ -197,19 +204,36 @@ pub(super) struct Link {
     pub(super) pending: VecDeque<Input>,
     /// Connections so far.
     pub(super) connections: u64,
+    /// False once the broker has said that it retains nothing.
+    pub(super) broker_retains: bool,
+    pub(super) jitter: Jitter,
 }
 
-async fn keep_connected(mut link: Link, mut jitter: Jitter) {
-    let mut backoff = Backoff::new(LEAST_WAIT, FIRST_WAIT, MOST_WAIT);
-    loop {
-        let End::Lost { why, was_stable } = connection::run(&mut link).await else { return };
-        link.shared.set_connected(false);
-        link.shared.outbox().connection_lost();
-        link.shared.acks().clear();
-        if was_stable {
-            backoff.reset();
+impl Link {
+    /// Says that the broker will not take a message: in the log, and on `R/event` unless it is an event.
+    pub(super) fn tell_set_aside(&self, message: &Message, why: &str) {
+        tracing::error!("{message:?} is set aside: {why}. Look at what it lets this device publish");
+        if message.kind != Kind::Event {
+            let (topic, why) = (String::from(&*message.topic), String::from(why));
+            let event = Report::Event(Event::MessageSetAside { topic, why });
+            if let Some(event) = self.topics.message(&event) {
+                self.shared.outbox().push(event);
+            }
         }
-        let wait = backoff.next(&mut jitter);
+    }
+}
+
+async fn keep_connected(mut link: Link, mut waits: Waits) {
+    loop {
+        let End::Lost { why, was_stable, by } = connection::run(&mut link).await else { return };
+        let now = Instant::now();
+        link.shared.set_connected(false);
+        let aside = link.shared.outbox().connection_lost(by == By::Broker { blames: true }, now);
+        if let Some(message) = aside {
+            link.tell_set_aside(&message, "the broker ends the connection over it");
+        }
+        link.shared.acks().clear();
+        let wait = waits.next(was_stable, by != By::Us, now, &mut link.jitter);
         let why = format!("{why}; next try in {} ms", wait.as_millis());
         link.pending.push_back(Input::Disconnected { why });
         let shared = Arc::clone(&link.shared);

@@ -19,6 +19,10 @@ pub(super) enum Due {
     Written,
     /// The connection counts as a good one.
     Stable,
+    /// Commands were given their time: we may speak.
+    Heard,
+    /// A message that had to wait is to be sent.
+    Retry,
     /// Half of the time to leave is gone.
     HalfOfLeaving,
     /// The broker must have closed.

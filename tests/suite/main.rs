@@ -28,6 +28,7 @@ mod machine_keeping;
 mod machine_laws;
 mod machine_states;
 mod machine_walk;
+mod mqtt_manners;
 mod mqtt_packets;
 mod mqtt_payloads;
 mod mqtt_session;

@@ -74,7 +74,12 @@ fn connect_says_what_it_is_to_say() {
                 session_expiry: 86_400,
                 receive_maximum: 16,
                 max_packet: 262_144,
-                will: Will { topic: "kasacam/v1/cam-0001/status", payload: b"{\"online\":false}", delay: 30 },
+                will: Will {
+                    topic: "kasacam/v1/cam-0001/status",
+                    payload: b"{\"online\":false}",
+                    delay: 30,
+                    retain: true,
+                },
             },
         );
     });

@@ -163,6 +163,9 @@ async fn the_last_will_fires_when_the_camera_vanishes() {
 
     drop(camera);
 
+    // Not before its delay is over: the camera may come back.
+    tokio::time::sleep(Duration::from_secs(28)).await;
+    assert!(cloud.seen(STATUS).iter().all(|seen| seen.payload != OFFLINE));
     cloud.sees(STATUS, OFFLINE).await;
     assert!(!broker.log().contains("Received DISCONNECT from cam-0001"));
 }

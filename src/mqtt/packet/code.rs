@@ -27,6 +27,8 @@ impl Code {
     pub const IDENTIFIER_IN_USE: Code = Code(0x91);
     /// `Packet too large`.
     pub const TOO_LARGE: Code = Code(0x95);
+    /// `Retain not supported`.
+    pub const NO_RETAIN: Code = Code(0x9a);
     /// `Quota exceeded`.
     pub const QUOTA: Code = Code(0x97);
 

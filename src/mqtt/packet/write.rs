@@ -19,7 +19,7 @@ pub struct Connect<'a> {
     pub will: Will<'a>,
 }
 
-/// A last will, QoS 1 and retained.
+/// A last will, QoS 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Will<'a> {
     /// Where it is said.
@@ -28,6 +28,8 @@ pub struct Will<'a> {
     pub payload: &'a [u8],
     /// Seconds from our going to its being said. Being back before that prevents it.
     pub delay: u32,
+    /// Kept by the broker for whoever subscribes.
+    pub retain: bool,
 }
 
 /// Writes CONNECT.
@@ -35,8 +37,8 @@ pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
     let mut body = BytesMut::new();
     text(&mut body, b"MQTT");
     body.put_u8(5);
-    // Will retain, will QoS 1, will flag.
-    body.put_u8(0b0010_1100);
+    // Will QoS 1, will flag; will retain.
+    body.put_u8(if connect.will.retain { 0b0010_1100 } else { 0b0000_1100 });
     body.put_u16(connect.keep_alive);
     let mut properties = BytesMut::new();
     properties.put_u8(17);

@@ -53,6 +53,11 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), pem }
     }
 
+    /// Its root, PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
     /// Writes `{name}.pem` and `{name}.key` into `folder`, good for 127.0.0.1.
     pub fn issue(&self, folder: &Path, name: &str, validity: Validity) -> (PathBuf, PathBuf) {
         self.issue_for(folder, name, validity, vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))])
@@ -91,6 +96,7 @@ pub fn told(port: u16, ca: PathBuf, cert: PathBuf, key: PathBuf) -> Mqtt {
         key,
         keep_alive: Duration::from_secs(30),
         telemetry: Duration::from_secs(60),
+        reconnect_spread: Duration::from_secs(1),
     }
 }
 

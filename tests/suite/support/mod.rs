@@ -13,6 +13,7 @@ pub mod name_server;
 pub mod namespace;
 pub mod patience;
 pub mod rig;
+pub mod scripted_broker;
 pub mod signer;
 pub mod spool_model;
 pub mod store_server;
