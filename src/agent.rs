@@ -90,6 +90,9 @@ struct Agent {
     storage: storage::Storage,
     source: Box<dyn FragmentSource>,
     broker: mqtt::Session,
+    started: Mono,
+    /// `started` was told as civil time.
+    told_since: bool,
     uploader: Arc<Uploader>,
     uploads: JoinSet<Input>,
     upload_handles: HashMap<Serial, AbortHandle>,
@@ -145,8 +148,7 @@ impl Agent {
 
         let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
         let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
-        let broker =
-            mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
+        let broker = mqtt::start(&config, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
         let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
         let (requests_tx, requests) = mpsc::channel(8);
         tokio::spawn(server.serve(requests_tx));
@@ -192,6 +194,8 @@ impl Agent {
             storage,
             source,
             broker,
+            started: now.mono,
+            told_since: false,
             uploader: Arc::new(uploader),
             uploads: JoinSet::new(),
             upload_handles: HashMap::new(),
@@ -228,9 +232,18 @@ impl Agent {
                 self.note_choice();
             }
             self.answer_what_is_settled(now);
+            self.tell_since(now);
             let spool = self.storage.alive_at(now.mono);
             self.notifier.progress(now.mono, spool);
             self.notifier.status(status::in_a_line(&self.machine, now), now.mono);
+        }
+    }
+
+    /// Tells the broker since when we run, once a clock can be trusted to say.
+    fn tell_since(&mut self, now: Now) {
+        if !self.told_since && self.machine.clock(now) == Clock::Trusted {
+            self.told_since = true;
+            self.broker.set_since(now.system - now.mono.since(self.started));
         }
     }
 
@@ -308,7 +321,7 @@ impl Agent {
     }
 
     fn status(&self, now: Now) -> serde_json::Value {
-        status::full(&self.machine, &self.config, self.broker.connected(), self.keeper.head(), now)
+        status::full(&self.machine, &self.config, &self.broker, self.keeper.head(), now)
     }
 
     /// SIGHUP: takes over what can be changed under way, and names what cannot.

@@ -87,6 +87,7 @@ impl Agent {
             Report::Telemetry(telemetry) => {
                 telemetry.peak_rss_kib = boot::peak_rss_kib();
                 telemetry.journal = self.keeper.head().into();
+                telemetry.dropped_events = self.broker.dropped_events();
             }
             Report::Event(event) => {
                 status::log_event(event);

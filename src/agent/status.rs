@@ -8,15 +8,17 @@ use crate::domain::machine::Machine;
 use crate::domain::outcome::Outcome;
 use crate::domain::policy;
 use crate::domain::privacy::Shutter;
-use crate::domain::time::{Clock, Now};
+use crate::domain::time::Now;
+use crate::mqtt::Session;
 use crate::system::{boot, metrics};
 use serde_json::{Value, json};
 
 /// The answer to `status`.
-pub(super) fn full(machine: &Machine, config: &Config, connected: bool, journal: Head, now: Now) -> Value {
+pub(super) fn full(machine: &Machine, config: &Config, broker: &Session, journal: Head, now: Now) -> Value {
     let mut telemetry = machine.telemetry(now);
     telemetry.peak_rss_kib = boot::peak_rss_kib();
     telemetry.journal = journal.into();
+    telemetry.dropped_events = broker.dropped_events();
     let decision = policy::decide(&machine.facts(now));
     let mut status = serde_json::to_value(&telemetry).unwrap_or_default();
     if let Value::Object(status) = &mut status {
@@ -28,13 +30,7 @@ pub(super) fn full(machine: &Machine, config: &Config, connected: bool, journal:
         }
         status.insert(String::from("privacy"), privacy);
         status.insert(String::from("entitlement"), json!(machine.entitlement_report(&decision, now)));
-        status.insert(String::from("mqtt"), json!({ "connected": connected }));
-        let clock = match machine.clock(now) {
-            Clock::Trusted => "trusted",
-            Clock::Plausible => "plausible",
-            Clock::Unset => "unset",
-        };
-        status.insert(String::from("clock"), json!(clock));
+        status.insert(String::from("mqtt"), json!({ "connected": broker.connected() }));
         if let Some(Value::Object(capture)) = status.get_mut("capture") {
             // Of no interest where it is closed on purpose.
             let permitted = matches!(decision.capture(), policy::Capture::On { .. });

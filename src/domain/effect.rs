@@ -320,8 +320,13 @@ pub struct Telemetry {
     pub spool: SpoolFigures,
     /// Transfer to the object store.
     pub upload: UploadFigures,
+    /// How far the clock is believed: `trusted`, `plausible` or `unset`.
+    pub clock: &'static str,
     /// Commands from the broker that were not accepted.
     pub rejected: u64,
+    /// Events that never reached the broker: for want of room, or since it does not take them; filled in by whoever
+    /// performs the report.
+    pub dropped_events: u64,
     /// Peak resident set, in KiB (`getrusage`); filled in by whoever performs the report.
     pub peak_rss_kib: u64,
     /// Where the privacy journal stands; filled in likewise.
@@ -360,6 +365,11 @@ pub struct CaptureFigures {
     pub frames_committed: u64,
     /// Coded pictures that were dropped, at a privacy switch or for want of a permit.
     pub frames_dropped: u64,
+    /// Sound is to be captured where there is a microphone: the plan and `recording.audio` both allow it.
+    pub audio_wanted: bool,
+    /// The footage that was sealed last has sound; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<bool>,
 }
 
 /// The `spool` part of the telemetry.
@@ -397,6 +407,12 @@ pub struct UploadFigures {
     pub stored_bytes: u64,
     /// Attempts that failed and are made again.
     pub retries: u64,
+    /// Seconds since the oldest footage that waits was captured; absent where none waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_pending_s: Option<u64>,
+    /// Why uploads wait for the store; absent while they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<String>,
     /// From the end of capture of the last stored segment to its proof of storage, in milliseconds.
     pub last_latency_ms: u64,
 }

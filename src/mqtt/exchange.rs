@@ -328,7 +328,8 @@ impl<'a> Exchange<'a> {
         self.timers.clear(Due::Suback);
         self.phase = Phase::Live;
         self.shared.set_connected(true);
-        self.shared.outbox().push(self.link.online.clone());
+        let since = *self.shared.since();
+        self.shared.outbox().push(self.link.topics.online(since));
         packet::ping(&mut self.out);
         self.timers.set(Due::PingAnswer, now + PING_TIMEOUT);
         self.timers.set(Due::Heard, now + HEAR_TIMEOUT);

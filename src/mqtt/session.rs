@@ -43,18 +43,12 @@ pub struct Session {
 ///
 /// # Errors
 /// As [`open`].
-pub fn start(
-    config: &Config,
-    since: Utc,
-    inputs: Sender<Input>,
-    jitter_seed: u64,
-) -> Result<Session, String> {
-    open(&config.device.id, &config.mqtt, &config.entitlement.keys, since, inputs, jitter_seed)
+pub fn start(config: &Config, inputs: Sender<Input>, jitter_seed: u64) -> Result<Session, String> {
+    open(&config.device.id, &config.mqtt, &config.entitlement.keys, inputs, jitter_seed)
 }
 
 /// Starts a session: `Connected`, `Disconnected`, `Privacy`, `Entitlement` and `Rejected` come as
-/// `inputs`; a message stays unacknowledged until [`Session::ack`]. `since` is when the agent started,
-/// as `R/status` tells it. Must be called within a tokio runtime.
+/// `inputs`; a message stays unacknowledged until [`Session::ack`]. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// Where a file cannot be used, and which; where the broker's address cannot be.
@@ -62,7 +56,6 @@ pub fn open(
     device: &str,
     mqtt: &Mqtt,
     keys: &[VerifyingKey],
-    since: Utc,
     inputs: Sender<Input>,
     jitter_seed: u64,
 ) -> Result<Session, String> {
@@ -77,7 +70,6 @@ pub fn open(
             step: DIAL_STEP,
             inactivity: connection::inactivity(mqtt.keep_alive),
         }),
-        online: topics.online(since),
         topics: topics.clone(),
         reader: Reader { device: device.to_owned(), keys: keys.to_vec() },
         shared: Arc::clone(&shared),
@@ -100,6 +92,15 @@ impl Session {
                 self.shared.changed.notify_one();
             }
             None => tracing::error!("a report over 16 KiB was not sent"),
+        }
+    }
+
+    /// When the agent started, by a clock that can be trusted: from then on `R/status` tells it.
+    pub fn set_since(&self, since: Utc) {
+        let before = self.shared.since().replace(since);
+        if before != Some(since) && self.connected() {
+            self.shared.outbox().push(self.topics.online(Some(since)));
+            self.shared.changed.notify_one();
         }
     }
 
@@ -158,6 +159,7 @@ pub(super) struct Shared {
     outbox: Mutex<Outbox>,
     acks: Mutex<Vec<AckToken>>,
     leaving: Mutex<Option<Duration>>,
+    since: Mutex<Option<Utc>>,
     connected: AtomicBool,
     ask_again: AtomicBool,
     pub(super) changed: Notify,
@@ -175,6 +177,11 @@ impl Shared {
     /// Within which to leave, once we are to.
     pub(super) fn leaving(&self) -> MutexGuard<'_, Option<Duration>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// When the agent started, once that is known.
+    pub(super) fn since(&self) -> MutexGuard<'_, Option<Utc>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whether to subscribe anew, said once.
@@ -196,7 +203,6 @@ pub(super) struct Link {
     pub(super) dialer: Dialer,
     pub(super) topics: Topics,
     pub(super) reader: Reader,
-    pub(super) online: Message,
     pub(super) shared: Arc<Shared>,
     pub(super) inputs: Sender<Input>,
     /// Inputs that the agent has not yet taken: of one connection, since none is begun before they are

@@ -542,7 +542,7 @@ fn reports_have_the_topics_and_payloads_of_the_contract() {
     let expected = json!({ "event": "rejected", "topic": "t", "reason": "stale_version" });
     assert_eq!(serde_json::from_slice::<Value>(&rejected.payload).unwrap(), expected);
 
-    let online = topics.online(Utc::parse("2026-11-23T12:00:00Z").unwrap());
+    let online = topics.online(Utc::parse("2026-11-23T12:00:00Z"));
     assert_eq!(&*online.topic, "kasacam/v1/cam-0001/status");
     assert!(online.is_retained());
     let expected = json!({

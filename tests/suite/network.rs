@@ -36,7 +36,7 @@ impl Camera {
     fn with(mqtt: &Mqtt) -> Camera {
         let (sender, inputs) = mpsc::channel(64);
         let began = Instant::now();
-        let session = mqtt::open("cam-0001", mqtt, &[Signer::ours().key()], Utc(0), sender, 7).unwrap();
+        let session = mqtt::open("cam-0001", mqtt, &[Signer::ours().key()], sender, 7).unwrap();
         Camera { _session: session, inputs, began }
     }
 
