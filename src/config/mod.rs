@@ -177,6 +177,9 @@ pub fn warnings(config: &Config, now: Utc) -> Vec<Warning> {
     {
         warn("mqtt.cert", format!("the certificate {warning}"));
     }
+    for doubt in material::doubts(&config.mqtt.cert) {
+        warn("mqtt.cert", format!("the certificate {doubt}"));
+    }
     if config.upload.allow_plaintext {
         warn("upload.allow_plaintext", "footage may be sent unencrypted: for development only".into());
     }

@@ -14,6 +14,7 @@
 mod agreement;
 mod architecture;
 mod calendar;
+mod certificates;
 mod config_boards;
 mod config_errors;
 mod facts_lost;
