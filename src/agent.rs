@@ -93,6 +93,9 @@ struct Agent {
     broker: mqtt::Session,
     /// When the device's certificate ends.
     certificate: watch::Receiver<Option<Utc>>,
+    started: Mono,
+    /// `started` was told as civil time.
+    told_since: bool,
     uploader: Arc<Uploader>,
     uploads: JoinSet<Input>,
     upload_handles: HashMap<Serial, AbortHandle>,
@@ -149,8 +152,7 @@ impl Agent {
         let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
         let uploader = uploader.with_probe();
         let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
-        let broker =
-            mqtt::start(&config, now.system, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
+        let broker = mqtt::start(&config, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
         let certificate = identity::start(&config, trust);
         let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
         let (requests_tx, requests) = mpsc::channel(8);
@@ -198,6 +200,8 @@ impl Agent {
             source,
             broker,
             certificate,
+            started: now.mono,
+            told_since: false,
             uploader: Arc::new(uploader),
             uploads: JoinSet::new(),
             upload_handles: HashMap::new(),
@@ -234,9 +238,18 @@ impl Agent {
                 self.note_choice();
             }
             self.answer_what_is_settled(now);
+            self.tell_since(now);
             let spool = self.storage.alive_at(now.mono);
             self.notifier.progress(now.mono, spool);
             self.notifier.status(status::in_a_line(&self.machine, now), now.mono);
+        }
+    }
+
+    /// Tells the broker since when we run, once a clock can be trusted to say.
+    fn tell_since(&mut self, now: Now) {
+        if !self.told_since && self.machine.clock(now) == Clock::Trusted {
+            self.told_since = true;
+            self.broker.set_since(now.system - now.mono.since(self.started));
         }
     }
 
@@ -318,7 +331,7 @@ impl Agent {
 
     fn status(&self, now: Now) -> serde_json::Value {
         let days_left = self.certificate_days_left(now.system);
-        status::full(&self.machine, &self.config, self.broker.connected(), self.keeper.head(), days_left, now)
+        status::full(&self.machine, &self.config, &self.broker, self.keeper.head(), days_left, now)
     }
 
     fn certificate_days_left(&self, now: Utc) -> Option<u64> {

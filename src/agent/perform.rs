@@ -90,6 +90,7 @@ impl Agent {
                 telemetry.peak_rss_kib = boot::peak_rss_kib();
                 telemetry.certificate_days_left = self.certificate_days_left(clock::utc());
                 telemetry.journal = self.keeper.head().into();
+                telemetry.dropped_events = self.broker.dropped_events();
             }
             Report::Event(event) => {
                 status::log_event(event);

@@ -8,7 +8,8 @@ use crate::domain::machine::Machine;
 use crate::domain::outcome::Outcome;
 use crate::domain::policy;
 use crate::domain::privacy::Shutter;
-use crate::domain::time::{Clock, Now};
+use crate::domain::time::Now;
+use crate::mqtt::Session;
 use crate::system::{boot, metrics};
 use serde_json::{Value, json};
 
@@ -16,7 +17,7 @@ use serde_json::{Value, json};
 pub(super) fn full(
     machine: &Machine,
     config: &Config,
-    connected: bool,
+    broker: &Session,
     journal: Head,
     days_left: Option<u64>,
     now: Now,
@@ -25,6 +26,7 @@ pub(super) fn full(
     telemetry.peak_rss_kib = boot::peak_rss_kib();
     telemetry.certificate_days_left = days_left;
     telemetry.journal = journal.into();
+    telemetry.dropped_events = broker.dropped_events();
     let decision = policy::decide(&machine.facts(now));
     let mut status = serde_json::to_value(&telemetry).unwrap_or_default();
     if let Value::Object(status) = &mut status {
@@ -36,13 +38,7 @@ pub(super) fn full(
         }
         status.insert(String::from("privacy"), privacy);
         status.insert(String::from("entitlement"), json!(machine.entitlement_report(&decision, now)));
-        status.insert(String::from("mqtt"), json!({ "connected": connected }));
-        let clock = match machine.clock(now) {
-            Clock::Trusted => "trusted",
-            Clock::Plausible => "plausible",
-            Clock::Unset => "unset",
-        };
-        status.insert(String::from("clock"), json!(clock));
+        status.insert(String::from("mqtt"), json!({ "connected": broker.connected() }));
         if let Some(Value::Object(capture)) = status.get_mut("capture") {
             // Of no interest where it is closed on purpose.
             let permitted = matches!(decision.capture(), policy::Capture::On { .. });
@@ -156,6 +152,8 @@ pub(super) fn log_event(event: &Event) {
         Event::StoreReplaces => {
             tracing::warn!("the store ignores If-None-Match: it replaces an object that has the same key");
         }
+        // Said where it happened.
+        Event::MessageSetAside { .. } => {}
         Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),
     }
 }

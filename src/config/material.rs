@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
 
 /// A chain or a set of authorities is smaller than this.
 const MOST_PEM: u64 = 1 << 20;
@@ -116,7 +116,7 @@ pub(super) fn identity(
         key.report(
             problems,
             "is a kind of private key that is not supported",
-            "use ECDSA P-256, P-384, Ed25519 or RSA",
+            "reissue certificate and key with ECDSA on P-256 or P-384 (not P-521), Ed25519, or RSA from 2048 bits on",
         );
         return;
     };
@@ -170,6 +170,28 @@ pub(super) fn validity(path: &Path) -> Option<(Utc, Utc)> {
     let (_, parsed) = X509Certificate::from_der(chain.first()?).ok()?;
     let validity = parsed.validity();
     Some((Utc::from_secs(validity.not_before.timestamp()), Utc::from_secs(validity.not_after.timestamp())))
+}
+
+/// What many brokers will refuse of the device's certificate, and what to reissue.
+pub(super) fn doubts(path: &Path) -> Vec<&'static str> {
+    let Ok(pem) = read_bounded(path, MOST_PEM) else { return Vec::new() };
+    let chain = certificates(&pem).unwrap_or_default();
+    let Some(Ok((_, parsed))) = chain.first().map(|der| X509Certificate::from_der(der)) else {
+        return Vec::new();
+    };
+    let mut found = Vec::new();
+    if parsed.version() != X509Version::V3 {
+        found.push("is not of X.509 version 3, and many brokers refuse it: reissue it as version 3");
+    }
+    if parsed.is_ca() {
+        found.push("is that of an authority (CA:TRUE): reissue it as a device's, CA:FALSE");
+    }
+    if let Ok(Some(usage)) = parsed.extended_key_usage() {
+        if !(usage.value.client_auth || usage.value.any) {
+            found.push("is not meant for a client: reissue it with extendedKeyUsage clientAuth");
+        }
+    }
+    found
 }
 
 /// What to say of such a validity at `now`.

@@ -224,6 +224,9 @@ pub fn warnings(config: &Config, now: Utc) -> Vec<Warning> {
     {
         warn("mqtt.cert", format!("the certificate {warning}"));
     }
+    for doubt in material::doubts(&config.mqtt.cert) {
+        warn("mqtt.cert", format!("the certificate {doubt}"));
+    }
     if config.upload.allow_plaintext {
         warn("upload.allow_plaintext", "footage may be sent unencrypted: for development only".into());
     }
@@ -354,6 +357,8 @@ pub struct Mqtt {
     pub keep_alive: Duration,
     /// 1 s to 1 day; 60 s unless told.
     pub telemetry: Duration,
+    /// Over how long a fleet comes back that lost its broker: 0 s to 10 min; 30 s unless told.
+    pub reconnect_spread: Duration,
 }
 
 /// The section `[entitlement]`.

@@ -32,6 +32,7 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("mqtt.cert", mqtt.cert != new.mqtt.cert),
         ("mqtt.key", mqtt.key != new.mqtt.key),
         ("mqtt.keep_alive", mqtt.keep_alive != new.mqtt.keep_alive),
+        ("mqtt.reconnect_spread", mqtt.reconnect_spread != new.mqtt.reconnect_spread),
         ("entitlement.keys", entitlement.keys != new.entitlement.keys),
         ("clock.trust", clock.trust != new.clock.trust),
         ("recording.segment", recording.segment != new.recording.segment),

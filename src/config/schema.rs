@@ -141,6 +141,7 @@ pub const AGENT: &[Section] = &[
             key("key", Kind::Path, Unless("identity")),
             key("keep_alive", millis(5 * SECOND, 20 * MINUTE), Is("30s")),
             key("telemetry", millis(SECOND, DAY), Is("60s")),
+            key("reconnect_spread", millis(0, 10 * MINUTE), Is("30s")),
         ],
     ),
     section(

@@ -233,6 +233,7 @@ impl<'a> Check<'a> {
             key: key?.0,
             keep_alive: self.merged.duration("mqtt.keep_alive")?.0,
             telemetry: self.merged.duration("mqtt.telemetry")?.0,
+            reconnect_spread: self.merged.duration("mqtt.reconnect_spread")?.0,
         })
     }
 

@@ -299,6 +299,13 @@ pub enum Event {
     UploadResumed,
     /// The store ignores `If-None-Match`: an object may be replaced by another of the same key. Told once a start.
     StoreReplaces,
+    /// The broker does not take a message, and it is not sent again for now.
+    MessageSetAside {
+        /// The topic of the message.
+        topic: String,
+        /// What the broker does instead.
+        why: String,
+    },
     /// A state file could not be written; it is tried again.
     PersistFailed {
         /// The error of the operating system.
@@ -315,8 +322,13 @@ pub struct Telemetry {
     pub spool: SpoolFigures,
     /// Transfer to the object store.
     pub upload: UploadFigures,
+    /// How far the clock is believed: `trusted`, `plausible` or `unset`.
+    pub clock: &'static str,
     /// Commands from the broker that were not accepted.
     pub rejected: u64,
+    /// Events that never reached the broker: for want of room, or since it does not take them; filled in by whoever
+    /// performs the report.
+    pub dropped_events: u64,
     /// Peak resident set, in KiB (`getrusage`); filled in by whoever performs the report.
     pub peak_rss_kib: u64,
     /// Whole days until the device's certificate ends, 0 once it has; absent where it cannot be read. Filled in likewise.
@@ -357,6 +369,11 @@ pub struct CaptureFigures {
     pub frames_committed: u64,
     /// Coded pictures that were dropped, at a privacy switch or for want of a permit.
     pub frames_dropped: u64,
+    /// Sound is to be captured where there is a microphone: the plan and `recording.audio` both allow it.
+    pub audio_wanted: bool,
+    /// The footage that was sealed last has sound; absent before the first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio: Option<bool>,
 }
 
 /// The `spool` part of the telemetry.
@@ -394,6 +411,12 @@ pub struct UploadFigures {
     pub stored_bytes: u64,
     /// Attempts that failed and are made again.
     pub retries: u64,
+    /// Seconds since the oldest footage that waits was captured; absent where none waits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_pending_s: Option<u64>,
+    /// Why uploads wait for the store; absent while they do not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<String>,
     /// From the end of capture of the last stored segment to its proof of storage, in milliseconds.
     pub last_latency_ms: u64,
 }

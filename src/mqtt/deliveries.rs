@@ -45,6 +45,11 @@ impl Deliveries {
         Some(AckToken { connection: self.connection, delivery: self.count })
     }
 
+    /// The agent is done with all that came.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
     /// The agent is done with it. A token of another connection, or one used before, means nothing.
     pub(super) fn done(&mut self, token: AckToken) {
         if token.connection == self.connection {

@@ -4,6 +4,7 @@
 //! - [`jws`]: who said it. [`claims`]: what is said. [`payloads`]: both together, bytes to `Input`.
 //! - [`topics`]: where a report goes, and as what.
 //! - [`outbox`]: what is still to be sent, whatever becomes of connections.
+//! - [`packet`]: the packets of MQTT 5, as bytes.
 //! - [`session`]: connections, one after the other, for as long as the agent runs.
 //!
 //! Nothing that came from the broker is ever quoted in a log, an error or a `Debug` text.
@@ -11,14 +12,18 @@
 pub mod claims;
 mod connection;
 mod deliveries;
+mod exchange;
 mod json;
 pub mod jws;
 pub mod outbox;
+pub mod packet;
 pub mod payloads;
 mod reason;
 pub mod session;
+mod timers;
 mod tls;
 pub mod topics;
+mod waits;
 
 pub use payloads::{stored_entitlement, stored_privacy};
 pub use session::{Session, open, start};

@@ -1,125 +1,95 @@
 //! Why a connection failed, in words for whoever reads the log. Nothing that the broker wrote is
 //! repeated but its codes.
 
-use rumqttc::v5::mqttbytes::Error as PacketError;
-use rumqttc::v5::mqttbytes::v5::{ConnectReturnCode, DisconnectReasonCode};
-use rumqttc::v5::{ConnectionError, StateError, TlsError};
-use rustls::{CertificateError, Error as RustlsError};
+use super::packet::{Code, ConnAck};
+use crate::net::{self, Names};
 use std::io;
 
-pub(super) fn of(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::Timeout(_) => String::from("it does not answer in time"),
-        ConnectionError::Io(error) => of_io(error),
-        ConnectionError::Tls(TlsError::Io(error)) => of_io(error),
-        ConnectionError::Tls(TlsError::TLS(error)) => of_tls(error),
-        ConnectionError::Tls(error) => format!("TLS: {error}"),
-        ConnectionError::MqttState(error) => of_state(error),
-        ConnectionError::ConnectionRefused(code) => of_refusal(*code),
-        ConnectionError::NotConnAck(_) => String::from("its first answer is not a CONNACK"),
-        ConnectionError::RequestsDone => String::from("the client has ended"),
-    }
+/// The configuration's names for what may have to be mended.
+pub(super) const NAMES: Names = Names { url: "mqtt.url", ca: "mqtt.ca", cert: Some("mqtt.cert") };
+
+/// What brokers do that do not know MQTT 5.
+const NOT_MQTT_5: &str =
+    "it does not seem to speak MQTT 5, which the camera needs (RabbitMQ does so from 3.13 on)";
+
+/// The stream failed.
+pub(super) fn of_stream(error: &io::Error) -> String {
+    net::of_stream(error, NAMES)
 }
 
-fn of_io(error: &io::Error) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>()) {
-        Some(error) => of_tls(error),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => String::from("it closed the connection"),
-        None => error.to_string(),
-    }
+/// The connection ended before CONNACK.
+pub(super) fn of_silence(why: &str) -> String {
+    format!("{why} before it answered our CONNECT: {NOT_MQTT_5}, or refuses us without a word")
 }
 
-fn of_tls(error: &RustlsError) -> String {
-    if let RustlsError::AlertReceived(alert) = error {
+/// CONNACK with an error.
+pub(super) fn of_refusal(answer: &ConnAck) -> String {
+    let code = answer.code;
+    // MQTT 3.1.1 has codes of its own: 1 is "unacceptable protocol version".
+    if answer.is_of_mqtt_3 || code == Code::UNSUPPORTED_VERSION {
+        return format!("it refuses the connection: {NOT_MQTT_5}");
+    }
+    if code == Code::NOT_AUTHORIZED || code == Code::BAD_LOGIN {
         return format!(
-            "it refuses us during TLS ({alert:?}): look at mqtt.cert, its issuer and its validity"
+            "it refuses this device: {code}: look at what it allows the certificate of mqtt.cert"
         );
     }
-    let RustlsError::InvalidCertificate(wrong) = error else { return format!("TLS: {error}") };
-    let wrong = if *wrong == CertificateError::UnknownIssuer {
-        "is not issued by a root of mqtt.ca"
-    } else if let CertificateError::Expired | CertificateError::ExpiredContext { .. } = wrong {
-        "has expired, or our clock is wrong"
-    } else if let CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } = wrong {
-        "is not valid yet, or our clock is wrong"
-    } else if let CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } = wrong
-    {
-        "is for another host than that of mqtt.url"
-    } else {
-        return format!("its certificate is not accepted: {wrong:?}");
-    };
-    format!("its certificate {wrong}")
+    format!("it refuses the connection: {code}")
 }
 
-fn of_state(error: &StateError) -> String {
-    if let StateError::Io(error) | StateError::Deserialization(PacketError::Io(error)) = error {
-        return of_io(error);
-    }
-    if let StateError::Deserialization(PacketError::PayloadSizeLimitExceeded { .. }) = error {
-        return String::from("it sent a packet larger than the Maximum Packet Size that it was told");
-    }
-    if let StateError::ServerDisconnect { reason_code, .. } = error {
-        return of_disconnect(*reason_code);
-    }
-    if let StateError::ConnectionAborted = error {
-        return String::from("it closed the connection");
-    }
-    if let StateError::AwaitPingResp = error {
-        return String::from("it no longer answers pings");
-    }
-    error.to_string()
+/// Whether a DISCONNECT with this code may be about what we sent last. The others give a reason of their own.
+pub(super) fn blames_what_was_sent(code: Code) -> bool {
+    matches!(code.0, 0x80..=0x83 | 0x87 | 0x90 | 0x95 | 0x97 | 0x99..=0x9b)
 }
 
-fn of_disconnect(code: DisconnectReasonCode) -> String {
-    if code == DisconnectReasonCode::SessionTakenOver {
+/// DISCONNECT from the broker.
+pub(super) fn of_disconnect(code: Code) -> String {
+    if code == Code::TAKEN_OVER {
         return String::from(
             "another client took the session over: it has this device's id and certificate, and one of the two must go",
         );
     }
-    format!("it ended the connection: {code:?}")
-}
-
-fn of_refusal(code: ConnectReturnCode) -> String {
-    if code == ConnectReturnCode::NotAuthorized || code == ConnectReturnCode::BadUserNamePassword {
-        return format!(
-            "it refuses this device ({code:?}): look at what it allows the certificate of mqtt.cert"
-        );
-    }
-    format!("it refuses the connection: {code:?}")
+    format!("it ended the connection: {code}")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rumqttc::v5::mqttbytes::v5::{Packet, Publish};
 
-    fn ended(reason_code: DisconnectReasonCode) -> ConnectionError {
-        let reason_string = Some(String::from("words of the broker"));
-        ConnectionError::MqttState(StateError::ServerDisconnect { reason_code, reason_string })
+    fn refusal(code: u8, is_of_mqtt_3: bool) -> String {
+        let (keep_alive, max_packet) = (None, None);
+        of_refusal(&ConnAck {
+            code: Code(code),
+            session_present: false,
+            is_of_mqtt_3,
+            keep_alive,
+            max_packet,
+            retains_nothing: false,
+        })
     }
 
     #[test]
     fn a_session_that_was_taken_over_is_told_in_so_many_words() {
-        let why = of(&ended(DisconnectReasonCode::SessionTakenOver));
+        let why = of_disconnect(Code::TAKEN_OVER);
         assert!(why.contains("another client took the session over"), "{why}");
     }
 
     #[test]
-    fn a_code_is_named_and_the_brokers_own_words_are_not() {
-        let why = of(&ended(DisconnectReasonCode::QuotaExceeded));
-        assert_eq!(why, "it ended the connection: QuotaExceeded");
+    fn a_code_is_named() {
+        assert_eq!(of_disconnect(Code::TOO_LARGE), "it ended the connection: Packet too large (0x95)");
+        assert_eq!(of_disconnect(Code(0xee)), "it ended the connection: reason (0xee)");
     }
 
     #[test]
     fn a_refusal_says_where_to_look() {
-        let why = of(&ConnectionError::ConnectionRefused(ConnectReturnCode::NotAuthorized));
-        assert!(why.contains("NotAuthorized") && why.contains("mqtt.cert"), "{why}");
+        let why = refusal(0x87, false);
+        assert!(why.contains("Not authorized") && why.contains("mqtt.cert"), "{why}");
     }
 
     #[test]
-    fn a_packet_is_never_quoted() {
-        let publish = Publish { payload: "secret".into(), ..Publish::default() };
-        let why = of(&ConnectionError::NotConnAck(Box::new(Packet::Publish(publish))));
-        assert_eq!(why, "its first answer is not a CONNACK");
+    fn a_broker_of_another_version_is_named_as_such() {
+        for why in [refusal(1, true), refusal(0x84, false), of_silence("it closed the connection")] {
+            assert!(why.contains("MQTT 5"), "{why}");
+        }
     }
 }

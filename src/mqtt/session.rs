@@ -1,21 +1,20 @@
-//! One connection after the other, each with a client and an event loop of its own, for as long as the
-//! agent runs.
-//!
-//! rumqttc is kept on a short lead: it is told of one QoS 1 message at a time, never reconnects by
-//! itself, and never acknowledges by itself. What must survive a connection lives in [`Outbox`].
+//! One connection after the other, for as long as the agent runs. What must survive a connection lives in
+//! [`Outbox`].
 
 use super::connection::{self, End};
 use super::deliveries;
+use super::exchange::By;
 use super::outbox::Outbox;
 use super::payloads::Reader;
-use super::tls;
-use super::topics::{Message, Topics};
+use super::tls::Credentials;
+use super::topics::{Kind, Message, Topics};
+use super::waits::Waits;
 use crate::config::{Config, Mqtt, VerifyingKey};
-use crate::domain::backoff::{Backoff, Jitter};
-use crate::domain::effect::Report;
+use crate::domain::backoff::Jitter;
+use crate::domain::effect::{Event, Report};
 use crate::domain::input::{AckToken, Input};
 use crate::domain::time::Utc;
-use rustls::ClientConfig;
+use crate::net::{self, Dialer};
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,11 +22,10 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
-/// No two attempts are closer than this.
-const LEAST_WAIT: Duration = Duration::from_millis(250);
-const FIRST_WAIT: Duration = Duration::from_secs(1);
-const MOST_WAIT: Duration = Duration::from_secs(300);
+/// For the name; then for each address; then for TLS.
+const DIAL_STEP: Duration = Duration::from_secs(15);
 
 /// Acknowledgements on their way to the connection: all that it can owe.
 const MOST_ACKS: usize = deliveries::MOST;
@@ -44,18 +42,12 @@ pub struct Session {
 ///
 /// # Errors
 /// As [`open`].
-pub fn start(
-    config: &Config,
-    since: Utc,
-    inputs: Sender<Input>,
-    jitter_seed: u64,
-) -> Result<Session, String> {
-    open(&config.device.id, &config.mqtt, &config.entitlement.keys, since, inputs, jitter_seed)
+pub fn start(config: &Config, inputs: Sender<Input>, jitter_seed: u64) -> Result<Session, String> {
+    open(&config.device.id, &config.mqtt, &config.entitlement.keys, inputs, jitter_seed)
 }
 
 /// Starts a session: `Connected`, `Disconnected`, `Privacy`, `Entitlement` and `Rejected` come as
-/// `inputs`; a message stays unacknowledged until [`Session::ack`]. `since` is when the agent started,
-/// as `R/status` tells it. Must be called within a tokio runtime.
+/// `inputs`; a message stays unacknowledged until [`Session::ack`]. Must be called within a tokio runtime.
 ///
 /// # Errors
 /// Where a file cannot be used, and which; where the broker's address cannot be.
@@ -63,30 +55,30 @@ pub fn open(
     device: &str,
     mqtt: &Mqtt,
     keys: &[VerifyingKey],
-    since: Utc,
     inputs: Sender<Input>,
     jitter_seed: u64,
 ) -> Result<Session, String> {
-    if mqtt.host.contains(':') {
-        return Err(String::from("mqtt.url: an IPv6 address does not do: give the broker's name"));
-    }
     let topics = Topics::new(device);
     let shared = Arc::new(Shared::default());
     let link = Link {
-        tls: tls::client_config(mqtt)?,
+        credentials: Credentials::read(mqtt)?,
         host: mqtt.host.clone(),
         port: mqtt.port,
-        // Below 5 s rumqttc panics.
-        keep_alive: mqtt.keep_alive.max(Duration::from_secs(5)),
-        online: topics.online(since),
+        keep_alive: mqtt.keep_alive,
+        dialer: Dialer::new(net::Limits {
+            step: DIAL_STEP,
+            inactivity: connection::inactivity(mqtt.keep_alive),
+        }),
         topics: topics.clone(),
         reader: Reader { device: device.to_owned(), keys: keys.to_vec() },
         shared: Arc::clone(&shared),
         inputs,
         pending: VecDeque::new(),
         connections: 0,
+        broker_retains: true,
+        jitter: Jitter::new(jitter_seed),
     };
-    let task = tokio::spawn(keep_connected(link, Jitter::new(jitter_seed)));
+    let task = tokio::spawn(keep_connected(link, Waits::new(mqtt.reconnect_spread)));
     Ok(Session { shared, topics, task: Some(task) })
 }
 
@@ -99,6 +91,15 @@ impl Session {
                 self.shared.changed.notify_one();
             }
             None => tracing::error!("a report over 16 KiB was not sent"),
+        }
+    }
+
+    /// When the agent started, by a clock that can be trusted: from then on `R/status` tells it.
+    pub fn set_since(&self, since: Utc) {
+        let before = self.shared.since().replace(since);
+        if before != Some(since) && self.connected() {
+            self.shared.outbox().push(self.topics.online(Some(since)));
+            self.shared.changed.notify_one();
         }
     }
 
@@ -118,6 +119,12 @@ impl Session {
     pub fn subscribe_again(&self) {
         self.shared.ask_again.store(true, Ordering::Relaxed);
         self.shared.changed.notify_one();
+    }
+
+    /// Events that were dropped unsent since the start: for want of room, or since the broker does not take them.
+    #[must_use]
+    pub fn dropped_events(&self) -> u64 {
+        self.shared.outbox().dropped_events()
     }
 
     /// Connected, and subscribed to every command.
@@ -151,6 +158,7 @@ pub(super) struct Shared {
     outbox: Mutex<Outbox>,
     acks: Mutex<Vec<AckToken>>,
     leaving: Mutex<Option<Duration>>,
+    since: Mutex<Option<Utc>>,
     connected: AtomicBool,
     ask_again: AtomicBool,
     pub(super) changed: Notify,
@@ -170,6 +178,11 @@ impl Shared {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// When the agent started, once that is known.
+    pub(super) fn since(&self) -> MutexGuard<'_, Option<Utc>> {
+        self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Whether to subscribe anew, said once.
     pub(super) fn takes_ask_again(&self) -> bool {
         self.ask_again.swap(false, Ordering::Relaxed)
@@ -182,13 +195,13 @@ impl Shared {
 
 /// What every connection needs, and what goes from one to the next.
 pub(super) struct Link {
-    pub(super) tls: Arc<ClientConfig>,
+    pub(super) credentials: Credentials,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) keep_alive: Duration,
+    pub(super) dialer: Dialer,
     pub(super) topics: Topics,
     pub(super) reader: Reader,
-    pub(super) online: Message,
     pub(super) shared: Arc<Shared>,
     pub(super) inputs: Sender<Input>,
     /// Inputs that the agent has not yet taken: of one connection, since none is begun before they are
@@ -196,21 +209,37 @@ pub(super) struct Link {
     pub(super) pending: VecDeque<Input>,
     /// Connections so far.
     pub(super) connections: u64,
+    /// False once the broker has said that it retains nothing.
+    pub(super) broker_retains: bool,
+    pub(super) jitter: Jitter,
 }
 
-async fn keep_connected(mut link: Link, mut jitter: Jitter) {
-    let mut backoff = Backoff::new(LEAST_WAIT, FIRST_WAIT, MOST_WAIT);
-    loop {
-        let End::Lost { why, was_stable } = connection::run(&mut link).await else { return };
-        link.shared.set_connected(false);
-        link.shared.outbox().connection_lost();
-        link.shared.acks().clear();
-        if was_stable {
-            backoff.reset();
+impl Link {
+    /// Says that the broker will not take a message: in the log, and on `R/event` unless it is an event.
+    pub(super) fn tell_set_aside(&self, message: &Message, why: &str) {
+        tracing::error!("{message:?} is set aside: {why}. Look at what it lets this device publish");
+        if message.kind != Kind::Event {
+            let (topic, why) = (String::from(&*message.topic), String::from(why));
+            let event = Report::Event(Event::MessageSetAside { topic, why });
+            if let Some(event) = self.topics.message(&event) {
+                self.shared.outbox().push(event);
+            }
         }
-        let wait = backoff.next(&mut jitter);
-        let (host, port, millis) = (&link.host, link.port, wait.as_millis());
-        let why = format!("{host}:{port}: {why}; next try in {millis} ms");
+    }
+}
+
+async fn keep_connected(mut link: Link, mut waits: Waits) {
+    loop {
+        let End::Lost { why, was_stable, by } = connection::run(&mut link).await else { return };
+        let now = Instant::now();
+        link.shared.set_connected(false);
+        let aside = link.shared.outbox().connection_lost(by == By::Broker { blames: true }, now);
+        if let Some(message) = aside {
+            link.tell_set_aside(&message, "the broker ends the connection over it");
+        }
+        link.shared.acks().clear();
+        let wait = waits.next(was_stable, by != By::Us, now, &mut link.jitter);
+        let why = format!("{why}; next try in {} ms", wait.as_millis());
         link.pending.push_back(Input::Disconnected { why });
         let shared = Arc::clone(&link.shared);
         tokio::select! {

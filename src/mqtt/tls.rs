@@ -18,11 +18,65 @@ const MOST_BYTES: u64 = 1024 * 1024;
 /// By this name AWS IoT tells MQTT with client certificates from HTTPS on port 443.
 const ALPN_ON_443: &[u8] = b"x-amzn-mqtt-ca";
 
+/// What connections are made with, and the files that it was read from. They are read again for each connection: a
+/// certificate that was renewed counts from the next one on.
+#[derive(Clone)]
+pub(super) struct Credentials {
+    files: Arc<Mqtt>,
+    /// SHA-256 of what the files held.
+    digest: [u8; 32],
+    /// Kept while the files stay as they are, with the tickets of sessions that may be resumed.
+    config: Arc<ClientConfig>,
+}
+
+impl Credentials {
+    /// Reads them for the first time.
+    ///
+    /// # Errors
+    /// What is wrong with which file.
+    pub(super) fn read(mqtt: &Mqtt) -> Result<Credentials, String> {
+        // Before the configuration is made: files that change in between are read again the next time.
+        let digest = digest(mqtt)?;
+        Ok(Credentials { files: Arc::new(mqtt.clone()), digest, config: client_config(mqtt)? })
+    }
+
+    /// The client configuration as it was read last.
+    pub(super) fn config(&self) -> &Arc<ClientConfig> {
+        &self.config
+    }
+
+    /// The files as they are now, read on a thread that may wait for a disk. Where they cannot be used, what was read
+    /// before is used on, and the log says so.
+    pub(super) async fn read_again(&self) -> Credentials {
+        let before = self.clone();
+        let read = move || match digest(&before.files) {
+            Ok(same) if same == before.digest => Ok(before),
+            Ok(_) => Credentials::read(&before.files),
+            Err(why) => Err(why),
+        };
+        match tokio::task::spawn_blocking(read).await {
+            Ok(Ok(now)) => now,
+            Ok(Err(why)) => {
+                tracing::error!("{why}; connecting with what was read before");
+                self.clone()
+            }
+            Err(_) => self.clone(),
+        }
+    }
+}
+
+fn digest(mqtt: &Mqtt) -> Result<[u8; 32], String> {
+    let mut sum = ring::digest::Context::new(&ring::digest::SHA256);
+    for (key, path) in [("mqtt.ca", &mqtt.ca), ("mqtt.cert", &mqtt.cert), ("mqtt.key", &mqtt.key)] {
+        sum.update(&read(key, path)?);
+    }
+    let mut digest = [0; 32];
+    digest.copy_from_slice(sum.finish().as_ref());
+    Ok(digest)
+}
+
 /// The client configuration for every connection to the broker.
-///
-/// # Errors
-/// What is wrong with which file.
-pub(super) fn client_config(mqtt: &Mqtt) -> Result<Arc<ClientConfig>, String> {
+fn client_config(mqtt: &Mqtt) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_details(provider, Arc::new(CertificateTime))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])

@@ -144,14 +144,15 @@ impl Topics {
         Some(Message { topic: Arc::clone(topic), kind, payload: payload.into() })
     }
 
-    /// That the camera is here, running this version since then.
+    /// That the camera is here, running this version since then; `None` while no clock can be trusted to tell.
     #[must_use]
-    pub fn online(&self, since: Utc) -> Message {
+    pub fn online(&self, since: Option<Utc>) -> Message {
         #[derive(Serialize)]
         struct Online {
             online: bool,
             version: &'static str,
-            since: Utc,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            since: Option<Utc>,
         }
         let status = Online { online: true, version: env!("CARGO_PKG_VERSION"), since };
         self.status_message(serde_json::to_vec(&status).unwrap_or_default())

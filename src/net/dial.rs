@@ -3,7 +3,7 @@
 //! advertised and leads nowhere, costs a quarter of a second and not the connection.
 
 use super::Stream;
-use super::fault::{Fault, of_io, of_tls};
+use super::fault::{Fault, of_stream};
 use super::progress::Watched;
 use super::resolve::Resolver;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -56,6 +56,16 @@ pub struct Target<'a> {
     pub names: Names,
 }
 
+impl Target<'_> {
+    /// Host and port in words, an IPv6 address in brackets.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let host = self.host.trim_start_matches('[').trim_end_matches(']');
+        let port = self.port;
+        if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+    }
+}
+
 /// Opens connections. Clones share one resolver.
 #[derive(Clone, Debug)]
 pub struct Dialer {
@@ -88,7 +98,7 @@ impl Dialer {
         tls: Option<&Arc<rustls::ClientConfig>>,
     ) -> Result<Stream, Fault> {
         let host = target.host.trim_start_matches('[').trim_end_matches(']');
-        let place = format!("{host}:{}", target.port);
+        let place = target.place();
         let step = self.limits.step;
         let found = self.resolver.resolve(host, target.port, step).await;
         let found = found.map_err(|why| Fault(format!("{place}: {why}")))?;
@@ -103,7 +113,7 @@ impl Dialer {
             .map_err(|_| Fault(format!("{place}: {}: that is no host name", target.names.url)))?;
         match timeout(step, TlsConnector::from(Arc::clone(tls)).connect(name, watched)).await {
             Ok(Ok(stream)) => Ok(Box::new(stream)),
-            Ok(Err(error)) => Err(Fault(format!("{place}: {}", tls_trouble(&error, target)))),
+            Ok(Err(error)) => Err(Fault(format!("{place}: {}", of_stream(&error, target.names)))),
             Err(_) => Err(Fault(format!("{place}: no answer to TLS within {step:?}"))),
         }
     }
@@ -130,13 +140,6 @@ impl Dialer {
                 () = sleep_until(next), if waiting.peek().is_some() => {}
             }
         }
-    }
-}
-
-fn tls_trouble(error: &io::Error, target: Target<'_>) -> String {
-    match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-        Some(error) => of_tls(error, target.names),
-        None => of_io(error),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Why there is no connection, in words that are safe to log and that say what to do.
 
 use super::dial::Names;
-use rustls::{CertificateError, Error as RustlsError};
+use rustls::{AlertDescription, CertificateError, Error as RustlsError};
+use rustls_pki_types::UnixTime;
 use std::error::Error;
 use std::fmt;
 use std::io;
@@ -31,38 +32,108 @@ pub fn of_io(error: &io::Error) -> String {
     }
 }
 
-/// A fault of TLS, and whose certificate is to be looked at.
+/// A fault of a stream that speaks TLS: with TLS 1.3 a client hears only after the handshake that it is refused.
+#[must_use]
+pub fn of_stream(error: &io::Error, names: Names) -> String {
+    match error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>()) {
+        Some(error) => of_tls(error, names),
+        None => of_io(error),
+    }
+}
+
+/// A fault of TLS: whose certificate is to be looked at, and what to reissue.
 #[must_use]
 pub fn of_tls(error: &RustlsError, names: Names) -> String {
     if let RustlsError::AlertReceived(alert) = error {
-        return match names.cert {
-            Some(cert) => {
-                format!("it refuses us during TLS ({alert:?}): look at {cert}, its issuer and its validity")
-            }
-            None => format!("it refuses us during TLS ({alert:?})"),
-        };
+        return of_alert(*alert, names);
     }
     let RustlsError::InvalidCertificate(wrong) = error else {
         return printable(&format!("TLS: {error}"));
     };
+    format!("its certificate {}", of_certificate(wrong, names))
+}
+
+fn of_alert(alert: AlertDescription, names: Names) -> String {
+    if alert == AlertDescription::HandshakeFailure || alert == AlertDescription::InsufficientSecurity {
+        // Also what OpenSSL says where no certificate of ours is to its liking.
+        let ours = names.cert.map(|cert| format!(", or look at {cert}")).unwrap_or_default();
+        return format!(
+            "it has no cipher or signature in common with us ({alert:?}): if its key is of a kind such as P-521, reissue its \
+             certificate with {KEYS}{ours}"
+        );
+    }
+    match names.cert {
+        Some(cert) => {
+            format!("it refuses us during TLS ({alert:?}): look at {cert}, its issuer and its validity")
+        }
+        None => format!("it refuses us during TLS ({alert:?})"),
+    }
+}
+
+/// Keys whose signatures we verify.
+const KEYS: &str = "an ECDSA key on P-256 or P-384, an Ed25519 key, or RSA from 2048 bits on";
+
+fn of_certificate(wrong: &CertificateError, names: Names) -> String {
     let (ca, url) = (names.ca, names.url);
-    let wrong = if *wrong == CertificateError::UnknownIssuer {
-        format!("is not issued by a root of {ca}")
+    // What webpki finds and rustls has no name for is told by its name alone.
+    let told = format!("{wrong:?}");
+    if *wrong == CertificateError::UnknownIssuer {
+        format!(
+            "is not issued by a root of {ca}: put the root that it comes from there, or have the peer send its whole chain, \
+             with the intermediate certificates"
+        )
     } else if let CertificateError::Expired | CertificateError::ExpiredContext { .. } = wrong {
-        String::from("has expired, or our clock is wrong")
+        format!("has expired, or our clock is wrong{}: reissue it", at(wrong))
     } else if let CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } = wrong {
-        String::from("is not valid yet, or our clock is wrong")
+        format!("is not valid yet, or our clock is wrong{}", at(wrong))
     } else if let CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } = wrong
     {
-        format!("is for another host than that of {url}")
+        format!("is for another host than that of {url}{}", hosts(wrong))
     } else if *wrong == CertificateError::BadSignature {
         format!(
-            "names a root of {ca} as its issuer, and is not signed by it: {ca} holds another of that name"
+            "names a root of {ca} as its issuer, and is not signed by it: {ca} holds another of that name, or a key in its \
+             chain is too short: reissue it with {KEYS}"
+        )
+    } else if told.contains("UnsupportedSignatureAlgorithm") {
+        format!(
+            "is signed in a way that we do not verify: reissue it, and what issues it, with {KEYS}, and SHA-256 or SHA-384"
+        )
+    } else if told.contains("UnsupportedCertVersion") {
+        String::from("is of X.509 version 1: reissue it as version 3, with subjectAltName")
+    } else if told.contains("CaUsedAsEndEntity") {
+        String::from("is that of an authority (CA:TRUE): reissue it as a server's, CA:FALSE")
+    } else if told.contains("InvalidPurpose") {
+        String::from(
+            "is not meant for a server: reissue it with extendedKeyUsage serverAuth, or without that extension",
         )
     } else {
-        return printable(&format!("its certificate is not accepted: {wrong:?}"));
+        printable(&format!("is not accepted: {wrong:?}"))
+    }
+}
+
+/// The bound that the clock was held against.
+fn at(wrong: &CertificateError) -> String {
+    let days = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs()) / 86_400;
+    if let CertificateError::ExpiredContext { time, not_after } = wrong {
+        return format!(" ({} days ago by our clock)", days(*not_after, *time));
+    }
+    if let CertificateError::NotValidYetContext { time, not_before } = wrong {
+        return format!(" (in {} days by our clock)", days(*time, *not_before));
+    }
+    String::new()
+}
+
+/// For which hosts it is, and for which it must be.
+fn hosts(wrong: &CertificateError) -> String {
+    let CertificateError::NotValidForNameContext { expected, presented } = wrong else {
+        return String::new();
     };
-    format!("its certificate {wrong}")
+    let named = match presented.is_empty() {
+        true => String::from("no host in subjectAltName (a common name does not count)"),
+        false => printable(&presented.join(", ")),
+    };
+    let expected = printable(&expected.to_str());
+    format!(": it names {named}; reissue it with {expected} in subjectAltName")
 }
 
 /// Without control characters, and short.

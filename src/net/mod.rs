@@ -10,7 +10,7 @@ mod progress;
 mod resolve;
 
 pub use dial::{Dialer, Limits, Names, Target};
-pub use fault::{Fault, of_io, of_tls};
+pub use fault::{Fault, of_io, of_stream, of_tls};
 pub use progress::Watched;
 
 use tokio::io::{AsyncRead, AsyncWrite};

@@ -4,7 +4,7 @@
 use kasacam::config::{self, VerifyingKey};
 use kasacam::domain::journal;
 use kasacam::domain::segment::SpoolName;
-use kasacam::mqtt::{claims, jws, payloads::Reader};
+use kasacam::mqtt::{claims, jws, packet, payloads::Reader};
 use kasacam::spool::end;
 use kasacam::system::control::Command;
 use kasacam::upload::answer::Answer;
@@ -25,6 +25,7 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("journal", a_journal),
     ("control_line", a_control_line),
     ("s3_error", an_answer_of_the_store),
+    ("mqtt_packet", packets_of_the_broker),
 ];
 
 const DEVICE: &str = "cam-0001";
@@ -158,4 +159,35 @@ pub fn an_answer_of_the_store(data: &[u8]) {
     let answer = Answer::read(http::StatusCode::SERVICE_UNAVAILABLE, &headers, rest);
     let sound = |code: &String| code.len() <= 64 && code.bytes().all(|byte| byte.is_ascii_alphanumeric());
     assert!(answer.code.as_ref().is_none_or(sound), "{:?} would reach a log", answer.code);
+}
+
+/// However it is cut, a stream gives the same packets, and each takes bytes off it.
+pub fn packets_of_the_broker(data: &[u8]) {
+    const MAX: usize = 4096;
+    let mut whole = bytes::BytesMut::from(data);
+    let mut packets = Vec::new();
+    let end = loop {
+        let before = whole.len();
+        match packet::read(&mut whole, MAX) {
+            Ok(Some(packet)) => packets.push(packet),
+            Ok(None) => break None,
+            Err(wrong) => break Some(wrong),
+        }
+        assert!(before - whole.len() >= 2 && before - whole.len() <= MAX, "a packet of no size");
+    };
+    assert!(end.is_some() || whole.len() <= MAX, "it waits for what it would not take");
+    let (mut stream, mut again) = (bytes::BytesMut::new(), Vec::new());
+    let mut wrong = None;
+    for byte in data {
+        stream.extend_from_slice(&[*byte]);
+        match packet::read(&mut stream, MAX) {
+            Ok(Some(packet)) => again.push(packet),
+            Ok(None) => {}
+            Err(why) => {
+                wrong = Some(why);
+                break;
+            }
+        }
+    }
+    assert_eq!((again, wrong), (packets, end), "the cut matters");
 }

@@ -3,18 +3,23 @@
 use crate::support::signer::{ENTITLEMENT, KID, PRIVACY, Signer, encode, entitlement_claims, privacy_claims};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE;
+use kasacam::domain::backoff::Jitter;
 use kasacam::domain::effect::{EntitlementReport, Event, PrivacyReport, Report, Telemetry};
 use kasacam::domain::entitlement::{Features, Lease, Status};
 use kasacam::domain::input::{AckToken, Input, Rejection};
 use kasacam::domain::privacy::{Known, PrivacyChoice};
 use kasacam::domain::time::Utc;
-use kasacam::mqtt::outbox::{MOST_EVENTS, Outbox};
+use kasacam::mqtt::outbox::{MAX_EVENTS, Outbox, SET_ASIDE};
+use kasacam::mqtt::packet::Code;
 use kasacam::mqtt::payloads::Reader;
 use kasacam::mqtt::topics::{Message, Topics};
 use kasacam::mqtt::{stored_entitlement, stored_privacy};
 use proptest::prelude::*;
 use ring::hmac;
 use serde_json::{Value, json};
+use std::sync::OnceLock;
+use std::time::Duration;
+use tokio::time::Instant;
 
 const DEVICE: &str = "cam-0001";
 const TOKEN: AckToken = AckToken { connection: 1, delivery: 1 };
@@ -493,9 +498,14 @@ fn telemetry(rejected: u64) -> Message {
 }
 
 fn sent(outbox: &mut Outbox) -> Option<Message> {
-    let message = outbox.send().cloned();
-    outbox.settle();
+    let message = outbox.send(Instant::now()).cloned();
+    outbox.taken();
     message
+}
+
+fn at(seconds: u64) -> Instant {
+    static START: OnceLock<Instant> = OnceLock::new();
+    *START.get_or_init(Instant::now) + Duration::from_secs(seconds)
 }
 
 #[test]
@@ -532,7 +542,7 @@ fn reports_have_the_topics_and_payloads_of_the_contract() {
     let expected = json!({ "event": "rejected", "topic": "t", "reason": "stale_version" });
     assert_eq!(serde_json::from_slice::<Value>(&rejected.payload).unwrap(), expected);
 
-    let online = topics.online(Utc::parse("2026-11-23T12:00:00Z").unwrap());
+    let online = topics.online(Utc::parse("2026-11-23T12:00:00Z"));
     assert_eq!(&*online.topic, "kasacam/v1/cam-0001/status");
     assert!(online.is_retained());
     let expected = json!({
@@ -558,7 +568,7 @@ fn of_what_is_retained_only_the_latest_waits() {
     assert_eq!(sent(&mut outbox), Some(privacy_report(2)));
     assert_eq!(sent(&mut outbox), Some(telemetry(2)));
     assert_eq!(sent(&mut outbox), None);
-    assert!(outbox.is_empty());
+    assert!(outbox.is_empty(Instant::now()));
 }
 
 #[test]
@@ -566,11 +576,11 @@ fn one_message_is_in_flight_at_a_time() {
     let mut outbox = Outbox::default();
     outbox.push(event(1));
     outbox.push(event(2));
-    assert_eq!(outbox.send(), Some(&event(1)));
-    assert_eq!(outbox.send(), None);
-    assert!(outbox.is_in_flight());
-    outbox.settle();
-    assert_eq!(outbox.send(), Some(&event(2)));
+    assert_eq!(outbox.send(at(0)), Some(&event(1)));
+    assert_eq!(outbox.send(at(0)), None);
+    assert_eq!(outbox.in_flight(), Some(&event(1)));
+    outbox.taken();
+    assert_eq!(outbox.send(at(0)), Some(&event(2)));
 }
 
 #[test]
@@ -579,8 +589,8 @@ fn what_was_in_flight_when_the_connection_was_lost_goes_first_again() {
     for n in 1..=3 {
         outbox.push(event(n));
     }
-    assert_eq!(outbox.send(), Some(&event(1)));
-    outbox.connection_lost();
+    assert_eq!(outbox.send(at(0)), Some(&event(1)));
+    assert_eq!(outbox.connection_lost(false, at(0)), None);
     for n in 1..=3 {
         assert_eq!(sent(&mut outbox), Some(event(n)));
     }
@@ -590,9 +600,9 @@ fn what_was_in_flight_when_the_connection_was_lost_goes_first_again() {
 fn an_older_report_in_flight_never_replaces_a_newer_one() {
     let mut outbox = Outbox::default();
     outbox.push(privacy_report(1));
-    assert_eq!(outbox.send(), Some(&privacy_report(1)));
+    assert_eq!(outbox.send(at(0)), Some(&privacy_report(1)));
     outbox.push(privacy_report(2));
-    outbox.connection_lost();
+    outbox.connection_lost(false, at(0));
     assert_eq!(sent(&mut outbox), Some(privacy_report(2)));
     assert_eq!(sent(&mut outbox), None);
 }
@@ -600,19 +610,87 @@ fn an_older_report_in_flight_never_replaces_a_newer_one() {
 #[test]
 fn the_oldest_events_make_room_and_are_counted() {
     let mut outbox = Outbox::default();
-    for n in 0..MOST_EVENTS + 10 {
+    for n in 0..MAX_EVENTS + 10 {
         outbox.push(event(n));
     }
-    assert_eq!(outbox.take_dropped_events(), 10);
-    assert_eq!(outbox.take_dropped_events(), 0);
-    assert_eq!(outbox.send(), Some(&event(10)));
+    assert_eq!(outbox.dropped_events(), 10);
+    assert_eq!(outbox.send(at(0)), Some(&event(10)));
     outbox.push(event(1000));
-    outbox.connection_lost();
+    outbox.connection_lost(false, at(0));
     let mut left = 0;
     while sent(&mut outbox).is_some() {
         left += 1;
     }
-    assert_eq!(left, MOST_EVENTS);
+    assert_eq!(left, MAX_EVENTS);
+}
+
+#[test]
+fn a_refusal_for_now_is_waited_out_for_ever_and_one_for_good_three_times() {
+    let mut jitter = Jitter::new(3);
+    let mut outbox = Outbox::default();
+    outbox.push(telemetry(1));
+    let mut now = at(0);
+    for _ in 0..50 {
+        assert_eq!(outbox.send(now), Some(&telemetry(1)));
+        assert_eq!(outbox.refused(Code::QUOTA, now, &mut jitter), None);
+        assert_eq!(outbox.send(now), None);
+        let next = outbox.next_at().unwrap();
+        assert!(next > now && next <= now + Duration::from_secs(60), "{:?}", next - now);
+        now = next;
+    }
+    for n in 1..=3 {
+        now = outbox.next_at().unwrap();
+        assert!(outbox.send(now).is_some());
+        let aside = outbox.refused(Code::NOT_AUTHORIZED, now, &mut jitter);
+        assert_eq!(aside.is_some(), n == 3);
+    }
+    assert_eq!(outbox.next_at(), Some(now + SET_ASIDE));
+    // It is tried again then: once, since the lane is in doubt. Taken, it counts as any other.
+    now += SET_ASIDE;
+    assert!(outbox.send(now).is_some());
+    assert!(outbox.refused(Code::NOT_AUTHORIZED, now, &mut jitter).is_some());
+    now += SET_ASIDE;
+    assert!(outbox.send(now).is_some());
+    outbox.taken();
+    outbox.push(telemetry(2));
+    assert!(outbox.send(now).is_some());
+    assert_eq!(outbox.refused(Code::NOT_AUTHORIZED, now, &mut jitter), None);
+}
+
+#[test]
+fn only_a_connection_that_ends_at_once_and_by_the_broker_is_laid_to_a_message() {
+    let mut outbox = Outbox::default();
+    outbox.push(telemetry(1));
+    for (is_blamed, after) in [(false, 0), (true, 6), (false, 6), (true, 60)].repeat(5) {
+        assert!(outbox.send(at(0)).is_some());
+        assert_eq!(outbox.connection_lost(is_blamed, at(after)), None);
+    }
+    assert!(outbox.send(at(0)).is_some());
+    assert_eq!(outbox.connection_lost(true, at(1)), None);
+    // What is not under suspicion goes first now.
+    outbox.push(event(1));
+    assert_eq!(outbox.send(at(1)), Some(&event(1)));
+    outbox.taken();
+    assert!(outbox.send(at(1)).is_some());
+    assert_eq!(outbox.connection_lost(true, at(1)), Some(telemetry(1)));
+}
+
+#[test]
+fn events_that_a_broker_never_takes_cost_two_messages_an_hour_and_no_more() {
+    let mut outbox = Outbox::default();
+    for n in 1..=9 {
+        outbox.push(event(n));
+    }
+    let mut ended = 0;
+    while outbox.send(at(0)).is_some() {
+        outbox.connection_lost(true, at(0));
+        ended += 1;
+    }
+    assert_eq!((ended, outbox.dropped_events()), (3, 2));
+    let later = at(0) + SET_ASIDE;
+    assert_eq!(outbox.send(later), Some(&event(3)));
+    assert!(outbox.connection_lost(true, later).is_some());
+    assert_eq!(outbox.send(later), None);
 }
 
 #[test]

@@ -83,6 +83,8 @@ fn agent_text(
         ("mqtt.cert", path(&pki.device_cert)),
         ("mqtt.key", path(&pki.device_key)),
         ("mqtt.telemetry", text(&camera.telemetry)),
+        // There is no fleet to spread.
+        ("mqtt.reconnect_spread", text("1s")),
         ("entitlement.keys", format!("[{}]", path(ends.key))),
         ("clock.trust", text("system")),
         ("recording.segment", text(&camera.segment)),

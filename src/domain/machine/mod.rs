@@ -22,7 +22,7 @@ use super::entitlement::{Entitlement, Lease};
 use super::input::{AckToken, Input, Rejection, Usage};
 use super::policy::{self, Facts, Pending, Rules, TrustedClock, WhenFull};
 use super::privacy::{self, Known, Privacy, PrivacyChoice, Shutter};
-use super::segment::Segment;
+use super::segment::{Content, Segment};
 use super::storage::{Budget, Storage};
 use super::time::{Clock, Mono, Now, Utc};
 use durable::Durable;
@@ -227,12 +227,26 @@ struct Figures {
     stored_bytes: u64,
     retries: u64,
     last_latency: Duration,
+    /// Whether the last footage that was sealed has sound.
+    sound: Option<bool>,
+}
+
+impl Figures {
+    fn saw_sound(&mut self, segment: &Segment) {
+        if let Content::Footage { codecs, .. } = &segment.content {
+            // RFC 6381: AAC is `mp4a`, Opus `Opus`.
+            let is_sound = |codec: &str| codec.starts_with("mp4a") || codec.starts_with("Opus");
+            self.sound = Some(codecs.split(',').any(|codec| is_sound(codec.trim())));
+        }
+    }
 }
 
 impl Machine {
     /// Takes up what flash remembers. The first effects wait in [`Machine::poll_effect`].
     #[must_use]
     pub fn new(start: Start, now: Now) -> Machine {
+        // Of a generator of its own: what else is drawn stays as it is.
+        let phase = Jitter::new(!start.seed).between(Duration::ZERO, start.settings.telemetry);
         let mut machine = Machine {
             settings: start.settings,
             device: start.device,
@@ -260,7 +274,7 @@ impl Machine {
             store: transfer::StoreHealth::new(),
             swept_by: None,
             swept_at: None,
-            reports: reports::Told::new(now),
+            reports: reports::Told::new(now, phase),
             figures: Figures::default(),
             leaving: None,
         };
@@ -312,6 +326,7 @@ impl Machine {
             }
             Input::Dropped { frames, .. } => self.figures.frames_dropped += u64::from(frames),
             Input::Sealed(segment) => {
+                self.figures.saw_sound(&segment);
                 self.queue.insert(segment, &self.boot);
                 // What is sealed while all has to go must go as well, and not at the next round.
                 self.swept_at = None;
@@ -649,6 +664,8 @@ impl Machine {
                 frames_captured: self.figures.frames_captured,
                 frames_committed: self.figures.frames_committed,
                 frames_dropped: self.figures.frames_dropped,
+                audio_wanted: matches!(decision.capture(), policy::Capture::On { audio: true, .. }),
+                audio: self.figures.sound,
             },
             spool: SpoolFigures {
                 state: self.storage().text(),
@@ -666,13 +683,27 @@ impl Machine {
                 stored: self.figures.stored,
                 stored_bytes: self.figures.stored_bytes,
                 retries: self.figures.retries,
+                oldest_pending_s: self.oldest_pending(now).map(|age| age.as_secs()),
+                stalled: self.store.stalled().map(String::from),
                 last_latency_ms: u64::try_from(self.figures.last_latency.as_millis()).unwrap_or(u64::MAX),
             },
+            clock: match self.clock(now) {
+                Clock::Trusted => "trusted",
+                Clock::Plausible => "plausible",
+                Clock::Unset => "unset",
+            },
             rejected: self.figures.rejected,
+            dropped_events: 0,
             peak_rss_kib: 0,
             certificate_days_left: None,
             journal: JournalFigures::default(),
         }
+    }
+
+    /// How long ago the oldest footage was captured that the cloud does not hold yet, by the best time we have.
+    fn oldest_pending(&self, now: Now) -> Option<Duration> {
+        let oldest = self.queue.iter().find(|entry| !entry.segment.is_end())?;
+        Some(self.best_time(now).since(oldest.segment.record.start_utc))
     }
 }
 

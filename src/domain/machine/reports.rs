@@ -11,24 +11,35 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Told {
     privacy: Option<PrivacyReport>,
+    /// `privacy` is to be told again, as it is.
+    privacy_again: bool,
     entitlement: Option<EntitlementReport>,
     terms: Option<(String, u32)>,
     telemetry_at: Mono,
+    /// Cameras that lost their power together do not report together: the first report comes within an interval.
+    phase: Option<Duration>,
 }
 
 impl Told {
-    pub(super) fn new(now: Now) -> Told {
-        Told { privacy: None, entitlement: None, terms: None, telemetry_at: now.mono }
+    pub(super) fn new(now: Now, phase: Duration) -> Told {
+        Told {
+            privacy: None,
+            privacy_again: false,
+            entitlement: None,
+            terms: None,
+            telemetry_at: now.mono,
+            phase: Some(phase),
+        }
     }
 
     /// Tell everything again.
     pub(super) fn forget(&mut self) {
-        self.privacy = None;
+        self.privacy_again = true;
         self.entitlement = None;
     }
 
     pub(super) fn telemetry_at(&self, every: Duration) -> Mono {
-        self.telemetry_at + every
+        self.telemetry_at + self.phase.map_or(every, |phase| phase.min(every))
     }
 }
 
@@ -46,7 +57,7 @@ impl Machine {
         self.report_privacy(now);
         self.report_entitlement(decision, now);
         if now.mono >= self.reports.telemetry_at(self.settings.telemetry) {
-            self.reports.telemetry_at = now.mono;
+            (self.reports.telemetry_at, self.reports.phase) = (now.mono, None);
             let telemetry = self.telemetry(now);
             self.effects.push_back(Effect::Publish(Report::Telemetry(Box::new(telemetry))));
         }
@@ -78,13 +89,16 @@ impl Machine {
     /// How privacy stands this moment, settled or not.
     #[must_use]
     pub fn privacy_standing(&self, now: Now) -> PrivacyReport {
+        let choice = self.choice.live().value();
+        let changed_at = self.capture.changed_at.unwrap_or(self.best_time(now));
         PrivacyReport {
-            version: self.choice.live().value().map(|choice| choice.version),
+            version: choice.map(|choice| choice.version),
             do_not_record: self.privacy() != Privacy::Record,
             latch: (*self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false))
                 || matches!(self.shutter, Shutter::Closed | Shutter::Unknown),
             capture: self.capture.text(),
-            applied_at: self.capture.changed_at.unwrap_or(self.best_time(now)),
+            // Nothing is applied before it was chosen, whatever our clock says.
+            applied_at: choice.map_or(changed_at, |choice| changed_at.max(choice.issued_at)),
         }
     }
 
@@ -93,13 +107,16 @@ impl Machine {
         if let Some(told) = &self.reports.privacy {
             let same_but_for_time = PrivacyReport { applied_at: told.applied_at, ..report.clone() } == *told;
             if same_but_for_time {
-                return;
-            }
-            // The device stood like this before: what changed is the choice, and it did so now.
-            if told.capture == report.capture {
-                report.applied_at = self.best_time(now);
+                if !std::mem::take(&mut self.reports.privacy_again) {
+                    return;
+                }
+                report.applied_at = told.applied_at;
+            } else if told.capture == report.capture {
+                // The device stood like this before: what changed is the choice, and it did so now.
+                report.applied_at = report.applied_at.max(self.best_time(now));
             }
         }
+        self.reports.privacy_again = false;
         self.reports.privacy = Some(report.clone());
         self.effects.push_back(Effect::Publish(Report::Privacy(report)));
     }

@@ -26,6 +26,8 @@ pub(super) struct StoreHealth {
     refused: BTreeSet<Serial>,
     /// The cloud was told that uploads wait.
     told: bool,
+    /// Why it does not store, since it last did.
+    why: Option<String>,
 }
 
 /// So many segments refused in a row, with none stored between them, are a fault of the store and not of each of them.
@@ -48,7 +50,19 @@ impl StoreHealth {
     pub(super) fn new() -> StoreHealth {
         let backoff =
             Backoff::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(300));
-        StoreHealth { backoff, not_before: Mono(0), failed_at: None, refused: BTreeSet::new(), told: false }
+        StoreHealth {
+            backoff,
+            not_before: Mono(0),
+            failed_at: None,
+            refused: BTreeSet::new(),
+            told: false,
+            why: None,
+        }
+    }
+
+    /// Why uploads wait, once that was told.
+    pub(super) fn stalled(&self) -> Option<&str> {
+        self.why.as_deref().filter(|_| self.told)
     }
 
     /// Until when every upload waits.
@@ -167,6 +181,7 @@ impl Machine {
         self.store.not_before = Mono(0);
         self.store.failed_at = None;
         self.store.refused.clear();
+        self.store.why = None;
         if was_refusing {
             self.queue.forgive(now.mono);
         }
@@ -185,6 +200,7 @@ impl Machine {
         self.store.failed_at = Some(now.mono);
         let wait = self.store.backoff.next(&mut self.jitter);
         self.store.not_before = self.store.not_before.max(now.mono + wait);
+        self.store.why = Some(why.clone());
         if self.store.backoff.failures() >= TOLD_FROM && !std::mem::replace(&mut self.store.told, true) {
             self.tell(Event::UploadStalled { why });
         }

@@ -53,12 +53,27 @@ impl Authority {
         Authority { issuer: Issuer::new(params, key), pem }
     }
 
-    /// Writes `{name}.pem` and `{name}.key` into `folder`.
-    fn issue(&self, folder: &Path, name: &str, validity: Validity) -> (PathBuf, PathBuf) {
+    /// Its root, PEM.
+    pub fn pem(&self) -> &str {
+        &self.pem
+    }
+
+    /// Writes `{name}.pem` and `{name}.key` into `folder`, good for 127.0.0.1.
+    pub fn issue(&self, folder: &Path, name: &str, validity: Validity) -> (PathBuf, PathBuf) {
+        self.issue_for(folder, name, validity, vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))])
+    }
+
+    fn issue_for(
+        &self,
+        folder: &Path,
+        name: &str,
+        validity: Validity,
+        hosts: Vec<SanType>,
+    ) -> (PathBuf, PathBuf) {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
-        params.subject_alt_names = vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))];
+        params.subject_alt_names = hosts;
         if validity == Validity::Expired {
             params.not_before = date_time_ymd(2020, 1, 1);
             params.not_after = date_time_ymd(2021, 1, 1);
@@ -71,8 +86,23 @@ impl Authority {
     }
 }
 
+/// What an agent is told of a broker on 127.0.0.1.
+pub fn told(port: u16, ca: PathBuf, cert: PathBuf, key: PathBuf) -> Mqtt {
+    Mqtt {
+        host: String::from("127.0.0.1"),
+        port,
+        ca,
+        cert,
+        key,
+        keep_alive: Duration::from_secs(30),
+        telemetry: Duration::from_secs(60),
+        reconnect_spread: Duration::from_secs(1),
+    }
+}
+
 pub struct Broker {
     pub port: u16,
+    ip: IpAddr,
     folder: TempDir,
     authority: Authority,
     child: Option<Child>,
@@ -85,13 +115,23 @@ impl Broker {
 
     /// `validity` is that of the broker's own certificate.
     pub fn start_with(validity: Validity) -> Broker {
+        let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        Broker::start_as(ip, validity, vec![SanType::IpAddress(ip)])
+    }
+
+    /// At `ip`, with a certificate for `hosts`.
+    pub fn start_at(ip: IpAddr, hosts: Vec<SanType>) -> Broker {
+        Broker::start_as(ip, Validity::Good, hosts)
+    }
+
+    fn start_as(ip: IpAddr, validity: Validity, hosts: Vec<SanType>) -> Broker {
         let folder = TempDir::new().unwrap();
         let authority = Authority::new("test CA");
-        authority.issue(folder.path(), "broker", validity);
+        authority.issue_for(folder.path(), "broker", validity, hosts);
         authority.issue(folder.path(), "cloud", Validity::Good);
         fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut broker = Broker { port, folder, authority, child: None };
+        let port = TcpListener::bind((ip, 0)).unwrap().local_addr().unwrap().port();
+        let mut broker = Broker { port, ip, folder, authority, child: None };
         fs::write(broker.path("acl"), ACCESS).unwrap();
         fs::write(broker.path("mosquitto.conf"), broker.configuration()).unwrap();
         broker.resume();
@@ -101,11 +141,12 @@ impl Broker {
     fn configuration(&self) -> String {
         let at = self.folder.path().display();
         format!(
-            "listener {port} 127.0.0.1\nuser root\ncafile {at}/ca.pem\ncertfile {at}/broker.pem\n\
+            "listener {port} {ip}\nuser root\ncafile {at}/ca.pem\ncertfile {at}/broker.pem\n\
              keyfile {at}/broker.key\nrequire_certificate true\nuse_identity_as_username true\n\
              allow_anonymous false\nacl_file {at}/acl\npersistence true\npersistence_location {at}/\n\
              log_type all\nlog_dest file {at}/log\nset_tcp_nodelay true\n",
-            port = self.port
+            port = self.port,
+            ip = self.ip
         )
     }
 
@@ -121,7 +162,7 @@ impl Broker {
             .expect("mosquitto is installed");
         self.child = Some(child);
         let deadline = Instant::now() + wait();
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
+        while TcpStream::connect((self.ip, self.port)).is_err() {
             assert!(Instant::now() < deadline, "mosquitto does not listen:\n{}", self.log());
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -160,15 +201,7 @@ impl Broker {
 
     pub fn client_with(&self, name: &str, validity: Validity) -> Mqtt {
         let (cert, key) = self.authority.issue(self.folder.path(), name, validity);
-        Mqtt {
-            host: String::from("127.0.0.1"),
-            port: self.port,
-            ca: self.path("ca.pem"),
-            cert,
-            key,
-            keep_alive: Duration::from_secs(30),
-            telemetry: Duration::from_secs(60),
-        }
+        Mqtt { host: self.ip.to_string(), ..told(self.port, self.path("ca.pem"), cert, key) }
     }
 
     /// Another authority's root, which this broker's certificate does not come from.

@@ -1,0 +1,489 @@
+//! What is said on one connection, and what follows from what is heard. Nothing here waits: what is to be sent is put
+//! into [`Exchange::out`], what is waited for into [`Exchange::timers`].
+//!
+//! One QoS 1 message is in flight at a time. It is sent anew on the next connection, without the DUP flag: QoS 1 is "at
+//! least once", and the broker keeps nothing of one that it has not acknowledged.
+//!
+//! What the broker holds for us is heard first. After SUBACK a PINGREQ marks where that ends, and nothing is published
+//! before its answer has come and the agent is done with every command before it, or [`HEAR_TIMEOUT`] is over: a
+//! broker that ends the connection over a message of ours has told us the owner's choice by then.
+//!
+//! Sizes: the broker is told that we take packets up to [`MAX_PACKET`], although no command may be
+//! over 16 KiB. What lies between is received, rejected, reported and acknowledged; were the limit
+//! itself 16 KiB, the broker would drop it without a word to anyone. What is larger still it does drop.
+
+use super::deliveries::{self, Deliveries};
+use super::packet::{self, Code, ConnAck, Connect, Packet, Publish, Will};
+use super::reason;
+use super::session::{Link, Shared};
+use super::timers::{Due, Timers};
+use super::topics::OFFLINE;
+use crate::domain::input::Input;
+use bytes::BytesMut;
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::time::Instant;
+
+/// `Maximum Packet Size`: above what the usual brokers of clouds carry (128 KiB).
+pub(super) const MAX_PACKET: usize = 256 * 1024;
+/// For how long the broker keeps our session while we are away.
+const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
+/// From the first byte of CONNECT to the CONNACK.
+const CONNACK_TIMEOUT: Duration = Duration::from_secs(20);
+/// From a SUBSCRIBE or PUBLISH to its acknowledgement.
+const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// From a PINGREQ to any sign of life.
+const PING_TIMEOUT: Duration = Duration::from_secs(15);
+/// From something to send to its having left.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
+/// From DISCONNECT to the broker's closing.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+/// For how long commands are heard before we speak.
+const HEAR_TIMEOUT: Duration = Duration::from_secs(2);
+/// From our going to the broker's saying so.
+const WILL_DELAY: Duration = Duration::from_secs(30);
+/// A connection that lasted so long after the first PUBACK was a good one.
+const STABLE_AFTER: Duration = Duration::from_secs(15);
+/// Where so many inputs wait for the agent, QoS 0 is dropped, as it may be. QoS 1 is bounded by what is
+/// not acknowledged.
+const MAX_PENDING: usize = 32;
+
+/// Where a connection stands.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
+enum Phase {
+    /// No CONNACK yet.
+    Connecting,
+    /// No SUBACK yet.
+    Subscribing,
+    Live,
+    /// To leave: sending what waits.
+    Draining,
+    /// Saying that we are offline.
+    Farewell,
+    /// DISCONNECT is on its way; the broker closes.
+    Disconnecting,
+}
+
+/// What ends a connection from within.
+pub(super) enum Stop {
+    Lost(String, By),
+    Left,
+}
+
+/// Whose doing the end of a connection is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    /// Ours, or that of the network.
+    Us,
+    /// The broker ended it. `blames`: for nothing that it told, or for what we sent.
+    Broker {
+        /// It may be about what was sent last.
+        blames: bool,
+    },
+}
+
+pub(super) struct Exchange<'a> {
+    link: &'a mut Link,
+    shared: Arc<Shared>,
+    /// What is to be sent.
+    pub(super) out: BytesMut,
+    pub(super) timers: Timers,
+    phase: Phase,
+    deliveries: Deliveries,
+    /// Between two pings.
+    ping_interval: Duration,
+    /// The broker's `Maximum Packet Size`.
+    max_outgoing: usize,
+    /// The packet identifier given last.
+    identifier: u16,
+    /// The packet identifier of the message in flight.
+    in_flight: Option<u16>,
+    /// The PINGREQ behind SUBACK was answered.
+    is_past_retained: bool,
+    /// Commands have been heard: reports may go.
+    may_speak: bool,
+    was_stable: bool,
+    /// A refused report is told once a connection.
+    has_warned: bool,
+}
+
+impl<'a> Exchange<'a> {
+    /// Begins with CONNECT.
+    pub(super) fn new(link: &'a mut Link, now: Instant) -> Exchange<'a> {
+        link.connections += 1;
+        let mut exchange = Exchange {
+            shared: Arc::clone(&link.shared),
+            out: BytesMut::new(),
+            timers: Timers::default(),
+            phase: Phase::Connecting,
+            deliveries: Deliveries::new(link.connections),
+            ping_interval: link.keep_alive,
+            max_outgoing: usize::MAX,
+            identifier: 0,
+            in_flight: None,
+            is_past_retained: false,
+            may_speak: false,
+            was_stable: false,
+            has_warned: false,
+            link,
+        };
+        let link = &*exchange.link;
+        packet::connect(
+            &mut exchange.out,
+            &Connect {
+                client: &link.reader.device,
+                keep_alive: u16::try_from(link.keep_alive.as_secs()).unwrap_or(u16::MAX),
+                session_expiry: u32::try_from(SESSION_EXPIRY.as_secs()).unwrap_or(u32::MAX),
+                receive_maximum: deliveries::RECEIVE_MAXIMUM,
+                max_packet: u32::try_from(MAX_PACKET).unwrap_or(u32::MAX),
+                will: Will {
+                    topic: link.topics.status(),
+                    payload: OFFLINE,
+                    delay: u32::try_from(WILL_DELAY.as_secs()).unwrap_or(u32::MAX),
+                    retain: link.broker_retains,
+                },
+            },
+        );
+        exchange.timers.set(Due::Connack, now + CONNACK_TIMEOUT);
+        exchange
+    }
+
+    /// The connection lasted long enough to be called a good one.
+    pub(super) fn was_stable(&self) -> bool {
+        self.was_stable
+    }
+
+    /// Inputs wait for the agent.
+    pub(super) fn has_inputs(&self) -> bool {
+        !self.link.pending.is_empty()
+    }
+
+    /// The next input for the agent.
+    pub(super) fn takes_input(&mut self) -> Option<Input> {
+        self.link.pending.pop_front()
+    }
+
+    /// All that was to be sent has left.
+    pub(super) fn written(&mut self) {
+        self.timers.clear(Due::Written);
+    }
+
+    /// The broker lives.
+    pub(super) fn heard(&mut self) {
+        self.timers.clear(Due::PingAnswer);
+    }
+
+    /// The stream is at its end.
+    pub(super) fn ended(&self, why: &str, by: By) -> Stop {
+        match (self.phase, by) {
+            (Phase::Disconnecting, _) => Stop::Left,
+            (Phase::Connecting, By::Broker { .. }) => Stop::Lost(reason::of_silence(why), by),
+            (Phase::Connecting | Phase::Subscribing | Phase::Live | Phase::Draining | Phase::Farewell, _) => {
+                self.lost(why.to_owned(), by)
+            }
+        }
+    }
+
+    /// A time is over.
+    pub(super) fn elapsed(&mut self, due: Due, now: Instant) -> Result<(), Stop> {
+        self.timers.clear(due);
+        match due {
+            Due::Connack => Err(lost("it does not answer in time")),
+            Due::Suback | Due::Puback => Err(lost("it does not acknowledge what we send")),
+            Due::PingAnswer => Err(lost("it no longer answers pings")),
+            Due::Written => Err(lost("it takes nothing of what we send")),
+            Due::Closed => Err(Stop::Left),
+            Due::Ping => {
+                packet::ping(&mut self.out);
+                self.timers.set(Due::Ping, now + self.ping_interval);
+                if !self.timers.is_set(Due::PingAnswer) {
+                    self.timers.set(Due::PingAnswer, now + PING_TIMEOUT);
+                }
+                Ok(())
+            }
+            Due::Heard => {
+                self.may_speak = true;
+                Ok(())
+            }
+            // What waited is sent by `pump`.
+            Due::Retry => Ok(()),
+            Due::Stable => {
+                self.was_stable = true;
+                Ok(())
+            }
+            Due::HalfOfLeaving => {
+                // What is not retained stays behind.
+                self.shared.outbox().drop_transient();
+                Ok(())
+            }
+        }
+    }
+
+    /// A packet came.
+    pub(super) fn happened(&mut self, packet: Packet, now: Instant) -> Result<(), Stop> {
+        if self.phase == Phase::Connecting {
+            return match packet {
+                Packet::ConnAck(answer) => self.accepted(&answer, now),
+                Packet::Disconnect(code) => {
+                    Err(Stop::Lost(reason::of_disconnect(code), By::Broker { blames: false }))
+                }
+                Packet::Publish(_) | Packet::PubAck { .. } | Packet::SubAck { .. } | Packet::PingResp => {
+                    Err(lost("its first answer is not a CONNACK"))
+                }
+            };
+        }
+        match packet {
+            Packet::ConnAck(_) => Err(lost("it sent a second CONNACK")),
+            Packet::Publish(publish) => self.received(&publish),
+            Packet::PubAck { packet, code } => {
+                self.acknowledged(packet, code, now);
+                Ok(())
+            }
+            Packet::SubAck { codes, .. } => self.subscribed(&codes, now),
+            Packet::PingResp => {
+                self.is_past_retained = true;
+                Ok(())
+            }
+            Packet::Disconnect(_) if self.phase == Phase::Disconnecting => Err(Stop::Left),
+            Packet::Disconnect(code) => {
+                let by = By::Broker { blames: reason::blames_what_was_sent(code) };
+                Err(self.lost(reason::of_disconnect(code), by))
+            }
+        }
+    }
+
+    fn accepted(&mut self, answer: &ConnAck, now: Instant) -> Result<(), Stop> {
+        self.timers.clear(Due::Connack);
+        if answer.code != Code::SUCCESS || answer.is_of_mqtt_3 {
+            if answer.code == Code::NO_RETAIN {
+                self.link.broker_retains = false;
+            }
+            return Err(Stop::Lost(reason::of_refusal(answer), By::Us));
+        }
+        let max = answer.max_packet.and_then(|max| usize::try_from(max).ok());
+        self.max_outgoing = max.unwrap_or(usize::MAX);
+        if answer.retains_nothing && std::mem::replace(&mut self.link.broker_retains, false) {
+            tracing::warn!(
+                "the broker retains nothing: whoever subscribes later is not told how the camera stands"
+            );
+        }
+        // 0 asks for no pings; but they are how we find out that a connection is dead. For the same reason they go no
+        // more seldom than we are told, although a broker that asks for fewer gets more then.
+        if let Some(seconds) = answer.keep_alive.filter(|seconds| *seconds > 0) {
+            self.ping_interval = self.ping_interval.min(Duration::from_secs(seconds.into()));
+        }
+        self.timers.set(Due::Ping, now + self.ping_interval);
+        // Also where the broker kept our session: retained commands come again with a subscription.
+        self.subscribe();
+        self.phase = Phase::Subscribing;
+        self.timers.set(Due::Suback, now + ACKNOWLEDGE_TIMEOUT);
+        Ok(())
+    }
+
+    fn subscribe(&mut self) {
+        let identifier = self.next_identifier();
+        packet::subscribe(&mut self.out, identifier, &self.link.topics.subscriptions());
+    }
+
+    fn next_identifier(&mut self) -> u16 {
+        self.identifier = self.identifier.checked_add(1).unwrap_or(1);
+        self.identifier
+    }
+
+    /// A message. Checked and handed on before anything else is done.
+    fn received(&mut self, publish: &Publish) -> Result<(), Stop> {
+        let packet = match publish.qos {
+            0 if self.link.pending.len() >= MAX_PENDING => {
+                tracing::debug!("a message of QoS 0 was dropped: the agent has not taken those before it");
+                return Ok(());
+            }
+            0 => None,
+            1 => Some(publish.packet),
+            _ => return Err(lost("it sent QoS 2, which was not asked for")),
+        };
+        let Some(token) = self.deliveries.take(packet) else {
+            return Err(lost("it sends more and more, and waits for no acknowledgement"));
+        };
+        let (topics, retained) = (&self.link.topics, publish.retain);
+        let input = self.link.reader.read(topics, &publish.topic, &publish.payload, retained, token);
+        self.hand_on(input)
+    }
+
+    fn subscribed(&mut self, codes: &[Code], now: Instant) -> Result<(), Stop> {
+        let topics = self.link.topics.subscriptions();
+        if codes.len() != topics.len() {
+            return Err(lost("its SUBACK does not answer our SUBSCRIBE"));
+        }
+        for (topic, code) in topics.iter().zip(codes) {
+            if !matches!(code.0, 1 | 2) {
+                return Err(Stop::Lost(format!("it refuses the subscription to {topic}: {code}"), By::Us));
+            }
+        }
+        if self.phase != Phase::Subscribing {
+            // Asked for again on a session that is up: what is retained comes by itself.
+            return Ok(());
+        }
+        self.timers.clear(Due::Suback);
+        self.phase = Phase::Live;
+        self.shared.set_connected(true);
+        let since = *self.shared.since();
+        self.shared.outbox().push(self.link.topics.online(since));
+        packet::ping(&mut self.out);
+        self.timers.set(Due::PingAnswer, now + PING_TIMEOUT);
+        self.timers.set(Due::Heard, now + HEAR_TIMEOUT);
+        self.hand_on(Input::Connected)
+    }
+
+    /// PUBACK.
+    fn acknowledged(&mut self, packet: u16, code: Code, now: Instant) {
+        if self.in_flight != Some(packet) {
+            tracing::debug!("the broker acknowledges what is not in flight");
+            return;
+        }
+        self.in_flight = None;
+        self.timers.clear(Due::Puback);
+        if !self.was_stable && !self.timers.is_set(Due::Stable) {
+            self.timers.set(Due::Stable, now + STABLE_AFTER);
+        }
+        if !code.is_error() {
+            self.shared.outbox().taken();
+            return;
+        }
+        let what = self.shared.outbox().in_flight().map(|message| format!("{message:?}"));
+        self.warn(&format!("the broker refuses {}: {code}", what.unwrap_or_default()));
+        let aside = self.shared.outbox().refused(code, now, &mut self.link.jitter);
+        if let Some(message) = aside {
+            self.link.tell_set_aside(&message, &format!("the broker refuses it: {code}"));
+        }
+    }
+
+    /// To the agent at once if it has room, else as soon as it has.
+    fn hand_on(&mut self, input: Input) -> Result<(), Stop> {
+        if !self.link.pending.is_empty() {
+            self.link.pending.push_back(input);
+            return Ok(());
+        }
+        match self.link.inputs.try_send(input) {
+            Ok(()) => Ok(()),
+            Err(TrySendError::Full(input)) => {
+                self.link.pending.push_back(input);
+                Ok(())
+            }
+            Err(TrySendError::Closed(_)) => Err(Stop::Left),
+        }
+    }
+
+    /// Does what can be done without waiting.
+    pub(super) fn pump(&mut self, now: Instant) -> Result<(), Stop> {
+        self.begins_to_leave(now)?;
+        if self.phase != Phase::Connecting && self.phase != Phase::Disconnecting {
+            self.acknowledge();
+            self.speak(now);
+        }
+        if !self.out.is_empty() && !self.timers.is_set(Due::Written) {
+            self.timers.set(Due::Written, now + WRITE_TIMEOUT);
+        }
+        Ok(())
+    }
+
+    /// A connection that is not live yet is simply dropped: nobody was told that we are online.
+    fn begins_to_leave(&mut self, now: Instant) -> Result<(), Stop> {
+        let Some(deadline) = *self.shared.leaving() else { return Ok(()) };
+        if self.phase < Phase::Live {
+            return Err(Stop::Left);
+        }
+        if self.phase == Phase::Live {
+            self.timers.set(Due::HalfOfLeaving, now + deadline / 2);
+            self.phase = Phase::Draining;
+        }
+        Ok(())
+    }
+
+    /// PUBACKs for what the agent is done with.
+    fn acknowledge(&mut self) {
+        for token in self.shared.acks().drain(..) {
+            self.deliveries.done(token);
+        }
+        while let Some(packet) = self.deliveries.next_ack() {
+            packet::puback(&mut self.out, packet);
+        }
+    }
+
+    /// Sends what has its turn.
+    fn speak(&mut self, now: Instant) {
+        if self.phase == Phase::Subscribing {
+            return;
+        }
+        if self.is_past_retained && self.deliveries.is_empty() {
+            self.may_speak = true;
+            self.timers.clear(Due::Heard);
+        }
+        if self.phase == Phase::Live && self.shared.takes_ask_again() {
+            self.subscribe();
+        }
+        if !self.may_speak && self.phase == Phase::Live {
+            return;
+        }
+        self.send_next(now);
+        if self.phase == Phase::Draining && self.shared.outbox().is_empty(now) {
+            self.shared.outbox().push(self.link.topics.offline());
+            self.phase = Phase::Farewell;
+            self.send_next(now);
+        }
+        if self.phase == Phase::Farewell && self.shared.outbox().is_empty(now) {
+            packet::disconnect(&mut self.out);
+            self.phase = Phase::Disconnecting;
+            self.timers.set(Due::Closed, now + CLOSE_TIMEOUT);
+        }
+    }
+
+    /// Sends the next message, if none is in flight.
+    fn send_next(&mut self, now: Instant) {
+        let message = loop {
+            let mut outbox = self.shared.outbox();
+            let Some(message) = outbox.send(now).cloned() else {
+                let later = outbox.next_at().filter(|at| *at > now);
+                drop(outbox);
+                match later {
+                    Some(at) => self.timers.set(Due::Retry, at),
+                    None => self.timers.clear(Due::Retry),
+                }
+                return;
+            };
+            if packet::publish_size(&message.topic, message.payload.len()) <= self.max_outgoing {
+                break message;
+            }
+            // The broker would end the connection over it, again and again.
+            outbox.too_large(now);
+            drop(outbox);
+            self.link.tell_set_aside(&message, "the broker takes no packet as large as that");
+        };
+        let identifier = self.next_identifier();
+        let retain = message.is_retained() && self.link.broker_retains;
+        packet::publish(&mut self.out, identifier, &message.topic, retain, &message.payload);
+        self.in_flight = Some(identifier);
+        self.timers.set(Due::Puback, now + ACKNOWLEDGE_TIMEOUT);
+    }
+
+    fn warn(&mut self, what: &str) {
+        if !std::mem::replace(&mut self.has_warned, true) {
+            tracing::warn!("{what}; others on this connection will not be told of");
+        }
+    }
+
+    fn lost(&self, mut why: String, by: By) -> Stop {
+        if let (By::Broker { blames: true }, Some(message)) = (by, self.shared.outbox().in_flight()) {
+            let _infallible = write!(why, "; not acknowledged was {message:?}");
+        } else if self.phase >= Phase::Live && !self.was_stable {
+            // Not every broker says so: mosquitto 2.0.11 just closes.
+            why.push_str("; if that repeats, look for another client with this device's id");
+        }
+        Stop::Lost(why, by)
+    }
+}
+
+fn lost(why: &str) -> Stop {
+    Stop::Lost(String::from(why), By::Us)
+}

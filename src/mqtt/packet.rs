@@ -1,0 +1,81 @@
+//! The packets of MQTT 5 that a camera sends and understands, as bytes: CONNECT, PUBLISH with QoS 1, PUBACK,
+//! SUBSCRIBE, PINGREQ and DISCONNECT go out; CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP and DISCONNECT come in.
+//!
+//! What comes in is a stranger's: nothing here panics on it, and no more is kept than one packet of the size that the
+//! broker was told. Properties that we have no use for are passed over; they are checked as far as their lengths go.
+
+mod code;
+mod read;
+mod write;
+
+pub use code::Code;
+pub use read::{Malformed, read};
+pub use write::{Connect, Will, connect, disconnect, ping, puback, publish, publish_size, subscribe};
+
+use bytes::Bytes;
+
+/// What a broker may send us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Packet {
+    /// The answer to CONNECT.
+    ConnAck(ConnAck),
+    /// A message.
+    Publish(Publish),
+    /// The answer to a PUBLISH of ours.
+    PubAck {
+        /// The packet identifier of that PUBLISH.
+        packet: u16,
+        /// Whether the broker took it.
+        code: Code,
+    },
+    /// The answer to a SUBSCRIBE of ours.
+    SubAck {
+        /// The packet identifier of that SUBSCRIBE.
+        packet: u16,
+        /// One for each topic, in the order of the SUBSCRIBE.
+        codes: Vec<Code>,
+    },
+    /// The answer to a PINGREQ.
+    PingResp,
+    /// The broker ends the connection.
+    Disconnect(Code),
+}
+
+/// CONNACK (MQTT 5, 3.2), as far as it concerns us.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnAck {
+    /// Success, or why the broker refuses us.
+    pub code: Code,
+    /// The broker kept our session while we were away.
+    pub session_present: bool,
+    /// The form of MQTT 3.1.1, without properties: the broker does not speak MQTT 5.
+    pub is_of_mqtt_3: bool,
+    /// `Server Keep Alive`, in seconds.
+    pub keep_alive: Option<u16>,
+    /// `Maximum Packet Size` of the broker, in bytes.
+    pub max_packet: Option<u32>,
+    /// `Retain Available` is 0: a PUBLISH with the RETAIN flag ends the connection.
+    pub retains_nothing: bool,
+}
+
+/// PUBLISH (MQTT 5, 3.3) from the broker.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Publish {
+    /// The topic, whatever bytes it is made of.
+    pub topic: Bytes,
+    /// What is said.
+    pub payload: Bytes,
+    /// 0, 1 or 2.
+    pub qos: u8,
+    /// The packet identifier; 0 with QoS 0.
+    pub packet: u16,
+    /// The broker had kept the message for whoever subscribes.
+    pub retain: bool,
+}
+
+/// Neither topic nor payload: they are the broker's words.
+impl std::fmt::Debug for Publish {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Publish({} bytes, QoS {}, packet {})", self.payload.len(), self.qos, self.packet)
+    }
+}

@@ -1,0 +1,153 @@
+//! Bytes to packets: the codec of rumqttc, behind a frame of our own.
+//!
+//! The frame is ours so that a size is refused before it has come, and so that the codec only ever sees one packet, whole.
+//! Two forms that MQTT 5 allows, or that tell of a broker without MQTT 5, the codec does not read: a DISCONNECT or a
+//! PUBACK that ends before its properties (3.14.2.2.1, 3.4.2.2.1), and the CONNACK of MQTT 3.1.1.
+
+use super::{Code, ConnAck, Packet, Publish};
+use bytes::BytesMut;
+use rumqttc::v5::mqttbytes::Error;
+use rumqttc::v5::mqttbytes::v5 as codec;
+use std::fmt;
+
+/// Why what the broker sent is no packet for us. Nothing of it is quoted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// Larger than the `Maximum Packet Size` that the broker was told.
+    TooLarge,
+    /// Not as MQTT 5 writes a packet of its type.
+    Packet,
+    /// A type that a broker does not send, or that we did not ask for.
+    Unexpected(u8),
+}
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Malformed::TooLarge => {
+                f.write_str("it sent a packet larger than the Maximum Packet Size that it was told")
+            }
+            Malformed::Packet => f.write_str("it sent what is not a packet of MQTT 5"),
+            Malformed::Unexpected(kind) => {
+                write!(f, "it sent a packet of type {kind}, which was not asked for")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Malformed {}
+
+impl From<Error> for Malformed {
+    fn from(_: Error) -> Malformed {
+        Malformed::Packet
+    }
+}
+
+/// Takes the first packet off `stream`; `None` while it is not there whole. `max` is the size that the broker was
+/// told, in bytes, the fixed header included.
+///
+/// # Errors
+/// What cannot be a packet for us. The connection must end then: where the next packet begins is not known.
+pub fn read(stream: &mut BytesMut, max: usize) -> Result<Option<Packet>, Malformed> {
+    let Some((header, body)) = frame(stream)? else { return Ok(None) };
+    let size = header.saturating_add(body);
+    if size > max {
+        return Err(Malformed::TooLarge);
+    }
+    if stream.len() < size {
+        return Ok(None);
+    }
+    whole(stream.split_to(size), header).map(Some)
+}
+
+/// Length of the fixed header, and of what follows it (MQTT 5, 2.1.4). `None` while it is not there whole.
+fn frame(stream: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
+    let Some(length) = stream.get(1..) else { return Ok(None) };
+    let mut value = 0;
+    for (at, byte) in length.iter().take(4).enumerate() {
+        value |= usize::from(byte & 0x7f) << (7 * at);
+        if byte & 0x80 == 0 {
+            return Ok(Some((at + 2, value)));
+        }
+    }
+    if length.len() < 4 { Ok(None) } else { Err(Malformed::Packet) }
+}
+
+fn whole(mut packet: BytesMut, header: usize) -> Result<Packet, Malformed> {
+    let first = packet.first().copied().unwrap_or_default();
+    let (kind, flags) = (first >> 4, first & 0x0f);
+    if !matches!(kind, 2 | 3 | 4 | 9 | 13 | 14) {
+        return Err(Malformed::Unexpected(kind));
+    }
+    if kind != 3 && flags != 0 {
+        return Err(Malformed::Packet);
+    }
+    match (kind, packet.get(header..).unwrap_or_default()) {
+        (2, [flags, code]) => {
+            return Ok(Packet::ConnAck(ConnAck {
+                code: Code(*code),
+                session_present: flags & 1 == 1,
+                is_of_mqtt_3: true,
+                keep_alive: None,
+                max_packet: None,
+                retains_nothing: false,
+            }));
+        }
+        (4, [high, low, code]) => {
+            return Ok(Packet::PubAck {
+                packet: identifier(u16::from_be_bytes([*high, *low]))?,
+                code: Code(*code),
+            });
+        }
+        (14, []) => return Ok(Packet::Disconnect(Code::SUCCESS)),
+        (14, [code]) => return Ok(Packet::Disconnect(Code(*code))),
+        _ => {}
+    }
+    let body = packet.get(header..).unwrap_or_default().to_vec();
+    let code = |at: usize| Code(body.get(at).copied().unwrap_or_default());
+    let size = packet.len();
+    match codec::Packet::read(&mut packet, Some(u32::try_from(size).unwrap_or(u32::MAX)))? {
+        codec::Packet::ConnAck(answer) => Ok(Packet::ConnAck(connack(code(1), answer))),
+        codec::Packet::Publish(told) => Ok(Packet::Publish(Publish {
+            topic: told.topic,
+            payload: told.payload,
+            qos: told.qos as u8,
+            packet: told.pkid,
+            retain: told.retain,
+        })),
+        codec::Packet::PubAck(ack) => Ok(Packet::PubAck { packet: identifier(ack.pkid)?, code: code(2) }),
+        codec::Packet::SubAck(ack) => {
+            let codes = body.len().saturating_sub(ack.return_codes.len())..body.len();
+            Ok(Packet::SubAck { packet: identifier(ack.pkid)?, codes: codes.map(code).collect() })
+        }
+        codec::Packet::PingResp(_) => Ok(Packet::PingResp),
+        codec::Packet::Disconnect(_) => Ok(Packet::Disconnect(code(0))),
+        codec::Packet::Auth(_)
+        | codec::Packet::Connect(..)
+        | codec::Packet::PingReq(_)
+        | codec::Packet::Subscribe(_)
+        | codec::Packet::PubRec(_)
+        | codec::Packet::PubRel(_)
+        | codec::Packet::PubComp(_)
+        | codec::Packet::Unsubscribe(_)
+        | codec::Packet::UnsubAck(_) => Err(Malformed::Unexpected(kind)),
+    }
+}
+
+fn connack(code: Code, answer: codec::ConnAck) -> ConnAck {
+    let properties = answer.properties;
+    let of = |take: fn(&codec::ConnAckProperties) -> Option<u32>| properties.as_ref().and_then(take);
+    ConnAck {
+        code,
+        session_present: answer.session_present,
+        is_of_mqtt_3: false,
+        keep_alive: properties.as_ref().and_then(|it| it.server_keep_alive),
+        max_packet: of(|it| it.max_packet_size),
+        retains_nothing: of(|it| it.retain_available.map(u32::from)) == Some(0),
+    }
+}
+
+/// A packet identifier: never 0 (2.2.1).
+fn identifier(packet: u16) -> Result<u16, Malformed> {
+    if packet == 0 { Err(Malformed::Packet) } else { Ok(packet) }
+}

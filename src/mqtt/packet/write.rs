@@ -1,0 +1,137 @@
+//! Packets to bytes, by the codec of rumqttc.
+
+use bytes::{Bytes, BytesMut};
+use rumqttc::v5::mqttbytes::QoS;
+use rumqttc::v5::mqttbytes::v5 as codec;
+
+/// What we ask for with CONNECT (MQTT 5, 3.1). `Clean Start` is 0.
+#[derive(Clone, Copy, Debug)]
+pub struct Connect<'a> {
+    /// Client identifier.
+    pub client: &'a str,
+    /// Seconds; 0 for none.
+    pub keep_alive: u16,
+    /// For how many seconds the broker keeps our session while we are away.
+    pub session_expiry: u32,
+    /// How many messages we take that are not acknowledged yet, from 1 on.
+    pub receive_maximum: u16,
+    /// The largest packet that we take, in bytes.
+    pub max_packet: u32,
+    /// What the broker says once we are gone.
+    pub will: Will<'a>,
+}
+
+/// A last will, QoS 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Will<'a> {
+    /// Where it is said.
+    pub topic: &'a str,
+    /// What is said.
+    pub payload: &'a [u8],
+    /// Seconds from our going to its being said. Being back before that prevents it.
+    pub delay: u32,
+    /// Kept by the broker for whoever subscribes.
+    pub retain: bool,
+}
+
+/// Writes CONNECT.
+pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
+    let properties = codec::ConnectProperties {
+        session_expiry_interval: Some(connect.session_expiry),
+        receive_maximum: Some(connect.receive_maximum),
+        max_packet_size: Some(connect.max_packet),
+        topic_alias_max: None,
+        request_response_info: None,
+        request_problem_info: None,
+        user_properties: Vec::new(),
+        authentication_method: None,
+        authentication_data: None,
+    };
+    let told = codec::Connect {
+        keep_alive: connect.keep_alive,
+        client_id: connect.client.to_owned(),
+        clean_start: false,
+        properties: Some(properties),
+    };
+    let delay = codec::LastWillProperties {
+        delay_interval: Some(connect.will.delay).filter(|delay| *delay > 0),
+        payload_format_indicator: None,
+        message_expiry_interval: None,
+        content_type: None,
+        response_topic: None,
+        correlation_data: None,
+        user_properties: Vec::new(),
+    };
+    let will = codec::LastWill {
+        topic: Bytes::copy_from_slice(connect.will.topic.as_bytes()),
+        message: Bytes::copy_from_slice(connect.will.payload),
+        qos: QoS::AtLeastOnce,
+        retain: connect.will.retain,
+        properties: Some(delay),
+    };
+    // The codec finds the flags from the start of what it writes to.
+    let mut alone = BytesMut::new();
+    write(&mut alone, &codec::Packet::Connect(told, Some(will), None));
+    out.unsplit(alone);
+}
+
+/// Writes SUBSCRIBE: QoS 1, and what is retained is sent however often we subscribe.
+pub fn subscribe(out: &mut BytesMut, identifier: u16, topics: &[&str]) {
+    let filters = topics.iter().map(|topic| codec::Filter::new(*topic, QoS::AtLeastOnce)).collect();
+    write(out, &codec::Packet::Subscribe(codec::Subscribe { pkid: identifier, filters, properties: None }));
+}
+
+/// Writes PUBLISH with QoS 1, sent for the first time.
+pub fn publish(out: &mut BytesMut, identifier: u16, topic: &str, retain: bool, payload: &[u8]) {
+    let told = codec::Publish {
+        dup: false,
+        qos: QoS::AtLeastOnce,
+        retain,
+        topic: Bytes::copy_from_slice(topic.as_bytes()),
+        pkid: identifier,
+        payload: Bytes::copy_from_slice(payload),
+        properties: None,
+    };
+    write(out, &codec::Packet::Publish(told));
+}
+
+/// The size of such a PUBLISH in bytes, the fixed header included.
+#[must_use]
+pub fn publish_size(topic: &str, payload: usize) -> usize {
+    let body = publish_body(topic, payload);
+    let length = match body {
+        0..=0x7f => 1,
+        0x80..=0x3fff => 2,
+        0x4000..=0x1f_ffff => 3,
+        _ => 4,
+    };
+    1 + length + body
+}
+
+/// Topic with its length, packet identifier, no properties, payload.
+fn publish_body(topic: &str, payload: usize) -> usize {
+    2 + topic.len() + 2 + 1 + payload
+}
+
+/// Writes PUBACK, success.
+pub fn puback(out: &mut BytesMut, identifier: u16) {
+    write(out, &codec::Packet::PubAck(codec::PubAck::new(identifier, None)));
+}
+
+/// Writes PINGREQ.
+pub fn ping(out: &mut BytesMut) {
+    write(out, &codec::Packet::PingReq(codec::PingReq));
+}
+
+/// Writes DISCONNECT: the last will is not said.
+pub fn disconnect(out: &mut BytesMut) {
+    let normal = codec::DisconnectReasonCode::NormalDisconnection;
+    write(out, &codec::Packet::Disconnect(codec::Disconnect::new(normal)));
+}
+
+/// What we write is bounded by what we hold (`MAX_PACKET`), and has a packet identifier: the codec refuses nothing else.
+fn write(out: &mut BytesMut, packet: &codec::Packet) {
+    if let Err(why) = packet.write(out, None) {
+        tracing::error!("a packet could not be written: {why}");
+    }
+}
