@@ -45,12 +45,16 @@ fn kind(error: &(dyn Error + 'static)) -> Option<String> {
         return Some(fault.0.clone());
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
-        // One that wraps another error only says `other error`: the other one speaks for it.
+        if error.kind() == io::ErrorKind::UnexpectedEof {
+            // TLS was not ended before the connection was: what this error wraps is not known here.
+            return Some(String::from("the connection closed"));
+        }
         let words = match error.kind() == io::ErrorKind::TimedOut {
             // `TCP_USER_TIMEOUT`: what was sent is not acknowledged.
             true => String::from("no byte moved for as long as is allowed"),
             false => error.kind().to_string(),
         };
+        // One that wraps another error only says `other error`: the other one speaks for it.
         return error.get_ref().is_none().then_some(words);
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {

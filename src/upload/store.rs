@@ -120,11 +120,17 @@ impl super::ObjectStore for S3Store {
     }
 
     async fn refuses_again(&self, object: &Object) -> Option<bool> {
-        let answer = self.client.exchange(&*self.signer, Ask::Put(object)).await.ok()?;
-        match answer.status {
-            StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Some(true),
-            status if status.is_success() && answer.code.is_none() => Some(false),
-            _ => None,
+        let untold = |why: &str| {
+            tracing::debug!("whether the store honours If-None-Match is not known yet: {why}");
+            None
+        };
+        match self.client.exchange(&*self.signer, Ask::Put(object)).await {
+            Ok(answer) => match answer.status {
+                StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Some(true),
+                status if status.is_success() && answer.code.is_none() => Some(false),
+                status => untold(&format!("HTTP {}", status.as_u16())),
+            },
+            Err(fault) => untold(&fault.why),
         }
     }
 

@@ -20,7 +20,8 @@ const READS: [&str; 3] = ["privacy/desired", "entitlement/desired", "grant/respo
 
 pub(crate) struct Broker {
     pub port: u16,
-    configuration: PathBuf,
+    /// `None` where it is not ours.
+    configuration: Option<PathBuf>,
     /// `None` while it is told to be down.
     process: Option<Process>,
 }
@@ -39,13 +40,23 @@ impl Broker {
             let port = free_port(if attempt == 0 { port } else { 0 })?;
             let configuration = home.join("mosquitto.conf");
             write_new(&configuration, conf(&home, pki, port).as_bytes(), 0o600)?;
-            let mut broker = Broker { port, configuration, process: None };
+            let mut broker = Broker { port, configuration: Some(configuration), process: None };
             match broker.up().await {
                 Ok(()) => return Ok(broker),
                 Err(why) => last = why,
             }
         }
         Err(last)
+    }
+
+    /// One that runs already, and that is not ours to start or to end.
+    ///
+    /// # Errors
+    /// Where nobody listens there.
+    pub(crate) async fn foreign(port: u16) -> Result<Broker, String> {
+        let answers = TcpStream::connect(("127.0.0.1", port)).await;
+        answers.map_err(|e| format!("the broker on port {port}: {e}"))?;
+        Ok(Broker { port, configuration: None, process: None })
     }
 
     /// Starts it again on the port that it had; it has its retained messages and sessions still.
@@ -56,8 +67,9 @@ impl Broker {
         if self.is_up() {
             return Ok(());
         }
+        let configuration = self.configuration.as_ref().ok_or("the broker is not ours to start")?;
         let mut command = Command::new(PROGRAM);
-        command.arg("-c").arg(&self.configuration);
+        command.arg("-c").arg(configuration);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         let mut process = Process::start("mosquitto", command)?;
         let answers = async {
@@ -86,12 +98,14 @@ impl Broker {
     pub(crate) async fn down(&mut self) -> Result<(), String> {
         match self.process.take() {
             Some(mut process) => process.stop(PATIENCE).await.map(drop),
+            // Down already, or not ours to end.
             None => Ok(()),
         }
     }
 
     pub(crate) fn is_up(&mut self) -> bool {
-        self.process.as_mut().is_some_and(|process| process.ended().is_none())
+        let runs = self.process.as_mut().is_some_and(|process| process.ended().is_none());
+        runs || self.configuration.is_none()
     }
 
     pub(crate) fn pid(&self) -> Option<u32> {

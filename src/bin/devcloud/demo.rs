@@ -6,7 +6,7 @@ use crate::child::Process;
 use crate::chronicle::Chronicle;
 use crate::control::{Command as Told, Plan, StoreState};
 use crate::footage;
-use crate::serve::Devcloud;
+use crate::serve::{Devcloud, Peers};
 use crate::summary::{Seen, Summary, compare};
 use kasacam::config::{self, Config};
 use kasacam::domain::time::Utc;
@@ -48,6 +48,8 @@ pub(crate) struct Demo {
     kasacamd: Option<PathBuf>,
     #[command(flatten)]
     camera: Camera,
+    #[command(flatten)]
+    peers: Peers,
 }
 
 /// Runs it in `dir`, or in a directory of its own that is removed at the end.
@@ -70,7 +72,7 @@ async fn run_in(dir: &Path, demo: &Demo) -> Result<(), String> {
         return Err(format!("{at}: holds an earlier run, and what is stored could not be told from it"));
     }
     let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
-    let cloud = Arc::new(Devcloud::start(dir, &demo.camera).await?);
+    let cloud = Arc::new(Devcloud::start(dir, &demo.camera, &demo.peers).await?);
     let control = cloud.listen()?;
     let outcome = with_camera(dir, demo, &cloud, &mut signals).await;
     control.abort();
@@ -117,7 +119,11 @@ async fn with_camera(
         telling.abort();
         return Err(format!("{why}; the camera's last words:\n{}", last_lines(&log)));
     }
-    let seen = run.seen(&config, ended?)?;
+    let ended = ended?;
+    if let Some(compared) = cloud.store.compare().await? {
+        say(began, &format!("read back from the other store: {compared} objects, each as it was sent"));
+    }
+    let seen = run.seen(&config, ended)?;
     telling.abort();
     let judged = finish(&compare(&seen), demo.summary.as_deref(), began);
     // Ended at any moment, it may leave footage behind that was not yet sent; the checks say so.

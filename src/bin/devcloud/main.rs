@@ -14,6 +14,7 @@ mod demo;
 mod est;
 mod events;
 mod footage;
+mod foreign;
 mod lease;
 mod objects;
 mod parent;
@@ -46,7 +47,7 @@ struct Arguments {
 enum Task {
     /// Start the cloud; one JSON line says when it is ready. It runs until it is told to stop,
     /// or whoever started it ends.
-    Serve(camera::Camera),
+    Serve(Serve),
     /// Start the cloud and a camera, and say what happens.
     Demo(demo::Demo),
     /// Issue a certificate for another camera, without starting anything.
@@ -55,12 +56,20 @@ enum Task {
     Command(control::Command),
 }
 
+#[derive(clap::Args)]
+struct Serve {
+    #[command(flatten)]
+    camera: camera::Camera,
+    #[command(flatten)]
+    peers: serve::Peers,
+}
+
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let dir = arguments.dir.as_deref();
     let named = dir.unwrap_or(Path::new("devcloud"));
     let outcome = match arguments.task {
-        Task::Serve(camera) => run(serve(named, &camera)),
+        Task::Serve(arguments) => run(serve(named, &arguments)),
         Task::Demo(demo) => run(demo::run(dir, &demo)),
         Task::Issue { device } => certificates::issue_device(named, &device)
             .and_then(|(cert, key)| say(&serde_json::json!({"ok": true, "cert": cert, "key": key}))),
@@ -88,9 +97,9 @@ fn run(task: impl Future<Output = Result<(), String>>) -> Result<(), String> {
     outcome
 }
 
-async fn serve(dir: &Path, camera: &camera::Camera) -> Result<(), String> {
+async fn serve(dir: &Path, arguments: &Serve) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
-    let cloud = Arc::new(Devcloud::start(dir, camera).await?);
+    let cloud = Arc::new(Devcloud::start(dir, &arguments.camera, &arguments.peers).await?);
     let control = cloud.listen()?;
     say(&cloud.ready())?;
     while signals.next().await == kasacam::system::signals::Request::Reload {}

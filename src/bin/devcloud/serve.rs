@@ -30,6 +30,20 @@ const CONNECT: Duration = Duration::from_secs(15);
 /// A message of a test may be too large for a camera, but not for the broker.
 const MOST_RAW: u64 = 1 << 20;
 
+/// Servers from elsewhere, which run already on this machine.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(crate) struct Peers {
+    /// The port of an MQTT 5 broker with TLS instead of mosquitto, with the certificates of `DIR/pki`.
+    #[arg(long)]
+    pub broker_port: Option<u16>,
+    /// The port of an S3 store without TLS behind ours, with a bucket `kasa-care` and the key of `DIR/storage.toml`.
+    #[arg(long)]
+    pub store_port: Option<u16>,
+    /// The region that this store wants in a signature.
+    #[arg(long, default_value = "us-east-1")]
+    pub store_region: String,
+}
+
 /// What outlives the process: versions only grow, and a camera keeps its addresses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -62,7 +76,7 @@ impl Devcloud {
     ///
     /// # Errors
     /// What could not be started, and why.
-    pub(crate) async fn start(dir: &Path, camera: &Camera) -> Result<Devcloud, String> {
+    pub(crate) async fn start(dir: &Path, camera: &Camera, peers: &Peers) -> Result<Devcloud, String> {
         certificates::private_dir(dir)?;
         let dir = dir.canonicalize().map_err(|e| format!("{}: {e}", dir.display()))?;
         let lock = lock(&dir)?;
@@ -70,8 +84,11 @@ impl Devcloud {
         let signer = Signer::ensure(&dir)?;
         let events = Events::open(&dir)?;
         let mut kept = read_kept(&dir)?;
-        let broker = Broker::start(&dir, &pki, kept.mqtt_port).await?;
-        let store = Store::start(&dir, &pki, kept.s3_port, events.clone()).await?;
+        let broker = match peers.broker_port {
+            Some(port) => Broker::foreign(port).await?,
+            None => Broker::start(&dir, &pki, kept.mqtt_port).await?,
+        };
+        let store = Store::start(&dir, &pki, kept.s3_port, events.clone(), peers).await?;
         let authority = certificates::authority(&dir)?;
         let est = Est::start(&dir, &pki, authority, kept.est_port, events.clone()).await?;
         (kept.mqtt_port, kept.s3_port, kept.est_port) = (broker.port, store.port, est.port);

@@ -3,7 +3,9 @@
 
 use crate::certificates::{Pki, write_new};
 use crate::events::Events;
+use crate::foreign::Foreign;
 use crate::objects::{Bucket, Facts, Refusal};
+use crate::serve::Peers;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http_body_util::{BodyExt, Limited};
@@ -33,7 +35,7 @@ use tokio_rustls::TlsAcceptor;
 
 pub(crate) const BUCKET: &str = "kasa-care";
 /// A segment is far smaller.
-const MOST_BYTES: usize = 256 << 20;
+pub(crate) const MAX_BYTES: usize = 256 << 20;
 /// Within which a client is to have finished its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -53,6 +55,14 @@ pub(crate) struct Store {
     pub credentials: PathBuf,
     pub bucket: Bucket,
     conduct: watch::Sender<Conduct>,
+    foreign: Option<Foreign>,
+}
+
+/// Who keeps what is put.
+#[derive(Clone)]
+enum Keeper {
+    Ours(SharedS3Service),
+    Foreign(Foreign, Bucket, Events),
 }
 
 impl Store {
@@ -60,7 +70,13 @@ impl Store {
     ///
     /// # Errors
     /// Where its files cannot be made or read, or no port can be had.
-    pub(crate) async fn start(dir: &Path, pki: &Pki, port: u16, events: Events) -> Result<Store, String> {
+    pub(crate) async fn start(
+        dir: &Path,
+        pki: &Pki,
+        port: u16,
+        events: Events,
+        peers: &Peers,
+    ) -> Result<Store, String> {
         let (credentials, access, secret) = credentials(dir)?;
         let bucket = Bucket::open(dir.join("bucket"))?;
         let listener = match TcpListener::bind(("127.0.0.1", port)).await {
@@ -70,12 +86,35 @@ impl Store {
         let listener = listener.map_err(|e| format!("the store finds no port: {e}"))?;
         let port = listener.local_addr().map_err(|e| format!("the store's port: {e}"))?.port();
 
-        let mut builder = S3ServiceBuilder::new(Door { bucket: bucket.clone(), events });
-        builder.set_auth(SimpleAuth::from_single(access, secret));
-        let service = builder.build().into_shared();
+        let region = peers.store_region.clone();
+        let foreign = peers.store_port.map(|port| Foreign {
+            port,
+            region,
+            access: access.clone(),
+            secret: secret.clone(),
+        });
+        let keeper = match &foreign {
+            Some(foreign) => Keeper::Foreign(foreign.clone(), bucket.clone(), events),
+            None => {
+                let mut builder = S3ServiceBuilder::new(Door { bucket: bucket.clone(), events });
+                builder.set_auth(SimpleAuth::from_single(access, secret));
+                Keeper::Ours(builder.build().into_shared())
+            }
+        };
         let (conduct, watching) = watch::channel(Conduct::Up);
-        tokio::spawn(accept(listener, acceptor(pki)?, service, watching));
-        Ok(Store { port, credentials, bucket, conduct })
+        tokio::spawn(accept(listener, acceptor(pki)?, keeper, watching));
+        Ok(Store { port, credentials, bucket, conduct, foreign })
+    }
+
+    /// Where the store is another one: how many objects it gives back as they were sent.
+    ///
+    /// # Errors
+    /// What it does not give back as it was sent.
+    pub(crate) async fn compare(&self) -> Result<Option<usize>, String> {
+        match &self.foreign {
+            Some(foreign) => foreign.compare(&self.bucket).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     pub(crate) fn behave(&self, conduct: Conduct) {
@@ -125,12 +164,7 @@ fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: TlsAcceptor,
-    service: SharedS3Service,
-    conduct: watch::Receiver<Conduct>,
-) {
+async fn accept(listener: TcpListener, tls: TlsAcceptor, keeper: Keeper, conduct: watch::Receiver<Conduct>) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, most likely: others may close theirs meanwhile.
@@ -141,7 +175,7 @@ async fn accept(
             continue;
         }
         let mut until_down = conduct.clone();
-        let served = serve(stream, tls.clone(), service.clone(), conduct.clone());
+        let served = serve(stream, tls.clone(), keeper.clone(), conduct.clone());
         tokio::spawn(async move {
             tokio::select! {
                 () = served => {}
@@ -151,25 +185,23 @@ async fn accept(
     }
 }
 
-async fn serve(
-    stream: TcpStream,
-    tls: TlsAcceptor,
-    service: SharedS3Service,
-    conduct: watch::Receiver<Conduct>,
-) {
+async fn serve(stream: TcpStream, tls: TlsAcceptor, keeper: Keeper, conduct: watch::Receiver<Conduct>) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await else {
         return;
     };
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let (service, conduct) = (service.clone(), *conduct.borrow());
+        let (keeper, conduct) = (keeper.clone(), *conduct.borrow());
         async move {
             match conduct {
                 Conduct::Error(status) => {
                     hyper::Response::builder().status(status).body(Body::empty()).map_err(|e| e.to_string())
                 }
-                Conduct::Up | Conduct::Down => {
-                    service.as_ref().call(request.map(Body::from)).await.map_err(|e| e.to_string())
-                }
+                Conduct::Up | Conduct::Down => match keeper {
+                    Keeper::Ours(service) => {
+                        service.as_ref().call(request.map(Body::from)).await.map_err(|e| e.to_string())
+                    }
+                    Keeper::Foreign(store, bucket, events) => store.answer(request, &bucket, &events).await,
+                },
             }
         }
     });
@@ -198,7 +230,7 @@ impl S3 for Door {
             return Err(s3_error!(InvalidRequest, "x-amz-checksum-sha256 is required"));
         };
         let body = input.body.map_or_else(Body::empty, Body::from);
-        let body = Limited::new(body, MOST_BYTES).collect().await;
+        let body = Limited::new(body, MAX_BYTES).collect().await;
         let body = body.map_err(|_| s3_error!(IncompleteBody))?.to_bytes();
         let tags = tags(input.tagging.as_deref().unwrap_or_default())?;
         let metadata: BTreeMap<String, String> =
@@ -328,6 +360,29 @@ impl S3 for Door {
             ..ListObjectsV2Output::default()
         }))
     }
+}
+
+/// Keeps beside an object what another store has taken, and tells of it.
+///
+/// # Errors
+/// Where it cannot be kept here.
+pub(crate) async fn ours_to_keep(
+    bucket: Bucket,
+    events: &Events,
+    key: String,
+    body: bytes::Bytes,
+    facts: Facts,
+) -> Result<(), String> {
+    let event = json!({"key": key, "bytes": facts.bytes, "metadata": facts.metadata});
+    let at = facts.stored_at;
+    // A store that honours `If-None-Match` takes a key once; one that does not was given the same bytes again.
+    let is_new = bucket.facts(&key).map_err(|e| e.to_string())?.is_none_or(|old| old.sha256 != facts.sha256);
+    let kept = tokio::task::spawn_blocking(move || bucket.put(&key, &body, &facts, false)).await;
+    kept.map_err(|e| e.to_string())?.map_err(|refusal| refusal.to_string())?;
+    if is_new {
+        events.append_at(at, "object_stored", event);
+    }
+    Ok(())
 }
 
 impl Door {
