@@ -9,7 +9,7 @@ use super::payloads::Reader;
 use super::tls;
 use super::topics::{Kind, Message, Topics};
 use super::waits::Waits;
-use crate::config::{Config, Mqtt, VerifyingKey};
+use crate::config::{Config, Mqtt, MqttLogin, VerifyingKey};
 use crate::domain::backoff::Jitter;
 use crate::domain::effect::{Event, Report};
 use crate::domain::input::{AckToken, Input};
@@ -63,6 +63,7 @@ pub fn open(
     let shared = Arc::new(Shared::default());
     let link = Link {
         tls: tls::client_config(mqtt)?,
+        login: mqtt.login.clone(),
         host: mqtt.host.clone(),
         port: mqtt.port,
         keep_alive: mqtt.keep_alive,
@@ -197,6 +198,7 @@ impl Shared {
 /// What every connection needs, and what goes from one to the next.
 pub(super) struct Link {
     pub(super) tls: Arc<ClientConfig>,
+    pub(super) login: Option<MqttLogin>,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) keep_alive: Duration,

@@ -95,13 +95,17 @@ fn of_certificate(wrong: &CertificateError, names: Names) -> String {
              chain is too short: reissue it with {KEYS}"
         )
     } else if told.contains("UnsupportedSignatureAlgorithm") {
-        format!("is signed in a way that we do not verify: reissue it, and what issues it, with {KEYS}, and SHA-256 or SHA-384")
+        format!(
+            "is signed in a way that we do not verify: reissue it, and what issues it, with {KEYS}, and SHA-256 or SHA-384"
+        )
     } else if told.contains("UnsupportedCertVersion") {
         String::from("is of X.509 version 1: reissue it as version 3, with subjectAltName")
     } else if told.contains("CaUsedAsEndEntity") {
         String::from("is that of an authority (CA:TRUE): reissue it as a server's, CA:FALSE")
     } else if told.contains("InvalidPurpose") {
-        String::from("is not meant for a server: reissue it with extendedKeyUsage serverAuth, or without that extension")
+        String::from(
+            "is not meant for a server: reissue it with extendedKeyUsage serverAuth, or without that extension",
+        )
     } else {
         printable(&format!("is not accepted: {wrong:?}"))
     }
@@ -121,7 +125,9 @@ fn at(wrong: &CertificateError) -> String {
 
 /// For which hosts it is, and for which it must be.
 fn hosts(wrong: &CertificateError) -> String {
-    let CertificateError::NotValidForNameContext { expected, presented } = wrong else { return String::new() };
+    let CertificateError::NotValidForNameContext { expected, presented } = wrong else {
+        return String::new();
+    };
     let named = match presented.is_empty() {
         true => String::from("no host in subjectAltName (a common name does not count)"),
         false => printable(&presented.join(", ")),

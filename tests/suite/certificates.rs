@@ -121,13 +121,22 @@ async fn what_is_wrong_with_a_certificate_and_what_to_reissue_is_told() {
     let mut looked_at = 0;
     for names in [BROKER, STORE] {
         let cases: [(&str, (String, String), &[&str]); 6] = [
-            ("no intermediate", issued(&intermediate, |_| {}), &["is not issued by a root of", names.ca, "its whole chain"]),
+            (
+                "no intermediate",
+                issued(&intermediate, |_| {}),
+                &["is not issued by a root of", names.ca, "its whole chain"],
+            ),
             (
                 "another host",
                 issued(&root, |params| {
                     params.subject_alt_names = vec![SanType::DnsName("other.test".try_into().unwrap())];
                 }),
-                &["is for another host than that of", names.url, "it names DnsName(\"other.test\")", "reissue it with 127.0.0.1 in subjectAltName"],
+                &[
+                    "is for another host than that of",
+                    names.url,
+                    "it names DnsName(\"other.test\")",
+                    "reissue it with 127.0.0.1 in subjectAltName",
+                ],
             ),
             (
                 "a common name alone",
@@ -190,7 +199,10 @@ async fn x509_version_1_and_p_521_are_told_by_name() {
     // A server's key that we cannot verify: the server itself finds nothing in common.
     openssl(at, "ecparam -name secp521r1 -genkey -noout -out p521.key");
     openssl(at, "req -new -key p521.key -subj /CN=127.0.0.1 -out p521.csr");
-    openssl(at, "x509 -req -in p521.csr -CA root.pem -CAkey root.key -CAcreateserial -days 30 -extfile san -out p521.pem");
+    openssl(
+        at,
+        "x509 -req -in p521.csr -CA root.pem -CAkey root.key -CAcreateserial -days 30 -extfile san -out p521.pem",
+    );
     for names in [BROKER, STORE] {
         let why = told(&read("root.pem"), &read("p521.pem"), &read("p521.key"), names).await.unwrap_err();
         assert!(why.contains("P-521") && why.contains(GOOD_KEYS), "{why}");
@@ -199,7 +211,10 @@ async fn x509_version_1_and_p_521_are_told_by_name() {
 
     // An authority's.
     openssl(at, "req -x509 -new -key p521.key -subj /CN=large -days 30 -out large.pem");
-    openssl(at, "x509 -req -in v1.csr -CA large.pem -CAkey p521.key -CAcreateserial -days 30 -extfile san -out by521.pem");
+    openssl(
+        at,
+        "x509 -req -in v1.csr -CA large.pem -CAkey p521.key -CAcreateserial -days 30 -extfile san -out by521.pem",
+    );
     let why = told(&read("large.pem"), &read("by521.pem"), &read("v1.key"), STORE).await.unwrap_err();
     assert!(why.contains("is signed in a way that we do not verify") && why.contains(GOOD_KEYS), "{why}");
 }

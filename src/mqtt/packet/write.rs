@@ -3,7 +3,7 @@
 use bytes::{BufMut, BytesMut};
 
 /// What we ask for with CONNECT (MQTT 5, 3.1). `Clean Start` is 0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Connect<'a> {
     /// Client identifier.
     pub client: &'a str,
@@ -15,6 +15,10 @@ pub struct Connect<'a> {
     pub receive_maximum: u16,
     /// The largest packet that we take, in bytes.
     pub max_packet: u32,
+    /// For brokers that want a name beside the certificate.
+    pub username: Option<&'a str>,
+    /// Its password; a secret.
+    pub password: Option<&'a [u8]>,
     /// What the broker says once we are gone.
     pub will: Will<'a>,
 }
@@ -38,7 +42,11 @@ pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
     text(&mut body, b"MQTT");
     body.put_u8(5);
     // Will QoS 1, will flag; will retain.
-    body.put_u8(if connect.will.retain { 0b0010_1100 } else { 0b0000_1100 });
+    let mut flags = if connect.will.retain { 0b0010_1100 } else { 0b0000_1100 };
+    for (flag, is_there) in [(0x80, connect.username.is_some()), (0x40, connect.password.is_some())] {
+        flags |= if is_there { flag } else { 0 };
+    }
+    body.put_u8(flags);
     body.put_u16(connect.keep_alive);
     let mut properties = BytesMut::new();
     properties.put_u8(17);
@@ -57,6 +65,9 @@ pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
     with_length(&mut body, &properties);
     text(&mut body, connect.will.topic.as_bytes());
     text(&mut body, connect.will.payload);
+    for field in [connect.username.map(str::as_bytes), connect.password].into_iter().flatten() {
+        text(&mut body, field);
+    }
     packet(out, 0x10, &body);
 }
 
