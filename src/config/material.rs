@@ -10,7 +10,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
-use x509_parser::prelude::{FromDer, X509Certificate, X509Version};
+use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
 /// A chain or a set of authorities is smaller than this.
 const MOST_PEM: u64 = 1 << 20;
@@ -20,6 +20,17 @@ const MOST_SPOOL_KEY: u64 = 4096;
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
 const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+
+/// What of the certificate must be the device's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bears {
+    /// Its only common name.
+    CommonName,
+    /// A DNS name or a URI of its subjectAltName; of a URI the last part is enough.
+    San,
+    /// Nothing: the broker knows the device by the certificate itself.
+    Anything,
+}
 
 /// One value under examination: where it stands, its key, the file that it names.
 pub(super) struct Examined<'a> {
@@ -96,7 +107,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ()> {
 pub(super) fn identity(
     cert: Option<&Examined<'_>>,
     key: Option<&Examined<'_>>,
-    device: Option<&str>,
+    device: Option<(&str, Bears)>,
     around: &Surroundings,
     problems: &mut Problems,
 ) {
@@ -132,7 +143,11 @@ pub(super) fn identity(
 }
 
 /// Checks the first certificate of the chain; its SubjectPublicKeyInfo, where it can be read.
-fn device_certificate(cert: &Examined<'_>, device: Option<&str>, problems: &mut Problems) -> Option<Vec<u8>> {
+fn device_certificate(
+    cert: &Examined<'_>,
+    device: Option<(&str, Bears)>,
+    problems: &mut Problems,
+) -> Option<Vec<u8>> {
     let pem = cert.read(MOST_PEM, problems)?;
     let Ok(chain) = certificates(&pem) else {
         cert.report(problems, "is not valid PEM", "was it cut off, or is it DER?");
@@ -146,21 +161,60 @@ fn device_certificate(cert: &Examined<'_>, device: Option<&str>, problems: &mut 
         cert.report(problems, "holds a certificate that cannot be read as X.509", "");
         return None;
     };
+    match device {
+        Some((_, Bears::Anything)) => {}
+        Some((device, Bears::San)) => {
+            if !bears_in_san(&parsed, device) {
+                let problem = format!("no name in its subjectAltName is the device's id, \"{device}\"");
+                let hint = "a DNS name, or the last part of a URI; or set device.identity";
+                cert.report(problems, &problem, hint);
+            }
+        }
+        Some((device, Bears::CommonName)) => common_name(cert, &parsed, Some(device), problems),
+        None => common_name(cert, &parsed, None, problems),
+    }
+    Some(parsed.public_key().raw.to_vec())
+}
+
+fn common_name(
+    cert: &Examined<'_>,
+    parsed: &X509Certificate<'_>,
+    device: Option<&str>,
+    problems: &mut Problems,
+) {
     let names: Vec<&str> =
         parsed.subject().iter_common_name().map(|name| name.as_str().unwrap_or_default()).collect();
     match (names.as_slice(), device) {
         ([name], Some(device)) if *name != device => {
             let problem = format!("its common name is \"{name}\", but device.id is \"{device}\"");
-            cert.report(
-                problems,
-                &problem,
-                "each camera has a certificate of its own: correct one of the two",
-            );
+            let hint = "each camera has a certificate of its own: correct one of the two, or set device.identity where the issuer chooses the name";
+            cert.report(problems, &problem, hint);
         }
         ([_], _) => {}
         (_, _) => cert.report(problems, "must have exactly one common name, the device's id", ""),
     }
-    Some(parsed.public_key().raw.to_vec())
+}
+
+fn bears_in_san(parsed: &X509Certificate<'_>, device: &str) -> bool {
+    let Ok(Some(san)) = parsed.subject_alternative_name() else { return false };
+    san.value.general_names.iter().any(|name| {
+        if let GeneralName::DNSName(name) = name {
+            *name == device
+        } else if let GeneralName::URI(uri) = name {
+            uri.rsplit(['/', ':']).next() == Some(device)
+        } else {
+            false
+        }
+    })
+}
+
+/// The broker's password: one line of text that others cannot read. Nothing of it is told.
+pub(super) fn password(examined: &Examined<'_>, around: &Surroundings, problems: &mut Problems) {
+    let Some(bytes) = examined.read(MOST_CREDENTIALS, problems) else { return };
+    examined.guarded(around, problems);
+    if bytes.trim_ascii_end().is_empty() {
+        examined.report(problems, "is empty", "one line: the password");
+    }
 }
 
 /// When the device's certificate is good, `(from, until)`.

@@ -357,8 +357,21 @@ pub struct Mqtt {
     pub keep_alive: Duration,
     /// 1 s to 1 day; 60 s unless told.
     pub telemetry: Duration,
+    /// The protocol that TLS is asked for (RFC 7301); none unless told, or unless the broker is AWS IoT on port 443.
+    pub alpn: Option<String>,
+    /// For brokers that want a name beside the certificate.
+    pub login: Option<MqttLogin>,
     /// Over how long a fleet comes back that lost its broker: 0 s to 10 min; 30 s unless told.
     pub reconnect_spread: Duration,
+}
+
+/// `mqtt.username` and `mqtt.password`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MqttLogin {
+    /// 1 to 256 characters.
+    pub username: String,
+    /// A file that holds the password, of our user or root, mode 600 or stricter; read for each connection.
+    pub password: Option<PathBuf>,
 }
 
 /// The section `[entitlement]`.

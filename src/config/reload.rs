@@ -31,6 +31,8 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("mqtt.ca", mqtt.ca != new.mqtt.ca),
         ("mqtt.cert", mqtt.cert != new.mqtt.cert),
         ("mqtt.key", mqtt.key != new.mqtt.key),
+        ("mqtt.alpn", mqtt.alpn != new.mqtt.alpn),
+        ("mqtt.username", mqtt.login != new.mqtt.login),
         ("mqtt.keep_alive", mqtt.keep_alive != new.mqtt.keep_alive),
         ("mqtt.reconnect_spread", mqtt.reconnect_spread != new.mqtt.reconnect_spread),
         ("entitlement.keys", entitlement.keys != new.entitlement.keys),

@@ -128,6 +128,7 @@ pub const AGENT: &[Section] = &[
         &[
             key("id", Kind::Text, Refused),
             key("board", Kind::Path, Refused),
+            key("identity", Kind::Choice(&["cn", "san", "any"]), Is("cn")),
             key("state_dir", Kind::Path, Is("/var/lib/kasacam")),
             key("socket", Kind::Path, Is("/run/kasacam/control.sock")),
         ],
@@ -139,6 +140,9 @@ pub const AGENT: &[Section] = &[
             key("ca", Kind::Path, Refused),
             key("cert", Kind::Path, Unless("identity")),
             key("key", Kind::Path, Unless("identity")),
+            key("alpn", Kind::Text, Nothing),
+            key("username", Kind::Text, Nothing),
+            key("password", Kind::Path, Nothing),
             key("keep_alive", millis(5 * SECOND, 20 * MINUTE), Is("30s")),
             key("telemetry", millis(SECOND, DAY), Is("60s")),
             key("reconnect_spread", millis(0, 10 * MINUTE), Is("30s")),

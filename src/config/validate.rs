@@ -1,14 +1,14 @@
 //! From settings to a [`Config`]: what one value alone cannot tell.
 
-use super::address;
-use super::material::{self, Examined};
+use super::address::{self, Authority};
+use super::material::{self, Bears, Examined};
 use super::merge::Merged;
 use super::problem::{Place, Problems};
 use super::units::show_duration;
 use super::{
     Addressing, Audio, AudioSource, Board, Claim, Clock, ClockTrust, Config, Device, Durability, Encoder,
-    Enrolment, Entitlement, LatchKind, Mqtt, Places, Privacy, PrivacyLatch, PrivacyPending, Recording, Spool,
-    Surroundings, Upload, UploadOrder, Video, VideoFormat, VideoSource, WhenFull,
+    Enrolment, Entitlement, LatchKind, Mqtt, MqttLogin, Places, Privacy, PrivacyLatch, PrivacyPending,
+    Recording, Spool, Surroundings, Upload, UploadOrder, Video, VideoFormat, VideoSource, WhenFull,
 };
 use std::path::{Path, PathBuf};
 
@@ -17,6 +17,11 @@ const MOST_SOCKET: usize = 107;
 
 /// The file that an enrolment makes in the state directory: private key and certificate chain.
 pub const IDENTITY_FILE: &str = "identity.pem";
+/// By this name AWS IoT tells MQTT with client certificates from HTTPS on port 443.
+const AWS_ALPN: &str = "x-amzn-mqtt-ca";
+/// RFC 7301, 3.1.
+const MAX_ALPN: usize = 255;
+const MAX_USERNAME: usize = 256;
 
 /// The configuration, unless a value that it needs is missing or bad; then `problems` says so.
 pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Config> {
@@ -205,6 +210,11 @@ impl<'a> Check<'a> {
         let ca = self.authorities("mqtt.ca");
         let (cert, key) = (self.identity_file("mqtt.cert"), self.identity_file("mqtt.key"));
         let device = self.merged.text("device.id").map(|(id, _)| id).filter(|id| is_device_id(id));
+        let bears = match self.merged.text("device.identity").map(|(identity, _)| identity) {
+            Some("san") => Bears::San,
+            Some("any") => Bears::Anything,
+            Some(_) | None => Bears::CommonName,
+        };
         let enrolled = |file: &Option<(PathBuf, &Place)>| {
             let path = file.as_ref().map(|(path, _)| path.as_path());
             path.and_then(Path::file_name).is_none_or(|name| name != IDENTITY_FILE)
@@ -219,12 +229,14 @@ impl<'a> Check<'a> {
             material::identity(
                 cert.as_ref().map(|(path, at)| Examined { at, key: "mqtt.cert", path }).as_ref(),
                 key.as_ref().map(|(path, at)| Examined { at, key: "mqtt.key", path }).as_ref(),
-                device,
+                device.map(|device| (device, bears)),
                 self.around,
                 self.problems,
             );
         }
+        let login = self.login();
         let broker = broker?;
+        let alpn = self.alpn(&broker);
         Some(Mqtt {
             port: broker.port.unwrap_or(8883),
             host: broker.host,
@@ -233,8 +245,49 @@ impl<'a> Check<'a> {
             key: key?.0,
             keep_alive: self.merged.duration("mqtt.keep_alive")?.0,
             telemetry: self.merged.duration("mqtt.telemetry")?.0,
+            alpn,
+            login,
             reconnect_spread: self.merged.duration("mqtt.reconnect_spread")?.0,
         })
+    }
+
+    /// `none` is none.
+    fn alpn(&mut self, broker: &Authority) -> Option<String> {
+        let Some((alpn, at)) = self.merged.text("mqtt.alpn") else {
+            let aws = [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|end| broker.host.ends_with(end));
+            return (aws && broker.port == Some(443)).then(|| String::from(AWS_ALPN));
+        };
+        if alpn.len() > MAX_ALPN || !alpn.chars().all(|c| c.is_ascii_graphic()) {
+            let problem = format!("must be 1 to {MAX_ALPN} printable characters without spaces");
+            self.problems.push(
+                at,
+                "mqtt.alpn",
+                problem,
+                "\"mqtt\" is the registered name, \"none\" asks for no protocol",
+            );
+            return None;
+        }
+        Some(alpn.to_owned()).filter(|alpn| alpn != "none")
+    }
+
+    fn login(&mut self) -> Option<MqttLogin> {
+        let password = self.path("mqtt.password");
+        if let Some((path, at)) = &password {
+            material::password(&Examined { at, key: "mqtt.password", path }, self.around, self.problems);
+        }
+        let Some((username, at)) = self.merged.text("mqtt.username") else {
+            if let Some((_, at)) = password {
+                let hint = "give mqtt.username too, or take the password away";
+                self.problems.push(at, "mqtt.password", "is of no use without a user name", hint);
+            }
+            return None;
+        };
+        let length = username.chars().count();
+        if !(1..=MAX_USERNAME).contains(&length) || username.chars().any(char::is_control) {
+            let problem = format!("must be 1 to {MAX_USERNAME} characters");
+            self.problems.push(at, "mqtt.username", problem, "");
+        }
+        Some(MqttLogin { username: username.to_owned(), password: password.map(|(path, _)| path) })
     }
 
     fn authorities(&mut self, key: &str) -> Option<PathBuf> {

@@ -3,6 +3,7 @@
 //! an agent that is slow to take inputs holds up no ping.
 
 use super::exchange::{By, Exchange, MAX_PACKET, Stop};
+use super::login::{self, Login};
 use super::packet;
 use super::reason;
 use super::session::Link;
@@ -26,13 +27,21 @@ pub(super) enum End {
 }
 
 pub(super) async fn run(link: &mut Link) -> End {
+    // Before anything is dialled: a password that cannot be read is no fault of the network.
+    let login = match &link.login {
+        Some(login) => match login::read(login).await {
+            Ok(login) => Some(login),
+            Err(why) => return End::Lost { why, was_stable: false, by: By::Us },
+        },
+        None => None,
+    };
     let Some(opened) = open(link).await else { return End::Left };
     let place = target(link).place();
     let stream = match opened {
         Ok(stream) => stream,
         Err(why) => return End::Lost { why, was_stable: false, by: By::Us },
     };
-    match exchange(link, stream).await {
+    match exchange(link, login.as_ref(), stream).await {
         (Stop::Left, _) => End::Left,
         (Stop::Lost(why, by), was_stable) => End::Lost { why: format!("{place}: {why}"), was_stable, by },
     }
@@ -70,10 +79,10 @@ enum Moved {
 }
 
 /// Speaks MQTT on `stream` until that ends. Says whether it was a good connection.
-async fn exchange(link: &mut Link, stream: Stream) -> (Stop, bool) {
+async fn exchange(link: &mut Link, login: Option<&Login>, stream: Stream) -> (Stop, bool) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (shared, inputs) = (Arc::clone(&link.shared), link.inputs.clone());
-    let mut exchange = Exchange::new(link, Instant::now());
+    let mut exchange = Exchange::new(link, login, Instant::now());
     let (mut inbox, mut unflushed) = (BytesMut::new(), true);
     loop {
         let (wants_room, due) = (exchange.has_inputs(), exchange.timers.next());

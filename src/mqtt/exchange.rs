@@ -13,6 +13,7 @@
 //! itself 16 KiB, the broker would drop it without a word to anyone. What is larger still it does drop.
 
 use super::deliveries::{self, Deliveries};
+use super::login::Login;
 use super::packet::{self, Code, ConnAck, Connect, Packet, Publish, Will};
 use super::reason;
 use super::session::{Link, Shared};
@@ -111,7 +112,7 @@ pub(super) struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// Begins with CONNECT.
-    pub(super) fn new(link: &'a mut Link, now: Instant) -> Exchange<'a> {
+    pub(super) fn new(link: &'a mut Link, login: Option<&Login>, now: Instant) -> Exchange<'a> {
         link.connections += 1;
         let mut exchange = Exchange {
             shared: Arc::clone(&link.shared),
@@ -138,6 +139,8 @@ impl<'a> Exchange<'a> {
                 session_expiry: u32::try_from(SESSION_EXPIRY.as_secs()).unwrap_or(u32::MAX),
                 receive_maximum: deliveries::RECEIVE_MAXIMUM,
                 max_packet: u32::try_from(MAX_PACKET).unwrap_or(u32::MAX),
+                username: login.map(|login| login.username.as_str()),
+                password: login.and_then(|login| login.password.as_deref()),
                 will: Will {
                     topic: link.topics.status(),
                     payload: OFFLINE,
@@ -260,7 +263,7 @@ impl<'a> Exchange<'a> {
             if answer.code == Code::NO_RETAIN {
                 self.link.broker_retains = false;
             }
-            return Err(Stop::Lost(reason::of_refusal(answer), By::Us));
+            return Err(Stop::Lost(reason::of_refusal(answer, self.link.login.is_some()), By::Us));
         }
         let max = answer.max_packet.and_then(|max| usize::try_from(max).ok());
         self.max_outgoing = max.unwrap_or(usize::MAX);

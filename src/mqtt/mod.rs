@@ -15,6 +15,7 @@ mod deliveries;
 mod exchange;
 mod json;
 pub mod jws;
+mod login;
 pub mod outbox;
 pub mod packet;
 pub mod payloads;

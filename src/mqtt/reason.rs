@@ -23,15 +23,19 @@ pub(super) fn of_silence(why: &str) -> String {
 }
 
 /// CONNACK with an error.
-pub(super) fn of_refusal(answer: &ConnAck) -> String {
+pub(super) fn of_refusal(answer: &ConnAck, has_login: bool) -> String {
     let code = answer.code;
     // MQTT 3.1.1 has codes of its own: 1 is "unacceptable protocol version".
     if answer.is_of_mqtt_3 || code == Code::UNSUPPORTED_VERSION {
         return format!("it refuses the connection: {NOT_MQTT_5}");
     }
     if code == Code::NOT_AUTHORIZED || code == Code::BAD_LOGIN {
+        let login = match has_login {
+            true => ", and at mqtt.username and mqtt.password",
+            false => "; some brokers want mqtt.username beside it",
+        };
         return format!(
-            "it refuses this device: {code}: look at what it allows the certificate of mqtt.cert"
+            "it refuses this device: {code}: look at what it allows the certificate of mqtt.cert{login}"
         );
     }
     format!("it refuses the connection: {code}")
@@ -58,14 +62,10 @@ mod tests {
 
     fn refusal(code: u8, is_of_mqtt_3: bool) -> String {
         let (keep_alive, max_packet) = (None, None);
-        of_refusal(&ConnAck {
-            code: Code(code),
-            session_present: false,
-            is_of_mqtt_3,
-            keep_alive,
-            max_packet,
-            retains_nothing: false,
-        })
+        let code = Code(code);
+        let (session_present, retains_nothing) = (false, false);
+        let answer = ConnAck { code, session_present, is_of_mqtt_3, keep_alive, max_packet, retains_nothing };
+        of_refusal(&answer, false)
     }
 
     #[test]

@@ -9,7 +9,7 @@ use super::payloads::Reader;
 use super::tls::Credentials;
 use super::topics::{Kind, Message, Topics};
 use super::waits::Waits;
-use crate::config::{Config, Mqtt, VerifyingKey};
+use crate::config::{Config, Mqtt, MqttLogin, VerifyingKey};
 use crate::domain::backoff::Jitter;
 use crate::domain::effect::{Event, Report};
 use crate::domain::input::{AckToken, Input};
@@ -62,6 +62,7 @@ pub fn open(
     let shared = Arc::new(Shared::default());
     let link = Link {
         credentials: Credentials::read(mqtt)?,
+        login: mqtt.login.clone(),
         host: mqtt.host.clone(),
         port: mqtt.port,
         keep_alive: mqtt.keep_alive,
@@ -196,6 +197,7 @@ impl Shared {
 /// What every connection needs, and what goes from one to the next.
 pub(super) struct Link {
     pub(super) credentials: Credentials,
+    pub(super) login: Option<MqttLogin>,
     pub(super) host: String,
     pub(super) port: u16,
     pub(super) keep_alive: Duration,

@@ -15,9 +15,6 @@ use std::sync::Arc;
 /// A whole public bundle is about 250 KiB.
 const MOST_BYTES: u64 = 1024 * 1024;
 
-/// By this name AWS IoT tells MQTT with client certificates from HTTPS on port 443.
-const ALPN_ON_443: &[u8] = b"x-amzn-mqtt-ca";
-
 /// What connections are made with, and the files that it was read from. They are read again for each connection: a
 /// certificate that was renewed counts from the next one on.
 #[derive(Clone)]
@@ -91,9 +88,7 @@ fn client_config(mqtt: &Mqtt) -> Result<Arc<ClientConfig>, String> {
         })?;
     // One broker: a few tickets are plenty.
     config.resumption = Resumption::in_memory_sessions(4);
-    if mqtt.port == 443 {
-        config.alpn_protocols = vec![ALPN_ON_443.to_vec()];
-    }
+    config.alpn_protocols = mqtt.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
 }
 

@@ -1,7 +1,10 @@
 //! What is wrong with a configuration is told: the file, the line, the key, what to do; all at once.
 
 use kasacam::config::{self, Config, Problem, Problems, Surroundings};
-use rcgen::{CertificateParams, DnType, KeyPair, PKCS_ED25519};
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ED25519,
+    SanType,
+};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -764,4 +767,116 @@ fn no_file_is_too_strange_to_be_refused() {
             prop_assert_eq!(problems.to_string().lines().count(), problems.len());
         }
     });
+}
+
+/// A certificate for `cn`, with these names in subjectAltName, and its key.
+fn certificate_with(cn: &str, san: &[SanType]) -> (String, String) {
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, cn);
+    params.subject_alt_names = san.to_vec();
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+#[test]
+fn the_certificate_bears_the_device_s_id_where_device_identity_says() {
+    let dns = |name: &str| SanType::DnsName(name.try_into().unwrap());
+    let uri = |name: &str| SanType::URI(name.try_into().unwrap());
+    let fixed = "AWS IoT Certificate";
+    for (identity, cn, san, good) in [
+        ("cn", "cam-0001", vec![], true),
+        ("cn", fixed, vec![dns("cam-0001")], false),
+        ("san", fixed, vec![dns("other"), dns("cam-0001")], true),
+        ("san", fixed, vec![uri("urn:example:cam-0001")], true),
+        ("san", fixed, vec![uri("spiffe://example/cameras/cam-0001")], true),
+        ("san", "cam-0001", vec![dns("cam-00012"), uri("urn:example:xcam-0001")], false),
+        ("san", "cam-0001", vec![], false),
+        ("any", fixed, vec![], true),
+    ] {
+        let folder = Folder::new().agent("[device]\n", &format!("[device]\nidentity = \"{identity}\"\n"));
+        let (cert, key) = certificate_with(cn, &san);
+        folder.write("device.pem", &cert);
+        folder.secret("device.key", &key);
+        match folder.load() {
+            Ok(_) => assert!(good, "{identity} {cn} {san:?}"),
+            Err(problems) => {
+                assert!(!good, "{identity} {cn} {san:?}: {problems}");
+                assert!(problems.to_string().contains("device.identity"), "{problems}");
+            }
+        }
+    }
+}
+
+#[test]
+fn alpn_is_that_of_aws_on_its_own_hosts_alone_and_may_be_told() {
+    let alpn = |url: &str, more: &str| {
+        let folder = Folder::new()
+            .agent("url = \"mqtts://broker.example:8883\"\n", &format!("url = \"{url}\"\n{more}\n"));
+        folder.load().unwrap().mqtt.alpn
+    };
+    let aws = "mqtts://abc-ats.iot.eu-central-1.amazonaws.com:443";
+    assert_eq!(alpn(aws, "").as_deref(), Some("x-amzn-mqtt-ca"));
+    assert_eq!(alpn("mqtts://abc-ats.iot.eu-central-1.amazonaws.com", ""), None);
+    assert_eq!(alpn("mqtts://broker.example:443", ""), None);
+    assert_eq!(alpn("mqtts://broker.example:443", "alpn = \"mqtt\"").as_deref(), Some("mqtt"));
+    assert_eq!(alpn(aws, "alpn = \"none\""), None);
+    let folder = Folder::new().agent("[mqtt]\n", "[mqtt]\nalpn = \"two words\"\n");
+    folder.is_told("mqtt.alpn", "alpn", "without spaces");
+}
+
+#[test]
+fn a_user_name_may_have_a_password_which_nobody_else_reads() {
+    let with = |more: &str| Folder::new().agent("[mqtt]\n", &format!("[mqtt]\n{more}\n"));
+    assert_eq!(Folder::new().load().unwrap().mqtt.login, None);
+    let login = with("username = \"camera\"").load().unwrap().mqtt.login.unwrap();
+    assert_eq!((login.username.as_str(), login.password), ("camera", None));
+
+    let both = "username = \"camera\"\npassword = \"password\"";
+    let folder = with(both);
+    folder.secret("password", "s3cr3t\n");
+    assert_eq!(folder.load().unwrap().mqtt.login.unwrap().password, Some(folder.path("password")));
+    fs::set_permissions(folder.path("password"), fs::Permissions::from_mode(0o644)).unwrap();
+    folder.is_told("mqtt.password", "password", "chmod 600");
+    folder.secret("password", "\n");
+    folder.is_told("mqtt.password", "password", "is empty");
+    fs::remove_file(folder.path("password")).unwrap();
+    folder.is_told("mqtt.password", "password", "cannot be read");
+
+    let folder = with("password = \"password\"");
+    folder.secret("password", "s3cr3t\n");
+    folder.is_told("mqtt.password", "password", "without a user name");
+    assert!(!folder.problem().to_string().contains("s3cr3t"));
+    let long = format!("username = \"{}\"", "x".repeat(257));
+    with(&long).is_told("mqtt.username", "username", "1 to 256 characters");
+}
+
+#[test]
+fn a_device_certificate_that_brokers_refuse_is_warned_of() {
+    let folder = Folder::new();
+    let key = KeyPair::generate().unwrap();
+    let mut params = CertificateParams::default();
+    params.distinguished_name.push(DnType::CommonName, "cam-0001");
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+    folder.write("device.pem", &params.self_signed(&key).unwrap().pem());
+    folder.secret("device.key", &key.serialize_pem());
+    let config = folder.load().unwrap();
+    let warnings = |config: &Config| -> Vec<String> {
+        let now = kasacam::domain::time::Utc::parse("2026-11-23T12:00:00Z").unwrap();
+        let found = config::warnings(config, now);
+        found.into_iter().filter(|w| w.key == "mqtt.cert").map(|w| w.warning).collect()
+    };
+    let told = warnings(&config).join("\n");
+    assert!(told.contains("CA:TRUE") && told.contains("clientAuth"), "{told}");
+
+    // Without extensions OpenSSL issues version 1.
+    let run = |arguments: &str| {
+        let mut command = std::process::Command::new("openssl");
+        let output = command.current_dir(folder.path("")).args(arguments.split(' ')).output().unwrap();
+        assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
+    };
+    run("req -new -key device.key -subj /CN=cam-0001 -out v1.csr");
+    run("x509 -req -in v1.csr -signkey device.key -days 30 -out device.pem");
+    let told = warnings(&folder.load().unwrap()).join("\n");
+    assert!(told.contains("reissue it as version 3"), "{told}");
 }

@@ -4,7 +4,6 @@ use crate::support::broker::{Broker, eventually, wait};
 use crate::support::signer::{PRIVACY, Signer, encode, privacy_claims};
 use kasacam::domain::effect::{Event, Report};
 use kasacam::domain::input::Input;
-use kasacam::domain::time::Utc;
 use kasacam::mqtt;
 use kasacam::system::logging::Ours;
 use std::io::Write;

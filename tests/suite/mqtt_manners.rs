@@ -7,7 +7,7 @@ use crate::support::patience::patient;
 use crate::support::scripted_broker::{ScriptedBroker, Talk};
 use crate::support::signer::Signer;
 use bytes::Bytes;
-use kasacam::config::Mqtt;
+use kasacam::config::{Mqtt, MqttLogin};
 use kasacam::domain::effect::{Event, PrivacyReport, Report, Telemetry};
 use kasacam::domain::input::Input;
 use kasacam::domain::time::Utc;
@@ -388,4 +388,59 @@ async fn a_session_without_an_acknowledged_message_is_no_good_one() {
     let why = camera.hears_disconnected().await;
     let told: u64 = why.rsplit_once("next try in ").unwrap().1.trim_end_matches(" ms").parse().unwrap();
     assert!(told <= 1000, "{why}");
+}
+
+#[tokio::test]
+async fn a_user_name_goes_with_the_password_as_it_is_now() {
+    let broker = ScriptedBroker::start().await;
+    let folder = tempfile::TempDir::new().unwrap();
+    let password = folder.path().join("password");
+    std::fs::write(&password, "hushHushThisIsSecret1\n").unwrap();
+    let login = MqttLogin { username: String::from("cam-0001"), password: Some(password.clone()) };
+    let mut camera = Camera::start(&Mqtt { login: Some(login), ..broker.client(DEVICE) });
+    let mut talk = broker.accept().await;
+    let (_, _, login) = talk.hears_connect().await;
+    let login = login.unwrap();
+    assert_eq!((login.username.as_str(), login.password.as_str()), (DEVICE, "hushHushThisIsSecret1"));
+    talk.says_bytes(&[0x20, 3, 0, 0x86, 0]).await;
+    let why = camera.hears_disconnected().await;
+    assert!(why.contains("Bad User Name or Password (0x86)") && why.contains("mqtt.username"), "{why}");
+    assert!(!why.contains("hushHush"), "{why}");
+
+    // Renewed, without a restart.
+    std::fs::write(&password, "hushHushThisIsSecret2").unwrap();
+    let (_, _, login) = broker.accept().await.hears_connect().await;
+    assert_eq!(login.unwrap().password, "hushHushThisIsSecret2");
+    camera.hears_disconnected().await;
+
+    std::fs::remove_file(&password).unwrap();
+    let why = loop {
+        let why = camera.hears_disconnected().await;
+        if why.contains("mqtt.password") {
+            break why;
+        }
+    };
+    assert!(why.contains("cannot be read"), "{why}");
+}
+
+/// As Azure Event Grid wants it: the name alone, the certificate proves it.
+#[tokio::test]
+async fn a_user_name_needs_no_password() {
+    let broker = ScriptedBroker::start().await;
+    let login = MqttLogin { username: String::from("cam-0001"), password: None };
+    let _camera = Camera::start(&Mqtt { login: Some(login), ..broker.client(DEVICE) });
+    let (_, _, login) = broker.accept().await.hears_connect().await;
+    let login = login.unwrap();
+    assert_eq!((login.username.as_str(), login.password.as_str()), (DEVICE, ""));
+}
+
+#[tokio::test]
+async fn tls_is_asked_for_the_protocol_that_the_broker_wants_and_for_no_other() {
+    let broker = ScriptedBroker::start().await;
+    for alpn in [None, Some("x-amzn-mqtt-ca"), Some("mqtt")] {
+        let _camera = Camera::start(&Mqtt { alpn: alpn.map(str::to_owned), ..broker.client(DEVICE) });
+        let talk = broker.accept_asked().await;
+        let asked: Vec<String> = alpn.iter().map(|alpn| String::from(*alpn)).collect();
+        assert_eq!(talk, asked);
+    }
 }

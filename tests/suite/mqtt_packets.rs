@@ -74,6 +74,8 @@ fn connect_says_what_it_is_to_say() {
                 session_expiry: 86_400,
                 receive_maximum: 16,
                 max_packet: 262_144,
+                username: Some("camera"),
+                password: Some("hush"),
                 will: Will {
                     topic: "kasacam/v1/cam-0001/status",
                     payload: b"{\"online\":false}",
@@ -83,11 +85,12 @@ fn connect_says_what_it_is_to_say() {
             },
         );
     });
-    let other::Packet::Connect(connect, Some(will), None) = told else { panic!("{told:?}") };
+    let other::Packet::Connect(connect, Some(will), Some(login)) = told else { panic!("{told:?}") };
     assert_eq!(
         (connect.client_id.as_str(), connect.keep_alive, connect.clean_start),
         ("cam-0001", 30, false)
     );
+    assert_eq!((login.username.as_str(), login.password.as_str()), ("camera", "hush"));
     let properties = connect.properties.unwrap();
     assert_eq!(properties.session_expiry_interval, Some(86_400));
     assert_eq!(properties.receive_maximum, Some(16));
@@ -135,6 +138,8 @@ fn what_we_write_is_what_the_standard_has() {
         session_expiry: 1,
         receive_maximum: 16,
         max_packet: 4096,
+        username: None,
+        password: None,
         will,
     };
     assert_eq!(

@@ -9,7 +9,6 @@ use crate::support::patience::patient;
 use crate::support::signer::Signer;
 use kasacam::config::Mqtt;
 use kasacam::domain::input::Input;
-use kasacam::domain::time::Utc;
 use kasacam::mqtt::{self, Session};
 use rcgen::SanType;
 use std::net::{IpAddr, ToSocketAddrs};

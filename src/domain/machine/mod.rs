@@ -8,6 +8,7 @@
 mod capture;
 mod choice;
 mod durable;
+mod figures;
 mod hearing;
 mod keeping;
 mod pending;
@@ -15,17 +16,16 @@ mod reports;
 mod transfer;
 
 use super::backoff::{Backoff, Jitter};
-use super::effect::{
-    CaptureFigures, Effect, Event, Fact, JournalFigures, Report, SpoolFigures, Telemetry, UploadFigures,
-};
+use super::effect::{Effect, Event, Fact, Report};
 use super::entitlement::{Entitlement, Lease};
 use super::input::{AckToken, Input, Rejection, Usage};
 use super::policy::{self, Facts, Pending, Rules, TrustedClock, WhenFull};
 use super::privacy::{self, Known, Privacy, PrivacyChoice, Shutter};
-use super::segment::{Content, Segment};
+use super::segment::Segment;
 use super::storage::{Budget, Storage};
 use super::time::{Clock, Mono, Now, Utc};
 use durable::Durable;
+use figures::Figures;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -212,33 +212,6 @@ enum LeavingStage {
     Flushing,
     Uploading,
     Gone,
-}
-
-#[derive(Debug, Default)]
-struct Figures {
-    starts: u64,
-    faults: u64,
-    frames_captured: u64,
-    frames_committed: u64,
-    frames_dropped: u64,
-    purged: u64,
-    rejected: u64,
-    stored: u64,
-    stored_bytes: u64,
-    retries: u64,
-    last_latency: Duration,
-    /// Whether the last footage that was sealed has sound.
-    sound: Option<bool>,
-}
-
-impl Figures {
-    fn saw_sound(&mut self, segment: &Segment) {
-        if let Content::Footage { codecs, .. } = &segment.content {
-            // RFC 6381: AAC is `mp4a`, Opus `Opus`.
-            let is_sound = |codec: &str| codec.starts_with("mp4a") || codec.starts_with("Opus");
-            self.sound = Some(codecs.split(',').any(|codec| is_sound(codec.trim())));
-        }
-    }
 }
 
 impl Machine {
@@ -645,65 +618,8 @@ impl Machine {
         }
     }
 
-    // ---- figures ---------------------------------------------------------------------------
-
     fn tell(&mut self, event: Event) {
         self.effects.push_back(Effect::Publish(Report::Event(event)));
-    }
-
-    /// The figures, as `status` and `R/telemetry` give them.
-    #[must_use]
-    pub fn telemetry(&self, now: Now) -> Telemetry {
-        let decision = policy::decide(&self.facts(now));
-        Telemetry {
-            capture: CaptureFigures {
-                open: !self.capture.is_closed(),
-                reason: reports::capture_reason(&decision),
-                starts: self.figures.starts,
-                faults: self.figures.faults,
-                frames_captured: self.figures.frames_captured,
-                frames_committed: self.figures.frames_committed,
-                frames_dropped: self.figures.frames_dropped,
-                audio_wanted: matches!(decision.capture(), policy::Capture::On { audio: true, .. }),
-                audio: self.figures.sound,
-            },
-            spool: SpoolFigures {
-                state: self.storage().text(),
-                bytes: self.usage.bytes,
-                files: self.usage.files,
-                free: self.usage.free,
-                quarantined: self.usage.quarantined,
-                pending: self.queue.len() as u64,
-                purged: self.figures.purged,
-            },
-            upload: UploadFigures {
-                on: matches!(decision.upload, policy::Upload::On | policy::Upload::Heard),
-                unheard: self.unheard(&decision, now),
-                in_flight: self.queue.uploading() as u64,
-                stored: self.figures.stored,
-                stored_bytes: self.figures.stored_bytes,
-                retries: self.figures.retries,
-                oldest_pending_s: self.oldest_pending(now).map(|age| age.as_secs()),
-                stalled: self.store.stalled().map(String::from),
-                last_latency_ms: u64::try_from(self.figures.last_latency.as_millis()).unwrap_or(u64::MAX),
-            },
-            clock: match self.clock(now) {
-                Clock::Trusted => "trusted",
-                Clock::Plausible => "plausible",
-                Clock::Unset => "unset",
-            },
-            rejected: self.figures.rejected,
-            dropped_events: 0,
-            peak_rss_kib: 0,
-            certificate_days_left: None,
-            journal: JournalFigures::default(),
-        }
-    }
-
-    /// How long ago the oldest footage was captured that the cloud does not hold yet, by the best time we have.
-    fn oldest_pending(&self, now: Now) -> Option<Duration> {
-        let oldest = self.queue.iter().find(|entry| !entry.segment.is_end())?;
-        Some(self.best_time(now).since(oldest.segment.record.start_utc))
     }
 }
 

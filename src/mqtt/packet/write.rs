@@ -5,7 +5,7 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5 as codec;
 
 /// What we ask for with CONNECT (MQTT 5, 3.1). `Clean Start` is 0.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Connect<'a> {
     /// Client identifier.
     pub client: &'a str,
@@ -17,6 +17,10 @@ pub struct Connect<'a> {
     pub receive_maximum: u16,
     /// The largest packet that we take, in bytes.
     pub max_packet: u32,
+    /// For brokers that want a name beside the certificate.
+    pub username: Option<&'a str>,
+    /// Its password; a secret.
+    pub password: Option<&'a str>,
     /// What the broker says once we are gone.
     pub will: Will<'a>,
 }
@@ -69,9 +73,11 @@ pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
         retain: connect.will.retain,
         properties: Some(delay),
     };
+    let login =
+        connect.username.map(|username| codec::Login::new(username, connect.password.unwrap_or_default()));
     // The codec finds the flags from the start of what it writes to.
     let mut alone = BytesMut::new();
-    write(&mut alone, &codec::Packet::Connect(told, Some(will), None));
+    write(&mut alone, &codec::Packet::Connect(told, Some(will), login));
     out.unsplit(alone);
 }
 

@@ -96,6 +96,8 @@ pub fn told(port: u16, ca: PathBuf, cert: PathBuf, key: PathBuf) -> Mqtt {
         key,
         keep_alive: Duration::from_secs(30),
         telemetry: Duration::from_secs(60),
+        alpn: None,
+        login: None,
         reconnect_spread: Duration::from_secs(1),
     }
 }

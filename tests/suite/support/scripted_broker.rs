@@ -13,14 +13,15 @@ use rumqttc::v5::mqttbytes::v5::{
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::Acceptor;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor};
 
 pub struct ScriptedBroker {
     listener: TcpListener,
@@ -75,6 +76,18 @@ impl ScriptedBroker {
                     return Talk { stream, inbox: BytesMut::new() };
                 }
             }
+        })
+        .await
+    }
+
+    /// For which protocols the next connection asks TLS; it goes no further.
+    pub async fn accept_asked(&self) -> Vec<String> {
+        within("a connection", async {
+            let (tcp, _) = self.listener.accept().await.unwrap();
+            let start = LazyConfigAcceptor::new(Acceptor::default(), tcp).await.unwrap();
+            let hello = start.client_hello();
+            let asked = hello.alpn().into_iter().flatten();
+            asked.map(|name| String::from_utf8(name.to_vec()).unwrap()).collect()
         })
         .await
     }

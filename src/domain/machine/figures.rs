@@ -1,0 +1,93 @@
+//! What the machine counts, and what it tells of that.
+
+use super::{Machine, reports};
+use crate::domain::effect::{CaptureFigures, JournalFigures, SpoolFigures, Telemetry, UploadFigures};
+use crate::domain::policy;
+use crate::domain::segment::{Content, Segment};
+use crate::domain::time::{Clock, Now};
+use std::time::Duration;
+
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    pub(super) starts: u64,
+    pub(super) faults: u64,
+    pub(super) frames_captured: u64,
+    pub(super) frames_committed: u64,
+    pub(super) frames_dropped: u64,
+    pub(super) purged: u64,
+    pub(super) rejected: u64,
+    pub(super) stored: u64,
+    pub(super) stored_bytes: u64,
+    pub(super) retries: u64,
+    pub(super) last_latency: Duration,
+    /// Whether the last footage that was sealed has sound.
+    sound: Option<bool>,
+}
+
+impl Figures {
+    /// Takes note of a segment that was sealed.
+    pub(super) fn saw_sound(&mut self, segment: &Segment) {
+        if let Content::Footage { codecs, .. } = &segment.content {
+            // RFC 6381: AAC is `mp4a`, Opus `Opus`.
+            let is_sound = |codec: &str| codec.starts_with("mp4a") || codec.starts_with("Opus");
+            self.sound = Some(codecs.split(',').any(|codec| is_sound(codec.trim())));
+        }
+    }
+}
+
+impl Machine {
+    /// The figures, as `status` and `R/telemetry` give them.
+    #[must_use]
+    pub fn telemetry(&self, now: Now) -> Telemetry {
+        let decision = policy::decide(&self.facts(now));
+        Telemetry {
+            capture: CaptureFigures {
+                open: !self.capture.is_closed(),
+                reason: reports::capture_reason(&decision),
+                starts: self.figures.starts,
+                faults: self.figures.faults,
+                frames_captured: self.figures.frames_captured,
+                frames_committed: self.figures.frames_committed,
+                frames_dropped: self.figures.frames_dropped,
+                audio_wanted: matches!(decision.capture(), policy::Capture::On { audio: true, .. }),
+                audio: self.figures.sound,
+            },
+            spool: SpoolFigures {
+                state: self.storage().text(),
+                bytes: self.usage.bytes,
+                files: self.usage.files,
+                free: self.usage.free,
+                quarantined: self.usage.quarantined,
+                pending: self.queue.len() as u64,
+                purged: self.figures.purged,
+            },
+            upload: UploadFigures {
+                on: matches!(decision.upload, policy::Upload::On | policy::Upload::Heard),
+                unheard: self.unheard(&decision, now),
+                in_flight: self.queue.uploading() as u64,
+                stored: self.figures.stored,
+                stored_bytes: self.figures.stored_bytes,
+                retries: self.figures.retries,
+                oldest_pending_s: self.oldest_pending(now).map(|age| age.as_secs()),
+                stalled: self.store.stalled().map(String::from),
+                last_latency_ms: u64::try_from(self.figures.last_latency.as_millis()).unwrap_or(u64::MAX),
+            },
+            clock: match self.clock(now) {
+                Clock::Trusted => "trusted",
+                Clock::Plausible => "plausible",
+                Clock::Unset => "unset",
+            },
+            rejected: self.figures.rejected,
+            dropped_events: 0,
+            peak_rss_kib: 0,
+            certificate_days_left: None,
+            journal: JournalFigures::default(),
+        }
+    }
+
+    /// How long ago the oldest footage was captured that the cloud does not hold yet, by the best time we have.
+    fn oldest_pending(&self, now: Now) -> Option<Duration> {
+        let oldest = self.queue.iter().find(|entry| !entry.segment.is_end())?;
+        Some(self.best_time(now).since(oldest.segment.record.start_utc))
+    }
+}

@@ -1,0 +1,53 @@
+//! User name and password for brokers that want them beside the certificate. The password is read anew for each
+//! connection, so that one that is renewed needs no restart; it is never logged.
+
+use crate::config::MqttLogin;
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// A token may be long; a packet of MQTT carries 65,535 bytes of it.
+const MAX_PASSWORD: u64 = 16 * 1024;
+
+/// What goes into CONNECT.
+pub(super) struct Login {
+    pub(super) username: String,
+    pub(super) password: Option<String>,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Login")
+    }
+}
+
+/// Reads the password, if there is to be one, on a thread that may wait for a disk.
+///
+/// # Errors
+/// Which file cannot be used, and why.
+pub(super) async fn read(login: &MqttLogin) -> Result<Login, String> {
+    let password = match login.password.clone() {
+        Some(path) => tokio::task::spawn_blocking(move || password(&path))
+            .await
+            .map_err(|_| String::from("mqtt.password: reading it broke down"))
+            .and_then(|password| password)
+            .map(Some)?,
+        None => None,
+    };
+    Ok(Login { username: login.username.clone(), password })
+}
+
+fn password(path: &Path) -> Result<String, String> {
+    let at = path.display();
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_PASSWORD + 1).read_to_end(&mut bytes))
+        .map_err(|error| format!("mqtt.password: {at}: cannot be read: {}", error.kind()))?;
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_PASSWORD {
+        return Err(format!("mqtt.password: {at}: is longer than 16 KiB"));
+    }
+    // The line's end is the editor's, not the password's.
+    bytes.truncate(bytes.trim_ascii_end().len());
+    String::from_utf8(bytes).map_err(|_| format!("mqtt.password: {at}: is not UTF-8"))
+}
