@@ -30,6 +30,10 @@ mod footage_read;
 mod household;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
+#[path = "../../src/bin/devcloud/page"]
+mod page_parts {
+    pub mod bands;
+}
 mod recording;
 mod soak;
 mod store_faults;
@@ -37,6 +41,7 @@ mod store_faults;
 mod summary;
 mod support;
 mod survival;
+mod timeline;
 mod toggles;
 mod unheard;
 mod unwritten;

@@ -15,6 +15,7 @@ mod events;
 mod footage;
 mod lease;
 mod objects;
+mod page;
 mod parent;
 mod serve;
 mod signer;
@@ -91,7 +92,8 @@ async fn serve(dir: &Path, camera: &camera::Camera) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
     let cloud = Arc::new(Devcloud::start(dir, camera).await?);
     let control = cloud.listen()?;
-    say(&cloud.ready())?;
+    let page = page::Page::serve(&cloud).await?;
+    say(&cloud.ready(&page.url))?;
     while signals.next().await == kasacam::system::signals::Request::Reload {}
     control.abort();
     cloud.stop().await
