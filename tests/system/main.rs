@@ -30,6 +30,7 @@ mod footage_read;
 mod household;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
+mod page;
 #[path = "../../src/bin/devcloud/page"]
 mod page_parts {
     pub mod bands;
