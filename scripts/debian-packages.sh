@@ -15,12 +15,14 @@ packages=(
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools strace
   # the tests and the demonstration: a real broker, and second opinions on keys and files
   mosquitto mosquitto-clients ffmpeg openssl curl libfaketime strace python3-gi gir1.2-gst-rtsp-server-1.0
+  # the page, in a real browser
+  chromium
 )
 (($# == 0)) || packages=("$@")
 
 if ! command -v dpkg-query >/dev/null || ! command -v apt-get >/dev/null; then
   missing=()
-  for tool in cc pkg-config mosquitto mosquitto_pub ffmpeg ffprobe openssl; do
+  for tool in cc pkg-config mosquitto mosquitto_pub ffmpeg ffprobe openssl chromium; do
     PATH="$PATH:/usr/sbin:/sbin" command -v "$tool" >/dev/null || missing+=("$tool")
   done
   if command -v pkg-config >/dev/null; then

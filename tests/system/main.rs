@@ -31,6 +31,11 @@ mod household;
 mod identity;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
+mod page;
+#[path = "../../src/bin/devcloud/page"]
+mod page_parts {
+    pub mod bands;
+}
 mod recording;
 mod soak;
 mod store_faults;
@@ -38,6 +43,7 @@ mod store_faults;
 mod summary;
 mod support;
 mod survival;
+mod timeline;
 mod toggles;
 mod unheard;
 mod unwritten;

@@ -157,7 +157,8 @@ async fn converse(stream: UnixStream, cloud: Arc<Devcloud>) {
     }
 }
 
-fn worded(answer: Result<Value, String>) -> Value {
+/// The answer to a command, with `ok`.
+pub(crate) fn worded(answer: Result<Value, String>) -> Value {
     match answer {
         Ok(Value::Object(mut members)) => {
             members.insert("ok".into(), true.into());

@@ -6,6 +6,7 @@ use crate::child::Process;
 use crate::chronicle::Chronicle;
 use crate::control::{Command as Told, Plan, StoreState};
 use crate::footage;
+use crate::page::Page;
 use crate::serve::{Devcloud, Peers};
 use crate::summary::{Seen, Summary, compare};
 use kasacam::config::{self, Config};
@@ -74,6 +75,8 @@ async fn run_in(dir: &Path, demo: &Demo) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
     let cloud = Arc::new(Devcloud::start(dir, &demo.camera, &demo.peers).await?);
     let control = cloud.listen()?;
+    let page = Page::serve(&cloud).await?;
+    say(clock::utc(), &format!("watch it in a browser: {}", page.url));
     let outcome = with_camera(dir, demo, &cloud, &mut signals).await;
     control.abort();
     let stopped = cloud.stop().await;

@@ -17,6 +17,7 @@ mod footage;
 mod foreign;
 mod lease;
 mod objects;
+mod page;
 mod parent;
 mod serve;
 mod signer;
@@ -101,7 +102,8 @@ async fn serve(dir: &Path, arguments: &Serve) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
     let cloud = Arc::new(Devcloud::start(dir, &arguments.camera, &arguments.peers).await?);
     let control = cloud.listen()?;
-    say(&cloud.ready())?;
+    let page = page::Page::serve(&cloud).await?;
+    say(&cloud.ready(&page.url))?;
     while signals.next().await == kasacam::system::signals::Request::Reload {}
     control.abort();
     cloud.stop().await

@@ -8,6 +8,7 @@ use crate::control::{self, BrokerState, Command, Plan, StoreState, Switch};
 use crate::est::Est;
 use crate::events::Events;
 use crate::lease;
+use crate::page::seen::Seen;
 use crate::signer::{Kind, Signer};
 use crate::store::{Conduct, Store};
 use bytes::Bytes;
@@ -57,11 +58,12 @@ struct Kept {
 
 pub(crate) struct Devcloud {
     dir: PathBuf,
-    device: String,
+    pub device: String,
     pub agent_toml: PathBuf,
     pub events: Events,
     pub store: Store,
     est: Est,
+    pub seen: Seen,
     signer: Signer,
     cloud: Cloud,
     broker: Mutex<Broker>,
@@ -102,6 +104,8 @@ impl Devcloud {
             key: &signer.public,
         };
         let agent_toml = camera::write(&dir, &pki, &ends, camera)?;
+        // Before our client hears what the broker has retained.
+        let seen = Seen::follow(&events, store.bucket.clone(), camera.device.clone());
         let cloud = Cloud::start(&pki, broker.port, events.clone())?;
         cloud.ready(CONNECT).await?;
         Ok(Devcloud {
@@ -110,6 +114,7 @@ impl Devcloud {
             events,
             store,
             est,
+            seen,
             signer,
             cloud,
             mqtt_port: broker.port,
@@ -133,9 +138,10 @@ impl Devcloud {
     }
 
     /// The line that says that all is up.
-    pub(crate) fn ready(&self) -> Value {
+    pub(crate) fn ready(&self, page: &str) -> Value {
         json!({
             "ready": true,
+            "page": page,
             "mqtt_port": self.mqtt_port,
             "s3_port": self.store.port,
             "est_port": self.est.port,

@@ -17,6 +17,8 @@ pub struct Cloud {
     pub mqtt_port: u16,
     pub s3_port: u16,
     pub agent_toml: PathBuf,
+    /// Where a browser finds the page.
+    pub page: String,
     child: Child,
     dir: TempDir,
 }
@@ -55,6 +57,7 @@ impl Cloud {
             mqtt_port: port("mqtt_port"),
             s3_port: port("s3_port"),
             agent_toml: ready["agent_toml"].as_str().unwrap().into(),
+            page: ready["page"].as_str().unwrap().into(),
             child,
             dir,
         }

@@ -1,5 +1,6 @@
 //! What the system tests share.
 
+pub mod browser;
 pub mod bucket;
 #[path = "../../suite/support/budget.rs"]
 pub mod budget;

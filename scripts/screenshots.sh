@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# Takes pictures of the page in a real browser, 1280 and 390 pixels wide, light and dark, into target/screenshots.
+# Two of them, as they fit a window, go into docs/ and stand in the README. Look at them before they are committed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scripts/debian-packages.sh
+scripts/debian-packages.sh fonts-inter pngquant
+
+pictures=$(realpath -m "${CARGO_TARGET_DIR:-target}/screenshots")
+mkdir -p "$pictures"
+KASACAM_SCREENSHOTS=$pictures "${CARGO:-cargo}" test --locked --features devcloud --test system -- \
+  page::a_person_flips_privacy_plays_zooms_and_downloads
+
+for look in 1280-light 390-dark; do
+  pngquant --force --skip-if-larger --quality 60-95 --strip --output "docs/page-$look.png" "$pictures/window-$look.png"
+done
+ls -l "$pictures" docs/page-*.png

@@ -1,0 +1,92 @@
+// Words and figures for people. Times are local, on a 24-hour clock.
+
+const two = (n) => String(n).padStart(2, "0");
+
+export function clock(ms) {
+  const at = new Date(ms);
+  return `${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+}
+
+export function day(ms) {
+  return new Date(ms).toLocaleDateString(undefined, { weekday: "short", day: "numeric", month: "short" });
+}
+
+export function date(ms) {
+  return new Date(ms).toLocaleDateString(undefined, { day: "numeric", month: "short", year: "numeric" });
+}
+
+export function dayStart(ms) {
+  const at = new Date(ms);
+  return new Date(at.getFullYear(), at.getMonth(), at.getDate()).getTime();
+}
+
+export function lasting(ms) {
+  const s = ms / 1000;
+  if (s < 10) return `${s.toFixed(1)} s`;
+  if (s < 60) return `${Math.round(s)} s`;
+  const whole = Math.round(s);
+  const [h, m] = [Math.floor(whole / 3600), Math.floor((whole % 3600) / 60)];
+  return h ? `${h} h ${m} min` : `${m} min ${whole % 60} s`;
+}
+
+export function bytes(n) {
+  if (!(n >= 1024)) return `${Math.round(n || 0)} B`;
+  const units = ["KiB", "MiB", "GiB", "TiB"];
+  let [value, unit] = [n / 1024, 0];
+  while (value >= 1024 && unit < units.length - 1) { value /= 1024; unit += 1; }
+  return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
+}
+
+// Why there is no footage: a name for the timeline, and a sentence for whoever stands in the gap.
+const REASONS = {
+  privacy: ["Privacy", "Do Not Record was on. The device was closed."],
+  entitlement: ["Plan", "The plan did not allow recording."],
+  storage: ["Storage", "The camera had no room, or its flash could not be written."],
+  source: ["Source", "The camera's sensor or encoder failed."],
+  clock: ["Clock", "The camera's clock was set."],
+  format: ["Format", "The picture changed its format."],
+  shutdown: ["Shutdown", "The camera was stopped in order."],
+  power: ["Power", "The camera lost its power."],
+  unknown: ["No footage", "The camera did not say why."],
+};
+
+export const reasons = Object.keys(REASONS);
+export const reason = (name) => (REASONS[name] ?? REASONS.unknown)[0];
+export const because = (name) => (REASONS[name] ?? REASONS.unknown)[1];
+
+const KINDS = {
+  recorded: "Recorded", recording: "Recording now", waiting: "On the camera, not uploaded yet", unheard: "Unheard: waits on the camera",
+};
+export const kind = (band) => (band.kind === "gap" ? reason(band.reason) : KINDS[band.kind]);
+const SHORT = { recorded: "", recording: "Recording", waiting: "Not uploaded yet", unheard: "Unheard" };
+export const label = (band) => (band.kind === "gap" ? reason(band.reason) : SHORT[band.kind]);
+
+const WHY = {
+  allowed: "the owner and the plan allow it", do_not_record: "Do Not Record is on", privacy_unknown: "no choice of the owner is known",
+  privacy_hold: "waits until the owner's choice is heard", entitlement_unknown: "no plan is known", lapsed: "the plan has lapsed",
+  suspended: "the plan is suspended", terminated: "the service has ended", plan_without_recording: "the plan is without recording",
+  storage_full: "the flash is full", storage_broken: "the flash cannot be written",
+};
+export const why = (name) => WHY[name] ?? String(name ?? "not heard yet").replaceAll("_", " ");
+
+const title = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+export const plain = (text) => title(String(text ?? "").replaceAll("_", " "));
+
+const EVENTS = {
+  capture_opened: () => "The camera opened its device",
+  capture_closed: (e) => `The camera closed its device: ${reason(e.reason).toLowerCase()}`,
+  capture_failed: (e) => `Capture failed: ${e.message}`,
+  segment_purged: (e) => `A segment was let go: ${plain(e.rule).toLowerCase()}`,
+  segment_cut: (e) => `A segment was cut back to ${lasting(e.kept_ms)}: ${plain(e.rule).toLowerCase()}`,
+  unheard: () => "Footage waits: nobody could tell the camera of a choice",
+  unheard_over: (e) => (e.by === "choice" ? "The choice has been heard: footage waits no more" : "The wait is over: footage goes"),
+  upload_stalled: (e) => `Uploads wait: ${e.why}`,
+  upload_resumed: () => "Uploads go on",
+  upload_refused: (e) => `The store refused a segment: ${e.why}`,
+  storage_failed: (e) => `The flash cannot be written: ${e.why}`,
+  storage_recovered: () => "The flash can be written again",
+  quarantined: (e) => `A file was set aside: ${e.why}`,
+  rejected: (e) => `A message was refused: ${plain(e.reason).toLowerCase()}`,
+  persist_failed: (e) => `A fact could not be kept: ${e.why}`,
+};
+export const event = (e) => (EVENTS[e.event] ? EVENTS[e.event](e) : plain(e.event));

@@ -1,0 +1,274 @@
+//! The timeline of a camera: what was recorded when, and why there is nothing where there is nothing. Pure:
+//! it is given what is stored and what the camera told, and lays both on one line.
+
+use kasacam::domain::time::Utc;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Two pieces of one span that are no further apart are one: keys have whole microseconds, media have ticks.
+const SEAM: Duration = Duration::from_millis(150);
+/// What is shorter is not shown: the camera and the cloud each have a clock.
+const SLIVER: Duration = Duration::from_millis(50);
+/// The segment that grows is taken to be no longer than so many of the longest that was stored.
+const GROWING: u32 = 2;
+/// And no shorter than this.
+const MIN_GROWING: Duration = Duration::from_secs(4);
+/// From a device's opening to its first picture it takes no longer than this.
+const STARTING: Duration = Duration::from_secs(5);
+/// A pipeline that is made anew while the device's plan changes is without a picture for less than this.
+const REMAKING: Duration = Duration::from_secs(1);
+
+/// A segment that the store holds.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Stretch {
+    pub span: String,
+    /// Its place in the span, from 0.
+    pub n: u64,
+    pub start: Utc,
+    pub end: Utc,
+    pub plan: String,
+    pub sound: bool,
+}
+
+/// The end of a span, by its object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Ended {
+    pub at: Utc,
+    pub reason: String,
+}
+
+/// A time during which the capture device was open, by the camera's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Opened {
+    pub from: Utc,
+    /// `None` while it is open.
+    pub until: Option<Utc>,
+    /// Why it was closed, as the end of a span would say.
+    pub why: String,
+}
+
+/// A time during which the cloud could tell the camera nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Away {
+    pub from: Utc,
+    /// `None` while it lasts.
+    pub until: Option<Utc>,
+}
+
+/// What a part of the line is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    /// The store holds it.
+    Recorded,
+    /// The segment that grows now.
+    Recording,
+    /// The camera has it, and the store does not yet.
+    Waiting,
+    /// As `Waiting`; captured while the camera could be told of no choice.
+    Unheard,
+    /// There is no footage.
+    Gap,
+}
+
+/// A part of the line. Bands neither overlap nor leave anything out between the first and the last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Band {
+    pub kind: Kind,
+    /// Milliseconds of Unix time.
+    #[serde(serialize_with = "millis")]
+    pub from: Utc,
+    #[serde(serialize_with = "millis")]
+    pub to: Utc,
+    /// Of a gap: the reason at the span's end, or `unknown`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Of what is recorded: `plan.id` of its lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plan: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sound: Option<bool>,
+    #[serde(skip)]
+    span: String,
+    /// Place of its first segment in the span, and of its last.
+    #[serde(skip)]
+    first: u64,
+    #[serde(skip)]
+    n: u64,
+}
+
+fn millis<S: serde::Serializer>(at: &Utc, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_i64(at.0 / 1_000_000)
+}
+
+/// Everything that is known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Known {
+    /// In the order of their start.
+    pub stretches: Vec<Stretch>,
+    /// By span.
+    pub ends: BTreeMap<String, Ended>,
+    /// In the order of time.
+    pub opened: Vec<Opened>,
+    /// In the order of time.
+    pub away: Vec<Away>,
+}
+
+/// The line from the first thing known until `now`.
+pub(crate) fn bands(known: &Known, now: Utc) -> Vec<Band> {
+    let opened = closed_by_ends(known);
+    let recorded = recorded(&known.stretches);
+    let Some(begin) = recorded.iter().map(|b| b.from).chain(opened.iter().map(|o| o.from)).min() else {
+        return Vec::new();
+    };
+    let longest = known.stretches.iter().rev().take(100).map(|s| s.end.since(s.start)).max();
+    let growing = longest.unwrap_or_default().saturating_mul(GROWING).max(MIN_GROWING);
+    let mut line: Vec<Band> = Vec::new();
+    let mut at = begin;
+    let mut before: Option<Ended> = None;
+    for mut band in recorded {
+        if band.from.since(at) > SLIVER {
+            fill(&mut line, (at, band.from), known, &opened, before.as_ref(), None);
+            if band.first == 0 {
+                starting(&mut line, &opened, before.as_ref());
+            }
+        }
+        // The span of a new plan may begin before the one before has ended.
+        band.from = band.from.max(at);
+        at = at.max(band.to);
+        before = known.ends.get(&band.span).cloned();
+        push(&mut line, band);
+    }
+    if now > at {
+        fill(&mut line, (at, now), known, &opened, before.as_ref(), Some(growing));
+    }
+    line
+}
+
+/// Segments that follow one another, as one band each.
+fn recorded(stretches: &[Stretch]) -> Vec<Band> {
+    let mut found: Vec<Band> = Vec::new();
+    for stretch in stretches {
+        if let Some(last) = found.last_mut() {
+            let follows = last.span == stretch.span && last.n + 1 == stretch.n;
+            let same = last.plan.as_deref() == Some(stretch.plan.as_str());
+            if follows && same && stretch.start.since(last.to) <= SEAM {
+                last.to = last.to.max(stretch.end);
+                last.n = stretch.n;
+                continue;
+            }
+        }
+        found.push(Band {
+            kind: Kind::Recorded,
+            from: stretch.start,
+            to: stretch.end,
+            reason: None,
+            plan: Some(stretch.plan.clone()),
+            sound: Some(stretch.sound),
+            span: stretch.span.clone(),
+            first: stretch.n,
+            n: stretch.n,
+        });
+    }
+    found
+}
+
+/// Where a span ended, and the device with it, nothing is kept of what was captured behind its end.
+fn closed_by_ends(known: &Known) -> Vec<Opened> {
+    let mut opened = known.opened.clone();
+    for end in known.ends.values().filter(|end| !goes_on(&end.reason)) {
+        let within = |o: &&mut Opened| o.from < end.at && o.until.is_none_or(|until| end.at < until);
+        if let Some(open) = opened.iter_mut().find(within) {
+            open.until = Some(end.at);
+            open.why.clone_from(&end.reason);
+        }
+    }
+    opened
+}
+
+/// Such a span ends with the next one already under way.
+fn goes_on(reason: &str) -> bool {
+    matches!(reason, "format" | "clock" | "entitlement")
+}
+
+/// What stands between two recorded bands, or behind the last.
+fn fill(
+    line: &mut Vec<Band>,
+    (from, to): (Utc, Utc),
+    known: &Known,
+    opened: &[Opened],
+    before: Option<&Ended>,
+    growing: Option<Duration>,
+) {
+    let mut cuts = vec![from, to];
+    for open in opened {
+        cuts.extend([Some(open.from), open.until].into_iter().flatten());
+    }
+    for away in &known.away {
+        cuts.extend([Some(away.from), away.until].into_iter().flatten());
+    }
+    let tail = growing.map(|growing| (to - growing).max(from));
+    cuts.extend(tail);
+    cuts.retain(|cut| (from..=to).contains(cut));
+    cuts.sort();
+    cuts.dedup();
+    for (start, end) in cuts.iter().zip(cuts.iter().skip(1)) {
+        let (start, end) = (*start, *end);
+        let open = opened.iter().any(|o| o.from <= start && o.until.is_none_or(|until| end <= until));
+        let away = known.away.iter().any(|a| a.from <= start && a.until.is_none_or(|until| end <= until));
+        let kind = match (open, away) {
+            (false, _) => Kind::Gap,
+            (true, true) => Kind::Unheard,
+            (true, false) if tail.is_some_and(|tail| start >= tail) => Kind::Recording,
+            (true, false) => Kind::Waiting,
+        };
+        let reason = (kind == Kind::Gap).then(|| reason(start, opened, before));
+        let (plan, sound, span) = (None, None, String::new());
+        push(line, Band { kind, from: start, to: end, reason, plan, sound, span, first: 0, n: 0 });
+    }
+}
+
+/// Before a span's first segment no footage is missing right away: a device that has just opened has no picture yet,
+/// and neither has one whose pipeline was made anew for another plan. That moment is part of the gap.
+fn starting(line: &mut Vec<Band>, opened: &[Opened], before: Option<&Ended>) {
+    let gap_of_start = |b: &Band| {
+        let long = b.to.since(b.from);
+        let opens = long < STARTING && opened.iter().any(|o| o.from == b.from);
+        matches!(b.kind, Kind::Waiting | Kind::Unheard) && (opens || before.is_some() && long < REMAKING)
+    };
+    if !line.last().is_some_and(gap_of_start) {
+        return;
+    }
+    let Some(mut band) = line.pop() else { return };
+    match (line.last_mut(), before) {
+        (Some(gap), _) if gap.kind == Kind::Gap => gap.to = band.to,
+        (Some(_), Some(ended)) => {
+            (band.kind, band.reason) = (Kind::Gap, Some(ended.reason.clone()));
+            line.push(band);
+        }
+        // The line begins with the first picture.
+        (None, _) => {}
+        (Some(_), None) => line.push(band),
+    }
+}
+
+/// Why there is nothing: the device's last closing before, or the end of the span before where that is later.
+fn reason(at: Utc, opened: &[Opened], before: Option<&Ended>) -> String {
+    let closed = opened.iter().filter_map(|o| o.until.filter(|until| *until <= at).map(|u| (u, &o.why)));
+    let ended = before.map(|end| (end.at, &end.reason));
+    let last = closed.chain(ended).max_by_key(|(when, _)| *when);
+    last.map_or_else(|| "unknown".to_owned(), |(_, why)| why.clone())
+}
+
+fn push(line: &mut Vec<Band>, band: Band) {
+    if let Some(last) = line.last_mut() {
+        let same = last.kind == band.kind && last.reason == band.reason && band.kind != Kind::Recorded;
+        let sliver = band.to.since(band.from) < SLIVER && band.kind != Kind::Recorded;
+        if same || sliver {
+            last.to = last.to.max(band.to);
+            return;
+        }
+    }
+    line.push(band);
+}

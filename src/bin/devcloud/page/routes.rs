@@ -1,0 +1,187 @@
+//! What the page asks for, and what it gets.
+
+use super::clip::{Source, clip};
+use super::guard::guard;
+use crate::control::{Command, worded};
+use crate::serve::Devcloud;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use futures_util::stream::{self, Stream};
+use kasacam::domain::time::Utc;
+use kasacam::system::clock;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+type Cloud = State<Arc<Devcloud>>;
+
+/// Segments in one answer.
+const MAX_SEGMENTS: usize = 200;
+/// Of a clip.
+const MAX_CLIP: Duration = Duration::from_secs(3600);
+const MAX_CLIP_BYTES: u64 = 512 << 20;
+/// What comes within this goes out as one.
+const TOGETHER: Duration = Duration::from_millis(100);
+
+const FILES: [(&str, &str, &str); 8] = [
+    ("/", "text/html; charset=utf-8", include_str!("assets/index.html")),
+    ("/style.css", "text/css; charset=utf-8", include_str!("assets/style.css")),
+    ("/app.js", SCRIPT, include_str!("assets/app.js")),
+    ("/timeline.js", SCRIPT, include_str!("assets/timeline.js")),
+    ("/player.js", SCRIPT, include_str!("assets/player.js")),
+    ("/charts.js", SCRIPT, include_str!("assets/charts.js")),
+    ("/words.js", SCRIPT, include_str!("assets/words.js")),
+    ("/icon.svg", "image/svg+xml", include_str!("assets/icon.svg")),
+];
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// Everything, for a page on this port.
+pub(super) fn router(cloud: Arc<Devcloud>, port: u16) -> Router {
+    let mut router = Router::new();
+    for (path, kind, text) in FILES {
+        router = router.route(path, get(move || async move { ([(header::CONTENT_TYPE, kind)], text) }));
+    }
+    router
+        .route("/api/state", get(async |State(cloud): Cloud| Json(state(&cloud).await)))
+        .route("/api/history", get(async |State(cloud): Cloud| Json(cloud.seen.history())))
+        .route("/api/timeline", get(timeline))
+        .route("/api/segments", get(segments))
+        .route("/api/live", get(live))
+        .route("/api/do", post(command))
+        .route("/media/{*key}", get(media))
+        .route("/clip.mp4", get(download))
+        .with_state(cloud)
+        .layer(middleware::from_fn_with_state(port, guard))
+}
+
+async fn state(cloud: &Devcloud) -> Value {
+    let mut state = cloud.seen.shown();
+    if let Some(state) = state.as_object_mut() {
+        let own = cloud.execute(Command::Status).await.unwrap_or_default();
+        state.insert("cloud".into(), own);
+        state.insert("now".into(), json!(millis(clock::utc())));
+        let last = cloud.seen.shelf(super::shelf::Shelf::last);
+        state.insert("last".into(), json!(last));
+    }
+    state
+}
+
+/// The whole line until now.
+async fn timeline(State(cloud): Cloud) -> Json<Value> {
+    Json(json!({"now": millis(clock::utc()), "bands": cloud.seen.bands()}))
+}
+
+/// Milliseconds of Unix time.
+#[derive(Deserialize)]
+struct Range {
+    from: f64,
+    to: f64,
+}
+
+/// What overlaps the range, and what comes next behind it.
+async fn segments(State(cloud): Cloud, Query(range): Query<Range>) -> Json<Value> {
+    let (from, to) = (utc(range.from), utc(range.to));
+    let (segments, next) = cloud.seen.shelf(|shelf| (shelf.between(from, to, MAX_SEGMENTS), shelf.next(to)));
+    Json(json!({"segments": segments, "next": next}))
+}
+
+/// The bytes of a segment, as they were stored.
+async fn media(State(cloud): Cloud, Path(key): Path<String>) -> Response {
+    if !cloud.seen.shelf(|shelf| shelf.holds(&key)) {
+        return StatusCode::NOT_FOUND.into_response();
+    }
+    let bucket = cloud.store.bucket.clone();
+    match tokio::task::spawn_blocking(move || bucket.body(&key)).await {
+        Ok(Ok(body)) => {
+            let headers =
+                [(header::CONTENT_TYPE, "video/mp4"), (header::CACHE_CONTROL, "private, max-age=3600")];
+            (headers, body).into_response()
+        }
+        Ok(Err(_)) | Err(_) => StatusCode::NOT_FOUND.into_response(),
+    }
+}
+
+/// A range as one file.
+async fn download(State(cloud): Cloud, Query(range): Query<Range>) -> Response {
+    let (from, to) = (utc(range.from), utc(range.to));
+    let refused = |why: &str| (StatusCode::UNPROCESSABLE_ENTITY, why.to_owned()).into_response();
+    if to <= from || to.since(from) > MAX_CLIP {
+        return refused("a clip is of up to an hour, and ends behind its start");
+    }
+    let held = cloud.seen.shelf(|shelf| shelf.between(from, to, usize::MAX));
+    if held.iter().map(|held| held.bytes).sum::<u64>() > MAX_CLIP_BYTES {
+        return refused("that is more than 512 MiB: take it in parts");
+    }
+    let bucket = cloud.store.bucket.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        let read = |held: &super::shelf::Held| {
+            bucket.body(&held.key).ok().map(|body| Source { start: held.start, body })
+        };
+        let sources: Vec<Source> = held.iter().filter_map(read).collect();
+        clip(&sources, from, to)
+    });
+    match made.await {
+        Ok(Ok(file)) => {
+            let at = from.civil();
+            let name = format!(
+                "attachment; filename=\"{}-{:04}-{:02}-{:02}T{:02}-{:02}-{:02}Z.mp4\"",
+                cloud.device, at.year, at.month, at.day, at.hour, at.minute, at.second
+            );
+            let name = HeaderValue::try_from(name).unwrap_or(HeaderValue::from_static("attachment"));
+            let headers = [
+                (header::CONTENT_TYPE, HeaderValue::from_static("video/mp4")),
+                (header::CONTENT_DISPOSITION, name),
+            ];
+            (headers, file).into_response()
+        }
+        Ok(Err(why)) => refused(&why),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// Does what the switches say; what reads files or signs anything else is not for a page.
+async fn command(State(cloud): Cloud, Json(command): Json<Command>) -> Response {
+    match command {
+        Command::Privacy { .. } | Command::Plan(_) | Command::Store { .. } | Command::Broker { .. } => {
+            Json(worded(cloud.execute(command).await)).into_response()
+        }
+        Command::Sign { .. } | Command::PublishRaw { .. } | Command::Status | Command::Objects => {
+            StatusCode::FORBIDDEN.into_response()
+        }
+    }
+}
+
+/// Tells of every change: `state` with all of it, `footage` where the timeline is to be read anew.
+async fn live(State(cloud): Cloud) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    let changes = cloud.seen.changes.clone();
+    let told = stream::unfold((cloud, changes, None), async |(cloud, mut changes, before)| {
+        let before = match before {
+            None => super::seen::Changes::default(),
+            Some(before) => {
+                changes.changed().await.ok()?;
+                tokio::time::sleep(TOGETHER).await;
+                before
+            }
+        };
+        let now = *changes.borrow_and_update();
+        let event = Event::default().event(if now.footage == before.footage { "state" } else { "footage" });
+        let event = event.json_data(state(&cloud).await).ok()?;
+        Some((Ok(event), (cloud, changes, Some(now))))
+    });
+    Sse::new(told).keep_alive(KeepAlive::default())
+}
+
+fn utc(millis: f64) -> Utc {
+    #[expect(clippy::cast_possible_truncation, reason = "the cast stays at the bounds, as Utc does")]
+    Utc((millis * 1e6) as i64)
+}
+
+fn millis(at: Utc) -> i64 {
+    at.0 / 1_000_000
+}
