@@ -4,7 +4,7 @@ mod arguments;
 mod check;
 
 use arguments::{Arguments, PrivacyVerb};
-use kasacam::system::{allocator, control, logging};
+use kasacam::system::{allocator, control, indicator, logging};
 use kasacam::{agent, config};
 use serde_json::Value;
 use std::io::Write;
@@ -52,10 +52,27 @@ fn main() -> ExitCode {
             })
         }
         Arguments::PrivacyLog { state, json } => privacy_log(&state, json),
+        Arguments::IndicatorOff { config } => indicator_off(&config),
     }
 }
 
-/// Prints the privacy journal as it lies on flash, and fails where its chain is broken.
+/// Puts out the light that an agent left, which was killed. Nothing to do where there is none.
+fn indicator_off(config: &Path) -> ExitCode {
+    let put_out = match config::indicator(config, &config::Surroundings::here()) {
+        Ok(None) => Ok(()),
+        Ok(Some(folder)) => indicator::put_out(&folder),
+        Err(problems) => Err(problems.to_string()),
+    };
+    match put_out {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            say(&format!("kasacamd: {}\n", why.trim_end()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Prints the privacy journal as it lies on flash, and fails where it is not whole.
 fn privacy_log(state: &Path, json: bool) -> ExitCode {
     match agent::privacy_log(state, json) {
         Ok((told, unbroken)) => {

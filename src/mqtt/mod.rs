@@ -20,5 +20,5 @@ pub mod session;
 mod tls;
 pub mod topics;
 
-pub use payloads::{stored_entitlement, stored_privacy};
+pub use payloads::{Keys, stored_entitlement, stored_privacy};
 pub use session::{Session, open, start};

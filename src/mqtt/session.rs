@@ -7,10 +7,10 @@
 use super::connection::{self, End};
 use super::deliveries;
 use super::outbox::Outbox;
-use super::payloads::Reader;
+use super::payloads::{Keys, Reader};
 use super::tls;
 use super::topics::{Message, Topics};
-use crate::config::{Config, Mqtt, VerifyingKey};
+use crate::config::{Config, Mqtt};
 use crate::domain::backoff::{Backoff, Jitter};
 use crate::domain::effect::Report;
 use crate::domain::input::{AckToken, Input};
@@ -50,7 +50,7 @@ pub fn start(
     inputs: Sender<Input>,
     jitter_seed: u64,
 ) -> Result<Session, String> {
-    open(&config.device.id, &config.mqtt, &config.entitlement.keys, since, inputs, jitter_seed)
+    open(&config.device.id, &config.mqtt, &Keys::of(config), since, inputs, jitter_seed)
 }
 
 /// Starts a session: `Connected`, `Disconnected`, `Privacy`, `Entitlement` and `Rejected` come as
@@ -62,7 +62,7 @@ pub fn start(
 pub fn open(
     device: &str,
     mqtt: &Mqtt,
-    keys: &[VerifyingKey],
+    keys: &Keys,
     since: Utc,
     inputs: Sender<Input>,
     jitter_seed: u64,
@@ -80,7 +80,7 @@ pub fn open(
         keep_alive: mqtt.keep_alive.max(Duration::from_secs(5)),
         online: topics.online(since),
         topics: topics.clone(),
-        reader: Reader { device: device.to_owned(), keys: keys.to_vec() },
+        reader: Reader { device: device.to_owned(), keys: keys.clone() },
         shared: Arc::clone(&shared),
         inputs,
         pending: VecDeque::new(),
@@ -120,6 +120,11 @@ impl Session {
         self.shared.changed.notify_one();
     }
 
+    /// Believes these keys from the next message on, and no others. What was read before is the caller's to judge.
+    pub fn set_keys(&self, keys: Keys) {
+        *self.shared.new_keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+    }
+
     /// Connected, and subscribed to every command.
     #[must_use]
     pub fn connected(&self) -> bool {
@@ -153,6 +158,7 @@ pub(super) struct Shared {
     leaving: Mutex<Option<Duration>>,
     connected: AtomicBool,
     ask_again: AtomicBool,
+    new_keys: Mutex<Option<Keys>>,
     pub(super) changed: Notify,
 }
 
@@ -168,6 +174,11 @@ impl Shared {
     /// Within which to leave, once we are to.
     pub(super) fn leaving(&self) -> MutexGuard<'_, Option<Duration>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys to believe from now on, said once.
+    pub(super) fn takes_new_keys(&self) -> Option<Keys> {
+        self.new_keys.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether to subscribe anew, said once.

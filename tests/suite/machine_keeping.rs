@@ -2,11 +2,92 @@
 
 use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon};
 use kasacam::domain::effect::{Event, Fact, Rule};
+use kasacam::domain::entitlement::Entitlement;
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::{Seen, Start, Tombstones};
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
 use kasacam::domain::time::Clock;
 use std::time::Duration;
+
+fn disbelieve(rig: &mut Rig, privacy: bool, entitlement: bool) {
+    rig.give(Input::Disbelieved { privacy, entitlement });
+}
+
+#[test]
+fn a_choice_whose_key_is_withdrawn_is_unknown_until_it_is_heard_under_another() {
+    let mut rig = Rig::new(allowed());
+    assert!(rig.open.is_some());
+    rig.take();
+
+    disbelieve(&mut rig, true, false);
+
+    assert_eq!((rig.open, rig.machine.privacy()), (None, Privacy::Unknown));
+    assert!(rig.asked.contains(&Asked::AskAgain));
+    assert!(
+        matches!(rig.machine.entitlement(rig.now), Entitlement::Granted(_)),
+        "the plan is another matter"
+    );
+    // What is captured under nothing heard waits; there is nothing to capture. The retained one comes again.
+    let ack = rig.ack();
+    let choice = choice(1, false);
+    rig.give(Input::Privacy { choice, jws: String::from("privacy-1 by another key"), retained: true, ack });
+    assert!(rig.open.is_some());
+    assert!(rig.asked.contains(&Asked::Ack(ack)));
+    let kept = Fact::Privacy { version: 1, jws: String::from("privacy-1 by another key") };
+    assert!(rig.asked.contains(&Asked::Keep(kept)), "and is kept as it is signed now");
+}
+
+#[test]
+fn an_older_permission_is_no_way_out_of_a_withdrawn_key() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(5, true);
+    disbelieve(&mut rig, true, false);
+    rig.privacy(4, false);
+    assert_eq!(rig.open, None);
+    rig.privacy(6, false);
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn a_permission_that_is_being_written_under_a_withdrawn_key_never_comes_into_force() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(2, true);
+    rig.disk_is_away = true;
+    let ack = rig.privacy(3, false);
+    disbelieve(&mut rig, true, false);
+    for ticket in std::mem::take(&mut rig.tickets) {
+        rig.give(Input::Persisted { ticket, result: Ok(()) });
+    }
+    assert_eq!(rig.open, None);
+    assert!(rig.asked.contains(&Asked::Ack(ack)), "the broker is not to hold it for ever");
+}
+
+#[test]
+fn a_prohibition_that_is_not_durable_goes_on_lying_there_when_its_key_is_withdrawn() {
+    let mut rig = Rig::new(allowed());
+    rig.disk_is_away = true;
+    rig.privacy(2, true);
+    disbelieve(&mut rig, true, false);
+    assert!(!rig.asked.contains(&lifted()), "the disk permits");
+    rig.disk_is_away = false;
+    rig.tickets.clear();
+    rig.privacy(3, false);
+    assert!(rig.asked.contains(&lifted()));
+}
+
+#[test]
+fn a_lease_whose_key_is_withdrawn_stops_the_camera_and_lets_nothing_go() {
+    let mut rig = Rig::new(allowed());
+    let serial = rig.seal();
+    rig.take();
+    disbelieve(&mut rig, false, true);
+    assert_eq!((rig.open, rig.machine.entitlement(rig.now)), (None, Entitlement::Unknown));
+    rig.pass(100 * HOUR);
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Forget(it, _) if *it == serial)));
+    assert_eq!(rig.machine.privacy(), Privacy::Record);
+    rig.lease(lease(2));
+    assert!(rig.open.is_some());
+}
 
 fn forbidden(version: u64) -> Fact {
     Fact::Privacy { version, jws: format!("privacy-{version}") }

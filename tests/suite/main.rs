@@ -26,6 +26,7 @@ mod machine_and_spool;
 mod machine_choice;
 mod machine_keeping;
 mod machine_laws;
+mod machine_light;
 mod machine_states;
 mod machine_walk;
 mod mqtt_payloads;

@@ -11,7 +11,7 @@ use kasacam::domain::time::Utc;
 use kasacam::mqtt::outbox::{MOST_EVENTS, Outbox};
 use kasacam::mqtt::payloads::Reader;
 use kasacam::mqtt::topics::{Message, Topics};
-use kasacam::mqtt::{stored_entitlement, stored_privacy};
+use kasacam::mqtt::{Keys, stored_entitlement, stored_privacy};
 use proptest::prelude::*;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -20,7 +20,7 @@ const DEVICE: &str = "cam-0001";
 const TOKEN: AckToken = AckToken { connection: 1, delivery: 1 };
 
 fn reader() -> Reader {
-    Reader { device: DEVICE.to_owned(), keys: vec![Signer::ours().key()] }
+    Reader { device: DEVICE.to_owned(), keys: Keys::for_all(&[Signer::ours().key()]) }
 }
 
 fn privacy(jws: impl AsRef<[u8]>) -> Result<PrivacyChoice, Rejection> {
@@ -445,9 +445,21 @@ fn what_was_kept_is_verified_again() {
 }
 
 #[test]
+fn a_key_for_the_lease_signs_no_choice_and_a_key_for_the_choice_no_lease() {
+    let (owner, shop) = (Signer::new("owner", 8), Signer::new("shop", 9));
+    let keys = Keys { privacy: vec![owner.key()], entitlement: vec![shop.key()] };
+    let reader = Reader { device: DEVICE.to_owned(), keys };
+    assert!(reader.privacy(owner.privacy(DEVICE, 1, false).as_bytes()).is_ok());
+    assert!(reader.entitlement(shop.entitlement(DEVICE, 1).as_bytes()).is_ok());
+    let refused = Some(Rejection::UnknownKey);
+    assert_eq!(reader.privacy(shop.privacy(DEVICE, 1, false).as_bytes()).err(), refused);
+    assert_eq!(reader.entitlement(owner.entitlement(DEVICE, 1).as_bytes()).err(), refused);
+}
+
+#[test]
 fn either_of_two_keys_is_believed_while_keys_change() {
     let (old, new) = (Signer::ours(), Signer::new("entitlement-2027-1", 8));
-    let reader = Reader { device: DEVICE.to_owned(), keys: vec![old.key(), new.key()] };
+    let reader = Reader { device: DEVICE.to_owned(), keys: Keys::for_all(&[old.key(), new.key()]) };
     for signer in [old, new] {
         assert!(reader.privacy(signer.privacy(DEVICE, 1, false).as_bytes()).is_ok());
     }

@@ -7,7 +7,7 @@ use kasacam::config::Mqtt;
 use kasacam::domain::effect::{Event, PrivacyReport, Report, Telemetry};
 use kasacam::domain::input::{AckToken, Input, Rejection};
 use kasacam::domain::time::Utc;
-use kasacam::mqtt::{self, Session};
+use kasacam::mqtt::{self, Keys, Session};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -28,7 +28,8 @@ impl Camera {
     fn start(device: &str, mqtt: &Mqtt, room: usize) -> Camera {
         let (sender, inputs) = mpsc::channel(room);
         let since = Utc::parse("2026-11-23T12:00:00Z").unwrap();
-        let session = mqtt::open(device, mqtt, &[Signer::ours().key()], since, sender, 7).unwrap();
+        let session =
+            mqtt::open(device, mqtt, &Keys::for_all(&[Signer::ours().key()]), since, sender, 7).unwrap();
         Camera { session, inputs }
     }
 
@@ -549,7 +550,7 @@ async fn a_file_that_cannot_be_used_is_named() {
         (Mqtt { host: String::from("::1"), ..good.clone() }, "mqtt.url: "),
     ] {
         let (sender, _inputs) = mpsc::channel(1);
-        let error = mqtt::open(DEVICE, &mqtt, &[], Utc::default(), sender, 7).unwrap_err();
+        let error = mqtt::open(DEVICE, &mqtt, &Keys::for_all(&[]), Utc::default(), sender, 7).unwrap_err();
         assert!(error.contains(key), "{error}");
         assert!(!error.contains("AAAA"), "{error}");
     }

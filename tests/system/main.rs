@@ -31,6 +31,7 @@ mod household;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
 mod recording;
+mod reload;
 mod soak;
 mod store_faults;
 #[path = "../../src/bin/devcloud/summary.rs"]

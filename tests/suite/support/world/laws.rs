@@ -8,6 +8,7 @@ use kasacam::domain::input::FaultKind;
 use kasacam::domain::policy::PrivacyPending;
 use kasacam::domain::privacy::{Known, Privacy};
 use kasacam::domain::segment::{RecordClock, Serial};
+use kasacam::domain::time::Mono;
 use std::time::Duration;
 
 impl World {
@@ -43,6 +44,8 @@ impl World {
         assert_eq!(lies(|fact| matches!(fact, Fact::Privacy { .. })), unkept, "{:?}", self.tombstones);
         let unkept = self.model.latch.in_force == Known::Is(true) && !self.model.latch.durable;
         assert_eq!(lies(|fact| matches!(fact, Fact::Latch(true))), unkept, "{:?}", self.tombstones);
+        self.check_journal();
+        self.check_light(wanted.is_some());
         if let Some((from, None)) = self.forbidden.last() {
             let late = self.spool.values().find(|segment| {
                 segment.record.clock == RecordClock::Trusted && self.ended[&segment.serial] > *from
@@ -50,6 +53,38 @@ impl World {
             assert_eq!(late, None, "kept, though it was captured after {from}");
         }
         assert!(!self.model.purge() || self.spool.is_empty(), "what is to be purged is kept");
+    }
+
+    /// The journal says what is so, at every moment.
+    fn check_journal(&self) {
+        let noted = self.journal.choice;
+        let version = self.model.choice.in_force.value().map(|choice| choice.version);
+        let latch = !matches!(self.model.latch.in_force, Known::Missing | Known::Is(false));
+        let so = (version, self.model.privacy() != Privacy::Record, latch);
+        assert_eq!(noted, Some(so), "the journal's last word of the choice");
+        match self.device {
+            Device::Closed => assert!(!self.journal.open, "the journal has an open camera"),
+            // One that tries again after a fault is noted once it plays.
+            Device::Open(..) | Device::Closing(..) => {
+                assert!(self.journal.open || self.journal.retries, "the journal has a closed camera");
+            }
+        }
+    }
+
+    /// Nothing is open in the dark, and the light is out where nothing is.
+    fn check_light(&self, wanted: bool) {
+        let Some(light) = &self.light else { return };
+        assert!(light.lit || self.device == Device::Closed, "open in the dark");
+        let told = light.told.back().map_or(light.lit, |(_, on)| *on);
+        if self.device == Device::Closed && !wanted && !self.light_is_in_trouble() {
+            assert!(!told, "lit for nothing");
+        }
+    }
+
+    /// A light that failed is tried again within half a minute, one that does not go out within five seconds.
+    fn light_is_in_trouble(&self) -> bool {
+        let lately = |at: Mono| self.now.mono.since(at) <= Duration::from_secs(35);
+        self.light.as_ref().is_some_and(|light| light.trouble.is_some_and(lately))
     }
 
     /// Recording has been permitted for as long as a segment takes.
@@ -68,7 +103,8 @@ impl World {
             FaultKind::ExceedsPlan => under == wanted && self.now.mono.since(at) < Duration::from_secs(60),
             _ => self.now.mono.since(at) < Duration::from_secs(5),
         });
-        waits || self.model.full
+        let in_the_dark = self.light.as_ref().is_some_and(|light| !light.told.is_empty());
+        waits || self.model.full || in_the_dark || self.light_is_in_trouble()
     }
 
     /// What can be told of this state from outside, times and numbers left out: two states that

@@ -90,10 +90,32 @@ pub struct World {
     forbidden: Vec<(Utc, Option<Utc>)>,
     /// Prohibitions that the next start of the process would find.
     tombstones: Vec<Fact>,
+    light: Option<Light>,
+    journal: Journal,
     pub exited: bool,
     /// The effects of the last step.
     pub seen: Vec<Seen>,
     pub steps: u64,
+}
+
+/// An LED that answers when a step says so.
+#[derive(Default)]
+struct Light {
+    lit: bool,
+    told: VecDeque<(Ticket, bool)>,
+    /// When it last failed, or answered late.
+    trouble: Option<Mono>,
+}
+
+/// What the privacy journal says.
+#[derive(Default)]
+struct Journal {
+    started: bool,
+    open: bool,
+    /// Version, do not record, latch.
+    choice: Option<(Option<u64>, bool, bool)>,
+    /// The device has failed, and has not played since.
+    retries: bool,
 }
 
 /// An effect, as far as the laws speak of it.
@@ -108,6 +130,8 @@ pub enum Seen {
     Cancel,
     Forget,
     Ask,
+    Note,
+    Light(bool),
     Other,
 }
 
@@ -115,6 +139,16 @@ impl World {
     /// A camera out of the box.
     #[must_use]
     pub fn new(settings: Settings) -> World {
+        World::with(settings, None)
+    }
+
+    /// The same, with a light.
+    #[must_use]
+    pub fn lit(settings: Settings) -> World {
+        World::with(settings, Some(Light::default()))
+    }
+
+    fn with(settings: Settings, light: Option<Light>) -> World {
         let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
         let disk = Disk {
             choice: Known::Missing,
@@ -123,7 +157,7 @@ impl World {
             floor: noon() - 24 * HOUR,
         };
         let usage = Usage { free: Some(1_000_000), ..Usage::default() };
-        let (machine, model) = boot(&settings, &disk, now, 0, (Vec::new(), usage));
+        let (machine, model) = boot(&settings, &disk, now, 0, (Vec::new(), usage), (light.is_some(), false));
         let mut world = World {
             machine,
             model,
@@ -159,6 +193,8 @@ impl World {
             late: Duration::ZERO,
             forbidden: Vec::new(),
             tombstones: Vec::new(),
+            light,
+            journal: Journal::default(),
             exited: false,
             seen: Vec::new(),
             steps: 0,
@@ -180,6 +216,7 @@ impl World {
             Step::Sealed => self.spool.len() < 6,
             Step::Uploaded(_) => !self.in_flight.is_empty(),
             Step::Probed(_) => self.probing,
+            Step::LightSet(_) => self.light.as_ref().is_some_and(|light| !light.told.is_empty()),
             Step::StoreAnswers(_) => self.asking,
             Step::Choice { by, .. } => self.connected && (*by > 0 || self.model.choice.newest().is_some()),
             Step::Lease { by, .. } => self.connected && (*by > 0 || self.model.lease.newest().is_some()),
@@ -297,6 +334,7 @@ impl World {
                 let Device::Open(epoch, settings) = self.device else { return None };
                 self.device = Device::Closed;
                 self.faulted = Some((mono, kind, settings));
+                self.journal.retries = true;
                 let fault = Some(Fault { kind, message: String::new() });
                 Input::CaptureClosed { epoch, at: mono, fault }
             }
@@ -310,6 +348,7 @@ impl World {
                 if self.live.is(epoch) {
                     assert!(epoch > self.revoked, "a fragment of a revoked epoch reaches the disk");
                     assert!(allowed, "a fragment that the owner forbade reaches the disk");
+                    self.journal.retries = false;
                     Input::Committed { frames: 30, bytes: 1_000 }
                 } else {
                     Input::Dropped { epoch, frames: 30 }
@@ -344,6 +383,13 @@ impl World {
                 }
                 (self.connected, self.heard) = (false, false);
                 Input::Disconnected { why: String::new() }
+            }
+            Step::LightSet(ok) => {
+                let light = self.light.as_mut()?;
+                let (ticket, on) = light.told.pop_front()?;
+                light.lit = if ok { on } else { light.lit };
+                light.trouble = if ok { light.trouble } else { Some(mono) };
+                Input::LightSet { ticket, result: if ok { Ok(()) } else { Err(String::from("EIO")) } }
             }
             Step::StorageFailed { full } => {
                 self.made_full |= full;
@@ -416,12 +462,24 @@ impl World {
         self.usage.bytes = 1_000 * self.spool.len() as u64;
         let held = (self.spool.values().cloned().collect(), self.usage);
         let settings = self.model.settings.clone();
-        (self.machine, self.model) = boot(&settings, &self.disk, self.now, self.boot, held);
+        let cut_off = std::mem::take(&mut self.journal.open);
+        (self.journal.started, self.journal.retries) = (false, false);
+        if let Some(light) = &mut self.light {
+            // What is left lit is put out by whatever starts the process.
+            *light = Light::default();
+        }
+        let light = self.light.is_some();
+        (self.machine, self.model) = boot(&settings, &self.disk, self.now, self.boot, held, (light, cut_off));
         self.note_prohibition();
         self.perform();
     }
 
     fn pass(&mut self, time: Duration) {
+        if let Some(light) = &mut self.light {
+            if !light.told.is_empty() {
+                light.trouble = Some(self.now.mono + time);
+            }
+        }
         self.now.mono = self.now.mono + time;
         self.now.system = self.now.system + time;
         self.truth = self.truth + time;
@@ -503,6 +561,7 @@ fn boot(
     now: Now,
     boot: u64,
     held: (Vec<Segment>, Usage),
+    (light, cut_off): (bool, bool),
 ) -> (Machine, Model) {
     let start = Start {
         settings: settings.clone(),
@@ -511,11 +570,14 @@ fn boot(
         boot: format!("boot-{boot}"),
         privacy: disk.choice.clone(),
         entitlement: disk.lease.clone(),
+        signed: machine::Signed::default(),
         latch: disk.latch.clone(),
         seen: machine::Seen::default(),
         tombstones: Tombstones::default(),
         floor: disk.floor,
         spool: Ok(held),
+        light,
+        cut_off,
         seed: 7,
     };
     let mut model = Model {
