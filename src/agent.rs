@@ -168,6 +168,7 @@ impl Agent {
                 seen: known.seen,
                 tombstones: known.tombstones,
                 shutter,
+                stopped: known.stopped,
                 floor,
                 spool: found,
                 light: config.privacy.indicator.is_some(),
@@ -332,6 +333,7 @@ struct Remembered {
     latch: Known<bool>,
     seen: Seen,
     tombstones: Found,
+    stopped: Option<Utc>,
     /// The latest time known to have passed: the one kept, or that of the build.
     floor: Utc,
 }
@@ -383,7 +385,8 @@ impl Remembered {
             }
         }
         let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
-        Remembered { privacy, entitlement, signed, latch, seen, tombstones, floor }
+        let stopped = kept.stopped;
+        Remembered { privacy, entitlement, signed, latch, seen, tombstones, stopped, floor }
     }
 }
 

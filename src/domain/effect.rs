@@ -117,6 +117,8 @@ pub enum Fact {
     Entitlement { version: u64, jws: String },
     /// `true`: the local latch is set, and the camera stays closed.
     Latch(bool),
+    /// Since when the service stands still, as the camera has seen it; `None` where it goes on.
+    Stopped(Option<Utc>),
     /// The latest trusted time: time never stands before it again.
     Floor(Utc),
 }

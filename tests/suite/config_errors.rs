@@ -607,7 +607,7 @@ fn the_light_is_found_in_a_configuration_that_is_wrong_otherwise() {
     folder.write("agent.toml", &format!("{right}\ncolour = \"red\"\n"));
     let found = config::indicator(&folder.path("agent.toml"), &folder.around()).unwrap();
     assert_eq!(found, Some(folder.path("leds/recording")));
-    assert!(folder.load().is_err());
+    assert!(config::load_in(&folder.path("agent.toml"), &folder.around()).is_err());
     let without = Folder::new();
     assert!(without.load().is_ok());
     let none = config::indicator(&without.path("agent.toml"), &without.around()).unwrap();

@@ -2,11 +2,12 @@
 
 use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon};
 use kasacam::domain::effect::{Event, Fact, Rule};
-use kasacam::domain::entitlement::Entitlement;
+use kasacam::domain::entitlement::{Entitlement, Lease, Next, Status};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::{Seen, Start, Tombstones};
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
-use kasacam::domain::time::Clock;
+use kasacam::domain::segment::Serial;
+use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use std::time::Duration;
 
 fn disbelieve(rig: &mut Rig, privacy: bool, entitlement: bool) {
@@ -263,4 +264,147 @@ fn a_lease_that_lapsed_while_the_camera_was_away_purges_nothing_before_the_retai
         rig.pass(Duration::from_secs(120));
         assert_eq!(rig.asked.contains(&purged), !renewed);
     }
+}
+
+// ---- the hold of a service that stands still ----------------------------------------------------
+
+fn suspended(version: u64, issued_at: Utc) -> Lease {
+    let mut lease = Lease { issued_at, not_after: issued_at + 720 * HOUR, ..lease(version) };
+    lease.terms.status = Status::Suspended;
+    lease
+}
+
+fn purged(rig: &Rig) -> Vec<Serial> {
+    let held = |asked: &Asked| match asked {
+        Asked::Forget(serial, Rule::HoldExpired) => Some(*serial),
+        _ => None,
+    };
+    rig.asked.iter().filter_map(held).collect()
+}
+
+#[test]
+fn a_suspension_that_is_issued_again_every_day_does_not_begin_the_hold_anew() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(2, true);
+    let serial = rig.seal();
+    for day in 0..3 {
+        let issued_at = rig.now.system;
+        rig.lease(suspended(2 + day, issued_at));
+        rig.pass(23 * HOUR + HOUR / 2);
+        assert_eq!(purged(&rig), [], "day {day}");
+    }
+    rig.pass(3 * HOUR);
+    assert_eq!(purged(&rig), [serial], "three days of hold are over");
+}
+
+#[test]
+fn a_camera_that_hears_late_of_a_suspension_holds_what_it_has_just_captured() {
+    let mut rig = Rig::new(allowed());
+    rig.disconnect();
+    rig.pass(10 * 24 * HOUR);
+    let serial = rig.seal();
+    rig.connect(Some(choice(1, false)));
+    rig.lease(suspended(2, noon() + HOUR));
+    rig.pass(71 * HOUR);
+    assert_eq!(purged(&rig), [], "it was suspended nine days ago, and heard of it just now");
+    rig.pass(2 * HOUR);
+    assert_eq!(purged(&rig), [serial]);
+}
+
+#[test]
+fn a_hold_goes_on_over_a_restart_from_when_the_suspension_was_first_seen() {
+    let seen = noon() - 70 * HOUR;
+    let entitlement = Known::Is(suspended(2, noon() - HOUR));
+    let mut rig = Rig::new(Start { entitlement, stopped: Some(seen), ..allowed() });
+    let serial = rig.seal();
+    rig.lease(suspended(3, noon()));
+    rig.pass(HOUR + HOUR / 2);
+    assert_eq!(purged(&rig), []);
+    rig.pass(HOUR);
+    assert_eq!(purged(&rig), [serial]);
+}
+
+#[test]
+fn since_when_the_service_stands_still_is_kept_and_taken_back_when_it_goes_on() {
+    let mut rig = Rig::new(allowed());
+    rig.take();
+    let at = rig.now.system;
+    rig.lease(suspended(2, noon() - 100 * HOUR));
+    assert!(rig.asked.contains(&Asked::Keep(Fact::Stopped(Some(at)))));
+    rig.pass(50 * HOUR);
+    rig.take();
+    rig.lease(lease(3));
+    assert!(rig.asked.contains(&Asked::Keep(Fact::Stopped(None))));
+    let again = rig.now.system;
+    rig.lease(suspended(4, again));
+    assert!(rig.asked.contains(&Asked::Keep(Fact::Stopped(Some(again)))), "a suspension of its own");
+}
+
+#[test]
+fn a_suspension_seen_while_no_clock_was_trusted_counts_from_when_it_was_seen() {
+    let doubtful = Now { mono: Mono(1_000_000_000_000), system: noon() - 24 * HOUR, synchronised: false };
+    let mut rig = Rig::at(Start { floor: noon() - 500 * HOUR, ..allowed() }, doubtful);
+    let serial = rig.seal();
+    rig.lease(suspended(2, noon()));
+    rig.pass(HOUR);
+    assert!(
+        !rig.asked.iter().any(|asked| matches!(asked, Asked::Keep(Fact::Stopped(_)))),
+        "nobody knows when"
+    );
+    (rig.now.system, rig.now.synchronised) = (noon() + HOUR, true);
+    rig.pass(Duration::from_secs(60));
+    let kept = |asked: &Asked| matches!(asked, Asked::Keep(Fact::Stopped(Some(at))) if *at == noon());
+    assert!(rig.asked.iter().any(kept), "an hour ago");
+    rig.pass(70 * HOUR);
+    assert_eq!(purged(&rig), []);
+    rig.pass(2 * HOUR);
+    assert_eq!(purged(&rig), [serial]);
+}
+
+#[test]
+fn a_hold_that_ended_while_the_camera_was_off_waits_for_the_retained_lease() {
+    for renewed in [true, false] {
+        let entitlement = Known::Is(suspended(2, noon() - 400 * HOUR));
+        let start = Start { entitlement, stopped: Some(noon() - 400 * HOUR), ..allowed() };
+        let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
+        let mut rig = Rig::offline(start, now);
+        let serial = rig.seal();
+        rig.pass(HOUR / 2);
+        rig.connect(Some(choice(1, false)));
+        rig.pass(Duration::from_secs(30));
+        assert_eq!(purged(&rig), [], "the broker may tell that the service goes on");
+        if renewed {
+            rig.lease(lease(3));
+        }
+        rig.pass(Duration::from_secs(120));
+        assert_eq!(purged(&rig) == [serial], !renewed);
+    }
+}
+
+#[test]
+fn a_suspended_camera_that_never_hears_of_the_broker_again_does_not_hold_for_ever() {
+    let entitlement = Known::Is(suspended(2, noon() - 400 * HOUR));
+    let start = Start { entitlement, stopped: Some(noon() - 400 * HOUR), ..allowed() };
+    let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
+    let mut rig = Rig::offline(start, now);
+    let serial = rig.seal();
+    rig.pass(HOUR - Duration::from_secs(1));
+    assert_eq!(purged(&rig), []);
+    rig.pass(Duration::from_secs(120));
+    assert_eq!(purged(&rig), [serial]);
+}
+
+#[test]
+fn a_downgrade_heard_long_ago_goes_on_by_its_own_end_without_a_broker() {
+    let mut downgrade = lease(2);
+    let from = downgrade.not_after;
+    let next = Next { from, not_after: Some(from + 720 * HOUR), terms: downgrade.terms.clone() };
+    downgrade.next = Some(next);
+    let mut rig = Rig::new(allowed());
+    rig.lease(downgrade);
+    rig.disconnect();
+    rig.pass((30 * 24 + 73) * HOUR);
+    assert!(rig.open.is_some(), "the old end and its grace are over, the new one's are not");
+    rig.pass(30 * 24 * HOUR);
+    assert_eq!(rig.open, None);
 }

@@ -73,6 +73,7 @@ fn what_next_leaves_out_stays_as_it_is() {
     let lease = entitlement(Signer::ours().sign(ENTITLEMENT, &claims)).unwrap();
     let next = lease.next.unwrap();
     assert_eq!(next.from, Utc::parse("2026-12-01T00:00:00Z").unwrap());
+    assert_eq!(next.not_after, None);
     assert_eq!(next.terms.plan.id, "free");
     assert_eq!((next.terms.status, next.terms.features), (lease.terms.status, lease.terms.features));
 }
@@ -364,6 +365,8 @@ fn a_lease_with_a_part_missing_or_out_of_range_is_malformed() {
         ("/next", json!([])),
         ("/next", json!({})),
         ("/next", json!({ "from": "soon" })),
+        ("/next", json!({ "from": "2026-12-01T00:00:00Z", "not_after": "later" })),
+        ("/next", json!({ "from": "2026-12-01T00:00:00Z", "not_after": null })),
         ("/next", json!({ "from": "2026-12-01T00:00:00Z", "status": "gone" })),
         ("/next", json!({ "from": "2026-12-01T00:00:00Z", "plan": {} })),
         ("/next", json!({ "from": "2026-12-01T00:00:00Z", "features": { "record": true } })),

@@ -76,9 +76,10 @@ impl Machine {
         Ticket(self.tickets)
     }
 
-    pub(super) fn persist(&mut self, fact: Fact, forbids: bool) {
+    pub(super) fn persist(&mut self, fact: Fact, forbids: bool) -> Ticket {
         let ticket = self.ticket();
         self.effects.push_back(Effect::Persist { ticket, fact, forbids });
+        ticket
     }
 
     pub(super) fn write_what_is_due(&mut self, now: Now) {
@@ -156,6 +157,7 @@ impl Machine {
 
     pub(super) fn persisted(&mut self, ticket: Ticket, result: Result<(), String>, now: Now) {
         let ok = result.is_ok();
+        self.stopped_written(ticket, ok, now);
         let choice = self.choice.settle(ticket, ok, now.mono, &mut self.jitter);
         let latch = self.latch.settle(ticket, ok, now.mono, &mut self.jitter);
         let lease = self.lease.settle(ticket, ok, now.mono, &mut self.jitter);

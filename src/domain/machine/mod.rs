@@ -15,6 +15,7 @@ mod light;
 mod noting;
 mod pending;
 mod reports;
+mod stopped;
 mod storing;
 mod transfer;
 
@@ -92,6 +93,8 @@ pub struct Start {
     pub tombstones: Tombstones,
     /// [`Shutter::Unknown`] where the camera has one: it is read after the start.
     pub shutter: Shutter,
+    /// Since when the service stands still, where that was seen by an earlier process.
+    pub stopped: Option<Utc>,
     /// The latest time known to have passed: the last persisted time or the build time.
     pub floor: Utc,
     /// What the spool holds, or why it cannot be used.
@@ -198,6 +201,7 @@ pub struct Machine {
     jitter: Jitter,
     effects: VecDeque<Effect>,
     capture: capture::State,
+    stopped: stopped::Stopped,
     light: light::Light,
     noted: noting::Noted,
     usage: Usage,
@@ -253,6 +257,7 @@ impl Machine {
             jitter: Jitter::new(start.seed),
             effects: VecDeque::new(),
             capture: capture::State::new(),
+            stopped: stopped::Stopped::new(start.stopped, now),
             light: light::Light::new(start.light),
             noted: noting::Noted::default(),
             usage: Usage::default(),
@@ -386,6 +391,7 @@ impl Machine {
         // First of all: nothing waits for the disk or the network before the device is closed.
         self.restore_capture(&decision, now);
         self.write_what_is_due(now);
+        self.restore_stopped(now);
         self.ask_again_if_due(now);
         self.abort_if_stuck(now);
         self.seal_what_is_forbidden();

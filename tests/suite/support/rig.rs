@@ -135,6 +135,7 @@ pub fn blank() -> Start {
         latch: Known::Is(false),
         seen: Seen::default(),
         tombstones: Tombstones::default(),
+        stopped: None,
         floor: noon() - 24 * HOUR,
         spool: Ok((Vec::new(), Usage { free: Some(1_000_000), ..Usage::default() })),
         light: false,

@@ -72,12 +72,12 @@ impl World {
                         self.model.lease.coming.as_ref() != Some(l)
                             && self.disk.lease.value().is_none_or(|d| d.version >= l.version)
                     }
-                    Writing::Latch(_) | Writing::Floor(_) => true,
+                    Writing::Latch(_) | Writing::Stopped(_) | Writing::Floor(_) => true,
                 };
                 let newest = match &what {
                     Writing::Choice(c) => self.model.choice.newest() == Some(c),
                     Writing::Lease(l) => self.model.lease.newest() == Some(l),
-                    Writing::Latch(_) | Writing::Floor(_) => false,
+                    Writing::Latch(_) | Writing::Stopped(_) | Writing::Floor(_) => false,
                 };
                 assert!(durable || !newest, "acknowledged before it is durable: {what:?}");
                 Seen::Ack
@@ -208,6 +208,7 @@ impl World {
                 assert_eq!(self.model.latch.coming, Some(closed));
                 Writing::Latch(closed)
             }
+            Fact::Stopped(since) => Writing::Stopped(since),
             Fact::Floor(time) => Writing::Floor(time),
         }
     }

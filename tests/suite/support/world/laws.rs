@@ -3,7 +3,7 @@
 use super::super::rig::HOUR;
 use super::{Device, World};
 use kasacam::domain::effect::{CaptureSettings, Fact, Rule, StopManner};
-use kasacam::domain::entitlement::{Entitlement, Lease, Status};
+use kasacam::domain::entitlement::{Entitlement, Lease};
 use kasacam::domain::input::FaultKind;
 use kasacam::domain::policy::PrivacyPending;
 use kasacam::domain::privacy::{Known, Privacy};
@@ -190,16 +190,8 @@ impl World {
         assert!(lawful, "{serial} is forgotten as {rule:?} though that does not hold");
     }
 
-    /// How long suspended or lapsed, by the true time.
+    /// For how long the camera has seen the service stand still, by the true time.
     fn stopped_for(&self) -> Duration {
-        let Some(lease) = self.model.lease.in_force.value() else { return Duration::ZERO };
-        let due = lease.next.as_ref().filter(|next| next.from <= self.truth);
-        let (terms, from) = due.map_or((&lease.terms, lease.issued_at), |next| (&next.terms, next.from));
-        match terms.status {
-            Status::Suspended | Status::Terminated => self.truth.since(from),
-            Status::Active | Status::PastDue => {
-                self.truth.since(from.max(lease.not_after + self.model.settings.grace))
-            }
-        }
+        self.stopped.map_or(Duration::ZERO, |since| self.truth.since(since))
     }
 }

@@ -9,7 +9,7 @@ mod step;
 use super::model::{Kept, Model};
 use super::rig::{HOUR, choice, lease, noon, settings};
 use kasacam::domain::effect::{CaptureSettings, Fact, StopManner};
-use kasacam::domain::entitlement::{Lease, Next};
+use kasacam::domain::entitlement::{Entitlement, Lease, Next};
 use kasacam::domain::fragment::Epoch;
 use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
 use kasacam::domain::machine::{self, Machine, Settings, Start, Tombstones};
@@ -35,6 +35,7 @@ enum Writing {
     Choice(PrivacyChoice),
     Lease(Lease),
     Latch(bool),
+    Stopped(Option<Utc>),
     Floor(Utc),
 }
 
@@ -42,6 +43,7 @@ pub struct Disk {
     pub choice: Known<PrivacyChoice>,
     pub lease: Known<Lease>,
     pub latch: Known<bool>,
+    pub stopped: Option<Utc>,
     pub floor: Utc,
 }
 
@@ -92,6 +94,10 @@ pub struct World {
     tombstones: Vec<Fact>,
     light: Option<Light>,
     journal: Journal,
+    /// Since when the service has stood still, as the camera could see.
+    stopped: Option<Utc>,
+    /// Every time at which it began to.
+    stops: BTreeSet<Utc>,
     pub exited: bool,
     /// The effects of the last step.
     pub seen: Vec<Seen>,
@@ -154,6 +160,7 @@ impl World {
             choice: Known::Missing,
             lease: Known::Missing,
             latch: Known::Is(false),
+            stopped: None,
             floor: noon() - 24 * HOUR,
         };
         let usage = Usage { free: Some(1_000_000), ..Usage::default() };
@@ -195,6 +202,8 @@ impl World {
             tombstones: Vec::new(),
             light,
             journal: Journal::default(),
+            stopped: None,
+            stops: BTreeSet::new(),
             exited: false,
             seen: Vec::new(),
             steps: 0,
@@ -263,9 +272,22 @@ impl World {
         }
     }
 
+    /// Takes note of since when the service stands still.
+    fn note_stopped(&mut self) {
+        match self.model.entitlement() {
+            Entitlement::Granted(_) => self.stopped = None,
+            Entitlement::Suspended | Entitlement::Lapsed => {
+                self.stopped.get_or_insert(self.truth);
+                self.stops.extend(self.stopped);
+            }
+            Entitlement::Terminated | Entitlement::Unknown => {}
+        }
+    }
+
     fn give(&mut self, input: Input) {
         self.model.tick(self.now);
         self.note_prohibition();
+        self.note_stopped();
         self.machine.handle(input, self.now);
         self.perform();
     }
@@ -470,7 +492,9 @@ impl World {
         }
         let light = self.light.is_some();
         (self.machine, self.model) = boot(&settings, &self.disk, self.now, self.boot, held, (light, cut_off));
+        self.stopped = self.disk.stopped;
         self.note_prohibition();
+        self.note_stopped();
         self.perform();
     }
 
@@ -512,7 +536,7 @@ impl World {
         lease.next = offer.next.map(|(hours, status)| {
             let mut terms = lease.terms.clone();
             terms.status = status;
-            Next { from: self.truth + HOUR * hours, terms }
+            Next { from: self.truth + HOUR * hours, not_after: None, terms }
         });
         lease
     }
@@ -533,6 +557,11 @@ impl World {
                     self.model.latch.stored(&closed);
                 }
                 self.disk.latch = Known::Is(closed);
+            }
+            Writing::Stopped(since) => {
+                let seen = since.is_none_or(|since| self.stops.contains(&since));
+                assert!(seen, "another time than it was seen: {since:?}");
+                self.disk.stopped = since;
             }
             Writing::Floor(time) => {
                 assert!(time >= self.disk.floor, "the floor sinks");
@@ -574,6 +603,7 @@ fn boot(
         latch: disk.latch.clone(),
         seen: machine::Seen::default(),
         tombstones: Tombstones::default(),
+        stopped: disk.stopped,
         floor: disk.floor,
         spool: Ok(held),
         light,
