@@ -11,6 +11,7 @@
 mod journal;
 mod keeper;
 mod perform;
+mod reloading;
 mod status;
 mod storage;
 mod tombstones;
@@ -18,14 +19,13 @@ mod tombstones;
 pub use journal::privacy_log;
 
 use crate::capture::{self, FragmentSource};
-use crate::config::{self, ClockTrust, Config, LatchKind, PrivacyLatch};
+use crate::config::{ClockTrust, Config, LatchKind, PrivacyLatch};
 use crate::disk::facts::Name;
 use crate::disk::journal::Journal;
 use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
-use crate::domain::journal::What;
-use crate::domain::machine::{Machine, Seen, Start, Tombstones as Found};
+use crate::domain::machine::{Machine, Seen, Signed, Start, Tombstones as Found};
 use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
 use crate::domain::segment::Serial;
 use crate::domain::time::{Clock, Mono, Now, Utc};
@@ -85,6 +85,9 @@ struct Agent {
     trust: clock::Trust,
     inputs: mpsc::Receiver<Input>,
     requests: mpsc::Receiver<control::Request>,
+    reloading: reloading::Reloading,
+    /// The keys are other than at the start: what was read of a message before is judged by them anew.
+    keys_changed: bool,
     signals: mpsc::Receiver<Request>,
     keeper: keeper::Keeper,
     tombstones: tombstones::Tombstones,
@@ -101,12 +104,8 @@ struct Agent {
     upload_handles: HashMap<Serial, AbortHandle>,
     notifier: Notifier,
     indicator: Indicator,
-    /// For the journal, once it is told that the camera opens.
-    opening: Option<What>,
     /// Privacy commands whose answers wait until what they asked for is so, and until when.
     unanswered: Vec<(Mono, control::Request)>,
-    /// What the privacy journal said last of the owner's choice: version, do not record, latch.
-    noted: Option<(Option<u64>, bool, bool)>,
     leaving: bool,
 }
 
@@ -126,9 +125,11 @@ impl Agent {
         let known = Remembered::recall(&facts, &tombs, &config);
         let floor = known.floor;
         clock::has_passed(floor);
-        let journal = Journal::open(Arc::clone(&fs), &config.device.state_dir);
+        let (journal_fs, state_dir) = (Arc::clone(&fs), config.device.state_dir.clone());
+        let open_journal = move || Journal::open(Arc::clone(&journal_fs), &state_dir);
+        let journal = open_journal();
         let was_cut_off = journal.as_ref().is_ok_and(Journal::ends_open);
-        let keeper = keeper::Keeper::start(facts, journal, inputs_tx.clone())
+        let keeper = keeper::Keeper::start(facts, journal, open_journal, inputs_tx.clone())
             .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
         let tombstones = tombstones::Tombstones::start(tombs)
             .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
@@ -157,7 +158,7 @@ impl Agent {
         let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
         let (requests_tx, requests) = mpsc::channel(8);
         tokio::spawn(server.serve(requests_tx));
-        let indicator = Indicator::start(config.privacy.indicator.as_deref())
+        let indicator = Indicator::start(config.privacy.indicator.as_deref(), inputs_tx.clone())
             .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
         let shutter = watch_the_latch(&config, &inputs_tx)?;
         let signals = listen_to_signals().map_err(Failure::Internal)?;
@@ -169,12 +170,16 @@ impl Agent {
                 boot,
                 privacy: known.privacy,
                 entitlement: known.entitlement,
+                signed: known.signed,
                 latch: known.latch,
                 seen: known.seen,
                 tombstones: known.tombstones,
                 shutter,
+                stopped: known.stopped,
                 floor,
                 spool: found,
+                light: config.privacy.indicator.is_some(),
+                cut_off: was_cut_off,
                 seed,
             },
             now,
@@ -186,13 +191,15 @@ impl Agent {
             config.board.name,
             machine.telemetry(now).spool.pending
         );
-        let mut agent = Agent {
+        Ok(Agent {
             config,
             path: path.to_owned(),
             machine,
             trust,
             inputs,
             requests,
+            reloading: reloading::Reloading::new(),
+            keys_changed: false,
             signals,
             keeper,
             tombstones,
@@ -207,17 +214,9 @@ impl Agent {
             upload_handles: HashMap::new(),
             notifier: Notifier::new(now.mono),
             indicator,
-            opening: None,
             unanswered: Vec::new(),
-            noted: None,
             leaving: false,
-        };
-        if was_cut_off {
-            agent.note(What::CutOff);
-        }
-        agent.note(What::Started { version: String::from(env!("CARGO_PKG_VERSION")) });
-        agent.note_choice();
-        Ok(agent)
+        })
     }
 
     /// The loop. Ends when the machine says so.
@@ -229,13 +228,8 @@ impl Agent {
             let now = clock::now(self.trust);
             if let Some(input) = input {
                 status::log(&input);
-                if matches!(input, Input::CaptureClosed { .. }) {
-                    self.indicator.set(false);
-                }
                 self.machine.handle(input, now);
                 self.perform_all();
-                // Behind what was to be done: nothing waits for a line of the journal.
-                self.note_choice();
             }
             self.answer_what_is_settled(now);
             self.tell_since(now);
@@ -253,23 +247,6 @@ impl Agent {
         }
     }
 
-    /// A line of the privacy journal, of now.
-    fn note(&self, what: What) {
-        let now = clock::now(self.trust);
-        self.keeper.note(now.system, self.machine.clock(now).into(), what);
-    }
-
-    /// A line where what the owner allows is not what it was.
-    fn note_choice(&mut self) {
-        let standing = self.machine.privacy_standing(clock::now(self.trust));
-        let choice = (standing.version, standing.do_not_record, standing.latch);
-        if self.noted != Some(choice) {
-            self.noted = Some(choice);
-            let (version, do_not_record, latch) = choice;
-            self.note(What::Choice { version, do_not_record, latch });
-        }
-    }
-
     /// Waits for what comes next. `None` where a request was answered on the way.
     async fn next_input(&mut self) -> Option<Input> {
         let now = clock::now(self.trust);
@@ -278,10 +255,11 @@ impl Agent {
         let due = self.unanswered.iter().fold(due, |due, (deadline, _)| due.min(*deadline));
         tokio::select! {
             biased;
-            Some(input) = self.inputs.recv() => Some(input),
+            Some(input) = self.inputs.recv() => Some(self.believed(input)),
             Some(request) = self.signals.recv() => self.requested(request),
             Some(finished) = self.uploads.join_next() => finished.ok(),
             Some(request) = self.requests.recv() => self.answer(request),
+            loaded = self.reloading.loaded() => self.take_over(loaded),
             () = tokio::time::sleep(due.since(now.mono)) => Some(Input::Tick),
         }
     }
@@ -293,7 +271,10 @@ impl Agent {
                 self.notifier.stopping();
                 Some(Input::Shutdown)
             }
-            Request::Reload => self.reload(),
+            Request::Reload => {
+                self.reloading.begin(&self.path);
+                None
+            }
         }
     }
 
@@ -338,29 +319,6 @@ impl Agent {
         self.certificate.borrow().map(|until| until.since(now).as_secs() / 86_400)
     }
 
-    /// SIGHUP: takes over what can be changed under way, and names what cannot.
-    fn reload(&mut self) -> Option<Input> {
-        match config::load(&self.path) {
-            Err(problems) => {
-                for line in problems.to_string().lines() {
-                    tracing::error!("{line}");
-                }
-                tracing::error!("the configuration stays as it was");
-                None
-            }
-            Ok(new) => {
-                let (changed, restart) = config::reload_difference(&self.config, &new);
-                for key in &restart {
-                    tracing::warn!("{key} has changed, and takes effect at the next start only");
-                }
-                tracing::info!("configuration read again; in force now: {}", changed.join(", "));
-                self.uploader.set_max_rate(new.upload.max_rate);
-                self.config = config::with_reloadable(&self.config, new);
-                Some(Input::Reload(Box::new(self.config.settings())))
-            }
-        }
-    }
-
     /// Ends what the loop has left: the spool and the keeper settle, then the broker is told.
     async fn leave(mut self) {
         self.uploads.abort_all();
@@ -398,9 +356,11 @@ fn watch_the_latch(config: &Config, inputs: &mpsc::Sender<Input>) -> Result<Shut
 struct Remembered {
     privacy: Known<PrivacyChoice>,
     entitlement: Known<Lease>,
+    signed: Signed,
     latch: Known<bool>,
     seen: Seen,
     tombstones: Found,
+    stopped: Option<Utc>,
     /// The latest time known to have passed: the one kept, or that of the build.
     floor: Utc,
 }
@@ -408,10 +368,13 @@ struct Remembered {
 impl Remembered {
     /// Reads the facts back. The two commands are kept as they were signed, and verified again.
     fn recall(facts: &Facts, tombs: &Facts, config: &Config) -> Remembered {
-        let (keys, device) = (&config.entitlement.keys, &config.device.id);
+        let (keys, device) = (mqtt::Keys::of(config), &config.device.id);
         let kept = facts.recall();
-        let mut privacy = verified(kept.privacy, |jws| mqtt::stored_privacy(keys, device, jws));
-        let entitlement = verified(kept.entitlement, |jws| mqtt::stored_entitlement(keys, device, jws));
+        let signed =
+            Signed { privacy: kept.privacy.value().cloned(), entitlement: kept.entitlement.value().cloned() };
+        let mut privacy = verified(kept.privacy, |jws| mqtt::stored_privacy(&keys.privacy, device, jws));
+        let entitlement =
+            verified(kept.entitlement, |jws| mqtt::stored_entitlement(&keys.entitlement, device, jws));
         let mut latch = kept.latch;
         let seen = Seen {
             privacy: highest(&kept.privacy_seen, privacy.value().map(|choice| choice.version)),
@@ -424,7 +387,7 @@ impl Remembered {
         let mut tombstones = Found::default();
         match tombs.load(Name::Privacy) {
             Known::Missing => {}
-            Known::Is(jws) => match mqtt::stored_privacy(keys, device, &jws) {
+            Known::Is(jws) => match mqtt::stored_privacy(&keys.privacy, device, &jws) {
                 Known::Is(choice) => tombstones.choice = Some((choice, jws)),
                 Known::Missing | Known::Unreadable => {
                     (privacy, tombstones.unreadable) = (Known::Unreadable, true)
@@ -449,7 +412,8 @@ impl Remembered {
             }
         }
         let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
-        Remembered { privacy, entitlement, latch, seen, tombstones, floor }
+        let stopped = kept.stopped;
+        Remembered { privacy, entitlement, signed, latch, seen, tombstones, stopped, floor }
     }
 }
 

@@ -14,12 +14,15 @@ usage: kasacamd run --config FILE [--verbose]
        kasacamd metrics [--socket PATH]
        kasacamd privacy on|off|show [--socket PATH]
        kasacamd privacy log [--state DIR] [--json]
+       kasacamd indicator off --config FILE
        kasacamd --version
 
 privacy on sets the local latch: the camera closes and stays closed. privacy off lifts the latch
-only, never a choice made in the app. privacy log tells when the camera was open and why, and whether
-anybody has changed that record since. enroll gets the device its certificate from the server of the
-section [identity]. reset removes what a household left on the camera: for its next owner.
+only, never a choice made in the app. privacy log tells when the camera was open and why, whether
+anybody has changed that record since, and what is missing of it. indicator off puts the light of the
+configuration out: the unit does that for an agent that was killed. enroll gets the device its
+certificate from the server of the section [identity]. reset removes what a household left on the
+camera: for its next owner.
 ";
 
 const DEFAULT_SOCKET: &str = "/run/kasacam/control.sock";
@@ -37,6 +40,7 @@ pub(crate) enum Arguments {
     Metrics { socket: PathBuf },
     Privacy { socket: PathBuf, verb: PrivacyVerb },
     PrivacyLog { state: PathBuf, json: bool },
+    IndicatorOff { config: PathBuf },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +68,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
             Long("verbose") => verbose = true,
             Long("yes") => yes = true,
             Value(word) if command.is_none() => command = Some(word.to_string_lossy().into_owned()),
-            Value(word) if command.as_deref() == Some("privacy") && verb.is_none() => {
+            Value(word) if matches!(command.as_deref(), Some("privacy" | "indicator")) && verb.is_none() => {
                 verb = Some(word.to_string_lossy().into_owned());
             }
             Short(_) | Long(_) | Value(_) => return Err(argument.unexpected().to_string()),
@@ -89,6 +93,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
             let state = state.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE));
             Ok(Arguments::PrivacyLog { state, json })
         }
+        (Some("indicator"), Some("off")) => Ok(Arguments::IndicatorOff { config: config? }),
+        (Some("indicator"), _) => Err(String::from("indicator takes off")),
         (Some("privacy"), _) => Err(String::from("privacy takes on, off, show or log")),
         (Some(other), _) => Err(format!("{other:?} is not a command")),
         (None, _) => Err(String::from("a command is missing")),

@@ -6,7 +6,7 @@ mod enroll;
 mod reset;
 
 use arguments::{Arguments, PrivacyVerb};
-use kasacam::system::{allocator, control, logging};
+use kasacam::system::{allocator, control, indicator, logging};
 use kasacam::{agent, config};
 use serde_json::Value;
 use std::io::Write;
@@ -56,6 +56,7 @@ fn main() -> ExitCode {
             })
         }
         Arguments::PrivacyLog { state, json } => privacy_log(&state, json),
+        Arguments::IndicatorOff { config } => indicator_off(&config),
     }
 }
 
@@ -64,13 +65,22 @@ fn told(outcome: Result<String, String>) -> ExitCode {
     match outcome {
         Ok(words) => print(&words),
         Err(why) => {
-            say(&format!("kasacamd: {why}\n"));
+            say(&format!("kasacamd: {}\n", why.trim_end()));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Prints the privacy journal as it lies on flash, and fails where its chain is broken.
+/// Puts out the light that an agent left, which was killed. Nothing to do where there is none.
+fn indicator_off(config: &Path) -> ExitCode {
+    told(match config::indicator(config, &config::Surroundings::here()) {
+        Ok(None) => Ok(String::new()),
+        Ok(Some(folder)) => indicator::put_out(&folder).map(|()| String::new()),
+        Err(problems) => Err(problems.to_string()),
+    })
+}
+
+/// Prints the privacy journal as it lies on flash, and fails where it is not whole.
 fn privacy_log(state: &Path, json: bool) -> ExitCode {
     match agent::privacy_log(state, json) {
         Ok((told, unbroken)) => {

@@ -1,13 +1,14 @@
 //! The privacy journal for whoever asks: read, verified, in words.
 
 use crate::disk::{RealFs, journal};
-use crate::domain::journal::{Verified, What, verify};
+use crate::domain::journal::{Missing, Verified, What, verify};
 use crate::domain::segment::RecordClock;
 use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
 
-/// The privacy journal under `state`, as JSON or for people, and whether its chain is unbroken.
+/// The privacy journal under `state`, as JSON or for people, and whether it is whole: its chain unbroken, and nothing
+/// missing.
 ///
 /// # Errors
 /// Where it cannot be read.
@@ -19,11 +20,12 @@ pub fn privacy_log(state: &Path, as_json: bool) -> Result<(String, bool), String
     let found = verify(&bytes);
     let told = if as_json {
         let broken = found.broken.map(|(line, how)| json!({ "line": line, "how": how }));
-        format!("{}\n", json!({ "entries": found.entries, "head": found.head.hash, "broken": broken }))
+        let (entries, head, missing) = (&found.entries, found.head.hash, &found.missing);
+        format!("{}\n", json!({ "entries": entries, "head": head, "broken": broken, "missing": missing }))
     } else {
         in_words(&found)
     };
-    Ok((told, found.broken.is_none()))
+    Ok((told, found.is_whole()))
 }
 
 /// For people: a line an entry, and what the look at its chain has told.
@@ -50,6 +52,10 @@ fn in_words(found: &Verified) -> String {
             ),
             What::CutOff => String::from("camera closed  power was lost, or the agent was killed"),
             What::Began => String::from("the journal begins anew"),
+            What::Continued { first, .. } => {
+                format!("the journal goes on in a new file, and begins with line {first}")
+            }
+            What::Lost { lines } => format!("{lines} lost"),
         };
         let clock = match entry.clock {
             RecordClock::Trusted => "",
@@ -57,8 +63,24 @@ fn in_words(found: &Verified) -> String {
         };
         let _infallible = writeln!(words, "{:>6}  {}  {what}{clock}", entry.n, entry.time);
     }
+    for missing in &found.missing {
+        let _infallible = match missing {
+            Missing::All => writeln!(words, "MISSING: every line: the journal is empty"),
+            Missing::Front { first, last } => {
+                writeln!(words, "MISSING: lines {first} to {last}: they were cut off the front")
+            }
+            Missing::Replaced { first } => {
+                writeln!(words, "MISSING: line {first}: another one stands in its place")
+            }
+            Missing::Lost { before, lines } => {
+                writeln!(words, "MISSING: {lines} before line {before}: they could not be written")
+            }
+        };
+    }
+    let (count, head) = (found.entries.len(), found.head.hash);
     let _infallible = match found.broken {
-        None => writeln!(words, "unbroken: {} entries, head {}", found.entries.len(), found.head.hash),
+        None if found.missing.is_empty() => writeln!(words, "unbroken: {count} entries, head {head}"),
+        None => writeln!(words, "NOT WHOLE: {count} entries, head {head}"),
         Some((line, how)) => writeln!(words, "BROKEN: line {line} {how}"),
     };
     words

@@ -8,6 +8,8 @@ use crate::domain::input::{Input, Ticket};
 use crate::domain::journal::{Head, What};
 use crate::domain::segment::RecordClock;
 use crate::domain::time::Utc;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::mpsc::Sender;
 
@@ -22,24 +24,27 @@ enum Job {
 pub(super) struct Keeper {
     jobs: mpsc::SyncSender<Job>,
     head: Arc<Mutex<Head>>,
+    /// Lines of the journal that could not be written since the last one that was.
+    lost: Arc<AtomicU64>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Keeper {
-    /// A journal that cannot be opened is told of and done without: the camera obeys all the same.
+    /// A journal that cannot be opened is told of, and tried again with each line: the camera obeys all the same.
     ///
     /// # Errors
     /// Where the thread cannot be started.
     pub(super) fn start(
         store: Facts,
-        journal: std::io::Result<Journal>,
+        journal: io::Result<Journal>,
+        open: impl Fn() -> io::Result<Journal> + Send + 'static,
         inputs: Sender<Input>,
-    ) -> std::io::Result<Keeper> {
+    ) -> io::Result<Keeper> {
         let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
-        let mut journal =
-            journal.map_err(|e| tracing::error!("the privacy journal cannot be written: {e}")).ok();
         let head = Arc::new(Mutex::new(journal.as_ref().map(Journal::head).unwrap_or_default()));
-        let told = Arc::clone(&head);
+        let lost = Arc::new(AtomicU64::new(0));
+        let journal = journal.map_err(|e| tracing::error!("the privacy journal cannot be written: {e}")).ok();
+        let mut writer = Writer { journal, open, lost: Arc::clone(&lost), head: Arc::clone(&head) };
         let thread = std::thread::Builder::new().name(String::from("keeper")).spawn(move || {
             for job in queue {
                 match job {
@@ -50,17 +55,11 @@ impl Keeper {
                             return;
                         }
                     }
-                    Job::Note(time, clock, what) => {
-                        let Some(journal) = journal.as_mut() else { continue };
-                        if let Err(why) = journal.append(time, clock, what) {
-                            tracing::error!("a line of the privacy journal is lost: {why}");
-                        }
-                        *told.lock().unwrap_or_else(PoisonError::into_inner) = journal.head();
-                    }
+                    Job::Note(time, clock, what) => writer.note(time, clock, what),
                 }
             }
         })?;
-        Ok(Keeper { jobs, head, thread })
+        Ok(Keeper { jobs, head, lost, thread })
     }
 
     /// Hands a fact over; one that `forbids` takes the place of what permits, also where it cannot be written. `Err` where the keeper is stuck behind a disk that does not answer.
@@ -69,9 +68,10 @@ impl Keeper {
         self.jobs.try_send(Job::Keep(ticket, fact, forbids)).map_err(stuck)
     }
 
-    /// Hands a line of the privacy journal over.
+    /// Hands a line of the privacy journal over. One that finds no room is counted, and the journal will say so.
     pub(super) fn note(&self, time: Utc, clock: RecordClock, what: What) {
         if self.jobs.try_send(Job::Note(time, clock, what)).is_err() {
+            self.lost.fetch_add(1, Ordering::AcqRel);
             tracing::error!("a line of the privacy journal is lost: the state directory does not answer");
         }
     }
@@ -85,5 +85,47 @@ impl Keeper {
     pub(super) fn finish(self) -> impl Fn() -> bool {
         drop(self.jobs);
         move || self.thread.is_finished()
+    }
+}
+
+/// Writes the journal, and says in it what it could not write.
+struct Writer<O> {
+    journal: Option<Journal>,
+    open: O,
+    lost: Arc<AtomicU64>,
+    head: Arc<Mutex<Head>>,
+}
+
+impl<O: Fn() -> io::Result<Journal>> Writer<O> {
+    fn note(&mut self, time: Utc, clock: RecordClock, what: What) {
+        let lost = self.lost.swap(0, Ordering::AcqRel);
+        let written = self.append_with(lost, time, clock, what);
+        if let Some(journal) = &self.journal {
+            *self.head.lock().unwrap_or_else(PoisonError::into_inner) = journal.head();
+        }
+        if let Err((lost, why)) = written {
+            self.lost.fetch_add(lost, Ordering::AcqRel);
+            tracing::error!("a line of the privacy journal is lost: {why}");
+        }
+    }
+
+    /// Writes one line, behind one of those that were lost before it, if any were. `Err`: how many are lost now.
+    fn append_with(
+        &mut self,
+        lost: u64,
+        time: Utc,
+        clock: RecordClock,
+        what: What,
+    ) -> Result<(), (u64, io::Error)> {
+        let journal = match self.journal.take() {
+            Some(journal) => journal,
+            None => (self.open)().map_err(|why| (lost.saturating_add(1), why))?,
+        };
+        let journal = self.journal.insert(journal);
+        if lost > 0 {
+            let line = journal.append(time, clock, What::Lost { lines: lost });
+            line.map_err(|why| (lost.saturating_add(1), why))?;
+        }
+        journal.append(time, clock, what).map_err(|why| (1, why))
     }
 }

@@ -2,9 +2,8 @@
 
 use super::storage::Reader;
 use super::{Agent, status};
-use crate::domain::effect::{Effect, Event, Report, Share, StopManner};
+use crate::domain::effect::{Effect, Report, Share, StopManner};
 use crate::domain::input::Input;
-use crate::domain::journal::What;
 use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::segment::{KeyClock, Segment, Serial};
 use crate::domain::time::Utc;
@@ -28,12 +27,6 @@ impl Agent {
             Effect::StartCapture { permit, settings } => {
                 tracing::debug!("the camera is to open: {}", status::capture_in_words(settings));
                 self.storage.admit(permit.epoch());
-                let (sound, lines) = (settings.audio, settings.max_height);
-                let now = clock::now(self.trust);
-                let (choice, lease) =
-                    (self.machine.privacy_standing(now).version, self.machine.lease_version());
-                self.indicator.set(true);
-                self.opening = Some(What::Opened { sound, lines, choice, lease });
                 self.source.start(permit, settings);
             }
             Effect::StopCapture { epoch, manner, reason } => {
@@ -48,6 +41,13 @@ impl Agent {
                 }
                 tracing::info!("the camera closes: {}", reason.text());
             }
+            Effect::Light { ticket, on } => {
+                if let Err(why) = self.indicator.set(ticket, on) {
+                    let now = clock::now(self.trust);
+                    self.machine.handle(Input::LightSet { ticket, result: Err(why) }, now);
+                }
+            }
+            Effect::Note { time, clock, what } => self.keeper.note(time, clock, what),
             Effect::RaiseTombstone(fact) => self.tombstones.raise(fact),
             Effect::LiftTombstone(fact) => self.tombstones.lift(fact),
             Effect::Persist { ticket, fact, forbids } => {
@@ -92,16 +92,7 @@ impl Agent {
                 telemetry.journal = self.keeper.head().into();
                 telemetry.dropped_events = self.broker.dropped_events();
             }
-            Report::Event(event) => {
-                status::log_event(event);
-                if let Event::CaptureClosed { reason, .. } = event {
-                    self.note(What::Closed { reason: String::from(*reason) });
-                }
-                let opened = matches!(event, Event::CaptureOpened { .. }).then(|| self.opening.take());
-                if let Some(opened) = opened.flatten() {
-                    self.note(opened);
-                }
-            }
+            Report::Event(event) => status::log_event(event),
             Report::Privacy(_) | Report::Entitlement(_) => {}
         }
         self.broker.publish(report);

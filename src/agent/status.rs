@@ -93,6 +93,14 @@ pub(super) fn log(input: &Input) {
         }
         Input::Persisted { result: Err(why), .. } => tracing::error!("a fact could not be kept: {why}"),
         Input::Sealed(segment) => tracing::debug!("sealed {} ({} bytes)", segment.serial, segment.bytes),
+        Input::Disbelieved { privacy, entitlement } => {
+            for (what, disbelieved) in [("owner's choice", privacy), ("lease", entitlement)] {
+                if *disbelieved {
+                    tracing::warn!("the {what} was signed with a key that is withdrawn: it is unknown now");
+                }
+            }
+        }
+        Input::LightSet { result: Err(why), .. } => tracing::debug!("the light: {why}"),
         Input::CaptureStuck { .. } => tracing::error!("a device does not close"),
         Input::UploadFinished { serial, outcome, took } => match outcome {
             Outcome::Stored => tracing::debug!("stored {serial} in {} ms", took.as_millis()),
@@ -103,6 +111,7 @@ pub(super) fn log(input: &Input) {
         Input::Tick
         | Input::Rejected { .. }
         | Input::Persisted { .. }
+        | Input::LightSet { .. }
         | Input::CaptureStarted { .. }
         | Input::CaptureClosed { .. }
         | Input::Arrived { .. }

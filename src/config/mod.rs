@@ -151,6 +151,25 @@ pub fn load_places(path: &Path) -> Result<Places, Problems> {
     found.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
+/// `privacy.indicator` of a configuration, whatever else may be wrong with it; `None` where it names no LED.
+///
+/// # Errors
+/// Where the file cannot be read, or the path leads nowhere.
+pub fn indicator(path: &Path, around: &Surroundings) -> Result<Option<PathBuf>, Problems> {
+    let mut problems = Problems::default();
+    let mut merged = merge::Merged::default();
+    let Some(agent) = file::read(path, &mut problems) else { return Err(problems) };
+    merged.take(&agent.root, schema::AGENT, agent.sound, &mut Problems::default());
+    let Some((text, at)) = merged.text("privacy.indicator") else { return Ok(None) };
+    match validate::resolve(text, at, around) {
+        Ok(folder) => Ok(Some(folder)),
+        Err(why) => {
+            problems.push(at, "privacy.indicator", why, "");
+            Err(problems)
+        }
+    }
+}
+
 /// Reads a board file alone, as [`load`] reads the one that `device.board` names.
 ///
 /// # Errors
@@ -377,7 +396,7 @@ pub struct MqttLogin {
 /// The section `[entitlement]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement {
-    /// 1 to 16, each with a `kid` of its own.
+    /// Who may sign the lease: 1 to 16, each with a `kid` of its own.
     pub keys: Vec<VerifyingKey>,
     /// How long a lease counts beyond its `not_after`: 0 s to 365 days; 72 h unless told.
     pub offline_grace: Duration,
@@ -495,6 +514,8 @@ pub struct Upload {
 /// The section `[privacy]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Privacy {
+    /// Who may sign the owner's choice: 1 to 16, each with a `kid` of its own; `entitlement.keys` unless told.
+    pub keys: Vec<VerifyingKey>,
     /// What becomes of footage of before a "do not record"; `upload` unless told.
     pub pending: PrivacyPending,
     /// How long unheard footage waits while the store answers and the broker does not. `None`: for ever.

@@ -10,6 +10,7 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
     let Config { device, identity, mqtt, entitlement, clock, recording, spool, upload, privacy, board } = old;
     let reloadable = [
         ("mqtt.telemetry", mqtt.telemetry != new.mqtt.telemetry),
+        ("entitlement.keys", entitlement.keys != new.entitlement.keys),
         ("entitlement.offline_grace", entitlement.offline_grace != new.entitlement.offline_grace),
         ("recording.audio", recording.audio != new.recording.audio),
         ("spool.max_bytes", spool.max_bytes != new.spool.max_bytes),
@@ -19,6 +20,7 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("spool.when_full", spool.when_full != new.spool.when_full),
         ("upload.max_rate", upload.max_rate != new.upload.max_rate),
         ("upload.order", upload.order != new.upload.order),
+        ("privacy.keys", privacy.keys != new.privacy.keys),
         ("privacy.pending", privacy.pending != new.privacy.pending),
         ("privacy.unheard_hold", privacy.unheard_hold != new.privacy.unheard_hold),
     ];
@@ -35,7 +37,6 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("mqtt.username", mqtt.login != new.mqtt.login),
         ("mqtt.keep_alive", mqtt.keep_alive != new.mqtt.keep_alive),
         ("mqtt.reconnect_spread", mqtt.reconnect_spread != new.mqtt.reconnect_spread),
-        ("entitlement.keys", entitlement.keys != new.entitlement.keys),
         ("clock.trust", clock.trust != new.clock.trust),
         ("recording.segment", recording.segment != new.recording.segment),
         ("recording.fragment", recording.fragment != new.recording.fragment),
@@ -65,6 +66,8 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
 pub fn with_reloadable(old: &Config, new: Config) -> Config {
     let mut next = old.clone();
     next.mqtt.telemetry = new.mqtt.telemetry;
+    next.entitlement.keys = new.entitlement.keys;
+    next.privacy.keys = new.privacy.keys;
     next.entitlement.offline_grace = new.entitlement.offline_grace;
     next.recording.audio = new.recording.audio;
     next.spool = Spool { encrypt: next.spool.encrypt, key: next.spool.key, ..new.spool };

@@ -196,6 +196,8 @@ pub const AGENT: &[Section] = &[
     section(
         "privacy",
         &[
+            // Absent, those of `entitlement.keys`.
+            key("keys", Kind::Paths, Nothing),
             key("pending", Kind::Choice(&["upload", "hold", "purge"]), Is("upload")),
             key(
                 "unheard_hold",

@@ -8,7 +8,8 @@ use super::units::show_duration;
 use super::{
     Addressing, Audio, AudioSource, Board, Claim, Clock, ClockTrust, Config, Device, Durability, Encoder,
     Enrolment, Entitlement, LatchKind, Mqtt, MqttLogin, Places, Privacy, PrivacyLatch, PrivacyPending,
-    Recording, Spool, Surroundings, Upload, UploadOrder, Video, VideoFormat, VideoSource, WhenFull,
+    Recording, Spool, Surroundings, Upload, UploadOrder, VerifyingKey, Video, VideoFormat, VideoSource,
+    WhenFull,
 };
 use std::path::{Path, PathBuf};
 
@@ -45,6 +46,10 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
         None => Some(check.merged.duration("privacy.unheard_hold")?.0),
     };
     let indicator = check.path("privacy.indicator").map(|(path, _)| path);
+    let keys = match (check.merged.paths("privacy.keys"), &entitlement) {
+        ([], Some(entitlement)) => entitlement.keys.clone(),
+        (_, _) => check.signers("privacy.keys"),
+    };
     let latch = check.latch();
     Some(Config {
         device: device?,
@@ -55,7 +60,7 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
         recording: recording?,
         spool: spool?,
         upload: upload?,
-        privacy: Privacy { pending, unheard_hold, indicator, latch },
+        privacy: Privacy { keys, pending, unheard_hold, indicator, latch },
         board: board?,
     })
 }
@@ -297,17 +302,21 @@ impl<'a> Check<'a> {
     }
 
     fn entitlement(&mut self) -> Option<Entitlement> {
+        let keys = self.signers("entitlement.keys");
+        Some(Entitlement { keys, offline_grace: self.merged.duration("entitlement.offline_grace")?.0 })
+    }
+
+    /// The public keys that may sign commands of one kind.
+    fn signers(&mut self, key: &str) -> Vec<VerifyingKey> {
         let mut paths = Vec::new();
-        for (at, text) in self.merged.paths("entitlement.keys") {
+        for (at, text) in self.merged.paths(key) {
             match resolve(text, at, self.around) {
                 Ok(path) => paths.push((at, path)),
-                Err(why) => self.problems.push(at, "entitlement.keys", why, ""),
+                Err(why) => self.problems.push(at, key, why, ""),
             }
         }
-        let examined: Vec<Examined<'_>> =
-            paths.iter().map(|(at, path)| Examined { at, key: "entitlement.keys", path }).collect();
-        let keys = material::verifying_keys(&examined, self.problems);
-        Some(Entitlement { keys, offline_grace: self.merged.duration("entitlement.offline_grace")?.0 })
+        let examined: Vec<Examined<'_>> = paths.iter().map(|(at, path)| Examined { at, key, path }).collect();
+        material::verifying_keys(&examined, self.problems)
     }
 
     fn recording(&mut self) -> Option<Recording> {

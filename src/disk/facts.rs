@@ -1,6 +1,6 @@
 //! The last known facts: what the camera was told, so that it knows after a restart.
 //!
-//! `{state_dir}/state/{privacy,privacy.seen,entitlement,entitlement.seen,latch,floor,serial}`, each a header line with a checksum
+//! `{state_dir}/state/{privacy,privacy.seen,entitlement,entitlement.seen,latch,stopped,floor,serial}`, each a header line with a checksum
 //! and a body ([`super::stamp()`]). A file that cannot be believed (damaged, too long, a link, open to
 //! other writers) is [`Known::Unreadable`], and **stays where it is**: were it moved away at the
 //! first start, the second would find it missing. Only when something new is published is a copy laid into
@@ -40,6 +40,8 @@ pub enum Name {
     EntitlementSeen,
     /// `closed` or `open`.
     Latch,
+    /// Since when the service stands still, in nanoseconds since 1970, or `no`.
+    Stopped,
     /// The latest trusted time, in nanoseconds since 1970.
     Floor,
     /// Serials below this one may have been used.
@@ -56,6 +58,7 @@ impl Name {
             Name::Entitlement => "entitlement",
             Name::EntitlementSeen => "entitlement.seen",
             Name::Latch => "latch",
+            Name::Stopped => "stopped",
             Name::Floor => "floor",
             Name::Serial => "serial",
         }
@@ -75,6 +78,8 @@ pub struct LastKnown {
     pub entitlement_seen: Known<u64>,
     /// `true`: the local latch was set.
     pub latch: Known<bool>,
+    /// Since when the service stands still, if it does; what cannot be read is not known.
+    pub stopped: Option<Utc>,
     /// The latest trusted time that was kept.
     pub floor: Known<Utc>,
 }
@@ -147,7 +152,8 @@ impl Facts {
         let (privacy, entitlement) = (self.load(Name::Privacy), self.load(Name::Entitlement));
         let seen = |name| parsed(self.load(name), |body| body.parse().ok());
         let (privacy_seen, entitlement_seen) = (seen(Name::PrivacySeen), seen(Name::EntitlementSeen));
-        LastKnown { privacy, privacy_seen, entitlement, entitlement_seen, latch, floor }
+        let stopped = parsed(self.load(Name::Stopped), |body| body.parse().ok().map(Utc)).value().copied();
+        LastKnown { privacy, privacy_seen, entitlement, entitlement_seen, latch, stopped, floor }
     }
 
     /// The latch, by its own file alone.
@@ -167,6 +173,7 @@ impl Facts {
             Name::PrivacySeen,
             Name::Entitlement,
             Name::EntitlementSeen,
+            Name::Stopped,
             Name::Floor,
             Name::Serial,
         ]
@@ -189,6 +196,10 @@ impl Facts {
                 self.store(Name::Entitlement, jws)
             }
             Fact::Latch(closed) => self.store(Name::Latch, if *closed { "closed" } else { "open" }),
+            Fact::Stopped(since) => {
+                let body = since.map_or(String::from("no"), |since| since.0.to_string());
+                self.store(Name::Stopped, &body)
+            }
             Fact::Floor(time) => self.store(Name::Floor, &time.0.to_string()),
         }
     }
@@ -232,7 +243,7 @@ impl Facts {
     pub fn raise(&self, fact: &Fact) -> io::Result<()> {
         match fact {
             Fact::Privacy { jws, .. } | Fact::Entitlement { jws, .. } => self.store(name_of(fact), jws),
-            Fact::Latch(_) | Fact::Floor(_) => self.keep(fact),
+            Fact::Latch(_) | Fact::Stopped(_) | Fact::Floor(_) => self.keep(fact),
         }
     }
 
@@ -276,6 +287,7 @@ fn name_of(fact: &Fact) -> Name {
         Fact::Privacy { .. } => Name::Privacy,
         Fact::Entitlement { .. } => Name::Entitlement,
         Fact::Latch(_) => Name::Latch,
+        Fact::Stopped(_) => Name::Stopped,
         Fact::Floor(_) => Name::Floor,
     }
 }

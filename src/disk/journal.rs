@@ -4,8 +4,21 @@
 //!
 //! A line is durable once [`Journal::append`] has returned. A power cut within it leaves a line without its
 //! line feed, which the next start cuts off: it was never told to anybody.
+//!
+//! When `privacy.log` is full:
+//!
+//! 1. `privacy.log.new` is published, with one line that says with which line, and which SHA-256 of it, the journal
+//!    begins from now on: the first one of the file that is full.
+//! 2. `privacy.log` is renamed to `privacy.log.1`, whose lines go with that; the directory is synced.
+//! 3. `privacy.log.new` is renamed to `privacy.log`; the directory is synced.
+//!
+//! After a cut: a `privacy.log.new` beside `privacy.log` is removed (before 2); one without it takes its place (after
+//! 2). A `privacy.log` is never there without a whole line: it is published with its first one. So one that is empty,
+//! or missing beside `privacy.log.1` or beside the latch, which is written after the journal's first line, was tampered with or
+//! lost, and the journal says that it begins anew.
 
-use super::{Fs, Handle, read};
+use super::facts::Name;
+use super::{Fs, Handle, publish, read};
 use crate::domain::journal::{self, Hash, Head, What};
 use crate::domain::segment::RecordClock;
 use crate::domain::time::Utc;
@@ -17,19 +30,34 @@ use std::sync::Arc;
 pub const MOST_BYTES: u64 = 256 * 1024;
 const CURRENT: &str = "privacy.log";
 const PREVIOUS: &str = "privacy.log.1";
+const NEW: &str = "privacy.log.new";
 const BROKEN: &str = "privacy.log.broken";
 
 /// The journal, open for more.
 pub struct Journal {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    /// The latch is there: a journal that is not was lost.
+    expected: bool,
+    most_bytes: u64,
+    stands: Stands,
+    /// What lies on flash may be other than is thought: it is looked at again before the next line.
+    is_doubtful: bool,
+}
+
+/// How it stands on flash.
+#[derive(Default)]
+struct Stands {
     file: Option<Handle>,
+    /// There is a file to go on with.
+    exists: bool,
     len: u64,
+    /// The first line of that file.
+    first: Head,
     head: Head,
     /// The camera was open when the last line was written.
     open: bool,
     begins_anew: bool,
-    most_bytes: u64,
 }
 
 impl Journal {
@@ -47,117 +75,172 @@ impl Journal {
     /// As [`Journal::open`].
     pub fn with_room(fs: Arc<dyn Fs>, state_dir: &Path, most_bytes: u64) -> io::Result<Journal> {
         let dir = state_dir.join("journal");
+        let expected = fs.stat(&state_dir.join("state").join(Name::Latch.text())).is_ok();
         super::make_dir(&*fs, &dir)?;
-        let mut journal = Journal {
-            fs,
-            dir,
-            file: None,
-            len: 0,
-            head: Head::default(),
-            open: false,
-            begins_anew: false,
-            most_bytes,
-        };
-        let earlier = journal.load(PREVIOUS)?;
-        if let Some((_, head, open)) = last(&earlier) {
-            (journal.head, journal.open) = (head, open);
-        }
-        let bytes = journal.load(CURRENT)?;
-        let mut whole = 0;
-        match last(&bytes) {
-            Some((end, head, open)) => (whole, journal.head, journal.open) = (end, head, open),
-            // Nothing but a line that was cut off, or nothing at all.
-            None if bytes.iter().filter(|byte| **byte == b'\n').count() <= 1 => {}
-            None => {
-                journal.head = Head { n: journal.head.n, hash: Hash::of(&bytes) };
-                journal.begins_anew = true;
-                journal.fs.rename(&journal.dir.join(CURRENT), &journal.dir.join(BROKEN))?;
-                journal.fs.sync_dir(&journal.dir)?;
-                return Ok(journal);
-            }
-        }
-        journal.len = u64::try_from(whole).unwrap_or(0);
-        if whole < bytes.len() {
-            let file = journal.fs.open_write(&journal.dir.join(CURRENT))?;
-            journal.fs.truncate(&file, journal.len)?;
-            journal.fs.sync(&file)?;
-            journal.file = Some(file);
-        }
+        let mut journal =
+            Journal { fs, dir, expected, most_bytes, stands: Stands::default(), is_doubtful: false };
+        journal.look()?;
         Ok(journal)
     }
 
     /// Whether the last line says that the camera was open.
     #[must_use]
     pub fn ends_open(&self) -> bool {
-        self.open
+        self.stands.open
     }
 
     /// Where the next entry follows on: the last entry's number and hash.
     #[must_use]
     pub fn head(&self) -> Head {
-        self.head
+        self.stands.head
     }
 
     /// Writes one line, durably.
     ///
     /// # Errors
-    /// Those of [`Fs`]: then the line is not there, and the journal stands where it stood.
+    /// Those of [`Fs`]: then the line is not there, or may come back, and the next one follows on whatever is there.
     pub fn append(&mut self, time: Utc, clock: RecordClock, what: What) -> io::Result<()> {
-        if self.begins_anew {
+        if self.is_doubtful {
+            self.look()?;
+            self.is_doubtful = false;
+        }
+        if self.stands.begins_anew {
             self.write(time, clock, What::Began)?;
-            self.begins_anew = false;
+            self.stands.begins_anew = false;
         }
         self.write(time, clock, what)
     }
 
-    fn write(&mut self, time: Utc, clock: RecordClock, what: What) -> io::Result<()> {
-        let open = match what {
-            What::Opened { .. } => true,
-            What::Closed { .. } | What::CutOff => false,
-            What::Started { .. } | What::Choice { .. } | What::Began => self.open,
+    /// Finishes what a cut has left, and finds out where the journal stands.
+    fn look(&mut self) -> io::Result<()> {
+        self.stands = Stands::default();
+        self.take_up_new()?;
+        let earlier = self.load(PREVIOUS)?;
+        let known = earlier.as_deref().and_then(last);
+        if let Some(last) = &known {
+            (self.stands.head, self.stands.open) = (last.head, last.open.unwrap_or(false));
+        }
+        let Some(bytes) = self.load(CURRENT)? else {
+            self.stands.begins_anew = earlier.is_some() || self.expected;
+            if self.stands.begins_anew {
+                self.stands.head.hash = Hash::of(b"");
+            }
+            return Ok(());
         };
-        let (line, head) = self.head.next(time, clock, what);
-        let length = u64::try_from(line.len()).unwrap_or(u64::MAX);
-        if self.len > 0 && self.len.saturating_add(length) > self.most_bytes {
-            self.file = None;
-            self.fs.rename(&self.dir.join(CURRENT), &self.dir.join(PREVIOUS))?;
-            // Before a file takes the old name: nothing promises that a cut keeps the two in this order.
+        let (Some(last), Some(first)) = (last(&bytes), first(&bytes)) else {
+            self.stands.head.hash = Hash::of(&bytes);
+            self.fs.rename(&self.dir.join(CURRENT), &self.dir.join(BROKEN))?;
             self.fs.sync_dir(&self.dir)?;
-            self.len = 0;
+            self.stands.begins_anew = true;
+            return Ok(());
+        };
+        (self.stands.exists, self.stands.first, self.stands.head) = (true, first, last.head);
+        self.stands.open = last.open.unwrap_or(self.stands.open);
+        self.stands.len = u64::try_from(last.end).unwrap_or(0);
+        if last.end < bytes.len() {
+            let file = self.fs.open_write(&self.dir.join(CURRENT))?;
+            self.fs.truncate(&file, self.stands.len)?;
+            self.fs.sync(&file)?;
+            self.stands.file = Some(file);
         }
-        if self.file.is_none() {
-            self.file = Some(self.current()?);
-            self.fs.sync_dir(&self.dir)?;
-        }
-        let Some(file) = self.file.as_ref() else { return Err(io::ErrorKind::NotFound.into()) };
-        let written = self.fs.write_at(file, self.len, &line).and_then(|()| self.fs.sync(file));
-        if let Err(error) = written {
-            // Nothing is known of these bytes: the next line goes into their place.
-            let _ = self.fs.truncate(file, self.len);
-            self.file = None;
-            return Err(error);
-        }
-        self.len = self.len.saturating_add(length);
-        (self.head, self.open) = (head, open);
         Ok(())
     }
 
-    fn current(&self) -> io::Result<Handle> {
-        let path = self.dir.join(CURRENT);
-        match self.fs.create_new(&path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => self.fs.open_write(&path),
-            other => other,
+    /// A cut came while one file took the place of another.
+    fn take_up_new(&mut self) -> io::Result<()> {
+        let (new, current) = (self.dir.join(NEW), self.dir.join(CURRENT));
+        let is_missing =
+            |path: &Path| self.fs.stat(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if is_missing(&new) {
+            return Ok(());
         }
+        if is_missing(&current) {
+            self.fs.rename(&new, &current)?;
+        } else {
+            self.fs.unlink(&new)?;
+        }
+        self.fs.sync_dir(&self.dir)
     }
 
-    fn load(&self, name: &str) -> io::Result<Vec<u8>> {
+    fn write(&mut self, time: Utc, clock: RecordClock, what: What) -> io::Result<()> {
+        let open = what.opens();
+        let (mut line, mut head) = self.stands.head.next(time, clock, what.clone());
+        let full = |len: u64, line: &[u8]| len.saturating_add(length(line)) > self.most_bytes;
+        if self.stands.exists && full(self.stands.len, &line) {
+            let first = self.stands.first;
+            self.change_files(time, clock, first).inspect_err(|_| self.is_doubtful = true)?;
+            (line, head) = self.stands.head.next(time, clock, what);
+        }
+        if self.stands.exists {
+            self.append_line(&line)?;
+        } else {
+            publish(&*self.fs, &self.dir, CURRENT, &line).inspect_err(|_| self.is_doubtful = true)?;
+            (self.stands.exists, self.stands.first, self.stands.len) = (true, head, length(&line));
+        }
+        self.stands.head = head;
+        self.stands.open = open.unwrap_or(self.stands.open);
+        Ok(())
+    }
+
+    /// The file that is full makes way for one that says where the journal begins.
+    fn change_files(&mut self, time: Utc, clock: RecordClock, first: Head) -> io::Result<()> {
+        let what = What::Continued { first: first.n, hash: first.hash };
+        let (line, head) = self.stands.head.next(time, clock, what);
+        publish(&*self.fs, &self.dir, NEW, &line)?;
+        self.stands.file = None;
+        self.fs.rename(&self.dir.join(CURRENT), &self.dir.join(PREVIOUS))?;
+        self.fs.sync_dir(&self.dir)?;
+        self.fs.rename(&self.dir.join(NEW), &self.dir.join(CURRENT))?;
+        self.fs.sync_dir(&self.dir)?;
+        (self.stands.first, self.stands.head, self.stands.len) = (head, head, length(&line));
+        Ok(())
+    }
+
+    fn append_line(&mut self, line: &[u8]) -> io::Result<()> {
+        let file = match self.stands.file.take() {
+            Some(file) => file,
+            None => self.fs.open_write(&self.dir.join(CURRENT)).inspect_err(|_| self.is_doubtful = true)?,
+        };
+        let written = self.fs.write_at(&file, self.stands.len, line).and_then(|()| self.fs.sync(&file));
+        if let Err(error) = written {
+            // Nothing is known of these bytes: the next line goes into their place.
+            let _ = self.fs.truncate(&file, self.stands.len);
+            self.is_doubtful = true;
+            return Err(error);
+        }
+        self.stands.file = Some(file);
+        self.stands.len = self.stands.len.saturating_add(length(line));
+        Ok(())
+    }
+
+    /// `None` where the file is not there.
+    fn load(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         load(&*self.fs, &self.dir.join(name))
     }
 }
 
-/// Where the last line ends, where it leaves the journal, and whether with the camera open. `None` where it is no
-/// line of ours. Behind it may stand one that a power cut tore: without its end, or with a sector of it unwritten.
-fn last(bytes: &[u8]) -> Option<(usize, Head, bool)> {
+fn length(line: &[u8]) -> u64 {
+    u64::try_from(line.len()).unwrap_or(u64::MAX)
+}
+
+/// The first line, if it is one of ours.
+fn first(bytes: &[u8]) -> Option<Head> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    journal::read(bytes.get(..end)?).map(|(_, head)| head)
+}
+
+/// The last line of a file.
+struct Last {
+    /// Where it ends, in bytes.
+    end: usize,
+    head: Head,
+    /// Whether the camera is open behind it; `None` where the file does not say.
+    open: Option<bool>,
+}
+
+/// `None` where there is no line of ours at the end. Behind it may stand one that a power cut tore: without its end, or
+/// with a sector of it unwritten.
+fn last(bytes: &[u8]) -> Option<Last> {
     let mut end = bytes.iter().rposition(|byte| *byte == b'\n')? + 1;
     let read_back = |end: usize| {
         let before = bytes.get(..end.checked_sub(1)?)?;
@@ -170,18 +253,14 @@ fn last(bytes: &[u8]) -> Option<(usize, Head, bool)> {
         read = read_back(end)?.1;
     }
     let (entry, head) = read?;
-    let (mut what, mut at) = (Some(entry.what), end);
-    while let Some(event) = what {
-        match event {
-            What::Opened { .. } => return Some((end, head, true)),
-            What::Closed { .. } | What::CutOff => break,
-            What::Started { .. } | What::Choice { .. } | What::Began => {
-                at = read_back(at)?.0;
-                what = read_back(at).and_then(|(_, read)| read).map(|(entry, _)| entry.what);
-            }
-        }
+    let (mut open, mut at) = (entry.what.opens(), end);
+    while open.is_none() {
+        let Some((begin, _)) = read_back(at) else { break };
+        at = begin;
+        let Some((_, Some((entry, _)))) = read_back(at) else { break };
+        open = entry.what.opens();
     }
-    Some((end, head, false))
+    Some(Last { end, head, open })
 }
 
 /// Both files, the older one first, for [`journal::verify`].
@@ -190,18 +269,25 @@ fn last(bytes: &[u8]) -> Option<(usize, Head, bool)> {
 /// Those of [`Fs`]; `NotFound` where there is no journal at all.
 pub fn whole(fs: &dyn Fs, state_dir: &Path) -> io::Result<Vec<u8>> {
     let dir = state_dir.join("journal");
-    // A power cut may have come between the full file's new name and the first line of the next.
-    fs.stat(&dir.join(CURRENT)).or_else(|_| fs.stat(&dir.join(PREVIOUS)))?;
-    let mut bytes = load(fs, &dir.join(PREVIOUS))?;
-    bytes.extend(load(fs, &dir.join(CURRENT))?);
+    let earlier = load(fs, &dir.join(PREVIOUS))?;
+    // A power cut may have come while one file took the place of another.
+    let current = match load(fs, &dir.join(CURRENT))? {
+        Some(current) => Some(current),
+        None => load(fs, &dir.join(NEW))?,
+    };
+    if earlier.is_none() && current.is_none() {
+        return Err(io::ErrorKind::NotFound.into());
+    }
+    let mut bytes = earlier.unwrap_or_default();
+    bytes.extend(current.unwrap_or_default());
     Ok(bytes)
 }
 
-fn load(fs: &dyn Fs, path: &Path) -> io::Result<Vec<u8>> {
+fn load(fs: &dyn Fs, path: &Path) -> io::Result<Option<Vec<u8>>> {
     match read(fs, path, 2 * MOST_BYTES) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // Far longer than any of ours: nothing in it can be continued.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(b"too long\n".to_vec()),
-        other => other,
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(b"too long\n".to_vec())),
+        other => other.map(Some),
     }
 }

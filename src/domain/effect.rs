@@ -2,9 +2,9 @@
 
 use super::fragment::{Epoch, SpanEnd};
 use super::input::{AckToken, FaultKind, Ticket};
-use super::journal::Head;
+use super::journal::{Head, What};
 use super::policy::Permit;
-use super::segment::{KeyClock, Record, Segment, Serial};
+use super::segment::{KeyClock, Record, RecordClock, Segment, Serial};
 use super::time::Utc;
 use serde::Serialize;
 use std::time::Duration;
@@ -20,6 +20,14 @@ pub enum Effect {
     /// `manner` is what becomes of the open fragment; `reason` goes into the end of the span.
     #[allow(missing_docs, reason = "its fields are told of above")]
     StopCapture { epoch: Epoch, manner: StopManner, reason: SpanEnd },
+    /// Light the LED of `privacy.indicator`, or put it out; answered by `Input::LightSet`. Where an earlier one has not
+    /// been answered, this one is to follow it.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Light { ticket: Ticket, on: bool },
+    /// Write a line of the privacy journal. Nothing answers, and nothing waits for it.
+    /// `time` is the system clock's, `clock` how far it could be believed.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Note { time: Utc, clock: RecordClock, what: What },
     /// Make a fact durable; answered by `Input::Persisted`. Where it `forbids` and cannot be written, the fact before it
     /// permits what is forbidden now: it is then to be removed. `ticket` comes back in the answer.
     #[allow(missing_docs, reason = "its fields are told of above")]
@@ -109,6 +117,8 @@ pub enum Fact {
     Entitlement { version: u64, jws: String },
     /// `true`: the local latch is set, and the camera stays closed.
     Latch(bool),
+    /// Since when the service stands still, as the camera has seen it; `None` where it goes on.
+    Stopped(Option<Utc>),
     /// The latest trusted time: time never stands before it again.
     Floor(Utc),
 }

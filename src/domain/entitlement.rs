@@ -46,6 +46,8 @@ pub struct Plan {
 pub struct Next {
     /// From then on `terms` hold.
     pub from: Utc,
+    /// When these terms end, without the grace that comes on top; `None`: when the lease does.
+    pub not_after: Option<Utc>,
     /// The terms that replace the lease's own.
     pub terms: Terms,
 }
@@ -139,8 +141,6 @@ pub struct Standing<'a> {
     pub entitlement: Entitlement,
     /// The terms in force: the lease's own, or its due `next`.
     pub terms: &'a Terms,
-    /// Since when it stands so, where a hold is counted from it.
-    pub since: Utc,
     /// The next moment at which this may change by the passing of time alone.
     pub until: Option<Utc>,
 }
@@ -149,29 +149,22 @@ impl Lease {
     /// How the lease stands at `at`, with `grace` beyond its end.
     #[must_use]
     pub fn standing(&self, at: Utc, grace: Duration) -> Standing<'_> {
-        let ends = self.not_after + grace;
         let due = self.next.as_ref().filter(|next| next.from <= at);
-        let (terms, since) = match due {
-            Some(next) => (&next.terms, next.from),
-            None => (&self.terms, self.issued_at),
-        };
+        let terms = due.map_or(&self.terms, |next| &next.terms);
+        let ends = due.and_then(|next| next.not_after).unwrap_or(self.not_after) + grace;
         let coming = match (&self.next, due) {
             (Some(next), None) => Some(next.from),
             (Some(_) | None, _) => None,
         };
         match terms.status {
-            Status::Terminated => {
-                Standing { entitlement: Entitlement::Terminated, terms, since, until: coming }
-            }
-            Status::Suspended => {
-                Standing { entitlement: Entitlement::Suspended, terms, since, until: coming }
-            }
+            Status::Terminated => Standing { entitlement: Entitlement::Terminated, terms, until: coming },
+            Status::Suspended => Standing { entitlement: Entitlement::Suspended, terms, until: coming },
             Status::Active | Status::PastDue if at >= ends => {
-                Standing { entitlement: Entitlement::Lapsed, terms, since: ends.max(since), until: coming }
+                Standing { entitlement: Entitlement::Lapsed, terms, until: coming }
             }
             Status::Active | Status::PastDue => {
                 let until = Some(coming.map_or(ends, |coming| coming.min(ends)));
-                Standing { entitlement: Entitlement::Granted(terms.features), terms, since, until }
+                Standing { entitlement: Entitlement::Granted(terms.features), terms, until }
             }
         }
     }

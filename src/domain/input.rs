@@ -63,6 +63,14 @@ pub enum Input {
         ack: Option<AckToken>,
     },
 
+    /// Keys were withdrawn, under which the owner's choice (`privacy`) or the lease (`entitlement`) was accepted.
+    Disbelieved {
+        /// The choice in force, or one that is coming.
+        privacy: bool,
+        /// The lease in force, or one that is coming.
+        entitlement: bool,
+    },
+
     // From the device itself.
     /// The local latch was set or lifted by command.
     Latch {
@@ -76,6 +84,14 @@ pub enum Input {
     /// A state file was written, or not.
     Persisted {
         /// That of the `Effect::Persist`.
+        ticket: Ticket,
+        /// The error's text is fit for a log.
+        result: Result<(), String>,
+    },
+
+    /// The answer to `Effect::Light`.
+    LightSet {
+        /// That of the effect.
         ticket: Ticket,
         /// The error's text is fit for a log.
         result: Result<(), String>,
@@ -190,7 +206,7 @@ pub enum Input {
     Shutdown,
 }
 
-/// Pairs an [`super::effect::Effect::Persist`] with its outcome.
+/// Pairs an [`super::effect::Effect::Persist`] or an [`super::effect::Effect::Light`] with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
@@ -234,6 +250,8 @@ pub enum FaultKind {
     EndOfStream,
     /// The device did not close in time.
     CloseTimeout,
+    /// The light of `privacy.indicator` cannot be lit: no device is opened without it.
+    LightFailed,
 }
 
 /// Why a message was not accepted; its text is the `reason` of the event.

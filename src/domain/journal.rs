@@ -1,6 +1,7 @@
 //! The privacy journal: when the camera was open, and why it opened and closed, as lines each of which
 //! carries the SHA-256 of the line before it. Whoever changes, removes or inserts a line breaks the chain
-//! there; whoever cuts lines off the end is found out by the head, which the cloud is told.
+//! there; whoever cuts lines off the end is found out by the head, which the cloud is told; and whoever cuts them off
+//! the front, by what the journal says of where it begins: at line 1, or where its last [`What::Continued`] says.
 
 use super::segment::RecordClock;
 use super::time::Utc;
@@ -49,8 +50,31 @@ pub enum What {
     Choice { version: Option<u64>, do_not_record: bool, latch: bool },
     /// The process before this one ended with the camera open: power was lost, or it was killed.
     CutOff,
-    /// The journal before this line could not be continued; `prev` is the SHA-256 of all its bytes.
+    /// The journal before this line could not be continued, or was gone; `prev` is the SHA-256 of all its bytes.
     Began,
+    /// A new file begins. The journal now begins with the line of this number and this SHA-256: what was older made
+    /// room.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Continued { first: u64, hash: Hash },
+    /// So many lines before this one could not be written.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Lost { lines: u64 },
+}
+
+impl What {
+    /// Whether the camera is open from this line on; `None` where it says nothing of that.
+    #[must_use]
+    pub fn opens(&self) -> Option<bool> {
+        match self {
+            What::Opened { .. } => Some(true),
+            What::Closed { .. } | What::CutOff => Some(false),
+            What::Started { .. }
+            | What::Choice { .. }
+            | What::Began
+            | What::Continued { .. }
+            | What::Lost { .. } => None,
+        }
+    }
 }
 
 /// SHA-256, as hexadecimal.
@@ -152,13 +176,42 @@ pub struct Verified {
     pub head: Head,
     /// The number of the line (from 1, as an editor counts) at which the chain breaks, and how.
     pub broken: Option<(usize, &'static str)>,
+    /// What should be there and is not, the oldest first.
+    pub missing: Vec<Missing>,
 }
 
-/// Follows the chain from the first of these lines to the last. What came before the first was dropped for
-/// want of room, unless its number is 1. A last line without a line feed was cut off while it was written.
+/// Something that is not in a journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "missing", rename_all = "snake_case")]
+pub enum Missing {
+    /// There is no line at all. An agent writes one before anything else.
+    All,
+    /// The journal begins later than it says: the lines of these numbers were cut off its front.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Front { first: u64, last: u64 },
+    /// The first line is not the one that stood there.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Replaced { first: u64 },
+    /// So many lines before the one of this number could not be written.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Lost { before: u64, lines: u64 },
+}
+
+impl Verified {
+    /// The chain is unbroken, and nothing is missing.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.broken.is_none() && self.missing.is_empty()
+    }
+}
+
+/// Follows the chain from the first of these lines to the last, and holds the first against where the journal says
+/// that it begins. A last line without a line feed was cut off while it was written.
 #[must_use]
 pub fn verify(bytes: &[u8]) -> Verified {
-    let mut found = Verified { entries: Vec::new(), head: Head::default(), broken: None };
+    let mut found =
+        Verified { entries: Vec::new(), head: Head::default(), broken: None, missing: Vec::new() };
+    let mut first = None;
     let whole = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
     for (at, line) in
         bytes.get(..whole).unwrap_or_default().split_inclusive(|byte| *byte == b'\n').enumerate()
@@ -168,6 +221,7 @@ pub fn verify(bytes: &[u8]) -> Verified {
             None => Some("is no line of a privacy journal"),
             Some((entry, head)) => {
                 let wrong = wrong(&found, &entry);
+                first.get_or_insert(head);
                 found.entries.push(entry);
                 found.head = head;
                 wrong
@@ -177,7 +231,45 @@ pub fn verify(bytes: &[u8]) -> Verified {
             found.broken.get_or_insert((at + 1, how));
         }
     }
+    found.missing = missing(&found.entries, first);
     found
+}
+
+fn missing(entries: &[Entry], first: Option<Head>) -> Vec<Missing> {
+    let Some(first) = first else { return vec![Missing::All] };
+    let begins = entries.iter().rev().find_map(|entry| match entry.what {
+        What::Continued { first, hash } => Some(Head { n: first, hash }),
+        What::Started { .. }
+        | What::Opened { .. }
+        | What::Closed { .. }
+        | What::Choice { .. }
+        | What::CutOff
+        | What::Began
+        | What::Lost { .. } => None,
+    });
+    let front = match begins {
+        Some(begins) if begins.n == first.n => {
+            (begins.hash != first.hash).then_some(Missing::Replaced { first: first.n })
+        }
+        Some(begins) => front(begins.n, first.n),
+        None => front(1, first.n),
+    };
+    let lost = entries.iter().filter_map(|entry| match entry.what {
+        What::Lost { lines } => Some(Missing::Lost { before: entry.n, lines }),
+        What::Started { .. }
+        | What::Opened { .. }
+        | What::Closed { .. }
+        | What::Choice { .. }
+        | What::CutOff
+        | What::Began
+        | What::Continued { .. } => None,
+    });
+    front.into_iter().chain(lost).collect()
+}
+
+/// What is missing of a journal that is to begin with one line and begins with another.
+fn front(is_to: u64, does: u64) -> Option<Missing> {
+    (does > is_to).then(|| Missing::Front { first: is_to, last: does - 1 })
 }
 
 fn wrong(found: &Verified, entry: &Entry) -> Option<&'static str> {

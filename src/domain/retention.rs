@@ -24,13 +24,13 @@ pub struct Sweep<'a> {
     pub pending: Pending,
     /// How the lease stands now.
     pub entitlement: Entitlement,
-    /// Since when the lease stands as it does.
+    /// Since when the camera has known that the service stands still; `None` where that cannot be told.
     pub since: Option<Utc>,
     /// `spool.hold`.
     pub hold: Duration,
-    /// A lease that lapsed while the camera was away may have been renewed: the broker's retained one has been heard,
+    /// The service cannot have been taken up again while the camera was away: the broker's retained lease has been heard,
     /// or there is none.
-    pub lease_is_heard: bool,
+    pub is_certain: bool,
 }
 
 /// "Do not record", and since when it counts.
@@ -96,7 +96,7 @@ pub fn due(segment: &Segment, sweep: &Sweep<'_>) -> Option<Rule> {
         Pending::Purge if terminated => return Some(Rule::Terminated),
         Pending::Purge => return Some(Rule::PrivacyPurge),
         Pending::Hold => {
-            if sweep.entitlement == Entitlement::Lapsed && !sweep.lease_is_heard {
+            if !sweep.is_certain {
                 return None;
             }
             let held_since = sweep.since.filter(|_| sweep.clock == Clock::Trusted)?;

@@ -66,6 +66,7 @@ fn next(claims: Claims<'_>, now: &Terms) -> Result<Next, Rejection> {
     };
     Ok(Next {
         from: claims.time("from")?,
+        not_after: claims.0.get("not_after").map(|_| claims.time("not_after")).transpose()?,
         terms: Terms {
             plan: claims.optional_object("plan")?.map_or_else(|| Ok(now.plan.clone()), plan)?,
             status,

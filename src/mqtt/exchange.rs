@@ -309,6 +309,9 @@ impl<'a> Exchange<'a> {
         let Some(token) = self.deliveries.take(packet) else {
             return Err(lost("it sends more and more, and waits for no acknowledgement"));
         };
+        if let Some(keys) = self.link.shared.takes_new_keys() {
+            self.link.reader.keys = keys;
+        }
         let (topics, retained) = (&self.link.topics, publish.retain);
         let input = self.link.reader.read(topics, &publish.topic, &publish.payload, retained, token);
         self.hand_on(input)

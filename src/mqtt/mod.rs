@@ -26,5 +26,5 @@ mod tls;
 pub mod topics;
 mod waits;
 
-pub use payloads::{stored_entitlement, stored_privacy};
+pub use payloads::{Keys, stored_entitlement, stored_privacy};
 pub use session::{Session, open, start};

@@ -2,7 +2,7 @@
 
 use super::topics::{Command, Topics};
 use super::{claims, jws};
-use crate::config::VerifyingKey;
+use crate::config::{Config, VerifyingKey};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::{AckToken, Input, Rejection};
 use crate::domain::privacy::{Known, PrivacyChoice};
@@ -21,7 +21,30 @@ pub struct Reader {
     /// Our device id: the claim `device_id` must equal it.
     pub device: String,
     /// The keys that may sign commands, by their `kid`.
-    pub keys: Vec<VerifyingKey>,
+    pub keys: Keys,
+}
+
+/// Who may sign commands, a set of keys for each kind of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keys {
+    /// Those of `privacy.keys`: the owner's choice.
+    pub privacy: Vec<VerifyingKey>,
+    /// Those of `entitlement.keys`: the lease.
+    pub entitlement: Vec<VerifyingKey>,
+}
+
+impl Keys {
+    /// The keys that a configuration names.
+    #[must_use]
+    pub fn of(config: &Config) -> Keys {
+        Keys { privacy: config.privacy.keys.clone(), entitlement: config.entitlement.keys.clone() }
+    }
+
+    /// The same keys for commands of either kind.
+    #[must_use]
+    pub fn for_all(keys: &[VerifyingKey]) -> Keys {
+        Keys { privacy: keys.to_vec(), entitlement: keys.to_vec() }
+    }
 }
 
 impl Reader {
@@ -62,7 +85,7 @@ impl Reader {
     /// # Errors
     /// Why it is not accepted.
     pub fn privacy(&self, payload: &[u8]) -> Result<(PrivacyChoice, String), Rejection> {
-        let choice = claims::privacy(&jws::verify(&self.keys, PRIVACY_TYP, payload)?, &self.device)?;
+        let choice = claims::privacy(&jws::verify(&self.keys.privacy, PRIVACY_TYP, payload)?, &self.device)?;
         Ok((choice, text(payload)?))
     }
 
@@ -71,7 +94,10 @@ impl Reader {
     /// # Errors
     /// Why it is not accepted.
     pub fn entitlement(&self, payload: &[u8]) -> Result<(Lease, String), Rejection> {
-        let lease = claims::entitlement(&jws::verify(&self.keys, ENTITLEMENT_TYP, payload)?, &self.device)?;
+        let lease = claims::entitlement(
+            &jws::verify(&self.keys.entitlement, ENTITLEMENT_TYP, payload)?,
+            &self.device,
+        )?;
         Ok((lease, text(payload)?))
     }
 }
@@ -79,14 +105,14 @@ impl Reader {
 /// The choice of a JWS that was kept, verified again. A key that is no longer ours makes it unreadable.
 #[must_use]
 pub fn stored_privacy(keys: &[VerifyingKey], device: &str, jws: &str) -> Known<PrivacyChoice> {
-    let reader = Reader { device: device.to_owned(), keys: keys.to_vec() };
+    let reader = Reader { device: device.to_owned(), keys: Keys::for_all(keys) };
     reader.privacy(jws.as_bytes()).map_or(Known::Unreadable, |(choice, _)| Known::Is(choice))
 }
 
 /// The lease of a JWS that was kept, verified again. A key that is no longer ours makes it unreadable.
 #[must_use]
 pub fn stored_entitlement(keys: &[VerifyingKey], device: &str, jws: &str) -> Known<Lease> {
-    let reader = Reader { device: device.to_owned(), keys: keys.to_vec() };
+    let reader = Reader { device: device.to_owned(), keys: Keys::for_all(keys) };
     reader.entitlement(jws.as_bytes()).map_or(Known::Unreadable, |(lease, _)| Known::Is(lease))
 }
 

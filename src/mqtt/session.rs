@@ -5,11 +5,11 @@ use super::connection::{self, End};
 use super::deliveries;
 use super::exchange::By;
 use super::outbox::Outbox;
-use super::payloads::Reader;
+use super::payloads::{Keys, Reader};
 use super::tls::Credentials;
 use super::topics::{Kind, Message, Topics};
 use super::waits::Waits;
-use crate::config::{Config, Mqtt, MqttLogin, VerifyingKey};
+use crate::config::{Config, Mqtt, MqttLogin};
 use crate::domain::backoff::Jitter;
 use crate::domain::effect::{Event, Report};
 use crate::domain::input::{AckToken, Input};
@@ -43,7 +43,7 @@ pub struct Session {
 /// # Errors
 /// As [`open`].
 pub fn start(config: &Config, inputs: Sender<Input>, jitter_seed: u64) -> Result<Session, String> {
-    open(&config.device.id, &config.mqtt, &config.entitlement.keys, inputs, jitter_seed)
+    open(&config.device.id, &config.mqtt, &Keys::of(config), inputs, jitter_seed)
 }
 
 /// Starts a session: `Connected`, `Disconnected`, `Privacy`, `Entitlement` and `Rejected` come as
@@ -54,7 +54,7 @@ pub fn start(config: &Config, inputs: Sender<Input>, jitter_seed: u64) -> Result
 pub fn open(
     device: &str,
     mqtt: &Mqtt,
-    keys: &[VerifyingKey],
+    keys: &Keys,
     inputs: Sender<Input>,
     jitter_seed: u64,
 ) -> Result<Session, String> {
@@ -71,7 +71,7 @@ pub fn open(
             inactivity: connection::inactivity(mqtt.keep_alive),
         }),
         topics: topics.clone(),
-        reader: Reader { device: device.to_owned(), keys: keys.to_vec() },
+        reader: Reader { device: device.to_owned(), keys: keys.clone() },
         shared: Arc::clone(&shared),
         inputs,
         pending: VecDeque::new(),
@@ -128,6 +128,11 @@ impl Session {
         self.shared.outbox().dropped_events()
     }
 
+    /// Believes these keys from the next message on, and no others. What was read before is the caller's to judge.
+    pub fn set_keys(&self, keys: Keys) {
+        *self.shared.new_keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys);
+    }
+
     /// Connected, and subscribed to every command.
     #[must_use]
     pub fn connected(&self) -> bool {
@@ -162,6 +167,7 @@ pub(super) struct Shared {
     since: Mutex<Option<Utc>>,
     connected: AtomicBool,
     ask_again: AtomicBool,
+    new_keys: Mutex<Option<Keys>>,
     pub(super) changed: Notify,
 }
 
@@ -182,6 +188,11 @@ impl Shared {
     /// When the agent started, once that is known.
     pub(super) fn since(&self) -> MutexGuard<'_, Option<Utc>> {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The keys to believe from now on, said once.
+    pub(super) fn takes_new_keys(&self) -> Option<Keys> {
+        self.new_keys.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Whether to subscribe anew, said once.

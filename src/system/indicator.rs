@@ -1,72 +1,101 @@
 //! The LED that tells the household whether the camera is open (`Documentation/leds/leds-class.rst` of the kernel).
+//! When it is to be lit the machine decides (`Effect::Light`).
 
+use crate::domain::input::{Input, Ticket};
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use tokio::sync::mpsc::Sender;
 
 /// Changes on their way to an LED behind a slow bus. No more can be: it changes when the camera does.
 const QUEUE: usize = 16;
 
-/// Lit from before the device is opened until after it is closed.
+struct Change {
+    ticket: Ticket,
+    on: bool,
+}
+
+/// Whoever sets the LED.
 pub struct Indicator {
-    lit: Option<SyncSender<bool>>,
+    changes: Option<SyncSender<Change>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Indicator {
-    /// Puts the LED in this folder out, whatever an earlier process left. `None`: there is no LED.
+    /// Puts the LED in this folder out, whatever an earlier process left. `None`: there is no LED. Each change is
+    /// answered by `Input::LightSet`.
     ///
     /// # Errors
     /// Where the thread cannot be started.
-    pub fn start(folder: Option<&Path>) -> io::Result<Indicator> {
+    pub fn start(folder: Option<&Path>, inputs: Sender<Input>) -> io::Result<Indicator> {
         let Some(folder) = folder.map(Path::to_owned) else {
-            return Ok(Indicator { lit: None, thread: None });
+            return Ok(Indicator { changes: None, thread: None });
         };
-        let (lit, changes) = sync_channel(QUEUE);
+        let (changes, queue) = sync_channel(QUEUE);
         let thread = std::thread::Builder::new()
             .name(String::from("indicator"))
-            .spawn(move || serve(&folder, &changes))?;
-        Ok(Indicator { lit: Some(lit), thread: Some(thread) })
+            .spawn(move || serve(&folder, &queue, &inputs))?;
+        Ok(Indicator { changes: Some(changes), thread: Some(thread) })
     }
 
     /// Does not wait for the LED.
-    pub fn set(&self, on: bool) {
-        if self.lit.as_ref().is_some_and(|lit| lit.try_send(on).is_err()) {
-            tracing::error!("privacy.indicator: the LED does not answer");
-        }
+    ///
+    /// # Errors
+    /// Where there is none, or it has not taken the changes before this one: nothing answers then.
+    pub fn set(&self, ticket: Ticket, on: bool) -> Result<(), String> {
+        let Some(changes) = &self.changes else { return Err(String::from("there is none")) };
+        changes.try_send(Change { ticket, on }).map_err(|_| String::from("it does not answer"))
     }
 
     /// Lets go of the thread, which puts the LED out at its end; true once it has.
     pub fn finish(self) -> impl Fn() -> bool {
-        drop(self.lit);
+        drop(self.changes);
         let thread = self.thread;
         move || thread.as_ref().is_none_or(std::thread::JoinHandle::is_finished)
     }
 }
 
-fn serve(folder: &Path, changes: &Receiver<bool>) {
+fn serve(folder: &Path, changes: &Receiver<Change>, inputs: &Sender<Input>) {
+    if let Err(why) = put_out(folder) {
+        tracing::error!("privacy.indicator: {why}");
+    }
+    let mut told = None;
+    for Change { ticket, on } in changes {
+        let result = if on { light(folder) } else { put_out(folder) };
+        let failed = result.as_ref().err();
+        if failed.is_some() && failed != told.as_ref() {
+            tracing::error!("privacy.indicator: {}", failed.map_or("", String::as_str));
+        }
+        told = failed.cloned();
+        let _the_agent_has_left = inputs.blocking_send(Input::LightSet { ticket, result });
+    }
+    let _told_before = put_out(folder);
+}
+
+/// Lights the LED in this folder, as brightly as it can be.
+///
+/// # Errors
+/// What cannot be written, and why.
+pub fn light(folder: &Path) -> Result<(), String> {
     let most = std::fs::read_to_string(folder.join("max_brightness"));
     let most = most.ok().and_then(|text| text.trim().parse::<u32>().ok()).unwrap_or(1);
+    set_brightness(folder, most.max(1))
+}
+
+/// Puts the LED in this folder out.
+///
+/// # Errors
+/// What cannot be written, and why.
+pub fn put_out(folder: &Path) -> Result<(), String> {
+    set_brightness(folder, 0)
+}
+
+fn set_brightness(folder: &Path, brightness: u32) -> Result<(), String> {
     // A trigger would go on to switch it as it likes.
     let _has_none = write(&folder.join("trigger"), "none");
-    let mut told = false;
-    let mut set = |on: bool| {
-        let value = if on { most } else { 0 };
-        if let Err(why) = write(&folder.join("brightness"), &value.to_string()) {
-            if !told {
-                tracing::error!(
-                    "privacy.indicator: {}/brightness cannot be written: {why}",
-                    folder.display()
-                );
-            }
-            told = true;
-        }
-    };
-    set(false);
-    for on in changes {
-        set(on);
-    }
-    set(false);
+    let path = folder.join("brightness");
+    write(&path, &brightness.to_string())
+        .map_err(|why| format!("{} cannot be written: {why}", path.display()))
 }
 
 /// An attribute of sysfs takes its value in one write and is never made.

@@ -4,7 +4,7 @@
 use kasacam::config::{self, VerifyingKey};
 use kasacam::domain::journal;
 use kasacam::domain::segment::SpoolName;
-use kasacam::mqtt::{claims, jws, packet, payloads::Reader};
+use kasacam::mqtt::{Keys, claims, jws, packet, payloads::Reader};
 use kasacam::spool::end;
 use kasacam::system::control::Command;
 use kasacam::upload::answer::Answer;
@@ -39,7 +39,7 @@ fn reader() -> Reader {
     let key: [u8; 32] = pair().public_key().as_ref().try_into().unwrap();
     Reader {
         device: DEVICE.to_owned(),
-        keys: vec![VerifyingKey { kid: "entitlement-2026-1".to_owned(), key }],
+        keys: Keys::for_all(&[VerifyingKey { kid: "entitlement-2026-1".to_owned(), key }]),
     }
 }
 
@@ -57,7 +57,7 @@ pub fn a_jws(data: &[u8]) {
         );
         assert_eq!(signature, wanted, "a signature that is not the cloud's");
     }
-    let _any_type = jws::verify(&reader.keys, "JWT", data);
+    let _any_type = jws::verify(&reader.keys.privacy, "JWT", data);
 }
 
 /// Claims are looked at only once their signature is good; that they are malformed is told all the same.

@@ -106,7 +106,7 @@ fn k7_going_down_to_free_applies_at_once_or_at_its_time_also_offline() {
 
     let mut later = Rig::new(allowed());
     let mut downgrade = lease(2);
-    downgrade.next = Some(Next { from: noon() + 48 * HOUR, terms: free(0).terms });
+    downgrade.next = Some(Next { from: noon() + 48 * HOUR, not_after: None, terms: free(0).terms });
     later.lease(downgrade);
     later.give(Input::Disconnected { why: String::from("offline") });
     later.pass(47 * HOUR);
@@ -120,7 +120,7 @@ fn k8_an_upgrade_applies_at_once_or_at_the_end_of_the_cycle() {
     let mut rig = Rig::new(Start { entitlement: Known::Is(free(1)), ..allowed() });
     assert!(!rig.open.expect("recording").1.audio);
     let mut upgrade = free(2);
-    upgrade.next = Some(Next { from: noon() + 24 * HOUR, terms: lease(0).terms });
+    upgrade.next = Some(Next { from: noon() + 24 * HOUR, not_after: None, terms: lease(0).terms });
     rig.lease(upgrade);
     assert!(!rig.open.expect("recording").1.audio);
     rig.pass(24 * HOUR);

@@ -246,7 +246,7 @@ fn a_year_of_a_household() {
     // The plan is cancelled: down to the Free Package at the end of the cycle (K7). The camera is offline
     // when that time comes.
     home.until("2027-05-20T00:00:00Z");
-    let downgrade = Next { from: utc("2027-06-01T00:00:00Z"), terms: free() };
+    let downgrade = Next { from: utc("2027-06-01T00:00:00Z"), not_after: None, terms: free() };
     home.cloud_says(Lease { next: Some(downgrade), ..paid_until(plus(), "2028-06-01T00:00:00Z") });
     home.until("2027-05-25T00:00:00Z");
     home.internet(false);
@@ -427,7 +427,7 @@ fn plans_change_in_the_second_in_which_32_bits_overflow() {
         let start = (overflow - DAY - Duration::from_secs(17)).to_string();
         let mut home = Household::unpacked_on(&start);
         home.owner_allows_recording();
-        let next = Some(Next { from: overflow, terms: free() });
+        let next = Some(Next { from: overflow, not_after: None, terms: free() });
         let not_after = overflow + 30 * DAY;
         home.cloud_says(Lease { next, not_after, terms: plus(), ..lease(0) });
         home.until(&(overflow - Duration::from_secs(1)).to_string());

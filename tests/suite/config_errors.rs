@@ -584,6 +584,40 @@ fn two_keys_cannot_share_a_kid() {
 }
 
 #[test]
+fn the_owners_choice_has_keys_of_its_own_or_those_of_the_lease() {
+    let config = Folder::new().load().unwrap();
+    assert_eq!(config.privacy.keys, config.entitlement.keys);
+
+    let folder = Folder::new().agent("[upload]", "[privacy]\nkeys = [\"owner-1.pem\"]\n[upload]");
+    folder.is_told("privacy.keys", "owner-1.pem", "no such file");
+    folder.write("owner-1.pem", &ed25519_public());
+    let config = folder.load().unwrap();
+    assert_eq!(config.privacy.keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>(), ["owner-1"]);
+    assert_eq!(config.entitlement.keys[0].kid, "entitlement-2026-1");
+    assert_ne!(config.privacy.keys[0].key, config.entitlement.keys[0].key);
+    Folder::new().agent("[upload]", "[privacy]\nkeys = []\n[upload]").is_told(
+        "privacy.keys",
+        "keys = []",
+        "1 to 16",
+    );
+}
+
+#[test]
+fn the_light_is_found_in_a_configuration_that_is_wrong_otherwise() {
+    let folder = Folder::new().agent("[upload]", "[privacy]\nindicator = \"leds/recording\"\n[upload]");
+    assert!(folder.load().is_ok());
+    let right = fs::read_to_string(folder.path("agent.toml")).unwrap();
+    folder.write("agent.toml", &format!("{right}\ncolour = \"red\"\n"));
+    let found = config::indicator(&folder.path("agent.toml"), &folder.around()).unwrap();
+    assert_eq!(found, Some(folder.path("leds/recording")));
+    assert!(config::load_in(&folder.path("agent.toml"), &folder.around()).is_err());
+    let without = Folder::new();
+    assert!(without.load().is_ok());
+    let none = config::indicator(&without.path("agent.toml"), &without.around()).unwrap();
+    assert_eq!(none, None);
+}
+
+#[test]
 fn no_keys_at_all_is_told() {
     Folder::new().agent("[\"entitlement-2026-1.pem\"]", "[]").is_told(
         "entitlement.keys",
@@ -733,13 +767,17 @@ fn a_reload_says_what_it_changes_and_what_needs_a_restart() {
     new.spool.max_bytes /= 2;
     new.upload.max_rate = Some(1_000_000);
     new.privacy.pending = config::PrivacyPending::Hold;
+    new.privacy.keys.clear();
     new.mqtt.host = "elsewhere.example".into();
     new.recording.segment = Duration::from_secs(10);
     new.board.video.fps = 5;
 
     let (reloadable, restart) = config::reload_difference(&old, &new);
 
-    assert_eq!(reloadable, ["recording.audio", "spool.max_bytes", "upload.max_rate", "privacy.pending"]);
+    assert_eq!(
+        reloadable,
+        ["recording.audio", "spool.max_bytes", "upload.max_rate", "privacy.keys", "privacy.pending"]
+    );
     assert_eq!(restart, ["mqtt.url", "recording.segment", "device.board"]);
     let taken = config::with_reloadable(&old, new.clone());
     assert!(config::reload_difference(&taken, &new).0.is_empty());

@@ -102,6 +102,7 @@ fn a_latch_that_is_missing_beside_any_other_fact_was_lost() {
     let others = [
         choice(1, RECORD),
         Fact::Entitlement { version: 1, jws: String::from("lease") },
+        Fact::Stopped(Some(Utc(1_795_435_200_123_456_789))),
         Fact::Floor(Utc(1_795_435_200_123_456_789)),
     ];
     for other in others {

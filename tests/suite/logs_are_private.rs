@@ -87,7 +87,7 @@ async fn no_payload_no_signature_and_no_key_reaches_the_journal() {
     let mqtt_config = broker.client(device);
     secrets.extend(std::fs::read_to_string(&mqtt_config.key).unwrap().lines().map(str::to_owned));
     let (sender, mut inputs) = mpsc::channel(64);
-    let session = mqtt::open(device, &mqtt_config, &[ours.key()], sender, 7).unwrap();
+    let session = mqtt::open(device, &mqtt_config, &mqtt::Keys::for_all(&[ours.key()]), sender, 7).unwrap();
 
     // Act: take them all, one by one; then a refused report, a lost broker, a stop.
     let mut next = async || {

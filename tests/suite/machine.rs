@@ -789,7 +789,7 @@ fn a_due_downgrade_takes_effect_offline_at_its_time() {
     let mut downgrade = lease(2);
     let mut terms = downgrade.terms.clone();
     terms.features.audio = false;
-    downgrade.next = Some(Next { from: noon() + 5 * HOUR, terms });
+    downgrade.next = Some(Next { from: noon() + 5 * HOUR, not_after: None, terms });
     rig.lease(downgrade);
     rig.pass(4 * HOUR);
     assert!(rig.open.expect("recording").1.audio);

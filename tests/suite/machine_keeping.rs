@@ -2,11 +2,93 @@
 
 use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon};
 use kasacam::domain::effect::{Event, Fact, Rule};
+use kasacam::domain::entitlement::{Entitlement, Lease, Next, Status};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::{Seen, Start, Tombstones};
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
-use kasacam::domain::time::Clock;
+use kasacam::domain::segment::Serial;
+use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use std::time::Duration;
+
+fn disbelieve(rig: &mut Rig, privacy: bool, entitlement: bool) {
+    rig.give(Input::Disbelieved { privacy, entitlement });
+}
+
+#[test]
+fn a_choice_whose_key_is_withdrawn_is_unknown_until_it_is_heard_under_another() {
+    let mut rig = Rig::new(allowed());
+    assert!(rig.open.is_some());
+    rig.take();
+
+    disbelieve(&mut rig, true, false);
+
+    assert_eq!((rig.open, rig.machine.privacy()), (None, Privacy::Unknown));
+    assert!(rig.asked.contains(&Asked::AskAgain));
+    assert!(
+        matches!(rig.machine.entitlement(rig.now), Entitlement::Granted(_)),
+        "the plan is another matter"
+    );
+    // What is captured under nothing heard waits; there is nothing to capture. The retained one comes again.
+    let ack = rig.ack();
+    let choice = choice(1, false);
+    rig.give(Input::Privacy { choice, jws: String::from("privacy-1 by another key"), retained: true, ack });
+    assert!(rig.open.is_some());
+    assert!(rig.asked.contains(&Asked::Ack(ack)));
+    let kept = Fact::Privacy { version: 1, jws: String::from("privacy-1 by another key") };
+    assert!(rig.asked.contains(&Asked::Keep(kept)), "and is kept as it is signed now");
+}
+
+#[test]
+fn an_older_permission_is_no_way_out_of_a_withdrawn_key() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(5, true);
+    disbelieve(&mut rig, true, false);
+    rig.privacy(4, false);
+    assert_eq!(rig.open, None);
+    rig.privacy(6, false);
+    assert!(rig.open.is_some());
+}
+
+#[test]
+fn a_permission_that_is_being_written_under_a_withdrawn_key_never_comes_into_force() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(2, true);
+    rig.disk_is_away = true;
+    let ack = rig.privacy(3, false);
+    disbelieve(&mut rig, true, false);
+    for ticket in std::mem::take(&mut rig.tickets) {
+        rig.give(Input::Persisted { ticket, result: Ok(()) });
+    }
+    assert_eq!(rig.open, None);
+    assert!(rig.asked.contains(&Asked::Ack(ack)), "the broker is not to hold it for ever");
+}
+
+#[test]
+fn a_prohibition_that_is_not_durable_goes_on_lying_there_when_its_key_is_withdrawn() {
+    let mut rig = Rig::new(allowed());
+    rig.disk_is_away = true;
+    rig.privacy(2, true);
+    disbelieve(&mut rig, true, false);
+    assert!(!rig.asked.contains(&lifted()), "the disk permits");
+    rig.disk_is_away = false;
+    rig.tickets.clear();
+    rig.privacy(3, false);
+    assert!(rig.asked.contains(&lifted()));
+}
+
+#[test]
+fn a_lease_whose_key_is_withdrawn_stops_the_camera_and_lets_nothing_go() {
+    let mut rig = Rig::new(allowed());
+    let serial = rig.seal();
+    rig.take();
+    disbelieve(&mut rig, false, true);
+    assert_eq!((rig.open, rig.machine.entitlement(rig.now)), (None, Entitlement::Unknown));
+    rig.pass(100 * HOUR);
+    assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Forget(it, _) if *it == serial)));
+    assert_eq!(rig.machine.privacy(), Privacy::Record);
+    rig.lease(lease(2));
+    assert!(rig.open.is_some());
+}
 
 fn forbidden(version: u64) -> Fact {
     Fact::Privacy { version, jws: format!("privacy-{version}") }
@@ -182,4 +264,147 @@ fn a_lease_that_lapsed_while_the_camera_was_away_purges_nothing_before_the_retai
         rig.pass(Duration::from_secs(120));
         assert_eq!(rig.asked.contains(&purged), !renewed);
     }
+}
+
+// ---- the hold of a service that stands still ----------------------------------------------------
+
+fn suspended(version: u64, issued_at: Utc) -> Lease {
+    let mut lease = Lease { issued_at, not_after: issued_at + 720 * HOUR, ..lease(version) };
+    lease.terms.status = Status::Suspended;
+    lease
+}
+
+fn purged(rig: &Rig) -> Vec<Serial> {
+    let held = |asked: &Asked| match asked {
+        Asked::Forget(serial, Rule::HoldExpired) => Some(*serial),
+        _ => None,
+    };
+    rig.asked.iter().filter_map(held).collect()
+}
+
+#[test]
+fn a_suspension_that_is_issued_again_every_day_does_not_begin_the_hold_anew() {
+    let mut rig = Rig::new(allowed());
+    rig.privacy(2, true);
+    let serial = rig.seal();
+    for day in 0..3 {
+        let issued_at = rig.now.system;
+        rig.lease(suspended(2 + day, issued_at));
+        rig.pass(23 * HOUR + HOUR / 2);
+        assert_eq!(purged(&rig), [], "day {day}");
+    }
+    rig.pass(3 * HOUR);
+    assert_eq!(purged(&rig), [serial], "three days of hold are over");
+}
+
+#[test]
+fn a_camera_that_hears_late_of_a_suspension_holds_what_it_has_just_captured() {
+    let mut rig = Rig::new(allowed());
+    rig.disconnect();
+    rig.pass(10 * 24 * HOUR);
+    let serial = rig.seal();
+    rig.connect(Some(choice(1, false)));
+    rig.lease(suspended(2, noon() + HOUR));
+    rig.pass(71 * HOUR);
+    assert_eq!(purged(&rig), [], "it was suspended nine days ago, and heard of it just now");
+    rig.pass(2 * HOUR);
+    assert_eq!(purged(&rig), [serial]);
+}
+
+#[test]
+fn a_hold_goes_on_over_a_restart_from_when_the_suspension_was_first_seen() {
+    let seen = noon() - 70 * HOUR;
+    let entitlement = Known::Is(suspended(2, noon() - HOUR));
+    let mut rig = Rig::new(Start { entitlement, stopped: Some(seen), ..allowed() });
+    let serial = rig.seal();
+    rig.lease(suspended(3, noon()));
+    rig.pass(HOUR + HOUR / 2);
+    assert_eq!(purged(&rig), []);
+    rig.pass(HOUR);
+    assert_eq!(purged(&rig), [serial]);
+}
+
+#[test]
+fn since_when_the_service_stands_still_is_kept_and_taken_back_when_it_goes_on() {
+    let mut rig = Rig::new(allowed());
+    rig.take();
+    let at = rig.now.system;
+    rig.lease(suspended(2, noon() - 100 * HOUR));
+    assert!(rig.asked.contains(&Asked::Keep(Fact::Stopped(Some(at)))));
+    rig.pass(50 * HOUR);
+    rig.take();
+    rig.lease(lease(3));
+    assert!(rig.asked.contains(&Asked::Keep(Fact::Stopped(None))));
+    let again = rig.now.system;
+    rig.lease(suspended(4, again));
+    assert!(rig.asked.contains(&Asked::Keep(Fact::Stopped(Some(again)))), "a suspension of its own");
+}
+
+#[test]
+fn a_suspension_seen_while_no_clock_was_trusted_counts_from_when_it_was_seen() {
+    let doubtful = Now { mono: Mono(1_000_000_000_000), system: noon() - 24 * HOUR, synchronised: false };
+    let mut rig = Rig::at(Start { floor: noon() - 500 * HOUR, ..allowed() }, doubtful);
+    let serial = rig.seal();
+    rig.lease(suspended(2, noon()));
+    rig.pass(HOUR);
+    assert!(
+        !rig.asked.iter().any(|asked| matches!(asked, Asked::Keep(Fact::Stopped(_)))),
+        "nobody knows when"
+    );
+    (rig.now.system, rig.now.synchronised) = (noon() + HOUR, true);
+    rig.pass(Duration::from_secs(60));
+    let kept = |asked: &Asked| matches!(asked, Asked::Keep(Fact::Stopped(Some(at))) if *at == noon());
+    assert!(rig.asked.iter().any(kept), "an hour ago");
+    rig.pass(70 * HOUR);
+    assert_eq!(purged(&rig), []);
+    rig.pass(2 * HOUR);
+    assert_eq!(purged(&rig), [serial]);
+}
+
+#[test]
+fn a_hold_that_ended_while_the_camera_was_off_waits_for_the_retained_lease() {
+    for renewed in [true, false] {
+        let entitlement = Known::Is(suspended(2, noon() - 400 * HOUR));
+        let start = Start { entitlement, stopped: Some(noon() - 400 * HOUR), ..allowed() };
+        let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
+        let mut rig = Rig::offline(start, now);
+        let serial = rig.seal();
+        rig.pass(HOUR / 2);
+        rig.connect(Some(choice(1, false)));
+        rig.pass(Duration::from_secs(30));
+        assert_eq!(purged(&rig), [], "the broker may tell that the service goes on");
+        if renewed {
+            rig.lease(lease(3));
+        }
+        rig.pass(Duration::from_secs(120));
+        assert_eq!(purged(&rig) == [serial], !renewed);
+    }
+}
+
+#[test]
+fn a_suspended_camera_that_never_hears_of_the_broker_again_does_not_hold_for_ever() {
+    let entitlement = Known::Is(suspended(2, noon() - 400 * HOUR));
+    let start = Start { entitlement, stopped: Some(noon() - 400 * HOUR), ..allowed() };
+    let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
+    let mut rig = Rig::offline(start, now);
+    let serial = rig.seal();
+    rig.pass(HOUR - Duration::from_secs(1));
+    assert_eq!(purged(&rig), []);
+    rig.pass(Duration::from_secs(120));
+    assert_eq!(purged(&rig), [serial]);
+}
+
+#[test]
+fn a_downgrade_heard_long_ago_goes_on_by_its_own_end_without_a_broker() {
+    let mut downgrade = lease(2);
+    let from = downgrade.not_after;
+    let next = Next { from, not_after: Some(from + 720 * HOUR), terms: downgrade.terms.clone() };
+    downgrade.next = Some(next);
+    let mut rig = Rig::new(allowed());
+    rig.lease(downgrade);
+    rig.disconnect();
+    rig.pass((30 * 24 + 73) * HOUR);
+    assert!(rig.open.is_some(), "the old end and its grace are over, the new one's are not");
+    rig.pass(30 * 24 * HOUR);
+    assert_eq!(rig.open, None);
 }

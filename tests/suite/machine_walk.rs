@@ -44,9 +44,11 @@ fn walk(seed: u64, steps: u64) {
         settings.rules.when_full = WhenFull::Stop;
     }
     let mut told = Told { seed, last: Vec::new() };
-    let mut world = World::new(settings);
+    let mut world = if dice.once_in(2) { World::lit(settings) } else { World::new(settings) };
     while world.steps < steps {
-        let step = draw(&mut dice);
+        // A light answers sooner than a disk, and nothing is open before it has.
+        let answers = world.can(&Step::LightSet(true)) && dice.once_in(4);
+        let step = if answers { Step::LightSet(!dice.once_in(5)) } else { draw(&mut dice) };
         if !world.can(&step) {
             continue;
         }

@@ -28,6 +28,7 @@ mod machine_and_spool;
 mod machine_choice;
 mod machine_keeping;
 mod machine_laws;
+mod machine_light;
 mod machine_reports;
 mod machine_states;
 mod machine_walk;

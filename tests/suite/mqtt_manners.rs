@@ -31,7 +31,8 @@ struct Camera {
 impl Camera {
     fn start(mqtt: &Mqtt) -> Camera {
         let (sender, inputs) = mpsc::channel(64);
-        let session = mqtt::open(DEVICE, mqtt, &[Signer::ours().key()], sender, 7).unwrap();
+        let session =
+            mqtt::open(DEVICE, mqtt, &mqtt::Keys::for_all(&[Signer::ours().key()]), sender, 7).unwrap();
         Camera { session, inputs }
     }
 

@@ -13,7 +13,7 @@ use kasacam::mqtt::outbox::{MAX_EVENTS, Outbox, SET_ASIDE};
 use kasacam::mqtt::packet::Code;
 use kasacam::mqtt::payloads::Reader;
 use kasacam::mqtt::topics::{Message, Topics};
-use kasacam::mqtt::{stored_entitlement, stored_privacy};
+use kasacam::mqtt::{Keys, stored_entitlement, stored_privacy};
 use proptest::prelude::*;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -25,7 +25,7 @@ const DEVICE: &str = "cam-0001";
 const TOKEN: AckToken = AckToken { connection: 1, delivery: 1 };
 
 fn reader() -> Reader {
-    Reader { device: DEVICE.to_owned(), keys: vec![Signer::ours().key()] }
+    Reader { device: DEVICE.to_owned(), keys: Keys::for_all(&[Signer::ours().key()]) }
 }
 
 fn privacy(jws: impl AsRef<[u8]>) -> Result<PrivacyChoice, Rejection> {
@@ -78,6 +78,7 @@ fn what_next_leaves_out_stays_as_it_is() {
     let lease = entitlement(Signer::ours().sign(ENTITLEMENT, &claims)).unwrap();
     let next = lease.next.unwrap();
     assert_eq!(next.from, Utc::parse("2026-12-01T00:00:00Z").unwrap());
+    assert_eq!(next.not_after, None);
     assert_eq!(next.terms.plan.id, "free");
     assert_eq!((next.terms.status, next.terms.features), (lease.terms.status, lease.terms.features));
 }
@@ -369,6 +370,8 @@ fn a_lease_with_a_part_missing_or_out_of_range_is_malformed() {
         ("/next", json!([])),
         ("/next", json!({})),
         ("/next", json!({ "from": "soon" })),
+        ("/next", json!({ "from": "2026-12-01T00:00:00Z", "not_after": "later" })),
+        ("/next", json!({ "from": "2026-12-01T00:00:00Z", "not_after": null })),
         ("/next", json!({ "from": "2026-12-01T00:00:00Z", "status": "gone" })),
         ("/next", json!({ "from": "2026-12-01T00:00:00Z", "plan": {} })),
         ("/next", json!({ "from": "2026-12-01T00:00:00Z", "features": { "record": true } })),
@@ -450,9 +453,21 @@ fn what_was_kept_is_verified_again() {
 }
 
 #[test]
+fn a_key_for_the_lease_signs_no_choice_and_a_key_for_the_choice_no_lease() {
+    let (owner, shop) = (Signer::new("owner", 8), Signer::new("shop", 9));
+    let keys = Keys { privacy: vec![owner.key()], entitlement: vec![shop.key()] };
+    let reader = Reader { device: DEVICE.to_owned(), keys };
+    assert!(reader.privacy(owner.privacy(DEVICE, 1, false).as_bytes()).is_ok());
+    assert!(reader.entitlement(shop.entitlement(DEVICE, 1).as_bytes()).is_ok());
+    let refused = Some(Rejection::UnknownKey);
+    assert_eq!(reader.privacy(shop.privacy(DEVICE, 1, false).as_bytes()).err(), refused);
+    assert_eq!(reader.entitlement(owner.entitlement(DEVICE, 1).as_bytes()).err(), refused);
+}
+
+#[test]
 fn either_of_two_keys_is_believed_while_keys_change() {
     let (old, new) = (Signer::ours(), Signer::new("entitlement-2027-1", 8));
-    let reader = Reader { device: DEVICE.to_owned(), keys: vec![old.key(), new.key()] };
+    let reader = Reader { device: DEVICE.to_owned(), keys: Keys::for_all(&[old.key(), new.key()]) };
     for signer in [old, new] {
         assert!(reader.privacy(signer.privacy(DEVICE, 1, false).as_bytes()).is_ok());
     }

@@ -8,7 +8,7 @@ use kasacam::config::Mqtt;
 use kasacam::domain::effect::{Event, PrivacyReport, Report, Telemetry};
 use kasacam::domain::input::{AckToken, Input, Rejection};
 use kasacam::domain::time::Utc;
-use kasacam::mqtt::{self, Session};
+use kasacam::mqtt::{self, Keys, Session};
 use rcgen::SanType;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ struct Camera {
 impl Camera {
     fn start(device: &str, mqtt: &Mqtt, room: usize) -> Camera {
         let (sender, inputs) = mpsc::channel(room);
-        let session = mqtt::open(device, mqtt, &[Signer::ours().key()], sender, 7).unwrap();
+        let session = mqtt::open(device, mqtt, &Keys::for_all(&[Signer::ours().key()]), sender, 7).unwrap();
         Camera { session, inputs }
     }
 
@@ -574,7 +574,7 @@ async fn a_file_that_cannot_be_used_is_named() {
         (Mqtt { key: other.key.clone(), ..good.clone() }, "mqtt.key: "),
     ] {
         let (sender, _inputs) = mpsc::channel(1);
-        let error = mqtt::open(DEVICE, &mqtt, &[], sender, 7).unwrap_err();
+        let error = mqtt::open(DEVICE, &mqtt, &Keys::for_all(&[]), sender, 7).unwrap_err();
         assert!(error.contains(key), "{error}");
         assert!(!error.contains("AAAA"), "{error}");
     }

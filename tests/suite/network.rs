@@ -35,7 +35,8 @@ impl Camera {
     fn with(mqtt: &Mqtt) -> Camera {
         let (sender, inputs) = mpsc::channel(64);
         let began = Instant::now();
-        let session = mqtt::open("cam-0001", mqtt, &[Signer::ours().key()], sender, 7).unwrap();
+        let session =
+            mqtt::open("cam-0001", mqtt, &mqtt::Keys::for_all(&[Signer::ours().key()]), sender, 7).unwrap();
         Camera { _session: session, inputs, began }
     }
 

@@ -285,6 +285,7 @@ fn facts_come_back_as_they_were_kept() {
         entitlement: Known::Missing,
         entitlement_seen: Known::Missing,
         latch: Known::Missing,
+        stopped: None,
         floor: Known::Missing,
     };
     assert_eq!(facts.recall(), nothing);
@@ -292,6 +293,7 @@ fn facts_come_back_as_they_were_kept() {
     facts.keep(&Fact::Privacy { version: 7, jws: "a.b.c".to_owned() }).unwrap();
     facts.keep(&Fact::Entitlement { version: 9, jws: "d.e.f".to_owned() }).unwrap();
     facts.keep(&Fact::Latch(true)).unwrap();
+    facts.keep(&Fact::Stopped(Some(Utc(1_795_435_200_000_000_001)))).unwrap();
     facts.keep(&Fact::Floor(Utc(1_795_435_200_123_456_789))).unwrap();
 
     let found = Facts::new(fs.after(Cut::LosesAll).shared(), &state_dir()).recall();
@@ -301,9 +303,12 @@ fn facts_come_back_as_they_were_kept() {
         entitlement: Known::Is("d.e.f".to_owned()),
         entitlement_seen: Known::Is(9),
         latch: Known::Is(true),
+        stopped: Some(Utc(1_795_435_200_000_000_001)),
         floor: Known::Is(Utc(1_795_435_200_123_456_789)),
     };
     assert_eq!(found, all);
+    facts.keep(&Fact::Stopped(None)).unwrap();
+    assert_eq!(facts.recall().stopped, None);
 }
 
 #[test]

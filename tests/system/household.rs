@@ -1,6 +1,6 @@
 //! What the household has in its hands and before its eyes: a shutter, a button, a light.
 
-use crate::support::camera::Camera;
+use crate::support::camera::{Camera, kasacamd};
 use crate::support::cloud::{Cloud, wait};
 use crate::support::opened::Watched;
 use std::ffi::CString;
@@ -162,6 +162,58 @@ fn the_light_is_on_while_the_camera_is_open_and_at_no_other_time() {
     lit("255");
     camera.stop();
     assert_eq!(brightness(), "0", "a camera that has ended is not open");
+}
+
+/// What the unit runs once the agent has ended, however it ended.
+fn after_the_end(config: &Path) -> Vec<String> {
+    let unit = std::fs::read_to_string("systemd/kasacamd.service").unwrap();
+    let line = unit.lines().find_map(|line| line.strip_prefix("ExecStopPost=-/usr/bin/kasacamd ")).unwrap();
+    line.replace("/etc/kasacam/agent.toml", config.to_str().unwrap()).split(' ').map(String::from).collect()
+}
+
+#[test]
+fn the_unit_puts_out_the_light_of_a_camera_that_was_killed() {
+    let led = an_led();
+    let brightness = || std::fs::read_to_string(led.path().join("brightness")).unwrap_or_default();
+    let cloud = allowed(&["--set", &format!("privacy.indicator={:?}", led.path())]);
+    let camera = Camera::start(&cloud);
+    open(&camera, true);
+    camera.kill();
+    assert_eq!(brightness(), "255", "nobody was left to put it out");
+
+    let began = std::time::Instant::now();
+    let command = after_the_end(&cloud.agent_toml);
+    let ended = kasacamd(&command.iter().map(String::as_str).collect::<Vec<_>>());
+
+    assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stderr));
+    assert_eq!(brightness(), "0");
+    assert!(began.elapsed() < std::time::Duration::from_secs(1), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_camera_whose_light_cannot_be_lit_opens_no_device_and_says_why() {
+    let led = an_led();
+    let (clip, _) = Watched::device(led.path());
+    let indicator = format!("privacy.indicator={:?}", led.path());
+    let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s", "--set", &indicator]);
+    cloud.tell(&["plan", "plus"]);
+    // As an LED whose bus is gone; for root no mode is in the way.
+    let brightness = led.path().join("brightness");
+    std::fs::remove_file(&brightness).unwrap();
+    std::fs::create_dir(&brightness).unwrap();
+    let watched = Watched::new(&clip);
+    let camera = Camera::start(&cloud);
+    cloud.tell(&["privacy", "off"]);
+    camera.wait_for("a fault of the light", |status| {
+        status["capture"]["fault"].as_str().is_some_and(|why| why.contains("privacy.indicator"))
+    });
+    assert_eq!(camera.status()["capture"]["starts"], 0);
+    assert!(!watched.was_opened());
+
+    std::fs::remove_dir(&brightness).unwrap();
+    std::fs::write(&brightness, "0").unwrap();
+    camera.wait_until_it_records(1);
+    assert!(watched.was_opened(), "the harness sees a device being opened");
 }
 
 /// A library that makes the kernel's answers to `EVIOCGBIT` and `EVIOCGSW` out of the environment, for a pipe that has

@@ -37,6 +37,7 @@ mod page_parts {
     pub mod bands;
 }
 mod recording;
+mod reload;
 mod soak;
 mod store_faults;
 #[path = "../../src/bin/devcloud/summary.rs"]

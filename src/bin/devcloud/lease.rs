@@ -48,7 +48,9 @@ pub(crate) fn entitlement(device: &str, version: u64, now: Utc, plan: &Plan) -> 
     let next = match (&plan.next_from, &plan.next_plan) {
         (Some(from), Some(next)) => {
             let mut terms = terms(&Plan::named(next))?;
-            insert(&mut terms, "from", json!(time(from, now)?));
+            let from = time(from, now)?;
+            insert(&mut terms, "from", json!(from));
+            insert(&mut terms, "not_after", json!(from + LEASE));
             Some(terms)
         }
         (None, None) => None,

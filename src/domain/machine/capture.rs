@@ -131,6 +131,7 @@ impl State {
 
 impl Machine {
     pub(super) fn restore_capture(&mut self, decision: &Decision, now: Now) {
+        self.forget_that_light_is_wanted();
         let wanted = match decision.capture() {
             _ if self.leaving.is_some() => Err(SpanEnd::Shutdown),
             Capture::Off(reason) => Err(reason.span_end()),
@@ -163,6 +164,9 @@ impl Machine {
             Some(Wait::Finished) => return,
             Some(Wait::Until(_) | Wait::OtherPlan(_)) | None => self.capture.wait = None,
         }
+        if !self.is_lit(now) {
+            return;
+        }
         let epoch = Epoch(self.capture.epoch.0 + 1);
         let Some(permit) = policy::permit(decision, epoch) else { return };
         self.capture.epoch = epoch;
@@ -173,28 +177,33 @@ impl Machine {
         self.effects.push_back(Effect::StartCapture { permit, settings });
         self.capture.told = self.capture.backoff.failures() == 0;
         if self.capture.told {
-            self.tell(Event::CaptureOpened { epoch: epoch.0 });
+            self.tell_opened(epoch, settings, now);
         }
     }
 
     /// The pipeline plays: a device is open beyond doubt.
-    pub(super) fn capture_started(&mut self, started: Epoch) {
+    pub(super) fn capture_started(&mut self, started: Epoch, now: Now) {
         match self.capture.run {
-            Run::Open { epoch, .. } if epoch == started => {
-                self.capture.fault = None;
-                if !self.capture.told {
-                    self.capture.told = true;
-                    self.tell(Event::CaptureOpened { epoch: epoch.0 });
-                }
-            }
-            Run::Closed | Run::Open { .. } | Run::Closing { .. } => {}
+            Run::Open { epoch, .. } if epoch == started => self.capture.fault = None,
+            // It has played, though it is being closed by now.
+            Run::Closing { epoch, .. } if epoch == started => {}
+            Run::Closed | Run::Open { .. } | Run::Closing { .. } => return,
+        }
+        if let (false, Some(settings)) = (self.capture.told, self.capture.settings) {
+            self.capture.told = true;
+            self.tell_opened(started, settings, now);
         }
     }
 
+    fn tell_opened(&mut self, epoch: Epoch, settings: CaptureSettings, now: Now) {
+        self.tell(Event::CaptureOpened { epoch: epoch.0 });
+        self.note_opened(settings.audio, settings.max_height, now);
+    }
+
     /// Footage has come in: whatever failed before is over.
-    pub(super) fn capture_works(&mut self) {
+    pub(super) fn capture_works(&mut self, now: Now) {
         self.capture.backoff.reset();
-        self.capture_started(self.capture.epoch);
+        self.capture_started(self.capture.epoch, now);
     }
 
     fn stop(&mut self, epoch: Epoch, reason: SpanEnd) {
@@ -239,6 +248,7 @@ impl Machine {
         self.capture.changed_at = Some(self.best_time(now) - now.mono.since(at));
         if self.capture.told {
             self.tell(Event::CaptureClosed { epoch: epoch.0, reason: reason.text() });
+            self.note_closed(reason, now);
         }
         let Some(fault) = fault else { return };
         let try_again = now.mono + self.capture.backoff.next(&mut self.jitter);
@@ -250,7 +260,8 @@ impl Machine {
             | FaultKind::DeviceMissing
             | FaultKind::Pipeline
             | FaultKind::Stalled
-            | FaultKind::CloseTimeout => Wait::Until(try_again),
+            | FaultKind::CloseTimeout
+            | FaultKind::LightFailed => Wait::Until(try_again),
         };
         self.capture.wait = Some(wait);
         self.figures.faults += 1;
@@ -264,7 +275,7 @@ impl Machine {
     /// What keeps a camera that may record from recording: why the newest run failed, until one plays.
     #[must_use]
     pub fn capture_fault(&self) -> Option<&str> {
-        self.capture.fault.as_deref()
+        self.light.fault().or(self.capture.fault.as_deref())
     }
 
     /// The best guess at civil time, for reports.

@@ -13,6 +13,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Durable<T> {
     live: Known<T>,
+    /// What that is kept as.
+    text: Option<String>,
     /// What is in force would be so after a cut of the power as well.
     kept: bool,
     writing: Option<Writing<T>>,
@@ -40,10 +42,10 @@ pub(super) enum Settled {
 }
 
 impl<T: Clone + PartialEq> Durable<T> {
-    pub(super) fn new(live: Known<T>) -> Durable<T> {
+    pub(super) fn new(live: Known<T>, text: Option<String>) -> Durable<T> {
         let backoff =
             Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(30));
-        Durable { live, kept: true, writing: None, backoff }
+        Durable { live, text, kept: true, writing: None, backoff }
     }
 
     /// What is in force.
@@ -90,11 +92,23 @@ impl<T: Clone + PartialEq> Durable<T> {
     /// Puts the newest value in force at once if it `restricts`, durable or not. What restricts may
     /// come to do so by the passing of time, so this is asked at every step.
     pub(super) fn enforce(&mut self, restricts: impl Fn(&T) -> bool) {
-        let Some(value) = self.coming().filter(|value| restricts(value)) else { return };
-        if self.live.value() != Some(value) {
-            self.live = Known::Is(value.clone());
+        let Some(writing) = self.writing.as_ref().filter(|writing| restricts(&writing.value)) else { return };
+        if self.live.value() != Some(&writing.value) {
+            self.live = Known::Is(writing.value.clone());
+            self.text = Some(writing.text.clone());
             self.kept = false;
         }
+    }
+
+    /// What is in force and what is coming, as they are kept.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.text.as_deref().into_iter().chain(self.coming_text())
+    }
+
+    /// Nothing is believed any more of what is in force and what is coming; these may be acknowledged.
+    pub(super) fn disbelieve(&mut self) -> Vec<AckToken> {
+        (self.live, self.text, self.kept) = (Known::Unreadable, None, true);
+        self.writing.take().map(|writing| writing.acks).unwrap_or_default()
     }
 
     /// The same value came again: acknowledged with the first, or at once if that is durable.
@@ -125,6 +139,7 @@ impl<T: Clone + PartialEq> Durable<T> {
         if ok {
             self.backoff.reset();
             self.live = Known::Is(writing.value);
+            self.text = Some(writing.text);
             self.kept = true;
             return Settled::Durable(writing.acks);
         }

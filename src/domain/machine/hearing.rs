@@ -66,6 +66,20 @@ impl Session {
         }
     }
 
+    /// What was heard is not believed any more: it is as though the session had only now begun.
+    pub(super) fn forget_choice(&mut self, now: Mono) {
+        if self.is_heard(now) {
+            self.heard_to = Some(now);
+            self.know_to(now, self.choice);
+            self.store = Store::default();
+        }
+        self.choice = None;
+    }
+
+    pub(super) fn forget_lease(&mut self) {
+        self.lease = false;
+    }
+
     pub(super) fn heard_lease(&mut self) {
         self.lease = true;
     }

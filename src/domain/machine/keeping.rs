@@ -37,20 +37,49 @@ impl Machine {
         }
     }
 
+    /// The JWS that the owner's choice rests on: of the one in force, and of the one that is coming.
+    pub fn choice_signed(&self) -> impl Iterator<Item = &str> {
+        self.choice.texts()
+    }
+
+    /// As [`Machine::choice_signed`], of the lease.
+    pub fn lease_signed(&self) -> impl Iterator<Item = &str> {
+        self.lease.texts()
+    }
+
+    /// The keys are not trusted any more under which facts were accepted: these are unknown until they are heard again,
+    /// under keys that are.
+    pub(super) fn disbelieve(&mut self, privacy: bool, entitlement: bool, now: Now) {
+        let mut acks = Vec::new();
+        if privacy {
+            acks.extend(self.choice.disbelieve());
+            self.session.forget_choice(now.mono);
+        }
+        if entitlement {
+            acks.extend(self.lease.disbelieve());
+            self.session.forget_lease();
+        }
+        self.effects.extend(acks.into_iter().map(Effect::Ack));
+        if privacy || entitlement {
+            self.effects.push_back(Effect::AskAgain);
+        }
+    }
+
     pub(super) fn set_latch(&mut self, closed: bool, now: Now) {
         if self.latch.newest() != Some(&closed) {
             self.latch.accept(closed, String::from(latch_text(closed)), None, now.mono);
         }
     }
 
-    fn ticket(&mut self) -> Ticket {
+    pub(super) fn ticket(&mut self) -> Ticket {
         self.tickets += 1;
         Ticket(self.tickets)
     }
 
-    pub(super) fn persist(&mut self, fact: Fact, forbids: bool) {
+    pub(super) fn persist(&mut self, fact: Fact, forbids: bool) -> Ticket {
         let ticket = self.ticket();
         self.effects.push_back(Effect::Persist { ticket, fact, forbids });
+        ticket
     }
 
     pub(super) fn write_what_is_due(&mut self, now: Now) {
@@ -105,6 +134,8 @@ impl Machine {
                 }
                 // What is coming replaces it: until that is durable the one that lies there is good.
                 (Some(_), _) => {}
+                // Nothing durable has taken its place: whoever finds it is to be private.
+                (None, _) if *self.choice.live() == Known::Unreadable => {}
                 (None, _) => {
                     let version = self.tombstones.choice.take().unwrap_or_default();
                     self.effects
@@ -126,6 +157,7 @@ impl Machine {
 
     pub(super) fn persisted(&mut self, ticket: Ticket, result: Result<(), String>, now: Now) {
         let ok = result.is_ok();
+        self.stopped_written(ticket, ok, now);
         let choice = self.choice.settle(ticket, ok, now.mono, &mut self.jitter);
         let latch = self.latch.settle(ticket, ok, now.mono, &mut self.jitter);
         let lease = self.lease.settle(ticket, ok, now.mono, &mut self.jitter);

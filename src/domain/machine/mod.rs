@@ -11,11 +11,16 @@ mod durable;
 mod figures;
 mod hearing;
 mod keeping;
+mod leaving;
+mod light;
+mod noting;
 mod pending;
 mod reports;
+mod stopped;
+mod storing;
 mod transfer;
 
-use super::backoff::{Backoff, Jitter};
+use super::backoff::Jitter;
 use super::effect::{Effect, Event, Fact, Report};
 use super::entitlement::{Entitlement, Lease};
 use super::input::{AckToken, Input, Rejection, Usage};
@@ -77,6 +82,8 @@ pub struct Start {
     pub privacy: Known<PrivacyChoice>,
     /// The last lease, as it stands on flash.
     pub entitlement: Known<Lease>,
+    /// The JWS that prove the choice and the lease, where they are known.
+    pub signed: Signed,
     /// The local latch, as it stands on flash; `true` is set. [`Known::Missing`] where nothing at all is known: it is then
     /// written as open.
     pub latch: Known<bool>,
@@ -86,10 +93,16 @@ pub struct Start {
     pub tombstones: Tombstones,
     /// [`Shutter::Unknown`] where the camera has one: it is read after the start.
     pub shutter: Shutter,
+    /// Since when the service stands still, where that was seen by an earlier process.
+    pub stopped: Option<Utc>,
     /// The latest time known to have passed: the last persisted time or the build time.
     pub floor: Utc,
     /// What the spool holds, or why it cannot be used.
     pub spool: Result<(Vec<Segment>, Usage), String>,
+    /// The camera has a light (`privacy.indicator`): no device is opened before it is lit.
+    pub light: bool,
+    /// The privacy journal ends with the camera open: the process before this one was killed, or power was lost.
+    pub cut_off: bool,
     /// Any number that differs between cameras.
     pub seed: u64,
 }
@@ -101,6 +114,15 @@ pub struct Seen {
     pub privacy: u64,
     /// Of the lease.
     pub entitlement: u64,
+}
+
+/// The JWS that prove two facts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signed {
+    /// Of the owner's choice.
+    pub privacy: Option<String>,
+    /// Of the lease.
+    pub entitlement: Option<String>,
 }
 
 /// What a process found that it could not write down, for the next one.
@@ -133,6 +155,8 @@ pub enum Why {
     Hearing,
     /// A device that does not close has used up its time.
     CloseDevice,
+    /// The light is tried again, or has used up its time.
+    RetryLight,
     /// `mqtt.telemetry` has passed since the last report.
     Telemetry,
     /// The passing of time is to be made durable.
@@ -149,8 +173,6 @@ const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// How often the passing of time is made durable: ten minutes lost from it are cheap, flash is not.
 const KEEP_TIME_EVERY: Duration = Duration::from_secs(10 * 60);
-/// What an ordered stop may take before the uploads that are left stay for the next start.
-const FLUSH_WITHIN: Duration = Duration::from_millis(4000);
 /// By how much the cloud's clock may be ahead of a trusted one of ours.
 const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
@@ -179,8 +201,11 @@ pub struct Machine {
     jitter: Jitter,
     effects: VecDeque<Effect>,
     capture: capture::State,
+    stopped: stopped::Stopped,
+    light: light::Light,
+    noted: noting::Noted,
     usage: Usage,
-    broken: Option<Broken>,
+    broken: Option<storing::Broken>,
     /// Full, and nothing left to evict: others took the room.
     starved: bool,
     queue: pending::Queue,
@@ -190,28 +215,7 @@ pub struct Machine {
     swept_at: Option<Mono>,
     reports: reports::Told,
     figures: Figures,
-    leaving: Option<Leaving>,
-}
-
-#[derive(Debug)]
-struct Broken {
-    backoff: Backoff,
-    probe_at: Mono,
-}
-
-/// An ordered stop: capture is drained, then the spool is flushed, then uploads get what time is left.
-#[derive(Debug)]
-struct Leaving {
-    deadline: Mono,
-    stage: LeavingStage,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum LeavingStage {
-    Draining,
-    Flushing,
-    Uploading,
-    Gone,
+    leaving: Option<leaving::Leaving>,
 }
 
 impl Machine {
@@ -224,10 +228,10 @@ impl Machine {
             settings: start.settings,
             device: start.device,
             boot: start.boot,
-            choice: Durable::new(start.privacy),
-            latch: Durable::new(start.latch),
+            choice: Durable::new(start.privacy, start.signed.privacy),
+            latch: Durable::new(start.latch, None),
             shutter: start.shutter,
-            lease: Durable::new(start.entitlement),
+            lease: Durable::new(start.entitlement, start.signed.entitlement),
             session: hearing::Session::default(),
             prohibitions: choice::Prohibitions::default(),
             floor: start.floor,
@@ -240,6 +244,9 @@ impl Machine {
             jitter: Jitter::new(start.seed),
             effects: VecDeque::new(),
             capture: capture::State::new(),
+            stopped: stopped::Stopped::new(start.stopped, now),
+            light: light::Light::new(start.light),
+            noted: noting::Noted::default(),
             usage: Usage::default(),
             broken: None,
             starved: false,
@@ -251,6 +258,8 @@ impl Machine {
             figures: Figures::default(),
             leaving: None,
         };
+        // Before any fact is written: a journal that is missing beside one was lost.
+        machine.note_start(start.cut_off, now);
         machine.take_up(start.tombstones, now);
         match start.spool {
             Ok((segments, usage)) => {
@@ -280,6 +289,7 @@ impl Machine {
                 self.accept_lease(lease, jws, retained, ack, now);
             }
             Input::Rejected { topic, reason, ack } => self.reject(topic, reason, ack),
+            Input::Disbelieved { privacy, entitlement } => self.disbelieve(privacy, entitlement, now),
             Input::Latch { closed } => self.set_latch(closed, now),
             // One that cannot be read is taken for set, and a press lifts what is set; by hand, at the camera.
             Input::LatchPressed => {
@@ -289,13 +299,14 @@ impl Machine {
             }
             Input::Shutter(shutter) => self.shutter = shutter,
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
-            Input::CaptureStarted { epoch } => self.capture_started(epoch),
+            Input::LightSet { ticket, result } => self.light_set(ticket, result, now),
+            Input::CaptureStarted { epoch } => self.capture_started(epoch, now),
             Input::CaptureClosed { epoch, at, fault } => self.capture_closed(epoch, at, fault, now),
             Input::CaptureStuck { epoch } => self.capture_stuck(epoch, now),
             Input::Arrived { frames } => self.figures.frames_captured += u64::from(frames),
             Input::Committed { frames, .. } => {
                 self.figures.frames_committed += u64::from(frames);
-                self.capture_works();
+                self.capture_works(now);
             }
             Input::Dropped { frames, .. } => self.figures.frames_dropped += u64::from(frames),
             Input::Sealed(segment) => {
@@ -318,12 +329,7 @@ impl Machine {
             Input::StoreReplaces => self.tell(Event::StoreReplaces),
             Input::UploadPastHalf { serial } => self.queue.past_half(serial),
             Input::Reload(settings) => self.settings = *settings,
-            Input::Shutdown => {
-                self.leaving.get_or_insert(Leaving {
-                    deadline: now.mono + FLUSH_WITHIN,
-                    stage: LeavingStage::Draining,
-                });
-            }
+            Input::Shutdown => self.begin_to_leave(now),
         }
         self.restore(now);
     }
@@ -345,12 +351,13 @@ impl Machine {
             self.choice.retry_at().filter(|_| self.choice_may_be_written()).map(|at| (at, Why::RetryPersist)),
             self.hearing_changes_at(&decision, now).map(|at| (at, Why::Hearing)),
             self.capture.abort_at().map(|at| (at, Why::CloseDevice)),
+            self.light.due(now.mono).map(|at| (at, Why::RetryLight)),
             self.lease.retry_at().map(|at| (at, Why::RetryPersist)),
             self.latch.retry_at().map(|at| (at, Why::RetryPersist)),
             waiting_for_store.map(|at| (at, Why::RetryUpload)),
-            self.broken.as_ref().map(|broken| (broken.probe_at, Why::ProbeStorage)),
+            self.probe_at().map(|at| (at, Why::ProbeStorage)),
             lease_changes.map(|at| (at, Why::LeaseChanges)),
-            self.leaving.as_ref().map(|leaving| (leaving.deadline, Why::Leave)),
+            self.leaves_at().map(|at| (at, Why::Leave)),
             Some((self.reports.telemetry_at(self.settings.telemetry), Why::Telemetry)),
             Some((now.mono + KEEP_TIME_EVERY.saturating_sub(self.time_unkept(now)), Why::KeepTime)),
         ]
@@ -368,9 +375,14 @@ impl Machine {
         self.enforce_what_restricts(now);
         self.note_prohibition(now);
         let decision = policy::decide(&self.facts(now));
+        if self.privacy() == Privacy::Record {
+            // What permits is noted before the opening that follows from it.
+            self.restore_journal(now);
+        }
         // First of all: nothing waits for the disk or the network before the device is closed.
         self.restore_capture(&decision, now);
         self.write_what_is_due(now);
+        self.restore_stopped(now);
         self.ask_again_if_due(now);
         self.abort_if_stuck(now);
         self.seal_what_is_forbidden();
@@ -383,10 +395,12 @@ impl Machine {
             let decision = policy::decide(&self.facts(now));
             self.restore_capture(&decision, now);
         }
+        self.restore_light(now);
         self.restore_uploads(&decision, now);
         self.restore_hearing(&decision, now);
         self.probe_if_due(now);
         self.restore_reports(&decision, now);
+        self.restore_journal(now);
         self.leave_if_done(now);
     }
 
@@ -408,12 +422,6 @@ impl Machine {
             hearing: self.hearing(now),
             rules,
         }
-    }
-
-    /// The version of the lease in force.
-    #[must_use]
-    pub fn lease_version(&self) -> Option<u64> {
-        self.lease.live().value().map(|lease| lease.version)
     }
 
     /// The strictest of the app's choice, the local latch and the shutter.
@@ -547,76 +555,7 @@ impl Machine {
         self.effects.extend(ack.map(Effect::Ack));
     }
 
-    // ---- storage ---------------------------------------------------------------------------
-
-    fn storage_failed(&mut self, full: bool, why: String, now: Now) {
-        if self.broken.is_none() {
-            let mut backoff =
-                Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(60));
-            let probe_at = now.mono + backoff.next(&mut self.jitter);
-            self.broken = Some(Broken { backoff, probe_at });
-            self.tell(Event::StorageFailed { full, why });
-        }
-        self.evict_for_want_of_room(full);
-    }
-
-    /// One, for each time that the disk was found to be full: another may have taken what was let go before.
-    fn evict_for_want_of_room(&mut self, full: bool) {
-        if full && self.settings.rules.when_full == WhenFull::Evict {
-            self.evict_one();
-        }
-    }
-
-    fn storage_probed(&mut self, ok: bool, full: bool, now: Now) {
-        let Some(broken) = &mut self.broken else { return };
-        if ok {
-            self.broken = None;
-            self.tell(Event::StorageRecovered);
-            self.forget_again();
-        } else {
-            broken.probe_at = now.mono + broken.backoff.next(&mut self.jitter);
-            self.evict_for_want_of_room(full);
-        }
-    }
-
-    fn probe_if_due(&mut self, now: Now) {
-        let Some(broken) = &mut self.broken else { return };
-        if broken.probe_at <= now.mono {
-            // Until the answer comes; it sets the time of the next one.
-            broken.probe_at = now.mono + Duration::from_secs(60);
-            self.effects.push_back(Effect::ProbeStorage);
-        }
-    }
-
-    // ---- leaving ---------------------------------------------------------------------------
-
-    fn flushed(&mut self) {
-        self.prohibitions.flushed();
-        if let Some(leaving) = &mut self.leaving {
-            if leaving.stage == LeavingStage::Flushing {
-                leaving.stage = LeavingStage::Uploading;
-            }
-        }
-    }
-
-    fn leave_if_done(&mut self, now: Now) {
-        let Some(leaving) = &mut self.leaving else { return };
-        let late = leaving.deadline <= now.mono;
-        if leaving.stage == LeavingStage::Draining && (self.capture.is_closed() || late) {
-            leaving.stage = LeavingStage::Flushing;
-            self.effects.push_back(Effect::FlushSpool);
-        }
-        // The end of a span goes once its footage is gone from the spool.
-        let idle = self.queue.uploading() == 0 && self.queue.leaving() == (0, 0);
-        if leaving.stage == LeavingStage::Uploading && idle || late && leaving.stage != LeavingStage::Gone {
-            leaving.stage = LeavingStage::Gone;
-            leaving.deadline = now.mono + Duration::from_secs(3600);
-            self.write_floor(now);
-            let telemetry = self.telemetry(now);
-            self.effects.push_back(Effect::Publish(Report::Telemetry(Box::new(telemetry))));
-            self.effects.push_back(Effect::Exit);
-        }
-    }
+    // ---- figures ---------------------------------------------------------------------------
 
     fn tell(&mut self, event: Event) {
         self.effects.push_back(Effect::Publish(Report::Event(event)));

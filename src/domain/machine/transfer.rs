@@ -297,9 +297,9 @@ impl Machine {
             boot: &self.boot,
             pending: decision.pending,
             entitlement: self.entitlement(now),
-            since: self.standing_since(now),
+            since: self.stopped.since(),
             hold: self.settings.hold,
-            lease_is_heard: self.session.lease_is_heard(now.mono),
+            is_certain: self.stands_still_for_certain(now),
         };
         let due: Vec<(Serial, Rule)> = self
             .queue
@@ -367,11 +367,6 @@ impl Machine {
             }
             (Some(standing), _) => standing,
         }
-    }
-
-    fn standing_since(&self, now: Now) -> Option<crate::domain::time::Utc> {
-        let lease = self.lease.live().value()?;
-        Some(lease.standing(self.lease_time(now), self.settings.grace).since)
     }
 
     /// When the lease changes by the passing of time, on the monotonic clock.

@@ -235,6 +235,8 @@ impl Joined {
             }
             // The latch is none of these tests.
             Effect::RaiseTombstone(_) | Effect::LiftTombstone(_) | Effect::AskAgain => None,
+            Effect::Light { ticket, .. } => Some(Input::LightSet { ticket, result: Ok(()) }),
+            Effect::Note { .. } => None,
             Effect::Ack(_) | Effect::Publish(_) => None,
         }
     }

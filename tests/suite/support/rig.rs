@@ -4,7 +4,8 @@ use kasacam::domain::effect::{CaptureSettings, Effect, Event, Fact, Report, Rule
 use kasacam::domain::entitlement::{Features, Lease, Plan, Status, Terms};
 use kasacam::domain::fragment::{Epoch, SpanEnd};
 use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
-use kasacam::domain::machine::{Machine, Seen, Settings, Start, Tombstones, UploadOrder};
+use kasacam::domain::journal::What;
+use kasacam::domain::machine::{Machine, Seen, Settings, Signed, Start, Tombstones, UploadOrder};
 use kasacam::domain::policy::{PrivacyPending, Rules, WhenFull};
 use kasacam::domain::privacy::{Known, PrivacyChoice};
 use kasacam::domain::segment::{Content, Record, RecordClock, Segment, Serial};
@@ -30,6 +31,7 @@ pub fn noon() -> Utc {
 pub enum Asked {
     Open(Epoch, CaptureSettings),
     Close(StopManner, SpanEnd),
+    Light(bool),
     Keep(Fact),
     Raise(Fact),
     Lift(Fact),
@@ -64,6 +66,13 @@ pub struct Rig {
     pub tickets: Vec<Ticket>,
     /// With which share of the rate each upload was asked for last.
     pub shares: BTreeMap<Serial, Share>,
+    /// What the light was last told; it answers at once unless it is kept from that.
+    pub light: Option<bool>,
+    pub light_fails: bool,
+    pub light_is_away: bool,
+    pub lights: Vec<(Ticket, bool)>,
+    /// Lines of the privacy journal.
+    pub notes: Vec<What>,
     /// Writes succeed at once unless this is set.
     pub disk_is_away: bool,
     /// Removals are answered at once unless this is set.
@@ -122,11 +131,15 @@ pub fn blank() -> Start {
         boot: String::from("boot-1"),
         privacy: Known::Missing,
         entitlement: Known::Missing,
+        signed: Signed::default(),
         latch: Known::Is(false),
         seen: Seen::default(),
         tombstones: Tombstones::default(),
+        stopped: None,
         floor: noon() - 24 * HOUR,
         spool: Ok((Vec::new(), Usage { free: Some(1_000_000), ..Usage::default() })),
+        light: false,
+        cut_off: false,
         seed: 7,
     }
 }
@@ -175,6 +188,11 @@ impl Rig {
             open: None,
             tickets: Vec::new(),
             shares: BTreeMap::new(),
+            light: None,
+            light_fails: false,
+            light_is_away: false,
+            lights: Vec::new(),
+            notes: Vec::new(),
             disk_is_away: false,
             spool_is_slow: false,
             device_is_stuck: false,
@@ -209,6 +227,14 @@ impl Rig {
                         self.machine.handle(closed, self.now);
                     }
                 }
+                Effect::Light { ticket, on } => {
+                    self.asked.push(Asked::Light(on));
+                    self.lights.push((ticket, on));
+                    if !self.light_is_away {
+                        self.answer_lights();
+                    }
+                }
+                Effect::Note { what, .. } => self.notes.push(what),
                 Effect::RaiseTombstone(fact) => self.asked.push(Asked::Raise(fact)),
                 Effect::LiftTombstone(fact) => self.asked.push(Asked::Lift(fact)),
                 Effect::Persist { ticket, fact, .. } => {
@@ -246,6 +272,15 @@ impl Rig {
                 Effect::Exit => self.asked.push(Asked::Exit),
                 Effect::Abort => self.asked.push(Asked::Abort),
             }
+        }
+    }
+
+    /// The light does what it was told, or fails to, and says so.
+    pub fn answer_lights(&mut self) {
+        for (ticket, on) in std::mem::take(&mut self.lights) {
+            let result = if self.light_fails { Err(String::from("EIO")) } else { Ok(()) };
+            self.light = result.is_ok().then_some(on).or(self.light);
+            self.machine.handle(Input::LightSet { ticket, result }, self.now);
         }
     }
 

@@ -151,9 +151,11 @@ async fn command(State(cloud): Cloud, Json(command): Json<Command>) -> Response 
         Command::Privacy { .. } | Command::Plan(_) | Command::Store { .. } | Command::Broker { .. } => {
             Json(worded(cloud.execute(command).await)).into_response()
         }
-        Command::Sign { .. } | Command::PublishRaw { .. } | Command::Status | Command::Objects => {
-            StatusCode::FORBIDDEN.into_response()
-        }
+        Command::Est(_)
+        | Command::Sign { .. }
+        | Command::PublishRaw { .. }
+        | Command::Status
+        | Command::Objects => StatusCode::FORBIDDEN.into_response(),
     }
 }
 

@@ -3,6 +3,7 @@
 use super::{Device, Seen, World, Writing};
 use kasacam::domain::effect::{Effect, Fact, Report, StopManner};
 use kasacam::domain::input::Input;
+use kasacam::domain::journal::What;
 use kasacam::domain::privacy::Privacy;
 use kasacam::domain::segment::Content;
 use std::time::Duration;
@@ -21,6 +22,7 @@ impl World {
                 assert_eq!(self.device, Device::Closed, "a device is opened twice");
                 assert!(permit.epoch() > self.epoch, "an epoch comes again");
                 assert_eq!(self.model.capture(), Some(settings), "opened other than the model says");
+                assert!(self.light.as_ref().is_none_or(|light| light.lit), "opened in the dark");
                 self.epoch = permit.epoch();
                 self.device = Device::Open(self.epoch, settings);
                 self.live.allow(self.epoch);
@@ -34,6 +36,15 @@ impl World {
                 }
                 self.device = Device::Closing(epoch, manner);
                 Seen::Close(manner)
+            }
+            Effect::Light { ticket, on } => {
+                let light = self.light.as_mut().expect("there is a light");
+                light.told.push_back((ticket, on));
+                Seen::Light(on)
+            }
+            Effect::Note { what, .. } => {
+                self.note(what);
+                Seen::Note
             }
             Effect::RaiseTombstone(fact) => {
                 self.tombstones.push(fact);
@@ -61,12 +72,12 @@ impl World {
                         self.model.lease.coming.as_ref() != Some(l)
                             && self.disk.lease.value().is_none_or(|d| d.version >= l.version)
                     }
-                    Writing::Latch(_) | Writing::Floor(_) => true,
+                    Writing::Latch(_) | Writing::Stopped(_) | Writing::Floor(_) => true,
                 };
                 let newest = match &what {
                     Writing::Choice(c) => self.model.choice.newest() == Some(c),
                     Writing::Lease(l) => self.model.lease.newest() == Some(l),
-                    Writing::Latch(_) | Writing::Floor(_) => false,
+                    Writing::Latch(_) | Writing::Stopped(_) | Writing::Floor(_) => false,
                 };
                 assert!(durable || !newest, "acknowledged before it is durable: {what:?}");
                 Seen::Ack
@@ -143,6 +154,38 @@ impl World {
         }
     }
 
+    /// A line of the privacy journal says what is so.
+    fn note(&mut self, what: What) {
+        let first = !std::mem::replace(&mut self.journal.started, true);
+        match what {
+            What::CutOff => assert!(first, "cut off amid a life"),
+            What::Started { .. } => self.journal.choice = None,
+            What::Opened { sound, lines, choice, lease } => {
+                match self.device {
+                    Device::Open(_, settings) => {
+                        assert_eq!((settings.audio, settings.max_height), (sound, lines))
+                    }
+                    // It played while it was told to close.
+                    Device::Closing(..) => {}
+                    Device::Closed => panic!("noted as open"),
+                }
+                assert_eq!(choice, self.model.choice.in_force.value().map(|choice| choice.version));
+                assert_eq!(lease, self.model.lease.in_force.value().map(|lease| lease.version));
+                assert!(!std::mem::replace(&mut self.journal.open, true), "noted as opened twice");
+            }
+            What::Closed { .. } => {
+                assert_eq!(self.device, Device::Closed, "noted as closed");
+                assert!(std::mem::take(&mut self.journal.open), "noted as closed twice");
+            }
+            What::Choice { version, do_not_record, latch } => {
+                let noted = Some((version, do_not_record, latch));
+                assert_ne!(self.journal.choice, noted, "noted twice");
+                self.journal.choice = noted;
+            }
+            What::Began | What::Continued { .. } | What::Lost { .. } => panic!("no decision of the machine"),
+        }
+    }
+
     fn forbids(&self, fact: &Fact) -> bool {
         matches!(fact, Fact::Privacy { .. })
             && self.model.choice.coming.as_ref().is_some_and(|choice| choice.do_not_record)
@@ -165,6 +208,7 @@ impl World {
                 assert_eq!(self.model.latch.coming, Some(closed));
                 Writing::Latch(closed)
             }
+            Fact::Stopped(since) => Writing::Stopped(since),
             Fact::Floor(time) => Writing::Floor(time),
         }
     }

@@ -3,11 +3,12 @@
 use super::super::rig::HOUR;
 use super::{Device, World};
 use kasacam::domain::effect::{CaptureSettings, Fact, Rule, StopManner};
-use kasacam::domain::entitlement::{Entitlement, Lease, Status};
+use kasacam::domain::entitlement::{Entitlement, Lease};
 use kasacam::domain::input::FaultKind;
 use kasacam::domain::policy::PrivacyPending;
 use kasacam::domain::privacy::{Known, Privacy};
 use kasacam::domain::segment::{RecordClock, Serial};
+use kasacam::domain::time::Mono;
 use std::time::Duration;
 
 impl World {
@@ -43,6 +44,8 @@ impl World {
         assert_eq!(lies(|fact| matches!(fact, Fact::Privacy { .. })), unkept, "{:?}", self.tombstones);
         let unkept = self.model.latch.in_force == Known::Is(true) && !self.model.latch.durable;
         assert_eq!(lies(|fact| matches!(fact, Fact::Latch(true))), unkept, "{:?}", self.tombstones);
+        self.check_journal();
+        self.check_light(wanted.is_some());
         if let Some((from, None)) = self.forbidden.last() {
             let late = self.spool.values().find(|segment| {
                 segment.record.clock == RecordClock::Trusted && self.ended[&segment.serial] > *from
@@ -50,6 +53,38 @@ impl World {
             assert_eq!(late, None, "kept, though it was captured after {from}");
         }
         assert!(!self.model.purge() || self.spool.is_empty(), "what is to be purged is kept");
+    }
+
+    /// The journal says what is so, at every moment.
+    fn check_journal(&self) {
+        let noted = self.journal.choice;
+        let version = self.model.choice.in_force.value().map(|choice| choice.version);
+        let latch = !matches!(self.model.latch.in_force, Known::Missing | Known::Is(false));
+        let so = (version, self.model.privacy() != Privacy::Record, latch);
+        assert_eq!(noted, Some(so), "the journal's last word of the choice");
+        match self.device {
+            Device::Closed => assert!(!self.journal.open, "the journal has an open camera"),
+            // One that tries again after a fault is noted once it plays.
+            Device::Open(..) | Device::Closing(..) => {
+                assert!(self.journal.open || self.journal.retries, "the journal has a closed camera");
+            }
+        }
+    }
+
+    /// Nothing is open in the dark, and the light is out where nothing is.
+    fn check_light(&self, wanted: bool) {
+        let Some(light) = &self.light else { return };
+        assert!(light.lit || self.device == Device::Closed, "open in the dark");
+        let told = light.told.back().map_or(light.lit, |(_, on)| *on);
+        if self.device == Device::Closed && !wanted && !self.light_is_in_trouble() {
+            assert!(!told, "lit for nothing");
+        }
+    }
+
+    /// A light that failed is tried again within half a minute, one that does not go out within five seconds.
+    fn light_is_in_trouble(&self) -> bool {
+        let lately = |at: Mono| self.now.mono.since(at) <= Duration::from_secs(35);
+        self.light.as_ref().is_some_and(|light| light.trouble.is_some_and(lately))
     }
 
     /// Recording has been permitted for as long as a segment takes.
@@ -68,7 +103,8 @@ impl World {
             FaultKind::ExceedsPlan => under == wanted && self.now.mono.since(at) < Duration::from_secs(60),
             _ => self.now.mono.since(at) < Duration::from_secs(5),
         });
-        waits || self.model.full
+        let in_the_dark = self.light.as_ref().is_some_and(|light| !light.told.is_empty());
+        waits || self.model.full || in_the_dark || self.light_is_in_trouble()
     }
 
     /// What can be told of this state from outside, times and numbers left out: two states that
@@ -154,16 +190,8 @@ impl World {
         assert!(lawful, "{serial} is forgotten as {rule:?} though that does not hold");
     }
 
-    /// How long suspended or lapsed, by the true time.
+    /// For how long the camera has seen the service stand still, by the true time.
     fn stopped_for(&self) -> Duration {
-        let Some(lease) = self.model.lease.in_force.value() else { return Duration::ZERO };
-        let due = lease.next.as_ref().filter(|next| next.from <= self.truth);
-        let (terms, from) = due.map_or((&lease.terms, lease.issued_at), |next| (&next.terms, next.from));
-        match terms.status {
-            Status::Suspended | Status::Terminated => self.truth.since(from),
-            Status::Active | Status::PastDue => {
-                self.truth.since(from.max(lease.not_after + self.model.settings.grace))
-            }
-        }
+        self.stopped.map_or(Duration::ZERO, |since| self.truth.since(since))
     }
 }

@@ -9,7 +9,7 @@ mod step;
 use super::model::{Kept, Model};
 use super::rig::{HOUR, choice, lease, noon, settings};
 use kasacam::domain::effect::{CaptureSettings, Fact, StopManner};
-use kasacam::domain::entitlement::{Lease, Next};
+use kasacam::domain::entitlement::{Entitlement, Lease, Next};
 use kasacam::domain::fragment::Epoch;
 use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
 use kasacam::domain::machine::{self, Machine, Settings, Start, Tombstones};
@@ -35,6 +35,7 @@ enum Writing {
     Choice(PrivacyChoice),
     Lease(Lease),
     Latch(bool),
+    Stopped(Option<Utc>),
     Floor(Utc),
 }
 
@@ -42,6 +43,7 @@ pub struct Disk {
     pub choice: Known<PrivacyChoice>,
     pub lease: Known<Lease>,
     pub latch: Known<bool>,
+    pub stopped: Option<Utc>,
     pub floor: Utc,
 }
 
@@ -90,10 +92,36 @@ pub struct World {
     forbidden: Vec<(Utc, Option<Utc>)>,
     /// Prohibitions that the next start of the process would find.
     tombstones: Vec<Fact>,
+    light: Option<Light>,
+    journal: Journal,
+    /// Since when the service has stood still, as the camera could see.
+    stopped: Option<Utc>,
+    /// Every time at which it began to.
+    stops: BTreeSet<Utc>,
     pub exited: bool,
     /// The effects of the last step.
     pub seen: Vec<Seen>,
     pub steps: u64,
+}
+
+/// An LED that answers when a step says so.
+#[derive(Default)]
+struct Light {
+    lit: bool,
+    told: VecDeque<(Ticket, bool)>,
+    /// When it last failed, or answered late.
+    trouble: Option<Mono>,
+}
+
+/// What the privacy journal says.
+#[derive(Default)]
+struct Journal {
+    started: bool,
+    open: bool,
+    /// Version, do not record, latch.
+    choice: Option<(Option<u64>, bool, bool)>,
+    /// The device has failed, and has not played since.
+    retries: bool,
 }
 
 /// An effect, as far as the laws speak of it.
@@ -108,6 +136,8 @@ pub enum Seen {
     Cancel,
     Forget,
     Ask,
+    Note,
+    Light(bool),
     Other,
 }
 
@@ -115,15 +145,26 @@ impl World {
     /// A camera out of the box.
     #[must_use]
     pub fn new(settings: Settings) -> World {
+        World::with(settings, None)
+    }
+
+    /// The same, with a light.
+    #[must_use]
+    pub fn lit(settings: Settings) -> World {
+        World::with(settings, Some(Light::default()))
+    }
+
+    fn with(settings: Settings, light: Option<Light>) -> World {
         let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
         let disk = Disk {
             choice: Known::Missing,
             lease: Known::Missing,
             latch: Known::Is(false),
+            stopped: None,
             floor: noon() - 24 * HOUR,
         };
         let usage = Usage { free: Some(1_000_000), ..Usage::default() };
-        let (machine, model) = boot(&settings, &disk, now, 0, (Vec::new(), usage));
+        let (machine, model) = boot(&settings, &disk, now, 0, (Vec::new(), usage), (light.is_some(), false));
         let mut world = World {
             machine,
             model,
@@ -159,6 +200,10 @@ impl World {
             late: Duration::ZERO,
             forbidden: Vec::new(),
             tombstones: Vec::new(),
+            light,
+            journal: Journal::default(),
+            stopped: None,
+            stops: BTreeSet::new(),
             exited: false,
             seen: Vec::new(),
             steps: 0,
@@ -180,6 +225,7 @@ impl World {
             Step::Sealed => self.spool.len() < 6,
             Step::Uploaded(_) => !self.in_flight.is_empty(),
             Step::Probed(_) => self.probing,
+            Step::LightSet(_) => self.light.as_ref().is_some_and(|light| !light.told.is_empty()),
             Step::StoreAnswers(_) => self.asking,
             Step::Choice { by, .. } => self.connected && (*by > 0 || self.model.choice.newest().is_some()),
             Step::Lease { by, .. } => self.connected && (*by > 0 || self.model.lease.newest().is_some()),
@@ -226,9 +272,22 @@ impl World {
         }
     }
 
+    /// Takes note of since when the service stands still.
+    fn note_stopped(&mut self) {
+        match self.model.entitlement() {
+            Entitlement::Granted(_) => self.stopped = None,
+            Entitlement::Suspended | Entitlement::Lapsed => {
+                self.stopped.get_or_insert(self.truth);
+                self.stops.extend(self.stopped);
+            }
+            Entitlement::Terminated | Entitlement::Unknown => {}
+        }
+    }
+
     fn give(&mut self, input: Input) {
         self.model.tick(self.now);
         self.note_prohibition();
+        self.note_stopped();
         self.machine.handle(input, self.now);
         self.perform();
     }
@@ -297,6 +356,7 @@ impl World {
                 let Device::Open(epoch, settings) = self.device else { return None };
                 self.device = Device::Closed;
                 self.faulted = Some((mono, kind, settings));
+                self.journal.retries = true;
                 let fault = Some(Fault { kind, message: String::new() });
                 Input::CaptureClosed { epoch, at: mono, fault }
             }
@@ -310,6 +370,7 @@ impl World {
                 if self.live.is(epoch) {
                     assert!(epoch > self.revoked, "a fragment of a revoked epoch reaches the disk");
                     assert!(allowed, "a fragment that the owner forbade reaches the disk");
+                    self.journal.retries = false;
                     Input::Committed { frames: 30, bytes: 1_000 }
                 } else {
                     Input::Dropped { epoch, frames: 30 }
@@ -344,6 +405,13 @@ impl World {
                 }
                 (self.connected, self.heard) = (false, false);
                 Input::Disconnected { why: String::new() }
+            }
+            Step::LightSet(ok) => {
+                let light = self.light.as_mut()?;
+                let (ticket, on) = light.told.pop_front()?;
+                light.lit = if ok { on } else { light.lit };
+                light.trouble = if ok { light.trouble } else { Some(mono) };
+                Input::LightSet { ticket, result: if ok { Ok(()) } else { Err(String::from("EIO")) } }
             }
             Step::StorageFailed { full } => {
                 self.made_full |= full;
@@ -416,12 +484,26 @@ impl World {
         self.usage.bytes = 1_000 * self.spool.len() as u64;
         let held = (self.spool.values().cloned().collect(), self.usage);
         let settings = self.model.settings.clone();
-        (self.machine, self.model) = boot(&settings, &self.disk, self.now, self.boot, held);
+        let cut_off = std::mem::take(&mut self.journal.open);
+        (self.journal.started, self.journal.retries) = (false, false);
+        if let Some(light) = &mut self.light {
+            // What is left lit is put out by whatever starts the process.
+            *light = Light::default();
+        }
+        let light = self.light.is_some();
+        (self.machine, self.model) = boot(&settings, &self.disk, self.now, self.boot, held, (light, cut_off));
+        self.stopped = self.disk.stopped;
         self.note_prohibition();
+        self.note_stopped();
         self.perform();
     }
 
     fn pass(&mut self, time: Duration) {
+        if let Some(light) = &mut self.light {
+            if !light.told.is_empty() {
+                light.trouble = Some(self.now.mono + time);
+            }
+        }
         self.now.mono = self.now.mono + time;
         self.now.system = self.now.system + time;
         self.truth = self.truth + time;
@@ -454,7 +536,7 @@ impl World {
         lease.next = offer.next.map(|(hours, status)| {
             let mut terms = lease.terms.clone();
             terms.status = status;
-            Next { from: self.truth + HOUR * hours, terms }
+            Next { from: self.truth + HOUR * hours, not_after: None, terms }
         });
         lease
     }
@@ -475,6 +557,11 @@ impl World {
                     self.model.latch.stored(&closed);
                 }
                 self.disk.latch = Known::Is(closed);
+            }
+            Writing::Stopped(since) => {
+                let seen = since.is_none_or(|since| self.stops.contains(&since));
+                assert!(seen, "another time than it was seen: {since:?}");
+                self.disk.stopped = since;
             }
             Writing::Floor(time) => {
                 assert!(time >= self.disk.floor, "the floor sinks");
@@ -503,6 +590,7 @@ fn boot(
     now: Now,
     boot: u64,
     held: (Vec<Segment>, Usage),
+    (light, cut_off): (bool, bool),
 ) -> (Machine, Model) {
     let start = Start {
         settings: settings.clone(),
@@ -511,11 +599,15 @@ fn boot(
         boot: format!("boot-{boot}"),
         privacy: disk.choice.clone(),
         entitlement: disk.lease.clone(),
+        signed: machine::Signed::default(),
         latch: disk.latch.clone(),
         seen: machine::Seen::default(),
         tombstones: Tombstones::default(),
+        stopped: disk.stopped,
         floor: disk.floor,
         spool: Ok(held),
+        light,
+        cut_off,
         seed: 7,
     };
     let mut model = Model {

@@ -32,6 +32,8 @@ pub enum Step {
     Disconnected,
     /// The store was asked whether it answers.
     StoreAnswers(bool),
+    /// The light does what it was told first, or fails to.
+    LightSet(bool),
     StorageFailed {
         full: bool,
     },

@@ -1,0 +1,151 @@
+//! The light that shows the household that the camera is open: no device is opened before it is lit, and it goes out
+//! once every device is closed.
+
+use super::Machine;
+use crate::domain::backoff::Backoff;
+use crate::domain::effect::{Effect, Event};
+use crate::domain::input::{FaultKind, Ticket};
+use crate::domain::time::{Mono, Now};
+use std::time::Duration;
+
+/// Within which an LED is to answer. One behind a bus that hangs counts as one that cannot be lit.
+const LIGHT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a light is tried again that does not go out.
+const PUT_OUT_INTERVAL: Duration = Duration::from_secs(5);
+
+#[derive(Debug)]
+pub(super) struct Light {
+    state: State,
+    backoff: Backoff,
+    /// Why it could not be lit, until it is.
+    fault: Option<String>,
+    /// A device is to be opened, and waits for it.
+    wanted: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The camera has none.
+    Absent,
+    Out,
+    /// To be lit under this ticket, until then at the latest.
+    Lighting(Ticket, Mono),
+    Lit,
+    /// It could not be lit, and is tried again then.
+    Failed(Mono),
+    /// To be put out under this ticket; tried again then.
+    PuttingOut(Ticket, Mono),
+}
+
+impl Light {
+    pub(super) fn new(present: bool) -> Light {
+        Light {
+            state: if present { State::Out } else { State::Absent },
+            backoff: Backoff::new(
+                Duration::from_millis(500),
+                Duration::from_secs(1),
+                Duration::from_secs(30),
+            ),
+            fault: None,
+            wanted: false,
+        }
+    }
+
+    /// Why it keeps the camera closed.
+    pub(super) fn fault(&self) -> Option<&str> {
+        self.fault.as_deref()
+    }
+
+    /// When the passing of time changes something.
+    pub(super) fn due(&self, now: Mono) -> Option<Mono> {
+        match self.state {
+            State::Lighting(_, at) | State::PuttingOut(_, at) => Some(at),
+            State::Failed(at) if at > now => Some(at),
+            State::Absent | State::Out | State::Lit | State::Failed(_) => None,
+        }
+    }
+}
+
+impl Machine {
+    /// No device is about to be opened, unless [`Machine::is_lit`] is asked.
+    pub(super) fn forget_that_light_is_wanted(&mut self) {
+        self.light.wanted = false;
+    }
+
+    /// Whether a device may be opened now. If not, the light is on its way, or waits to be tried again.
+    pub(super) fn is_lit(&mut self, now: Now) -> bool {
+        self.light.wanted = true;
+        match self.light.state {
+            State::Absent | State::Lit => true,
+            State::Lighting(..) => false,
+            State::Failed(at) if at > now.mono => false,
+            State::Out | State::Failed(_) | State::PuttingOut(..) => {
+                let ticket = self.ticket();
+                self.light.state = State::Lighting(ticket, now.mono + LIGHT_TIMEOUT);
+                self.effects.push_back(Effect::Light { ticket, on: true });
+                false
+            }
+        }
+    }
+
+    /// The light goes out once nothing is open and nothing is about to be.
+    pub(super) fn restore_light(&mut self, now: Now) {
+        match self.light.state {
+            State::Lighting(_, at) if at <= now.mono => {
+                self.light_failed(String::from("it does not answer"), now);
+            }
+            State::Absent
+            | State::Out
+            | State::Lighting(..)
+            | State::Lit
+            | State::Failed(_)
+            | State::PuttingOut(..) => {}
+        }
+        let is_used = self.light.wanted || !self.capture.is_closed();
+        let put_out = match self.light.state {
+            State::Lit | State::Lighting(..) | State::Failed(_) => !is_used,
+            State::PuttingOut(_, at) => !is_used && at <= now.mono,
+            State::Absent | State::Out => false,
+        };
+        if put_out {
+            let ticket = self.ticket();
+            self.light.state = State::PuttingOut(ticket, now.mono + PUT_OUT_INTERVAL);
+            self.effects.push_back(Effect::Light { ticket, on: false });
+        }
+    }
+
+    /// The LED was set, or could not be.
+    pub(super) fn light_set(&mut self, set: Ticket, result: Result<(), String>, now: Now) {
+        match (self.light.state, result) {
+            (State::Lighting(ticket, _), Ok(())) if ticket == set => {
+                self.light.state = State::Lit;
+                self.light.backoff.reset();
+                self.light.fault = None;
+            }
+            (State::Lighting(ticket, _), Err(why)) if ticket == set => self.light_failed(why, now),
+            (State::PuttingOut(ticket, _), Ok(())) if ticket == set => self.light.state = State::Out,
+            // Of another ticket: overtaken. Else it is tried again at its time.
+            (
+                State::Absent
+                | State::Out
+                | State::Lighting(..)
+                | State::Lit
+                | State::Failed(_)
+                | State::PuttingOut(..),
+                _,
+            ) => {}
+        }
+    }
+
+    fn light_failed(&mut self, why: String, now: Now) {
+        let wait = self.light.backoff.next(&mut self.jitter);
+        self.light.state = State::Failed(now.mono + wait);
+        let message = format!(
+            "privacy.indicator: the light cannot be lit, and without it the camera stays closed: {why}"
+        );
+        self.light.fault = Some(message.clone());
+        if self.light.backoff.failures() == 1 {
+            self.tell(Event::CaptureFailed { kind: FaultKind::LightFailed, message });
+        }
+    }
+}
