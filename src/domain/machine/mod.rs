@@ -5,6 +5,7 @@
 //! that the policy forbids, every segment that a rule lets go is let go, and what the cloud was
 //! told is what is so. So no branch has to think of the consequences of another.
 
+mod aside;
 mod capture;
 mod choice;
 mod durable;
@@ -183,6 +184,7 @@ pub struct Machine {
     broken: Option<Broken>,
     /// Full, and nothing left to evict: others took the room.
     starved: bool,
+    aside: aside::Eviction,
     queue: pending::Queue,
     store: transfer::StoreHealth,
     /// What the last sweep went by.
@@ -256,6 +258,7 @@ impl Machine {
             usage: Usage::default(),
             broken: None,
             starved: false,
+            aside: aside::Eviction::default(),
             queue: pending::Queue::default(),
             store: transfer::StoreHealth::new(),
             swept_by: None,
@@ -319,7 +322,9 @@ impl Machine {
             Input::Forgotten { serial } => self.forgotten(serial),
             Input::Cut { serial, left } => self.cut(serial, left),
             Input::Quarantined { name, why } => self.tell(Event::Quarantined { name, why }),
-            Input::Usage(usage) => self.usage = usage,
+            Input::SetAside { why, files, name } => self.set_aside(why, files, name),
+            Input::AsideEvicted(file) => self.aside_evicted(file),
+            Input::Usage(usage) => self.measured(usage),
             Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
             Input::StorageProbed { ok, full } => self.storage_probed(ok, full, now),
             Input::Flushed => self.flushed(),
@@ -571,7 +576,7 @@ impl Machine {
 
     /// One, for each time that the disk was found to be full: another may have taken what was let go before.
     fn evict_for_want_of_room(&mut self, full: bool) {
-        if full && self.settings.rules.when_full == WhenFull::Evict {
+        if full && self.settings.rules.when_full == WhenFull::Evict && !self.evict_aside() {
             self.evict_one();
         }
     }
@@ -653,6 +658,7 @@ impl Machine {
                 files: self.usage.files,
                 free: self.usage.free,
                 quarantined: self.usage.quarantined,
+                set_aside: self.usage.set_aside,
                 pending: self.queue.len() as u64,
                 purged: self.figures.purged,
             },
