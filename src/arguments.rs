@@ -1,5 +1,6 @@
 //! The command line, and its answers in words.
 
+use kasacam::domain::aside::Aside;
 use serde_json::Value;
 use std::ffi::OsString;
 use std::fmt::Write;
@@ -146,10 +147,20 @@ pub(crate) fn in_words(status: &Value) -> String {
         number(status, "/upload/in_flight"),
         number(status, "/upload/retries"),
     );
+    if number(status, "/spool/set_aside/files") > 0 {
+        let _infallible = writeln!(words, "set aside    {}", set_aside_in_words(status));
+    }
     if let Some(fault) = status.pointer("/capture/fault").and_then(Value::as_str) {
         let _infallible = writeln!(words, "fault        {fault}");
     }
     words + &privacy_in_words(status)
+}
+
+/// How many files are left unsent in the spool, and what mends it.
+fn set_aside_in_words(status: &Value) -> String {
+    let count = |why: Aside| number(status, &format!("/spool/set_aside/{}", why.text()));
+    let told = Aside::ALL.into_iter().filter(|why| count(*why) > 0);
+    told.map(|why| format!("{} {}", count(why), why.words())).collect::<Vec<_>>().join("; ")
 }
 
 /// Why the latch that was set does not do what it is set for.

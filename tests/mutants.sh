@@ -89,7 +89,7 @@ mutant "the stricter loses a tie" src/domain/machine/choice.rs 's/== Rejection::
 mutant "keep the old permission when the new one cannot be written" src/disk/facts.rs 's/match self\.withdraw\(fact\) \{/match Ok::<(), io::Error>(()) {/' "facts_lost"
 mutant "believe an older version whose newer message is lost" src/domain/machine/mod.rs 's/if newest\.is_none\(\) && version\(offered\) < seen \{/if false {/' "machine_keeping"
 mutant "report closed on timeout" src/domain/machine/capture.rs 's/Run::Closing \{ \.\. \} => "closing"/Run::Closing { .. } => "closed"/' "machine"
-mutant "quarantine deletes" src/spool/quarantine.rs 's/self\.fs\.rename\(path, &self\.dir\.join\(&name\)\)\?;/self.fs.unlink(path)?;/' "spool_damage"
+mutant "quarantine deletes" src/spool/quarantine.rs 's/self\.fs\.rename_new\(path, &self\.dir\.join\(&name\)\)\?;/self.fs.unlink(path)?;/' "spool_damage"
 mutant "the light goes out before the device is closed" src/agent/perform.rs 's/(self\.source\.stop\(epoch, manner, reason\);)/self.indicator.set(false); std::thread::sleep(std::time::Duration::from_millis(20)); $1/' "the_light_goes_out" system
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu

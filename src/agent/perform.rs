@@ -66,6 +66,7 @@ impl Agent {
             }
             // Why it goes was told as an event.
             Effect::Forget { serial, why: _ } => self.storage.forget(serial),
+            Effect::EvictAside => self.storage.evict_aside(),
             Effect::CutBack { serial, keep } => self.storage.cut_back(serial, keep),
             Effect::MoveEnd { serial, record, reason } => self.storage.move_end(serial, record, reason),
             Effect::AskAgain => self.broker.subscribe_again(),

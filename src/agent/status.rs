@@ -122,6 +122,8 @@ pub(super) fn log(input: &Input) {
         | Input::StoreAnswered(_)
         | Input::StoreReplaces
         | Input::Quarantined { .. }
+        | Input::SetAside { .. }
+        | Input::AsideEvicted(_)
         | Input::Usage(_)
         | Input::StorageFailed { .. }
         | Input::StorageProbed { .. }
@@ -145,6 +147,12 @@ pub(super) fn log_event(event: &Event) {
             tracing::warn!("footage waits: it was captured while nobody could tell of a choice");
         }
         Event::UnheardOver { by } => tracing::info!("footage that was captured unheard waits no more: {by}"),
+        Event::SetAside { why, files, name } => {
+            tracing::error!("{files} files of the spool, such as {name}, are set aside: {why}");
+        }
+        Event::AsidePurged { name, why, rule, .. } => {
+            tracing::warn!("{name}, which could not be sent ({why}), makes room: {}", rule.text());
+        }
         Event::Quarantined { name, why } => tracing::error!("{name} is in quarantine: {why}"),
         Event::CaptureFailed { message, .. } => {
             tracing::error!("capture failed, and is tried again: {message}")

@@ -59,7 +59,7 @@ impl Storage {
             segment: config.recording.segment,
             durability: config.recording.durability,
             keep_partial_gop,
-            quarantine: spool::QuarantineLimits::default(),
+            quarantine: quarantine_within(config.spool.max_bytes),
             encryption,
         };
         let (commands, orders) = unbounded();
@@ -111,6 +111,10 @@ impl Storage {
 
     pub(super) fn forget(&self, serial: Serial) {
         self.tell(Command::Forget { serial });
+    }
+
+    pub(super) fn evict_aside(&self) {
+        self.tell(Command::EvictAside);
     }
 
     pub(super) fn cut_back(&self, serial: Serial, keep: Duration) {
@@ -183,6 +187,12 @@ impl Storage {
             tracing::error!("the spool thread is gone");
         }
     }
+}
+
+/// Whatever is in quarantine leaves most of the spool to footage.
+fn quarantine_within(max_bytes: u64) -> spool::QuarantineLimits {
+    let limits = spool::QuarantineLimits::default();
+    spool::QuarantineLimits { bytes: limits.bytes.min(max_bytes / 8), ..limits }
 }
 
 fn encryption_of(spool: &config::Spool) -> Encryption {

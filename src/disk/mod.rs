@@ -21,7 +21,7 @@ mod stamp;
 pub use facts::Facts;
 pub use publish::{is_temporary, publish};
 pub use real::RealFs;
-pub use stamp::{stamp, unstamp};
+pub use stamp::{stamp, stamp_version, unstamp};
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -83,6 +83,8 @@ pub trait Fs: Send + Sync {
     fn sync(&self, file: &Handle) -> io::Result<()>;
     /// `rename(2)`: replaces `to` at once; durable only after a [`Fs::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// As [`Fs::rename`], where nothing has the name `to`; `AlreadyExists` where something has.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Removes a name that is no directory.
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.

@@ -1,6 +1,8 @@
 //! [`Fs`] over the kernel.
 
 use super::{Fs, Handle, Kind, Meta};
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io;
@@ -76,6 +78,19 @@ impl Fs for RealFs {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         #[expect(clippy::disallowed_methods, reason = "this is the door through which publish renames")]
         fs::rename(from, to)
+    }
+
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+            Ok(()) => Ok(()),
+            // A file system that cannot promise it in one step. We alone give out names here.
+            Err(Errno::EINVAL | Errno::ENOSYS) => match fs::symlink_metadata(to) {
+                Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => self.rename(from, to),
+                Err(error) => Err(error),
+            },
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     fn unlink(&self, path: &Path) -> io::Result<()> {

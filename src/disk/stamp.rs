@@ -16,6 +16,15 @@ pub fn unstamp<'a>(kind: &str, bytes: &'a [u8]) -> Option<&'a str> {
     (first == header(kind, body)).then_some(body)
 }
 
+/// The number in the header line of a file of this `kind`, whatever stands behind it. Ours is 1.
+#[must_use]
+pub fn stamp_version(kind: &str, bytes: &[u8]) -> Option<u32> {
+    let first = bytes.get(..bytes.len().min(128))?.split(|byte| *byte == b'\n').next()?;
+    let rest =
+        std::str::from_utf8(first).ok()?.strip_prefix("kasacam-")?.strip_prefix(kind)?.strip_prefix(' ')?;
+    rest.split_once(' ')?.0.parse().ok()
+}
+
 fn header(kind: &str, body: &str) -> String {
     let sum = digest(&SHA256, body.as_bytes());
     let mut line = format!("kasacam-{kind} 1 sha256=");

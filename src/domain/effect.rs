@@ -1,5 +1,6 @@
 //! Everything that the machine can ask of the outside.
 
+use super::aside::AsideFigures;
 use super::fragment::{Epoch, SpanEnd};
 use super::input::{AckToken, FaultKind, Ticket};
 use super::journal::{Head, What};
@@ -52,6 +53,9 @@ pub enum Effect {
     /// `serial` is the file's number, `why` the rule that lets it go.
     #[allow(missing_docs, reason = "its fields are told of above")]
     Forget { serial: Serial, why: Rule },
+    /// Remove the oldest file of the quarantine, or, where that is empty, of those that are set aside; answered by
+    /// `Input::AsideEvicted`.
+    EvictAside,
     /// Keep of a segment only the whole fragments that end within so much of its first picture; answered by
     /// `Input::Cut`.
     #[allow(missing_docs, reason = "its fields are told of above")]
@@ -139,7 +143,7 @@ pub enum Rule {
     AfterChoice,
     /// `privacy.pending = "purge"`.
     PrivacyPurge,
-    /// `spool.when_full = "evict"`: the oldest makes room.
+    /// `spool.when_full = "evict"`: what cannot be sent makes room, then the oldest.
     Evicted,
 }
 
@@ -258,7 +262,27 @@ pub enum Event {
         /// `choice`: it has been heard. `hold`: the store answered all the time, and `privacy.unheard_hold` is over.
         by: &'static str,
     },
-    /// A file of the spool cannot be read and was moved aside.
+    /// Files of the spool are left where they are, unsent, until the cause is mended.
+    SetAside {
+        /// [`super::aside::Aside::text`].
+        why: &'static str,
+        /// How many more than before.
+        files: u64,
+        /// The name of one of them.
+        name: String,
+    },
+    /// A file that was set aside or in quarantine made room.
+    AsidePurged {
+        /// The name that it had in the spool.
+        name: String,
+        /// [`super::aside::Aside::text`], or `damaged` where it was in quarantine.
+        why: &'static str,
+        /// Its size.
+        bytes: u64,
+        /// The rule that let it go.
+        rule: Rule,
+    },
+    /// A file of the spool is damaged and was moved into the quarantine.
     Quarantined {
         /// Name of the file in the spool.
         name: String,
@@ -400,6 +424,8 @@ pub struct SpoolFigures {
     pub free: Option<u64>,
     /// Files in quarantine now.
     pub quarantined: u64,
+    /// Files that are left where they are, unsent, and why.
+    pub set_aside: AsideFigures,
     /// Sealed files now that the cloud does not hold yet.
     pub pending: u64,
     /// Segments removed without having been stored.

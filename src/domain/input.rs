@@ -1,5 +1,6 @@
 //! Everything that the outside can tell the machine.
 
+use super::aside::{Aside, AsideFigures};
 use super::entitlement::Lease;
 use super::fragment::Epoch;
 use super::outcome::Outcome;
@@ -153,7 +154,18 @@ pub enum Input {
         /// The segment as it now lies there; `None` where no whole fragment is left and the file is to be forgotten.
         left: Option<Segment>,
     },
-    /// A file was moved aside because it cannot be read.
+    /// Files were found that are to stay where they are, unsent.
+    SetAside {
+        /// Why.
+        why: Aside,
+        /// How many more than before.
+        files: u64,
+        /// The name of one of them.
+        name: String,
+    },
+    /// The answer to `Effect::EvictAside`: the file that went, or nothing where none could.
+    AsideEvicted(Option<AsideFile>),
+    /// A file was moved into the quarantine because it is damaged.
     Quarantined {
         /// The name that it had in the spool.
         name: String,
@@ -213,14 +225,27 @@ pub struct Ticket(pub u64);
 /// What the spool holds and what its file system has left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes in the spool, quarantine included.
+    /// Bytes in the spool, quarantine and what is set aside included.
     pub bytes: u64,
-    /// Files in the spool.
+    /// Files in the spool, those set aside included.
     pub files: u64,
     /// Bytes free to an unprivileged user (`statvfs.f_bavail`); `None` where the file system does not say.
     pub free: Option<u64>,
     /// Files in quarantine.
     pub quarantined: u64,
+    /// What is set aside.
+    pub set_aside: AsideFigures,
+}
+
+/// A file that was set aside or in quarantine, and made room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AsideFile {
+    /// The name that it had in the spool.
+    pub name: String,
+    /// Why it was set aside; `None` where it was in quarantine.
+    pub why: Option<Aside>,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// Why a capture run ended unasked.

@@ -4,6 +4,7 @@
 //! happens outside comes in as an [`input::Input`]; what is to be done goes out as an
 //! [`effect::Effect`].
 
+pub mod aside;
 pub mod backoff;
 pub mod effect;
 pub mod entitlement;

@@ -2,6 +2,7 @@
 //!
 //! Pure: [`plan`] is given the names and what could be read behind each, and returns the repairs.
 
+use super::aside::Aside;
 use super::fragment::SpanEnd;
 use super::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
 use std::collections::BTreeMap;
@@ -30,7 +31,9 @@ pub enum Read {
         /// Why the span ended.
         reason: SpanEnd,
     },
-    /// Why it cannot be read.
+    /// It is not to be read as things stand, and nothing says that it is damaged.
+    Aside(Aside),
+    /// It is damaged: what of it, and where.
     Unreadable(String),
 }
 
@@ -71,7 +74,15 @@ pub enum Repair {
     /// `name` is the file, `footage` what was read of it, `whole` what is kept.
     #[allow(missing_docs, reason = "its fields are told of above")]
     Seal { name: SpoolName, footage: Footage, whole: Whole },
-    /// Move it aside.
+    /// It is whole, and another file has its number: give it one of its own, and look at it again.
+    /// `name` is the file.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    Renumber { name: SpoolName },
+    /// Leave it where it is, and count it.
+    /// `name` is the file, `bytes` its size, `why` goes into the `set_aside` event.
+    #[allow(missing_docs, reason = "its fields are told of above")]
+    SetAside { name: SpoolName, bytes: u64, why: Aside },
+    /// It is proved to be damaged: move it into the quarantine.
     /// `name` is the file, `why` goes into the `quarantined` event.
     #[allow(missing_docs, reason = "its fields are told of above")]
     Quarantine { name: SpoolName, why: String },
@@ -86,18 +97,48 @@ pub fn plan(found: &[Found], device: &str) -> Vec<Repair> {
     sorted.sort_by_key(|found| found.name);
     let mut best: BTreeMap<Serial, &Found> = BTreeMap::new();
     for found in &sorted {
-        if best.get(&found.name.serial).is_none_or(|other| rank(found) > rank(other)) {
+        if best.get(&found.name.serial).is_none_or(|other| rank(found, device) > rank(other, device)) {
             best.insert(found.name.serial, found);
         }
     }
     let (winners, losers): (Vec<&Found>, Vec<&Found>) = sorted
         .into_iter()
         .partition(|found| best.get(&found.name.serial).is_some_and(|best| best.name == found.name));
-    let twin = |found: &Found| Repair::Quarantine {
-        name: found.name,
-        why: "another file has the same serial".to_owned(),
+    let twins = losers.into_iter().map(|found| twin(found, best.get(&found.name.serial).copied(), device));
+    twins.chain(winners.into_iter().map(|found| repair(found, device))).collect()
+}
+
+/// What becomes of a file whose number another has. Nothing says that it is damaged, unless it is a copy of the other:
+/// then it has nothing that the other has not.
+fn twin(found: &Found, best: Option<&Found>, device: &str) -> Repair {
+    let name = found.name;
+    let is_copy = match (record(&found.read), best.and_then(|best| record(&best.read))) {
+        (Some(record), Some(other)) => {
+            (&record.device, &record.span, record.n) == (&other.device, &other.span, other.n)
+        }
+        (None, _) | (_, None) => false,
     };
-    losers.into_iter().map(twin).chain(winners.into_iter().map(|found| repair(found, device))).collect()
+    match &found.read {
+        Read::Aside(why) => Repair::SetAside { name, bytes: found.bytes, why: *why },
+        Read::Footage(_) | Read::End { .. } if !is_copy => {
+            let foreign = record(&found.read).is_some_and(|record| record.device != device);
+            match foreign {
+                true => Repair::SetAside { name, bytes: found.bytes, why: Aside::Device },
+                false => Repair::Renumber { name },
+            }
+        }
+        Read::Footage(_) | Read::End { .. } | Read::Unreadable(_) => {
+            Repair::Quarantine { name, why: "another file has the same serial".to_owned() }
+        }
+    }
+}
+
+fn record(read: &Read) -> Option<&Record> {
+    match read {
+        Read::Footage(footage) => Some(&footage.record),
+        Read::End { record, .. } => Some(record),
+        Read::Aside(_) | Read::Unreadable(_) => None,
+    }
 }
 
 /// The record of the end of a span whose last segment has this record and duration (nanoseconds).
@@ -114,12 +155,13 @@ pub fn end_of(last: &Record, duration: u64) -> Record {
 fn repair(found: &Found, device: &str) -> Repair {
     let name = found.name;
     let quarantine = |why: &str| Repair::Quarantine { name, why: why.to_owned() };
-    let foreign = "captured by another device";
+    let aside = |why| Repair::SetAside { name, bytes: found.bytes, why };
     match (&found.read, name.kind) {
         (Read::Unreadable(_), SpoolKind::Open) if found.bytes == 0 => Repair::Remove { name },
         (Read::Unreadable(why), SpoolKind::Open | SpoolKind::Sealed | SpoolKind::End) => quarantine(why),
-        (Read::Footage(footage), _) if footage.record.device != device => quarantine(foreign),
-        (Read::End { record, .. }, _) if record.device != device => quarantine(foreign),
+        (Read::Aside(why), _) => aside(*why),
+        (Read::Footage(footage), _) if footage.record.device != device => aside(Aside::Device),
+        (Read::End { record, .. }, _) if record.device != device => aside(Aside::Device),
         (Read::Footage(_), SpoolKind::End) => quarantine("footage under the name of a span's end"),
         (Read::End { .. }, SpoolKind::Open | SpoolKind::Sealed) => {
             quarantine("a span's end under the name of footage")
@@ -148,12 +190,14 @@ fn repair(found: &Found, device: &str) -> Repair {
     }
 }
 
-/// Of two files with one serial, the one that tells more is kept.
-fn rank(found: &Found) -> u8 {
+/// Of two files with one serial, the one that tells more is kept; ours before another device's.
+fn rank(found: &Found, device: &str) -> u8 {
     match &found.read {
         Read::Unreadable(_) => 0,
-        Read::End { .. } => 1,
-        Read::Footage(footage) if !footage.complete => 2,
-        Read::Footage(_) => 3,
+        Read::Aside(_) => 1,
+        Read::Footage(_) | Read::End { .. } if record(&found.read).is_none_or(|of| of.device != device) => 2,
+        Read::End { .. } => 3,
+        Read::Footage(footage) if !footage.complete => 4,
+        Read::Footage(_) => 5,
     }
 }

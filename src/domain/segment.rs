@@ -11,6 +11,9 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(pub u64);
 
+/// The highest serial of a spool file: names have ten digits. At one file a second it lasts for three centuries.
+pub const MAX_SERIAL: Serial = Serial(9_999_999_999);
+
 impl Serial {
     /// The number after this one; stays at the largest.
     #[must_use]
@@ -39,7 +42,7 @@ pub enum SpoolKind {
 /// A file name in the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SpoolName {
-    /// Number of the file, at least ten digits in the name.
+    /// Number of the file, ten digits in the name; at most [`MAX_SERIAL`].
     pub serial: Serial,
     /// From the extension.
     pub kind: SpoolKind,
@@ -50,7 +53,7 @@ impl SpoolName {
     #[must_use]
     pub fn parse(name: &str) -> Option<SpoolName> {
         let (digits, extension) = name.split_once('.')?;
-        if digits.len() < 10 || !digits.bytes().all(|b| b.is_ascii_digit()) {
+        if digits.len() != 10 || !digits.bytes().all(|b| b.is_ascii_digit()) {
             return None;
         }
         let kind = match extension {
@@ -59,9 +62,7 @@ impl SpoolName {
             "end" => SpoolKind::End,
             _ => return None,
         };
-        let name = SpoolName { serial: Serial(digits.parse().ok()?), kind };
-        // Zeros beyond the tenth digit would give one serial two names.
-        (name.to_string().len() == digits.len() + 1 + extension.len()).then_some(name)
+        Some(SpoolName { serial: Serial(digits.parse().ok()?), kind })
     }
 }
 
@@ -78,8 +79,7 @@ impl fmt::Display for SpoolName {
 
 /// What the cloud needs to know of a segment. It travels inside the file, in a `uuid` box behind
 /// the `moov`, so that there is no index whose loss loses footage.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
     /// The device that captured it: a spool moved to another camera is not uploaded as that one's.
     pub device: String,
@@ -99,6 +99,8 @@ pub struct Record {
     pub plan: String,
     /// `features.history_hours` of that lease.
     pub history_hours: u32,
+    /// `recording.durability` was `segment`: nothing of the file was synced before it was sealed.
+    pub late_sync: bool,
 }
 
 /// [`Clock`] as it is written into a [`Record`].

@@ -14,6 +14,7 @@ mod mfra;
 mod prft;
 mod record;
 mod segment;
+mod wire;
 
 use crate::domain::fragment::Init;
 use crate::domain::segment::Record;
@@ -22,9 +23,10 @@ pub use chunk::{number_chunk, read_chunk, rebase_chunk};
 pub use init::{mime, read_init};
 pub use mfra::{MoofEntry, mfra_box};
 pub use prft::{prft_box, shift_prft};
-pub use record::record_box;
-pub use segment::{index, read_segment};
+pub use record::{is_newer, record_box};
+pub use segment::{entry, follows, index, read_segment};
 use std::fmt;
+pub use wire::{FORMAT, Unread, WireRecord};
 
 /// What is wrong with the bytes, and where.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,12 @@
 //! The `uuid` box (ISO/IEC 14496-12, 4.2) in which a segment carries its own record: JSON, whose last member is a
 //! checksum of the rest. It is no part of the record itself, and what was written before there was one has none.
+//!
+//! Every later form keeps this: the box, JSON in it, and the checksum at the end. So a release that cannot read a record
+//! can tell one that is damaged from one that a later release wrote.
 
 use super::Malformed;
-use super::boxes::{BoxAt, build};
+use super::boxes::{BoxAt, Walk, build};
+use super::wire::{Unread, WireRecord};
 use crate::domain::segment::Record;
 
 /// The extended type of our box, drawn once at random (RFC 9562 version 4).
@@ -35,22 +39,52 @@ fn split(json: &[u8]) -> Option<(&[u8], &[u8])> {
 pub fn record_box(record: &Record) -> Vec<u8> {
     let mut body = USERTYPE.to_vec();
     // A record is strings and numbers: there is nothing in it that JSON cannot hold.
-    let json = serde_json::to_vec(record).unwrap_or_default();
+    let json = serde_json::to_vec(&WireRecord::from(record)).unwrap_or_default();
     let json = json.strip_suffix(b"}").unwrap_or(&json);
     body.extend([json, CHECK, checksum(json).as_bytes(), CHECK_END].concat());
     build(b"uuid", &body)
 }
 
+/// Boxes of a segment among which the record is looked for.
+const MAX_BEFORE: usize = 8;
+
+/// Whether these are the first bytes of a segment that a later release wrote: its record is whole, and is none that we
+/// know, or has a higher number than ours. What is damaged is not newer.
+#[must_use]
+pub fn is_newer(bytes: &[u8]) -> bool {
+    let boxes = Walk::new(bytes, 0).take(MAX_BEFORE).map_while(Result::ok);
+    let mut records = boxes.filter_map(|found| match json_of(&found) {
+        Some(json) if split(json).is_some() => Some(understand(json)),
+        Some(_) | None => None,
+    });
+    matches!(records.next(), Some(Err(Unread::Newer)))
+}
+
 pub(super) fn read_record(found: &BoxAt<'_>) -> Result<Record, Malformed> {
-    let json = found
-        .body
-        .strip_prefix(&USERTYPE)
-        .filter(|json| found.is(b"uuid") && json.len() <= LONGEST)
+    let json = json_of(found)
+        .filter(|json| json.len() <= LONGEST)
         .ok_or_else(|| found.bad("stands where the record belongs"))?;
-    let json = match split(json) {
-        Some((rest, check)) if check == checksum(rest).as_bytes() => [rest, b"}"].concat(),
-        Some(_) => return Err(found.bad("holds a record that has changed: its checksum is another one")),
-        None => json.to_vec(),
+    understand(json).map_err(|unread| {
+        found.bad(match unread {
+            Unread::Damaged => "holds a record that has changed, or none",
+            Unread::Newer => "holds a record of a later release",
+        })
+    })
+}
+
+fn json_of<'a>(found: &BoxAt<'a>) -> Option<&'a [u8]> {
+    found.body.strip_prefix(&USERTYPE).filter(|_| found.is(b"uuid"))
+}
+
+fn understand(json: &[u8]) -> Result<Record, Unread> {
+    let Some((rest, check)) = split(json) else {
+        return WireRecord::unchecked(json).ok_or(Unread::Damaged)?.understand();
     };
-    serde_json::from_slice(&json).map_err(|_| found.bad("holds no record that we know"))
+    if check != checksum(rest).as_bytes() {
+        return Err(Unread::Damaged);
+    }
+    let whole = [rest, b"}"].concat();
+    // It is as it was written: what we cannot make out, a later release wrote.
+    let record: WireRecord = serde_json::from_slice(&whole).map_err(|_| Unread::Newer)?;
+    record.understand()
 }

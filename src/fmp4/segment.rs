@@ -2,7 +2,7 @@
 
 use super::boxes::{BoxAt, Walk};
 use super::mfra::{MoofEntry, mfra_box};
-use super::{ChunkInfo, Layout, Malformed, chunk, init, record};
+use super::{ChunkInfo, Layout, Malformed, TrackRun, chunk, init, record};
 use bytes::Bytes;
 
 /// Reads a segment file.
@@ -34,7 +34,7 @@ pub fn read_segment(bytes: &[u8]) -> Result<Layout, Malformed> {
         }
         let Some(Ok(mdat)) = walk.next() else { break };
         match chunk::read(&init, &found, &mdat) {
-            Ok(next) if follows(chunks.last(), &next) => {
+            Ok(next) if chunks.last().map_or(next.starts_with_sync, |last| follows(last, &next)) => {
                 chunks_end = next.end;
                 chunks.push(next);
             }
@@ -51,26 +51,23 @@ pub fn read_segment(bytes: &[u8]) -> Result<Layout, Malformed> {
 /// The entries of the `mfra` of these chunks.
 #[must_use]
 pub fn index(chunks: &[ChunkInfo]) -> Vec<MoofEntry> {
-    let entry = |chunk: &ChunkInfo| MoofEntry {
-        offset: chunk.moof,
-        tracks: chunk
-            .runs
-            .iter()
-            .map(|run| (run.track, u64::try_from(run.earliest_presentation).unwrap_or(0)))
-            .collect(),
-    };
-    chunks.iter().map(entry).collect()
+    chunks.iter().map(|chunk| entry(chunk, chunk.moof)).collect()
 }
 
-/// A chunk continues the one before: the next sequence number, and no track goes back in time.
-fn follows(before: Option<&ChunkInfo>, next: &ChunkInfo) -> bool {
-    let Some(before) = before else { return next.starts_with_sync };
-    next.sequence == before.sequence.wrapping_add(1)
-        && next.runs.iter().all(|run| {
-            before
-                .runs
-                .iter()
-                .filter(|earlier| earlier.track == run.track)
-                .all(|earlier| earlier.decode_time <= run.decode_time)
-        })
+/// The entry in the `mfra` of one chunk whose `moof` is at `offset`.
+#[must_use]
+pub fn entry(chunk: &ChunkInfo, offset: u64) -> MoofEntry {
+    let first = |run: &TrackRun| (run.track, u64::try_from(run.earliest_presentation).unwrap_or(0));
+    MoofEntry { offset, tracks: chunk.runs.iter().map(first).collect() }
+}
+
+/// Whether a reader of the file takes the chunk as the next one: the next sequence number, and no track going back in
+/// time (ISO/IEC 14496-12, 8.8.5 and 8.8.12).
+#[must_use]
+pub fn follows(before: &ChunkInfo, next: &ChunkInfo) -> bool {
+    let forward = |run: &TrackRun| {
+        let earlier = before.runs.iter().filter(|earlier| earlier.track == run.track);
+        earlier.into_iter().all(|earlier| earlier.decode_time <= run.decode_time)
+    };
+    next.sequence == before.sequence.wrapping_add(1) && next.runs.iter().all(forward)
 }

@@ -24,6 +24,8 @@ use std::sync::Arc;
 
 /// The last byte is the version.
 const MAGIC: [u8; 8] = *b"kasacam\x01";
+/// The highest version that there may ever be.
+const MAX_VERSION: u8 = 31;
 const SALT: usize = 32;
 const PREFIX: usize = 7;
 const CHECK: usize = 9;
@@ -176,14 +178,14 @@ impl Run {
         tag.as_ref().try_into().map_err(|_| fault())
     }
 
-    /// Kind and length of the ciphertext of the next record, if its frame is genuine.
-    pub(super) fn frame(&self, frame: &[u8]) -> Option<(Kind, usize)> {
+    /// Kind and length of the ciphertext of the next record, if its frame is genuine; no kind where it is none of ours.
+    pub(super) fn frame(&self, frame: &[u8]) -> Option<(Option<Kind>, usize)> {
         let (shape, tag) = frame.split_at_checked(SHAPE)?;
         let mut tag: Tag = tag.try_into().ok()?;
         let nonce = self.nonce(self.counter, Place::Frame);
         self.key.open_in_place(nonce, Aad::from(&self.aad(shape)), &mut tag).ok()?;
         let [code, len @ ..] = shape.try_into().ok().map(|shape: [u8; SHAPE]| shape)?;
-        Some((Kind::of(code)?, usize::try_from(u32::from_be_bytes(len)).ok()?))
+        Some((Kind::of(code), usize::try_from(u32::from_be_bytes(len)).ok()?))
     }
 
     /// Decrypts the next record in place, if it is genuine; its length without the tag.
@@ -243,6 +245,13 @@ fn derive(key: &[u8; 32], salt: &[u8], before: &Tag) -> Option<(LessSafeKey, [u8
 pub(super) fn is_encrypted(front: &[u8]) -> bool {
     let seen = front.len().min(MAGIC.len());
     seen > 0 && front.get(..seen) == MAGIC.get(..seen)
+}
+
+/// Whether a file that begins so is encrypted in a way of a later release: the version is higher than ours. A higher one
+/// than [`MAX_VERSION`] will never be; a stamped file in the clear begins alike, with a letter there.
+pub(super) fn is_newer(front: &[u8]) -> bool {
+    let (Some(own), Some(version)) = (MAGIC.split_last(), front.get(MAGIC.len() - 1)) else { return false };
+    front.starts_with(own.1) && (own.0 + 1..=MAX_VERSION).contains(version)
 }
 
 /// A small file of one record.

@@ -63,7 +63,7 @@ impl Store {
         };
         let is_whole = match opened.end {
             decrypt::End::Plain | decrypt::End::Whole => true,
-            decrypt::End::Cut | decrypt::End::Damaged(_) => false,
+            decrypt::End::Cut | decrypt::End::Aside(_) | decrypt::End::Damaged(_) => false,
         };
         let Some(layout) =
             fmp4::read_segment(&opened.bytes).ok().filter(|layout| is_whole && layout.complete)
@@ -97,7 +97,11 @@ impl Store {
         if !self.holds(name) {
             return Ok(None);
         }
-        let bytes = end::encode(record, reason).map_err(io::Error::other)?;
+        let path = self.setup.dir().join(name.to_string());
+        // What a later release put into it is kept, where it can be read.
+        let before = scan::read_file(&*self.fs, &path, end::LIMIT, &self.setup.encryption);
+        let before = before.map(|opened| opened.bytes).unwrap_or_default();
+        let bytes = end::encode_over(&before, record, reason).map_err(io::Error::other)?;
         let bytes = crypt::seal_small(&self.setup.encryption, bytes)?;
         publish(&*self.fs, &self.setup.dir(), &name.to_string(), &bytes)?;
         let segment = Segment {

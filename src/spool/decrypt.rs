@@ -1,6 +1,7 @@
 //! Reading an encrypted file of the spool, as far as it is genuine.
 
 use super::crypt::{Encryption, FRAME, HEADER, Kind, Run, SHAPE, TAG, Tag, is_encrypted};
+use crate::domain::aside::Aside;
 use std::io;
 use std::ops::Range;
 
@@ -24,6 +25,8 @@ pub(super) enum End {
     Whole,
     /// To where it was cut off.
     Cut,
+    /// To where it was written in a way, or with a key, that is not ours.
+    Aside(Aside),
     /// To a byte that is not as it was written.
     Damaged(&'static str),
 }
@@ -60,7 +63,7 @@ pub(super) fn open(
     extent: Extent,
 ) -> io::Result<Opened> {
     let Some(key) = encryption.key() else {
-        let end = End::Damaged("it is encrypted, and no spool.key is set");
+        let end = End::Aside(Aside::Key);
         return Ok(Opened { bytes: Vec::new(), end, marks: Vec::new(), patches: Vec::new() });
     };
     let len = usize::try_from(len).map_err(|_| io::Error::from(io::ErrorKind::OutOfMemory))?;
@@ -115,6 +118,7 @@ impl Walk {
         let Some(run) = &mut self.run else { return Ok(Some(End::Damaged("it has no header"))) };
         let damaged = Ok(Some(End::Damaged("a record of it is damaged")));
         let Some((kind, len)) = run.frame(frame) else { return damaged };
+        let Some(kind) = kind else { return Ok(Some(End::Aside(Aside::Format))) };
         if len > left.saturating_sub(FRAME) {
             return Ok(Some(End::Cut));
         }
@@ -159,8 +163,12 @@ impl Walk {
             source(tag as u64, &mut before)?;
         }
         self.run = Run::resume(key, &before, header);
+        // Nothing tells another key from a header that is damaged, but where the key has opened what stands before.
+        let unknown = match self.at {
+            0 => End::Aside(Aside::Key),
+            _ => End::Damaged("the header of a run of it is damaged"),
+        };
         self.at += HEADER;
-        let unknown = End::Damaged("spool.key is not its key, or its header is damaged");
         Ok(self.run.is_none().then_some(unknown))
     }
 }

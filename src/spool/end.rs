@@ -1,18 +1,23 @@
 //! `.end` files: a header line with a checksum, and a JSON record.
 
-use crate::disk::{stamp, unstamp};
+use crate::disk::{stamp, stamp_version, unstamp};
 use crate::domain::fragment::SpanEnd;
 use crate::domain::segment::Record;
+use crate::fmp4::{Unread, WireRecord};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 /// No record is longer.
 pub(super) const LIMIT: u64 = 16 * 1024;
+/// As the header line names it.
+const KIND: &str = "end";
+/// The number in the header line.
+const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct End {
     reason: SpanEnd,
-    record: Record,
+    record: WireRecord,
 }
 
 /// The bytes of the file.
@@ -20,13 +25,48 @@ struct End {
 /// # Errors
 /// Where JSON cannot hold the record; it always can.
 pub fn encode(record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
-    let body = serde_json::to_string(&End { reason, record: record.clone() })?;
-    Ok(stamp("end", &body))
+    let body = serde_json::to_string(&End { reason, record: record.into() })?;
+    Ok(stamp(KIND, &body))
 }
 
-/// What a file says. `None` where its checksum or its form is wrong.
-#[must_use]
-pub fn decode(bytes: &[u8]) -> Option<(Record, SpanEnd)> {
-    let end: End = serde_json::from_str(unstamp("end", bytes)?).ok()?;
-    Some((end.record, end.reason))
+/// As [`encode`], in place of `before`: members in it that we do not know are kept.
+///
+/// # Errors
+/// As those of [`encode`].
+pub fn encode_over(before: &[u8], record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
+    let new = serde_json::to_value(End { reason, record: record.into() })?;
+    let old = unstamp(KIND, before).and_then(|body| serde_json::from_str(body).ok());
+    let body = serde_json::to_string(&laid_over(old.unwrap_or_default(), new))?;
+    Ok(stamp(KIND, &body))
+}
+
+/// The members of `new`, and those of `old` that `new` does not have.
+fn laid_over(old: Value, new: Value) -> Value {
+    match (old, new) {
+        (Value::Object(mut old), Value::Object(new)) => {
+            let mut all = Map::new();
+            for (name, value) in new {
+                let before = old.remove(&name).unwrap_or_default();
+                all.insert(name, laid_over(before, value));
+            }
+            all.extend(old);
+            Value::Object(all)
+        }
+        (_, new) => new,
+    }
+}
+
+/// What a file says.
+///
+/// # Errors
+/// [`Unread::Newer`] where its header has a higher number than ours, or where it is whole and we cannot make it out.
+pub fn decode(bytes: &[u8]) -> Result<(Record, SpanEnd), Unread> {
+    match unstamp(KIND, bytes) {
+        Some(body) => {
+            let end: End = serde_json::from_str(body).map_err(|_| Unread::Newer)?;
+            Ok((end.record.understand()?, end.reason))
+        }
+        None if stamp_version(KIND, bytes).is_some_and(|version| version > VERSION) => Err(Unread::Newer),
+        None => Err(Unread::Damaged),
+    }
 }

@@ -139,6 +139,7 @@ impl Spool {
                 self.perform(&steps, None);
             }
             Command::Forget { serial } => self.forget(&[serial]),
+            Command::EvictAside => self.evict_aside(),
             Command::CutBack { serial, keep } => self.cut_back(serial, keep),
             Command::MoveEnd { serial, record, reason } => self.move_end(serial, &record, reason),
             Command::Probe => self.probe(),
@@ -196,7 +197,7 @@ impl Spool {
         let facts = ChunkFacts {
             epoch: chunk.epoch,
             same_format,
-            follows: self.last.as_ref().is_none_or(|last| follows(last, &info)),
+            follows: self.last.as_ref().is_none_or(|last| fmp4::follows(last, &info)),
             starts_fragment: chunk.starts_fragment,
             ends_fragment: chunk.ends_fragment,
             start: chunk.start,
@@ -258,17 +259,4 @@ impl Spool {
             Step::End { reason } => self.end_span(reason),
         }
     }
-}
-
-/// Whether a reader of the file takes the chunk as the next one: the next sequence number, and no
-/// track going back in time (ISO/IEC 14496-12, 8.8.5 and 8.8.12).
-fn follows(before: &ChunkInfo, next: &ChunkInfo) -> bool {
-    let forward = |run: &fmp4::TrackRun| {
-        before
-            .runs
-            .iter()
-            .filter(|earlier| earlier.track == run.track)
-            .all(|earlier| earlier.decode_time <= run.decode_time)
-    };
-    next.sequence == before.sequence.wrapping_add(1) && next.runs.iter().all(forward)
 }

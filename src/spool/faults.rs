@@ -130,6 +130,23 @@ impl Spool {
         Ok(())
     }
 
+    /// Removes the oldest file that cannot be sent.
+    pub(super) fn evict_aside(&mut self) {
+        let evicted = self.store.as_mut().and_then(|store| store.evict_aside().transpose());
+        match evicted {
+            Some(Err(error)) => {
+                self.reports.push(Input::AsideEvicted(None));
+                self.give_up(SpanEnd::Storage, &error);
+            }
+            Some(Ok(file)) => self.reports.push(Input::AsideEvicted(Some(file))),
+            None => self.reports.push(Input::AsideEvicted(None)),
+        }
+        self.report_usage();
+        if self.health == (Health::Failed { full: true }) {
+            let _ = self.settle();
+        }
+    }
+
     pub(super) fn report_usage(&mut self) {
         if let Some(store) = self.store.as_ref() {
             let growing = self.writer.as_ref().map_or(0, super::writer::Writer::bytes);

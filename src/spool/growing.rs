@@ -47,6 +47,9 @@ impl Growing {
             (End::Whole | End::Cut | End::Damaged(_), Some(key)) => {
                 Some(Records { key, run: None, marks: opened.marks })
             }
+            (End::Aside(why), _) => {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why.words()));
+            }
             (End::Whole | End::Cut | End::Damaged(_), None) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "it is encrypted"));
             }

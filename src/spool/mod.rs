@@ -4,7 +4,9 @@
 //! - `0000000042.open`: a segment that grows, `ftyp moov uuid(record) { prft moof mdat }*`;
 //! - `0000000042.mp4`: a sealed one, the same with an `mfra` behind it;
 //! - `0000000042.end`: the end of a span, with its reason;
-//! - `quarantine/`: what cannot be believed, bounded.
+//! - `quarantine/`: what is damaged, bounded.
+//!
+//! Whatever else lies there, or is another device's, another key's or a later release's, is set aside: left as it is.
 //!
 //! With `spool.encrypt` each of these files is encrypted ([`Encryption`]): what holds of its bytes here and
 //! below holds of those that were encrypted.
@@ -31,6 +33,7 @@
 //! [`open`] restores order and returns the segments found; [`Spool::run`] is the thread that owns
 //! the directory from then on. [`open_sealed`] may be called from anywhere.
 
+mod aside;
 mod crypt;
 mod cut;
 mod decrypt;
@@ -127,6 +130,9 @@ pub enum Command {
     /// `serial` is the file's number.
     #[allow(missing_docs, reason = "its fields are told of above")]
     Forget { serial: Serial },
+    /// Remove the oldest file of the quarantine, or, where that is empty, of those that are set aside. Answered by
+    /// `Input::AsideEvicted`.
+    EvictAside,
     /// Keep of a sealed segment the whole fragments that end within so much of its first picture. Answered by
     /// `Input::Cut`, with nothing left where no fragment does: the file is then to be forgotten.
     #[allow(missing_docs, reason = "its fields are told of above")]

@@ -1,4 +1,4 @@
-//! Files that cannot be believed: moved aside, never followed, never deleted but to make room.
+//! Files that are damaged: moved out of the way, never followed, never deleted but to make room.
 
 use crate::disk::{Fs, Kind, make_dir};
 use std::collections::BTreeMap;
@@ -51,6 +51,11 @@ impl Quarantine {
                 quarantine.bytes = quarantine.bytes.saturating_add(bytes);
             }
         }
+        // The limits may have been others when it was filled.
+        let thrown = quarantine.trim();
+        if thrown > 0 {
+            tracing::warn!(thrown, "the oldest in quarantine were thrown away");
+        }
         quarantine
     }
 
@@ -71,10 +76,24 @@ impl Quarantine {
         let meta = self.fs.stat(path)?;
         // A directory's size says nothing of what is in it, and a link has none of its own.
         let bytes = if meta.kind == Kind::File { meta.len } else { 0 };
-        self.fs.rename(path, &self.dir.join(&name))?;
+        self.fs.rename_new(path, &self.dir.join(&name))?;
         self.held.insert(number, (name, bytes));
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(self.trim())
+    }
+
+    /// Removes the oldest that can be removed, to make room: its name before it came here, and its size.
+    pub(super) fn remove_oldest(&mut self) -> Option<(String, u64)> {
+        let dir = &self.dir;
+        let gone = self.held.iter().find(|(_, (name, _))| {
+            let path = dir.join(name);
+            self.fs.unlink(&path).is_ok() || self.fs.rmdir(&path).is_ok()
+        });
+        let number = *gone?.0;
+        let (name, bytes) = self.held.remove(&number)?;
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let name = name.split_once('-').map_or(name.clone(), |(_, name)| name.to_owned());
+        Some((name, bytes))
     }
 
     fn trim(&mut self) -> u64 {

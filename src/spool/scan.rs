@@ -4,9 +4,10 @@ use super::crypt::{self, Encryption};
 use super::decrypt::{self, End, Extent, Opened};
 use super::{MAX_FILE, end};
 use crate::disk::{Fs, Handle, read};
+use crate::domain::aside::Aside;
 use crate::domain::recovery::{Footage, Read, Whole};
 use crate::domain::segment::{SpoolKind, SpoolName};
-use crate::fmp4::{self, ChunkInfo, Layout, MoofEntry};
+use crate::fmp4::{self, ChunkInfo, Layout, MoofEntry, Unread};
 use std::io;
 use std::path::Path;
 
@@ -18,7 +19,7 @@ const MAX_BOXES: u32 = 16_384;
 const SECTOR: u64 = 512;
 /// Bytes of zero that no coded picture or sound has in a row: H.264 prevents three
 /// (ISO/IEC 14496-10, 7.4.1), and AAC has no use for them.
-const ZEROS: usize = 32;
+const ZEROS: u64 = 32;
 
 /// How much of an unsealed file may be believed.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +30,10 @@ pub(super) struct Belief<'a> {
     pub keep_partial: bool,
     /// It was found damaged: it is read whole.
     pub doubted: bool,
+    /// Every byte was authenticated: what is there was written.
+    pub genuine: bool,
+    /// Nothing was synced before it was sealed: any part of it may be torn. A record that says so counts as well.
+    pub late_sync: bool,
     /// Nothing behind this offset is known to be on flash.
     pub durable: u64,
 }
@@ -53,11 +58,16 @@ pub(super) fn look(
             other => other?,
         };
         let len = bytes.len() as u64;
+        if crypt::is_newer(&bytes) {
+            return Ok((len, Read::Aside(Aside::Format)));
+        }
         let opened = decrypt::open_small(bytes, encryption)?;
         let read = match (opened.end, end::decode(&opened.bytes)) {
+            (End::Aside(why), _) => Read::Aside(why),
             (End::Damaged(why), _) => Read::Unreadable(why.to_owned()),
-            (End::Plain | End::Whole, Some((record, reason))) => Read::End { record, reason },
-            (End::Plain | End::Whole | End::Cut, _) => {
+            (End::Plain | End::Whole, Ok((record, reason))) => Read::End { record, reason },
+            (End::Plain | End::Whole, Err(Unread::Newer)) => Read::Aside(Aside::Format),
+            (End::Plain | End::Whole, Err(Unread::Damaged)) | (End::Cut, _) => {
                 Read::Unreadable("its checksum or form is wrong".to_owned())
             }
         };
@@ -65,10 +75,12 @@ pub(super) fn look(
     }
     let file = fs.open_read(&path)?;
     let len = fs.len(&file)?;
-    if len > MAX_FILE {
-        return Ok((len, Read::Unreadable(format!("{len} bytes, where {MAX_FILE} is the most"))));
+    let front = front(fs, &file)?;
+    // No release up to this one has written a longer file.
+    if len > MAX_FILE || crypt::is_newer(&front) {
+        return Ok((len, Read::Aside(Aside::Format)));
     }
-    if begins_encrypted(fs, &file)? {
+    if crypt::is_encrypted(&front) {
         let extent = match name.kind {
             SpoolKind::Sealed if !belief.doubted => Extent::WithoutPictures,
             SpoolKind::Sealed | SpoolKind::Open | SpoolKind::End => Extent::All,
@@ -116,9 +128,15 @@ pub(super) fn skeleton(fs: &dyn Fs, file: &Handle, len: u64, encryption: &Encryp
 }
 
 fn begins_encrypted(fs: &dyn Fs, file: &Handle) -> io::Result<bool> {
-    let mut front = [0; 8];
+    Ok(crypt::is_encrypted(&front(fs, file)?))
+}
+
+/// The first bytes of a file, which tell whether it is encrypted.
+fn front(fs: &dyn Fs, file: &Handle) -> io::Result<Vec<u8>> {
+    let mut front = vec![0; 8];
     let read = fs.read_at(file, 0, &mut front)?;
-    Ok(crypt::is_encrypted(front.get(..read).unwrap_or_default()))
+    front.truncate(read);
+    Ok(front)
 }
 
 /// What an encrypted file of `len` bytes tells, and how long it is to be taken for: one that was cut off
@@ -129,11 +147,14 @@ fn begins_encrypted(fs: &dyn Fs, file: &Handle) -> io::Result<bool> {
 fn understand_encrypted(opened: Opened, len: u64, kind: SpoolKind, belief: Belief<'_>) -> (u64, Read) {
     let grew = kind == SpoolKind::Open;
     match opened.end {
+        // Also one that grew: what stands behind is not damaged, only not ours to judge.
+        End::Aside(why) => (len, Read::Aside(why)),
         End::Damaged(why) if !grew || opened.bytes.is_empty() => (len, Read::Unreadable(why.to_owned())),
         End::Cut if opened.bytes.is_empty() => {
             (if grew { 0 } else { len }, Read::Unreadable("nothing of it is whole".to_owned()))
         }
         End::Plain | End::Whole | End::Cut | End::Damaged(_) => {
+            let belief = Belief { genuine: true, ..belief };
             match (understand(&opened.bytes, grew.then_some(belief)), opened.end) {
                 (Read::Footage(Footage { whole: None, .. }), End::Damaged(why)) => {
                     (len, Read::Unreadable(why.to_owned()))
@@ -142,7 +163,7 @@ fn understand_encrypted(opened: Opened, len: u64, kind: SpoolKind, belief: Belie
                     let complete = footage.complete && opened.end == End::Whole;
                     (len, Read::Footage(Footage { complete, ..footage }))
                 }
-                (read @ (Read::End { .. } | Read::Unreadable(_)), _) => (len, read),
+                (read @ (Read::End { .. } | Read::Aside(_) | Read::Unreadable(_)), _) => (len, read),
             }
         }
     }
@@ -152,6 +173,7 @@ fn understand_encrypted(opened: Opened, len: u64, kind: SpoolKind, belief: Belie
 pub(super) fn understand(bytes: &[u8], belief: Option<Belief<'_>>) -> Read {
     let layout = match fmp4::read_segment(bytes) {
         Ok(layout) => layout,
+        Err(_) if fmp4::is_newer(bytes) => return Read::Aside(Aside::Format),
         Err(error) => return Read::Unreadable(format!("{} at byte {}", error.what, error.offset)),
     };
     let kept = kept_chunks(bytes, &layout, belief);
@@ -170,11 +192,13 @@ fn kept_chunks(bytes: &[u8], layout: &Layout, belief: Option<Belief<'_>>) -> usi
     let believed = match belief {
         None => chunks.len(),
         Some(belief) => {
-            let torn = belief.boot != layout.record.boot;
-            let doubtful = |chunk: &ChunkInfo| {
-                chunk.end > belief.durable || (torn && has_unwritten_sector(bytes, chunk))
+            let torn = belief.boot != layout.record.boot && !belief.genuine;
+            let unsynced =
+                if layout.record.late_sync || belief.late_sync { 0 } else { unsynced_from(bytes, layout) };
+            let doubtful = |(at, chunk): (usize, &ChunkInfo)| {
+                chunk.end > belief.durable || (torn && at >= unsynced && has_unwritten_sector(bytes, chunk))
             };
-            chunks.iter().position(doubtful).unwrap_or(chunks.len())
+            chunks.iter().enumerate().position(doubtful).unwrap_or(chunks.len())
         }
     };
     let all = believed == chunks.len() && layout.complete;
@@ -182,6 +206,18 @@ fn kept_chunks(bytes: &[u8], layout: &Layout, belief: Option<Belief<'_>>) -> usi
         return believed;
     }
     (0..believed).rev().find(|at| ends_fragment(chunks, bytes, *at)).map_or(0, |at| at + 1)
+}
+
+/// The first chunk that no sync may have covered, where each fragment, or each chunk, was synced as it came: the last
+/// fragment's. Where something torn stands behind a whole fragment, that was the last, and none of these.
+fn unsynced_from(bytes: &[u8], layout: &Layout) -> usize {
+    let chunks = &layout.chunks;
+    let has_tail = bytes.len() as u64 > layout.chunks_end && !layout.complete;
+    let last = chunks.len().saturating_sub(1);
+    if has_tail && chunks.get(last).is_some_and(|chunk| is_marked(bytes, chunk)) {
+        return chunks.len();
+    }
+    chunks.iter().rposition(|chunk| chunk.starts_with_sync).unwrap_or(0)
 }
 
 /// Whether a chunk ends a fragment: it says so itself, or the next one is an IDR.
@@ -204,13 +240,8 @@ pub(super) fn measure(layout: &Layout, chunks: &[ChunkInfo]) -> Option<Whole> {
 
 /// The entries of the `mfra` for every chunk that ends at or before `end`.
 pub(super) fn entries(layout: &Layout, end: u64) -> Vec<MoofEntry> {
-    layout.chunks.iter().take_while(|chunk| chunk.end <= end).map(|chunk| entry(chunk, chunk.moof)).collect()
-}
-
-/// The entry of one chunk whose `moof` is at `offset`.
-pub(super) fn entry(chunk: &ChunkInfo, offset: u64) -> MoofEntry {
-    let first = |run: &fmp4::TrackRun| (run.track, u64::try_from(run.earliest_presentation).unwrap_or(0));
-    MoofEntry { offset, tracks: chunk.runs.iter().map(first).collect() }
+    let kept = layout.chunks.iter().take_while(|chunk| chunk.end <= end).count();
+    fmp4::index(layout.chunks.get(..kept).unwrap_or_default())
 }
 
 /// Length of a `prft` version 1, and where in it the least byte of the NTP fraction is.
@@ -237,16 +268,14 @@ fn is_marked(bytes: &[u8], chunk: &ChunkInfo) -> bool {
 }
 
 /// Whether a part of the chunk was never written: a file system that had extended the file before
-/// the cut shows zeros there. Every coded picture and sound frame ends in a byte that is not zero.
+/// the cut shows zeros there. That is as much as a sector, or the rest of the file in the last one.
 fn has_unwritten_sector(bytes: &[u8], chunk: &ChunkInfo) -> bool {
     let slice = |from: u64, to: u64| bytes.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
-    if slice(chunk.end.saturating_sub(1), chunk.end) == Some(&[0]) {
-        return true;
-    }
     let mut from = chunk.moof;
     while from < chunk.end {
         let to = ((from / SECTOR + 1) * SECTOR).min(chunk.end);
-        if slice(from, to).is_some_and(|part| part.len() >= ZEROS && part.iter().all(|byte| *byte == 0)) {
+        let is_long = to - from >= ZEROS || to == chunk.end;
+        if is_long && slice(from, to).is_some_and(|part| part.iter().all(|byte| *byte == 0)) {
             return true;
         }
         from = to;

@@ -6,6 +6,7 @@ use super::decrypt::End;
 use super::read::ReadError;
 use super::{MAX_FILE, scan};
 use crate::disk::{Fs, Handle};
+use crate::domain::aside::Aside;
 use crate::domain::recovery::Read;
 use crate::domain::segment::{Serial, SpoolKind, SpoolName};
 use crate::fmp4;
@@ -59,12 +60,14 @@ pub fn open_sealed(
     match skeleton.end {
         End::Plain | End::Whole => {}
         End::Cut => return Err(ReadError::Damaged("it is cut off".to_owned())),
+        End::Aside(why) => return Err(ReadError::Damaged(why.words().to_owned())),
         End::Damaged(why) => return Err(ReadError::Damaged(why.to_owned())),
     }
     let mut bytes = skeleton.bytes;
     match scan::understand(&bytes, None) {
         Read::Footage(footage) if footage.complete && footage.whole.is_some() => {}
         Read::Footage(_) => return Err(ReadError::Damaged("it is not whole to its last box".to_owned())),
+        Read::Aside(why) => return Err(ReadError::Damaged(why.words().to_owned())),
         Read::Unreadable(why) => return Err(ReadError::Damaged(why)),
         Read::End { .. } => return Err(ReadError::Damaged("it is the end of a span".to_owned())),
     }
@@ -117,7 +120,7 @@ impl Sealed {
     fn decrypt(&self, hand_on: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), ReadError> {
         let damaged = |why: &str| Err(ReadError::Damaged(why.to_owned()));
         let Some(key) = self.encryption.key() else {
-            return damaged("it is encrypted, and no spool.key is set");
+            return damaged(Aside::Key.words());
         };
         let (mut at, mut run, mut before) = (0_u64, None::<Run>, Tag::default());
         loop {
@@ -132,7 +135,8 @@ impl Sealed {
             let (Some((frame, _)), Some(run)) = (head.split_at_checked(FRAME), &mut run) else {
                 return damaged("it has no header, or ends within a record");
             };
-            let Some((kind, len)) = run.frame(frame).filter(|(_, len)| (TAG..=MAX_RECORD).contains(len))
+            let Some((Some(kind), len)) =
+                run.frame(frame).filter(|(_, len)| (TAG..=MAX_RECORD).contains(len))
             else {
                 return damaged("a record of it is damaged");
             };

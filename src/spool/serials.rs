@@ -6,13 +6,15 @@
 use crate::disk::Facts;
 use crate::disk::facts::Name;
 use crate::domain::privacy::Known;
-use crate::domain::segment::Serial;
+use crate::domain::segment::{MAX_SERIAL, Serial};
 use crate::domain::time::Utc;
 use std::io;
 
 const RESERVED_AT_ONCE: u64 = 1_000;
 /// How far to jump where it is not known what was used.
 const JUMP: u64 = 1_000_000;
+/// A name with a higher number moves the count nowhere: whoever put it there, it would use all numbers up.
+pub(super) const MAX_SEEN: Serial = Serial(MAX_SERIAL.0 / 10 * 9);
 
 pub(super) struct Serials {
     facts: Facts,
@@ -22,7 +24,7 @@ pub(super) struct Serials {
 }
 
 impl Serials {
-    /// `highest` is the highest serial seen in the spool.
+    /// `highest` is the highest serial seen in the spool, of those up to [`MAX_SEEN`].
     ///
     /// Where the fact cannot be read, or is gone from beside footage, the count goes on from far
     /// behind anything seen, and from no less than the seconds since 1970: fewer than one number a
@@ -30,7 +32,10 @@ impl Serials {
     pub(super) fn new(facts: Facts, highest: Option<Serial>, system: Utc) -> Serials {
         let seen = highest.map_or(1, |highest| highest.0.saturating_add(1));
         let known = match facts.load(Name::Serial) {
-            Known::Is(body) => body.parse::<u64>().map_or(Known::Unreadable, Known::Is),
+            Known::Is(body) => match body.parse::<u64>() {
+                Ok(reserved) if reserved <= MAX_SERIAL.0 => Known::Is(reserved),
+                Ok(_) | Err(_) => Known::Unreadable,
+            },
             Known::Missing => Known::Missing,
             Known::Unreadable => Known::Unreadable,
         };
@@ -48,8 +53,11 @@ impl Serials {
     /// The next one.
     ///
     /// # Errors
-    /// The reservation could not be made durable: no number may be given out.
+    /// The reservation could not be made durable: no number may be given out. Or none is left.
     pub(super) fn next(&mut self) -> io::Result<Serial> {
+        if self.next > MAX_SERIAL.0 {
+            return Err(io::Error::other("every number of a spool file has been used"));
+        }
         if self.next >= self.reserved {
             let reserved = self.next.saturating_add(RESERVED_AT_ONCE);
             self.facts.store(Name::Serial, &reserved.to_string())?;
@@ -62,8 +70,8 @@ impl Serials {
 
     /// A file with this serial was seen.
     pub(super) fn seen(&mut self, serial: Serial) {
-        if serial.0 >= self.next {
-            self.next = serial.0.saturating_add(1);
+        if serial.0 >= self.next && serial <= MAX_SEEN {
+            self.next = serial.0 + 1;
         }
     }
 }

@@ -43,6 +43,7 @@ impl Spool {
             clock: RecordClock::from(time.clock),
             plan: self.terms.0.clone(),
             history_hours: self.terms.1,
+            late_sync: self.setup.durability == Durability::Segment,
         };
         self.writer = Some(Writer::new(
             Arc::clone(&self.fs),

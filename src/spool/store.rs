@@ -1,16 +1,19 @@
 //! The files of the spool: what is known of them, and the repair of what is not.
 
+use super::aside::{self, SetAside};
 use super::crypt;
 use super::growing::Growing;
 use super::quarantine::{self, Quarantine, printable};
 use super::scan::{self, Belief};
-use super::serials::Serials;
+use super::serials::{MAX_SEEN, Serials};
 use super::{Setup, end, tell};
 use crate::disk::{self, Facts, Fs, is_temporary, publish};
+use crate::domain::aside::Aside;
 use crate::domain::fragment::SpanEnd;
-use crate::domain::input::{Input, Usage};
+use crate::domain::input::{AsideFile, Input, Usage};
 use crate::domain::recovery::{self, Footage, Found, Read, Repair, Whole};
 use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
+use crate::domain::segmenter::Durability;
 use crate::domain::time::Utc;
 use crate::fmp4;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,6 +30,7 @@ pub(super) struct Store {
     pub setup: Setup,
     pub serials: Serials,
     quarantine: Quarantine,
+    aside: SetAside,
     known: BTreeMap<Serial, Known>,
     spans: BTreeMap<Arc<str>, Span>,
     bytes: u64,
@@ -78,8 +82,8 @@ impl Store {
             Ok(()) | Err(_) => {}
         }
         let names = fs.list(&dir, LISTED).map_err(context("reading the spool directory"))?;
-        let highest =
-            names.iter().filter_map(|name| SpoolName::parse(name.to_str()?)).map(|name| name.serial).max();
+        let numbers = names.iter().filter_map(|name| aside::number(name.to_str()?));
+        let highest = numbers.filter(|serial| *serial <= MAX_SEEN).max();
         let serials = Serials::new(Facts::new(Arc::clone(&fs), &setup.state_dir), highest, system);
         let quarantine = Quarantine::open(Arc::clone(&fs), &dir, setup.quarantine);
         Ok(Store {
@@ -87,6 +91,7 @@ impl Store {
             setup,
             serials,
             quarantine,
+            aside: SetAside::default(),
             known: BTreeMap::new(),
             spans: BTreeMap::new(),
             bytes: 0,
@@ -98,11 +103,15 @@ impl Store {
     }
 
     pub(super) fn usage(&self, growing: u64) -> Usage {
+        let set_aside = self.aside.figures();
+        let bytes = [self.quarantine.bytes(), set_aside.bytes, growing];
+        let files = [set_aside.files, u64::from(growing > 0)];
         Usage {
-            bytes: self.bytes.saturating_add(self.quarantine.bytes()).saturating_add(growing),
-            files: (self.known.len() as u64).saturating_add(u64::from(growing > 0)),
+            bytes: bytes.into_iter().fold(self.bytes, u64::saturating_add),
+            files: files.into_iter().fold(self.known.len() as u64, u64::saturating_add),
             free: self.fs.free(&self.setup.dir()).ok(),
             quarantined: self.quarantine.files(),
+            set_aside,
         }
     }
 
@@ -111,8 +120,10 @@ impl Store {
     ///
     /// 1. The directory is synced, so that every name seen from here on is durable.
     /// 2. Temporary files of a publish are removed: they were never acknowledged. Names that are not
-    ///    ours go into the quarantine; links are moved, not followed.
-    /// 3. Each of ours is read. What the disk refuses to read is left where it is, for another time.
+    ///    ours are set aside. What has a name of ours and is no file goes into the quarantine; links are moved, not
+    ///    followed.
+    /// 3. Each of ours is read. What the disk refuses to read is left where it is, for another time. What another
+    ///    device, a later release or another key wrote is set aside: left where it is until the next start.
     /// 4. Each is repaired as [`recovery::plan`] says. An unsealed file is cut back to its last whole
     ///    fragment, given its `mfra`, synced, renamed to `.mp4`, and the directory synced. A sealed one
     ///    that is damaged first becomes `.open` again, and then goes the same way.
@@ -142,6 +153,9 @@ impl Store {
         let mut found = Vec::new();
         let mut skipped = BTreeSet::new();
         for name in self.fs.list(&dir, LISTED)? {
+            if self.aside.contains(&name) {
+                continue;
+            }
             let ours = name.to_str().and_then(SpoolName::parse);
             let Some(ours) = ours else {
                 self.put_away(&name, out);
@@ -150,7 +164,7 @@ impl Store {
             match self.known.get(&ours.serial) {
                 Some(known) if known.kind == ours.kind => continue,
                 Some(_) => {
-                    self.quarantine(ours, "another file has the same serial", out);
+                    self.set_aside(&name, Aside::Name);
                     continue;
                 }
                 None if live.is_some_and(|live| live.serial == ours.serial) => continue,
@@ -172,10 +186,11 @@ impl Store {
         }
         for repair in recovery::plan(&found, &self.setup.device) {
             let name = match &repair {
-                Repair::Keep(_) => None,
-                Repair::Remove { name } | Repair::Seal { name, .. } | Repair::Quarantine { name, .. } => {
-                    Some(*name)
-                }
+                Repair::Keep(_) | Repair::SetAside { .. } => None,
+                Repair::Remove { name }
+                | Repair::Seal { name, .. }
+                | Repair::Renumber { name }
+                | Repair::Quarantine { name, .. } => Some(*name),
             };
             match (self.repair(repair, out), name) {
                 (Ok(Some(segment)), _) => segments.push(segment),
@@ -193,6 +208,7 @@ impl Store {
                 }
             }
         }
+        self.aside.tell(out);
         // One file that cannot be put right says nothing of the disk: that is for the probe to find out.
         let health = if skipped.is_empty() { Ok(()) } else { self.probe() };
         self.skipped = skipped;
@@ -206,6 +222,8 @@ impl Store {
             keep_partial: self.setup.keep_partial_gop,
             durable: self.abandoned.get(&name.serial).copied().unwrap_or(u64::MAX),
             doubted: self.doubted.contains(&name.serial),
+            genuine: false,
+            late_sync: self.setup.durability == Durability::Segment,
         };
         scan::look(&*self.fs, &self.setup.dir(), name, belief, &self.setup.encryption)
     }
@@ -230,10 +248,31 @@ impl Store {
                 self.learn(&segment);
                 Ok(Some(segment))
             }
+            Repair::Renumber { name } => self.renumber(name, out),
+            Repair::SetAside { name, bytes, why } => {
+                self.aside.insert(name.to_string().into(), why, bytes);
+                self.abandoned.remove(&name.serial);
+                self.doubted.remove(&name.serial);
+                Ok(None)
+            }
             Repair::Quarantine { name, why } => {
                 self.quarantine(name, &why, out);
                 Ok(None)
             }
+        }
+    }
+
+    /// Gives footage a number of its own, and takes it up like any other.
+    fn renumber(&mut self, name: SpoolName, out: &mut Vec<Input>) -> io::Result<Option<Segment>> {
+        let new = SpoolName { serial: self.serials.next()?, ..name };
+        self.fs.rename_new(&self.path(name), &self.path(new))?;
+        self.fs.sync_dir(&self.setup.dir())?;
+        tell(out, name.to_string(), format!("another file has its number: it is {new} from now on"));
+        let (bytes, read) = self.look(new)?;
+        match recovery::plan(&[Found { name: new, bytes, read }], &self.setup.device).pop() {
+            Some(repair @ (Repair::Keep(_) | Repair::Seal { .. })) => self.repair(repair, out),
+            // It has been read before: only the disk can have changed its mind.
+            Some(_) | None => Ok(None),
         }
     }
 
@@ -242,7 +281,7 @@ impl Store {
         let open = self.path(SpoolName { kind: SpoolKind::Open, ..name });
         let sealed = self.path(SpoolName { kind: SpoolKind::Sealed, ..name });
         if name.kind == SpoolKind::Sealed {
-            self.fs.rename(&sealed, &open)?;
+            self.fs.rename_new(&sealed, &open)?;
         }
         let mut bytes = self.fs.stat(&open)?.len;
         if !footage.complete {
@@ -261,7 +300,7 @@ impl Store {
             // It was written by another process: whether it came to sync it, nobody knows.
             self.fs.sync(&self.fs.open_write(&open)?)?;
         }
-        self.fs.rename(&open, &sealed)?;
+        self.fs.rename_new(&open, &sealed)?;
         self.fs.sync_dir(&dir)?;
         let content =
             Content::Footage { duration: whole.duration, frames: whole.frames, codecs: footage.codecs };
@@ -270,12 +309,13 @@ impl Store {
 
     fn write_missing_ends(&mut self, live: Option<Live<'_>>, segments: &mut Vec<Segment>) -> io::Result<()> {
         let goes_on = |name: &str| live.is_some_and(|live| live.span == name);
-        // A file that could not be read may be the last of the span before it, whose end would be wrong then.
-        let before = |serial: &Serial| {
-            let mut earlier = self.known.range(..*serial).rev();
+        // A file that could not be read may be the last of the span before it, or its end.
+        let before = |serial: Serial| {
+            let mut earlier = self.known.range(..serial).rev();
             earlier.find(|(_, known)| known.kind != SpoolKind::End).map(|(_, known)| Arc::clone(&known.span))
         };
-        let uncertain: BTreeSet<Arc<str>> = self.skipped.iter().filter_map(before).collect();
+        let unread = self.skipped.iter().copied().chain(self.aside.unread());
+        let uncertain: BTreeSet<Arc<str>> = unread.filter_map(before).collect();
         let lacking: Vec<(Arc<str>, Serial)> = self
             .spans
             .iter()
@@ -418,22 +458,47 @@ impl Store {
         self.fs.unlink(&dir.join("probe.tmp"))
     }
 
+    /// A name that is none of ours.
     fn put_away(&mut self, name: &OsString, out: &mut Vec<Input>) {
         let path = self.setup.dir().join(name);
-        let Some(text) = name.to_str() else {
-            self.quarantine_path(&path, name, "not a name of ours", out);
-            return;
-        };
-        match text {
-            // Every ext file system has this one at its root.
-            quarantine::DIRECTORY | "lost+found" => {}
-            text if is_temporary(text) && text.is_ascii() => {
-                if self.fs.unlink(&path).is_err() {
-                    self.quarantine_path(&path, name, "a temporary file that cannot be removed", out);
+        match name.to_str() {
+            // Every ext file system has the second one at its root.
+            Some(quarantine::DIRECTORY | "lost+found") => {}
+            Some(text) if is_unfinished(text) => {
+                if let Err(error) = self.fs.unlink(&path) {
+                    self.set_aside(name, Aside::Name);
+                    tell(out, printable(name), format!("a temporary file that cannot be removed: {error}"));
                 }
             }
-            _ => self.quarantine_path(&path, name, "not a name of ours", out),
+            Some(text) => match aside::number(text) {
+                // A kind of file that we do not know: its number is taken.
+                Some(serial) => {
+                    self.serials.seen(serial);
+                    self.set_aside(name, Aside::Format);
+                }
+                None => self.set_aside(name, Aside::Name),
+            },
+            None => self.set_aside(name, Aside::Name),
         }
+    }
+
+    fn set_aside(&mut self, name: &OsString, why: Aside) {
+        let meta = self.fs.stat(&self.setup.dir().join(name));
+        // A directory's size says nothing of what is in it, and a link has none of its own.
+        let bytes = meta.map_or(0, |meta| if meta.kind == disk::Kind::File { meta.len } else { 0 });
+        self.aside.insert(name.clone(), why, bytes);
+    }
+
+    /// Removes the oldest file of the quarantine, or else of those set aside, for want of room.
+    pub(super) fn evict_aside(&mut self) -> io::Result<Option<AsideFile>> {
+        let dir = self.setup.dir();
+        if let Some((name, bytes)) = self.quarantine.remove_oldest() {
+            self.fs.sync_dir(&dir.join(quarantine::DIRECTORY))?;
+            return Ok(Some(AsideFile { name, why: None, bytes }));
+        }
+        let Some((name, why, bytes)) = self.aside.remove_oldest(&*self.fs, &dir) else { return Ok(None) };
+        self.fs.sync_dir(&dir)?;
+        Ok(Some(AsideFile { name: printable(&name), why: Some(why), bytes }))
     }
 
     fn quarantine(&mut self, name: SpoolName, why: &str, out: &mut Vec<Input>) {
@@ -459,7 +524,7 @@ impl Store {
         let path = self.setup.dir().join(quarantine::DIRECTORY);
         match self.fs.stat(&path) {
             Ok(meta) if meta.kind != disk::Kind::Directory => {
-                self.fs.rename(&path, &path.with_extension("foreign"))
+                self.fs.rename_new(&path, &path.with_extension("foreign"))
             }
             Ok(_) | Err(_) => Ok(()),
         }
@@ -468,4 +533,10 @@ impl Store {
     fn path(&self, name: SpoolName) -> PathBuf {
         self.setup.dir().join(name.to_string())
     }
+}
+
+/// Whether a name is that of a file of ours that was being published.
+fn is_unfinished(name: &str) -> bool {
+    is_temporary(name)
+        && name.strip_suffix(".tmp").is_some_and(|name| name == "probe" || aside::number(name).is_some())
 }

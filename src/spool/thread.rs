@@ -104,6 +104,7 @@ impl Spool {
             }
             command @ (Command::Revoke { .. }
             | Command::Forget { .. }
+            | Command::EvictAside
             | Command::CutBack { .. }
             | Command::MoveEnd { .. }
             | Command::Probe

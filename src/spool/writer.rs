@@ -149,7 +149,7 @@ impl Writer {
         scan::mark(&mut prft, chunk.ends_fragment);
         let header = if self.written == 0 { self.header().len() as u64 } else { 0 };
         let at = self.written.saturating_add(header).saturating_add(self.open.held_bytes);
-        self.moofs.push(scan::entry(info, at.saturating_add(PRFT)));
+        self.moofs.push(fmp4::entry(info, at.saturating_add(PRFT)));
         self.open.held_bytes =
             self.open.held_bytes.saturating_add(PRFT).saturating_add(chunk.bytes.len() as u64);
         self.open.held.push((prft, chunk.bytes.clone()));
@@ -239,7 +239,7 @@ impl Writer {
         let durable = self.covered();
         self.durable.bytes = self.written;
         self.unnamed = durable.frames;
-        self.fs.rename(&open, &self.path(SpoolKind::Sealed))?;
+        self.fs.rename_new(&open, &self.path(SpoolKind::Sealed))?;
         self.fs.sync_dir(&self.dir)?;
         self.unnamed = 0;
         let whole = self.whole();

@@ -7,7 +7,7 @@ use std::fmt::Write;
 #[must_use]
 pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
     let mut text = String::with_capacity(4096);
-    let gauges: [(&str, &str, u64); 9] = [
+    let gauges: [(&str, &str, u64); 10] = [
         ("kasacam_capture_open", "1 while the capture device is open", u64::from(t.capture.open)),
         ("kasacam_upload_on", "1 while the plan lets footage be uploaded", u64::from(t.upload.on)),
         ("kasacam_uploads_in_flight", "Uploads under way", t.upload.in_flight),
@@ -16,6 +16,7 @@ pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
         ("kasacam_spool_files", "Files in the spool", t.spool.files),
         ("kasacam_spool_pending", "Segments that the cloud does not hold yet", t.spool.pending),
         ("kasacam_spool_quarantined", "Files in quarantine", t.spool.quarantined),
+        ("kasacam_spool_set_aside", "Files left where they are, unsent", t.spool.set_aside.files),
         (
             "kasacam_upload_last_latency_milliseconds",
             "From the end of capture to proof of storage",

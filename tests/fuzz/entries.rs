@@ -114,9 +114,9 @@ pub fn a_spool_name(data: &[u8]) {
 }
 
 pub fn the_end_of_a_span(data: &[u8]) {
-    if let Some((record, reason)) = end::decode(data) {
+    if let Ok((record, reason)) = end::decode(data) {
         let again = end::encode(&record, reason).unwrap();
-        assert_eq!(end::decode(&again), Some((record, reason)));
+        assert_eq!(end::decode(&again), Ok((record, reason)));
     }
 }
 

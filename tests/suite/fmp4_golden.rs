@@ -410,6 +410,49 @@ fn the_record_is_read_back_from_its_box() {
     );
 }
 
+/// A record box with these members, and a checksum where the record is to have one.
+fn record_of(json: &str) -> Vec<u8> {
+    let json = json.strip_suffix('}').unwrap();
+    let digest = ring::digest::digest(&ring::digest::SHA256, json.as_bytes());
+    let check: String = digest.as_ref()[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+    let body = format!("{json},\"check\":\"{check}\"}}");
+    boxed(b"uuid", &[b"\x5e\x1d\x0c\x8a\x3b\x7f\x4e\x52\x9a\x61KASACM", body.as_bytes()])
+}
+
+#[test]
+fn a_record_of_a_later_release_is_told_from_one_that_is_damaged() {
+    let file = |uuid: &[u8]| [&both_tracks().bytes[..], uuid].concat();
+    let known = String::from_utf8(fmp4::record_box(&record())[24..].to_vec()).unwrap();
+    let known = format!("{}}}", known.split_once(",\"check\":").unwrap().0);
+    assert!(known.starts_with("{\"v\":1,"), "{known}");
+
+    let more = record_of(&known.replace("\"n\":7", "\"event\":{\"kind\":\"motion\"},\"n\":7"));
+    assert_eq!(fmp4::read_segment(&file(&more)).unwrap().record, record(), "one more member");
+    assert!(!fmp4::is_newer(&file(&more)));
+
+    for later in [
+        known.replace("\"v\":1", "\"v\":2"),
+        known.replace("\"v\":1", "\"v\":\"two\""),
+        known.replace("\"start_mono\":", "\"begin\":"),
+        known.replace("\"trusted\"", "\"disciplined\""),
+        "{\"v\":3}".to_owned(),
+    ] {
+        let bytes = file(&record_of(&later));
+        assert!(fmp4::read_segment(&bytes).is_err() && fmp4::is_newer(&bytes), "{later}");
+        // Whatever the rest of the file is like by then.
+        let other = [boxed(b"styp", &[]), boxed(b"moov", &[&[0xff; 9]]), record_of(&later)].concat();
+        assert!(fmp4::is_newer(&other), "{later}");
+    }
+
+    let whole = record_of(&known);
+    for bit in 0..whole.len() * 8 {
+        let mut changed = whole.clone();
+        changed[bit / 8] ^= 1 << (bit % 8);
+        assert!(!fmp4::is_newer(&file(&changed)), "bit {bit}: damage is taken for a later release");
+    }
+    assert!(!fmp4::is_newer(&[]) && !fmp4::is_newer(&file(&[])));
+}
+
 #[test]
 fn a_record_of_which_one_bit_has_changed_is_refused_and_one_without_a_checksum_is_read() {
     let bytes = fmp4::record_box(&record());
@@ -420,7 +463,9 @@ fn a_record_of_which_one_bit_has_changed_is_refused_and_one_without_a_checksum_i
         assert!(fmp4::read_segment(&file(&changed)).is_err(), "bit {bit}");
     }
 
-    let json = serde_json::to_vec(&record()).unwrap();
+    let json = String::from_utf8(bytes[24..].to_vec()).unwrap();
+    let json =
+        format!("{}}}", json.split_once(",\"check\":").unwrap().0).replace("\"v\":1,", "").into_bytes();
     let size = u32::try_from(24 + json.len()).unwrap().to_be_bytes();
     let older = [&size[..], &bytes[4..24], &json].concat();
     assert_eq!(fmp4::read_segment(&file(&older)).unwrap().record, record());

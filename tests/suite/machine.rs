@@ -589,7 +589,7 @@ fn a_full_spool_evicts_the_oldest_and_no_more_than_needed() {
     rig.privacy(2, true);
     let serials: Vec<_> = (0..5).map(|_| rig.seal()).collect();
     rig.take();
-    rig.give(Input::Usage(Usage { bytes: 100_500, files: 5, free: Some(1_000_000), quarantined: 0 }));
+    rig.give(Input::Usage(Usage { bytes: 100_500, files: 5, free: Some(1_000_000), ..Usage::default() }));
     let forgotten: Vec<_> = rig.asked.iter().filter(|a| matches!(a, Asked::Forget(..))).cloned().collect();
     // The first two are being sent.
     assert_eq!(forgotten, [Asked::Forget(serials[2], Rule::Evicted)]);
@@ -608,9 +608,9 @@ fn evicted(rig: &Rig) -> Vec<Serial> {
 fn eviction_frees_what_is_needed_and_no_more_in_whichever_order_the_spool_answers() {
     for answers in [Answers::ForgottenFirst, Answers::UsageFirst] {
         for (which, full) in [
-            ("bytes", Usage { bytes: 102_500, files: 20, free: Some(1_000_000), quarantined: 0 }),
-            ("files", Usage { bytes: 20_000, files: 1_002, free: Some(1_000_000), quarantined: 0 }),
-            ("free", Usage { bytes: 20_000, files: 20, free: Some(0), quarantined: 0 }),
+            ("bytes", Usage { bytes: 102_500, files: 20, free: Some(1_000_000), ..Usage::default() }),
+            ("files", Usage { bytes: 20_000, files: 1_002, free: Some(1_000_000), ..Usage::default() }),
+            ("free", Usage { bytes: 20_000, files: 20, free: Some(0), ..Usage::default() }),
         ] {
             let mut rig = Rig::new(allowed());
             rig.privacy(2, true);
@@ -634,7 +634,7 @@ fn where_nobody_knows_how_much_is_free_nothing_is_evicted() {
     for _ in 0..5 {
         rig.seal();
     }
-    rig.give(Input::Usage(Usage { bytes: 5_000, files: 5, free: None, quarantined: 0 }));
+    rig.give(Input::Usage(Usage { bytes: 5_000, files: 5, free: None, ..Usage::default() }));
     assert_eq!(evicted(&rig), []);
     let told = serde_json::to_value(rig.machine.telemetry(rig.now)).unwrap();
     assert_eq!(told["spool"].get("free"), None, "a figure that nobody knows is not told");
@@ -662,7 +662,7 @@ fn room_is_made_around_the_uploads_under_way() {
     let mut rig = Rig::new(start);
     let serials: Vec<_> = (0..4).map(|_| rig.seal()).collect();
     rig.usage = Some((
-        Usage { bytes: 101_500, files: 4, free: Some(1_000_000), quarantined: 0 },
+        Usage { bytes: 101_500, files: 4, free: Some(1_000_000), ..Usage::default() },
         Answers::ForgottenFirst,
     ));
     rig.give(Input::Usage(rig.usage.unwrap().0));
@@ -681,7 +681,7 @@ fn an_upload_that_is_past_half_is_not_given_up_for_room() {
             rig.give(Input::UploadPastHalf { serial });
         }
         rig.take();
-        rig.give(Input::Usage(Usage { bytes: 100_500, files: 1, free: Some(1_000_000), quarantined: 0 }));
+        rig.give(Input::Usage(Usage { bytes: 100_500, files: 1, free: Some(1_000_000), ..Usage::default() }));
         let cancelled = rig.asked.contains(&Asked::Cancel(serial));
         assert_eq!(cancelled, !past_half);
         assert_eq!(evicted(&rig).len(), usize::from(!past_half));
@@ -710,7 +710,7 @@ fn a_full_spool_stops_capture_where_the_owner_prefers_that() {
     start.settings.rules.when_full = WhenFull::Stop;
     let mut rig = Rig::new(start);
     rig.seal();
-    rig.give(Input::Usage(Usage { bytes: 100_500, files: 5, free: Some(1_000_000), quarantined: 0 }));
+    rig.give(Input::Usage(Usage { bytes: 100_500, files: 5, free: Some(1_000_000), ..Usage::default() }));
     assert!(rig.open.is_none());
     assert!(!rig.asked.iter().any(|asked| matches!(asked, Asked::Forget(..))));
 }
@@ -718,9 +718,9 @@ fn a_full_spool_stops_capture_where_the_owner_prefers_that() {
 #[test]
 fn where_others_took_the_room_and_nothing_is_left_to_evict_capture_stops() {
     let mut rig = Rig::new(allowed());
-    rig.give(Input::Usage(Usage { bytes: 0, files: 0, free: Some(10), quarantined: 0 }));
+    rig.give(Input::Usage(Usage { bytes: 0, files: 0, free: Some(10), ..Usage::default() }));
     assert!(rig.open.is_none());
-    rig.give(Input::Usage(Usage { bytes: 0, files: 0, free: Some(1_000_000), quarantined: 0 }));
+    rig.give(Input::Usage(Usage { bytes: 0, files: 0, free: Some(1_000_000), ..Usage::default() }));
     assert!(rig.open.is_some());
 }
 

@@ -41,6 +41,7 @@ mod policy_laws;
 mod policy_table;
 mod privacy_journal;
 mod segmenter;
+mod spool_aside;
 mod spool_crash;
 mod spool_crypt;
 mod spool_cut;

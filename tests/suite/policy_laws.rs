@@ -436,6 +436,7 @@ fn record(boot: &str, clock: RecordClock) -> Record {
         clock,
         plan: "plus".into(),
         history_hours: 720,
+        late_sync: false,
     }
 }
 
@@ -546,7 +547,7 @@ proptest! {
     #[test]
     fn a_spool_grows_worse_as_it_fills(max in 1u64..1 << 40, used in 0u64..1 << 41, more in 0u64..1 << 40, free in 0u64..1 << 40) {
         let budget = Budget { max_bytes: max, min_free: 1 << 20, max_files: 1000 };
-        let rank = |bytes| match budget.judge(Usage { bytes, files: 1, free: Some(free), quarantined: 0 }) {
+        let rank = |bytes| match budget.judge(Usage { bytes, files: 1, free: Some(free), ..Usage::default() }) {
             Storage::Roomy => 0,
             Storage::Tight => 1,
             Storage::Full => 2,
@@ -571,7 +572,8 @@ fn waits_spread_over_their_whole_width() {
 #[test]
 fn each_budget_alone_makes_a_spool_full() {
     let budget = Budget { max_bytes: 1000, min_free: 100, max_files: 10 };
-    let judge = |bytes, files, free| budget.judge(Usage { bytes, files, free: Some(free), quarantined: 0 });
+    let judge =
+        |bytes, files, free| budget.judge(Usage { bytes, files, free: Some(free), ..Usage::default() });
     assert_eq!(judge(0, 0, 1000), Storage::Roomy);
     assert_eq!(judge(899, 8, 111), Storage::Roomy);
     assert_eq!(judge(900, 0, 1000), Storage::Tight);

@@ -414,8 +414,17 @@ fn the_thread_takes_commands_first_and_leaves_order_behind() {
     let chunk = |epoch, fragment, chunk| {
         let start = u64::from(fragment * 2 + chunk) * CHUNK + 1_000_000_000;
         let sequence = fragment * 2 + chunk + 1;
-        let tiny =
-            Tiny { epoch, init: Arc::clone(&init), fragment, chunk, of: 2, sequence, start, size: 700 };
+        let tiny = Tiny {
+            epoch,
+            init: Arc::clone(&init),
+            fragment,
+            chunk,
+            of: 2,
+            sequence,
+            start,
+            size: 700,
+            zeros: 0,
+        };
         Captured::Chunk(tiny.build())
     };
 

@@ -8,7 +8,7 @@ use crate::support::spool_model::{Options, Rig, held, in_spool, read, spool_dir,
 use crate::support::tiny_mp4;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::segment::{Content, Segment, Serial, SpoolKind, SpoolName};
-use kasacam::spool::{self, Command, ReadError};
+use kasacam::spool::{self, Command, Durability, ReadError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Three spans: seven segments of two fragments, and three ends.
@@ -207,37 +207,10 @@ fn a_sealed_segment_damaged_in_the_middle_keeps_its_whole_fragments() {
 }
 
 #[test]
-fn footage_of_another_device_goes_into_quarantine() {
-    let (fs, _) = recorded();
-
-    let mut setup = Options::default().setup("boot-two");
-    setup.device = "cam-0002".to_owned();
-    let clock = Box::new(unset_clock);
-    let (mut spool, segments) = spool::open(fs.shared(), setup, spool::LiveEpoch::new(), clock).unwrap();
-
-    assert!(segments.is_empty(), "{segments:?}");
-    assert!(held(&fs).is_empty());
-    let quarantined = |input: &kasacam::domain::input::Input| {
-        matches!(input, kasacam::domain::input::Input::Quarantined { .. })
-    };
-    assert_eq!(spool.take_reports().iter().filter(|input| quarantined(input)).count(), 10);
-    assert_eq!(fs.names(&in_spool("quarantine")).len(), 10);
-}
-
-fn unset_clock() -> (kasacam::domain::time::Now, kasacam::domain::time::Clock) {
-    let now = kasacam::domain::time::Now {
-        mono: kasacam::domain::time::Mono(1),
-        system: kasacam::domain::time::Utc(1),
-        synchronised: false,
-    };
-    (now, kasacam::domain::time::Clock::Unset)
-}
-
-#[test]
 fn the_quarantine_is_bounded_and_throws_the_oldest_away() {
     let (fs, _) = recorded();
     for number in 0..100 {
-        fs.put(&in_spool(&format!("garbage-{number:03}")), b"?");
+        fs.put(&in_spool(&format!("{:010}.mp4", 500 + number)), b"?");
     }
 
     let rig = restart(&fs);
@@ -257,7 +230,8 @@ fn a_file_that_stands_where_the_quarantine_belongs_is_moved_aside() {
     let rig = restart(&fs);
 
     assert_eq!(rig.ledger.failures, 0);
-    assert_eq!(fs.names(&in_spool("quarantine")).len(), 2);
+    assert_eq!(fs.names(&spool_dir()), ["garbage", "quarantine.foreign"]);
+    assert_eq!(rig.ledger.usage.unwrap().set_aside.name, 2);
 }
 
 #[test]
@@ -301,4 +275,52 @@ fn a_segment_that_was_forgotten_is_gone_when_it_is_to_be_sent() {
     let (fs, _) = recorded();
     let read = spool::read_sealed(fs.shared(), &spool_dir(), Serial(999), 0);
     assert!(matches!(read, Err(ReadError::Gone)), "{read:?}");
+}
+
+/// Zeros where a sector was never written, and zeros that an encoder leaves, look alike.
+#[test]
+fn an_encoder_that_leaves_zeros_loses_nothing_that_was_synced() {
+    for durability in [Durability::Fragment, Durability::Chunk] {
+        for (zeros, encrypt) in [(1, false), (90, false), (700, false), (700, true)] {
+            let fs = FaultFs::healthy();
+            let options =
+                Options { durability, zeros, encrypt, segment: 60_000_000_000, ..Options::default() };
+            let mut rig = Rig::open(&fs, "boot-one", options);
+            rig.allow();
+            rig.fragments(20);
+            // The last fragment is under way when the power goes.
+            rig.chunk(0);
+            let committed = rig.ledger.committed.len();
+            assert!(committed >= 40, "{committed}");
+            let after = fs.after(Cut::LosesAll);
+            let second = Rig::open(&after, "boot-two", options);
+            let labels: usize = held(&after).values().map(Vec::len).sum();
+            // Of the last fragment alone nobody can tell, where more than the rest of a sector is zero.
+            let last = if zeros >= 90 && !encrypt { options.chunks as usize } else { 0 };
+            assert!(labels >= 40 - last, "{durability:?}, {zeros} zeros: {labels} of {committed} are left");
+            assert_eq!(second.ends().len(), 1);
+        }
+    }
+}
+
+#[test]
+fn a_file_of_which_nothing_was_synced_is_doubted_from_its_front_whatever_the_setting_is_now() {
+    let fs = FaultFs::healthy();
+    let options = Options { durability: Durability::Segment, segment: 60_000_000_000, ..Options::default() };
+    let mut rig = Rig::open(&fs, "boot-one", options);
+    rig.allow();
+    rig.fragments(6);
+    let name = fs.names(&spool_dir()).pop().unwrap();
+    assert!(name.ends_with(".open"), "{name}");
+    let mut bytes = fs.peek(&in_spool(&name)).unwrap();
+    let third = tiny_mp4::label(2, 0);
+    let at = bytes.windows(third.len()).position(|part| part == third.as_bytes()).unwrap();
+    let sector = (at / 512 + 1) * 512;
+    bytes[sector..sector + 512].fill(0);
+    fs.put(&in_spool(&name), &bytes);
+
+    let second = Rig::open(&fs, "boot-two", Options { durability: Durability::Fragment, ..options });
+
+    let labels: Vec<_> = held(&fs).into_values().flatten().collect();
+    assert_eq!(labels, [(0, 0), (0, 1), (1, 0), (1, 1)], "{:?}", second.ledger.quarantined);
 }

@@ -139,6 +139,7 @@ impl Bench {
             sequence: self.sequence,
             start: self.time,
             size: self.spool.options.size,
+            zeros: 0,
         };
         self.time += CHUNK;
         self.sequence += 1;

@@ -128,6 +128,7 @@ pub fn footage() -> Segment {
             clock: RecordClock::Trusted,
             plan: "plus-monthly".into(),
             history_hours: 720,
+            late_sync: false,
         },
         bytes: 5,
     }

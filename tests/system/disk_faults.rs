@@ -8,7 +8,7 @@ use crate::support::cloud::{Cloud, wait, wait_up_to};
 use crate::support::figures::{at_least, figure, skip};
 use crate::support::small_disk::SmallDisk;
 use kasacam::fmp4;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::{DirBuilderExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -226,13 +226,61 @@ fn garbage_in_the_spool_neither_stops_a_start_nor_reaches_the_cloud() {
     assert_spans_are_whole(&cloud.stored(), true);
 }
 
+/// What lies in a folder, its folders included: paths and bytes.
+fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(folder).unwrap().flatten() {
+        if entry.file_type().unwrap().is_dir() {
+            found.extend(contents(&entry.path()));
+        } else {
+            found.insert(entry.path(), std::fs::read(entry.path()).unwrap());
+        }
+    }
+    found
+}
+
 #[test]
-fn the_spool_of_version_0_1_0_is_delivered_whole() {
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/spool-0.1.0");
+fn a_start_with_a_wrong_device_id_takes_nothing_away() {
     let cloud = cloud(&[]);
-    // The footage is as old as the release: a plan that lets it be.
     cloud.tell(&["plan", "plus", "--history-hours", "87600"]);
+    cloud.tell(&["privacy", "on"]);
     let state = state_dir(&cloud);
+    let expected = lay_out("spool-0.1.0", &state);
+    let as_it_was = contents(&state.join("spool"));
+    assert!(as_it_was.len() >= 4, "{} files", as_it_was.len());
+
+    let right = std::fs::read_to_string(&cloud.agent_toml).unwrap();
+    let wrong = cloud.agent_toml.with_file_name("wrong.toml");
+    let (cert, key) = cloud.issue("cam-0002");
+    let other = |line: &str| match line.split_once(" = ") {
+        Some(("id", "\"cam-0001\"")) => "id = \"cam-0002\"".to_owned(),
+        Some(("cert", _)) => format!("cert = {cert:?}"),
+        Some(("key", _)) => format!("key = {key:?}"),
+        Some(_) | None => line.to_owned(),
+    };
+    let text: Vec<String> = right.lines().map(other).collect();
+    let text = text.join("\n");
+    assert_eq!(right.lines().zip(text.lines()).filter(|(one, two)| one != two).count(), 3);
+    std::fs::write(&wrong, text).unwrap();
+    for _ in 0..2 {
+        let camera = Camera::start_with(&wrong);
+        let set_aside = |status: &serde_json::Value| status["spool"]["set_aside"]["device"].clone();
+        let all = as_it_was.len();
+        let status = camera.wait_for("all to be set aside", |status| set_aside(status) == all);
+        assert_eq!(status["spool"]["quarantined"], 0);
+        let words = String::from_utf8(camera.command(&["status"]).stdout).unwrap();
+        assert!(words.contains("device.id"), "{words}");
+        camera.stop();
+        assert_eq!(contents(&state.join("spool")), as_it_was);
+    }
+
+    deliver(&cloud);
+    assert_eq!(spans_and_counters(&cloud.stored()), expected);
+}
+
+/// Puts a fixture where the camera has its state; which segments are in it.
+fn lay_out(fixture: &str, state: &Path) -> BTreeSet<(String, u64)> {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
     let mut expected = BTreeSet::new();
     for part in ["spool", "state"] {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(state.join(part)).unwrap();
@@ -247,15 +295,24 @@ fn the_spool_of_version_0_1_0_is_delivered_whole() {
         }
     }
     assert!(expected.len() >= 3, "the fixture holds {} segments", expected.len());
+    expected
+}
+
+fn spans_and_counters(stored: &[Stored]) -> BTreeSet<(String, u64)> {
+    let footage = stored.iter().filter(|object| !object.is_end());
+    footage.map(|object| (object.metadata("span").to_owned(), object.n())).collect()
+}
+
+#[test]
+fn the_spool_of_version_0_1_0_is_delivered_whole() {
+    let cloud = cloud(&[]);
+    // The footage is as old as the release: a plan that lets it be.
+    cloud.tell(&["plan", "plus", "--history-hours", "87600"]);
+    let expected = lay_out("spool-0.1.0", &state_dir(&cloud));
 
     deliver(&cloud);
 
     let stored = cloud.stored();
-    let found: BTreeSet<(String, u64)> = stored
-        .iter()
-        .filter(|object| !object.is_end())
-        .map(|object| (object.metadata("span").to_owned(), object.n()))
-        .collect();
-    assert_eq!(found, expected);
+    assert_eq!(spans_and_counters(&stored), expected);
     assert_spans_are_whole(&stored, true);
 }

@@ -33,6 +33,7 @@ fn segment(n: u64) -> Vec<u8> {
         clock: RecordClock::Trusted,
         plan: "plus-monthly".into(),
         history_hours: 720,
+        late_sync: false,
     };
     let mut bytes = encoded[..moov_end].to_vec();
     bytes.extend(fmp4::record_box(&record));

@@ -58,6 +58,7 @@ impl Machine {
                 files: self.usage.files,
                 free: self.usage.free,
                 quarantined: self.usage.quarantined,
+                set_aside: self.usage.set_aside,
                 pending: self.queue.len() as u64,
                 purged: self.figures.purged,
             },

@@ -5,6 +5,7 @@
 //! that the policy forbids, every segment that a rule lets go is let go, and what the cloud was
 //! told is what is so. So no branch has to think of the consequences of another.
 
+mod aside;
 mod capture;
 mod choice;
 mod durable;
@@ -208,6 +209,7 @@ pub struct Machine {
     broken: Option<storing::Broken>,
     /// Full, and nothing left to evict: others took the room.
     starved: bool,
+    aside: aside::Eviction,
     queue: pending::Queue,
     store: transfer::StoreHealth,
     /// What the last sweep went by.
@@ -250,6 +252,7 @@ impl Machine {
             usage: Usage::default(),
             broken: None,
             starved: false,
+            aside: aside::Eviction::default(),
             queue: pending::Queue::default(),
             store: transfer::StoreHealth::new(),
             swept_by: None,
@@ -318,7 +321,9 @@ impl Machine {
             Input::Forgotten { serial } => self.forgotten(serial),
             Input::Cut { serial, left } => self.cut(serial, left),
             Input::Quarantined { name, why } => self.tell(Event::Quarantined { name, why }),
-            Input::Usage(usage) => self.usage = usage,
+            Input::SetAside { why, files, name } => self.set_aside(why, files, name),
+            Input::AsideEvicted(file) => self.aside_evicted(file),
+            Input::Usage(usage) => self.measured(usage),
             Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
             Input::StorageProbed { ok, full } => self.storage_probed(ok, full, now),
             Input::Flushed => self.flushed(),

@@ -338,6 +338,9 @@ impl Machine {
             if self.settings.budget.judge(after) != Storage::Full {
                 return false;
             }
+            if self.evict_aside() {
+                return false;
+            }
             if !self.evict_one() {
                 return files == 0;
             }

@@ -565,6 +565,14 @@ impl Fs for FaultFs {
         Ok(())
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let taken = {
+            let state = self.state();
+            state.names.contains_key(to) || state.dirs.contains(to)
+        };
+        if taken { self.call().and(Err(io::ErrorKind::AlreadyExists.into())) } else { self.rename(from, to) }
+    }
+
     fn unlink(&self, path: &Path) -> io::Result<()> {
         let mut state = self.call_on(path, Access::Unlink)?;
         if state.dirs.contains(path) {

@@ -207,6 +207,10 @@ impl Joined {
                 self.commands.push_back(Command::Forget { serial });
                 None
             }
+            Effect::EvictAside => {
+                self.commands.push_back(Command::EvictAside);
+                None
+            }
             Effect::CutBack { serial, keep } => {
                 self.commands.push_back(Command::CutBack { serial, keep });
                 None
@@ -276,6 +280,7 @@ impl Joined {
                     sequence: self.sequence,
                     start: self.now.mono.0 - CHUNK,
                     size: self.options.size,
+                    zeros: self.options.zeros,
                 };
                 self.sequence += 1;
                 self.spool.take(Captured::Chunk(tiny.build()));

@@ -206,6 +206,7 @@ pub fn record() -> Record {
         clock: RecordClock::Trusted,
         plan: "care-plus".to_owned(),
         history_hours: 168,
+        late_sync: false,
     }
 }
 

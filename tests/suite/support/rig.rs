@@ -39,6 +39,7 @@ pub enum Asked {
     Upload(Serial),
     Cancel(Serial),
     Forget(Serial, Rule),
+    EvictAside,
     Cut(Serial, Duration),
     MoveEnd(Serial, Record),
     AskStore,
@@ -259,6 +260,7 @@ impl Rig {
                         self.forgotten(serial);
                     }
                 }
+                Effect::EvictAside => self.asked.push(Asked::EvictAside),
                 Effect::CutBack { serial, keep } => self.asked.push(Asked::Cut(serial, keep)),
                 Effect::MoveEnd { serial, record, .. } => self.asked.push(Asked::MoveEnd(serial, *record)),
                 Effect::AskStore => self.asked.push(Asked::AskStore),
@@ -390,6 +392,7 @@ pub fn segment(serial: u64, now: Now) -> Segment {
             clock: RecordClock::Trusted,
             plan: String::from("plus-monthly"),
             history_hours: 720,
+            late_sync: false,
         },
         bytes: 1_000,
     }

@@ -3,6 +3,7 @@
 
 use super::fault_fs::{Cut, FaultFs};
 use super::tiny_mp4::{self, CHUNK, PICTURES, Tiny};
+use kasacam::domain::aside::Aside;
 use kasacam::domain::fragment::{Captured, Epoch, Init, SpanEnd};
 use kasacam::domain::input::Input;
 use kasacam::domain::recovery::end_of;
@@ -44,6 +45,8 @@ pub struct Options {
     pub chunks: u32,
     /// Bytes of a picture.
     pub size: usize,
+    /// Zeros behind each picture.
+    pub zeros: usize,
     /// `spool.encrypt`, with [`KEY`].
     pub encrypt: bool,
 }
@@ -56,6 +59,7 @@ impl Default for Options {
             segment: 4 * CHUNK,
             chunks: 2,
             size: 700,
+            zeros: 0,
             encrypt: false,
         }
     }
@@ -96,6 +100,9 @@ pub struct Ledger {
     pub failures: u64,
     pub probes: Vec<bool>,
     pub quarantined: Vec<String>,
+    /// Files told of as set aside.
+    pub set_aside: u64,
+    pub aside_evicted: Vec<Option<kasacam::domain::input::AsideFile>>,
     pub usage: Option<kasacam::domain::input::Usage>,
 }
 
@@ -134,6 +141,8 @@ impl Ledger {
                 Input::StorageFailed { .. } => self.failures += 1,
                 Input::StorageProbed { ok, .. } => self.probes.push(ok),
                 Input::Quarantined { name, .. } => self.quarantined.push(name),
+                Input::SetAside { files, .. } => self.set_aside += files,
+                Input::AsideEvicted(file) => self.aside_evicted.push(file),
                 Input::Usage(usage) => self.usage = Some(usage),
                 other => panic!("the spool has no business to say {other:?}"),
             }
@@ -251,6 +260,7 @@ impl Rig {
             sequence: self.sequence,
             start: self.time,
             size: self.options.size,
+            zeros: self.options.zeros,
         };
         self.time += CHUNK;
         self.sequence += 1;
@@ -323,12 +333,17 @@ fn has_no_holes(name: SpoolName, bytes: &[u8]) {
 fn held_with(fs: &FaultFs, look: impl Fn(SpoolName, &[u8])) -> BTreeMap<Serial, Vec<Label>> {
     let mut held = BTreeMap::new();
     for name in fs.names(&spool_dir()) {
-        let name = SpoolName::parse(&name).unwrap_or_else(|| panic!("{name} is left in the spool"));
+        // What has no name of ours is left alone.
+        let Some(name) = SpoolName::parse(&name) else { continue };
         match name.kind {
             SpoolKind::Open => panic!("{name} is left open"),
             SpoolKind::End => {}
             SpoolKind::Sealed => {
                 let bytes = read(fs, name.serial);
+                let is_set_aside = |why: &str| [Aside::Key, Aside::Format].iter().any(|of| why == of.words());
+                if matches!(&bytes, Err(spool::ReadError::Damaged(why)) if is_set_aside(why)) {
+                    continue;
+                }
                 let bytes = bytes.unwrap_or_else(|error| panic!("{name} cannot be sent: {error}"));
                 look(name, &bytes);
                 assert!(held.insert(name.serial, tiny_mp4::labels(&bytes)).is_none());

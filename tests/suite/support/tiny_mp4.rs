@@ -141,6 +141,8 @@ pub struct Tiny {
     pub start: u64,
     /// Bytes of each picture.
     pub size: usize,
+    /// Zeros at the end of each picture, as some encoders leave them.
+    pub zeros: usize,
 }
 
 impl Tiny {
@@ -153,6 +155,7 @@ impl Tiny {
             let mut nal = vec![if idr && picture == 0 { 0x65 } else { 0x41 }];
             nal.extend_from_slice(label.as_bytes());
             nal.resize(self.size.max(nal.len()), 0xa5);
+            nal.resize(nal.len() + self.zeros, 0);
             let length = u32::try_from(nal.len()).unwrap();
             mdat.extend_from_slice(&length.to_be_bytes());
             mdat.extend_from_slice(&nal);

@@ -129,6 +129,7 @@ impl World {
                 self.machine.handle(Input::Cut { serial, left: Some(left) }, self.now);
                 Seen::Other
             }
+            Effect::EvictAside => panic!("nothing is set aside here"),
             Effect::MoveEnd { .. } => panic!("there are no ends here"),
             Effect::AskStore => {
                 self.asking = true;

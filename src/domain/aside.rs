@@ -1,0 +1,102 @@
+//! Files of the spool that are set aside: whole as far as anybody knows, and not to be sent as things stand.
+//!
+//! Such a file stays where it is, is counted and shown, and goes only where room is needed
+//! ([`super::effect::Rule::Evicted`]). Once the cause is mended a start takes it up like any other. Only what is proved to
+//! be damaged goes into the quarantine.
+
+use serde::Serialize;
+
+/// Why a file is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Aside {
+    /// Its record names another device: the card is another camera's, or `device.id` is not what it was.
+    Device,
+    /// It is encrypted, and `spool.key` is not its key, or there is none.
+    Key,
+    /// A later release wrote it, in a form that this one does not know.
+    Format,
+    /// Its name is none of ours, or another file has its number.
+    Name,
+}
+
+impl Aside {
+    /// Every reason there is.
+    pub const ALL: [Aside; 4] = [Aside::Device, Aside::Key, Aside::Format, Aside::Name];
+
+    /// The stable text for events and figures.
+    #[must_use]
+    pub fn text(self) -> &'static str {
+        match self {
+            Aside::Device => "device",
+            Aside::Key => "key",
+            Aside::Format => "format",
+            Aside::Name => "name",
+        }
+    }
+
+    /// What it is, and what mends it, for people.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Aside::Device => "captured by another device: device.id, or the card, is not what it was",
+            Aside::Key => "encrypted, and spool.key is not its key, or none is set",
+            Aside::Format => "written by a later release",
+            Aside::Name => "not a name of ours, or its number is another file's",
+        }
+    }
+}
+
+/// How many files are set aside, and why.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AsideFigures {
+    /// All of them.
+    pub files: u64,
+    /// Bytes of all of them; they are part of what the spool holds.
+    pub bytes: u64,
+    /// Files of another device.
+    pub device: u64,
+    /// Files without their key.
+    pub key: u64,
+    /// Files of a later release.
+    pub format: u64,
+    /// Files with names that are not ours.
+    pub name: u64,
+}
+
+impl AsideFigures {
+    /// How many for this reason.
+    #[must_use]
+    pub fn of(&self, why: Aside) -> u64 {
+        match why {
+            Aside::Device => self.device,
+            Aside::Key => self.key,
+            Aside::Format => self.format,
+            Aside::Name => self.name,
+        }
+    }
+
+    /// One more file, of so many bytes.
+    pub fn add(&mut self, why: Aside, bytes: u64) {
+        self.files = self.files.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(bytes);
+        let count = self.slot(why);
+        *count = count.saturating_add(1);
+    }
+
+    /// One file fewer.
+    pub fn remove(&mut self, why: Aside, bytes: u64) {
+        self.files = self.files.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        let count = self.slot(why);
+        *count = count.saturating_sub(1);
+    }
+
+    fn slot(&mut self, why: Aside) -> &mut u64 {
+        match why {
+            Aside::Device => &mut self.device,
+            Aside::Key => &mut self.key,
+            Aside::Format => &mut self.format,
+            Aside::Name => &mut self.name,
+        }
+    }
+}
