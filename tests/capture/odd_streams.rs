@@ -196,10 +196,10 @@ fn a_stream_without_vui_is_stored_at_its_own_pace() {
         assert_eq!(gops(&take.chunks), vec![gop; (frames / gop) as usize], "{fps} frames a second");
         assert_eq!(stored(folder.path(), &take.chunks), pictures(&path), "{fps} frames a second");
         is_sound_as_a_stream(&take.chunks);
-        // A chunk is 200 ms, or one frame.
-        let most = Duration::from_secs_f64(1.0 / fps).max(Duration::from_millis(205)) * 5 / 4;
-        let longest = take.chunks.iter().map(|chunk| Duration::from_nanos(chunk.duration)).max().unwrap();
-        assert!(longest <= patient(most), "{fps} frames a second: a chunk of {longest:?}");
+        // A chunk is 200 ms, or one frame; the jitter of the network may make it one more.
+        let most = (fps * 0.2).max(1.0) as u32 + 1;
+        let largest = take.chunks.iter().map(|chunk| chunk.frames).max().unwrap();
+        assert!(largest <= most, "{fps} frames a second: {largest} frames in a chunk");
     }
 }
 
