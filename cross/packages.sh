@@ -24,13 +24,13 @@ target_packages() {
     gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 }
 
-# docs/flashing.md tells which of them a board needs when. The plugin of the fragmented MP4 is in the binary.
+# docs/flashing.md tells which of them a board needs when.
 plugins() {
   printf '%s\n' \
     coreelements \
     app typefindfunctions videoconvertscale playback videotestsrc audiotestsrc audioconvert audioresample tcp alsa pango rawparse \
     audioparsers isomp4 matroska video4linux2 jpeg rtp rtpmanager rtsp udp \
-    videoparsersbad codectimestamper openh264 \
+    videoparsersbad openh264 \
     x264 libav voaacenc
 }
 
@@ -45,7 +45,7 @@ system_packages() {
 system_plugins() {
   printf '%s\n' \
     coreelements app typefindfunctions playback jpeg videoconvertscale videotestsrc audiotestsrc audioconvert audioresample \
-    audioparsers isomp4 video4linux2 videoparsersbad codectimestamper openh264 x264
+    audioparsers isomp4 video4linux2 openh264 x264
 }
 
 # What the tests start, which is not emulated.

@@ -21,7 +21,7 @@ const AUDIO_BITRATE: u32 = 64_000;
 /// One GStreamer element, by its factory's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
-    /// Name of the element factory, such as `h264parse`.
+    /// Name of the element factory, such as `v4l2src`.
     pub factory: &'static str,
     /// For elements that are looked up later.
     pub name: Option<&'static str>,
@@ -93,17 +93,15 @@ pub enum Container {
 pub struct Description {
     /// Where the stream comes from.
     pub origin: Origin,
-    /// From the origin to the muxer, in order.
+    /// From the origin to the muxer, in order. Gives H.264.
     pub video: Vec<Stage>,
     /// Absent where no sound is to be captured: then nothing of it exists.
     pub audio: Option<Vec<Stage>>,
-    /// Makes fMP4 of the streams.
-    pub mux: Element,
-    /// Where we take the muxed buffers from.
-    pub sink: Element,
+    /// The frames are encoded here: each buffer is one.
+    pub encodes: bool,
     /// `recording.fragment`, by which a stall is judged.
     pub fragment: Duration,
-    /// What the muxer was told of chunks.
+    /// `recording.chunk`: a chunk is no longer, unless one frame is.
     pub chunk: Duration,
     /// Lines of picture at most.
     pub max_height: u32,
@@ -150,53 +148,13 @@ pub fn describe(
         origin,
         video,
         audio,
-        mux: mux(recording),
-        sink: sink(),
+        encodes: board.video.format == VideoFormat::Raw,
         fragment: recording.fragment,
-        chunk: chunk(recording),
+        chunk: recording.chunk,
         max_height: settings.max_height,
         fps: board.video.fps.max(1),
         source: source_name(&board.video.source),
     })
-}
-
-/// The muxer. A fragment must be exactly one GOP: each IDR asks for a split at its own time, before
-/// it goes in (`split-at-running-time`), and no fragment ends otherwise. A short `fragment-duration`
-/// would split there as well, but then all sound behind it counts as late, and comes a fragment
-/// too late; with `manual-split` the muxer panics at a change of caps, and waits for ever for a
-/// microphone that has gone silent.
-fn mux(recording: &Recording) -> Element {
-    Element::new("isofmp4mux")
-        .with("fragment-duration", NO_FRAGMENT.as_nanos())
-        .with("chunk-duration", chunk(recording).as_nanos())
-        .with("header-update-mode", "caps")
-        .with("send-force-keyunit", false)
-}
-
-/// Longer than any GOP.
-const NO_FRAGMENT: Duration = Duration::from_secs(24 * 3600);
-
-/// `recording.chunk`, a little shorter: such that a GOP ends amid what would be a chunk. Where both
-/// ended at the same time, jitter would decide whether the chunk or the fragment ends first, and
-/// after the former the sound of the next GOP counts as late.
-#[must_use]
-pub fn chunk(recording: &Recording) -> Duration {
-    let (gop, chunk) = (recording.fragment.as_nanos(), recording.chunk.as_nanos().max(1));
-    // GOP = (whole + 1/2) chunks, and a chunk no longer than asked for.
-    let doubled = if chunk >= gop { 0 } else { (2 * gop).saturating_sub(chunk).div_ceil(2 * chunk) * 2 };
-    let nanos = if doubled == 0 { gop * 3 / 2 } else { 2 * gop / (doubled + 1) };
-    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-}
-
-fn sink() -> Element {
-    // Blocks, never drops; a list of buffers is taken whole, however long it is.
-    Element::new("appsink")
-        .with("sync", false)
-        .with("buffer-list", true)
-        .with("drop", false)
-        .with("max-buffers", 64)
-        .with("wait-on-eos", false)
-        .with("enable-last-sample", false)
 }
 
 fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Result<Vec<Stage>, Unfit> {
@@ -237,7 +195,6 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
                     stages.push(Stage::Caps(format!(
                         "video/x-h264,width={width},height={height},framerate={fps}/1"
                     )));
-                    passed_through(&mut stages);
                 }
                 VideoFormat::Raw => {
                     let size = raw_caps(board.video.width, board.video.height);
@@ -262,20 +219,18 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
             encode(board, recording, &mut stages)?;
         }
         VideoSource::Rtsp { .. } => {
-            stages.push(Stage::Element(Element::new("rtph264depay").with("wait-for-keyframe", true)));
-            passed_through(&mut stages);
+            stages.push(Stage::Element(Element::new("rtph264depay")));
+            // Each NAL unit as it comes: with access units the depayloader would trust the marker bit.
+            stages.push(Stage::Caps(String::from("video/x-h264,stream-format=byte-stream,alignment=nal")));
             stages.push(Stage::Element(queue()));
         }
         VideoSource::File { realtime, .. } => {
             stages.push(Stage::Element(feed(VIDEO_FEED)));
-            // What the file says of its times is kept as it is, so there is no timestamper here.
-            stages.push(Stage::Element(Element::new("h264parse")));
             if *realtime {
                 stages.push(Stage::Element(Element::new("clocksync")));
             }
         }
     }
-    stages.push(Stage::Caps(String::from("video/x-h264,stream-format=avc,alignment=au")));
     Ok(stages)
 }
 
@@ -313,9 +268,9 @@ fn encode(board: &Board, recording: &Recording, stages: &mut Vec<Stage>) -> Resu
         )),
         (None, _) => return Err(Unfit(String::from("raw pictures need `video.encoder`"))),
     }
-    // Some encoders give no decode time, which the muxer needs. Without B-frames it is the
-    // presentation time, and the timestamper holds nothing back.
-    stages.push(Stage::Element(Element::new("h264parse")));
+    stages.push(Stage::Caps(String::from(
+        "video/x-h264,stream-format={ (string)byte-stream, (string)avc },alignment=au",
+    )));
     Ok(())
 }
 
@@ -324,13 +279,6 @@ fn only_element(stage: Stage) -> Option<Element> {
         Stage::Element(element) => Some(element),
         Stage::FirstOf(_) | Stage::Optional(_) | Stage::Caps(_) => None,
     }
-}
-
-/// H.264 that someone else made: its decode times are missing or those of its arrival.
-fn passed_through(stages: &mut Vec<Stage>) {
-    stages.push(Stage::Element(Element::new("h264parse")));
-    stages.push(Stage::Caps(String::from("video/x-h264,alignment=au")));
-    stages.push(Stage::Element(Element::new("h264timestamper")));
 }
 
 fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
@@ -447,9 +395,7 @@ pub fn package(factory: &str) -> Option<&'static str> {
         "queue" | "capsfilter" | "clocksync" | "identity" | "filesrc" => "libgstreamer1.0-0",
         "v4l2src" | "v4l2h264enc" | "rtspsrc" | "rtph264depay" | "rtpmp4gdepay" | "qtdemux"
         | "matroskademux" | "aacparse" | "jpegdec" => "gstreamer1.0-plugins-good",
-        "h264parse" | "h264timestamper" | "openh264enc" | "voaacenc" | "fdkaacenc" | "faac" => {
-            "gstreamer1.0-plugins-bad"
-        }
+        "openh264enc" | "voaacenc" | "fdkaacenc" | "faac" => "gstreamer1.0-plugins-bad",
         "x264enc" => "gstreamer1.0-plugins-ugly",
         "avenc_aac" => "gstreamer1.0-libav",
         "alsasrc" => "gstreamer1.0-alsa",

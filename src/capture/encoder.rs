@@ -1,8 +1,7 @@
 //! H.264 encoders: how each is told its bit rate and the length of a GOP.
 //!
 //! Every one is told to place an IDR every `gop` pictures and nowhere else: a fragment is one GOP,
-//! and a scene cut would make it shorter for nothing. None makes B-frames, which add delay and keep
-//! a GOP from being cut into chunks.
+//! and a scene cut would make it shorter for nothing. None makes B-frames, which add delay.
 
 use super::board::{Element, Stage};
 

@@ -2,8 +2,8 @@
 //!
 //! A run has these threads of ours: *control* builds the pipeline, waits for what happens to it, and
 //! ends the run; *closer* is parked from the start on and does nothing but set the pipeline to NULL,
-//! so that a privacy stop creates no thread and waits for nobody; *puller* takes chunks from the
-//! pipeline's end to the channel. A file has *readers* besides. All else is GStreamer's.
+//! so that a privacy stop creates no thread and waits for nobody. A file has *readers* besides. All else is
+//! GStreamer's: its threads mux what they bring, and hand over the chunks.
 
 mod build;
 mod bus;
@@ -12,8 +12,7 @@ mod check;
 mod control;
 mod demux;
 mod feed;
-mod gate;
-mod pull;
+mod intake;
 mod run;
 
 pub use check::probe;
@@ -114,15 +113,11 @@ fn fault(kind: FaultKind, message: String) -> Fault {
     Fault { kind, message }
 }
 
-/// Makes GStreamer and the muxer ready, once; later calls tell the first one's outcome.
+/// Makes GStreamer ready, once; later calls tell the first one's outcome.
 fn initialise() -> Result<(), String> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
-    DONE.get_or_init(|| {
-        gst::init().map_err(|why| format!("GStreamer does not start: {}", why.message()))?;
-        gstfmp4::plugin_register_static()
-            .map_err(|why| format!("the fMP4 muxer does not register: {}", why.message))
-    })
-    .clone()
+    DONE.get_or_init(|| gst::init().map_err(|why| format!("GStreamer does not start: {}", why.message())))
+        .clone()
 }
 
 fn flag(value: &AtomicBool) -> bool {

@@ -1,15 +1,17 @@
 //! Capture: from a board's description to fragments.
 //!
 //! [`board`] says, as plain data, what the pipeline is to be; [`gst`] builds and runs it and is the
-//! only place that names GStreamer's API; [`assemble`] turns what the muxer writes into chunks.
+//! only place that names GStreamer's API; [`h264`] finds the access units in what comes out of it, and
+//! [`muxer`] makes chunks of them.
 
 pub mod annexb;
-pub mod assemble;
 pub mod board;
 pub mod encoder;
 pub mod gst;
-pub mod split;
+pub mod h264;
+pub mod muxer;
 pub mod test_card;
+pub mod timing;
 
 pub use self::gst::{Report, probe};
 

@@ -1,14 +1,16 @@
-//! Fragmented MP4 (ISO/IEC 14496-12): reading what the muxer made, and the few boxes that are ours.
+//! Fragmented MP4 (ISO/IEC 14496-12): writing it, and reading what was written.
 //!
 //! A segment file is `ftyp moov uuid { prft moof mdat }* mfra`. Everything here is a function of
 //! bytes. Nothing trusts a number that it reads: no length reaches beyond the bytes at hand, and
 //! nothing is allocated by a number from a file.
 //!
-//! Times are those of the media, in ticks of a track. Where pictures are reordered the muxer writes
-//! an edit list, which presents all of a track earlier by a constant; it is not applied here.
+//! Times are those of the media, in ticks of a track. Where frames are reordered, all of the media, audio
+//! included, lies later by a constant, so that no frame is shown before it is decoded; there is no edit list.
 
 mod boxes;
 mod chunk;
+mod fragment;
+mod header;
 mod init;
 mod mfra;
 mod prft;
@@ -20,6 +22,8 @@ use crate::domain::fragment::Init;
 use crate::domain::segment::Record;
 pub use boxes::{Piece, pieces};
 pub use chunk::{number_chunk, read_chunk, rebase_chunk};
+pub use fragment::{Run, Sample, write_chunk};
+pub use header::{PICTURE_TIMESCALE, PICTURES, PictureFormat, SOUND, SoundFormat, write_init};
 pub use init::{mime, read_init};
 pub use mfra::{MoofEntry, mfra_box};
 pub use prft::{prft_box, shift_prft};

@@ -83,7 +83,7 @@ fn a_device_that_encodes_is_passed_through() {
     let description = described(&board, SILENT);
 
     let factories: Vec<_> = elements(&description.video).iter().map(|element| element.factory).collect();
-    assert_eq!(factories, ["v4l2src", "h264parse", "h264timestamper"]);
+    assert_eq!(factories, ["v4l2src"]);
 }
 
 #[test]

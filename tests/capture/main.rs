@@ -15,6 +15,8 @@ mod byte_stream;
 mod faults;
 mod file_source;
 mod formats;
+mod odd;
+mod odd_streams;
 #[path = "../system/support/oracle.rs"]
 #[expect(dead_code, reason = "the system tests use all of it")]
 mod oracle;

@@ -101,10 +101,14 @@ impl Camera {
     }
 
     pub fn with_room(board: Board, room: usize) -> Camera {
+        Camera::recording(board, recording(), room)
+    }
+
+    pub fn recording(board: Board, recording: Recording, room: usize) -> Camera {
         let (chunks, captured) = bounded(room);
         let (inputs_tx, inputs) = unbounded();
         let report = Arc::new(move |input| inputs_tx.send(input).unwrap_or(()));
-        Camera { source: GstSource::new(board, recording(), chunks, report), captured, inputs }
+        Camera { source: GstSource::new(board, recording, chunks, report), captured, inputs }
     }
 
     /// With a pipeline that `change` has altered.
@@ -342,7 +346,9 @@ pub fn times(path: &Path, stream: &str, which: &str) -> Vec<f64> {
 /// Pictures that a decoder makes of it.
 pub fn decoded(path: &Path) -> usize {
     let path = path.to_str().unwrap();
-    let frames = ["-v", "error", "-xerror", "-i", path, "-map", "0:v:0", "-f", "framecrc", "-"];
+    // Frames whose distance varies are not to be counted as one.
+    let passed = ["-fps_mode", "passthrough", "-f", "framecrc", "-"];
+    let frames = [&["-v", "error", "-xerror", "-i", path, "-map", "0:v:0"], &passed[..]].concat();
     let text = String::from_utf8(run("ffmpeg", &frames)).unwrap();
     text.lines().filter(|line| !line.starts_with('#')).count()
 }

@@ -8,12 +8,14 @@ use gst::prelude::*;
 /// A pipeline that was built and not started.
 pub(super) struct Built {
     pub(super) pipeline: gst::Pipeline,
-    pub(super) mux: gst::Element,
-    pub(super) sink: gst_app::AppSink,
-    pub(super) video_pad: gst::Pad,
-    pub(super) audio_pad: Option<gst::Pad>,
+    /// Where the frames come out.
+    pub(super) pictures: gst_app::AppSink,
+    /// Where the audio comes out.
+    pub(super) sound: Option<gst_app::AppSink>,
     /// The audio branch's own source, where it has one.
     pub(super) microphone: Option<gst::Element>,
+    /// The source that both branches begin at, and the first element of that of the frames.
+    rtsp: Option<(gst::Element, gst::Element)>,
 }
 
 /// Builds it. `sound` says whether the description's audio branch is wanted.
@@ -24,34 +26,27 @@ pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fau
     clock.set_property("clock-type", gst::ClockType::Monotonic);
     pipeline.use_clock(Some(&clock));
 
-    let mux = make(&description.mux)?;
-    let sink = make(&description.sink)?;
-    add(&pipeline, &mux)?;
-    add(&pipeline, &sink)?;
-    mux.link(&sink).map_err(|_| link_failed(&mux, &sink))?;
-
-    let video_head = branch(&pipeline, &description.video, &mux)?;
-    let video_pad = last_request_pad(&mux, 0)?;
-    let mut audio_head: Option<gst::Element> = None;
-    let mut audio_pad = None;
-    if let Some(stages) = description.audio.as_ref().filter(|_| sound) {
-        audio_head = Some(branch(&pipeline, stages, &mux)?);
-        audio_pad = Some(last_request_pad(&mux, 1)?);
-    }
-    let microphone = audio_head.clone();
-    if let Origin::Rtsp(element) = &description.origin {
-        let source = make(element)?;
-        add(&pipeline, &source)?;
-        join_rtsp(&source, &mux, &video_head, audio_head.zip(audio_pad.clone()));
-    }
-    let sink = sink
-        .downcast::<gst_app::AppSink>()
-        .map_err(|_| fault(FaultKind::Pipeline, String::from("the pipeline must end in an appsink")))?;
-    Ok(Built { pipeline, mux, sink, video_pad, audio_pad, microphone })
+    let (head, pictures) = branch(&pipeline, &description.video)?;
+    let (microphone, sound) = match description.audio.as_ref().filter(|_| sound) {
+        Some(stages) => {
+            let (head, sink) = branch(&pipeline, stages)?;
+            (Some(head), Some(sink))
+        }
+        None => (None, None),
+    };
+    let rtsp = match &description.origin {
+        Origin::Rtsp(element) => {
+            let source = make(element)?;
+            add(&pipeline, &source)?;
+            Some((source, head))
+        }
+        Origin::Branches | Origin::File { .. } => None,
+    };
+    Ok(Built { pipeline, pictures, sound, microphone, rtsp })
 }
 
-/// Makes and links a branch that ends in the muxer; hands back its first element.
-fn branch(pipeline: &gst::Pipeline, stages: &[Stage], mux: &gst::Element) -> Result<gst::Element, Fault> {
+/// Makes and links a branch; hands back its first element and where it ends.
+fn branch(pipeline: &gst::Pipeline, stages: &[Stage]) -> Result<(gst::Element, gst_app::AppSink), Fault> {
     let mut elements = Vec::new();
     for stage in stages {
         match stage {
@@ -64,17 +59,30 @@ fn branch(pipeline: &gst::Pipeline, stages: &[Stage], mux: &gst::Element) -> Res
             Stage::Caps(caps) => elements.push(make(&Element::new("capsfilter").with("caps", caps))?),
         }
     }
+    let end = make(&sink())?;
+    elements.push(end.clone());
     for element in &elements {
         add(pipeline, element)?;
     }
     for (from, to) in elements.iter().zip(elements.iter().skip(1)) {
         link(from, to)?;
     }
-    let (Some(first), Some(last)) = (elements.first(), elements.last()) else {
-        return Err(fault(FaultKind::Pipeline, String::from("a branch without elements")));
-    };
-    last.link(mux).map_err(|_| link_failed(last, mux))?;
-    Ok(first.clone())
+    let first = elements.first().cloned().unwrap_or_else(|| end.clone());
+    let sink = end
+        .downcast::<gst_app::AppSink>()
+        .map_err(|_| fault(FaultKind::Pipeline, String::from("a branch must end in an appsink")))?;
+    Ok((first, sink))
+}
+
+/// Gives out what it gets, at once. A branch that gets nothing does not keep the other one from starting.
+fn sink() -> Element {
+    Element::new("appsink")
+        .with("sync", false)
+        .with("async", false)
+        .with("drop", false)
+        .with("max-buffers", 1)
+        .with("wait-on-eos", false)
+        .with("enable-last-sample", false)
 }
 
 fn first_of(chains: &[Vec<Element>]) -> Result<Vec<gst::Element>, Fault> {
@@ -158,21 +166,11 @@ fn link_failed(from: &gst::Element, to: &gst::Element) -> Fault {
     fault(FaultKind::Pipeline, format!("{} does not give what {} takes", name(from), name(to)))
 }
 
-fn last_request_pad(mux: &gst::Element, index: usize) -> Result<gst::Pad, Fault> {
-    mux.sink_pads()
-        .into_iter()
-        .nth(index)
-        .ok_or_else(|| fault(FaultKind::Pipeline, String::from("the muxer has no pad for the branch")))
-}
-
-/// Links what the RTSP server offers. Sound that is not wanted is not even asked for; sound that is
-/// not offered must not be waited for.
-fn join_rtsp(
-    source: &gst::Element,
-    mux: &gst::Element,
-    video: &gst::Element,
-    audio: Option<(gst::Element, gst::Pad)>,
-) {
+/// Links what the RTSP server offers, where there is one. Sound that is not wanted is not even asked for; where none
+/// is offered, `no_sound` is told so.
+pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'static) {
+    let Some((source, video)) = &built.rtsp else { return };
+    let audio = built.microphone.as_ref();
     let wants_sound = audio.is_some();
     source.connect("select-stream", false, move |values| {
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
@@ -183,7 +181,7 @@ fn join_rtsp(
         };
         Some(wanted.to_value())
     });
-    let heads = (video.downgrade(), audio.as_ref().map(|(head, _)| head.downgrade()));
+    let heads = (video.downgrade(), audio.map(gst::Element::downgrade));
     source.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
         let head = match media(caps.as_ref()) {
@@ -196,25 +194,15 @@ fn join_rtsp(
             tracing::error!("a stream of the RTSP camera cannot be taken");
         }
     });
-    let Some((head, pad)) = audio else { return };
-    let (mux, head, pad) = (mux.downgrade(), head.downgrade(), pad.downgrade());
+    let Some(head) = audio.map(gst::Element::downgrade) else { return };
     source.connect_no_more_pads(move |_| {
-        let (Some(mux), Some(head), Some(pad)) = (mux.upgrade(), head.upgrade(), pad.upgrade()) else {
-            return;
-        };
-        if !head.static_pad("sink").is_some_and(|sink| sink.is_linked()) {
+        let linked =
+            head.upgrade().and_then(|head| head.static_pad("sink")).is_some_and(|sink| sink.is_linked());
+        if !linked {
             tracing::warn!("the RTSP camera offers no AAC sound: recording goes on without");
-            give_up_sound(&mux, &pad);
+            no_sound();
         }
     });
-}
-
-/// Takes the muxer's pad for sound away, so that it waits for none.
-pub(super) fn give_up_sound(mux: &gst::Element, pad: &gst::Pad) {
-    if let Some(peer) = pad.peer() {
-        let _already_apart = peer.unlink(pad);
-    }
-    mux.release_request_pad(pad);
 }
 
 enum Media {

@@ -1,10 +1,11 @@
 //! Puts the test card into what the test source captures: the block code and the number as text into
 //! the raw picture, the SEI message into the access unit that the encoder made of it.
 
-use super::gate::{length_size, running_time};
 use crate::capture::board::{NUMBERED, TEST_SOURCE};
+use crate::capture::h264::{Unit, nal};
 use crate::capture::test_card::{Card, Size};
 use crate::system::clock::mono;
+use bytes::Bytes;
 use gst::prelude::*;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,19 +13,21 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Pictures that may be on their way through the encoder; of older ones the card is forgotten.
 const MOST_PICTURES: usize = 256;
 
+/// The cards of a test source.
+pub(super) struct Cards(Arc<Mutex<UnderWay>>);
+
 /// Cards on their way, with the running time of their pictures.
 #[derive(Default)]
-struct Cards {
+struct UnderWay {
     next: u32,
-    under_way: VecDeque<(u64, Card)>,
+    cards: VecDeque<(u64, Card)>,
 }
 
-/// Does nothing where the pipeline has no test source. `encoded` is the pad by which access units go into the muxer;
-/// what looks at them there is to be installed behind this.
-pub(super) fn install(pipeline: &gst::Pipeline, encoded: &gst::Pad) {
-    let Some(raw) = pipeline.by_name(TEST_SOURCE).and_then(|source| source.static_pad("src")) else { return };
+/// `None` where the pipeline has no test source.
+pub(super) fn install(pipeline: &gst::Pipeline) -> Option<Cards> {
+    let raw = pipeline.by_name(TEST_SOURCE).and_then(|source| source.static_pad("src"))?;
     let overlay = pipeline.by_name(NUMBERED).map(|overlay| overlay.downgrade());
-    let cards: Arc<Mutex<Cards>> = Arc::default();
+    let cards: Arc<Mutex<UnderWay>> = Arc::default();
     let on_their_way = Arc::clone(&cards);
     raw.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() else {
@@ -39,43 +42,49 @@ pub(super) fn install(pipeline: &gst::Pipeline, encoded: &gst::Pad) {
         }
         gst::PadProbeReturn::Ok
     });
-    encoded.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
-        if let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() {
-            let card = running_time(pad, buffer).and_then(|at| hold(&on_their_way).of(at));
-            let size = pad.current_caps().as_ref().and_then(length_size);
-            if let Some(with_card) = card.zip(size).and_then(|(card, size)| insert(buffer, card, size)) {
-                *buffer = with_card;
-            }
-        }
-        gst::PadProbeReturn::Ok
-    });
+    Some(Cards(on_their_way))
 }
 
-fn hold(cards: &Mutex<Cards>) -> MutexGuard<'_, Cards> {
+fn hold(cards: &Mutex<UnderWay>) -> MutexGuard<'_, UnderWay> {
     cards.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<u64> {
+    let event = pad.sticky_event::<gst::event::Segment>(0)?;
+    let segment = event.segment().downcast_ref::<gst::ClockTime>()?;
+    Some(segment.to_running_time(buffer.pts()?)?.nseconds())
+}
+
 impl Cards {
+    /// Puts the SEI message of its card before the first slice (ITU-T H.264, 7.4.1.2.3).
+    pub(super) fn put_into(&self, unit: &mut Unit, shown: i64) {
+        let Some(card) = u64::try_from(shown).ok().and_then(|shown| hold(&self.0).of(shown)) else { return };
+        let slice = unit.nals.iter().position(|it| matches!(nal::kind(it), nal::SLICE..=nal::IDR));
+        unit.nals.insert(slice.unwrap_or(0), Bytes::from(card.sei()));
+    }
+}
+
+impl UnderWay {
     /// The card of a picture that is taken now.
     fn take(&mut self, at: Option<u64>) -> Card {
         let card = Card { number: self.next, time: mono().0 };
         self.next = self.next.wrapping_add(1);
         if let Some(at) = at {
-            self.under_way.push_back((at, card));
+            self.cards.push_back((at, card));
         }
-        if self.under_way.len() > MOST_PICTURES {
-            self.under_way.pop_front();
+        if self.cards.len() > MOST_PICTURES {
+            self.cards.pop_front();
         }
         card
     }
 
     /// The card of the picture of that time; pictures come out in the order in which they went in.
     fn of(&mut self, at: u64) -> Option<Card> {
-        while let Some((time, card)) = self.under_way.front().copied() {
+        while let Some((time, card)) = self.cards.front().copied() {
             if time > at {
                 return None;
             }
-            self.under_way.pop_front();
+            self.cards.pop_front();
             if time == at {
                 return Some(card);
             }
@@ -94,34 +103,4 @@ fn size(pad: &gst::Pad) -> Option<Size> {
     let side = |name: &str| caps.get::<i32>(name).ok().and_then(|side| usize::try_from(side).ok());
     let (width, height) = (side("width")?, side("height")?);
     Some(Size { width, height, stride: width.next_multiple_of(4) })
-}
-
-/// The access unit with the SEI message before its first slice (ITU-T H.264, 7.4.1.2.3).
-fn insert(buffer: &gst::Buffer, card: Card, length_size: usize) -> Option<gst::Buffer> {
-    let map = buffer.map_readable().ok()?;
-    let at = first_slice(&map, length_size)?;
-    let (before, behind) = map.split_at_checked(at)?;
-    let sei = card.sei();
-    let length = u32::try_from(sei.len()).ok()?.to_be_bytes();
-    let mut bytes = before.to_vec();
-    bytes.extend_from_slice(length.get(length.len().checked_sub(length_size)?..)?);
-    bytes.extend_from_slice(&sei);
-    bytes.extend_from_slice(behind);
-    let mut with_card = gst::Buffer::from_mut_slice(bytes);
-    let whole = gst::BUFFER_COPY_METADATA;
-    buffer.copy_into(with_card.get_mut()?, whole, ..).ok()?;
-    Some(with_card)
-}
-
-/// Where the length of the first slice's NAL unit stands.
-fn first_slice(bytes: &[u8], length_size: usize) -> Option<usize> {
-    let mut at = 0;
-    loop {
-        let (length, body) = bytes.get(at..)?.split_at_checked(length_size)?;
-        if matches!(body.first()? & 0x1f, 1..=5) {
-            return Some(at);
-        }
-        let length = length.iter().fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte));
-        at = at.checked_add(length_size)?.checked_add(length)?;
-    }
 }

@@ -93,7 +93,7 @@ fn missing_origin(description: &Description) -> Vec<String> {
         Origin::Rtsp(_) => &["rtspsrc"],
         Origin::File { container, .. } => match container {
             board::Container::Mp4 => &["filesrc", "qtdemux"],
-            board::Container::Matroska => &["filesrc", "matroskademux", "h264timestamper"],
+            board::Container::Matroska => &["filesrc", "matroskademux"],
             board::Container::ByteStream => &[],
         },
     };

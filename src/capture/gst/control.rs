@@ -2,9 +2,8 @@
 
 use super::build::{self, Built};
 use super::feed::Feed;
-use super::pull;
 use super::run::{Event, Outside, Shared, Slot, Stop};
-use super::{Describe, bus, card, fault, flag, gate, initialise};
+use super::{Describe, bus, fault, flag, initialise, intake};
 use crate::capture::board::{Description, Origin, Unfit};
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
@@ -15,7 +14,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never,
 use gst::prelude::*;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::Duration;
 
 /// For what was captured to be handed over, before the devices are closed.
@@ -51,8 +49,13 @@ enum Ending {
 
 impl Ending {
     /// Only a file can be used up. A camera that ends its stream restarts, or was unplugged: it is away, and may return.
-    fn of(self, origin: &Origin) -> Ending {
+    /// A file that is broken amid its frames is broken there the next time too: what stands before is not stored again.
+    fn of(self, origin: &Origin, stored: bool) -> Ending {
         match (self, origin) {
+            (Ending::Failed(fault), Origin::File { .. }) if stored && fault.kind == FaultKind::Pipeline => {
+                let message = format!("{}; what stands behind is not recorded", fault.message);
+                Ending::Failed(Fault { kind: FaultKind::EndOfStream, message })
+            }
             (Ending::Failed(fault), Origin::Rtsp(_) | Origin::Branches)
                 if fault.kind == FaultKind::EndOfStream =>
             {
@@ -72,7 +75,6 @@ impl From<Fault> for Ending {
 /// What was started, and must be waited for.
 #[derive(Default)]
 struct Started {
-    puller: Option<thread::JoinHandle<()>>,
     feed: Option<Feed>,
 }
 
@@ -82,7 +84,10 @@ impl Control {
         let mut ending = match self.after_the_one_before() {
             Some(stop) => Ending::Asked(stop.reason),
             None => match self.open(settings, describe, &mut started) {
-                Ok(description) => self.watch(&description, &started).of(&description.origin),
+                Ok(description) => {
+                    let ending = self.watch(&description, &started);
+                    ending.of(&description.origin, flag(&self.shared.any_chunk))
+                }
                 Err(ending) => ending,
             },
         };
@@ -137,14 +142,10 @@ impl Control {
             }
         })?;
         bus::listen(&built, &description, &self.shared, &self.outside.deaf);
-        card::install(&built.pipeline, &built.video_pad);
-        gate::install(&self.shared, &built.mux, &built.video_pad, built.audio_pad.as_ref(), &description);
+        let (shared, chunks) = (&self.shared, self.outside.chunks.clone());
+        let intake = intake::install(self.epoch, &built, &description, sound, shared, chunks);
+        build::join_rtsp(&built, move || intake.no_more_sound());
         self.play(&built)?;
-        let height = description.max_height;
-        started.puller = Some(
-            pull::start(self.epoch, &built, Arc::clone(&self.shared), self.outside.chunks.clone(), height)
-                .map_err(|why| fault(FaultKind::Pipeline, format!("no thread for capture: {why}")))?,
-        );
         if let Some(feed) = started.feed.as_mut() {
             feed.begin(&built.pipeline)?;
         }
@@ -222,20 +223,6 @@ impl Control {
                         Event::Latency => {
                             let _later = pipeline.recalculate_latency();
                         }
-                        Event::VideoEnded => {
-                            if draining.is_none() {
-                                let ended = fault(
-                                    FaultKind::EndOfStream,
-                                    format!("{} has come to its end", description.source),
-                                );
-                                // A spool that is slow to take the rest is no reason to lose it.
-                                draining = match description.origin {
-                                    // Its sound ends by itself, where the pictures do.
-                                    Origin::File { .. } => Some((mono() + NO_CHUNK, ended.into())),
-                                    Origin::Rtsp(_) | Origin::Branches => drain(NO_CHUNK, ended.into()),
-                                };
-                            }
-                        }
                         Event::HandedOver => {
                             return draining.take().map_or_else(
                                 || fault(
@@ -281,32 +268,10 @@ impl Control {
         let chunk = Mono(self.shared.chunk.load(Ordering::Acquire));
         let begun = flag(&self.shared.any_chunk);
         let picture = picture + if begun { patience } else { patience.max(FIRST_CHUNK) };
-        let stalls = picture.min(chunk + patience.max(NO_CHUNK));
-        match self.waits_for_sound(description) {
-            Some(since) if !flag(&self.shared.heard) => stalls.min(since + FIRST_CHUNK),
-            Some(_) | None => stalls,
-        }
-    }
-
-    /// Since when pictures go into the muxer while it gives nothing: it begins no chunk before it has
-    /// heard from the microphone.
-    fn waits_for_sound(&self, description: &Description) -> Option<Mono> {
-        let first = self.shared.first_picture.load(Ordering::Acquire);
-        let waits = description.audio.is_some() && first != 0 && !flag(&self.shared.any_chunk);
-        waits.then_some(Mono(first))
+        picture.min(chunk + patience.max(NO_CHUNK))
     }
 
     fn stalled(&self, description: &Description) -> Fault {
-        if self.waits_for_sound(description).is_some() {
-            self.outside.deaf.store(true, Ordering::Release);
-            return fault(
-                FaultKind::Stalled,
-                format!(
-                    "{} gives pictures, but no sound came, or too little: the next run does without sound",
-                    description.source
-                ),
-            );
-        }
         fault(
             FaultKind::Stalled,
             format!(
@@ -341,12 +306,6 @@ impl Control {
         }
         let _already_asked = self.close.try_send(());
         let Some(at) = self.wait_until_closed() else { return };
-        if let Some(puller) = started.puller {
-            // It waits for nothing but the pipeline, which is closed, and the channel, which `quit` ends.
-            if puller.join().is_err() {
-                tracing::error!("the thread that hands over chunks broke down");
-            }
-        }
         drop(started.feed);
         let closed = Input::CaptureClosed { epoch: self.epoch, at, fault };
         let end = Captured::End { epoch: self.epoch, reason };

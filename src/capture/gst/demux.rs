@@ -82,11 +82,9 @@ impl Demuxed {
                 .with("max-buffers", 8)
                 .with("enable-last-sample", false),
         )?;
-        let (media, between): (&str, &[&'static str]) = match (kind, container) {
-            (Kind::Sound, _) => ("audio/mpeg", &["aacparse"]),
-            (Kind::Pictures, Container::Mp4) => ("video/x-h264", &["identity"]),
-            // Matroska tells when a picture is shown, not when it is decoded.
-            (Kind::Pictures, _) => ("video/x-h264", &["h264parse", "h264timestamper"]),
+        let (media, between): (&str, &[&'static str]) = match kind {
+            Kind::Sound => ("audio/mpeg", &["aacparse"]),
+            Kind::Pictures => ("video/x-h264", &["identity"]),
         };
         let mut chain = Vec::new();
         for factory in between {
@@ -126,6 +124,8 @@ impl Demuxed {
             });
         }
         let sink = sink.downcast::<gst_app::AppSink>().map_err(|_| failed("no appsink"))?;
+        // What an edit list leaves out was captured all the same.
+        sink.set_drop_out_of_segment(false);
         let demuxed = Demuxed { pipeline, sink, failures, path: path.to_owned() };
         if demuxed.pipeline.set_state(gst::State::Paused).is_err() {
             return Err(demuxed.failures.try_recv().unwrap_or_else(|_| failed("it cannot be opened")));

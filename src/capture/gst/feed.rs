@@ -193,6 +193,7 @@ impl Job {
         let mut reader = Reader::default();
         let mut portion = vec![0; 64 << 10];
         let mut read_any = false;
+        let mut told = false;
         while !self.stopped() {
             match file.read(&mut portion) {
                 // Nobody has opened the other end of the FIFO yet.
@@ -210,7 +211,15 @@ impl Job {
                 }
                 Ok(count) => {
                     read_any = true;
-                    for unit in reader.push(portion.get(..count).unwrap_or_default()).map_err(not_h264)? {
+                    let units = reader.push(portion.get(..count).unwrap_or_default()).map_err(not_h264)?;
+                    if !units.is_empty() && reader.skipped() > 0 && !std::mem::replace(&mut told, true) {
+                        tracing::warn!(
+                            "{}: {} slices before the first IDR picture with its parameter sets were left out",
+                            self.path.display(),
+                            reader.skipped()
+                        );
+                    }
+                    for unit in units {
                         if !self.push_unit(unit) {
                             return Ok(());
                         }

@@ -2,7 +2,6 @@
 
 use super::control::Control;
 use super::{Describe, Report, flag};
-use crate::capture::assemble::Ledger;
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::Fault;
@@ -12,7 +11,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use gst::prelude::*;
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 
 /// An order to end.
@@ -27,8 +26,6 @@ pub(super) struct Stop {
 pub(super) enum Event {
     Playing,
     Latency,
-    /// The video branch is at its end; a live microphone would go on.
-    VideoEnded,
     /// All that was captured has been handed over.
     HandedOver,
     Failed(Fault),
@@ -52,22 +49,13 @@ pub(super) struct Shared {
     quit_tx: Mutex<Option<Sender<()>>>,
     pub(super) quit_rx: Receiver<()>,
     events: Sender<Event>,
-    ledger: Mutex<Ledger>,
     /// When the last picture went into the muxer, and when the last chunk came out.
     pub(super) picture: AtomicU64,
     pub(super) chunk: AtomicU64,
     pub(super) any_chunk: AtomicBool,
-    /// When the first picture went into the muxer; 0 before.
-    pub(super) first_picture: AtomicU64,
-    /// Some sound went into the muxer.
-    pub(super) heard: AtomicBool,
 }
 
 impl Shared {
-    pub(super) fn ledger(&self) -> MutexGuard<'_, Ledger> {
-        self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Never blocks: it is called on streaming threads. Should so much happen that there is no
     /// room, what is lost is told again or is not the first fault.
     pub(super) fn tell(&self, event: Event) {
@@ -83,14 +71,6 @@ impl Shared {
     pub(super) fn handed_over(&self, at: Mono) {
         self.chunk.store(at.0, Ordering::Release);
         self.any_chunk.store(true, Ordering::Release);
-    }
-
-    pub(super) fn begun(&self, at: Mono) {
-        self.first_picture.store(at.0, Ordering::Release);
-    }
-
-    pub(super) fn heard(&self) {
-        self.heard.store(true, Ordering::Release);
     }
 
     pub(super) fn quits(&self) -> bool {
@@ -137,12 +117,9 @@ impl Run {
             quit_tx: Mutex::new(Some(quit_tx)),
             quit_rx,
             events: events_tx,
-            ledger: Mutex::default(),
             picture: AtomicU64::new(0),
             chunk: AtomicU64::new(0),
             any_chunk: AtomicBool::new(false),
-            first_picture: AtomicU64::new(0),
-            heard: AtomicBool::new(false),
         });
         let slot = Arc::new(Mutex::new(Slot::default()));
         {

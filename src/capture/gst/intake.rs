@@ -1,0 +1,361 @@
+//! What comes out of the pipeline: taken on its own threads, muxed, and handed over as chunks.
+//!
+//! There is no thread of ours between a frame and the channel. Where the channel is full the pipeline waits;
+//! what it can, it keeps in its queues.
+
+use super::build::Built;
+use super::card::Cards;
+use super::fault;
+use super::run::{Event, Shared};
+use crate::capture::board::{Description, Origin};
+use crate::capture::h264::{Assembler, Nals, Packing, Unit};
+use crate::capture::muxer::{Muxer, Settings, Sound, Unfit};
+use crate::domain::fragment::{Captured, Chunk, Epoch};
+use crate::domain::input::{Fault, FaultKind};
+use crate::domain::time::Mono;
+use crate::fmp4::SoundFormat;
+use crate::system::clock::mono;
+use bytes::Bytes;
+use crossbeam_channel::{Sender, select_biased};
+use gst::prelude::*;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// A channel that is full this long is told as progress: the source is not to blame.
+const NUDGE: Duration = Duration::from_millis(200);
+/// How often a branch that waits for the other one looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(20);
+/// For the audio of the last frames, once no frame follows.
+const LAST_SOUND_TIMEOUT: Duration = Duration::from_millis(300);
+/// For the audio of a file, which is read apart from its frames.
+const FILE_SOUND_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long live audio is waited for, counted in frames.
+const LIVE_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Where both branches of a pipeline end.
+pub(super) struct Intake {
+    state: Mutex<State>,
+    /// Something came in.
+    moved: Condvar,
+    shared: Arc<Shared>,
+    chunks: Sender<Captured>,
+    /// Weak, or a pipeline that is closed would live on with this.
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    cards: Option<Cards>,
+    /// A file is read as fast as it is taken, and each of its streams by itself.
+    file: bool,
+    max_height: u32,
+    source: String,
+}
+
+struct State {
+    assembler: Assembler,
+    muxer: Muxer,
+    packing: Packing,
+    /// A buffer is an access unit: we made it ourselves.
+    whole: bool,
+    picture_caps: Option<gst::Caps>,
+    sound_caps: Option<gst::Caps>,
+    sound_format: Option<Arc<SoundFormat>>,
+    /// Nothing more can be stored.
+    broken: bool,
+}
+
+/// Lets the branches of `built` end here.
+pub(super) fn install(
+    epoch: Epoch,
+    built: &Built,
+    description: &Description,
+    sound: bool,
+    shared: &Arc<Shared>,
+    chunks: Sender<Captured>,
+) -> Arc<Intake> {
+    let file = matches!(description.origin, Origin::File { .. });
+    let nanos = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+    let settings = Settings {
+        epoch,
+        chunk: nanos(description.chunk),
+        frame: 1_000_000_000 / i64::from(description.fps.max(1)),
+        sound,
+        patience: (!file).then_some(nanos(LIVE_PATIENCE)),
+        max_height: description.max_height,
+        turns: 0,
+    };
+    let intake = Arc::new(Intake {
+        state: Mutex::new(State {
+            assembler: Assembler::default(),
+            muxer: Muxer::new(settings),
+            packing: Packing::StartCodes,
+            whole: description.encodes,
+            picture_caps: None,
+            sound_caps: None,
+            sound_format: None,
+            broken: false,
+        }),
+        moved: Condvar::new(),
+        shared: Arc::clone(shared),
+        chunks,
+        pipeline: built.pipeline.downgrade(),
+        cards: super::card::install(&built.pipeline),
+        file,
+        max_height: description.max_height,
+        source: description.source.clone(),
+    });
+    let (taking, ending) = (Arc::clone(&intake), Arc::clone(&intake));
+    built.pictures.set_callbacks(
+        gst_app::AppSinkCallbacks::builder()
+            .new_sample(move |sink| taking.take(sink, Intake::picture))
+            .eos(move |_| ending.pictures_end())
+            .build(),
+    );
+    if let Some(sink) = &built.sound {
+        let (taking, ending) = (Arc::clone(&intake), Arc::clone(&intake));
+        sink.set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| taking.take(sink, Intake::sound))
+                .eos(move |_| ending.no_more_sound())
+                .build(),
+        );
+    }
+    intake
+}
+
+impl Intake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(
+        &self,
+        sink: &gst_app::AppSink,
+        how: fn(&Intake, &gst::Sample) -> Result<(), Fault>,
+    ) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+        if self.shared.quits() {
+            return Err(gst::FlowError::Flushing);
+        }
+        if let Err(why) = how(self, &sample) {
+            let mut state = self.state();
+            if !std::mem::replace(&mut state.broken, true) {
+                self.shared.tell(Event::Failed(why));
+            }
+        }
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    fn picture(&self, sample: &gst::Sample) -> Result<(), Fault> {
+        let mut state = self.state();
+        if state.broken {
+            return Ok(());
+        }
+        state.learn_caps(sample);
+        let Some(buffer) = sample.buffer() else { return Ok(()) };
+        let shown = running_time(sample, buffer.pts());
+        for nal in Nals::new(bytes_of(buffer)?, state.packing) {
+            if let Some(unit) = state.assembler.push(nal, shown) {
+                state = self.unit(state, unit)?;
+            }
+        }
+        if state.whole {
+            if let Some(unit) = state.assembler.finish_frame() {
+                state = self.unit(state, unit)?;
+            }
+        }
+        drop(state);
+        Ok(())
+    }
+
+    fn unit<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        mut unit: Unit,
+    ) -> Result<MutexGuard<'a, State>, Fault> {
+        self.shared.arrived(mono());
+        if let (Some(cards), Some(shown)) = (&self.cards, unit.shown) {
+            cards.put_into(&mut unit, shown);
+        }
+        state.muxer.push_picture(unit).map_err(|why| self.unfit(why))?;
+        state = self.hand_over_all(state)?;
+        if self.file {
+            state = self.wait(state, FILE_SOUND_TIMEOUT, Muxer::waits_for_sound);
+            if state.muxer.waits_for_sound() && !self.shared.quits() {
+                tracing::warn!("the audio of {} does not keep up with its frames", self.source);
+                state.muxer.give_up_sound();
+            }
+            state = self.hand_over_all(state)?;
+        }
+        Ok(state)
+    }
+
+    fn sound(&self, sample: &gst::Sample) -> Result<(), Fault> {
+        let mut state = self.state();
+        let caps = sample.caps();
+        if state.sound_caps.as_deref() != caps {
+            state.sound_caps = caps.map(ToOwned::to_owned);
+            state.sound_format = caps.and_then(sound_format).map(Arc::new);
+        }
+        let Some(format) = state.sound_format.clone() else { return Ok(()) };
+        let Some(buffer) = sample.buffer() else { return Ok(()) };
+        let Some(shown) = running_time(sample, buffer.pts()) else { return Ok(()) };
+        let duration = buffer.duration().map_or(0, |it| i64::try_from(it.nseconds()).unwrap_or(0));
+        let data = bytes_of(buffer)?;
+        if self.file {
+            state = self.wait(state, FILE_SOUND_TIMEOUT, Muxer::sound_is_ahead);
+        }
+        if state.broken || self.shared.quits() {
+            return Ok(());
+        }
+        state.muxer.push_sound(Sound { shown, duration, data }, &format);
+        self.moved.notify_all();
+        drop(self.hand_over_all(state)?);
+        Ok(())
+    }
+
+    /// Waits while `this` is so, for so long at most.
+    fn wait<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, State>,
+        timeout: Duration,
+        this: fn(&Muxer) -> bool,
+    ) -> MutexGuard<'a, State> {
+        let until = mono() + timeout;
+        while this(&state.muxer) && !state.broken && !self.shared.quits() && mono() < until {
+            let waited = self.moved.wait_timeout(state, LOOK);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state
+    }
+
+    fn pictures_end(&self) {
+        let outcome = self.flush();
+        if let Err(why) = outcome {
+            self.shared.tell(Event::Failed(why));
+        }
+        // A sink that was closed may say so too.
+        if !self.shared.quits() {
+            self.shared.tell(Event::HandedOver);
+        }
+    }
+
+    fn flush(&self) -> Result<(), Fault> {
+        let mut state = self.state();
+        if state.broken {
+            return Ok(());
+        }
+        if let Some(unit) = state.assembler.finish() {
+            state = self.unit(state, unit)?;
+        }
+        state.muxer.end_pictures();
+        state = self.hand_over_all(state)?;
+        let timeout = if self.file { FILE_SOUND_TIMEOUT } else { LAST_SOUND_TIMEOUT };
+        state = self.wait(state, timeout, Muxer::waits_for_sound);
+        state.muxer.end_sound();
+        drop(self.hand_over_all(state)?);
+        Ok(())
+    }
+
+    /// No audio comes, or no more.
+    pub(super) fn no_more_sound(&self) {
+        let mut state = self.state();
+        state.muxer.end_sound();
+        self.moved.notify_all();
+        if let Err(why) = self.hand_over_all(state) {
+            self.shared.tell(Event::Failed(why));
+        }
+    }
+
+    /// Hands over every chunk that is whole.
+    fn hand_over_all<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, Fault> {
+        while let Some(chunk) = state.muxer.next_chunk().map_err(|why| self.unfit(why))? {
+            if !self.hand_over(chunk) {
+                break;
+            }
+            self.moved.notify_all();
+        }
+        Ok(state)
+    }
+
+    /// `false` where nothing more is wanted.
+    fn hand_over(&self, chunk: Chunk) -> bool {
+        let pipeline = self.pipeline.upgrade();
+        let base = pipeline.and_then(|pipeline| pipeline.base_time()).map_or(0, gst::ClockTime::nseconds);
+        let start = Mono(base.saturating_add(chunk.start.0));
+        let message = Captured::Chunk(Chunk { start, ..chunk });
+        self.shared.handed_over(mono());
+        while !self.shared.quits() {
+            select_biased! {
+                recv(self.shared.quit_rx) -> _ => return false,
+                // Evaluated only where there is room; a chunk is a handle to its bytes.
+                send(self.chunks, message.clone()) -> _spool_is_gone => return true,
+                default(NUDGE) => {
+                    let now = mono();
+                    self.shared.arrived(now);
+                    self.shared.handed_over(now);
+                }
+            }
+        }
+        false
+    }
+
+    fn unfit(&self, why: Unfit) -> Fault {
+        match why {
+            Unfit::Lines(lines) => fault(
+                FaultKind::ExceedsPlan,
+                format!(
+                    "the picture has {lines} lines, the plan allows {}: set the camera to fewer, or let the board encode",
+                    self.max_height
+                ),
+            ),
+            Unfit::NoTimes => fault(
+                FaultKind::Pipeline,
+                format!("{} gives its frames no times, or one and the same", self.source),
+            ),
+            Unfit::TooLarge => {
+                fault(FaultKind::Pipeline, format!("a chunk of {} is larger than 2 GiB", self.source))
+            }
+        }
+    }
+}
+
+impl State {
+    fn learn_caps(&mut self, sample: &gst::Sample) {
+        let caps = sample.caps();
+        if self.picture_caps.as_deref() == caps {
+            return;
+        }
+        self.picture_caps = caps.map(ToOwned::to_owned);
+        let Some(structure) = caps.and_then(|caps| caps.structure(0)) else { return };
+        if structure.get::<&str>("stream-format").is_ok_and(|format| format == "byte-stream") {
+            self.packing = Packing::StartCodes;
+            return;
+        }
+        let record = structure.get::<gst::Buffer>("codec_data").ok();
+        let record = record.and_then(|record| bytes_of(&record).ok());
+        let size = record.and_then(|record| self.assembler.learn_record(&record));
+        self.packing = Packing::Lengths(size.unwrap_or(4));
+    }
+}
+
+fn bytes_of(buffer: &gst::BufferRef) -> Result<Bytes, Fault> {
+    let map = buffer.map_readable();
+    let map = map.map_err(|_| fault(FaultKind::Pipeline, String::from("a buffer cannot be read")))?;
+    // A copy: the buffer goes back to its pool, which may be the camera's own.
+    Ok(Bytes::copy_from_slice(&map))
+}
+
+/// In nanoseconds; before zero where a sample lies before the start of its segment.
+fn running_time(sample: &gst::Sample, time: Option<gst::ClockTime>) -> Option<i64> {
+    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
+    let time = segment.to_running_time_full(time?)?;
+    let nanos = i64::try_from(time.abs().nseconds()).ok()?;
+    Some(if time.is_positive() { nanos } else { -nanos })
+}
+
+fn sound_format(caps: &gst::CapsRef) -> Option<SoundFormat> {
+    let structure = caps.structure(0)?;
+    let config = structure.get::<gst::Buffer>("codec_data").ok()?;
+    let config = bytes_of(&config).ok()?;
+    let rate = u32::try_from(structure.get::<i32>("rate").ok()?).ok()?;
+    let channels = u16::try_from(structure.get::<i32>("channels").ok()?).ok()?;
+    Some(SoundFormat { config, rate, channels })
+}

@@ -1,0 +1,150 @@
+//! NAL units in a buffer, and the bits in a NAL unit.
+
+use bytes::Bytes;
+
+/// How NAL units stand in a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// A start code before each (ITU-T H.264, Annex B).
+    StartCodes,
+    /// Its length before each, in this many bytes (ISO/IEC 14496-15).
+    Lengths(usize),
+}
+
+/// The NAL units of a buffer, in order, without start codes, lengths and trailing zeros. What is
+/// not whole ends the list.
+#[derive(Clone, Debug)]
+pub struct Nals {
+    rest: Bytes,
+    packing: Packing,
+}
+
+impl Nals {
+    /// Walks `bytes`.
+    #[must_use]
+    pub fn new(bytes: Bytes, packing: Packing) -> Nals {
+        let rest = match packing {
+            // What stands before the first start code is no NAL unit.
+            Packing::StartCodes => behind_start_code(&bytes).map_or_else(Bytes::new, |at| bytes.slice(at..)),
+            Packing::Lengths(_) => bytes,
+        };
+        Nals { rest, packing }
+    }
+
+    fn by_start_code(&mut self) -> Option<Bytes> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        let (nal, rest) = match behind_start_code(&self.rest) {
+            Some(at) => (self.rest.slice(..at - 3), self.rest.slice(at..)),
+            None => (self.rest.clone(), Bytes::new()),
+        };
+        self.rest = rest;
+        Some(nal)
+    }
+
+    fn by_length(&mut self, size: usize) -> Option<Bytes> {
+        let (length, behind) = self.rest.split_at_checked(size)?;
+        let length = length.iter().fold(0usize, |sum, byte| (sum << 8) | usize::from(*byte));
+        if length > behind.len() {
+            self.rest.clear();
+            return None;
+        }
+        let nal = self.rest.slice(size..size + length);
+        self.rest = self.rest.slice(size + length..);
+        Some(nal)
+    }
+}
+
+impl Iterator for Nals {
+    type Item = Bytes;
+
+    fn next(&mut self) -> Option<Bytes> {
+        loop {
+            let nal = match self.packing {
+                Packing::StartCodes => self.by_start_code()?,
+                Packing::Lengths(size) => self.by_length(size.clamp(1, 4))?,
+            };
+            // `trailing_zero_8bits` are no part of it: a NAL unit ends with a bit that is 1.
+            let end = nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            if end > 0 {
+                return Some(nal.slice(..end));
+            }
+        }
+    }
+}
+
+/// The first byte behind the first start code (`00 00 01`).
+fn behind_start_code(bytes: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    // A byte above 1 is in no start code, nor are the two before it the start of one that ends there.
+    while let Some([first, second, third]) = bytes.get(at..at + 3) {
+        match (first, second, third) {
+            (0, 0, 1) => return Some(at + 3),
+            (_, _, 2..) => at += 3,
+            _ => at += 1,
+        }
+    }
+    None
+}
+
+/// Takes the emulation prevention bytes out of the first `most` bytes (7.4.1).
+pub(in crate::capture) fn unescape(bytes: &[u8], most: usize) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(most.min(bytes.len()));
+    let mut zeros = 0;
+    for byte in bytes.iter().take(most) {
+        if zeros >= 2 && *byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        plain.push(*byte);
+    }
+    plain
+}
+
+/// Bits, most significant first.
+pub(super) struct Bits<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Bits<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Bits<'a> {
+        Bits { bytes, at: 0 }
+    }
+
+    /// Up to 32 bits.
+    pub(super) fn take(&mut self, count: u32) -> Option<u32> {
+        let mut value = 0u32;
+        for _ in 0..count {
+            let byte = *self.bytes.get(self.at / 8)?;
+            value = (value << 1) | u32::from((byte >> (7 - self.at % 8)) & 1);
+            self.at += 1;
+        }
+        Some(value)
+    }
+
+    pub(super) fn flag(&mut self) -> Option<bool> {
+        Some(self.take(1)? == 1)
+    }
+
+    /// Exp-Golomb, unsigned (9.1).
+    pub(super) fn ue(&mut self) -> Option<u32> {
+        let mut zeros = 0;
+        while self.take(1)? == 0 {
+            zeros += 1;
+            if zeros > 31 {
+                return None;
+            }
+        }
+        let rest = self.take(zeros)?;
+        (1u32 << zeros).checked_add(rest)?.checked_sub(1)
+    }
+
+    /// Exp-Golomb, signed (9.1.1).
+    pub(super) fn se(&mut self) -> Option<i64> {
+        let coded = i64::from(self.ue()?);
+        Some(if coded % 2 == 1 { (coded + 1) / 2 } else { -(coded / 2) })
+    }
+}

@@ -1,0 +1,148 @@
+//! The start of a slice header (7.3.3), and where a new access unit begins (7.4.1.2.4).
+
+use super::bits::{Bits, unescape};
+use super::nal;
+use super::sets::ParameterSets;
+
+/// Bytes of a slice that are read.
+const READ: usize = 64;
+
+/// What of a slice header tells its picture from the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Slice {
+    /// It is of an IDR picture.
+    pub idr: bool,
+    /// Its picture is referred to by others.
+    pub reference: bool,
+    /// `pic_parameter_set_id`.
+    pub pps: u32,
+    /// `pic_order_cnt_type`.
+    pub order_type: u32,
+    /// Bits of `pic_order_cnt_lsb`.
+    pub order_bits: u32,
+    /// `pic_order_cnt_lsb`; 0 where the type is not 0.
+    pub order_lsb: u32,
+    /// The slice is of type B.
+    pub b: bool,
+    first_macroblock: u32,
+    frame_num: u32,
+    idr_id: u32,
+    order_deltas: (i64, i64),
+    field: bool,
+    bottom: bool,
+}
+
+impl Slice {
+    /// Reads the header of a NAL unit of type 1 or 5. `None` where it is damaged, or its sets are not known.
+    #[must_use]
+    pub fn read(nal: &[u8], sets: &ParameterSets) -> Option<Slice> {
+        let head = *nal.first()?;
+        let idr = nal::kind(nal) == nal::IDR;
+        let plain = unescape(nal.get(1..)?, READ);
+        let mut bits = Bits::new(&plain);
+        let first_macroblock = bits.ue()?;
+        let kind = bits.ue()?;
+        let pps = bits.ue()?;
+        let (sps, set) = sets.of(pps)?;
+        if sps.separate_planes {
+            bits.take(2)?;
+        }
+        let frame_num = bits.take(sps.frame_num_bits)?;
+        let (mut field, mut bottom) = (false, false);
+        if !sps.frames_only {
+            field = bits.flag()?;
+            bottom = field && bits.flag()?;
+        }
+        let idr_id = if idr { bits.ue()? } else { 0 };
+        let (mut order_lsb, mut order_deltas) = (0, (0, 0));
+        match sps.order_type {
+            0 => {
+                order_lsb = bits.take(sps.order_bits)?;
+                if set.bottom_order && !field {
+                    order_deltas.0 = bits.se()?;
+                }
+            }
+            1 if !sps.order_always_zero => {
+                order_deltas.0 = bits.se()?;
+                if set.bottom_order && !field {
+                    order_deltas.1 = bits.se()?;
+                }
+            }
+            _ => {}
+        }
+        Some(Slice {
+            idr,
+            reference: head & 0x60 != 0,
+            pps,
+            order_type: sps.order_type,
+            order_bits: sps.order_bits,
+            order_lsb,
+            b: kind % 5 == 1,
+            first_macroblock,
+            frame_num,
+            idr_id,
+            order_deltas,
+            field,
+            bottom,
+        })
+    }
+
+    /// It is of one field of a frame.
+    #[must_use]
+    pub fn is_field(&self) -> bool {
+        self.field
+    }
+
+    fn of_another_picture(&self, next: &Slice) -> bool {
+        self.frame_num != next.frame_num
+            || self.pps != next.pps
+            || self.field != next.field
+            || self.bottom != next.bottom
+            || self.reference != next.reference
+            || self.idr != next.idr
+            || (self.idr && self.idr_id != next.idr_id)
+            || self.order_lsb != next.order_lsb
+            || self.order_deltas != next.order_deltas
+            // Two pictures of which nothing else tells the difference, as some encoders number them.
+            || (self.first_macroblock == 0 && next.first_macroblock == 0)
+    }
+
+    fn is_second_field_of(&self, first: &Slice) -> bool {
+        first.field
+            && self.field
+            && first.bottom != self.bottom
+            && first.frame_num == self.frame_num
+            && !self.idr
+    }
+}
+
+/// Tells where one sample ends. Two fields of opposite parity are one frame, and one sample
+/// (ISO/IEC 14496-15, 5.2.2).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Boundary {
+    /// The first slice of the picture under way.
+    picture: Option<Slice>,
+    /// It is the second field of its frame.
+    second: bool,
+}
+
+impl Boundary {
+    /// Whether a sample begins with this slice, which comes next.
+    pub fn begins(&mut self, next: &Slice) -> bool {
+        let Some(picture) = self.picture else {
+            *self = Boundary { picture: Some(*next), second: false };
+            return true;
+        };
+        if !picture.of_another_picture(next) {
+            return false;
+        }
+        let second = !self.second && next.is_second_field_of(&picture);
+        *self = Boundary { picture: Some(*next), second };
+        !second
+    }
+
+    /// The next slice begins a sample, whatever it is.
+    pub fn reset(&mut self) {
+        *self = Boundary::default();
+    }
+}

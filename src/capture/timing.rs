@@ -1,0 +1,131 @@
+//! When a frame is decoded, from nothing but when it and its neighbours are presented.
+//!
+//! The decode times that a source tells are missing, those of arrival, or derived from a VUI that is
+//! wrong. But the times of presentation, sorted, are good decode times, as long as each frame gets
+//! one that is not behind its own: the one that stands as many places earlier as frames may
+//! precede it and be presented after it.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+/// The least between two decode times, in nanoseconds: a tick of 90 kHz, rounded up.
+const MIN_STEP: i64 = 11_112;
+/// `max_num_reorder_frames` is at most 16 (E.2.1).
+const MAX_DEPTH: usize = 16;
+/// Frames whose distances are remembered.
+const REMEMBERED: usize = 16;
+
+/// Decode times of one unbroken run of frames.
+#[derive(Debug)]
+pub struct DecodeTimes {
+    depth: usize,
+    /// How far the first frames are decoded before they are presented: so many nanoseconds a place.
+    step: i64,
+    waiting: BinaryHeap<Reverse<i64>>,
+    /// How many were given without one taken from `waiting`.
+    lead: usize,
+    first: i64,
+    taken: Option<i64>,
+}
+
+impl DecodeTimes {
+    /// `shown` are the times of presentation of the first frames in decoding order, in nanoseconds; `step`
+    /// is that of one frame where they do not tell.
+    #[must_use]
+    pub fn new(shown: &[i64], depth: Option<u32>, step: i64) -> DecodeTimes {
+        let depth = depth.and_then(|depth| usize::try_from(depth).ok()).unwrap_or_else(|| observed(shown));
+        let mut sorted = shown.to_vec();
+        sorted.sort_unstable();
+        let least = sorted.windows(2).filter_map(|pair| match pair {
+            [before, after] if after > before => Some(after - before),
+            _ => None,
+        });
+        DecodeTimes {
+            depth: depth.min(MAX_DEPTH),
+            step: least.min().unwrap_or(step).max(MIN_STEP),
+            waiting: BinaryHeap::new(),
+            lead: 0,
+            first: sorted.first().copied().unwrap_or(0),
+            taken: None,
+        }
+    }
+
+    /// From decoding to presentation where nothing is reordered, in nanoseconds.
+    #[must_use]
+    pub fn delay(&self) -> i64 {
+        self.step * i64::try_from(self.depth).unwrap_or(0)
+    }
+
+    /// The decode time of the next frame, in nanoseconds. `last` is that of the frame before.
+    pub fn next(&mut self, shown: i64, last: Option<i64>) -> i64 {
+        self.waiting.push(Reverse(shown));
+        if self.taken.is_some_and(|taken| shown < taken) && self.depth < MAX_DEPTH {
+            // More is reordered than was known: one frame more is waited for from here on.
+            self.depth += 1;
+        }
+        let found = if self.waiting.len() > self.depth {
+            let Reverse(time) = self.waiting.pop().unwrap_or(Reverse(shown));
+            self.taken = Some(time);
+            time
+        } else {
+            let places = i64::try_from(self.depth.saturating_sub(self.lead)).unwrap_or(0);
+            self.lead += 1;
+            self.first - places * self.step
+        };
+        last.map_or(found, |last| found.max(last + MIN_STEP))
+    }
+}
+
+/// The most frames that precede one in decoding order and follow it in presentation.
+fn observed(shown: &[i64]) -> usize {
+    let later = |(at, time): (usize, &i64)| shown.iter().take(at).filter(|other| *other > time).count();
+    shown.iter().enumerate().map(later).max().unwrap_or(0)
+}
+
+/// The distances of the last frames, by which a hole among them is told.
+#[derive(Debug)]
+pub struct Pace {
+    steps: [i64; REMEMBERED],
+    count: usize,
+    nominal: i64,
+}
+
+impl Pace {
+    /// `nominal` is the distance of two frames until it is known, in nanoseconds.
+    #[must_use]
+    pub fn new(nominal: i64) -> Pace {
+        Pace { steps: [0; REMEMBERED], count: 0, nominal }
+    }
+
+    /// Two frames stand so far apart, in nanoseconds.
+    pub fn note(&mut self, step: i64) {
+        if let Some(place) = self.steps.get_mut(self.count % REMEMBERED) {
+            *place = step;
+            self.count += 1;
+        }
+    }
+
+    /// Some distances are known.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.count >= 4
+    }
+
+    fn known(&self) -> impl Iterator<Item = i64> + '_ {
+        self.steps.iter().take(self.count).copied()
+    }
+
+    /// What a frame lasts: the middle of the last distances, or nominally.
+    #[must_use]
+    pub fn frame(&self) -> i64 {
+        let mut known: Vec<i64> = self.known().collect();
+        known.sort_unstable();
+        known.get(known.len() / 2).copied().unwrap_or(self.nominal)
+    }
+
+    /// The longest of the last distances, or the nominal one.
+    #[must_use]
+    pub fn longest(&self) -> i64 {
+        self.known().max().unwrap_or(self.nominal)
+    }
+}

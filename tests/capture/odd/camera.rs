@@ -1,0 +1,299 @@
+//! An RTSP camera on loopback that does one thing oddly. It speaks RTP interleaved with RTSP (RFC 2326, 10.12), serves
+//! whoever comes, and stops when it is dropped.
+
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// On which packets the marker bit stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marker {
+    /// On the last of an access unit (RFC 6184, 5.1).
+    LastOfPicture,
+    LastOfNal,
+    Never,
+}
+
+/// What the SDP says of the parameter sets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sets {
+    Told,
+    /// Within the stream alone.
+    NotTold,
+    /// As they stand in a byte stream, which is wrong.
+    WithStartCodes,
+}
+
+/// The camera's manners.
+#[derive(Clone, Copy, Debug)]
+pub struct Manners {
+    pub fps: f64,
+    pub marker: Marker,
+    pub sets: Sets,
+    /// Before the frame of this number so many seconds are missing.
+    pub hole: Option<(usize, f64)>,
+    /// Another SSRC from each IDR frame on.
+    pub ssrc_by_idr: bool,
+    /// The stream begins anew at its end, and its time goes on.
+    pub again: bool,
+}
+
+impl Default for Manners {
+    fn default() -> Manners {
+        Manners {
+            fps: 25.0,
+            marker: Marker::LastOfPicture,
+            sets: Sets::Told,
+            hole: None,
+            ssrc_by_idr: false,
+            again: false,
+        }
+    }
+}
+
+pub struct OddCamera {
+    pub port: u16,
+    stop: Arc<AtomicBool>,
+    listener: Option<thread::JoinHandle<()>>,
+}
+
+impl Drop for OddCamera {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Release);
+        drop(TcpStream::connect(("127.0.0.1", self.port)));
+        self.listener.take().map(thread::JoinHandle::join);
+    }
+}
+
+impl OddCamera {
+    /// Serves the byte stream in this file, which has no field pictures.
+    pub fn start(path: &Path, manners: Manners) -> OddCamera {
+        let units = Arc::new(access_units(&std::fs::read(path).unwrap()));
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = Arc::clone(&stop);
+        let listener = thread::spawn(move || {
+            thread::scope(|scope| {
+                for stream in listener.incoming() {
+                    if stopped.load(Ordering::Acquire) {
+                        break;
+                    }
+                    let (units, stopped) = (&units, &stopped);
+                    let Ok(stream) = stream else { continue };
+                    scope.spawn(move || drop(serve(&stream, units, manners, stopped)));
+                }
+            });
+        });
+        OddCamera { port, stop, listener: Some(listener) }
+    }
+}
+
+/// NAL units by access unit: a picture begins with macroblock 0, or with what stands before its slices.
+fn access_units(stream: &[u8]) -> Vec<Vec<Vec<u8>>> {
+    let mut nals: Vec<Vec<u8>> = Vec::new();
+    let mut from = None::<usize>;
+    let mut at = 0;
+    while at + 3 <= stream.len() {
+        if stream[at..at + 3] == [0, 0, 1] {
+            if let Some(from) = from {
+                nals.push(stream[from..at].to_vec());
+            }
+            from = Some(at + 3);
+            at += 3;
+        } else {
+            at += 1;
+        }
+    }
+    nals.push(stream[from.unwrap()..].to_vec());
+    let mut units: Vec<Vec<Vec<u8>>> = vec![Vec::new()];
+    let mut sliced = false;
+    for mut nal in nals {
+        while nal.last() == Some(&0) {
+            nal.pop();
+        }
+        let slice = matches!(nal[0] & 0x1f, 1 | 5);
+        if sliced && (!slice || nal[1] & 0x80 != 0) {
+            units.push(Vec::new());
+            sliced = false;
+        }
+        sliced |= slice;
+        units.last_mut().unwrap().push(nal);
+    }
+    units
+}
+
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for three in bytes.chunks(3) {
+        let word =
+            three.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+        for place in 0..4 {
+            let letter = LETTERS[(word >> (18 - 6 * place) & 63) as usize] as char;
+            text.push(if place <= three.len() { letter } else { '=' });
+        }
+    }
+    text
+}
+
+fn sdp(units: &[Vec<Vec<u8>>], sets: Sets) -> String {
+    let mut text = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=odd\r\nt=0 0\r\na=control:*\r\n");
+    text.push_str("m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1");
+    let told: Vec<String> = [7, 8]
+        .iter()
+        .filter_map(|kind| units.iter().flatten().find(|nal| nal[0] & 0x1f == *kind))
+        .map(|nal| match sets {
+            Sets::WithStartCodes => base64(&[&[0, 0, 0, 1], &nal[..]].concat()),
+            Sets::Told | Sets::NotTold => base64(nal),
+        })
+        .collect();
+    if sets != Sets::NotTold {
+        write!(text, ";sprop-parameter-sets={}", told.join(",")).unwrap();
+    }
+    text.push_str("\r\na=control:track\r\n");
+    text
+}
+
+fn serve(
+    stream: &TcpStream,
+    units: &[Vec<Vec<u8>>],
+    manners: Manners,
+    stopped: &AtomicBool,
+) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+    let mut from = BufReader::new(stream);
+    loop {
+        let mut request = Vec::new();
+        loop {
+            if stopped.load(Ordering::Acquire) {
+                return Ok(());
+            }
+            let mut line = Vec::new();
+            match from.read_until(b'\n', &mut line) {
+                Ok(0) => return Ok(()),
+                Ok(_) if line == b"\r\n" => break,
+                Ok(_) => request.push(String::from_utf8_lossy(&line).trim_end().to_owned()),
+                Err(_) if line.is_empty() => {}
+                Err(why) => return Err(why),
+            }
+        }
+        let field = |name: &str| {
+            request
+                .iter()
+                .find_map(|line| line.strip_prefix(name))
+                .map(str::trim)
+                .unwrap_or_default()
+                .to_owned()
+        };
+        let method = request.first().and_then(|line| line.split(' ').next()).unwrap_or_default();
+        let mut answer = format!("RTSP/1.0 200 OK\r\nCSeq: {}\r\nSession: 1\r\n", field("CSeq:"));
+        let mut body = String::new();
+        match method {
+            "OPTIONS" => {
+                answer.push_str("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER\r\n")
+            }
+            "DESCRIBE" => {
+                body = sdp(units, manners.sets);
+                write!(answer, "Content-Type: application/sdp\r\nContent-Length: {}\r\n", body.len())
+                    .unwrap();
+            }
+            "SETUP" => answer.push_str("Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"),
+            _ => {}
+        }
+        let mut to = stream;
+        to.write_all(format!("{answer}\r\n{body}").as_bytes())?;
+        if method == "PLAY" {
+            return play(stream, units, manners, stopped);
+        }
+    }
+}
+
+fn play(
+    stream: &TcpStream,
+    units: &[Vec<Vec<u8>>],
+    manners: Manners,
+    stopped: &AtomicBool,
+) -> std::io::Result<()> {
+    let begun = Instant::now();
+    let mut sender = Sender { stream, sequence: 0, ssrc: 1 };
+    let mut frame = 0;
+    loop {
+        for unit in units {
+            let missing = manners.hole.filter(|(at, _)| *at <= frame).map_or(0.0, |(_, missing)| missing);
+            #[expect(clippy::cast_precision_loss, reason = "some hundred frames")]
+            let time = frame as f64 / manners.fps + missing;
+            let due = begun + Duration::from_secs_f64(time);
+            while Instant::now() < due {
+                if stopped.load(Ordering::Acquire) {
+                    return Ok(());
+                }
+                thread::sleep(due.saturating_duration_since(Instant::now()).min(Duration::from_millis(20)));
+            }
+            if manners.ssrc_by_idr && frame > 0 && unit.iter().any(|nal| nal[0] & 0x1f == 5) {
+                sender.ssrc += 1;
+            }
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it wraps by design")]
+            let timestamp = (time * 90_000.0) as u64 as u32;
+            for (at, nal) in unit.iter().enumerate() {
+                let marker = match manners.marker {
+                    Marker::LastOfPicture => at + 1 == unit.len(),
+                    Marker::LastOfNal => true,
+                    Marker::Never => false,
+                };
+                sender.nal(nal, timestamp, marker)?;
+            }
+            frame += 1;
+        }
+        if !manners.again {
+            break;
+        }
+    }
+    // What was sent is to arrive before the connection ends.
+    stream.shutdown(std::net::Shutdown::Write)?;
+    let mut rest = Vec::new();
+    drop((&mut &*stream).take(1 << 20).read_to_end(&mut rest));
+    Ok(())
+}
+
+struct Sender<'a> {
+    stream: &'a TcpStream,
+    sequence: u16,
+    ssrc: u32,
+}
+
+impl Sender<'_> {
+    fn nal(&mut self, nal: &[u8], timestamp: u32, marker: bool) -> std::io::Result<()> {
+        const MOST: usize = 1300;
+        if nal.len() <= MOST {
+            return self.packet(nal, timestamp, marker);
+        }
+        // FU-A (RFC 6184, 5.8).
+        let parts: Vec<&[u8]> = nal[1..].chunks(MOST).collect();
+        for (at, part) in parts.iter().enumerate() {
+            let (first, last) = (at == 0, at + 1 == parts.len());
+            let head = nal[0] & 0x1f | if first { 0x80 } else { 0 } | if last { 0x40 } else { 0 };
+            let payload = [&[nal[0] & 0xe0 | 28, head], *part].concat();
+            self.packet(&payload, timestamp, marker && last)?;
+        }
+        Ok(())
+    }
+
+    fn packet(&mut self, payload: &[u8], timestamp: u32, marker: bool) -> std::io::Result<()> {
+        let mut packet = vec![b'$', 0];
+        packet.extend(u16::try_from(12 + payload.len()).unwrap().to_be_bytes());
+        packet.extend([0x80, 96 | if marker { 0x80 } else { 0 }]);
+        packet.extend(self.sequence.to_be_bytes());
+        packet.extend(timestamp.to_be_bytes());
+        packet.extend(self.ssrc.to_be_bytes());
+        packet.extend(payload);
+        self.sequence = self.sequence.wrapping_add(1);
+        let mut to = self.stream;
+        to.write_all(&packet)
+    }
+}
