@@ -82,6 +82,7 @@ fn fill(state_dir: &Path, segments: u64) -> u64 {
                 sequence += 1;
                 let start = u64::from(sequence) * CHUNK;
                 let tiny = Tiny {
+                    zeros: 0,
                     epoch,
                     init: Arc::clone(&init),
                     fragment,
