@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::domain::effect::{CaptureSettings, Event};
-use crate::domain::input::Input;
+use crate::domain::input::{FaultKind, Input};
 use crate::domain::journal::Head;
 use crate::domain::machine::Machine;
 use crate::domain::outcome::Outcome;
@@ -43,6 +43,7 @@ pub(super) fn full(
             // Of no interest where it is closed on purpose.
             let permitted = matches!(decision.capture(), policy::Capture::On { .. });
             capture.insert(String::from("fault"), json!(machine.capture_fault().filter(|_| permitted)));
+            capture.insert(String::from("audio_fault"), json!(machine.audio_fault()));
         }
     }
     status
@@ -114,6 +115,8 @@ pub(super) fn log(input: &Input) {
         | Input::LightSet { .. }
         | Input::CaptureStarted { .. }
         | Input::CaptureClosed { .. }
+        | Input::CaptureTrouble { .. }
+        | Input::CaptureAudio { .. }
         | Input::Arrived { .. }
         | Input::Committed { .. }
         | Input::Dropped { .. }
@@ -154,9 +157,14 @@ pub(super) fn log_event(event: &Event) {
             tracing::warn!("{name}, which could not be sent ({why}), makes room: {}", rule.text());
         }
         Event::Quarantined { name, why } => tracing::error!("{name} is in quarantine: {why}"),
+        Event::CaptureFailed { kind: FaultKind::EndOfStream, message } => {
+            tracing::info!("capture is over: {message}");
+        }
         Event::CaptureFailed { message, .. } => {
             tracing::error!("capture failed, and is tried again: {message}")
         }
+        Event::AudioFailed { message } => tracing::error!("recording goes on without audio: {message}"),
+        Event::AudioRecovered => tracing::info!("audio is recorded again"),
         Event::CaptureOpened { .. } => tracing::info!("the camera opens"),
         Event::CaptureClosed { reason, .. } => tracing::info!("the camera is closed: {reason}"),
         Event::StorageFailed { why, .. } => tracing::error!("the spool cannot be written: {why}"),

@@ -57,6 +57,8 @@ impl Storage {
             device: config.device.id.clone(),
             boot: boot.to_owned(),
             segment: config.recording.segment,
+            // A GOP that is as long as it should be, give or take, is one commit.
+            part: config.recording.fragment.saturating_mul(3) / 2,
             durability: config.recording.durability,
             keep_partial_gop,
             quarantine: quarantine_within(config.spool.max_bytes),

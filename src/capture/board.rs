@@ -15,6 +15,8 @@ pub const AUDIO_FEED: &str = "audio-feed";
 pub const NUMBERED: &str = "picture-number";
 /// What comes out of it is given a test card.
 pub const TEST_SOURCE: &str = "test-source";
+/// A segment of the spool has more bytes, and a GOP ends before it does.
+const MAX_GOP: u64 = 64 << 20;
 /// Bits a second of the sound track that we encode.
 const AUDIO_BITRATE: u32 = 64_000;
 
@@ -103,6 +105,10 @@ pub struct Description {
     pub fragment: Duration,
     /// `recording.chunk`: a chunk is no longer, unless one frame is.
     pub chunk: Duration,
+    /// `recording.segment`: where a GOP is longer, an IDR frame is asked for.
+    pub segment: Duration,
+    /// A live source whose GOP has more bytes is asked for its stream anew.
+    pub max_gop: u64,
     /// Lines of picture at most.
     pub max_height: u32,
     /// Pictures a second, where a stream does not tell.
@@ -151,6 +157,8 @@ pub fn describe(
         encodes: board.video.format == VideoFormat::Raw,
         fragment: recording.fragment,
         chunk: recording.chunk,
+        segment: recording.segment,
+        max_gop: MAX_GOP,
         max_height: settings.max_height,
         fps: board.video.fps.max(1),
         source: source_name(&board.video.source),

@@ -13,6 +13,8 @@ mod control;
 mod demux;
 mod feed;
 mod intake;
+mod keys;
+mod microphone;
 mod run;
 
 pub use check::probe;
@@ -46,7 +48,7 @@ pub struct GstSource {
     current: Option<Run>,
     /// Disconnected once the run before has said all that it has to say.
     previous: Option<Receiver<()>>,
-    /// The last run ended for want of sound: the next one does without.
+    /// The audio of the source itself failed in the last run: the next one does without.
     deaf: Arc<AtomicBool>,
 }
 

@@ -159,6 +159,8 @@ pub struct Muxer {
     pace: Pace,
     newest: Option<i64>,
     same_time: u32,
+    /// When the last IDR frame was shown, and the bytes since.
+    gop: (i64, u64),
     frames: VecDeque<Frame>,
     /// Decode time, start and shift of the last frame.
     last: Option<(i64, i64, i64)>,
@@ -190,6 +192,7 @@ impl Muxer {
             pace: Pace::new(settings.frame.max(1)),
             newest: None,
             same_time: 0,
+            gop: (0, 0),
             frames: VecDeque::new(),
             last: None,
             ended: false,
@@ -248,6 +251,11 @@ impl Muxer {
             self.times = None;
         }
         self.newest = Some(self.newest.map_or(shown, |newest| newest.max(shown)));
+        if unit.idr {
+            self.gop = (shown, 0);
+        }
+        let bytes = unit.nals.iter().map(Bytes::len).sum::<usize>();
+        self.gop.1 = self.gop.1.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
         let known = Arc::ptr_eq(&self.sets, &unit.sets);
         let raw = Raw { shown, idr: unit.idr, apart, nals: nals_of(unit, &picture, known), picture };
         if self.times.is_some() {
@@ -385,6 +393,20 @@ impl Muxer {
     /// No audio follows, or it is no longer waited for.
     pub fn end_sound(&mut self) {
         self.ear = Ear::Deaf(self.ear.format().cloned());
+    }
+
+    /// Whether audio is being stored; `None` while that is not known yet.
+    #[must_use]
+    pub fn hears(&self) -> Option<bool> {
+        let header = self.header.as_ref()?;
+        Some(header.sound.is_some() && !self.quiet)
+    }
+
+    /// How long the GOP under way is by now, in nanoseconds and bytes.
+    #[must_use]
+    pub fn gop(&self) -> (i64, u64) {
+        let (since, bytes) = self.gop;
+        (self.newest.unwrap_or(since).saturating_sub(since).max(0), bytes)
     }
 
     /// Audio was waited for long enough.

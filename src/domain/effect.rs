@@ -296,6 +296,13 @@ pub enum Event {
         /// For people: the element or device, and what to do.
         message: String,
     },
+    /// Audio is wanted and is not being stored; the pictures go on.
+    AudioFailed {
+        /// For people: the element or device, and what to do.
+        message: String,
+    },
+    /// Audio is being stored again.
+    AudioRecovered,
     /// The capture devices are open.
     CaptureOpened {
         /// Number of the capture run, from 1 in this process.

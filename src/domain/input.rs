@@ -114,6 +114,24 @@ pub enum Input {
         fault: Option<Fault>,
     },
 
+    /// A run goes on, but nothing of it can be kept for now, or it can again.
+    CaptureTrouble {
+        /// The run's.
+        epoch: Epoch,
+        /// What it lacks; absent once it does not.
+        why: Option<String>,
+    },
+    /// How audio stands in a run that goes on.
+    CaptureAudio {
+        /// The run's.
+        epoch: Epoch,
+        /// Board, plan and configuration ask for audio.
+        wanted: bool,
+        /// It is being stored.
+        actual: bool,
+        /// Why not, where it is wanted and is not.
+        why: Option<String>,
+    },
     /// The devices of this run do not close within the time that they have for it. `CaptureClosed` may still come.
     CaptureStuck {
         /// The run's.

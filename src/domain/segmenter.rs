@@ -3,6 +3,9 @@
 //! Pure: it is told of each chunk, and says what is to be done in which order. A span is an
 //! unbroken run of one `moov` (ONVIF Recording Control 25.12, Annex B), so whatever breaks the
 //! run ends the span, and the next IDR begins another.
+//!
+//! A fragment is one GOP. Where a GOP is longer than it should be, it is committed in parts, so that a power
+//! cut costs no more for it; a segment still ends at an IDR alone.
 
 use super::fragment::{Epoch, SpanEnd};
 use super::time::{Clock, Mono, Now};
@@ -60,7 +63,7 @@ pub enum Step {
     Append,
     /// The chunk is not kept.
     Refuse,
-    /// The open fragment is complete: write it, and make it durable. The commit point.
+    /// The open fragment, or a part of it, is complete: write it, and make it durable. The commit point.
     Complete,
     /// The open fragment is dropped.
     Discard,
@@ -88,8 +91,12 @@ pub struct Limits {
     pub segment: Duration,
     /// A segment of more bytes is closed at the next fragment boundary, however short it is.
     pub segment_bytes: u64,
-    /// A fragment of more bytes is dropped and ends the span: it has no IDR within reason.
-    pub fragment_bytes: u64,
+    /// A fragment that goes on for longer is committed up to there.
+    pub part: Duration,
+    /// So is one of more bytes.
+    pub part_bytes: u64,
+    /// A segment never has more bytes: where no IDR has come until then, the span ends.
+    pub max_bytes: u64,
 }
 
 /// Decides.
@@ -106,8 +113,10 @@ struct Span {
     /// Of the segment that is open, or of the next one.
     n: u64,
     segment: Option<Open>,
-    /// Bytes of the open fragment, while there is one.
-    fragment: Option<u64>,
+    /// What of the open fragment is not committed.
+    part: Option<Part>,
+    /// The pictures that the next ones depend on are here: the fragment goes on.
+    goes_on: bool,
     /// Where the last chunk ended.
     end: Mono,
     /// Mean duration of a picture in the last chunk, in nanoseconds.
@@ -116,6 +125,12 @@ struct Span {
 
 #[derive(Debug)]
 struct Open {
+    start: Mono,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+struct Part {
     start: Mono,
     bytes: u64,
 }
@@ -138,17 +153,12 @@ impl Segmenter {
         let mut steps = Vec::new();
         let time = SpanTime { offset: now.offset(), clock };
         if let Some(reason) = self.span.as_ref().and_then(|span| span.broken_by(chunk, time, &self.limits)) {
-            let manner = if span_is_too_large(self.span.as_ref(), chunk, &self.limits) {
-                Partial::Drop
-            } else {
-                Partial::Keep
-            };
-            self.finish(manner, reason, &mut steps);
+            self.finish(Partial::Keep, reason, &mut steps);
         }
         if chunk.starts_fragment {
             // The source tells the end of a fragment with its last chunk; where it did not, the
             // next IDR does.
-            self.complete(&mut steps);
+            self.end_fragment(&mut steps);
         }
         if self.span.is_none() && chunk.starts_fragment {
             self.span = Some(Span {
@@ -156,7 +166,8 @@ impl Segmenter {
                 time,
                 n: 0,
                 segment: None,
-                fragment: None,
+                part: None,
+                goes_on: false,
                 end: chunk.start,
                 picture: 0,
             });
@@ -176,11 +187,17 @@ impl Segmenter {
         if let Some(segment) = span.segment.as_mut() {
             segment.bytes = segment.bytes.saturating_add(chunk.bytes);
         }
-        span.fragment = Some(span.fragment.unwrap_or(0).saturating_add(chunk.bytes));
+        let part = span.part.get_or_insert(Part { start: chunk.start, bytes: 0 });
+        part.bytes = part.bytes.saturating_add(chunk.bytes);
+        span.goes_on = true;
         span.end = chunk.end();
         span.picture = chunk.picture();
+        let long = span.end.since(part.start) >= self.limits.part || part.bytes >= self.limits.part_bytes;
         if chunk.ends_fragment {
-            self.complete(&mut steps);
+            self.end_fragment(&mut steps);
+        } else if long {
+            span.part = None;
+            steps.push(Step::Complete);
         }
         steps
     }
@@ -217,13 +234,15 @@ impl Segmenter {
         self.span = None;
     }
 
-    fn complete(&mut self, steps: &mut Vec<Step>) {
+    fn end_fragment(&mut self, steps: &mut Vec<Step>) {
         let limits = self.limits;
         let Some(span) = self.span.as_mut() else { return };
-        if span.fragment.take().is_none() {
+        if !std::mem::replace(&mut span.goes_on, false) {
             return;
         }
-        steps.push(Step::Complete);
+        if span.part.take().is_some() {
+            steps.push(Step::Complete);
+        }
         let due = span.segment.as_ref().is_some_and(|segment| {
             // Half a picture of grace, or rounding would make every other segment a fragment longer.
             let long =
@@ -239,7 +258,7 @@ impl Segmenter {
 
     fn finish(&mut self, partial: Partial, reason: SpanEnd, steps: &mut Vec<Step>) {
         let Some(mut span) = self.span.take() else { return };
-        if span.fragment.take().is_some() {
+        if span.part.take().is_some() {
             steps.push(match partial {
                 Partial::Keep => Step::Complete,
                 Partial::Drop => Step::Discard,
@@ -278,11 +297,12 @@ impl Span {
         if chunk.start.since(self.end) > tolerance || self.end.since(chunk.start) > tolerance {
             return Some(SpanEnd::Source);
         }
-        if self.fragment.is_none() && !chunk.starts_fragment {
+        if !self.goes_on && !chunk.starts_fragment {
             // The picture that it depends on is missing.
             return Some(SpanEnd::Source);
         }
-        if span_is_too_large(Some(self), chunk, limits) {
+        let bytes = self.segment.as_ref().map_or(0, |segment| segment.bytes);
+        if !chunk.starts_fragment && bytes.saturating_add(chunk.bytes) > limits.max_bytes {
             return Some(SpanEnd::Source);
         }
         // Only at an IDR, for elsewhere the pictures up to the next one would be lost by it.
@@ -290,11 +310,6 @@ impl Span {
         let known = self.time.clock == Clock::Unset && time.clock != Clock::Unset;
         (chunk.starts_fragment && (stepped || known)).then_some(SpanEnd::Clock)
     }
-}
-
-fn span_is_too_large(span: Option<&Span>, chunk: &ChunkFacts, limits: &Limits) -> bool {
-    let open = span.and_then(|span| span.fragment).unwrap_or(0);
-    !chunk.starts_fragment && open.saturating_add(chunk.bytes) > limits.fragment_bytes
 }
 
 impl ChunkFacts {

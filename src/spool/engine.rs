@@ -3,7 +3,7 @@
 
 use super::store::Store;
 use super::writer::Writer;
-use super::{ClockReading, Command, Durability, FRAGMENT_BYTES, LiveEpoch, SEGMENT_BYTES, Setup};
+use super::{ClockReading, Command, Durability, LiveEpoch, MAX_SEGMENT, PART_BYTES, SEGMENT_BYTES, Setup};
 use crate::disk::Fs;
 use crate::domain::fragment::{Captured, Chunk, Epoch, Init, SpanEnd};
 use crate::domain::input::Input;
@@ -74,8 +74,13 @@ impl Spool {
     /// a [`Command::Probe`] finds that it can be opened after all.
     #[must_use]
     pub fn broken(fs: Arc<dyn Fs>, setup: Setup, live: LiveEpoch, clock: ClockReading) -> Spool {
-        let limits =
-            Limits { segment: setup.segment, segment_bytes: SEGMENT_BYTES, fragment_bytes: FRAGMENT_BYTES };
+        let limits = Limits {
+            segment: setup.segment,
+            segment_bytes: SEGMENT_BYTES,
+            part: setup.part,
+            part_bytes: PART_BYTES,
+            max_bytes: MAX_SEGMENT,
+        };
         Spool {
             fs,
             live,

@@ -75,8 +75,10 @@ use std::time::Duration;
 pub(crate) const MAX_FILE: u64 = 96 * 1024 * 1024;
 /// A segment of more bytes is sealed at the next fragment.
 const SEGMENT_BYTES: u64 = 48 * 1024 * 1024;
-/// A fragment of more bytes has no IDR within reason.
-const FRAGMENT_BYTES: u64 = 32 * 1024 * 1024;
+/// A segment that no IDR has ended is sealed before it has more bytes.
+const MAX_SEGMENT: u64 = 80 * 1024 * 1024;
+/// A fragment is committed up to there when it has so many bytes, whole or not.
+const PART_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What the spool is to be like.
 #[derive(Clone, Debug)]
@@ -89,6 +91,8 @@ pub struct Setup {
     pub boot: String,
     /// `recording.segment`.
     pub segment: Duration,
+    /// A fragment that goes on for longer is committed up to there: one and a half times `recording.fragment`.
+    pub part: Duration,
     /// `recording.durability`.
     pub durability: Durability,
     /// With durability `chunk`, keep the whole chunks of a fragment that a cut left unfinished. Only

@@ -63,6 +63,7 @@ fn fill(state_dir: &Path, segments: u64) -> u64 {
         device: String::from("cam-0001"),
         boot: String::from("the-boot-before"),
         segment: Duration::from_secs(600),
+        part: Duration::from_secs(3),
         durability: Durability::Segment,
         keep_partial_gop: true,
         quarantine: QuarantineLimits::default(),

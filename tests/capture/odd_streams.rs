@@ -5,7 +5,7 @@ use crate::odd::camera::{Manners, Marker, OddCamera, Sets};
 use crate::support::*;
 use kasacam::config::{Board, Recording, VideoFormat, VideoSource};
 use kasacam::domain::fragment::{Chunk, SpanEnd};
-use kasacam::domain::input::FaultKind;
+use kasacam::domain::input::{FaultKind, Input};
 use kasacam::fmp4;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -263,6 +263,58 @@ fn a_hole_is_a_hole_and_no_long_frame() {
 }
 
 #[test]
+fn frames_before_the_first_idr_are_told_of_until_one_comes() {
+    let folder = folder();
+    let (whole, path) = (folder.path().join("whole.h264"), folder.path().join("late.h264"));
+    clip(&whole, 120, 60, 0, &[]);
+    let bytes = std::fs::read(&whole).unwrap();
+    let idr = bytes.windows(4).position(|it| it[..3] == [0, 0, 1] && it[3] & 0x1f == 5).unwrap();
+    let next = bytes[idr..].windows(4).skip(1).position(|it| it[..3] == [0, 0, 1]).unwrap() + idr + 1;
+    // The sets stay, the first IDR picture goes.
+    std::fs::write(&path, [&bytes[..idr - 1], &bytes[next - 1..]].concat()).unwrap();
+    let odd = OddCamera::start(&path, Manners::default());
+    let mut camera = Camera::new(rtsp_board(&odd));
+
+    camera.start(1, SILENT);
+    let chunks = camera.fragments(1);
+    let told: Vec<Option<String>> = camera
+        .inputs
+        .try_iter()
+        .filter_map(|input| match input {
+            Input::CaptureTrouble { why, .. } => Some(why),
+            _ => None,
+        })
+        .collect();
+
+    assert_eq!(gops(&chunks), [60]);
+    assert_eq!(stored(folder.path(), &chunks), pictures(&whole)[60..]);
+    assert!(matches!(&told[..], [Some(why), None] if why.contains("IDR")), "{told:?}");
+}
+
+#[test]
+fn a_camera_without_idr_frames_is_asked_for_its_stream_anew() {
+    let folder = folder();
+    let path = folder.path().join("endless.h264");
+    clip(&path, 500, 9999, 0, &[]);
+    let odd = OddCamera::start(&path, Manners::default());
+    let board = rtsp_board(&odd);
+    let mut camera = Camera::altered(board, |description| description.max_gop = 200_000);
+
+    camera.start(1, SILENT);
+    let take = camera.rest();
+    camera.start(2, SILENT);
+    let again = camera.chunk();
+
+    assert_eq!(take.fault_kind(), FaultKind::Stalled);
+    assert!(take.message().contains("IDR"), "{}", take.message());
+    let first = pictures(&path);
+    let found = stored(folder.path(), &take.chunks);
+    assert!(found.len() > 50, "{} frames", found.len());
+    assert_eq!(found, first[..found.len()], "all up to there is handed over");
+    assert!(again.starts_fragment);
+}
+
+#[test]
 fn frames_outside_of_the_edit_list_are_footage() {
     let folder = folder();
     let (whole, cut) = (folder.path().join("whole.mp4"), folder.path().join("cut.mp4"));
@@ -341,6 +393,25 @@ fn audio_ends_with_its_frames_at_every_rate_and_gop() {
     }
     assert!(fragments > 150, "{fragments} fragments");
     assert!(longest > 0.001, "an end was looked at that is not by chance the same: {longest}");
+}
+
+#[test]
+fn the_audio_beneath_the_last_of_slow_frames_is_stored() {
+    let folder = folder();
+    let path = folder.path().join("slow.mkv");
+    let source = ["-f", "lavfi", "-i", "testsrc2=size=64x64:rate=5:duration=10", "-f", "lavfi"];
+    let tone = ["-i", "sine=sample_rate=48000:duration=10", "-c:a", "aac", "-c:v", "libx264", "-bf", "2"];
+    let rest = ["-pix_fmt", "yuv420p", "-g", "5", "-sc_threshold", "0", path.to_str().unwrap()];
+    run("ffmpeg", &[&["-v", "error"], &source[..], &tone, &rest].concat());
+
+    let take = captured(&path);
+
+    assert_eq!(frames(&take.chunks), 50);
+    let ends = fragment_ends(&take.chunks);
+    for (picture, audio) in &ends {
+        let apart = audio - picture;
+        assert!((-0.003..1024.0 / 48_000.0 + 0.003).contains(&apart), "{picture} and {audio} in {ends:?}");
+    }
 }
 
 /// Ten seconds and a little, with audio.

@@ -5,8 +5,8 @@ use crossbeam_channel::{RecvTimeoutError, bounded};
 use kasacam::capture::board::{Element, Stage};
 use kasacam::config::{Audio, AudioSource};
 use kasacam::domain::effect::StopManner;
-use kasacam::domain::fragment::SpanEnd;
-use kasacam::domain::input::FaultKind;
+use kasacam::domain::fragment::{Chunk, SpanEnd};
+use kasacam::domain::input::Input;
 use std::io::Write;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
@@ -83,24 +83,60 @@ fn a_microphone_that_never_speaks_does_not_keep_the_picture_waiting() {
 }
 
 #[test]
-fn a_microphone_that_is_not_there_ends_the_run_and_the_next_one_does_without() {
+fn a_microphone_that_is_not_there_is_told_and_the_frames_go_on() {
     let mut board = test_board();
     board.audio = Some(Audio { source: AudioSource::Alsa { device: String::from("hw:77") } });
     let mut camera = Camera::new(board);
 
     camera.start(1, WITH_SOUND);
-    let take = camera.rest();
-    camera.start(2, WITH_SOUND);
-    let chunks = camera.fragments(1);
-    camera.stop(2, StopManner::Drop, SpanEnd::Privacy);
+    let chunks = camera.fragments(6);
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
-    assert!(
-        matches!(take.fault_kind(), FaultKind::DeviceMissing | FaultKind::ElementMissing),
-        "{:?}",
-        take.fault
-    );
-    assert!(take.message().contains("alsasrc"), "{}", take.message());
-    assert!(chunks[0].init.audio.is_none());
+    assert_eq!(gops(&chunks), [10; 6]);
+    assert!(chunks.iter().all(|chunk| chunk.init.audio.is_none()));
+    let told = audio(&camera);
+    assert!(told.iter().all(|(wanted, actual, _)| *wanted && !*actual), "{told:?}");
+    assert!(told.iter().any(|(_, _, why)| why.contains("alsasrc")), "{told:?}");
+}
+
+#[test]
+fn a_microphone_that_comes_to_its_end_is_opened_again() {
+    let mut camera = Camera::altered(test_board(), |description| {
+        let source = Element::new("audiotestsrc").with("is-live", true).with("num-buffers", 60);
+        replace_source(description, source);
+    });
+
+    camera.start(1, WITH_SOUND);
+    let chunks = camera.fragments(14);
+    camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
+
+    assert_eq!(gops(&chunks), [10; 14]);
+    is_sound_as_a_stream(&chunks);
+    let told = audio(&camera);
+    let states: Vec<bool> = told.iter().map(|(_, actual, _)| *actual).collect();
+    let again = states.windows(2).filter(|pair| pair[1] && !pair[0]).count();
+    assert!(again >= 2, "it was heard, failed, and was heard again: {told:?}");
+    let (_, _, why) = told.iter().find(|(_, _, why)| !why.is_empty()).unwrap();
+    assert!(why.contains("microphone"), "{why}");
+    let bytes: Vec<u64> = chunks.iter().map(|chunk| sound_of(chunk)).collect();
+    let silent = bytes.iter().position(|ticks| *ticks == 0).expect("a while without audio");
+    assert!(bytes[silent..].iter().any(|ticks| *ticks > 0), "audio is stored again: {bytes:?}");
+}
+
+/// Ticks of audio in a chunk.
+fn sound_of(chunk: &Chunk) -> u64 {
+    let info = kasacam::fmp4::read_chunk(&chunk.init, &chunk.bytes).unwrap();
+    let audio = chunk.init.audio.map(|audio| audio.id);
+    info.runs.iter().find(|run| Some(run.track) == audio).map_or(0, |run| run.duration)
+}
+
+/// What was told of the audio so far: wanted, actual, and why.
+fn audio(camera: &Camera) -> Vec<(bool, bool, String)> {
+    let told = camera.inputs.try_iter().filter_map(|input| match input {
+        Input::CaptureAudio { wanted, actual, why, .. } => Some((wanted, actual, why.unwrap_or_default())),
+        _ => None,
+    });
+    told.collect()
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use crate::support::*;
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::{Captured, SpanEnd};
+use kasacam::domain::input::Input;
 use kasacam::system::clock::mono;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,8 +102,12 @@ fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
     // Told although there is no room for the end yet.
-    let closed = camera.inputs.recv_timeout(deadline()).unwrap();
-    let kasacam::domain::input::Input::CaptureClosed { at, fault, .. } = closed else { panic!("{closed:?}") };
+    let mut inputs = std::iter::from_fn(|| Some(camera.inputs.recv_timeout(deadline()).unwrap()));
+    let closed = inputs.find_map(|input| match input {
+        Input::CaptureClosed { at, fault, .. } => Some((at, fault)),
+        _ => None,
+    });
+    let (at, fault) = closed.unwrap();
     assert!(at.since(asked) < patient(Duration::from_secs(1)), "closed after {:?}", at.since(asked));
     assert_eq!(fault, None);
     assert!(matches!(camera.captured.recv_timeout(deadline()), Ok(Captured::Chunk(_))));

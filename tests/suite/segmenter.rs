@@ -9,7 +9,13 @@ use std::time::Duration;
 const CHUNK: u64 = 500_000_000;
 
 fn segmenter() -> Segmenter {
-    Segmenter::new(Limits { segment: Duration::from_secs(4), segment_bytes: 10_000, fragment_bytes: 5_000 })
+    Segmenter::new(Limits {
+        segment: Duration::from_secs(4),
+        segment_bytes: 10_000,
+        part: Duration::from_secs(3),
+        part_bytes: 4_000,
+        max_bytes: 20_000,
+    })
 }
 
 /// The chunk of this number: four to a fragment, eight pictures to a chunk.
@@ -73,12 +79,48 @@ fn a_segment_of_many_bytes_is_sealed_before_its_time() {
     assert_eq!(told(&mut segmenter, &large), [Step::Complete, Step::Complete, Step::Seal]);
 }
 
+/// The chunk of this number of a fragment that never ends.
+fn endless(number: u64) -> ChunkFacts {
+    ChunkFacts { starts_fragment: number == 0, ends_fragment: false, ..chunk(number) }
+}
+
 #[test]
-fn a_fragment_without_end_is_cut_and_ends_the_span() {
+fn a_long_fragment_is_committed_in_parts() {
     let mut segmenter = segmenter();
-    feed(&mut segmenter, 0..1);
-    let steps = told(&mut segmenter, &ChunkFacts { bytes: 5_000, ..chunk(1) });
-    assert_eq!(steps, [Step::Discard, Step::Seal, Step::End { reason: SpanEnd::Source }, Step::Refuse]);
+    let steps: Vec<Step> = (0..18).flat_map(|number| told(&mut segmenter, &endless(number))).collect();
+    assert!(opens(0, &steps[..1]), "{steps:?}");
+    assert_eq!(steps[1..], [Step::Complete; 3], "each three seconds; a segment ends at an IDR alone");
+    let idr = ChunkFacts { starts_fragment: true, ..endless(18) };
+    let steps = told(&mut segmenter, &idr);
+    assert_eq!(steps[0], Step::Seal);
+    assert!(opens(1, &steps[1..]));
+}
+
+#[test]
+fn a_large_fragment_is_committed_in_parts() {
+    let mut segmenter = segmenter();
+    let large = |number| ChunkFacts { bytes: 2_000, ..endless(number) };
+    let steps: Vec<Step> = (0..4).flat_map(|number| told(&mut segmenter, &large(number))).collect();
+    assert_eq!(steps[1..], [Step::Complete; 2]);
+}
+
+#[test]
+fn the_owners_choice_drops_the_open_part_alone() {
+    let mut segmenter = segmenter();
+    (0..8).for_each(|number| drop(told(&mut segmenter, &endless(number))));
+    let end = Step::End { reason: SpanEnd::Privacy };
+    assert_eq!(segmenter.revoke(Epoch(1), SpanEnd::Privacy), [Step::Discard, Step::Seal, end]);
+}
+
+#[test]
+fn a_fragment_without_end_ends_the_span_and_all_of_it_is_kept() {
+    let mut segmenter = segmenter();
+    let large = |number| ChunkFacts { bytes: 3_000, ..endless(number) };
+    (0..6).for_each(|number| drop(told(&mut segmenter, &large(number))));
+    // 18 000 bytes are in the segment, and all but the last part is committed.
+    let steps = told(&mut segmenter, &large(6));
+    assert_eq!(steps, [Step::Seal, Step::End { reason: SpanEnd::Source }, Step::Refuse]);
+    assert_eq!(told(&mut segmenter, &large(7)), [Step::Refuse], "nothing can be decoded before the next IDR");
 }
 
 #[test]
@@ -221,6 +263,7 @@ proptest! {
     fn steps_are_always_in_order(events in proptest::collection::vec((0_u8..20, any::<bool>(), any::<bool>()), 1..200)) {
         let mut segmenter = segmenter();
         let (mut open, mut fragment, mut next, mut in_span) = (false, false, 0_u64, false);
+        let mut goes_on = false;
         let (mut time, mut epoch) = (1_000_000_000_u64, 1_u64);
         let mut length = 0_u64;
         for (event, starts, ends) in events {
@@ -249,8 +292,8 @@ proptest! {
                         (open, in_span, next, length) = (true, true, n, 0);
                     }
                     Step::Append => {
-                        prop_assert!(open && (fragment || idr));
-                        (fragment, length) = (true, length + CHUNK);
+                        prop_assert!(open && (goes_on || idr));
+                        (fragment, goes_on, length) = (true, true, length + CHUNK);
                     }
                     Step::Complete => {
                         prop_assert!(open && fragment);
@@ -262,7 +305,7 @@ proptest! {
                     }
                     Step::Seal => {
                         prop_assert!(open && !fragment);
-                        (open, next) = (false, next + 1);
+                        (open, goes_on, next) = (false, false, next + 1);
                     }
                     Step::End { .. } => {
                         prop_assert!(in_span && !open);
@@ -271,7 +314,8 @@ proptest! {
                     Step::Refuse => prop_assert!(!idr && !in_span),
                 }
             }
-            let due = open && !fragment && length >= 4_000_000_000;
+            goes_on &= !ends;
+            let due = open && !goes_on && length >= 4_000_000_000;
             prop_assert!(!due, "a segment of {length} ns is still open");
         }
     }

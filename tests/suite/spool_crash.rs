@@ -5,6 +5,7 @@ use crate::support::dice::parameter;
 use crate::support::fault_fs::{Coin, Cut, FaultFs, Mutant, Plan};
 use crate::support::figures::{at_least, figure};
 use crate::support::spool_model::{Options, Rig, restart_and_check, state_dir};
+use crate::support::tiny_mp4::CHUNK;
 use kasacam::disk::Facts;
 use kasacam::disk::facts::Name;
 use kasacam::domain::effect::Fact;
@@ -141,6 +142,25 @@ fn a_power_cut_at_any_call_loses_nothing_that_was_committed() {
                 let outcome = catch_unwind(AssertUnwindSafe(|| cut_at(at, cut, options, Mutant::None)));
                 assert!(outcome.is_ok(), "with {durability:?}, at call {at} of {calls}, {cut:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn a_power_cut_within_a_long_gop_loses_no_part_that_was_committed() {
+    let (part, segment) = (2 * CHUNK, 8 * CHUNK);
+    let options = Options { part, segment, chunks: 6, ..Options::default() };
+    let whole = under_way(&FaultFs::healthy(), options, &mut Published::default());
+    let cut_short = whole.ledger.committed.iter().filter(|(_, chunk)| *chunk == 1).count();
+    assert!(cut_short > 10, "only {cut_short} parts were committed");
+    let calls = calls(options);
+    figure(&format!(
+        "power cut at each of the {calls} calls of a cycle whose GOPs are committed in three parts"
+    ));
+    for at in 1..=calls + 1 {
+        for cut in [Cut::LosesAll, Cut::Torn(at)] {
+            let outcome = catch_unwind(AssertUnwindSafe(|| cut_at(at, cut, options, Mutant::None)));
+            assert!(outcome.is_ok(), "at call {at} of {calls}, {cut:?}");
         }
     }
 }

@@ -357,7 +357,7 @@ fn assert_has_the_sound(movies: &[Movie], clip: &Clip) {
         let sound = movie.sound.as_ref().unwrap();
         let seconds = |track: &Track, ticks: u64| ticks as f64 / f64::from(track.timescale);
         let (heard, seen) = (sound.ticks(), movie.pictures.ticks());
-        // A frame of sound lasts 21 ms, and is not cut. The edit list shows pictures when they are decoded.
+        // A frame of sound lasts 21 ms, and is not cut.
         let begins = seconds(sound, heard.start) - seconds(&movie.pictures, seen.start);
         let ends = seconds(sound, heard.end) - seconds(&movie.pictures, seen.end);
         assert!(begins.abs() < 0.025 && ends.abs() < 0.025, "object {index}: {begins} s and {ends} s off");

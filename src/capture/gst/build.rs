@@ -12,41 +12,49 @@ pub(super) struct Built {
     pub(super) pictures: gst_app::AppSink,
     /// Where the audio comes out.
     pub(super) sound: Option<gst_app::AppSink>,
-    /// The audio branch's own source, where it has one.
-    pub(super) microphone: Option<gst::Element>,
+    /// The elements of the audio branch, from its beginning to where it ends.
+    pub(super) ear: Vec<gst::Element>,
     /// The source that both branches begin at, and the first element of that of the frames.
     rtsp: Option<(gst::Element, gst::Element)>,
 }
 
 /// Builds it. `sound` says whether the description's audio branch is wanted.
 pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fault> {
-    let pipeline = gst::Pipeline::new();
-    // GStreamer might choose an audio clock; a picture's time must be CLOCK_MONOTONIC.
-    let clock = gst::SystemClock::obtain();
-    clock.set_property("clock-type", gst::ClockType::Monotonic);
-    pipeline.use_clock(Some(&clock));
-
-    let (head, pictures) = branch(&pipeline, &description.video)?;
-    let (microphone, sound) = match description.audio.as_ref().filter(|_| sound) {
+    let pipeline = clocked();
+    let (elements, pictures) = branch(&pipeline, &description.video)?;
+    let (ear, sound) = match description.audio.as_ref().filter(|_| sound) {
         Some(stages) => {
-            let (head, sink) = branch(&pipeline, stages)?;
-            (Some(head), Some(sink))
+            let (elements, sink) = branch(&pipeline, stages)?;
+            (elements, Some(sink))
         }
-        None => (None, None),
+        None => (Vec::new(), None),
     };
     let rtsp = match &description.origin {
         Origin::Rtsp(element) => {
             let source = make(element)?;
             add(&pipeline, &source)?;
-            Some((source, head))
+            elements.first().map(|head| (source, head.clone()))
         }
         Origin::Branches | Origin::File { .. } => None,
     };
-    Ok(Built { pipeline, pictures, sound, microphone, rtsp })
+    Ok(Built { pipeline, pictures, sound, ear, rtsp })
 }
 
-/// Makes and links a branch; hands back its first element and where it ends.
-fn branch(pipeline: &gst::Pipeline, stages: &[Stage]) -> Result<(gst::Element, gst_app::AppSink), Fault> {
+/// An empty pipeline.
+pub(super) fn clocked() -> gst::Pipeline {
+    let pipeline = gst::Pipeline::new();
+    // GStreamer might choose an audio clock; a picture's time must be CLOCK_MONOTONIC.
+    let clock = gst::SystemClock::obtain();
+    clock.set_property("clock-type", gst::ClockType::Monotonic);
+    pipeline.use_clock(Some(&clock));
+    pipeline
+}
+
+/// Makes and links a branch; hands back its elements and where it ends.
+pub(super) fn branch(
+    pipeline: &gst::Pipeline,
+    stages: &[Stage],
+) -> Result<(Vec<gst::Element>, gst_app::AppSink), Fault> {
     let mut elements = Vec::new();
     for stage in stages {
         match stage {
@@ -67,11 +75,10 @@ fn branch(pipeline: &gst::Pipeline, stages: &[Stage]) -> Result<(gst::Element, g
     for (from, to) in elements.iter().zip(elements.iter().skip(1)) {
         link(from, to)?;
     }
-    let first = elements.first().cloned().unwrap_or_else(|| end.clone());
     let sink = end
         .downcast::<gst_app::AppSink>()
         .map_err(|_| fault(FaultKind::Pipeline, String::from("a branch must end in an appsink")))?;
-    Ok((first, sink))
+    Ok((elements, sink))
 }
 
 /// Gives out what it gets, at once. A branch that gets nothing does not keep the other one from starting.
@@ -170,7 +177,7 @@ fn link_failed(from: &gst::Element, to: &gst::Element) -> Fault {
 /// is offered, `no_sound` is told so.
 pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'static) {
     let Some((source, video)) = &built.rtsp else { return };
-    let audio = built.microphone.as_ref();
+    let audio = built.ear.first();
     let wants_sound = audio.is_some();
     source.connect("select-stream", false, move |values| {
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());

@@ -9,11 +9,11 @@ use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Has the bus tell us, on whatever thread it speaks. A microphone that fails sets `deaf`.
+/// Has the bus tell us, on whatever thread it speaks. An audio branch that fails sets `deaf`.
 pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shared>, deaf: &Arc<AtomicBool>) {
     let pipeline = &built.pipeline;
     let Some(bus) = pipeline.bus() else { return };
-    let microphone = built.microphone.as_ref().map(gst::Element::downgrade);
+    let ear: Vec<_> = built.ear.iter().map(gst::Element::downgrade).collect();
     let deaf = Arc::clone(deaf);
     let shared = Arc::clone(shared);
     let source = description.source.clone();
@@ -23,11 +23,11 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
-                let ear = microphone.as_ref().and_then(gst::glib::WeakRef::upgrade);
-                if error
-                    .src()
-                    .is_some_and(|src| ear.is_some_and(|ear| src == ear.upcast_ref::<gst::Object>()))
-                {
+                let of_ear = |src: &gst::Object| {
+                    let mut ear = ear.iter().filter_map(gst::glib::WeakRef::upgrade);
+                    ear.any(|element| src == element.upcast_ref::<gst::Object>())
+                };
+                if error.src().is_some_and(of_ear) {
                     deaf.store(true, Ordering::Release);
                 }
                 shared.tell(Event::Failed(bus_fault(error, &source)));
@@ -46,6 +46,25 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
                 if ours && change.current() == gst::State::Playing && first.swap(false, Ordering::AcqRel) {
                     shared.tell(Event::Playing);
                 }
+            }
+            _ => {}
+        }
+        gst::BusSyncReply::Drop
+    });
+}
+
+/// Has the bus of the microphone's own pipeline tell us.
+pub(super) fn listen_to_microphone(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
+    let Some(bus) = pipeline.bus() else { return };
+    let shared = Arc::clone(shared);
+    #[expect(clippy::wildcard_enum_match_arm, reason = "GStreamer's messages, of which two concern us")]
+    bus.set_sync_handler(move |_, message| {
+        match message.view() {
+            gst::MessageView::Error(error) => {
+                shared.tell(Event::MicrophoneFailed(bus_fault(error, "the microphone").message));
+            }
+            gst::MessageView::Eos(_) => {
+                shared.tell(Event::MicrophoneFailed(String::from("the microphone has come to its end")));
             }
             _ => {}
         }

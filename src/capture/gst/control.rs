@@ -2,6 +2,7 @@
 
 use super::build::{self, Built};
 use super::feed::Feed;
+use super::microphone::Microphone;
 use super::run::{Event, Outside, Shared, Slot, Stop};
 use super::{Describe, bus, fault, flag, initialise, intake};
 use crate::capture::board::{Description, Origin, Unfit};
@@ -24,8 +25,8 @@ const SALVAGE: Duration = Duration::from_millis(800);
 const CLOSE: Duration = Duration::from_secs(5);
 /// The least that a stall is judged by, before the first chunk: connecting takes its time.
 const FIRST_CHUNK: Duration = Duration::from_secs(10);
-/// Pictures come, but no IDR among them.
-const NO_CHUNK: Duration = Duration::from_secs(30);
+/// Frames come, but no IDR frame among them: some cameras make one a minute.
+const NO_CHUNK: Duration = Duration::from_secs(90);
 
 /// The thread that builds the pipeline, waits for what happens to it, and ends the run.
 pub(super) struct Control {
@@ -33,6 +34,8 @@ pub(super) struct Control {
     pub(super) outside: Outside,
     pub(super) shared: Arc<Shared>,
     pub(super) slot: Arc<Mutex<Slot>>,
+    /// The pipeline of the board's own microphone.
+    pub(super) microphone: Arc<Mutex<Slot>>,
     pub(super) events: Receiver<Event>,
     pub(super) stops: Receiver<Stop>,
     pub(super) close: Sender<()>,
@@ -72,9 +75,24 @@ impl From<Fault> for Ending {
     }
 }
 
+/// No more comes in; what is under way is to be handed over.
+fn drain(pipeline: &gst::Pipeline, started: &Started) {
+    if let Some(feed) = started.feed.as_ref() {
+        feed.stop();
+    }
+    pipeline.send_event(gst::event::Eos::new());
+    if let Some(microphone) = started.microphone.as_ref() {
+        microphone.drain();
+    }
+}
+
 /// What was started, and must be waited for.
 #[derive(Default)]
 struct Started {
+    microphone: Option<Microphone>,
+    /// Audio is wanted, and why it is not to be expected.
+    sound_wanted: bool,
+    without_sound: Option<String>,
     feed: Option<Feed>,
 }
 
@@ -85,7 +103,7 @@ impl Control {
             Some(stop) => Ending::Asked(stop.reason),
             None => match self.open(settings, describe, &mut started) {
                 Ok(description) => {
-                    let ending = self.watch(&description, &started);
+                    let ending = self.watch(&description, &mut started);
                     ending.of(&description.origin, flag(&self.shared.any_chunk))
                 }
                 Err(ending) => ending,
@@ -121,36 +139,46 @@ impl Control {
         started: &mut Started,
     ) -> Result<Description, Ending> {
         initialise().map_err(|why| fault(FaultKind::Pipeline, why))?;
-        let mut description =
-            describe(settings).map_err(|Unfit(why)| fault(FaultKind::ElementMissing, why))?;
-        let deaf = self.outside.deaf.swap(false, Ordering::AcqRel);
-        if deaf && description.audio.is_some() {
-            tracing::warn!("this run does without sound, since none came in the last one");
-        }
+        let description = describe(settings).map_err(|Unfit(why)| fault(FaultKind::ElementMissing, why))?;
         super::check::source_is_there(&description)?;
-        let mut sound = description.audio.is_some() && !deaf;
+        let deaf = self.outside.deaf.swap(false, Ordering::AcqRel);
+        started.sound_wanted = description.audio.is_some();
+        let mut sound = description.audio.is_some();
+        if sound && deaf {
+            started.without_sound =
+                Some(format!("the audio of {} failed in the last run", description.source));
+            sound = false;
+        }
         if let Origin::File { path, container, repeat } = &description.origin {
             let embedded = super::feed::wants_sound(&description);
             let feed =
                 Feed::open(path, *container, *repeat, embedded && sound, description.fps, &self.shared)?;
-            sound = sound && (!embedded || feed.has_sound());
+            if sound && embedded && !feed.has_sound() {
+                started.without_sound = Some(format!("{} has no AAC audio", description.source));
+                sound = false;
+            }
             started.feed = Some(feed);
         }
-        let built = build::build(&description, sound).inspect_err(|_| {
-            if sound && build::build(&description, false).is_ok() {
-                self.outside.deaf.store(true, Ordering::Release);
+        // The audio of a source comes with its frames; a microphone is a device of its own.
+        let own = sound && matches!(description.origin, Origin::Branches);
+        let built = match build::build(&description, sound && !own) {
+            Err(why) if sound && !own => {
+                started.without_sound = Some(why.message.clone());
+                sound = false;
+                build::build(&description, false).map_err(|_| why)?
             }
-        })?;
+            built => built?,
+        };
         bus::listen(&built, &description, &self.shared, &self.outside.deaf);
         let (shared, chunks) = (&self.shared, self.outside.chunks.clone());
         let intake = intake::install(self.epoch, &built, &description, sound, shared, chunks);
+        if let Some(stages) = description.audio.as_ref().filter(|_| own) {
+            started.microphone = Some(Microphone::new(stages.clone(), &self.microphone, &intake, shared));
+        }
         build::join_rtsp(&built, move || intake.no_more_sound());
         self.play(&built)?;
         if let Some(feed) = started.feed.as_mut() {
             feed.begin(&built.pipeline)?;
-        }
-        if !sound {
-            description.audio = None;
         }
         Ok(description)
     }
@@ -180,7 +208,7 @@ impl Control {
     }
 
     /// Waits until the run is to end.
-    fn watch(&self, description: &Description, started: &Started) -> Ending {
+    fn watch(&self, description: &Description, started: &mut Started) -> Ending {
         let mut draining: Option<(Mono, Ending)> = None;
         let mut stops = self.stops.clone();
         loop {
@@ -193,13 +221,11 @@ impl Control {
             let Some(pipeline) = self.pipeline() else {
                 return Ending::ClosedByDrop;
             };
-            let drain = |timeout: Duration, ending: Ending| -> Option<(Mono, Ending)> {
-                if let Some(feed) = started.feed.as_ref() {
-                    feed.stop();
+            if draining.is_none() {
+                if let Some(why) = started.microphone.as_mut().and_then(Microphone::look) {
+                    self.tell_audio(started, false, Some(why));
                 }
-                pipeline.send_event(gst::event::Eos::new());
-                Some((mono() + timeout, ending))
-            };
+            }
             select! {
                 recv(stops) -> stop => {
                     let Ok(stop) = stop else {
@@ -213,16 +239,15 @@ impl Control {
                     let ending = Ending::Asked(stop.reason);
                     match stop.manner {
                         StopManner::Drop => return ending,
-                        StopManner::Drain => draining = drain(DRAIN, ending),
+                        StopManner::Drain => {
+                            drain(&pipeline, started);
+                            draining = Some((mono() + DRAIN, ending));
+                        }
                     }
                 }
                 recv(self.events) -> event => {
                     let Ok(event) = event else { return Ending::ClosedByDrop };
                     match event {
-                        Event::Playing => (self.outside.report)(Input::CaptureStarted { epoch: self.epoch }),
-                        Event::Latency => {
-                            let _later = pipeline.recalculate_latency();
-                        }
                         Event::HandedOver => {
                             return draining.take().map_or_else(
                                 || fault(
@@ -234,12 +259,12 @@ impl Control {
                         }
                         Event::Failed(fault) if fault.kind == FaultKind::ExceedsPlan => return fault.into(),
                         Event::Failed(fault) => {
-                            if draining.as_ref().is_none_or(|(_, ending)| {
-                                matches!(ending, Ending::Failed(known) if known.kind == FaultKind::EndOfStream)
-                            }) {
-                                draining = drain(SALVAGE, fault.into());
+                            if draining.is_none() {
+                                drain(&pipeline, started);
+                                draining = Some((mono() + SALVAGE, fault.into()));
                             }
                         }
+                        event => self.heed(event, &pipeline, description, started),
                     }
                 }
                 default(wait) => {
@@ -255,6 +280,45 @@ impl Control {
                 }
             }
         }
+    }
+
+    /// What does not end the run.
+    fn heed(&self, event: Event, pipeline: &gst::Pipeline, description: &Description, started: &mut Started) {
+        match event {
+            Event::Playing => {
+                (self.outside.report)(Input::CaptureStarted { epoch: self.epoch });
+                let opened = started.microphone.as_mut();
+                let failed = opened.and_then(|microphone| microphone.begin(pipeline.base_time()));
+                let without = started.without_sound.clone().or(failed);
+                let file = matches!(description.origin, Origin::File { .. });
+                self.tell_audio(started, file && started.sound_wanted && without.is_none(), without);
+            }
+            Event::Latency => {
+                let _later = pipeline.recalculate_latency();
+            }
+            Event::Trouble(why) => {
+                (self.outside.report)(Input::CaptureTrouble { epoch: self.epoch, why });
+            }
+            Event::Heard => {
+                if let Some(microphone) = started.microphone.as_mut() {
+                    microphone.works();
+                }
+                self.tell_audio(started, true, None);
+            }
+            Event::NotHeard(why) => self.tell_audio(started, false, Some(why)),
+            Event::MicrophoneFailed(why) => {
+                if let Some(microphone) = started.microphone.as_mut() {
+                    let why = microphone.failed(why);
+                    self.tell_audio(started, false, Some(why));
+                }
+            }
+            Event::HandedOver | Event::Failed(_) => {}
+        }
+    }
+
+    fn tell_audio(&self, started: &Started, actual: bool, why: Option<String>) {
+        let wanted = started.sound_wanted;
+        (self.outside.report)(Input::CaptureAudio { epoch: self.epoch, wanted, actual, why });
     }
 
     fn pipeline(&self) -> Option<gst::Pipeline> {

@@ -29,11 +29,16 @@ pub(super) struct Times {
 }
 
 impl Times {
-    pub(super) fn of(sample: &gst::Sample, otherwise: Option<i64>) -> Option<Times> {
+    pub(super) fn of(sample: &gst::Sample, container: Container, otherwise: Option<i64>) -> Option<Times> {
         let buffer = sample.buffer()?;
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
         let running = |time: Option<gst::ClockTime>| -> Option<i64> {
-            let time = segment.to_running_time_full(time?)?;
+            let time = match container {
+                // Its demuxer changes its segment amid the first frames; its times are those of one clock.
+                Container::Matroska => return i64::try_from(time?.nseconds()).ok(),
+                // An edit list is told by the segment.
+                Container::Mp4 | Container::ByteStream => segment.to_running_time_full(time?)?,
+            };
             let nanos = i64::try_from(time.abs().nseconds()).ok()?;
             Some(if time.is_positive() { nanos } else { -nanos })
         };

@@ -255,8 +255,10 @@ impl Job {
         video.play()?;
         let first = video.pull(|| self.wanted());
         // Decode times of reordered pictures begin before zero; no time in the pipeline may.
-        let start =
-            first.as_ref().and_then(|it| Times::of(it, None)).map_or(0, |times| times.dts.min(times.pts));
+        let start = first
+            .as_ref()
+            .and_then(|it| Times::of(it, container, None))
+            .map_or(0, |times| times.dts.min(times.pts));
         let shift = (-start).max(0);
         // The streams of a file are seldom of one length; rounds must be.
         let length = match &audio {
@@ -288,7 +290,7 @@ impl Job {
             let Some(stream) = Demuxed::open(&self.path, container, kind, &self.shared)? else { continue };
             stream.play()?;
             while let Some(sample) = stream.pull(|| self.wanted()) {
-                length = Times::of(&sample, self.picture(kind))
+                length = Times::of(&sample, container, self.picture(kind))
                     .map_or(length, |it| length.max(it.pts + it.duration));
             }
         }
@@ -312,7 +314,7 @@ impl Job {
         let mut offset = shift;
         loop {
             round.play()?;
-            let end = self.pump(&round, first.take(), to, kind, offset);
+            let end = self.pump(&round, first.take(), to, (container, kind), offset);
             if let Ok(why) = round.failures.try_recv() {
                 return Err(why);
             }
@@ -340,13 +342,13 @@ impl Job {
         round: &Demuxed,
         first: Option<gst::Sample>,
         to: &gst_app::AppSrc,
-        kind: Kind,
+        (container, kind): (Container, Kind),
         offset: i64,
     ) -> i64 {
         let mut end = offset;
         let mut next = first.or_else(|| round.pull(|| self.wanted()));
         while let Some(sample) = next {
-            let Some(times) = Times::of(&sample, self.picture(kind)) else {
+            let Some(times) = Times::of(&sample, container, self.picture(kind)) else {
                 next = round.pull(|| self.wanted());
                 continue;
             };

@@ -6,6 +6,7 @@
 use super::build::Built;
 use super::card::Cards;
 use super::fault;
+use super::keys::{Keys, Look};
 use super::run::{Event, Shared};
 use crate::capture::board::{Description, Origin};
 use crate::capture::h264::{Assembler, Nals, Packing, Unit};
@@ -44,6 +45,7 @@ pub(super) struct Intake {
     cards: Option<Cards>,
     /// A file is read as fast as it is taken, and each of its streams by itself.
     file: bool,
+    wants_sound: bool,
     max_height: u32,
     source: String,
 }
@@ -59,6 +61,9 @@ struct State {
     sound_format: Option<Arc<SoundFormat>>,
     /// Nothing more can be stored.
     broken: bool,
+    keys: Keys,
+    /// What was told of the audio.
+    heard: Option<bool>,
 }
 
 /// Lets the branches of `built` end here.
@@ -91,6 +96,8 @@ pub(super) fn install(
             sound_caps: None,
             sound_format: None,
             broken: false,
+            keys: Keys::new(description),
+            heard: None,
         }),
         moved: Condvar::new(),
         shared: Arc::clone(shared),
@@ -98,6 +105,7 @@ pub(super) fn install(
         pipeline: built.pipeline.downgrade(),
         cards: super::card::install(&built.pipeline),
         file,
+        wants_sound: sound,
         max_height: description.max_height,
         source: description.source.clone(),
     });
@@ -109,7 +117,15 @@ pub(super) fn install(
             .build(),
     );
     if let Some(sink) = &built.sound {
-        let (taking, ending) = (Arc::clone(&intake), Arc::clone(&intake));
+        intake.hear(sink);
+    }
+    intake
+}
+
+impl Intake {
+    /// Takes the audio that comes out there.
+    pub(super) fn hear(self: &Arc<Intake>, sink: &gst_app::AppSink) {
+        let (taking, ending) = (Arc::clone(self), Arc::clone(self));
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_sample(move |sink| taking.take(sink, Intake::sound))
@@ -117,10 +133,7 @@ pub(super) fn install(
                 .build(),
         );
     }
-    intake
-}
 
-impl Intake {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -128,13 +141,13 @@ impl Intake {
     fn take(
         &self,
         sink: &gst_app::AppSink,
-        how: fn(&Intake, &gst::Sample) -> Result<(), Fault>,
+        how: fn(&Intake, &gst_app::AppSink, &gst::Sample) -> Result<(), Fault>,
     ) -> Result<gst::FlowSuccess, gst::FlowError> {
         let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
         if self.shared.quits() {
             return Err(gst::FlowError::Flushing);
         }
-        if let Err(why) = how(self, &sample) {
+        if let Err(why) = how(self, sink, &sample) {
             let mut state = self.state();
             if !std::mem::replace(&mut state.broken, true) {
                 self.shared.tell(Event::Failed(why));
@@ -143,13 +156,14 @@ impl Intake {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    fn picture(&self, sample: &gst::Sample) -> Result<(), Fault> {
+    fn picture(&self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<(), Fault> {
         let mut state = self.state();
         if state.broken {
             return Ok(());
         }
         state.learn_caps(sample);
         let Some(buffer) = sample.buffer() else { return Ok(()) };
+        self.shared.arrived(mono());
         let shown = running_time(sample, buffer.pts());
         for nal in Nals::new(bytes_of(buffer)?, state.packing) {
             if let Some(unit) = state.assembler.push(nal, shown) {
@@ -161,7 +175,44 @@ impl Intake {
                 state = self.unit(state, unit)?;
             }
         }
-        drop(state);
+        self.look_for_key_frames(sink, &mut state)
+    }
+
+    /// Asks for an IDR frame where there should be one, and tells where none comes.
+    fn look_for_key_frames(&self, sink: &gst_app::AppSink, state: &mut State) -> Result<(), Fault> {
+        if self.file {
+            return Ok(());
+        }
+        let State { keys, muxer, assembler, .. } = state;
+        match keys.look(muxer.has_begun(), muxer.gop(), mono()) {
+            Look::Well => {}
+            Look::Ask => {
+                let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", true).build();
+                let event = gst::event::CustomUpstream::new(request);
+                // Not every source understands it.
+                let _asked = sink.static_pad("sink").is_some_and(|pad| pad.push_event(event));
+            }
+            Look::Trouble => {
+                let lack = match assembler.unreadable() {
+                    0 => "no IDR frame",
+                    _ => "no parameter sets, or no IDR frame",
+                };
+                self.shared.tell(Event::Trouble(Some(format!(
+                    "{lack} came from {}: nothing can be recorded before there is one",
+                    self.source
+                ))));
+            }
+            Look::Over => self.shared.tell(Event::Trouble(None)),
+            Look::TooLong(seconds) => {
+                return Err(fault(
+                    FaultKind::Stalled,
+                    format!(
+                        "no IDR frame came from {} for {seconds} s: it is asked for its stream anew. Set the camera to one every few seconds",
+                        self.source
+                    ),
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -170,7 +221,6 @@ impl Intake {
         mut state: MutexGuard<'a, State>,
         mut unit: Unit,
     ) -> Result<MutexGuard<'a, State>, Fault> {
-        self.shared.arrived(mono());
         if let (Some(cards), Some(shown)) = (&self.cards, unit.shown) {
             cards.put_into(&mut unit, shown);
         }
@@ -187,7 +237,8 @@ impl Intake {
         Ok(state)
     }
 
-    fn sound(&self, sample: &gst::Sample) -> Result<(), Fault> {
+    fn sound(&self, _sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<(), Fault> {
+        self.shared.sounded(mono());
         let mut state = self.state();
         let caps = sample.caps();
         if state.sound_caps.as_deref() != caps {
@@ -239,11 +290,11 @@ impl Intake {
 
     fn flush(&self) -> Result<(), Fault> {
         let mut state = self.state();
-        if state.broken {
-            return Ok(());
-        }
         if let Some(unit) = state.assembler.finish() {
-            state = self.unit(state, unit)?;
+            // After a failure, what came before it is good.
+            if !state.broken {
+                state = self.unit(state, unit)?;
+            }
         }
         state.muxer.end_pictures();
         state = self.hand_over_all(state)?;
@@ -272,7 +323,32 @@ impl Intake {
             }
             self.moved.notify_all();
         }
+        self.tell_of_sound(&mut state);
         Ok(state)
+    }
+
+    fn tell_of_sound(&self, state: &mut State) {
+        let heard = state.muxer.hears();
+        if self.file || !self.wants_sound || heard.is_none() || heard == state.heard {
+            return;
+        }
+        state.heard = heard;
+        self.shared.tell(match heard {
+            Some(true) => Event::Heard,
+            Some(false) | None => {
+                Event::NotHeard(format!("no audio comes with the frames of {}", self.source))
+            }
+        });
+    }
+
+    /// No audio is to be waited for before some comes.
+    pub(super) fn give_up_sound(&self) {
+        let mut state = self.state();
+        state.muxer.give_up_sound();
+        self.moved.notify_all();
+        if let Err(why) = self.hand_over_all(state) {
+            self.shared.tell(Event::Failed(why));
+        }
     }
 
     /// `false` where nothing more is wanted.

@@ -28,6 +28,14 @@ pub(super) enum Event {
     Latency,
     /// All that was captured has been handed over.
     HandedOver,
+    /// What comes cannot be kept, and why; or it can again.
+    Trouble(Option<String>),
+    /// Audio is being stored.
+    Heard,
+    /// Audio is wanted, and none is being stored.
+    NotHeard(String),
+    /// The board's microphone gives no more.
+    MicrophoneFailed(String),
     Failed(Fault),
 }
 
@@ -35,6 +43,7 @@ pub(super) enum Event {
 pub(super) struct Outside {
     pub(super) chunks: Sender<Captured>,
     pub(super) report: Report,
+    /// The audio of the source itself failed: the next run does without.
     pub(super) deaf: Arc<AtomicBool>,
     pub(super) previous: Option<Receiver<()>>,
     /// Dropped with this: the run has said all.
@@ -53,6 +62,8 @@ pub(super) struct Shared {
     pub(super) picture: AtomicU64,
     pub(super) chunk: AtomicU64,
     pub(super) any_chunk: AtomicBool,
+    /// When audio came last; 0 before.
+    pub(super) sound: AtomicU64,
 }
 
 impl Shared {
@@ -71,6 +82,10 @@ impl Shared {
     pub(super) fn handed_over(&self, at: Mono) {
         self.chunk.store(at.0, Ordering::Release);
         self.any_chunk.store(true, Ordering::Release);
+    }
+
+    pub(super) fn sounded(&self, at: Mono) {
+        self.sound.store(at.0, Ordering::Release);
     }
 
     pub(super) fn quits(&self) -> bool {
@@ -120,13 +135,17 @@ impl Run {
             picture: AtomicU64::new(0),
             chunk: AtomicU64::new(0),
             any_chunk: AtomicBool::new(false),
+            sound: AtomicU64::new(0),
         });
         let slot = Arc::new(Mutex::new(Slot::default()));
+        let microphone = Arc::new(Mutex::new(Slot::default()));
         {
-            let slot = Arc::clone(&slot);
+            let (slot, microphone) = (Arc::clone(&slot), Arc::clone(&microphone));
             thread::Builder::new().name(String::from("capture-closer")).spawn(move || {
                 if close.recv().is_ok() {
-                    let _control_is_gone = closed_tx.send(to_null(&slot));
+                    to_null(&slot);
+                    to_null(&microphone);
+                    let _control_is_gone = closed_tx.send(mono());
                 }
             })?;
         }
@@ -135,6 +154,7 @@ impl Run {
             outside,
             shared: Arc::clone(&shared),
             slot,
+            microphone,
             events,
             stops,
             close: close_tx.clone(),
@@ -160,8 +180,8 @@ impl Run {
     }
 }
 
-/// Closes the devices; when that was done.
-fn to_null(slot: &Mutex<Slot>) -> Mono {
+/// Closes the devices of a pipeline, for good.
+fn to_null(slot: &Mutex<Slot>) {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     slot.closed = true;
     if let Some(pipeline) = slot.pipeline.take() {
@@ -169,5 +189,4 @@ fn to_null(slot: &Mutex<Slot>) -> Mono {
             tracing::error!("GStreamer could not set the pipeline to NULL");
         }
     }
-    mono()
 }

@@ -23,6 +23,12 @@ pub(super) struct State {
     wait: Option<Wait>,
     /// Why the newest run failed, until one plays.
     fault: Option<String>,
+    /// What the run under way lacks.
+    trouble: Option<String>,
+    /// Why it has no audio, where that is wanted.
+    audio: Option<String>,
+    /// That was told.
+    audio_failed: bool,
     /// The process is to end, since the devices do not close.
     aborts: bool,
     /// When the devices came into the state they are in.
@@ -72,6 +78,9 @@ impl State {
             settings: None,
             wait: None,
             fault: None,
+            trouble: None,
+            audio: None,
+            audio_failed: false,
             aborts: false,
             changed_at: None,
         }
@@ -100,6 +109,13 @@ impl State {
         match self.run {
             Run::Closing { stuck, .. } if !self.aborts => stuck.map(|stuck| stuck + ABORT_WITHIN),
             Run::Closed | Run::Open { .. } | Run::Closing { .. } => None,
+        }
+    }
+
+    fn is_run(&self, of: Epoch) -> bool {
+        match self.run {
+            Run::Open { epoch, .. } | Run::Closing { epoch, .. } => epoch == of,
+            Run::Closed => false,
         }
     }
 
@@ -206,6 +222,41 @@ impl Machine {
         self.capture_started(self.capture.epoch, now);
     }
 
+    /// The run goes on, and nothing of it can be kept; or it can again.
+    pub(super) fn capture_trouble(&mut self, epoch: Epoch, why: Option<String>) {
+        if !self.capture.is_run(epoch) {
+            return;
+        }
+        if let (Some(message), None) = (why.clone(), &self.capture.trouble) {
+            self.figures.faults += 1;
+            self.tell(Event::CaptureFailed { kind: FaultKind::Stalled, message });
+        }
+        self.capture.trouble = why;
+    }
+
+    /// Audio is missing for the reason `why`, or `heard`. That it is missing is told once, until it is there again.
+    pub(super) fn capture_audio(&mut self, epoch: Epoch, why: Option<String>, heard: bool) {
+        if !self.capture.is_run(epoch) {
+            return;
+        }
+        self.capture.audio = why.clone();
+        match why {
+            Some(message) if !std::mem::replace(&mut self.capture.audio_failed, true) => {
+                self.tell(Event::AudioFailed { message });
+            }
+            None if heard && std::mem::take(&mut self.capture.audio_failed) => {
+                self.tell(Event::AudioRecovered);
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Why the run under way has no audio, where that is wanted.
+    #[must_use]
+    pub fn audio_fault(&self) -> Option<&str> {
+        self.capture.audio.as_deref()
+    }
+
     fn stop(&mut self, epoch: Epoch, reason: SpanEnd) {
         let manner = if reason == SpanEnd::Privacy { StopManner::Drop } else { StopManner::Drain };
         self.capture.run = Run::Closing { epoch, manner, reason, stuck: None };
@@ -245,6 +296,8 @@ impl Machine {
             Run::Closed | Run::Open { .. } | Run::Closing { .. } => return,
         };
         self.capture.run = Run::Closed;
+        self.capture.trouble = None;
+        self.capture.audio = None;
         self.capture.changed_at = Some(self.best_time(now) - now.mono.since(at));
         if self.capture.told {
             self.tell(Event::CaptureClosed { epoch: epoch.0, reason: reason.text() });
@@ -275,7 +328,7 @@ impl Machine {
     /// What keeps a camera that may record from recording: why the newest run failed, until one plays.
     #[must_use]
     pub fn capture_fault(&self) -> Option<&str> {
-        self.light.fault().or(self.capture.fault.as_deref())
+        self.light.fault().or(self.capture.fault.as_deref()).or(self.capture.trouble.as_deref())
     }
 
     /// The best guess at civil time, for reports.

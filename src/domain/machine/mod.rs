@@ -306,6 +306,10 @@ impl Machine {
             Input::CaptureStarted { epoch } => self.capture_started(epoch, now),
             Input::CaptureClosed { epoch, at, fault } => self.capture_closed(epoch, at, fault, now),
             Input::CaptureStuck { epoch } => self.capture_stuck(epoch, now),
+            Input::CaptureTrouble { epoch, why } => self.capture_trouble(epoch, why),
+            Input::CaptureAudio { epoch, wanted, actual, why } => {
+                self.capture_audio(epoch, why.filter(|_| wanted && !actual), actual);
+            }
             Input::Arrived { frames } => self.figures.frames_captured += u64::from(frames),
             Input::Committed { frames, .. } => {
                 self.figures.frames_committed += u64::from(frames);

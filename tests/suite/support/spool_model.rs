@@ -41,6 +41,8 @@ pub struct Options {
     pub keep_partial_gop: bool,
     /// Nanoseconds of `recording.segment`.
     pub segment: u64,
+    /// Nanoseconds after which a fragment is committed in parts.
+    pub part: u64,
     /// Chunks in a fragment.
     pub chunks: u32,
     /// Bytes of a picture.
@@ -57,6 +59,7 @@ impl Default for Options {
             durability: Durability::Fragment,
             keep_partial_gop: false,
             segment: 4 * CHUNK,
+            part: 1_000 * CHUNK,
             chunks: 2,
             size: 700,
             zeros: 0,
@@ -72,6 +75,7 @@ impl Options {
             device: "cam-0001".to_owned(),
             boot: boot.to_owned(),
             segment: Duration::from_nanos(self.segment),
+            part: Duration::from_nanos(self.part),
             durability: self.durability,
             keep_partial_gop: self.keep_partial_gop,
             quarantine: QuarantineLimits::default(),
@@ -377,7 +381,9 @@ pub fn restart_and_check(fs: &FaultFs, boot: &str, before: &Ledger, options: Opt
     for &(fragment, _) in count.keys() {
         let chunks = (0..options.chunks).filter(|chunk| count.contains_key(&(fragment, *chunk))).count();
         let whole = chunks == options.chunks as usize;
-        let may_be_partial = options.keep_partial_gop || before.cut_short.contains(&fragment);
+        let in_parts =
+            options.part < u64::from(options.chunks) * CHUNK && chunks as u64 * CHUNK % options.part == 0;
+        let may_be_partial = options.keep_partial_gop || in_parts || before.cut_short.contains(&fragment);
         assert!(whole || may_be_partial, "{chunks} chunks are held of fragment {fragment}");
     }
 

@@ -137,10 +137,12 @@ impl Track {
         self.samples.iter().map(|sample| Sum::of(&sample.data)).collect()
     }
 
-    /// Ticks from the first sample to the end of the last one, by decode times.
+    /// Ticks from the first sample that is presented to the end of the last one.
     pub fn ticks(&self) -> std::ops::Range<u64> {
+        let first = self.samples.iter().map(|sample| sample.presented).min().expect("a track has samples");
+        let first = u64::try_from(first).expect("nothing is presented before zero");
         let last = self.samples.last().expect("a track has samples");
-        self.samples[0].decoded..last.decoded + u64::from(last.duration)
+        first..first + last.decoded + u64::from(last.duration) - self.samples[0].decoded
     }
 }
 

@@ -1,0 +1,144 @@
+//! The board's own microphone: a pipeline beside that of the frames, with the same times. It may fail, stall or vanish;
+//! the frames go on, and it is opened again, with a growing pause.
+
+use super::build;
+use super::bus;
+use super::intake::Intake;
+use super::run::{Shared, Slot};
+use crate::capture::board::Stage;
+use crate::domain::backoff::{Backoff, Jitter};
+use crate::domain::input::Fault;
+use crate::domain::time::Mono;
+use crate::system::clock::mono;
+use gst::prelude::*;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// Audio that does not come for so long has stalled.
+const STALL: Duration = Duration::from_secs(5);
+/// For the first of it.
+const FIRST_SOUND: Duration = Duration::from_secs(10);
+/// Between two openings, from the first failure on.
+const MIN_PAUSE: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+const MAX_PAUSE: Duration = Duration::from_secs(60);
+
+pub(super) struct Microphone {
+    stages: Vec<Stage>,
+    slot: Arc<Mutex<Slot>>,
+    intake: Arc<Intake>,
+    shared: Arc<Shared>,
+    base: Option<gst::ClockTime>,
+    backoff: Backoff,
+    jitter: Jitter,
+    /// When it was opened, while it is.
+    opened: Option<Mono>,
+    /// When it is to be opened again.
+    again: Option<Mono>,
+}
+
+impl Microphone {
+    pub(super) fn new(
+        stages: Vec<Stage>,
+        slot: &Arc<Mutex<Slot>>,
+        intake: &Arc<Intake>,
+        shared: &Arc<Shared>,
+    ) -> Microphone {
+        Microphone {
+            stages,
+            slot: Arc::clone(slot),
+            intake: Arc::clone(intake),
+            shared: Arc::clone(shared),
+            base: None,
+            backoff: Backoff::new(MIN_PAUSE, FIRST_PAUSE, MAX_PAUSE),
+            jitter: Jitter::new(mono().0),
+            opened: None,
+            again: None,
+        }
+    }
+
+    /// Opens it, in time with a pipeline that plays. Why it cannot be, where it cannot.
+    pub(super) fn begin(&mut self, base: Option<gst::ClockTime>) -> Option<String> {
+        self.base = base;
+        self.open()
+    }
+
+    fn open(&mut self) -> Option<String> {
+        self.again = None;
+        match self.try_open() {
+            Ok(()) => {
+                self.opened = Some(mono());
+                None
+            }
+            Err(why) => Some(self.failed(why.message)),
+        }
+    }
+
+    fn try_open(&self) -> Result<(), Fault> {
+        let pipeline = build::clocked();
+        let (_elements, sink) = build::branch(&pipeline, &self.stages)?;
+        bus::listen_to_microphone(&pipeline, &self.shared);
+        self.intake.hear(&sink);
+        pipeline.set_start_time(gst::ClockTime::NONE);
+        if let Some(base) = self.base {
+            pipeline.set_base_time(base);
+        }
+        // Whoever changes its state holds the lock, so that a NULL is never followed by a PLAYING.
+        let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.closed {
+            return Ok(());
+        }
+        slot.pipeline = Some(pipeline.clone());
+        // Why not is told by its bus.
+        let _told_by_its_bus = pipeline.set_state(gst::State::Playing);
+        Ok(())
+    }
+
+    /// It gives no more: it is closed, and opened again later. Hands back what is to be told.
+    pub(super) fn failed(&mut self, why: String) -> String {
+        self.opened = None;
+        if self.again.is_none() {
+            self.again = Some(mono() + self.backoff.next(&mut self.jitter));
+        }
+        let pipeline = {
+            let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+            let pipeline = slot.pipeline.take();
+            if let Some(pipeline) = &pipeline {
+                let _a_device_that_is_gone = pipeline.set_state(gst::State::Null);
+            }
+            pipeline
+        };
+        drop(pipeline);
+        self.intake.give_up_sound();
+        why
+    }
+
+    /// Looks after it, now and then. What is to be told, if anything is.
+    pub(super) fn look(&mut self) -> Option<String> {
+        let now = mono();
+        if self.again.is_some_and(|again| again <= now) {
+            return self.open();
+        }
+        let opened = self.opened?;
+        let last = Mono(self.shared.sound.load(Ordering::Acquire));
+        let stalled = if last < opened { now.since(opened) > FIRST_SOUND } else { now.since(last) > STALL };
+        if stalled {
+            return Some(self.failed(String::from("the microphone is open, and no audio comes from it")));
+        }
+        None
+    }
+
+    /// Audio comes: whatever failed before is over.
+    pub(super) fn works(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// What was heard so far is to be handed over.
+    pub(super) fn drain(&self) {
+        let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(pipeline) = &slot.pipeline {
+            pipeline.send_event(gst::event::Eos::new());
+        }
+    }
+}
