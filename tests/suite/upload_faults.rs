@@ -345,6 +345,19 @@ async fn a_conflict_that_cannot_be_looked_into_is_tried_again() {
     }
 }
 
+#[tokio::test]
+async fn a_head_without_an_answer_says_that_the_store_is_away_and_nothing_of_the_segment() {
+    for status in [200, 409, 412] {
+        let server = StoreServer::start();
+        let put = Act::StoreAndAnswer { status, headers: Vec::new(), body: String::new() };
+        // On the connection that was kept, and on the one that is opened for it.
+        server.will([put, Act::ResetBeforeHead, Act::ResetBeforeHead, Act::ResetBeforeHead]);
+        let (scope, _, why) = retry(Camera::of(&server).upload(&footage(), "picture").await);
+        assert_eq!(scope, Scope::Store, "after {status}: {why}");
+        assert!(why.contains("closed") || why.contains("reset"), "after {status}: {why}");
+    }
+}
+
 // Refusals.
 
 #[tokio::test]
