@@ -84,8 +84,8 @@ impl S3Store {
         self.credentials.current().map(drop)
     }
 
-    async fn look(&self, key: &str) -> Option<Answer> {
-        self.client.exchange(&*self.signer, Ask::Head(key)).await.ok()
+    async fn look(&self, key: &str) -> Result<Answer, String> {
+        self.client.exchange(&*self.signer, Ask::Head(key)).await.map_err(|fault| fault.why)
     }
 }
 
@@ -109,11 +109,12 @@ impl super::ObjectStore for S3Store {
         let held = match held_by_put(&answer, &object.sha256) {
             Verdict::Told(held) => held,
             Verdict::AskHead => match self.look(&object.key).await {
-                Some(head) => {
+                Ok(head) => {
                     retry_after = retry_after.or(head.retry_after);
                     held_by_head(&head, object)
                 }
-                None => Held::Untold,
+                // Whatever the PUT was answered: nothing is known of this object, and the store is away.
+                Err(why) => return Attempt::Unanswered { why },
             },
         };
         Attempt::Answered { status: answer.status.as_u16(), held, retry_after, code: answer.code }
@@ -136,7 +137,7 @@ impl super::ObjectStore for S3Store {
 
     /// Looks for an object that nobody writes: that it is not there, or may not be seen, is an answer too.
     async fn answers(&self) -> bool {
-        self.look("answers").await.is_some()
+        self.look("answers").await.is_ok()
     }
 }
 

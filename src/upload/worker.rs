@@ -21,6 +21,8 @@ use tokio::sync::Notify;
 const MOST_KEYS: u64 = 16;
 /// The probe is tried so often, where no answer tells.
 const MAX_PROBES: u32 = 3;
+/// A larger object is not put a second time: on a slow link that would take hours. The end of a span is empty.
+const MAX_PROBE_BYTES: u64 = 4 * 1024 * 1024;
 /// S3 takes 2 KB of metadata altogether.
 const MOST_METADATA: usize = 200;
 
@@ -89,8 +91,9 @@ impl Uploader {
         }
     }
 
-    /// With a probe: the first object that a PUT has stored is put once more, with the same bytes, to find out whether
-    /// the store honours `If-None-Match`. One that does refuses before the body is sent, where it knows `Expect`.
+    /// With a probe: the first object of at most 4 MiB that a PUT has stored is put once more, with the same bytes, to
+    /// find out whether the store honours `If-None-Match`. One that does refuses before the body is sent, where it knows
+    /// `Expect`.
     #[must_use]
     pub fn with_probe(self) -> Uploader {
         self.to_ask.store(MAX_PROBES, Ordering::Relaxed);
@@ -104,7 +107,7 @@ impl Uploader {
 
     async fn probe(&self, object: &Object) {
         let left = self.to_ask.load(Ordering::Relaxed);
-        if left == 0 {
+        if left == 0 || object.size > MAX_PROBE_BYTES {
             return;
         }
         // Two uploads that end together may both ask: that does no harm.

@@ -53,7 +53,8 @@ fn peak(process: u32) -> u64 {
 
 /// A spool as an earlier boot has left it. The bytes of its files.
 fn fill(state_dir: &Path, segments: u64) -> u64 {
-    let began = clock::utc();
+    // Before the choice that closes the camera, which lets go of what is captured after it.
+    let began = Utc(clock::utc().0 - 7_200_000_000_000);
     let reading = move || {
         let now = Now { mono: Mono(0), system: began, synchronised: true };
         (now, Clock::judge(now, Utc(0)))
@@ -115,6 +116,7 @@ fn main() {
         camera.wait_for("its backlog", |status| status["spool"]["pending"].as_u64() >= Some(segments));
     let idle = peak(camera.pid());
 
+    assert_eq!(waits["capture"]["open"], false, "{waits}");
     let began = Instant::now();
     cloud.tell(&["store", "up"]);
     wait_up_to(PATIENCE, "an empty spool", || (camera.status()["spool"]["pending"] == 0).then_some(()));

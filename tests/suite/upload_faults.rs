@@ -345,6 +345,19 @@ async fn a_conflict_that_cannot_be_looked_into_is_tried_again() {
     }
 }
 
+#[tokio::test]
+async fn a_head_without_an_answer_says_that_the_store_is_away_and_nothing_of_the_segment() {
+    for status in [200, 409, 412] {
+        let server = StoreServer::start();
+        let put = Act::StoreAndAnswer { status, headers: Vec::new(), body: String::new() };
+        // On the connection that was kept, and on the one that is opened for it.
+        server.will([put, Act::ResetBeforeHead, Act::ResetBeforeHead, Act::ResetBeforeHead]);
+        let (scope, _, why) = retry(Camera::of(&server).upload(&footage(), "picture").await);
+        assert_eq!(scope, Scope::Store, "after {status}: {why}");
+        assert!(why.contains("closed") || why.contains("reset"), "after {status}: {why}");
+    }
+}
+
 // Refusals.
 
 #[tokio::test]
@@ -660,17 +673,20 @@ async fn a_store_that_ignores_if_none_match_is_found_out_by_one_object_put_again
         let server = StoreServer::with(Habits { replaces, ..Habits::default() });
         let camera = Camera::of(&server);
         let uploader = camera.uploader().with_probe();
+        // A large one is not sent twice.
+        assert_eq!(upload(&uploader, &footage(), megabytes(5)).await, Outcome::Stored);
+        assert_eq!(server.methods(), ["PUT"]);
         // No answer tells: it is asked again with the next one.
         server.will([Act::Behave, Act::status(500, "InternalError")]);
-        for n in 3..6 {
+        for n in 4..7 {
             let mut segment = footage();
             segment.record.n = n;
             assert_eq!(upload(&uploader, &segment, megabytes(1)).await, Outcome::Stored);
         }
-        assert_eq!(server.methods(), ["PUT"; 5], "two probes, and no more once it is known");
+        assert_eq!(server.methods(), ["PUT"; 6], "two probes, and no more once it is known");
         let sizes: Vec<usize> = server.requests().iter().map(|request| request.body.len()).collect();
-        assert_eq!(sizes[4], 1 << 20, "{sizes:?}");
-        assert_eq!(server.objects().len(), 3, "the probe leaves nothing behind");
+        assert_eq!(sizes[5], 1 << 20, "{sizes:?}");
+        assert_eq!(server.objects().len(), 4, "the probe leaves nothing behind");
         assert_eq!(uploader.found_replacing(), replaces);
         assert!(!uploader.found_replacing(), "it is told once");
     }
