@@ -11,8 +11,9 @@
 //! - The broker ends the connection right after it was sent, as some do on what is too large for them or what their
 //!   policy forbids: the lane goes last on the next connection, and the message is set aside when it happens again.
 //!
-//! What is set aside: an event is dropped; of the other kinds the latest waits for [`SET_ASIDE`]. Until one of its
-//! messages is taken, a lane that had to set one aside gets one try a message.
+//! What is set aside: an event is dropped; of the other kinds the latest waits for [`MIN_ASIDE`], doubled with each
+//! time to [`MAX_ASIDE`], since a second client of our name may have ended those connections. Until one of its messages
+//! is taken, a lane that had to set one aside gets one try a message.
 
 use super::packet::Code;
 use super::topics::{Kind, Message, Slot};
@@ -23,8 +24,10 @@ use tokio::time::Instant;
 
 /// Events that wait at most, the one in flight included.
 pub const MAX_EVENTS: usize = 256;
-/// How long a lane waits whose messages the broker does not take.
-pub const SET_ASIDE: Duration = Duration::from_secs(60 * 60);
+/// How long a lane waits whose messages the broker does not take, at first.
+pub const MIN_ASIDE: Duration = Duration::from_secs(60);
+/// How long it waits at most.
+pub const MAX_ASIDE: Duration = Duration::from_secs(60 * 60);
 /// Refusals for good, of one message.
 const MAX_REFUSALS: u32 = 3;
 /// Connections that the broker may end over one message.
@@ -56,8 +59,8 @@ struct Lane {
     refused: u32,
     refused_for_good: u32,
     ended: u32,
-    /// A message was set aside, and none has been taken since.
-    is_doubtful: bool,
+    /// Messages that were set aside since one was last taken.
+    aside: u32,
     not_before: Option<Instant>,
 }
 
@@ -68,6 +71,11 @@ impl Lane {
 
     fn begin_anew(&mut self) {
         (self.refused, self.refused_for_good, self.ended) = (0, 0, 0);
+    }
+
+    /// A message was set aside, and none has been taken since.
+    fn is_doubtful(&self) -> bool {
+        self.aside > 0
     }
 }
 
@@ -118,7 +126,7 @@ impl Outbox {
         let ready = |suspect| {
             LANES.into_iter().find(|name| {
                 let lane = self.lane_of(*name);
-                lane.is_ready(now) && (lane.ended > 0 || lane.is_doubtful) == suspect
+                lane.is_ready(now) && (lane.ended > 0 || lane.is_doubtful()) == suspect
             })
         };
         let lane = ready(false).or_else(|| ready(true))?;
@@ -141,7 +149,7 @@ impl Outbox {
         let Sent { lane, message, .. } = self.in_flight.take()?;
         let lane = self.lane(lane);
         lane.begin_anew();
-        (lane.is_doubtful, lane.not_before) = (false, None);
+        (lane.aside, lane.not_before) = (0, None);
         Some(message)
     }
 
@@ -152,7 +160,7 @@ impl Outbox {
         lane.refused = lane.refused.saturating_add(1);
         if !is_for_now(code) {
             lane.refused_for_good = lane.refused_for_good.saturating_add(1);
-            if lane.is_doubtful || lane.refused_for_good >= MAX_REFUSALS {
+            if lane.is_doubtful() || lane.refused_for_good >= MAX_REFUSALS {
                 return Some(self.set_aside(name, message, now));
             }
         }
@@ -176,7 +184,7 @@ impl Outbox {
         let lane = self.lane(name);
         if is_blamed && now.saturating_duration_since(at) <= BLAMED_WITHIN {
             lane.ended = lane.ended.saturating_add(1);
-            if lane.is_doubtful || lane.ended >= MAX_ENDED {
+            if lane.is_doubtful() || lane.ended >= MAX_ENDED {
                 return Some(self.set_aside(name, message, now));
             }
         }
@@ -212,14 +220,16 @@ impl Outbox {
 
     fn set_aside(&mut self, name: LaneName, message: Message, now: Instant) -> Message {
         let lane = self.lane(name);
-        let was_doubtful = std::mem::replace(&mut lane.is_doubtful, true);
+        let wait = MIN_ASIDE.saturating_mul(1 << lane.aside.min(8)).min(MAX_ASIDE);
+        let was_doubtful = lane.is_doubtful();
+        lane.aside = lane.aside.saturating_add(1);
         lane.begin_anew();
         if name == LaneName::Events {
             // The next one may be to the broker's liking; if not, it is not the message.
-            lane.not_before = was_doubtful.then(|| now + SET_ASIDE);
+            lane.not_before = was_doubtful.then(|| now + wait);
             self.dropped_events = self.dropped_events.saturating_add(1);
         } else {
-            lane.not_before = Some(now + SET_ASIDE);
+            lane.not_before = Some(now + wait);
             self.put_back(name, message.clone());
         }
         message

@@ -9,7 +9,7 @@ use kasacam::domain::entitlement::{Features, Lease, Status};
 use kasacam::domain::input::{AckToken, Input, Rejection};
 use kasacam::domain::privacy::{Known, PrivacyChoice};
 use kasacam::domain::time::Utc;
-use kasacam::mqtt::outbox::{MAX_EVENTS, Outbox, SET_ASIDE};
+use kasacam::mqtt::outbox::{MAX_ASIDE, MAX_EVENTS, MIN_ASIDE, Outbox};
 use kasacam::mqtt::packet::Code;
 use kasacam::mqtt::payloads::Reader;
 use kasacam::mqtt::topics::{Message, Topics};
@@ -659,12 +659,15 @@ fn a_refusal_for_now_is_waited_out_for_ever_and_one_for_good_three_times() {
         let aside = outbox.refused(Code::NOT_AUTHORIZED, now, &mut jitter);
         assert_eq!(aside.is_some(), n == 3);
     }
-    assert_eq!(outbox.next_at(), Some(now + SET_ASIDE));
+    assert_eq!(outbox.next_at(), Some(now + MIN_ASIDE));
     // It is tried again then: once, since the lane is in doubt. Taken, it counts as any other.
-    now += SET_ASIDE;
-    assert!(outbox.send(now).is_some());
-    assert!(outbox.refused(Code::NOT_AUTHORIZED, now, &mut jitter).is_some());
-    now += SET_ASIDE;
+    for wait in [2, 4, 8, 16, 32, 60, 60].map(|times| MIN_ASIDE * times) {
+        now = outbox.next_at().unwrap();
+        assert!(outbox.send(now).is_some());
+        assert!(outbox.refused(Code::NOT_AUTHORIZED, now, &mut jitter).is_some());
+        assert_eq!(outbox.next_at(), Some(now + wait));
+    }
+    now += MAX_ASIDE;
     assert!(outbox.send(now).is_some());
     outbox.taken();
     outbox.push(telemetry(2));
@@ -691,7 +694,7 @@ fn only_a_connection_that_ends_at_once_and_by_the_broker_is_laid_to_a_message() 
 }
 
 #[test]
-fn events_that_a_broker_never_takes_cost_two_messages_an_hour_and_no_more() {
+fn events_that_a_broker_never_takes_cost_two_messages_and_then_ever_fewer() {
     let mut outbox = Outbox::default();
     for n in 1..=9 {
         outbox.push(event(n));
@@ -702,10 +705,13 @@ fn events_that_a_broker_never_takes_cost_two_messages_an_hour_and_no_more() {
         ended += 1;
     }
     assert_eq!((ended, outbox.dropped_events()), (3, 2));
-    let later = at(0) + SET_ASIDE;
-    assert_eq!(outbox.send(later), Some(&event(3)));
-    assert!(outbox.connection_lost(true, later).is_some());
-    assert_eq!(outbox.send(later), None);
+    for (n, minutes) in [(3, 2), (4, 4), (5, 8)] {
+        let later = outbox.next_at().unwrap();
+        assert_eq!(outbox.send(later), Some(&event(n)));
+        assert!(outbox.connection_lost(true, later).is_some());
+        assert_eq!(outbox.send(later), None);
+        assert_eq!(outbox.next_at(), Some(later + 2 * minutes * MIN_ASIDE));
+    }
 }
 
 #[test]
