@@ -104,11 +104,11 @@ fn a_person_flips_privacy_plays_zooms_and_downloads() {
     watched.camera.stop();
 }
 
-/// K11, seen by a person: the camera reports it, and the gap has its reason. A loaded machine may be late once, and
-/// once more; each time the gap must come.
+/// K11, seen by a person: the camera reports it, and the gap has its reason. A loaded machine may be late now
+/// and then; each time the gap must come.
 fn flips_privacy(watched: &mut Watched) {
     let mut took = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..5 {
         let browser = &mut watched.browser;
         browser.eval(&format!(
             "(() => {{ const before = document.querySelectorAll('.band[data-reason=privacy]').length;
@@ -218,17 +218,24 @@ fn plays_across_a_border(watched: &mut Watched) {
     assert!(held.len() >= 2, "segments in the first span: {held:?}");
     let border = held[1]["start"].as_f64().unwrap();
     assert_eq!(held[0]["span"], held[1]["span"]);
-    browser.eval("document.querySelector('#play').dataset.playing === 'true' || document.querySelector('#play').click()");
+    browser.eval("document.querySelector('#play').dataset.playing === 'false' || document.querySelector('#play').click()");
     watched.seek(border - 900.0);
     let browser = &mut watched.browser;
-    let at_border = format!("Number(document.querySelector('#video').dataset.ms) > {}", border - 900.0);
+    let at_border = format!("Number(document.querySelector('#video').dataset.ms) > {}", border - 1200.0);
     browser.wait_for("the picture before the border", &format!(
         "document.querySelector('#stage').dataset.mode === 'footage' && {at_border} && Number(document.querySelector('#video').dataset.ms) < {border} && !document.querySelector('#video').seeking"
     ));
     browser.eval(
         "(() => { const v = document.querySelector('#video'); window.waited = 0; window.ran = [];
-           v.addEventListener('waiting', () => { window.waited += 1; });
-           const look = () => { window.ran.push([v.currentTime, Number(v.dataset.ms)]); if (window.ran.length < 2000) setTimeout(look, 20); }; look(); })()",
+           // A machine under load may decode too late; what counts is whether there was anything to decode.
+           v.addEventListener('waiting', () => {
+             let ahead = 0;
+             for (let i = 0; i < v.buffered.length; i++)
+               if (v.buffered.start(i) <= v.currentTime && v.currentTime <= v.buffered.end(i)) ahead = v.buffered.end(i) - v.currentTime;
+             if (ahead < 0.2) window.waited += 1;
+           });
+           const look = () => { window.ran.push([v.currentTime, Number(v.dataset.ms)]); if (window.ran.length < 2000) setTimeout(look, 20); }; look();
+           document.querySelector('#play').click(); })()",
     );
     browser.wait_for(
         "the border to be behind",
@@ -297,7 +304,8 @@ fn stands_in_a_gap_and_jumps_over_it(watched: &mut Watched) {
 fn downloads(watched: &mut Watched) {
     let folder = watched.browser.take_downloads();
     let (first, _) = watched.band("document.querySelector('.band[data-kind=recorded]')");
-    let (_, over) = watched.band(PRIVATE_BAND);
+    let (_, over) =
+        watched.band("[...document.querySelectorAll('.band[data-kind=gap][data-reason=privacy]')].pop()");
     let (from, to) = ((first / 1000.0).floor() * 1000.0, (over / 1000.0).ceil() * 1000.0 + 1000.0);
     let browser = &mut watched.browser;
     let fill = |browser: &mut Browser, id: &str, ms: f64| {
