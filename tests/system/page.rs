@@ -293,6 +293,8 @@ fn stands_in_a_gap_and_jumps_over_it(watched: &mut Watched) {
         "the slider to say so",
         "document.querySelector('#timeline').getAttribute('aria-valuetext').endsWith(', privacy')",
     );
+    browser.eval(AXE);
+    finds_no_barrier(browser, "in a gap");
     browser.click("#skip");
     browser.wait_for("the footage behind the gap", &format!(
         "document.querySelector('#stage').dataset.mode === 'footage' && Number(document.querySelector('#video').dataset.ms) >= {}", to - 200.0
@@ -368,6 +370,17 @@ fn downloads(watched: &mut Watched) {
     assert!(times.windows(2).all(|pair| pair[1] > pair[0]), "the gap is left out, and times grow");
 }
 
+const AXE: &str = include_str!("../web/axe.min.js");
+
+/// By every rule of axe-core.
+fn finds_no_barrier(browser: &mut Browser, when: &str) {
+    let found = browser.eval(
+        "axe.run(document).then((r) => ({passes: r.passes.length, violations: r.violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary)])}))",
+    );
+    assert!(found["passes"].as_u64().unwrap() > 20, "{when}: axe looked at the page: {found}");
+    assert_eq!(found["violations"], serde_json::json!([]), "{when}");
+}
+
 /// What is worth a picture: gaps of several reasons, and footage that waits.
 fn goes_through_a_lot(watched: &mut Watched) {
     let last = |watched: &mut Watched, which: &str, ms: u32| {
@@ -396,16 +409,12 @@ fn goes_through_a_lot(watched: &mut Watched) {
 
 fn is_accessible_in_every_look(watched: &mut Watched, pictures: Option<&Path>) {
     let browser = &mut watched.browser;
-    browser.eval(include_str!("../web/axe.min.js"));
+    browser.eval(AXE);
     for look in LOOKS {
         browser.look(look);
         let wide = browser.eval("document.documentElement.scrollWidth").as_u64().unwrap();
         assert!(wide <= u64::from(look.width), "{look:?}: the page is {wide} wide");
-        let found = browser.eval(
-            "axe.run(document).then((r) => ({passes: r.passes.length, violations: r.violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary)])}))",
-        );
-        assert!(found["passes"].as_u64().unwrap() > 20, "{look:?}: axe looked at the page: {found}");
-        assert_eq!(found["violations"], serde_json::json!([]), "{look:?}");
+        finds_no_barrier(browser, &format!("{look:?}"));
         if let Some(folder) = pictures {
             let scheme = if look.dark { "dark" } else { "light" };
             browser.picture(&folder.join(format!("page-{}-{scheme}.png", look.width)), true);
