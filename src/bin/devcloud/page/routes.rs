@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 type Cloud = State<Arc<Devcloud>>;
 
@@ -26,7 +27,7 @@ const MAX_SEGMENTS: usize = 200;
 /// Of a clip.
 const MAX_CLIP: Duration = Duration::from_secs(3600);
 const MAX_CLIP_BYTES: u64 = 512 << 20;
-/// What comes within this goes out as one.
+/// What comes within this behind another goes out as one.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 const FILES: [(&str, &str, &str); 8] = [
@@ -165,16 +166,17 @@ async fn live(State(cloud): Cloud) -> Sse<impl Stream<Item = Result<Event, Infal
     let told = stream::unfold((cloud, changes, None), async |(cloud, mut changes, before)| {
         let before = match before {
             None => super::seen::Changes::default(),
-            Some(before) => {
+            Some((before, next)) => {
                 changes.changed().await.ok()?;
-                tokio::time::sleep(TOGETHER).await;
+                // The first change after a pause goes at once.
+                tokio::time::sleep_until(next).await;
                 before
             }
         };
         let now = *changes.borrow_and_update();
         let event = Event::default().event(if now.footage == before.footage { "state" } else { "footage" });
         let event = event.json_data(state(&cloud).await).ok()?;
-        Some((Ok(event), (cloud, changes, Some(now))))
+        Some((Ok(event), (cloud, changes, Some((now, Instant::now() + TOGETHER)))))
     });
     Sse::new(told).keep_alive(KeepAlive::default())
 }

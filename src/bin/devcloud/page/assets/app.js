@@ -237,7 +237,7 @@ async function refresh() {
     player.changed();
   } catch { /* Asked again with the next event. */ } finally {
     asking = false;
-    if (again) { again = false; setTimeout(refresh, 200); }
+    if (again) { again = false; setTimeout(refresh, 30); }
   }
 }
 
