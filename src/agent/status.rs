@@ -94,6 +94,7 @@ pub(super) fn log(input: &Input) {
                 }
             }
         }
+        Input::LatchDevice { fault: Some(why) } => tracing::error!("{why}"),
         Input::LightSet { result: Err(why), .. } => tracing::debug!("the light: {why}"),
         Input::CaptureStuck { .. } => tracing::error!("a device does not close"),
         Input::UploadFinished { serial, outcome, took } => match outcome {
@@ -105,6 +106,7 @@ pub(super) fn log(input: &Input) {
         | Input::Rejected { .. }
         | Input::Persisted { .. }
         | Input::LightSet { .. }
+        | Input::LatchDevice { fault: None }
         | Input::CaptureStarted { .. }
         | Input::CaptureClosed { .. }
         | Input::Arrived { .. }
@@ -151,6 +153,8 @@ pub(super) fn log_event(event: &Event) {
         }
         Event::UploadStalled { why } => tracing::warn!("uploads wait: {why}"),
         Event::UploadResumed => tracing::info!("uploads go on"),
+        // The input was told of.
+        Event::LatchFailed { .. } => {}
         Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),
     }
 }

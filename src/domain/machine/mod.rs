@@ -21,7 +21,8 @@ mod transfer;
 
 use super::backoff::Jitter;
 use super::effect::{
-    CaptureFigures, Effect, Event, Fact, JournalFigures, Report, SpoolFigures, Telemetry, UploadFigures,
+    CaptureFigures, Effect, Event, Fact, HouseholdFigures, JournalFigures, Report, SpoolFigures, Telemetry,
+    UploadFigures,
 };
 use super::entitlement::{Entitlement, Lease};
 use super::input::{AckToken, Input, Rejection, Usage};
@@ -185,6 +186,8 @@ pub struct Machine {
     choice: Durable<PrivacyChoice>,
     latch: Durable<bool>,
     shutter: Shutter,
+    /// Why the latch's own device cannot be read.
+    latch_fault: Option<String>,
     lease: Durable<Lease>,
     session: hearing::Session,
     prohibitions: choice::Prohibitions,
@@ -244,6 +247,7 @@ impl Machine {
             choice: Durable::new(start.privacy, start.signed.privacy),
             latch: Durable::new(start.latch, None),
             shutter: start.shutter,
+            latch_fault: None,
             lease: Durable::new(start.entitlement, start.signed.entitlement),
             session: hearing::Session::default(),
             prohibitions: choice::Prohibitions::default(),
@@ -311,6 +315,7 @@ impl Machine {
                 self.set_latch(lifted, now);
             }
             Input::Shutter(shutter) => self.shutter = shutter,
+            Input::LatchDevice { fault } => self.latch_device(fault),
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
             Input::LightSet { ticket, result } => self.light_set(ticket, result, now),
             Input::CaptureStarted { epoch } => self.capture_started(epoch, now),
@@ -603,6 +608,10 @@ impl Machine {
                 last_latency_ms: u64::try_from(self.figures.last_latency.as_millis()).unwrap_or(u64::MAX),
             },
             rejected: self.figures.rejected,
+            household: HouseholdFigures {
+                latch_fault: self.latch_fault.clone(),
+                light_fault: self.light.fault().map(String::from),
+            },
             peak_rss_kib: 0,
             journal: JournalFigures::default(),
         }
