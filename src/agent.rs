@@ -19,7 +19,7 @@ mod tombstones;
 pub use journal::privacy_log;
 
 use crate::capture::{self, FragmentSource};
-use crate::config::{ClockTrust, Config, LatchKind, PrivacyLatch};
+use crate::config::{ClockTrust, Config, LatchDevice, LatchKind, PrivacyLatch};
 use crate::disk::facts::Name;
 use crate::disk::journal::Journal;
 use crate::disk::{Facts, Fs, RealFs};
@@ -36,7 +36,7 @@ use crate::system::indicator::Indicator;
 use crate::system::latch::{self, Latch};
 use crate::system::notify::Notifier;
 use crate::system::signals::{Request, Signals};
-use crate::system::{boot, clock};
+use crate::system::{boot, clock, inputs};
 use crate::upload::Uploader;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -144,10 +144,7 @@ impl Agent {
             storage::Storage::open(fs, &config, &boot, may_record, chunks, judge, inputs_tx.clone())
                 .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
-        let report_tx = inputs_tx.clone();
-        let report: Arc<dyn Fn(Input) + Send + Sync> = Arc::new(move |input| {
-            let _the_agent_has_left = report_tx.blocking_send(input);
-        });
+        let report = inputs::from_anywhere(inputs_tx.clone());
         let source = capture::source(config.board.clone(), config.recording.clone(), chunks_tx, report);
 
         let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
@@ -339,17 +336,29 @@ impl Agent {
 
 /// Watches the camera's own switch or button, if it has one; what is known of a shutter until it has been read.
 fn watch_the_latch(config: &Config, inputs: &mpsc::Sender<Input>) -> Result<Shutter, Failure> {
-    let Some(PrivacyLatch { device, kind, code }) = config.privacy.latch.clone() else {
+    let Some(latch) = config.privacy.latch.clone().map(latch_of) else {
         return Ok(Shutter::Absent);
     };
-    let (kind, shutter) = match kind {
-        LatchKind::Switch => (latch::Kind::Switch, Shutter::Unknown),
-        LatchKind::Button => (latch::Kind::Button, Shutter::Absent),
+    let shutter = match latch.kind {
+        latch::Kind::Switch => Shutter::Unknown,
+        latch::Kind::Button => Shutter::Absent,
     };
-    Latch { device, kind, code }
-        .watch(inputs.clone())
-        .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
+    latch.watch(inputs.clone()).map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
     Ok(shutter)
+}
+
+/// The latch of a configuration.
+#[must_use]
+pub fn latch_of(latch: PrivacyLatch) -> Latch {
+    let device = match latch.device {
+        LatchDevice::Path(path) => latch::Device::Path(path),
+        LatchDevice::Named(name) => latch::Device::Named(name),
+    };
+    let kind = match latch.kind {
+        LatchKind::Switch => latch::Kind::Switch,
+        LatchKind::Button => latch::Kind::Button,
+    };
+    Latch { device, kind, code: latch.code }
 }
 
 /// What is known from before this start.

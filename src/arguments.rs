@@ -153,6 +153,9 @@ pub(crate) fn in_words(status: &Value) -> String {
     if let Some(fault) = status.pointer("/capture/fault").and_then(Value::as_str) {
         let _infallible = writeln!(words, "fault        {fault}");
     }
+    if let Some(fault) = status.pointer("/household/latch_fault").and_then(Value::as_str) {
+        let _infallible = writeln!(words, "latch        {fault}");
+    }
     words + &privacy_in_words(status)
 }
 

@@ -1,8 +1,8 @@
 //! `kasacamd check`: everything that would keep this configuration from working on this machine, at once.
 
-use kasacam::capture;
 use kasacam::config::{self, Config, Problem, Surroundings};
-use kasacam::system::clock;
+use kasacam::system::{clock, indicator};
+use kasacam::{agent, capture};
 use nix::unistd::{AccessFlags, access};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -15,11 +15,15 @@ pub(crate) struct Findings {
     config: PathBuf,
 }
 
-/// Looks at the configuration, at what it names, and at what the board needs. Opens no device.
+/// Looks at the configuration, at what it names, and at what the board needs. Opens no camera and no microphone.
 pub(crate) fn check(path: &Path) -> Findings {
     let understood = config::read_in(path, &Surroundings::here());
     let (mut problems, warnings) = match &understood.config {
-        Ok(config) => (places(path, config), config::warnings(config, clock::utc())),
+        Ok(config) => {
+            let mut problems = places(path, config);
+            problems.extend(household(path, config));
+            (problems, config::warnings(config, clock::utc()))
+        }
         Err(problems) => (problems.iter().cloned().collect(), Vec::new()),
     };
     if let Some((file, board)) = &understood.board {
@@ -68,6 +72,34 @@ fn places(path: &Path, config: &Config) -> Vec<Problem> {
         };
         let hint = String::from("run this as the user that kasacamd runs as");
         problems.push(Problem { file: path.to_owned(), line: 0, column: 0, key: key.into(), problem, hint });
+    }
+    problems
+}
+
+/// What is to be in the household's hands and before its eyes: the latch is opened and asked for its switch or key, the
+/// light must be there and be writable. It is not lit.
+fn household(path: &Path, config: &Config) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let mut tell = |key: &str, problem: String, hint: &str| {
+        let (file, key, hint) = (path.to_owned(), key.to_owned(), hint.to_owned());
+        problems.push(Problem { file, line: 0, column: 0, key, problem, hint });
+    };
+    if let Some(latch) = config.privacy.latch.clone().map(agent::latch_of) {
+        if let Err(why) = latch.test() {
+            let problem = format!("{} cannot be read: {why}", latch.device);
+            tell(
+                "privacy.latch",
+                problem,
+                "the unit's user must be let to it: examples/board.conf has the lines",
+            );
+        }
+    }
+    if let Some(Err(problem)) = config.privacy.indicator.as_deref().map(indicator::test) {
+        tell(
+            "privacy.indicator",
+            problem,
+            "the unit's user must be let to it: examples/board.conf has the lines",
+        );
     }
     problems
 }

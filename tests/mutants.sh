@@ -78,10 +78,10 @@ mutant "forget before the 2xx" src/domain/machine/transfer.rs \
   's/(self\.effects\.push_back\(Effect::Upload \{)/self.effects.push_back(Effect::Forget { serial: segment.serial, why: Rule::Stored });\n            $1/' "machine"
 mutant "forget on any 409" src/domain/outcome.rs 's/\(200\.\.=299 \| 409 \| 412, Held::Same\)/(409, _) | (200..=299 | 412, Held::Same)/' "upload"
 mutant "forget on a 2xx without proof" src/domain/outcome.rs 's/\(200\.\.=299 \| 409 \| 412, Held::Same\)/(200..=299, _) | (409 | 412, Held::Same)/' "upload"
-mutant "evict the newest" src/domain/machine/pending.rs 's/self\.iter\(\)\.find\((\|entry\| !matches!\(entry\.stage, Stage::Leaving\(_\)\))\)/self.iter().filter($1).last()/' "machine"
+mutant "evict the newest" src/domain/machine/pending.rs 's/(self\.iter\(\)\.filter\(\|entry\| !entry\.segment\.is_end\(\)\))\.find\(waits\)/$1.rev().find(waits)/' "machine"
 mutant "skip the epoch check" src/spool/span.rs 's/epoch > self\.revoked && self\.live\.is\(epoch\)/epoch.0 > 0/' "toggles spool machine"
 mutant "close before the tail is dropped" src/agent/perform.rs 's/self\.storage\.revoke\(\);//; s/self\.source\.stop\(epoch, manner, reason\)/self.source.stop(epoch, StopManner::Drain, reason)/' "k11_nothing" system
-mutant "believe an older choice" src/domain/machine/mod.rs 's/std::cmp::Ordering::Less => Order::Refused\(Rejection::StaleVersion\)/std::cmp::Ordering::Less => Order::Newer/' "machine"
+mutant "believe an older choice" src/domain/machine/mod.rs 's/if conflicts \{ Err\(Rejection::ConflictingVersion\) \} else \{ Ok\(order\) \}/if conflicts { Err(Rejection::ConflictingVersion) } else if order == Ordering::Less { Ok(Ordering::Greater) } else { Ok(order) }/' "machine"
 mutant "unknown may record" src/domain/privacy.rs 's/Known::Missing \| Known::Unreadable => Privacy::Unknown/Known::Missing | Known::Unreadable => Privacy::Record/' "policy machine"
 mutant "ignore issued_at" src/domain/machine/choice.rs 's/choice\.issued_at\.min\(now\.system\)/now.system/' "machine"
 mutant "upload unheard" src/domain/policy.rs 's/Hearing::Unheard => Upload::Heard/Hearing::Unheard => Upload::On/' "machine policy"
@@ -90,7 +90,12 @@ mutant "keep the old permission when the new one cannot be written" src/disk/fac
 mutant "believe an older version whose newer message is lost" src/domain/machine/mod.rs 's/if newest\.is_none\(\) && version\(offered\) < seen \{/if false {/' "machine_keeping"
 mutant "report closed on timeout" src/domain/machine/capture.rs 's/Run::Closing \{ \.\. \} => "closing"/Run::Closing { .. } => "closed"/' "machine"
 mutant "quarantine deletes" src/spool/quarantine.rs 's/self\.fs\.rename_new\(path, &self\.dir\.join\(&name\)\)\?;/self.fs.unlink(path)?;/' "spool_damage"
-mutant "the light goes out before the device is closed" src/agent/perform.rs 's/(self\.source\.stop\(epoch, manner, reason\);)/self.indicator.set(false); std::thread::sleep(std::time::Duration::from_millis(20)); $1/' "the_light_goes_out" system
+mutant "the light goes out before the device is closed" src/domain/machine/light.rs 's/self\.light\.wanted \|\| !self\.capture\.is_closed\(\)/self.light.wanted/' "machine_light machine_walk"
+mutant "open in the dark" src/domain/machine/light.rs 's/State::Lighting\(\.\.\) => false,/State::Lighting(..) => true,/' "machine_light machine_walk"
+mutant "a closing is not noted" src/domain/machine/capture.rs 's/self\.note_closed\(reason, now\);//' "machine_light machine_walk"
+mutant "a journal without its front is whole" src/domain/journal.rs 's/\(does > is_to\)\.then/(does > is_to \&\& is_to == 0).then/' "privacy_journal"
+mutant "go on believing a withdrawn key" src/domain/machine/durable.rs 's/\(self\.live, self\.text, self\.kept\) = \(Known::Unreadable, None, true\);//' "machine_keeping"
+mutant "count the hold from the newest suspension" src/domain/machine/stopped.rs 's/\(Entitlement::Suspended \| Entitlement::Lapsed, None\) if trusted/(Entitlement::Suspended | Entitlement::Lapsed, _) if trusted/' "machine_keeping"
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 

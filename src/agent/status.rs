@@ -101,6 +101,7 @@ pub(super) fn log(input: &Input) {
                 }
             }
         }
+        Input::LatchDevice { fault: Some(why) } => tracing::error!("{why}"),
         Input::LightSet { result: Err(why), .. } => tracing::debug!("the light: {why}"),
         Input::CaptureStuck { .. } => tracing::error!("a device does not close"),
         Input::UploadFinished { serial, outcome, took } => match outcome {
@@ -113,6 +114,7 @@ pub(super) fn log(input: &Input) {
         | Input::Rejected { .. }
         | Input::Persisted { .. }
         | Input::LightSet { .. }
+        | Input::LatchDevice { fault: None }
         | Input::CaptureStarted { .. }
         | Input::CaptureClosed { .. }
         | Input::CaptureTrouble { .. }
@@ -179,6 +181,8 @@ pub(super) fn log_event(event: &Event) {
         }
         // Said where it happened.
         Event::MessageSetAside { .. } => {}
+        // The input was told of.
+        Event::LatchFailed { .. } => {}
         Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),
     }
 }

@@ -529,12 +529,21 @@ pub struct Privacy {
 /// A thing on the camera itself by which the household closes it; an input device of the kernel (evdev).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivacyLatch {
-    /// Such as `/dev/input/event0`.
-    pub device: PathBuf,
+    /// Which input device.
+    pub device: LatchDevice,
     /// How the input is read.
     pub kind: LatchKind,
     /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
     pub code: u16,
+}
+
+/// How `privacy.latch` names its input device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LatchDevice {
+    /// `device`: a node, or a link to one.
+    Path(PathBuf),
+    /// `name`: as the kernel calls it.
+    Named(String),
 }
 
 /// What kind of input closes the camera.

@@ -241,15 +241,23 @@ pub const BOARD: &[Section] = &[
     Section { name: "audio", keys: &[key("source", Kind::Tagged(AUDIO_SOURCES), Refused)], optional: true },
 ];
 
-/// Codes of `linux/input-event-codes.h`, up to `SW_MAX` and `KEY_MAX`.
+/// Codes of `linux/input-event-codes.h`, up to `SW_MAX` and `KEY_MAX`. One of `device` and `name` is required.
 const LATCHES: &[Variant] = &[
     variant(
         "switch",
-        &[key("device", Kind::Path, Refused), key("code", Kind::Number { least: 0, most: 0x10 }, Refused)],
+        &[
+            key("device", Kind::Path, Nothing),
+            key("name", Kind::Text, Nothing),
+            key("code", Kind::Number { least: 0, most: 0x10 }, Refused),
+        ],
     ),
     variant(
         "button",
-        &[key("device", Kind::Path, Refused), key("code", Kind::Number { least: 1, most: 0x2ff }, Refused)],
+        &[
+            key("device", Kind::Path, Nothing),
+            key("name", Kind::Text, Nothing),
+            key("code", Kind::Number { least: 1, most: 0x2ff }, Refused),
+        ],
     ),
 ];
 

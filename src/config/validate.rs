@@ -7,9 +7,9 @@ use super::problem::{Place, Problems};
 use super::units::show_duration;
 use super::{
     Addressing, Audio, AudioSource, Board, Claim, Clock, ClockTrust, Config, Device, Durability, Encoder,
-    Enrolment, Entitlement, LatchKind, Mqtt, MqttLogin, Places, Privacy, PrivacyLatch, PrivacyPending,
-    Recording, Spool, Surroundings, Upload, UploadOrder, VerifyingKey, Video, VideoFormat, VideoSource,
-    WhenFull,
+    Enrolment, Entitlement, LatchDevice, LatchKind, Mqtt, MqttLogin, Places, Privacy, PrivacyLatch,
+    PrivacyPending, Recording, Spool, Surroundings, Upload, UploadOrder, VerifyingKey, Video, VideoFormat,
+    VideoSource, WhenFull,
 };
 use std::path::{Path, PathBuf};
 
@@ -199,7 +199,22 @@ impl<'a> Check<'a> {
             "button" => LatchKind::Button,
             _ => LatchKind::Switch,
         };
-        let device = self.path("privacy.latch.device")?.0;
+        let (device, name) = (self.path("privacy.latch.device"), self.merged.text("privacy.latch.name"));
+        let hint =
+            "/dev/input/by-path or by-id has lasting paths; /sys/class/input/event*/device/name the names";
+        let device = match (device, name) {
+            (Some((path, _)), None) => LatchDevice::Path(path),
+            (None, Some((name, _))) => LatchDevice::Named(name.to_owned()),
+            (Some((_, at)), Some(_)) => {
+                self.problems.push(at, "privacy.latch.device", "both a path and a name are given", hint);
+                return None;
+            }
+            (None, None) => {
+                let at = self.merged.text("privacy.latch.kind")?.1;
+                self.problems.push(at, "privacy.latch.device", "neither a path nor a name is given", hint);
+                return None;
+            }
+        };
         let code = u16::try_from(self.merged.number("privacy.latch.code")?.0).ok()?;
         Some(PrivacyLatch { device, kind, code })
     }

@@ -347,6 +347,11 @@ pub enum Event {
         /// What the broker does instead.
         why: String,
     },
+    /// The shutter or button of `privacy.latch` cannot be read; it is tried again.
+    LatchFailed {
+        /// What is wrong with it.
+        why: String,
+    },
     /// A state file could not be written; it is tried again.
     PersistFailed {
         /// The error of the operating system.
@@ -370,12 +375,25 @@ pub struct Telemetry {
     /// Events that never reached the broker: for want of room, or since it does not take them; filled in by whoever
     /// performs the report.
     pub dropped_events: u64,
+    /// What the household has in its hands and before its eyes.
+    pub household: HouseholdFigures,
     /// Peak resident set, in KiB (`getrusage`); filled in by whoever performs the report.
     pub peak_rss_kib: u64,
     /// Whole days until the device's certificate ends, 0 once it has; absent where it cannot be read. Filled in likewise.
     pub certificate_days_left: Option<u64>,
     /// Where the privacy journal stands; filled in likewise.
     pub journal: JournalFigures,
+}
+
+/// The `household` part of the telemetry: what is wrong with the light and the latch of the camera.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct HouseholdFigures {
+    /// Why `privacy.latch` cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latch_fault: Option<String>,
+    /// Why `privacy.indicator` cannot be lit.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub light_fault: Option<String>,
 }
 
 /// Whoever has heard these can tell later whether the end of the journal was cut off or written anew.

@@ -80,6 +80,11 @@ pub enum Input {
     },
     /// The button of the local latch was pressed.
     LatchPressed,
+    /// The input device of the latch was opened (`None`), or cannot be.
+    LatchDevice {
+        /// What is wrong with it, fit for a log.
+        fault: Option<String>,
+    },
     /// The shutter was moved, or can be read no more.
     Shutter(Shutter),
     /// A state file was written, or not.

@@ -90,6 +90,18 @@ pub fn put_out(folder: &Path) -> Result<(), String> {
     set_brightness(folder, 0)
 }
 
+/// Whether the LED in this folder could be set, for `kasacamd check`. It is left as it is.
+///
+/// # Errors
+/// What is missing, or may not be written.
+pub fn test(folder: &Path) -> Result<(), String> {
+    let path = folder.join("brightness");
+    match std::fs::OpenOptions::new().write(true).open(&path) {
+        Ok(_closed_again) => Ok(()),
+        Err(why) => Err(format!("{} cannot be written: {why}", path.display())),
+    }
+}
+
 fn set_brightness(folder: &Path, brightness: u32) -> Result<(), String> {
     // A trigger would go on to switch it as it likes.
     let _has_none = write(&folder.join("trigger"), "none");

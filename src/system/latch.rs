@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
@@ -50,12 +50,65 @@ const BITS: usize = 0x300 / 8;
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latch {
-    /// An input device of the kernel, such as `/dev/input/event0`.
-    pub device: PathBuf,
+    /// Which input device of the kernel.
+    pub device: Device,
     /// How its states are read.
     pub kind: Kind,
     /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
     pub code: u16,
+}
+
+/// Which input device is meant. Its number (`event0`) may be another one after the next start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Device {
+    /// Such as a link below `/dev/input/by-path` or `/dev/input/by-id`.
+    Path(PathBuf),
+    /// As the kernel calls it (`/sys/class/input/event*/device/name`).
+    Named(String),
+}
+
+impl Device {
+    /// Where it is to be opened now.
+    ///
+    /// # Errors
+    /// Where none has the name, or more than one.
+    pub fn find(&self) -> io::Result<PathBuf> {
+        match self {
+            Device::Path(path) => Ok(path.clone()),
+            Device::Named(name) => by_name(Path::new("/sys/class/input"), Path::new("/dev/input"), name),
+        }
+    }
+}
+
+impl std::fmt::Display for Device {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Device::Path(path) => path.display().fmt(f),
+            Device::Named(name) => write!(f, "the input device \"{name}\""),
+        }
+    }
+}
+
+/// Input devices that are looked at for a name.
+const MAX_DEVICES: usize = 256;
+
+/// The node below `dev` of the one input device below `sys` that the kernel calls so.
+///
+/// # Errors
+/// `NotFound` where none is called so, `InvalidInput` where several are.
+pub fn by_name(sys: &Path, dev: &Path, name: &str) -> io::Result<PathBuf> {
+    let mut found = None;
+    for entry in std::fs::read_dir(sys)?.take(MAX_DEVICES) {
+        let node = entry?.file_name();
+        let is_event = node.to_str().is_some_and(|node| node.starts_with("event"));
+        let called = std::fs::read_to_string(sys.join(&node).join("device/name")).unwrap_or_default();
+        if is_event && called.trim_end_matches('\n') == name && found.replace(dev.join(&node)).is_some() {
+            let why =
+                format!("several input devices are called \"{name}\": name a path of /dev/input/by-path");
+            return Err(io::Error::new(ErrorKind::InvalidInput, why));
+        }
+    }
+    found.ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("no input device is called \"{name}\"")))
 }
 
 /// How the thing on the camera acts.
@@ -74,15 +127,18 @@ impl Latch {
     /// Where the thread cannot be started.
     pub fn watch(self, inputs: Sender<Input>) -> io::Result<()> {
         std::thread::Builder::new().name(String::from("latch")).spawn(move || {
-            let mut told = false;
+            let mut told = None;
             while !inputs.is_closed() {
-                let Err(why) = self.listen(&inputs) else { return };
-                if !told {
-                    tracing::error!("privacy.latch: {}: {why}; it is tried again", self.device.display());
-                    told = true;
-                }
-                if !self.tell(&inputs, Shutter::Unknown) {
-                    return;
+                let Err(why) = self.listen(&inputs, &mut told) else { return };
+                let fault = Some(format!("privacy.latch: {}: {why}; it is tried again", self.device));
+                // Once: it is tried again for as long as it takes.
+                if fault != told {
+                    told.clone_from(&fault);
+                    if inputs.blocking_send(Input::LatchDevice { fault }).is_err()
+                        || !self.tell(&inputs, Shutter::Unknown)
+                    {
+                        return;
+                    }
                 }
                 std::thread::sleep(AGAIN);
             }
@@ -91,10 +147,12 @@ impl Latch {
     }
 
     /// Until nobody listens (`Ok`), or the device fails.
-    fn listen(&self, inputs: &Sender<Input>) -> io::Result<()> {
-        let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
-        let mut device = File::options().read(true).custom_flags(flags).open(&self.device)?;
-        self.has_the_code(&device)?;
+    fn listen(&self, inputs: &Sender<Input>, told: &mut Option<String>) -> io::Result<()> {
+        let mut device = self.open()?;
+        *told = None;
+        if inputs.blocking_send(Input::LatchDevice { fault: None }).is_err() {
+            return Ok(());
+        }
         if let Some(shutter) = self.state(&device) {
             if !self.tell(inputs, shutter) {
                 return Ok(());
@@ -132,8 +190,24 @@ impl Latch {
         }
     }
 
+    /// Opens it, and makes sure that it has the switch or the key.
+    fn open(&self) -> io::Result<File> {
+        let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
+        let device = File::options().read(true).custom_flags(flags).open(self.device.find()?)?;
+        self.has_the_code(&device)?;
+        Ok(device)
+    }
+
+    /// Whether it can be read now, for `kasacamd check`.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn test(&self) -> io::Result<()> {
+        self.open().map(|_closed_again| ())
+    }
+
     /// A device without that switch or key never tells of it, and to the question how the switch stands it answers that
-    /// it is open: it is not taken for a latch. What is no input device at all (`ENOTTY`) tells by its events alone.
+    /// it is open: it is not taken for a latch. Nor is what is no input device at all (`ENOTTY`).
     fn has_the_code(&self, device: &File) -> io::Result<()> {
         let mut bits = [0_u8; BITS];
         let fd = device.as_raw_fd();
@@ -154,7 +228,6 @@ impl Latch {
                 let why = format!("it has no {what} of code {} (privacy.latch.code)", self.code);
                 Err(io::Error::new(ErrorKind::InvalidInput, why))
             }
-            Err(nix::errno::Errno::ENOTTY) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }

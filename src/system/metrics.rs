@@ -7,11 +7,21 @@ use std::fmt::Write;
 #[must_use]
 pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
     let mut text = String::with_capacity(4096);
-    let gauges: [(&str, &str, u64); 10] = [
+    let gauges: [(&str, &str, u64); 12] = [
         ("kasacam_capture_open", "1 while the capture device is open", u64::from(t.capture.open)),
         ("kasacam_upload_on", "1 while the plan lets footage be uploaded", u64::from(t.upload.on)),
         ("kasacam_uploads_in_flight", "Uploads under way", t.upload.in_flight),
         ("kasacam_mqtt_connected", "1 while the broker is connected", u64::from(mqtt_connected)),
+        (
+            "kasacam_latch_fault",
+            "1 while the shutter or button cannot be read",
+            u64::from(t.household.latch_fault.is_some()),
+        ),
+        (
+            "kasacam_light_fault",
+            "1 while the light cannot be lit",
+            u64::from(t.household.light_fault.is_some()),
+        ),
         ("kasacam_spool_bytes", "Bytes in the spool", t.spool.bytes),
         ("kasacam_spool_files", "Files in the spool", t.spool.files),
         ("kasacam_spool_pending", "Segments that the cloud does not hold yet", t.spool.pending),

@@ -5,6 +5,7 @@ pub mod boot;
 pub mod clock;
 pub mod control;
 pub mod indicator;
+pub mod inputs;
 pub mod latch;
 pub mod logging;
 pub mod metrics;

@@ -618,6 +618,21 @@ fn the_light_is_found_in_a_configuration_that_is_wrong_otherwise() {
 }
 
 #[test]
+fn a_latch_is_named_by_a_path_or_by_its_name_and_never_by_neither() {
+    let with =
+        |latch: &str| Folder::new().agent("[upload]", &format!("[privacy]\nlatch = {{ {latch} }}\n[upload]"));
+    let config = with("kind = \"button\", name = \"gpio-keys\", code = 212").load().unwrap();
+    let named = config::LatchDevice::Named(String::from("gpio-keys"));
+    assert_eq!(config.privacy.latch.unwrap().device, named);
+    let config = with("kind = \"switch\", device = \"/dev/input/by-path/a\", code = 9").load().unwrap();
+    let path = config::LatchDevice::Path(PathBuf::from("/dev/input/by-path/a"));
+    assert_eq!(config.privacy.latch.unwrap().device, path);
+    with("kind = \"switch\", code = 9").is_told("privacy.latch.device", "latch", "neither a path nor a name");
+    let both = "kind = \"switch\", device = \"/dev/input/event0\", name = \"a\", code = 9";
+    with(both).is_told("privacy.latch.device", "latch", "both a path and a name");
+}
+
+#[test]
 fn no_keys_at_all_is_told() {
     Folder::new().agent("[\"entitlement-2026-1.pem\"]", "[]").is_told(
         "entitlement.keys",

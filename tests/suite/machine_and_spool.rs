@@ -1,12 +1,15 @@
 //! The machine and the spool together, over a disk that fails by the path and fills up.
 
-use crate::support::fault_fs::{Access, Cut, FaultFs};
+use crate::support::fault_fs::{Access, Coin, Cut, FaultFs};
 use crate::support::joined::{Joined, StoreIs};
-use crate::support::rig::{allowed, noon};
-use crate::support::spool_model::{Options, in_spool, spool_dir};
-use kasacam::domain::effect::Event;
+use crate::support::rig::{allowed, choice, noon};
+use crate::support::spool_model::{Options, in_spool, spool_dir, state_dir};
+use crate::support::tiny_mp4::labels;
+use kasacam::disk::Facts;
+use kasacam::domain::effect::{Event, Fact};
 use kasacam::domain::input::Input;
-use kasacam::domain::machine::UploadOrder;
+use kasacam::domain::machine::{Start, UploadOrder};
+use kasacam::domain::privacy::{Known, PrivacyChoice};
 use kasacam::domain::segment::Serial;
 use kasacam::domain::storage::Budget;
 use kasacam::domain::time::{Mono, Now};
@@ -182,4 +185,58 @@ fn an_upload_that_does_not_end_is_not_evicted_before_what_waits() {
     assert!(joined.evicted() > 10, "the budget was never reached");
     assert_eq!(joined.uploading, [Serial(1)]);
     assert!(!joined.forgotten.contains_key(&Serial(1)));
+}
+
+#[test]
+fn k11_a_choice_that_the_power_took_is_heard_again_and_what_was_captured_meanwhile_goes() {
+    let (mut opened, mut kept) = (0, 0);
+    for seed in 0..60 {
+        let mut coin = Coin(seed * 2 + 1);
+        let fs = FaultFs::healthy();
+        let permission = choice(1, false);
+        let facts = Facts::new(fs.shared(), &state_dir());
+        facts.keep(&Fact::Privacy { version: 1, jws: String::from("privacy-1") }).unwrap();
+        let mut before = Joined::start(&fs, Options::default());
+        before.record(2 + u32::try_from(coin.below(6)).unwrap());
+        let forbidden = PrivacyChoice { issued_at: before.now.system, ..choice(2, true) };
+        // It reaches the camera before the power goes, or the power goes first.
+        let heard = coin.toss();
+        if heard {
+            before.hear_choice(forbidden.clone());
+        }
+        let after = before.fs.after(if coin.toss() { Cut::LosesAll } else { Cut::KeepsAll });
+
+        let privacy = match Facts::new(after.shared(), &state_dir()).recall().privacy {
+            Known::Is(jws) if jws == "privacy-2" => Known::Is(forbidden.clone()),
+            Known::Is(_) => Known::Is(permission),
+            Known::Missing | Known::Unreadable => Known::Unreadable,
+        };
+        let system = before.now.system + Duration::from_secs(20);
+        let now = Now { mono: Mono(1_000_000_000), system, synchronised: true };
+        let start = Start { privacy, ..allowed() };
+        let mut joined = Joined::offline_at(&after, "boot-2", Options::default(), now, start);
+        joined.fragment = before.fragment + 1;
+        assert_eq!(joined.is_recording(), !heard, "seed {seed}: what the disk holds decides");
+        joined.record(1 + u32::try_from(coin.below(6)).unwrap());
+        opened += u64::from(joined.is_recording());
+        joined.store = StoreIs::Up;
+        joined.pass(MINUTE);
+        assert_eq!(joined.sent.len(), 0, "seed {seed}: unheard, it waits");
+        joined.store = StoreIs::Down;
+
+        joined.give(Input::Connected);
+        joined.hear_choice(forbidden.clone());
+        joined.pass(MINUTE);
+
+        assert!(!joined.is_recording());
+        for name in after.names(&spool_dir()) {
+            for label in labels(&after.peek(&in_spool(&name)).unwrap_or_default()) {
+                let taken = before.taken.get(&label).or_else(|| joined.taken.get(&label)).unwrap();
+                let late = taken.since(forbidden.issued_at);
+                assert_eq!(late, Duration::ZERO, "seed {seed}: {name} has {label:?} of after the choice");
+                kept += 1;
+            }
+        }
+    }
+    assert!(opened > 10 && kept > 100, "{opened} opened by the choice before, {kept} chunks kept");
 }

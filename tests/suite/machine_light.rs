@@ -147,3 +147,19 @@ fn the_journal_tells_of_the_start_the_choice_and_each_opening_and_closing() {
     rig.give(Input::CaptureStarted { epoch });
     assert!(matches!(rig.notes.last(), Some(What::Opened { .. })));
 }
+
+#[test]
+fn a_latch_that_cannot_be_read_is_told_once_and_shown_until_it_can_be() {
+    let mut rig = Rig::new(allowed());
+    for _ in 0..3 {
+        rig.give(Input::LatchDevice { fault: Some(String::from("no such device")) });
+    }
+    let told = |rig: &Rig| rig.events.iter().filter(|it| matches!(it, Event::LatchFailed { .. })).count();
+    assert_eq!(told(&rig), 1);
+    assert_eq!(rig.machine.telemetry(rig.now).household.latch_fault.as_deref(), Some("no such device"));
+    assert!(rig.open.is_some(), "a button closes nothing until it is pressed");
+    rig.give(Input::LatchDevice { fault: None });
+    assert_eq!(rig.machine.telemetry(rig.now).household.latch_fault, None);
+    rig.give(Input::LatchDevice { fault: Some(String::from("unplugged")) });
+    assert_eq!(told(&rig), 2);
+}

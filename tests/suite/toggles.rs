@@ -7,8 +7,9 @@ use crate::support::dice::parameter;
 use crate::support::fault_fs::{Coin, Cut, FaultFs};
 use crate::support::figures::{at_least, figure};
 use crate::support::rig::{self, Asked, allowed, choice};
-use crate::support::spool_model::{self, Options, held, spool_dir};
+use crate::support::spool_model::{self, Options, held, spool_dir, state_dir};
 use crate::support::tiny_mp4::{CHUNK, Tiny, labels};
+use kasacam::disk::Facts;
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::{Captured, Epoch, SpanEnd};
 use kasacam::domain::machine::Start;
@@ -103,6 +104,8 @@ impl Bench {
                     self.forbidden.insert(device.run, self.time);
                     self.is_slow_to_close(device);
                 }
+                // Onto the disk whose power fails.
+                Asked::Keep(fact) => Facts::new(self.spool.fs.shared(), &state_dir()).keep(&fact).unwrap(),
                 _ => {}
             }
         }
@@ -199,7 +202,16 @@ impl Bench {
         self.commands.clear();
         self.device = None;
         self.spool = spool_model::Rig::open(&fs, "boot-two", self.spool.options);
-        let privacy = Known::Is(choice(self.version, true));
+        // What it knows is what the disk holds, and nothing else.
+        let privacy = match Facts::new(fs.shared(), &state_dir()).recall().privacy {
+            Known::Is(jws) => {
+                let version: u64 = jws.strip_prefix("privacy-").unwrap().parse().unwrap();
+                // Every other one forbids: see `toggle`.
+                Known::Is(choice(version, version % 2 == 1))
+            }
+            Known::Missing => Known::Missing,
+            Known::Unreadable => Known::Unreadable,
+        };
         self.machine = rig::Rig::at(Start { privacy, ..allowed() }, self.machine.now);
         self.perform();
         assert!(self.device.is_none(), "{}: it opened against the owner's choice", self.what);

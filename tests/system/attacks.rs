@@ -290,14 +290,14 @@ fn no_start_opens_the_camera_without_a_choice_that_can_be_read() {
     let facts = camera.state_dir().join("state");
     camera.stop();
     cloud.tell(&["broker", "down"]);
-    let good: Vec<(String, Vec<u8>)> = ["privacy", "entitlement"]
+    let good: Vec<(String, Vec<u8>)> = ["privacy", "entitlement", "latch"]
         .map(|name| (name.to_owned(), std::fs::read(facts.join(name)).unwrap()))
         .into();
 
     let mut tampered = 0;
     while starts.again() {
         let start = starts.done - 1;
-        // Both facts say that it may record; one of them is tampered with.
+        // All three say that it may record; one of them is tampered with.
         for (name, bytes) in &good {
             let _was_removed = std::fs::remove_file(facts.join(name));
             std::fs::write(facts.join(name), bytes).unwrap();

@@ -2,39 +2,17 @@
 
 use crate::support::camera::{Camera, kasacamd};
 use crate::support::cloud::{Cloud, wait};
+use crate::support::kernel::Input;
 use crate::support::opened::Watched;
-use std::ffi::CString;
-use std::fs::File;
-use std::io::Write;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const SWITCH: (u16, u16) = (5, 9);
 const BUTTON: (u16, u16) = (1, 212);
 
-/// A pipe that tells what an input device would, struct for struct.
-struct Input {
-    path: PathBuf,
-    pipe: Option<File>,
-}
-
-impl Input {
-    fn new(dir: &Path) -> Input {
-        let path = dir.join("event0");
-        let name = CString::new(path.as_os_str().as_bytes()).unwrap();
-        // SAFETY: a plain system call with a string of our own.
-        assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
-        let pipe = Some(File::options().read(true).write(true).open(&path).unwrap());
-        Input { path, pipe }
-    }
-
-    fn tell(&mut self, (kind, code): (u16, u16), value: i32) {
-        let mut event = vec![0; size_of::<libc::input_event>() - 8];
-        event.extend(kind.to_ne_bytes());
-        event.extend(code.to_ne_bytes());
-        event.extend(value.to_ne_bytes());
-        self.pipe.as_mut().unwrap().write_all(&event).unwrap();
-    }
+/// A camera that sees this input device.
+fn start(cloud: &Cloud, device: &Input) -> Camera {
+    let environment = device.environment();
+    Camera::start_under(cloud, "env", &environment.each_ref().map(String::as_str))
 }
 
 fn allowed(arguments: &[&str]) -> Cloud {
@@ -53,14 +31,15 @@ fn open(camera: &Camera, open: bool) {
 #[test]
 fn a_shutter_closes_the_camera_and_one_that_cannot_be_read_keeps_it_closed() {
     let dir = tempfile::TempDir::new().unwrap();
-    let mut shutter = Input::new(dir.path());
+    // It stands closed.
+    let mut shutter = Input::new(dir.path(), (-1, 9, 9));
     let latch = format!("privacy.latch={{ kind = \"switch\", device = {:?}, code = 9 }}", shutter.path);
     let cloud = allowed(&["--set", &latch]);
-    let camera = Camera::start(&cloud);
+    let camera = start(&cloud, &shutter);
     let status = camera.wait_for("a connection", |status| {
         status["mqtt"]["connected"] == true && status["privacy"]["version"] == 1
     });
-    assert_eq!(status["capture"]["starts"], 0, "nobody knows yet how the shutter stands: {status}");
+    assert_eq!(status["capture"]["starts"], 0, "{status}");
 
     shutter.tell(SWITCH, 0);
     open(&camera, true);
@@ -72,18 +51,35 @@ fn a_shutter_closes_the_camera_and_one_that_cannot_be_read_keeps_it_closed() {
     shutter.tell(SWITCH, 0);
     open(&camera, true);
 
+    // It is pulled out, and put in again as something else.
+    shutter.answer((-1, 7, -1));
     shutter.pipe = None;
     open(&camera, false);
     camera.wait_for_log("the shutter cannot be read");
+    camera.wait_for_log("it has no switch of code 9");
+}
+
+#[test]
+fn a_file_that_is_no_input_device_is_no_open_shutter() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut shutter = Input::new(dir.path(), (-1, 9, -1));
+    let latch = format!("privacy.latch={{ kind = \"switch\", device = {:?}, code = 9 }}", shutter.path);
+    let cloud = allowed(&["--set", &latch]);
+    // Nobody answers for it.
+    let camera = Camera::start(&cloud);
+    shutter.tell(SWITCH, 0);
+    camera.wait_for("a fault of the latch", |status| status["household"]["latch_fault"].is_string());
+    camera.wait_for("a connection", |status| status["mqtt"]["connected"] == true);
+    assert_eq!(camera.status()["capture"]["starts"], 0);
 }
 
 #[test]
 fn a_button_sets_the_latch_and_lifts_it() {
     let dir = tempfile::TempDir::new().unwrap();
-    let mut button = Input::new(dir.path());
+    let mut button = Input::new(dir.path(), (212, -1, -1));
     let latch = format!("privacy.latch={{ kind = \"button\", device = {:?}, code = 212 }}", button.path);
     let cloud = allowed(&["--set", &latch]);
-    let camera = Camera::start(&cloud);
+    let camera = start(&cloud, &button);
     open(&camera, true);
 
     button.tell(BUTTON, 1);
@@ -94,7 +90,7 @@ fn a_button_sets_the_latch_and_lifts_it() {
     let fact = camera.state_dir().join("state/latch");
     wait("a durable latch", || std::fs::read_to_string(&fact).ok().filter(|text| text.contains("closed")));
     camera.kill();
-    let camera = Camera::start(&cloud);
+    let camera = start(&cloud, &button);
     camera.wait_for("a connection", |status| status["mqtt"]["connected"] == true);
     assert_eq!(camera.status()["capture"]["starts"], 0, "the latch outlives a restart");
     button.tell(BUTTON, 1);
@@ -216,61 +212,65 @@ fn a_camera_whose_light_cannot_be_lit_opens_no_device_and_says_why() {
     assert!(watched.was_opened(), "the harness sees a device being opened");
 }
 
-/// A library that makes the kernel's answers to `EVIOCGBIT` and `EVIOCGSW` out of the environment, for a pipe that has
-/// none of its own: which switch it has, and which one is on.
-fn answers_of_a_kernel(dir: &Path) -> PathBuf {
-    const SOURCE: &str = r#"
-        #define _GNU_SOURCE
-        #include <dlfcn.h>
-        #include <stdarg.h>
-        #include <stdlib.h>
-        #include <string.h>
-        #include <sys/ioctl.h>
-        static void set(unsigned char *bits, const char *code) {
-            if (code) bits[atoi(code) / 8] |= 1 << (atoi(code) % 8);
-        }
-        int ioctl(int fd, unsigned long request, ...) {
-            va_list list;
-            va_start(list, request);
-            void *argument = va_arg(list, void *);
-            va_end(list);
-            if (_IOC_TYPE(request) == 'E' && _IOC_NR(request) == 0x25) {
-                memset(argument, 0, _IOC_SIZE(request));
-                set(argument, getenv("KERNEL_HAS"));
-                return _IOC_SIZE(request);
-            }
-            if (_IOC_TYPE(request) == 'E' && _IOC_NR(request) == 0x1b) {
-                memset(argument, 0, _IOC_SIZE(request));
-                set(argument, getenv("KERNEL_ON"));
-                return _IOC_SIZE(request);
-            }
-            int (*next)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
-            return next(fd, request, argument);
-        }
-    "#;
-    let (source, library) = (dir.join("kernel.c"), dir.join("kernel.so"));
-    std::fs::write(&source, SOURCE).unwrap();
-    let built = std::process::Command::new("cc")
-        .args(["-shared", "-fPIC", "-o"])
-        .args([&library, &source])
-        .arg("-ldl")
-        .status()
-        .expect("a C compiler, as for the camera itself");
-    assert!(built.success());
-    library
+#[test]
+fn a_button_that_is_not_there_is_a_fault_until_it_is() {
+    let dir = tempfile::TempDir::new().unwrap();
+    let mut button = Input::new(dir.path(), (212, -1, -1));
+    let (path, away) = (button.path.clone(), dir.path().join("away"));
+    std::fs::rename(&path, &away).unwrap();
+    let latch = format!("privacy.latch={{ kind = \"button\", device = {path:?}, code = 212 }}");
+    let cloud = allowed(&["--set", &latch]);
+    let fault = |status: &serde_json::Value| {
+        status["household"]["latch_fault"].as_str().is_some_and(|why| why.contains("event0"))
+    };
+    let check = || kasacamd(&["check", "--config", cloud.agent_toml.to_str().unwrap()]);
+    let told = check();
+    assert_eq!(told.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&told.stdout).contains("privacy.latch"));
+
+    let camera = start(&cloud, &button);
+    open(&camera, true);
+    camera.wait_for("a fault of the latch", fault);
+    assert!(String::from_utf8_lossy(&camera.command(&["status"]).stdout).contains("event0"));
+    let metrics = camera.command(&["metrics"]).stdout;
+    assert!(String::from_utf8_lossy(&metrics).contains("kasacam_latch_fault 1"));
+    wait("an event", || {
+        cloud.events().iter().any(|it| it["payload"]["event"] == "latch_failed").then_some(())
+    });
+
+    std::fs::rename(&away, &path).unwrap();
+    camera.wait_for("a latch without fault", |status| !fault(status));
+    button.tell(BUTTON, 1);
+    open(&camera, false);
+}
+
+#[test]
+fn a_light_that_cannot_be_set_is_told_by_check() {
+    let led = an_led();
+    let cloud = Cloud::start(&["--set", &format!("privacy.indicator={:?}", led.path())]);
+    let check = || kasacamd(&["check", "--config", cloud.agent_toml.to_str().unwrap()]);
+    assert_eq!(check().status.code(), Some(0));
+    assert_eq!(
+        std::fs::read_to_string(led.path().join("brightness")).unwrap(),
+        "255\n",
+        "it is left as it is"
+    );
+    std::fs::remove_file(led.path().join("brightness")).unwrap();
+    let told = check();
+    assert_eq!(told.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&told.stdout).contains("privacy.indicator"));
 }
 
 #[test]
 fn a_device_without_that_switch_is_no_open_shutter() {
     let dir = tempfile::TempDir::new().unwrap();
-    let preload = format!("LD_PRELOAD={}", answers_of_a_kernel(dir.path()).display());
-    let shutter = Input::new(dir.path());
+    let shutter = Input::new(dir.path(), (-1, -1, -1));
     let latch = format!("privacy.latch={{ kind = \"switch\", device = {:?}, code = 9 }}", shutter.path);
     let cloud = allowed(&["--set", &latch]);
 
-    for (has, on, opens) in [("7", "0", false), ("9", "9", false), ("9", "0", true)] {
-        let (has, on) = (format!("KERNEL_HAS={has}"), format!("KERNEL_ON={on}"));
-        let camera = Camera::start_under(&cloud, "env", &[&preload, &has, &on]);
+    for (has, on, opens) in [(7, -1, false), (9, 9, false), (9, -1, true)] {
+        shutter.answer((-1, has, on));
+        let camera = start(&cloud, &shutter);
         let status = camera.wait_for("a connection", |status| {
             status["mqtt"]["connected"] == true && status["privacy"]["version"] == 1
         });
@@ -280,7 +280,7 @@ fn a_device_without_that_switch_is_no_open_shutter() {
             std::thread::sleep(std::time::Duration::from_millis(1_500));
             assert_eq!(camera.status()["capture"]["starts"], 0, "{has}, {on}: {status}");
         }
-        if has == "KERNEL_HAS=7" {
+        if has == 7 {
             camera.wait_for_log("it has no switch of code 9");
         }
         camera.stop();

@@ -19,6 +19,7 @@ mod broker_faults;
 mod chronicle;
 mod clips;
 mod clocks;
+mod closing;
 mod command_line;
 mod comparison;
 mod devcloud;

@@ -1,7 +1,9 @@
 //! What the machine counts, and what it tells of that.
 
 use super::{Machine, reports};
-use crate::domain::effect::{CaptureFigures, JournalFigures, SpoolFigures, Telemetry, UploadFigures};
+use crate::domain::effect::{
+    CaptureFigures, HouseholdFigures, JournalFigures, SpoolFigures, Telemetry, UploadFigures,
+};
 use crate::domain::policy;
 use crate::domain::segment::{Content, Segment};
 use crate::domain::time::{Clock, Now};
@@ -80,6 +82,10 @@ impl Machine {
             },
             rejected: self.figures.rejected,
             dropped_events: 0,
+            household: HouseholdFigures {
+                latch_fault: self.latch_fault.clone(),
+                light_fault: self.light.fault().map(String::from),
+            },
             peak_rss_kib: 0,
             certificate_days_left: None,
             journal: JournalFigures::default(),

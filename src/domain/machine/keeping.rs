@@ -65,6 +65,14 @@ impl Machine {
         }
     }
 
+    /// A latch that cannot be read is told once, and no more than that: a shutter closes the camera by itself.
+    pub(super) fn latch_device(&mut self, fault: Option<String>) {
+        if let (None, Some(why)) = (&self.latch_fault, &fault) {
+            self.tell(Event::LatchFailed { why: why.clone() });
+        }
+        self.latch_fault = fault;
+    }
+
     pub(super) fn set_latch(&mut self, closed: bool, now: Now) {
         if self.latch.newest() != Some(&closed) {
             self.latch.accept(closed, String::from(latch_text(closed)), None, now.mono);

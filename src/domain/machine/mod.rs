@@ -186,6 +186,8 @@ pub struct Machine {
     choice: Durable<PrivacyChoice>,
     latch: Durable<bool>,
     shutter: Shutter,
+    /// Why the latch's own device cannot be read.
+    latch_fault: Option<String>,
     lease: Durable<Lease>,
     session: hearing::Session,
     prohibitions: choice::Prohibitions,
@@ -233,6 +235,7 @@ impl Machine {
             choice: Durable::new(start.privacy, start.signed.privacy),
             latch: Durable::new(start.latch, None),
             shutter: start.shutter,
+            latch_fault: None,
             lease: Durable::new(start.entitlement, start.signed.entitlement),
             session: hearing::Session::default(),
             prohibitions: choice::Prohibitions::default(),
@@ -301,6 +304,7 @@ impl Machine {
                 self.set_latch(lifted, now);
             }
             Input::Shutter(shutter) => self.shutter = shutter,
+            Input::LatchDevice { fault } => self.latch_device(fault),
             Input::Persisted { ticket, result } => self.persisted(ticket, result, now),
             Input::LightSet { ticket, result } => self.light_set(ticket, result, now),
             Input::CaptureStarted { epoch } => self.capture_started(epoch, now),

@@ -11,6 +11,7 @@ use kasacam::domain::fragment::{Captured, Epoch, Init};
 use kasacam::domain::input::{AckToken, Input, Usage};
 use kasacam::domain::machine::{Machine, Start};
 use kasacam::domain::outcome::{Outcome, Scope};
+use kasacam::domain::privacy::PrivacyChoice;
 use kasacam::domain::segment::Serial;
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use kasacam::spool::{self, ClockReading, Command, LiveEpoch, Spool};
@@ -53,7 +54,10 @@ pub struct Joined {
     options: Options,
     init: Arc<Init>,
     open: Option<Epoch>,
-    fragment: u32,
+    /// Of the fragment that is captured next.
+    pub fragment: u32,
+    /// When the last picture of each chunk was taken.
+    pub taken: BTreeMap<(u32, u32), Utc>,
     sequence: u32,
     commands: VecDeque<Command>,
 }
@@ -65,7 +69,26 @@ impl Joined {
         Joined::start_at(fs, "boot-1", options, now, allowed())
     }
 
+    /// With a session, on which the choice that it knows has been heard.
     pub fn start_at(fs: &FaultFs, boot: &str, options: Options, now: Now, start: Start) -> Joined {
+        let choice = start.privacy.value().cloned();
+        let mut joined = Joined::offline_at(fs, boot, options, now, start);
+        joined.give(Input::Connected);
+        if let Some(choice) = choice {
+            joined.hear_choice(choice);
+        }
+        joined
+    }
+
+    /// The broker's retained choice, on a session that is up.
+    pub fn hear_choice(&mut self, choice: PrivacyChoice) {
+        let jws = format!("privacy-{}", choice.version);
+        let ack = AckToken { connection: 1, delivery: 1 };
+        self.give(Input::Privacy { choice, jws, retained: true, ack });
+    }
+
+    /// Without a session.
+    pub fn offline_at(fs: &FaultFs, boot: &str, options: Options, now: Now, start: Start) -> Joined {
         let live = LiveEpoch::new();
         let clock = Arc::new(Mutex::new((now, Clock::judge(now, start.floor))));
         let reading = || -> ClockReading {
@@ -85,7 +108,6 @@ impl Joined {
             _ => None,
         });
         let found = found.map(|segments| (segments, usage.unwrap_or_else(Usage::default)));
-        let choice = start.privacy.value().cloned();
         let machine = Machine::new(Start { boot: boot.to_owned(), spool: found, ..start }, now);
         let mut joined = Joined {
             fs: fs.clone(),
@@ -108,21 +130,11 @@ impl Joined {
             init: tiny_mp4::init(64),
             open: None,
             fragment: 0,
+            taken: BTreeMap::new(),
             sequence: 1,
             commands: VecDeque::new(),
         };
         joined.hear(early);
-        joined.give(Input::Connected);
-        if let Some(choice) = choice {
-            // The broker's retained choice, on a session that is up.
-            let jws = format!("privacy-{}", choice.version);
-            joined.give(Input::Privacy {
-                choice,
-                jws,
-                retained: true,
-                ack: AckToken { connection: 1, delivery: 1 },
-            });
-        }
         joined
     }
 
@@ -271,6 +283,7 @@ impl Joined {
             for chunk in 0..self.options.chunks {
                 self.advance(Duration::from_nanos(CHUNK));
                 let Some(epoch) = self.open else { continue };
+                self.taken.insert((self.fragment, chunk), self.now.system);
                 let tiny = Tiny {
                     epoch,
                     init: Arc::clone(&self.init),

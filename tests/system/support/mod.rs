@@ -10,6 +10,7 @@ pub mod cloud;
 #[path = "../../suite/support/figures.rs"]
 pub mod figures;
 pub mod h264;
+pub mod kernel;
 pub mod opened;
 pub mod oracle;
 pub mod pipe;

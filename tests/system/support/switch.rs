@@ -104,6 +104,21 @@ impl<'a> Switch<'a> {
         kept
     }
 
+    /// How long after a choice had left the broker each picture was taken that was taken against one.
+    pub fn late(&self, kept: &[Kept]) -> Vec<Duration> {
+        let late = |time: u64| {
+            let against = self.private.iter().find(|it| time > it.acknowledged && time < it.until);
+            against.map(|it| Duration::from_nanos(time - it.acknowledged))
+        };
+        kept.iter().flat_map(Kept::all).filter_map(|card| late(card.time)).collect()
+    }
+
+    /// Waits until nothing that `look` finds in this folder was taken against a choice, and judges it.
+    pub fn wait_until_clean(&self, look: &dyn Fn(&std::path::Path) -> Vec<Kept>, folder: &std::path::Path) {
+        super::cloud::wait("a purge", || self.late(&look(folder)).is_empty().then_some(()));
+        self.judge(&look(folder));
+    }
+
     /// No picture and no sound taken after a choice had left the broker is among them.
     pub fn judge(&self, kept: &[Kept]) -> Found {
         let mut found = Found::default();
