@@ -146,7 +146,7 @@ fn what_we_write_is_what_the_standard_has() {
         written(&|out| packet::connect(out, &connect)),
         &[
             0x10,
-            38,
+            39,
             0,
             4,
             b'M',

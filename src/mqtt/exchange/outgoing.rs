@@ -13,7 +13,7 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Exchange<'_> {
     /// Does what can be done without waiting.
-    pub(super) fn pump(&mut self, now: Instant) -> Result<(), Stop> {
+    pub(in crate::mqtt) fn pump(&mut self, now: Instant) -> Result<(), Stop> {
         self.begins_to_leave(now)?;
         if self.phase != Phase::Connecting && self.phase != Phase::Disconnecting {
             self.acknowledge();
