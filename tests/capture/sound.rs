@@ -118,7 +118,7 @@ fn a_microphone_that_comes_to_its_end_is_opened_again() {
     assert!(again >= 2, "it was heard, failed, and was heard again: {told:?}");
     let (_, _, why) = told.iter().find(|(_, _, why)| !why.is_empty()).unwrap();
     assert!(why.contains("microphone"), "{why}");
-    let bytes: Vec<u64> = chunks.iter().map(|chunk| sound_of(chunk)).collect();
+    let bytes: Vec<u64> = chunks.iter().map(sound_of).collect();
     let silent = bytes.iter().position(|ticks| *ticks == 0).expect("a while without audio");
     assert!(bytes[silent..].iter().any(|ticks| *ticks > 0), "audio is stored again: {bytes:?}");
 }

@@ -264,7 +264,12 @@ impl Control {
                                 draining = Some((mono() + SALVAGE, fault.into()));
                             }
                         }
-                        event => self.heed(event, &pipeline, description, started),
+                        event @ (Event::Playing
+                        | Event::Latency
+                        | Event::Trouble(_)
+                        | Event::Heard
+                        | Event::NotHeard(_)
+                        | Event::MicrophoneFailed(_)) => self.heed(event, &pipeline, description, started),
                     }
                 }
                 default(wait) => {
