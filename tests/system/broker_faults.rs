@@ -3,6 +3,7 @@
 
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait_up_to};
+use crate::support::figures::skip;
 use crate::support::pipe::{Pipe, Silence};
 use serde_json::Value;
 use std::process::{Command, Stdio};
@@ -12,7 +13,10 @@ use std::time::Duration;
 const PATIENCE: Duration = Duration::from_secs(45);
 
 fn start() -> (Cloud, Pipe) {
-    let mut pipe = Pipe::bind();
+    start_behind(Pipe::bind())
+}
+
+fn start_behind(mut pipe: Pipe) -> (Cloud, Pipe) {
     let setting = pipe.setting();
     let cloud = Cloud::start(&["--segment", "2s", "--set", &setting, "--set", "mqtt.keep_alive=\"5s\""]);
     pipe.serve(cloud.mqtt_port);
@@ -36,6 +40,19 @@ fn assert_goes_on(camera: &Camera, starts: &Value) {
     let committed = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
     let status = camera.wait_until_it_records(committed + 15);
     assert_eq!(&status["capture"]["starts"], starts, "{status}");
+}
+
+#[test]
+fn a_broker_may_be_given_by_its_ipv6_address() {
+    let Some(pipe) = Pipe::bind_to_ipv6() else {
+        return skip("a_broker_may_be_given_by_its_ipv6_address", "there is no ::1");
+    };
+    let (cloud, pipe) = start_behind(pipe);
+    let camera = recording(&cloud);
+    assert!(pipe.connections() > 0, "{}", camera.log());
+    cloud.tell(&["privacy", "on"]);
+    wait_for(&camera, "a closed camera", |status| status["capture"]["open"] == false);
+    camera.stop();
 }
 
 #[test]

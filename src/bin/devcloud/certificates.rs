@@ -8,7 +8,7 @@ use rcgen::{
 };
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -120,6 +120,7 @@ fn issue(
         params.subject_alt_names = vec![
             SanType::DnsName(localhost),
             SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
             SanType::IpAddress(IpAddr::V4(HOST_OF_A_GUEST)),
         ];
     } else {

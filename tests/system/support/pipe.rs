@@ -32,6 +32,7 @@ struct Inside {
 
 pub struct Pipe {
     pub port: u16,
+    host: &'static str,
     listener: Option<TcpListener>,
     inside: Arc<Inside>,
     thread: Option<JoinHandle<()>>,
@@ -39,14 +40,22 @@ pub struct Pipe {
 
 impl Pipe {
     pub fn bind() -> Pipe {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        Pipe::on(TcpListener::bind(("127.0.0.1", 0)).unwrap(), "localhost")
+    }
+
+    /// On ::1; `None` on a machine without it.
+    pub fn bind_to_ipv6() -> Option<Pipe> {
+        Some(Pipe::on(TcpListener::bind(("::1", 0)).ok()?, "[::1]"))
+    }
+
+    fn on(listener: TcpListener, host: &'static str) -> Pipe {
         let port = listener.local_addr().unwrap().port();
-        Pipe { port, listener: Some(listener), inside: Arc::default(), thread: None }
+        Pipe { port, host, listener: Some(listener), inside: Arc::default(), thread: None }
     }
 
     /// What makes a camera of a cloud go through it.
     pub fn setting(&self) -> String {
-        format!("mqtt.url=\"mqtts://localhost:{}\"", self.port)
+        format!("mqtt.url=\"mqtts://{}:{}\"", self.host, self.port)
     }
 
     pub fn serve(&mut self, broker: u16) {
