@@ -143,7 +143,9 @@ pub fn describe(
                 .with("latency", 200)
                 // Connecting and every answer: the run ends instead, and the agent starts another.
                 .with("tcp-timeout", 5_000_000)
-                .with("timeout", 5_000_000),
+                .with("timeout", 5_000_000)
+                // It is told that the stream ends; that the camera closes does not wait for its answer.
+                .with("teardown-timeout", 50_000_000),
         ),
         VideoSource::File { path, repeat, .. } => {
             Origin::File { path: path.clone(), container: container(path), repeat: *repeat }

@@ -235,6 +235,36 @@ fn parameter_sets_come_from_wherever_they_are_right() {
 }
 
 #[test]
+fn a_camera_that_offers_no_h264_is_told_so() {
+    let folder = folder();
+    let path = folder.path().join("clip.h264");
+    clip(&path, 10, 10, 0, &[]);
+
+    let take = sent(&path, Manners { encoding: "H265", ..Manners::default() });
+
+    assert!(take.message().contains("H265") && take.message().contains("H.264"), "{}", take.message());
+    assert!(take.chunks.is_empty());
+}
+
+#[test]
+fn a_file_is_what_its_first_bytes_say() {
+    let folder = folder();
+    let (mp4, misnamed) = (folder.path().join("clip.mp4"), folder.path().join("clip.video"));
+    clip(&mp4, 30, 10, 0, &[]);
+    std::fs::copy(&mp4, &misnamed).unwrap();
+    let transport = folder.path().join("clip.ts");
+    clip(&transport, 30, 10, 0, &[]);
+
+    let take = captured(&misnamed);
+    let refused = captured(&transport);
+
+    assert_eq!(stored(folder.path(), &take.chunks), pictures(&mp4));
+    assert_eq!(refused.fault_kind(), FaultKind::Pipeline);
+    assert!(refused.message().contains("transport stream"), "{}", refused.message());
+    assert!(refused.chunks.is_empty());
+}
+
+#[test]
 fn a_hole_is_a_hole_and_no_long_frame() {
     let folder = folder();
     let path = folder.path().join("clip.h264");

@@ -4,6 +4,8 @@ use super::fault;
 use crate::capture::board::{Description, Element, Origin, Stage, package};
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// A pipeline that was built and not started.
 pub(super) struct Built {
@@ -16,6 +18,8 @@ pub(super) struct Built {
     pub(super) ear: Vec<gst::Element>,
     /// The source that both branches begin at, and the first element of that of the frames.
     rtsp: Option<(gst::Element, gst::Element)>,
+    /// The encodings that it offers.
+    pub(super) offers: Arc<Mutex<BTreeSet<String>>>,
 }
 
 /// Builds it. `sound` says whether the description's audio branch is wanted.
@@ -37,7 +41,7 @@ pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fau
         }
         Origin::Branches | Origin::File { .. } => None,
     };
-    Ok(Built { pipeline, pictures, sound, ear, rtsp })
+    Ok(Built { pipeline, pictures, sound, ear, rtsp, offers: Arc::default() })
 }
 
 /// An empty pipeline.
@@ -179,8 +183,12 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
     let Some((source, video)) = &built.rtsp else { return };
     let audio = built.ear.first();
     let wants_sound = audio.is_some();
+    let offers = Arc::clone(&built.offers);
     source.connect("select-stream", false, move |values| {
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
+        if let Some(encoding) = encoding(caps.as_ref()) {
+            offers.lock().unwrap_or_else(PoisonError::into_inner).insert(encoding);
+        }
         let wanted = match media(caps.as_ref()) {
             Media::H264 => true,
             Media::Aac => wants_sound,
@@ -218,13 +226,30 @@ enum Media {
     Other,
 }
 
+fn encoding(caps: Option<&gst::Caps>) -> Option<String> {
+    let structure = caps?.structure(0)?;
+    structure.get::<&str>("encoding-name").ok().map(str::to_ascii_uppercase)
+}
+
 fn media(caps: Option<&gst::Caps>) -> Media {
-    let Some(structure) = caps.and_then(|caps| caps.structure(0)) else { return Media::Other };
-    match structure.get::<&str>("encoding-name").map(str::to_ascii_uppercase).as_deref() {
-        Ok("H264") => Media::H264,
-        Ok("MPEG4-GENERIC") => Media::Aac,
-        Ok(_) | Err(_) => Media::Other,
+    match encoding(caps).as_deref() {
+        Some("H264") => Media::H264,
+        Some("MPEG4-GENERIC") => Media::Aac,
+        Some(_) | None => Media::Other,
     }
+}
+
+/// Why nothing of an RTSP camera can be recorded, where that is for what it offers.
+pub(super) fn unfit_offers(offers: &Mutex<BTreeSet<String>>) -> Option<String> {
+    let offers = offers.lock().unwrap_or_else(PoisonError::into_inner);
+    if offers.is_empty() || offers.contains("H264") {
+        return None;
+    }
+    // From the network: letters and digits of a few names, and no more.
+    let printable =
+        |name: &String| name.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>();
+    let names: Vec<String> = offers.iter().take(4).map(printable).collect();
+    Some(format!("it offers {} and no H.264: set it to H.264", names.join(", ")))
 }
 
 /// An element in a message: what it is, for the names are made up.

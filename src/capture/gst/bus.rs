@@ -17,6 +17,7 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
     let deaf = Arc::clone(deaf);
     let shared = Arc::clone(shared);
     let source = description.source.clone();
+    let offers = Arc::clone(&built.offers);
     let own = pipeline.downgrade();
     let first = AtomicBool::new(true);
     #[expect(clippy::wildcard_enum_match_arm, reason = "GStreamer's messages, of which four concern us")]
@@ -30,7 +31,10 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
                 if error.src().is_some_and(of_ear) {
                     deaf.store(true, Ordering::Release);
                 }
-                shared.tell(Event::Failed(bus_fault(error, &source)));
+                shared.tell(Event::Failed(match build::unfit_offers(&offers) {
+                    Some(why) => fault(FaultKind::Pipeline, format!("{source}: {why}")),
+                    None => bus_fault(error, &source),
+                }));
             }
             gst::MessageView::Warning(warning) => {
                 let element = warning.src().map(gst::glib::object::ObjectExt::type_);

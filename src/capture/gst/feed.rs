@@ -63,6 +63,14 @@ impl Feed {
         fps: u32,
         shared: &Arc<Shared>,
     ) -> Result<Feed, Fault> {
+        let container = match contents(path) {
+            Some(Contents::Of(found)) => found,
+            Some(Contents::TransportStream) => {
+                let why = "it is an MPEG transport stream, which is not read: put it into an MP4 or MKV file";
+                return Err(fault(FaultKind::Pipeline, format!("{}: {why}", path.display())));
+            }
+            None => container,
+        };
         let source = match container {
             Container::ByteStream => Source::Stream,
             Container::Mp4 | Container::Matroska => {
@@ -374,6 +382,28 @@ impl Job {
             next = round.pull(|| self.wanted());
         }
         end
+    }
+}
+
+/// What a file is, by its first bytes.
+enum Contents {
+    Of(Container),
+    TransportStream,
+}
+
+/// `None` where its first bytes do not tell, or it is no regular file.
+fn contents(path: &Path) -> Option<Contents> {
+    // To open a FIFO would wait for whoever writes.
+    let mut file = if path.is_file() { File::open(path).ok()? } else { return None };
+    let mut head = [0; 189];
+    file.read_exact(&mut head).ok()?;
+    match head {
+        [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(Contents::Of(Container::Matroska)),
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some(Contents::Of(Container::Mp4)),
+        [0, 0, 1, ..] | [0, 0, 0, 1, ..] => Some(Contents::Of(Container::ByteStream)),
+        // Two packets begin (ISO/IEC 13818-1, 2.4.3.2).
+        [0x47, .., 0x47] => Some(Contents::TransportStream),
+        _ => None,
     }
 }
 

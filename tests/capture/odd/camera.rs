@@ -39,8 +39,8 @@ pub struct Manners {
     pub hole: Option<(usize, f64)>,
     /// Another SSRC from each IDR frame on.
     pub ssrc_by_idr: bool,
-    /// The stream begins anew at its end, and its time goes on.
-    pub again: bool,
+    /// The encoding that the SDP names.
+    pub encoding: &'static str,
 }
 
 impl Default for Manners {
@@ -51,7 +51,7 @@ impl Default for Manners {
             sets: Sets::Told,
             hole: None,
             ssrc_by_idr: false,
-            again: false,
+            encoding: "H264",
         }
     }
 }
@@ -142,9 +142,10 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn sdp(units: &[Vec<Vec<u8>>], sets: Sets) -> String {
+fn sdp(units: &[Vec<Vec<u8>>], sets: Sets, encoding: &str) -> String {
     let mut text = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=odd\r\nt=0 0\r\na=control:*\r\n");
-    text.push_str("m=video 0 RTP/AVP 96\r\na=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1");
+    write!(text, "m=video 0 RTP/AVP 96\r\na=rtpmap:96 {encoding}/90000\r\n").unwrap();
+    text.push_str("a=fmtp:96 packetization-mode=1");
     let told: Vec<String> = [7, 8]
         .iter()
         .filter_map(|kind| units.iter().flatten().find(|nal| nal[0] & 0x1f == *kind))
@@ -199,7 +200,7 @@ fn serve(
                 answer.push_str("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER\r\n")
             }
             "DESCRIBE" => {
-                body = sdp(units, manners.sets);
+                body = sdp(units, manners.sets, manners.encoding);
                 write!(answer, "Content-Type: application/sdp\r\nContent-Length: {}\r\n", body.len())
                     .unwrap();
             }
@@ -222,36 +223,29 @@ fn play(
 ) -> std::io::Result<()> {
     let begun = Instant::now();
     let mut sender = Sender { stream, sequence: 0, ssrc: 1 };
-    let mut frame = 0;
-    loop {
-        for unit in units {
-            let missing = manners.hole.filter(|(at, _)| *at <= frame).map_or(0.0, |(_, missing)| missing);
-            #[expect(clippy::cast_precision_loss, reason = "some hundred frames")]
-            let time = frame as f64 / manners.fps + missing;
-            let due = begun + Duration::from_secs_f64(time);
-            while Instant::now() < due {
-                if stopped.load(Ordering::Acquire) {
-                    return Ok(());
-                }
-                thread::sleep(due.saturating_duration_since(Instant::now()).min(Duration::from_millis(20)));
+    for (frame, unit) in units.iter().enumerate() {
+        let missing = manners.hole.filter(|(at, _)| *at <= frame).map_or(0.0, |(_, missing)| missing);
+        #[expect(clippy::cast_precision_loss, reason = "some hundred frames")]
+        let time = frame as f64 / manners.fps + missing;
+        let due = begun + Duration::from_secs_f64(time);
+        while Instant::now() < due {
+            if stopped.load(Ordering::Acquire) {
+                return Ok(());
             }
-            if manners.ssrc_by_idr && frame > 0 && unit.iter().any(|nal| nal[0] & 0x1f == 5) {
-                sender.ssrc += 1;
-            }
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it wraps by design")]
-            let timestamp = (time * 90_000.0) as u64 as u32;
-            for (at, nal) in unit.iter().enumerate() {
-                let marker = match manners.marker {
-                    Marker::LastOfPicture => at + 1 == unit.len(),
-                    Marker::LastOfNal => true,
-                    Marker::Never => false,
-                };
-                sender.nal(nal, timestamp, marker)?;
-            }
-            frame += 1;
+            thread::sleep(due.saturating_duration_since(Instant::now()).min(Duration::from_millis(20)));
         }
-        if !manners.again {
-            break;
+        if manners.ssrc_by_idr && frame > 0 && unit.iter().any(|nal| nal[0] & 0x1f == 5) {
+            sender.ssrc += 1;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it wraps by design")]
+        let timestamp = (time * 90_000.0) as u64 as u32;
+        for (at, nal) in unit.iter().enumerate() {
+            let marker = match manners.marker {
+                Marker::LastOfPicture => at + 1 == unit.len(),
+                Marker::LastOfNal => true,
+                Marker::Never => false,
+            };
+            sender.nal(nal, timestamp, marker)?;
         }
     }
     // What was sent is to arrive before the connection ends.
