@@ -182,11 +182,10 @@ impl Agent {
             now,
         );
         tracing::info!(
-            "kasacamd {} for {} on {}: {} segments wait in the spool",
+            "kasacamd {} for {} on {}",
             env!("CARGO_PKG_VERSION"),
             config.device.id,
             config.board.name,
-            machine.telemetry(now).spool.pending
         );
         Ok(Agent {
             config,

@@ -5,7 +5,7 @@ use super::{Agent, status};
 use crate::domain::effect::{Effect, Report, Share, StopManner};
 use crate::domain::input::Input;
 use crate::domain::outcome::{Outcome, Scope};
-use crate::domain::segment::{KeyClock, Segment, Serial};
+use crate::domain::segment::{Content, KeyClock, Segment, Serial};
 use crate::domain::time::Utc;
 use crate::system::{boot, clock};
 use crate::upload::Body;
@@ -100,7 +100,7 @@ impl Agent {
     }
 
     /// Opens the segment on a thread of its own, and sends it in a task of its own, from where it lies.
-    fn upload(&mut self, segment: Segment, time: Utc, key_clock: KeyClock, share: Share) {
+    fn upload(&mut self, mut segment: Segment, time: Utc, key_clock: KeyClock, share: Share) {
         let serial = segment.serial;
         let uploader = Arc::clone(&self.uploader);
         // Where the time was corrected, the times within the file move by as much.
@@ -112,7 +112,7 @@ impl Agent {
         let task = async move {
             let began = clock::mono();
             let half_sent = Arc::new(Notify::new());
-            let outcome = match body(reader, &segment, shift).await {
+            let outcome = match body(reader, &mut segment, shift).await {
                 Ok(body) => {
                     let share = (share, Arc::clone(&half_sent));
                     let upload = uploader.upload_with(share, &segment, time, key_clock, body);
@@ -158,13 +158,18 @@ async fn telling_of_half(
 }
 
 /// What is to be sent of a segment: the end of a span is an empty object.
-async fn body(reader: Reader, segment: &Segment, shift: i64) -> Result<Arc<dyn Body>, String> {
+async fn body(reader: Reader, segment: &mut Segment, shift: i64) -> Result<Arc<dyn Body>, String> {
     if segment.is_end() {
         return Ok(Arc::new(Bytes::new()));
     }
     let serial = segment.serial;
     match tokio::task::spawn_blocking(move || reader.open(serial, shift)).await {
-        Ok(Ok(footage)) => Ok(Arc::new(footage)),
+        Ok(Ok(footage)) => {
+            if let Content::Footage { duration, .. } = &mut segment.content {
+                *duration = footage.duration();
+            }
+            Ok(Arc::new(footage))
+        }
         Ok(Err(e)) => Err(e.to_string()),
         Err(e) => Err(format!("reading it failed: {e}")),
     }

@@ -103,6 +103,7 @@ pub(super) fn log(input: &Input) {
         }
         Input::LatchDevice { fault: Some(why) } => tracing::error!("{why}"),
         Input::LightSet { result: Err(why), .. } => tracing::debug!("the light: {why}"),
+        Input::Found(segments) => tracing::debug!("{} files of the spool came to be known", segments.len()),
         Input::CaptureStuck { .. } => tracing::error!("a device does not close"),
         Input::UploadFinished { serial, outcome, took } => match outcome {
             Outcome::Stored => tracing::debug!("stored {serial} in {} ms", took.as_millis()),

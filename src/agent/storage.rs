@@ -36,7 +36,7 @@ pub(super) struct Storage {
 pub(super) type Found = Result<(Vec<Segment>, Usage), String>;
 
 impl Storage {
-    /// Puts the spool in order and starts its thread. A spool that cannot be opened is a fact for the machine:
+    /// Starts the thread of the spool, which goes on to look at what is there. A spool that cannot be opened is a fact for the machine:
     /// it asks for a probe, time and again.
     ///
     /// # Errors
@@ -71,9 +71,9 @@ impl Storage {
             encryption: setup.encryption.clone(),
             commands: commands.clone(),
         };
-        let opened = spool::open(Arc::clone(&fs), setup.clone(), live.clone(), Box::new(clock.clone()));
+        let opened = spool::begin(Arc::clone(&fs), setup.clone(), live.clone(), Box::new(clock.clone()));
         let (mut spool, found) = match opened {
-            Ok((spool, segments)) => (spool, Ok(segments)),
+            Ok(spool) => (spool, Ok(Vec::new())),
             Err(e) => {
                 let why = format!("{}: {e}", reader.dir.display());
                 (Spool::broken(fs, setup, live.clone(), Box::new(clock)), Err(why))
@@ -240,6 +240,13 @@ pub(super) struct Footage {
     sealed: Sealed,
     serial: Serial,
     reader: Reader,
+}
+
+impl Footage {
+    /// As [`Sealed::duration`].
+    pub(super) fn duration(&self) -> u64 {
+        self.sealed.duration()
+    }
 }
 
 impl upload::Body for Footage {

@@ -451,6 +451,8 @@ pub struct SpoolFigures {
     pub quarantined: u64,
     /// Files that are left where they are, unsent, and why.
     pub set_aside: AsideFigures,
+    /// Not all files are known yet since the start: there is more of everything.
+    pub scanning: bool,
     /// Sealed files now that the cloud does not hold yet.
     pub pending: u64,
     /// Segments removed without having been stored.

@@ -165,6 +165,8 @@ pub enum Input {
     },
     /// A file is sealed and durable.
     Sealed(Segment),
+    /// Files were found that were sealed before this process began, or left behind and sealed since.
+    Found(Vec<Segment>),
     /// A file is gone from the spool.
     Forgotten {
         /// Its number, which is not used again.
@@ -258,6 +260,8 @@ pub struct Usage {
     pub quarantined: u64,
     /// What is set aside.
     pub set_aside: AsideFigures,
+    /// Not all files of the spool are known yet: there is more of everything.
+    pub is_scanning: bool,
 }
 
 /// A file that was set aside or in quarantine, and made room.

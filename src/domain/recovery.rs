@@ -57,8 +57,6 @@ pub struct Whole {
     pub end: u64,
     /// Nanoseconds.
     pub duration: u64,
-    /// Coded pictures in them.
-    pub frames: u32,
 }
 
 /// One thing to do.
@@ -175,11 +173,7 @@ fn repair(found: &Found, device: &str) -> Repair {
         (Read::Footage(footage), SpoolKind::Open | SpoolKind::Sealed) => match (footage.whole, name.kind) {
             (Some(whole), SpoolKind::Sealed) if footage.complete => Repair::Keep(Segment {
                 serial: name.serial,
-                content: Content::Footage {
-                    duration: whole.duration,
-                    frames: whole.frames,
-                    codecs: footage.codecs.clone(),
-                },
+                content: Content::Footage { duration: whole.duration, codecs: footage.codecs.clone() },
                 record: footage.record.clone(),
                 bytes: found.bytes,
             }),

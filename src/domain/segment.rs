@@ -145,8 +145,6 @@ pub enum Content {
     Footage {
         /// From the first sample to the end of the last one, in nanoseconds.
         duration: u64,
-        /// Coded pictures.
-        frames: u32,
         /// RFC 6381 codec names.
         codecs: String,
     },

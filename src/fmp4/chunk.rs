@@ -31,11 +31,21 @@ pub(super) fn read(init: &Init, moof: &BoxAt<'_>, mdat: &BoxAt<'_>) -> Result<Ch
     if !mdat.is(b"mdat") {
         return Err(mdat.bad("stands where mdat belongs"));
     }
+    // Samples must lie in this mdat, told relative to the moof.
+    let data = (mdat.body_start() - moof.start)..(mdat.end - moof.start);
+    read_moof(init, moof, &data, mdat.end)
+}
+
+/// Reads a `moof` whose samples lie in `data`, counted from its first byte, and whose `mdat` ends at `end`.
+pub(super) fn read_moof(
+    init: &Init,
+    moof: &BoxAt<'_>,
+    data: &std::ops::Range<u64>,
+    end: u64,
+) -> Result<ChunkInfo, Malformed> {
     let mfhd = need(moof, b"mfhd")?;
     let mut cursor = Cursor::new(mfhd.body);
     let sequence = cursor.full().and_then(|_| cursor.u32()).ok_or_else(|| mfhd.bad("is too short"))?;
-    // Samples must lie in this mdat, told relative to the moof.
-    let data = (mdat.body_start() - moof.start)..(mdat.end - moof.start);
     let mut runs: Vec<TrackRun> = Vec::new();
     let mut starts_with_sync = false;
     for found in Walk::inside(moof) {
@@ -43,7 +53,7 @@ pub(super) fn read(init: &Init, moof: &BoxAt<'_>, mdat: &BoxAt<'_>) -> Result<Ch
         if !traf.is(b"traf") {
             continue;
         }
-        let (run, sync) = read_traf(init, &traf, &data)?;
+        let (run, sync) = read_traf(init, &traf, data)?;
         if run.track == init.video.id {
             starts_with_sync = sync;
         }
@@ -55,7 +65,7 @@ pub(super) fn read(init: &Init, moof: &BoxAt<'_>, mdat: &BoxAt<'_>) -> Result<Ch
     if runs.is_empty() {
         return Err(moof.bad("has no traf"));
     }
-    Ok(ChunkInfo { moof: moof.start, end: mdat.end, starts_with_sync, sequence, runs })
+    Ok(ChunkInfo { moof: moof.start, end, starts_with_sync, sequence, runs })
 }
 
 struct Header {

@@ -10,6 +10,7 @@
 mod boxes;
 mod chunk;
 mod fragment;
+mod glance;
 mod header;
 mod init;
 mod mfra;
@@ -23,6 +24,7 @@ use crate::domain::segment::Record;
 pub use boxes::{Piece, pieces};
 pub use chunk::{number_chunk, read_chunk, rebase_chunk};
 pub use fragment::{Run, Sample, write_chunk};
+pub use glance::{Head, Tail, read_head, read_last, read_tail, tail_len};
 pub use header::{PICTURE_TIMESCALE, PICTURES, PictureFormat, SOUND, SoundFormat, write_init};
 pub use init::{mime, read_init};
 pub use mfra::{MoofEntry, mfra_box};

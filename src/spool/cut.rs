@@ -16,8 +16,8 @@ impl Spool {
     /// Keeps the whole fragments that end within `keep` of the first picture, their sound included.
     ///
     /// 1. The file is read. Where it cannot be understood nobody can tell what of it is forbidden: nothing is kept.
-    /// 2. It is renamed to `.open`, truncated behind the last fragment that is kept, given the `mfra` of those, and
-    ///    synced.
+    /// 2. It is renamed to `.open`, and the directory synced; then it is truncated behind the last fragment that is kept,
+    ///    given the `mfra` of those, and synced.
     /// 3. It is renamed to `.mp4`, and the directory synced.
     ///
     /// What opening finds after a cut of the power: the file as it was, sealed or not, which is judged again; or what
@@ -81,8 +81,7 @@ impl Store {
             whole: Some(whole),
         };
         if footage.complete {
-            let content =
-                Content::Footage { duration: whole.duration, frames: whole.frames, codecs: footage.codecs };
+            let content = Content::Footage { duration: whole.duration, codecs: footage.codecs };
             let bytes = self.fs.stat(&self.setup.dir().join(name.to_string()))?.len;
             return Ok(Some(Segment { serial, content, record: footage.record, bytes }));
         }

@@ -78,6 +78,19 @@ pub(super) fn open(
     Ok(Opened { bytes: walk.bytes, end, marks: walk.marks, patches: walk.patches })
 }
 
+/// What the first record holds of an encrypted file that begins so, where the record is whole and genuine.
+pub(super) fn first(front: &[u8], encryption: &Encryption) -> Option<Vec<u8>> {
+    let (header, rest) = front.split_at_checked(HEADER)?;
+    let (frame, rest) = rest.split_at_checked(FRAME)?;
+    let key = encryption.key()?;
+    let mut run = Run::resume(&key, &Tag::default(), header)?;
+    let (kind, len) = run.frame(frame)?;
+    let mut text = rest.get(..len)?.to_vec();
+    let plain = run.open(frame.get(..SHAPE)?, kind.filter(|kind| *kind == Kind::Data)?, &mut text)?;
+    text.truncate(plain);
+    Some(text)
+}
+
 /// [`open`] of a small file, which may be in the clear.
 pub(super) fn open_small(bytes: Vec<u8>, encryption: &Encryption) -> io::Result<Opened> {
     if !is_encrypted(&bytes) {

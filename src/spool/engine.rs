@@ -39,6 +39,12 @@ pub struct Spool {
     pub(super) deferred: BTreeSet<Serial>,
     /// Of these, those that could not be removed, and were told of: they are tried again whenever something is removed.
     pub(super) unremovable: BTreeSet<Serial>,
+    /// Came to be known at the first look, and is not told of yet.
+    pub(super) found: Vec<Segment>,
+    /// The first look met with a failure: a probe goes on with it.
+    pub(super) scan_fails: bool,
+    /// The first look is not left to a thread: see [`super::open`].
+    pub(super) at_once: bool,
     pub(super) reports: Vec<Input>,
 }
 
@@ -59,14 +65,38 @@ pub(super) struct Span {
 }
 
 impl Spool {
+    pub(super) fn start(
+        fs: Arc<dyn Fs>,
+        setup: Setup,
+        live: LiveEpoch,
+        clock: ClockReading,
+    ) -> io::Result<Spool> {
+        let mut spool = Spool::broken(fs, setup, live, clock);
+        spool.open_store()?;
+        Ok(spool)
+    }
+
     pub(super) fn open(
         fs: Arc<dyn Fs>,
         setup: Setup,
         live: LiveEpoch,
         clock: ClockReading,
     ) -> io::Result<(Spool, Vec<Segment>)> {
-        let mut spool = Spool::broken(fs, setup, live, clock);
-        let segments = spool.open_store()?;
+        let mut spool = Spool::start(fs, setup, live, clock)?;
+        spool.at_once = true;
+        while spool.is_scanning() {
+            // What fails is told of, and taken up by a probe.
+            let _ = spool.scan(usize::MAX);
+        }
+        let mut segments = Vec::new();
+        spool.reports.retain_mut(|input| {
+            let is_found = matches!(input, Input::Found(_));
+            if let Input::Found(found) = input {
+                segments.append(found);
+            }
+            !is_found
+        });
+        segments.sort_by_key(|segment| segment.serial);
         Ok((spool, segments))
     }
 
@@ -97,24 +127,21 @@ impl Spool {
             removed: Vec::new(),
             deferred: BTreeSet::new(),
             unremovable: BTreeSet::new(),
+            found: Vec::new(),
+            scan_fails: false,
+            at_once: false,
             reports: Vec::new(),
             setup,
         }
     }
 
-    pub(super) fn open_store(&mut self) -> io::Result<Vec<Segment>> {
+    pub(super) fn open_store(&mut self) -> io::Result<()> {
         let mut setup = self.setup.clone();
         setup.keep_partial_gop &= setup.durability == Durability::Chunk;
-        let mut store = Store::open(Arc::clone(&self.fs), setup, (self.clock)().0.system)?;
-        let (mut segments, result) = store.settle(None, &mut self.reports);
-        segments.sort_by_key(|segment| segment.serial);
-        self.store = Some(store);
-        match result {
-            Ok(()) => self.health = Health::Well,
-            Err(error) => self.give_up(SpanEnd::Power, &error),
-        }
+        self.store = Some(Store::open(Arc::clone(&self.fs), setup, (self.clock)().0.system)?);
+        self.health = Health::Well;
         self.report_usage();
-        Ok(segments)
+        Ok(())
     }
 
     /// What happened since the last call, in order.

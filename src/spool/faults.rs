@@ -1,7 +1,8 @@
 //! What happens when the disk fails, and afterwards; and forgetting.
 
-use super::engine::Health;
+use super::engine::{Health, Span};
 use super::store::Live;
+use super::writer::Writer;
 use super::{Spool, tell};
 use crate::disk::is_full;
 use crate::domain::fragment::SpanEnd;
@@ -40,15 +41,18 @@ impl Spool {
 
     /// Looks whether the spool can be written, and takes up what a failure left behind.
     pub(super) fn probe(&mut self) {
-        let result = match self.store.as_ref() {
+        let mut result = match self.store.as_ref() {
             Some(store) => store.probe().and_then(|()| match self.health {
                 Health::Well => Ok(()),
                 Health::Failed { .. } => self.settle(),
             }),
-            None => {
-                self.open_store().map(|segments| self.reports.extend(segments.into_iter().map(Input::Sealed)))
-            }
+            None => self.open_store(),
         };
+        // Also on a disk that is full: what can be let go has to be known first.
+        self.scan_fails = false;
+        while self.at_once && self.is_scanning() {
+            result = result.and(self.scan(usize::MAX));
+        }
         if let Err(error) = &result {
             tracing::warn!(%error, "the spool still cannot be written");
         }
@@ -62,11 +66,7 @@ impl Spool {
     /// Restores order among what failures left behind; all is well again if that succeeds.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         let Some(store) = self.store.as_mut() else { return Ok(()) };
-        let live = match (&self.span, &self.writer) {
-            (Some(span), Some(writer)) => Some(Live { span: &span.name, serial: writer.serial }),
-            (Some(span), None) => Some(Live { span: &span.name, serial: Serial(0) }),
-            (None, _) => None,
-        };
+        let live = live(self.span.as_ref(), self.writer.as_ref());
         let (segments, result) = store.settle(live, &mut self.reports);
         self.reports.extend(segments.into_iter().map(Input::Sealed));
         result?;
@@ -74,6 +74,40 @@ impl Spool {
         self.health = Health::Well;
         self.report_usage();
         Ok(())
+    }
+
+    /// Whether there are files left that nobody has looked at, and nothing keeps us from it.
+    #[must_use]
+    pub fn is_scanning(&self) -> bool {
+        !self.scan_fails && self.store.as_ref().is_some_and(|store| !store.is_scanned())
+    }
+
+    /// Looks at about so many more files. Told of are the first soon, and then more and more at a time: whoever hears of
+    /// them goes over all each time.
+    ///
+    /// # Errors
+    /// The disk failed, which is reported too: [`Command::Probe`](super::Command::Probe) goes on.
+    pub fn scan(&mut self, most: usize) -> io::Result<()> {
+        let Some(store) = self.store.as_mut() else { return Ok(()) };
+        let live = live(self.span.as_ref(), self.writer.as_ref());
+        let (segments, result) = store.scan(most, live, &mut self.reports);
+        self.found.extend(segments);
+        let is_over = store.is_scanned() || result.is_err();
+        let told = store.known().saturating_sub(self.found.len());
+        if self.found.len() > told / 4 || is_over {
+            self.reports.push(Input::Found(std::mem::take(&mut self.found)));
+            if !is_over {
+                self.report_usage();
+            }
+        }
+        let result = result.and_then(|()| if is_over { self.forget_deferred() } else { Ok(()) });
+        if let Err(error) = &result {
+            self.scan_fails = true;
+            self.give_up(SpanEnd::Power, error);
+        } else if is_over {
+            self.report_usage();
+        }
+        result
     }
 
     /// A sealed segment was found damaged: what can be saved of it comes back as another.
@@ -149,8 +183,13 @@ impl Spool {
 
     pub(super) fn report_usage(&mut self) {
         if let Some(store) = self.store.as_ref() {
-            let growing = self.writer.as_ref().map_or(0, super::writer::Writer::bytes);
+            let growing = self.writer.as_ref().map_or(0, Writer::bytes);
             self.reports.push(Input::Usage(store.usage(growing)));
         }
     }
+}
+
+/// What is under way, which order is not restored in.
+fn live<'a>(span: Option<&'a Span>, writer: Option<&Writer>) -> Option<Live<'a>> {
+    span.map(|span| Live { span: &span.name, serial: writer.map_or(Serial(0), |writer| writer.serial) })
 }

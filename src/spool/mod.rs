@@ -30,8 +30,7 @@
 //!    what an earlier sync covered, left as `.open`, and taken up when order is restored.
 //!
 //! # Who calls what
-//! [`open`] restores order and returns the segments found; [`Spool::run`] is the thread that owns
-//! the directory from then on. [`open_sealed`] may be called from anywhere.
+//! [`begin`] makes the directory; [`Spool::run`] is the thread that owns it from then on. [`open`] does all at once. [`open_sealed`] may be called from anywhere.
 
 mod aside;
 mod crypt;
@@ -40,8 +39,10 @@ mod decrypt;
 pub mod end;
 mod engine;
 mod faults;
+mod glance;
 mod growing;
 mod live;
+mod order;
 mod quarantine;
 mod read;
 mod scan;
@@ -166,7 +167,17 @@ pub enum Command {
     Shutdown { done: Sender<()> },
 }
 
-/// Opens the spool: makes the directory, restores order in it, and returns what it holds, in the order of age.
+/// Begins with the spool: makes the directory, and looks at none of its files. [`Spool::run`] does that between whatever
+/// else it has to do, the newest first, and tells of them by `Input::Found`; `Input::Usage` says when it is through.
+///
+/// # Errors
+/// The directory cannot be made, or has to be read and cannot. The caller may go on with [`Spool::broken`].
+pub fn begin(fs: Arc<dyn Fs>, setup: Setup, live: LiveEpoch, clock: ClockReading) -> io::Result<Spool> {
+    Spool::start(fs, setup, live, clock)
+}
+
+/// As [`begin`], and looks at every file before it returns: what the spool holds, in the order of age. The same is then
+/// done at once wherever a spool that was broken is opened.
 ///
 /// Contents never are an error, however damaged. Nor is a disk that cannot be written: the spool then begins
 /// as failed, reports so, and takes up its work at a [`Command::Probe`].

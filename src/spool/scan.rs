@@ -2,6 +2,7 @@
 
 use super::crypt::{self, Encryption};
 use super::decrypt::{self, End, Extent, Opened};
+use super::glance::{ByNext, glance};
 use super::{MAX_FILE, end};
 use crate::disk::{Fs, Handle, read};
 use crate::domain::aside::Aside;
@@ -38,7 +39,8 @@ pub(super) struct Belief<'a> {
     pub durable: u64,
 }
 
-/// A file as [`crate::domain::recovery::plan`] wants to know it.
+/// A file as [`crate::domain::recovery::plan`] wants to know it. A sealed one is read as far as that takes, unless it is
+/// doubted.
 ///
 /// # Errors
 /// Only what the disk says: contents never are an error.
@@ -48,6 +50,7 @@ pub(super) fn look(
     name: SpoolName,
     belief: Belief<'_>,
     encryption: &Encryption,
+    by_next: ByNext<'_>,
 ) -> io::Result<(u64, Read)> {
     let path = dir.join(name.to_string());
     if name.kind == SpoolKind::End {
@@ -75,6 +78,11 @@ pub(super) fn look(
     }
     let file = fs.open_read(&path)?;
     let len = fs.len(&file)?;
+    if name.kind == SpoolKind::Sealed && !belief.doubted && len <= MAX_FILE {
+        if let Some(footage) = glance(fs, &file, len, encryption, by_next)? {
+            return Ok((len, Read::Footage(footage)));
+        }
+    }
     let front = front(fs, &file)?;
     // No release up to this one has written a longer file.
     if len > MAX_FILE || crypt::is_newer(&front) {
@@ -234,8 +242,7 @@ pub(super) fn measure(layout: &Layout, chunks: &[ChunkInfo]) -> Option<Whole> {
     let ticks = i128::from(finish.earliest_presentation) + i128::from(finish.duration)
         - i128::from(begin.earliest_presentation);
     let nanos = ticks.max(0) * 1_000_000_000 / i128::from(video.timescale.max(1));
-    let frames = chunks.iter().filter_map(run).fold(0_u32, |sum, run| sum.saturating_add(run.samples));
-    Some(Whole { end: last.end, duration: u64::try_from(nanos).unwrap_or(u64::MAX), frames })
+    Some(Whole { end: last.end, duration: u64::try_from(nanos).unwrap_or(u64::MAX) })
 }
 
 /// The entries of the `mfra` for every chunk that ends at or before `end`.

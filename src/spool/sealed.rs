@@ -7,7 +7,7 @@ use super::read::ReadError;
 use super::{MAX_FILE, scan};
 use crate::disk::{Fs, Handle};
 use crate::domain::aside::Aside;
-use crate::domain::recovery::Read;
+use crate::domain::recovery::{Footage, Read};
 use crate::domain::segment::{Serial, SpoolKind, SpoolName};
 use crate::fmp4;
 use bytes::Bytes;
@@ -27,6 +27,8 @@ pub struct Sealed {
     file: Handle,
     /// Bytes of the file.
     len: u64,
+    /// In nanoseconds.
+    duration: u64,
     encryption: Encryption,
     /// Where other bytes go than those that come first in the file, in order: patches, and times that were moved.
     changes: Vec<(u64, Vec<u8>)>,
@@ -64,13 +66,13 @@ pub fn open_sealed(
         End::Damaged(why) => return Err(ReadError::Damaged(why.to_owned())),
     }
     let mut bytes = skeleton.bytes;
-    match scan::understand(&bytes, None) {
-        Read::Footage(footage) if footage.complete && footage.whole.is_some() => {}
+    let duration = match scan::understand(&bytes, None) {
+        Read::Footage(Footage { complete: true, whole: Some(whole), .. }) => whole.duration,
         Read::Footage(_) => return Err(ReadError::Damaged("it is not whole to its last box".to_owned())),
         Read::Aside(why) => return Err(ReadError::Damaged(why.words().to_owned())),
         Read::Unreadable(why) => return Err(ReadError::Damaged(why)),
         Read::End { .. } => return Err(ReadError::Damaged("it is the end of a span".to_owned())),
-    }
+    };
     let mut places = skeleton.patches;
     if shift != 0 {
         places.extend(fmp4::shift_prft(&mut bytes, shift));
@@ -82,10 +84,16 @@ pub fn open_sealed(
             changes.push((place.start as u64, change.to_vec()));
         }
     }
-    Ok(Sealed { fs, file, len, encryption: encryption.clone(), changes })
+    Ok(Sealed { fs, file, len, duration, encryption: encryption.clone(), changes })
 }
 
 impl Sealed {
+    /// From the first sample to the end of the last one, in nanoseconds. What a start knows of it may be more.
+    #[must_use]
+    pub fn duration(&self) -> u64 {
+        self.duration
+    }
+
     /// Hands all bytes of the segment to `take`, in order, in pieces; ends early where `take` returns false. Every byte
     /// of an encrypted file is genuine when it is handed on. Blocks.
     ///

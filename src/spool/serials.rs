@@ -24,13 +24,19 @@ pub(super) struct Serials {
 }
 
 impl Serials {
-    /// `highest` is the highest serial seen in the spool, of those up to [`MAX_SEEN`].
+    /// `highest` looks for the highest serial in the spool, of those up to [`MAX_SEEN`].
     ///
     /// Where the fact cannot be read, or is gone from beside footage, the count goes on from far
     /// behind anything seen, and from no less than the seconds since 1970: fewer than one number a
     /// second is used, so even an empty spool and a lost fact repeat nothing where the clock is right.
-    pub(super) fn new(facts: Facts, highest: Option<Serial>, system: Utc) -> Serials {
-        let seen = highest.map_or(1, |highest| highest.0.saturating_add(1));
+    ///
+    /// # Errors
+    /// Those of `highest`.
+    pub(super) fn new(
+        facts: Facts,
+        highest: impl FnOnce() -> io::Result<Option<Serial>>,
+        system: Utc,
+    ) -> io::Result<Serials> {
         let known = match facts.load(Name::Serial) {
             Known::Is(body) => match body.parse::<u64>() {
                 Ok(reserved) if reserved <= MAX_SERIAL.0 => Known::Is(reserved),
@@ -39,15 +45,18 @@ impl Serials {
             Known::Missing => Known::Missing,
             Known::Unreadable => Known::Unreadable,
         };
-        let next = match (known, highest) {
-            (Known::Is(reserved), _) => reserved.max(seen),
-            (Known::Missing, None) => 1,
-            (Known::Missing, Some(_)) | (Known::Unreadable, _) => {
+        let next = match known {
+            Known::Is(reserved) => reserved,
+            Known::Missing | Known::Unreadable => {
+                let highest = highest()?;
                 let seconds = u64::try_from(system.0 / 1_000_000_000).unwrap_or(0);
-                seen.saturating_add(JUMP).max(seconds)
+                match (known, highest) {
+                    (Known::Missing, None) => 1,
+                    (_, highest) => (highest.map_or(1, |highest| highest.0 + 1) + JUMP).max(seconds),
+                }
             }
         };
-        Serials { facts, next, reserved: next }
+        Ok(Serials { facts, next, reserved: next })
     }
 
     /// The next one.

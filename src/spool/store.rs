@@ -3,8 +3,9 @@
 use super::aside::{self, SetAside};
 use super::crypt;
 use super::growing::Growing;
+use super::order::{LISTED, Scan};
 use super::quarantine::{self, Quarantine, printable};
-use super::scan::{self, Belief};
+use super::scan;
 use super::serials::{MAX_SEEN, Serials};
 use super::{Setup, end, tell};
 use crate::disk::{self, Facts, Fs, is_temporary, publish};
@@ -13,7 +14,6 @@ use crate::domain::fragment::SpanEnd;
 use crate::domain::input::{AsideFile, Input, Usage};
 use crate::domain::recovery::{self, Footage, Found, Read, Repair, Whole};
 use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
-use crate::domain::segmenter::Durability;
 use crate::domain::time::Utc;
 use crate::fmp4;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,25 +22,23 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Names in the spool directory that a start looks at.
-const LISTED: usize = 1 << 20;
-
 pub(super) struct Store {
     pub fs: Arc<dyn Fs>,
     pub setup: Setup,
     pub serials: Serials,
     quarantine: Quarantine,
-    aside: SetAside,
+    pub aside: SetAside,
+    pub scan: Scan,
     known: BTreeMap<Serial, Known>,
     spans: BTreeMap<Arc<str>, Span>,
     bytes: u64,
     /// Files that a failure left behind, and how many of their bytes are known to be on flash.
-    abandoned: BTreeMap<Serial, u64>,
+    pub abandoned: BTreeMap<Serial, u64>,
     /// Sealed files that were found damaged: they are looked at whole.
-    doubted: BTreeSet<Serial>,
+    pub doubted: BTreeSet<Serial>,
     /// Files that could not be read, or not put right, and were told of: each is tried again whenever order is
     /// restored, and hinders nothing else.
-    skipped: BTreeSet<Serial>,
+    pub skipped: BTreeSet<Serial>,
     /// Why spans ended whose end could not be written yet.
     reasons: BTreeMap<String, SpanEnd>,
 }
@@ -62,6 +60,8 @@ struct Known {
 struct Span {
     footage: BTreeSet<Serial>,
     end: Option<Serial>,
+    /// Of what was known of it, the earliest: its counter and start.
+    earliest: Option<(u64, u64)>,
 }
 
 impl Store {
@@ -81,10 +81,13 @@ impl Store {
             }
             Ok(()) | Err(_) => {}
         }
-        let names = fs.list(&dir, LISTED).map_err(context("reading the spool directory"))?;
-        let numbers = names.iter().filter_map(|name| aside::number(name.to_str()?));
-        let highest = numbers.filter(|serial| *serial <= MAX_SEEN).max();
-        let serials = Serials::new(Facts::new(Arc::clone(&fs), &setup.state_dir), highest, system);
+        // Only where the fact is lost: a start does not wait for a directory of thousands to be read.
+        let highest = || {
+            let names = fs.list(&dir, LISTED).map_err(context("reading the spool directory"))?;
+            let numbers = names.iter().filter_map(|name| aside::number(name.to_str()?));
+            Ok(numbers.filter(|serial| *serial <= MAX_SEEN).max())
+        };
+        let serials = Serials::new(Facts::new(Arc::clone(&fs), &setup.state_dir), highest, system)?;
         let quarantine = Quarantine::open(Arc::clone(&fs), &dir, setup.quarantine);
         Ok(Store {
             fs,
@@ -92,6 +95,7 @@ impl Store {
             serials,
             quarantine,
             aside: SetAside::default(),
+            scan: Scan::default(),
             known: BTreeMap::new(),
             spans: BTreeMap::new(),
             bytes: 0,
@@ -100,6 +104,11 @@ impl Store {
             skipped: BTreeSet::new(),
             reasons: BTreeMap::new(),
         })
+    }
+
+    /// Files that are known.
+    pub(super) fn known(&self) -> usize {
+        self.known.len()
     }
 
     pub(super) fn usage(&self, growing: u64) -> Usage {
@@ -112,123 +121,11 @@ impl Store {
             free: self.fs.free(&self.setup.dir()).ok(),
             quarantined: self.quarantine.files(),
             set_aside,
+            is_scanning: !self.is_scanned(),
         }
     }
 
-    /// Restores order among the files that nothing is known of: all of them at a start, and after a
-    /// failure those that it left behind. `live` is what is under way, and is let alone.
-    ///
-    /// 1. The directory is synced, so that every name seen from here on is durable.
-    /// 2. Temporary files of a publish are removed: they were never acknowledged. Names that are not
-    ///    ours are set aside. What has a name of ours and is no file goes into the quarantine; links are moved, not
-    ///    followed.
-    /// 3. Each of ours is read. What the disk refuses to read is left where it is, for another time. What another
-    ///    device, a later release or another key wrote is set aside: left where it is until the next start.
-    /// 4. Each is repaired as [`recovery::plan`] says. An unsealed file is cut back to its last whole
-    ///    fragment, given its `mfra`, synced, renamed to `.mp4`, and the directory synced. A sealed one
-    ///    that is damaged first becomes `.open` again, and then goes the same way.
-    /// 5. Every span whose end is missing gets one.
-    ///
-    /// Interrupted anywhere, it finds the same work or less when it is called again. Returns what came
-    /// to be known, and the first failure; the rest was done all the same, where it could be.
-    pub(super) fn settle(
-        &mut self,
-        live: Option<Live<'_>>,
-        out: &mut Vec<Input>,
-    ) -> (Vec<Segment>, io::Result<()>) {
-        let mut segments = Vec::new();
-        let result = self.try_settle(live, &mut segments, out);
-        (segments, result)
-    }
-
-    fn try_settle(
-        &mut self,
-        live: Option<Live<'_>>,
-        segments: &mut Vec<Segment>,
-        out: &mut Vec<Input>,
-    ) -> io::Result<()> {
-        let dir = self.setup.dir();
-        self.fs.sync_dir(&dir)?;
-        self.make_way_for_quarantine()?;
-        let mut found = Vec::new();
-        let mut skipped = BTreeSet::new();
-        for name in self.fs.list(&dir, LISTED)? {
-            if self.aside.contains(&name) {
-                continue;
-            }
-            let ours = name.to_str().and_then(SpoolName::parse);
-            let Some(ours) = ours else {
-                self.put_away(&name, out);
-                continue;
-            };
-            match self.known.get(&ours.serial) {
-                Some(known) if known.kind == ours.kind => continue,
-                Some(_) => {
-                    self.set_aside(&name, Aside::Name);
-                    continue;
-                }
-                None if live.is_some_and(|live| live.serial == ours.serial) => continue,
-                None => self.serials.seen(ours.serial),
-            }
-            if self.fs.stat(&dir.join(ours.to_string())).is_ok_and(|meta| meta.kind != disk::Kind::File) {
-                self.quarantine(ours, "not a regular file", out);
-                continue;
-            }
-            match self.look(ours) {
-                Ok((bytes, read)) => found.push(Found { name: ours, bytes, read }),
-                Err(error) => {
-                    skipped.insert(ours.serial);
-                    if !self.skipped.contains(&ours.serial) {
-                        tell(out, ours.to_string(), format!("left in place, it cannot be read: {error}"));
-                    }
-                }
-            }
-        }
-        for repair in recovery::plan(&found, &self.setup.device) {
-            let name = match &repair {
-                Repair::Keep(_) | Repair::SetAside { .. } => None,
-                Repair::Remove { name }
-                | Repair::Seal { name, .. }
-                | Repair::Renumber { name }
-                | Repair::Quarantine { name, .. } => Some(*name),
-            };
-            match (self.repair(repair, out), name) {
-                (Ok(Some(segment)), _) => segments.push(segment),
-                (Ok(None), _) => {}
-                (Err(error), None) => return Err(error),
-                (Err(error), Some(name)) => {
-                    skipped.insert(name.serial);
-                    if !self.skipped.contains(&name.serial) {
-                        tell(
-                            out,
-                            name.to_string(),
-                            format!("left in place, it cannot be put right: {error}"),
-                        );
-                    }
-                }
-            }
-        }
-        self.aside.tell(out);
-        // One file that cannot be put right says nothing of the disk: that is for the probe to find out.
-        let health = if skipped.is_empty() { Ok(()) } else { self.probe() };
-        self.skipped = skipped;
-        health?;
-        self.write_missing_ends(live, segments)
-    }
-
-    fn look(&self, name: SpoolName) -> io::Result<(u64, Read)> {
-        let belief = Belief {
-            boot: &self.setup.boot,
-            keep_partial: self.setup.keep_partial_gop,
-            durable: self.abandoned.get(&name.serial).copied().unwrap_or(u64::MAX),
-            doubted: self.doubted.contains(&name.serial),
-            genuine: false,
-            late_sync: self.setup.durability == Durability::Segment,
-        };
-        scan::look(&*self.fs, &self.setup.dir(), name, belief, &self.setup.encryption)
-    }
-
-    fn repair(&mut self, repair: Repair, out: &mut Vec<Input>) -> io::Result<Option<Segment>> {
+    pub(super) fn repair(&mut self, repair: Repair, out: &mut Vec<Input>) -> io::Result<Option<Segment>> {
         match repair {
             Repair::Keep(segment) => {
                 self.learn(&segment);
@@ -282,6 +179,8 @@ impl Store {
         let sealed = self.path(SpoolName { kind: SpoolKind::Sealed, ..name });
         if name.kind == SpoolKind::Sealed {
             self.fs.rename_new(&sealed, &open)?;
+            // Else a cut might leave what is changed from here on under the name of what is whole.
+            self.fs.sync_dir(&dir)?;
         }
         let mut bytes = self.fs.stat(&open)?.len;
         if !footage.complete {
@@ -302,12 +201,15 @@ impl Store {
         }
         self.fs.rename_new(&open, &sealed)?;
         self.fs.sync_dir(&dir)?;
-        let content =
-            Content::Footage { duration: whole.duration, frames: whole.frames, codecs: footage.codecs };
+        let content = Content::Footage { duration: whole.duration, codecs: footage.codecs };
         Ok(Segment { serial: name.serial, content, record: footage.record, bytes })
     }
 
-    fn write_missing_ends(&mut self, live: Option<Live<'_>>, segments: &mut Vec<Segment>) -> io::Result<()> {
+    pub(super) fn write_missing_ends(
+        &mut self,
+        live: Option<Live<'_>>,
+        segments: &mut Vec<Segment>,
+    ) -> io::Result<()> {
         let goes_on = |name: &str| live.is_some_and(|live| live.span == name);
         // A file that could not be read may be the last of the span before it, or its end.
         let before = |serial: Serial| {
@@ -381,6 +283,10 @@ impl Store {
                 span.footage.insert(segment.serial);
             }
         }
+        let this = (segment.record.n, segment.record.start_mono);
+        if span.earliest.is_none_or(|(n, _)| this.0 < n) {
+            span.earliest = Some(this);
+        }
         self.bytes = self.bytes.saturating_add(segment.bytes);
         self.known.insert(segment.serial, Known { kind, bytes: segment.bytes, span: name });
     }
@@ -400,6 +306,16 @@ impl Store {
         }
     }
 
+    /// How long a segment is, where the next of its span, or its end, is known: that begins where it ends.
+    pub(super) fn until_next(&self, record: &Record) -> Option<u64> {
+        let (n, start) = self.spans.get(record.span.as_str())?.earliest?;
+        (record.n.checked_add(1) == Some(n)).then(|| start.checked_sub(record.start_mono))?
+    }
+
+    pub(super) fn kind_of(&self, serial: Serial) -> Option<SpoolKind> {
+        self.known.get(&serial).map(|known| known.kind)
+    }
+
     /// Whether this file is one of ours, whole and known.
     pub(super) fn holds(&self, name: SpoolName) -> bool {
         self.known.get(&name.serial).is_some_and(|known| known.kind == name.kind)
@@ -413,7 +329,8 @@ impl Store {
         let Some(known) = self.known.get(&serial) else { return true };
         let Some(span) = self.spans.get(&known.span) else { return true };
         match known.kind {
-            SpoolKind::End => span.footage.is_empty(),
+            // As long as not all are known, there may be more.
+            SpoolKind::End => self.is_scanned() && span.footage.is_empty(),
             SpoolKind::Open | SpoolKind::Sealed => {
                 span.end.is_some() || span.footage.last() != Some(&serial) || growing == Some(&*known.span)
             }
@@ -459,7 +376,7 @@ impl Store {
     }
 
     /// A name that is none of ours.
-    fn put_away(&mut self, name: &OsString, out: &mut Vec<Input>) {
+    pub(super) fn put_away(&mut self, name: &OsString, out: &mut Vec<Input>) {
         let path = self.setup.dir().join(name);
         match name.to_str() {
             // Every ext file system has the second one at its root.
@@ -482,7 +399,7 @@ impl Store {
         }
     }
 
-    fn set_aside(&mut self, name: &OsString, why: Aside) {
+    pub(super) fn set_aside(&mut self, name: &OsString, why: Aside) {
         let meta = self.fs.stat(&self.setup.dir().join(name));
         // A directory's size says nothing of what is in it, and a link has none of its own.
         let bytes = meta.map_or(0, |meta| if meta.kind == disk::Kind::File { meta.len } else { 0 });
@@ -501,7 +418,7 @@ impl Store {
         Ok(Some(AsideFile { name: printable(&name), why: Some(why), bytes }))
     }
 
-    fn quarantine(&mut self, name: SpoolName, why: &str, out: &mut Vec<Input>) {
+    pub(super) fn quarantine(&mut self, name: SpoolName, why: &str, out: &mut Vec<Input>) {
         let text = name.to_string();
         self.quarantine_path(&self.path(name), &OsString::from(&text), why, out);
         self.abandoned.remove(&name.serial);
@@ -520,7 +437,7 @@ impl Store {
     }
 
     /// Something else may stand where the quarantine belongs: it becomes a foreign name.
-    fn make_way_for_quarantine(&self) -> io::Result<()> {
+    pub(super) fn make_way_for_quarantine(&self) -> io::Result<()> {
         let path = self.setup.dir().join(quarantine::DIRECTORY);
         match self.fs.stat(&path) {
             Ok(meta) if meta.kind != disk::Kind::Directory => {
@@ -530,7 +447,7 @@ impl Store {
         }
     }
 
-    fn path(&self, name: SpoolName) -> PathBuf {
+    pub(super) fn path(&self, name: SpoolName) -> PathBuf {
         self.setup.dir().join(name.to_string())
     }
 }

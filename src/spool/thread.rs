@@ -5,9 +5,12 @@ use super::engine::Spool;
 use crate::domain::fragment::Captured;
 use crate::domain::input::Input;
 use crossbeam_channel::{Receiver, never, select_biased};
+use std::time::Duration;
 
 /// Forgets that are made durable together.
 const BATCH: usize = 64;
+/// Files that are looked at between one turn and the next.
+const SCANNED: usize = 8;
 /// A drain takes in no more than this: more than the channel from the source ever holds.
 const DRAINED: usize = 4_096;
 
@@ -16,6 +19,8 @@ enum Turn {
     Captured(Captured),
     SourceGone,
     AgentGone,
+    /// Nobody wants anything, and there are files to look at.
+    Idle,
 }
 
 impl Spool {
@@ -30,12 +35,18 @@ impl Spool {
         let mut captured = captured;
         loop {
             self.report_to(&mut report);
+            let patience = if self.is_scanning() { Duration::ZERO } else { Duration::MAX };
             let turn = select_biased! {
                 recv(commands) -> command => command.map_or(Turn::AgentGone, Turn::Command),
                 recv(captured) -> item => item.map_or(Turn::SourceGone, Turn::Captured),
+                default(patience) => Turn::Idle,
             };
             match turn {
                 Turn::Captured(item) => self.take(item),
+                Turn::Idle => {
+                    // What fails is told of, and taken up by a probe.
+                    let _ = self.scan(SCANNED);
+                }
                 Turn::SourceGone => captured = never(),
                 Turn::Command(Command::Forget { serial }) => {
                     let mut serials = vec![serial];

@@ -246,11 +246,7 @@ impl Writer {
         Ok(Sealed::Segment(
             Segment {
                 serial: self.serial,
-                content: Content::Footage {
-                    duration: whole.duration,
-                    frames: whole.frames,
-                    codecs: self.init.codecs.clone(),
-                },
+                content: Content::Footage { duration: whole.duration, codecs: self.init.codecs.clone() },
                 record: self.record.clone(),
                 bytes: on_flash,
             },
@@ -273,7 +269,7 @@ impl Writer {
     fn whole(&self) -> Whole {
         let start = Mono(self.record.start_mono);
         let duration = u64::try_from(self.complete.end.since(start).as_nanos()).unwrap_or(u64::MAX);
-        Whole { end: self.complete.bytes, duration, frames: self.complete.frames }
+        Whole { end: self.complete.bytes, duration }
     }
 
     fn covered(&mut self) -> Durable {

@@ -104,8 +104,7 @@ fn the_segment_that_straddles_the_choice_is_cut_back_to_it_and_its_end_moves_wit
     // To whole fragments of it.
     let mut left = segment(serial.0, rig.now);
     left.bytes = 600;
-    left.content =
-        Content::Footage { duration: 18_000_000_000, frames: 270, codecs: String::from("avc1.64001f") };
+    left.content = Content::Footage { duration: 18_000_000_000, codecs: String::from("avc1.64001f") };
     let record = left.record.clone();
     rig.give(Input::Cut { serial, left: Some(left) });
     assert!(rig.events.iter().any(|event| matches!(event, Event::SegmentCut { kept_ms: 18_000, .. })));

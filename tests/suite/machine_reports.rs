@@ -118,8 +118,8 @@ fn the_figures_tell_the_sound_that_is_wanted_and_the_sound_that_comes() {
     rig.seal();
     assert_eq!(sound(&rig), (true, Some(false)));
     let mut segment = rig.segment();
-    let (duration, frames) = (SEGMENT.as_nanos() as u64, 450);
-    segment.content = Content::Footage { duration, frames, codecs: String::from("avc1.64001f, mp4a.40.2") };
+    let duration = SEGMENT.as_nanos() as u64;
+    segment.content = Content::Footage { duration, codecs: String::from("avc1.64001f, mp4a.40.2") };
     rig.give(Input::Sealed(segment));
     assert_eq!(sound(&rig), (true, Some(true)));
     rig.privacy(2, true);

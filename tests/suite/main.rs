@@ -49,6 +49,7 @@ mod spool_crypt;
 mod spool_cut;
 mod spool_cycle;
 mod spool_damage;
+mod spool_start;
 mod support;
 mod system_facts;
 mod test_card;

@@ -157,15 +157,12 @@ fn the_spool_of_the_last_release_is_delivered() {
     assert_eq!((usage.set_aside.files, usage.quarantined), (0, 0), "{reports:?}");
     let footage: Vec<&Segment> = found.iter().filter(|segment| !segment.is_end()).collect();
     assert_eq!((footage.len(), found.len() - footage.len()), (12, 7));
-    let frames = |segment: &&Segment| match segment.content {
-        Content::Footage { frames, .. } => frames,
-        Content::End { .. } => 0,
-    };
-    assert_eq!(footage.iter().map(frames).sum::<u32>(), (3 * 6 + 5) * 2 * tiny_mp4::PICTURES);
+    let mut chunks = 0;
     for segment in footage {
-        assert!(read(&fs, segment.serial).is_ok(), "{segment:?}");
+        chunks += tiny_mp4::labels(&read(&fs, segment.serial).unwrap()).len();
         assert_eq!((segment.record.device.as_str(), segment.record.history_hours), ("cam-0001", 720));
     }
+    assert_eq!(chunks, (3 * 6 + 5) * 2);
 }
 
 /// What this release makes of the made-up later one: `README.md` beside the files.
@@ -348,7 +345,9 @@ fn what_cannot_be_sent_makes_room_first_by_a_rule_with_a_name() {
         })
         .collect();
     assert!(purged.len() > 4, "{purged:?}");
-    assert_eq!(purged[0], ("0000000900.mp4".to_owned(), "damaged", Rule::Evicted));
+    for (name, why, rule) in &purged[..2] {
+        assert!(name.starts_with("000000090") && (*why, *rule) == ("damaged", Rule::Evicted), "{purged:?}");
+    }
     assert_eq!(purged[2], ("0000000001.mp4".to_owned(), "key", Rule::Evicted));
     let set_aside = purged.len() - 2;
     assert_eq!(joined.evicted(), 0, "footage that can be sent went before what cannot");

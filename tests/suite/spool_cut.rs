@@ -2,7 +2,7 @@
 
 use crate::support::fault_fs::{Cut, FaultFs, Mutant, Plan};
 use crate::support::spool_model::{Options, Rig, held, spool_dir};
-use crate::support::tiny_mp4::{CHUNK, PICTURES, labels};
+use crate::support::tiny_mp4::{CHUNK, labels};
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::Input;
 use kasacam::domain::recovery::end_of;
@@ -63,12 +63,8 @@ fn what_is_left_is_the_whole_fragments_that_end_in_time_and_nothing_else_is_on_t
                 None => assert_eq!(within, 0, "{what}"),
                 Some(segment) => {
                     assert_eq!(held(&fs)[&serial], all[..within], "{what}");
-                    let Content::Footage { duration, frames, .. } = segment.content else { panic!("{what}") };
-                    assert_eq!(
-                        (duration, frames),
-                        (within as u64 * CHUNK, within as u32 * PICTURES),
-                        "{what}"
-                    );
+                    let Content::Footage { duration, .. } = segment.content else { panic!("{what}") };
+                    assert_eq!(duration, within as u64 * CHUNK, "{what}");
                     let path = spool_dir().join(format!("{serial}.mp4"));
                     let bytes = fs.peek(&path).unwrap();
                     assert_eq!(segment.bytes, bytes.len() as u64, "{what}");
@@ -80,11 +76,14 @@ fn what_is_left_is_the_whole_fragments_that_end_in_time_and_nothing_else_is_on_t
                         );
                     }
                     let after = Rig::open(&fs, "boot-two", options(encrypt, durability));
-                    assert_eq!(
-                        after.footage(),
-                        vec![segment.clone()],
-                        "{what}: a start finds something else"
-                    );
+                    let found = after.footage();
+                    let [found] = &found[..] else { panic!("{what}: {found:?}") };
+                    if !encrypt {
+                        assert_eq!(found, segment, "{what}: a start finds something else");
+                    }
+                    // The front of an encrypted one does not show how long it is.
+                    let told = (found.serial, &found.record, found.bytes);
+                    assert_eq!(told, (segment.serial, &segment.record, segment.bytes), "{what}");
                 }
             }
         }

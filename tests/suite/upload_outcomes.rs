@@ -113,11 +113,7 @@ fn the_store_cannot_keep_us_waiting_for_more_than_an_hour() {
 pub fn footage() -> Segment {
     Segment {
         serial: Serial(42),
-        content: Content::Footage {
-            duration: 30_066_600_000,
-            frames: 450,
-            codecs: "avc1.64001f,mp4a.40.2".into(),
-        },
+        content: Content::Footage { duration: 30_066_600_000, codecs: "avc1.64001f,mp4a.40.2".into() },
         record: Record {
             device: "cam-0001".into(),
             span: "f7d0".into(),
@@ -186,7 +182,7 @@ fn what_a_header_cannot_carry_does_not_reach_one() {
     let mut segment = footage();
     segment.record.plan = "été\r\nx-amz-acl: public-read".into();
     segment.record.span = "s".repeat(5000);
-    segment.content = Content::Footage { duration: 1, frames: 1, codecs: "avc1\"\r\nx: y é".into() };
+    segment.content = Content::Footage { duration: 1, codecs: "avc1\"\r\nx: y é".into() };
     let object = made(&segment, KeyClock::Plausible);
     assert_eq!(object.content_type, "video/mp4; codecs=\"avc1xy\"");
     let metadata: BTreeMap<_, _> = object.metadata.into_iter().collect();

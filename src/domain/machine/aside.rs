@@ -4,6 +4,7 @@ use super::Machine;
 use crate::domain::aside::Aside;
 use crate::domain::effect::{Effect, Event, Rule};
 use crate::domain::input::{AsideFile, Usage};
+use crate::domain::time::Now;
 
 /// How far the eviction of such files has come.
 #[derive(Debug, Default)]
@@ -47,6 +48,12 @@ impl Machine {
         }
         let why = why.map_or("damaged", Aside::text);
         self.tell(Event::AsidePurged { name, why, bytes, rule: Rule::Evicted });
+    }
+
+    /// The spool cannot be opened: nobody knows what is in it.
+    pub(super) fn spool_is_closed(&mut self, why: String, now: Now) {
+        self.usage.is_scanning = true;
+        self.storage_failed(false, why, now);
     }
 
     pub(super) fn set_aside(&mut self, why: Aside, files: u64, name: String) {

@@ -241,6 +241,11 @@ impl Machine {
             })
     }
 
+    /// Whether there may be footage that is forbidden, and nobody has looked at it yet.
+    pub(super) fn may_find_forbidden(&self) -> bool {
+        self.usage.is_scanning && !self.prohibitions.all.is_empty()
+    }
+
     /// A segment goes: should nothing of its span before it be here, its end stands where it began.
     fn first_gone(&mut self, serial: Serial) {
         let Some(entry) = self.queue.get(serial) else { return };

@@ -61,6 +61,7 @@ impl Machine {
                 free: self.usage.free,
                 quarantined: self.usage.quarantined,
                 set_aside: self.usage.set_aside,
+                scanning: self.usage.is_scanning,
                 pending: self.queue.len() as u64,
                 purged: self.figures.purged,
             },

@@ -120,7 +120,7 @@ impl Machine {
         let Some(coming) = self.choice.coming() else { return true };
         let forbids_on_flash =
             self.choice.is_kept() && self.choice.live().value().is_some_and(|choice| choice.do_not_record);
-        (coming.do_not_record && !forbids_on_flash) || !self.is_purging()
+        (coming.do_not_record && !forbids_on_flash) || !(self.is_purging() || self.may_find_forbidden())
     }
 
     /// Whether a prohibition is in force that a cut of the power would take back.

@@ -272,7 +272,7 @@ impl Machine {
                 machine.usage = usage;
                 segments.into_iter().for_each(|segment| machine.queue.insert(segment, &machine.boot));
             }
-            Err(why) => machine.storage_failed(false, why, now),
+            Err(why) => machine.spool_is_closed(why, now),
         }
         machine.restore(now);
         machine
@@ -322,10 +322,9 @@ impl Machine {
             Input::Dropped { frames, .. } => self.figures.frames_dropped += u64::from(frames),
             Input::Sealed(segment) => {
                 self.figures.saw_sound(&segment);
-                self.queue.insert(segment, &self.boot);
-                // What is sealed while all has to go must go as well, and not at the next round.
-                self.swept_at = None;
+                self.found(vec![segment]);
             }
+            Input::Found(segments) => self.found(segments),
             Input::Forgotten { serial } => self.forgotten(serial),
             Input::Cut { serial, left } => self.cut(serial, left),
             Input::Quarantined { name, why } => self.tell(Event::Quarantined { name, why }),

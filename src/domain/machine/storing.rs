@@ -32,7 +32,8 @@ impl Machine {
 
     /// One, for each time that the disk was found to be full: another may have taken what was let go before.
     pub(super) fn evict_for_want_of_room(&mut self, full: bool) {
-        if full && self.settings.rules.when_full == WhenFull::Evict && !self.evict_aside() {
+        let evicts = self.settings.rules.when_full == WhenFull::Evict && !self.usage.is_scanning;
+        if full && evicts && !self.evict_aside() {
             self.evict_one();
         }
     }

@@ -97,12 +97,19 @@ impl Machine {
             UploadOrder::Oldest => at_once,
         };
         let (clock, floor) = (self.clock(now), self.floor(now));
+        let is_scanning = self.usage.is_scanning;
+        // The oldest is the last to be known.
+        if is_scanning && order == UploadOrder::Oldest {
+            return;
+        }
         while self.queue.uploading() < at_once {
             let time = |segment: &Segment| segment::key_time(&segment.record, &self.boot, now, clock, floor);
             let live_from = self.queue.live_from();
             let from = if self.queue.uploading_backlog() < most_backlog { Serial(0) } else { live_from };
             let goes = |s: &Segment| {
-                time(s).is_some() && (decision.upload == Upload::On || !self.was_unheard(s, now))
+                // The end of a span is the last of it that the cloud hears of, and there may be more of it.
+                let may_go = !(is_scanning && s.is_end());
+                may_go && time(s).is_some() && (decision.upload == Upload::On || !self.was_unheard(s, now))
             };
             let refusing = self.store.is_refusing();
             let next = self.queue.next(now.mono, order, from, refusing, goes);
@@ -231,6 +238,15 @@ impl Machine {
         self.queue.set_stage(serial, Stage::Waiting(now.mono + wait));
     }
 
+    /// Files of the spool came to be known.
+    pub(super) fn found(&mut self, segments: Vec<Segment>) {
+        for segment in segments {
+            self.queue.insert(segment, &self.boot);
+        }
+        // What is found while all has to go must go as well, and not at the next round.
+        self.swept_at = None;
+    }
+
     /// Asks the spool to remove a file, for a reason with a name.
     pub(super) fn let_go(&mut self, serial: Serial, rule: Rule) {
         let Some(entry) = self.queue.get(serial) else { return };
@@ -317,6 +333,8 @@ impl Machine {
     /// where that changed whether there is anything left to evict.
     pub(super) fn make_room(&mut self, decision: &Decision) -> bool {
         let starved = match (self.storage(), decision.pending) {
+            // What is oldest nobody knows before all is known.
+            _ if self.usage.is_scanning => false,
             (Storage::Full, Pending::EvictOldest) => self.evict_until_it_fits(),
             // Once starved, the decision is no longer to evict: only room ends it.
             (Storage::Full, Pending::Keep | Pending::Hold | Pending::Purge) => self.starved,

@@ -74,6 +74,7 @@ struct State {
     durable_names: BTreeMap<PathBuf, Node>,
     pending_names: Vec<NameOp>,
     calls: u64,
+    reads: u64,
     plan: Plan,
     mutant: Mutant,
     failures: u64,
@@ -133,6 +134,7 @@ impl FaultFs {
             durable_names: BTreeMap::new(),
             pending_names: Vec::new(),
             calls: 0,
+            reads: 0,
             plan,
             mutant,
             failures: 0,
@@ -152,6 +154,11 @@ impl FaultFs {
 
     pub fn calls(&self) -> u64 {
         self.state().calls
+    }
+
+    /// How many of the calls read from a file.
+    pub fn reads(&self) -> u64 {
+        self.state().reads
     }
 
     /// How many calls were made to fail.
@@ -241,6 +248,7 @@ impl FaultFs {
             names,
             pending_names: Vec::new(),
             calls: 0,
+            reads: 0,
             plan: Plan::Nothing,
             mutant: Mutant::None,
             failures: 0,
@@ -473,6 +481,7 @@ impl Fs for FaultFs {
 
     fn read_at(&self, file: &Handle, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.call()?;
+        state.reads += 1;
         let bytes = &state.of(file).bytes;
         let from = (offset as usize).min(bytes.len());
         let to = (from + into.len()).min(bytes.len());

@@ -169,6 +169,7 @@ impl Joined {
             Input::Committed { frames, .. } => self.frames_committed += u64::from(*frames),
             Input::Dropped { frames, .. } => self.frames_dropped += u64::from(*frames),
             Input::Sealed(segment) => self.sealed.push(segment.serial),
+            Input::Found(segments) => self.sealed.extend(segments.iter().map(|segment| segment.serial)),
             Input::Forgotten { serial } => self.gone.push(*serial),
             _ => {}
         }

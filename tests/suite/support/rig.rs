@@ -379,7 +379,6 @@ pub fn segment(serial: u64, now: Now) -> Segment {
         serial: Serial(serial),
         content: Content::Footage {
             duration: SEGMENT.as_nanos() as u64,
-            frames: 450,
             codecs: String::from("avc1.64001f"),
         },
         record: Record {

@@ -1,0 +1,102 @@
+//! What a sealed segment tells of itself at its two ends, so that a start need not read what stands between.
+
+use super::boxes::{BoxAt, Cursor, Walk};
+use super::{chunk, init, record};
+use crate::domain::fragment::{Init, Track};
+use crate::domain::segment::Record;
+use bytes::Bytes;
+
+/// The front of a segment: `ftyp`, `moov` and the record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Head {
+    /// `ftyp` and `moov`.
+    pub init: Init,
+    /// From the `uuid` box behind them.
+    pub record: Record,
+}
+
+/// The index at the end of a segment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tail {
+    /// Offset of the `mfra`: the last chunk ends there.
+    pub mfra: u64,
+    /// Presentation time of the first picture, in ticks of its track.
+    pub first: u64,
+    /// That of the first picture of the last `moof`.
+    pub last: u64,
+    /// From one `moof` to the next, at most, in ticks.
+    pub longest: u64,
+    /// Offset of the last `moof`.
+    pub last_moof: u64,
+}
+
+/// Reads the front from the first bytes of a file. `None` where they do not reach, or are not such a front.
+#[must_use]
+pub fn read_head(bytes: &[u8]) -> Option<Head> {
+    let mut walk = Walk::new(bytes, 0).map_while(Result::ok);
+    let (_ftyp, moov, uuid) = (walk.next()?, walk.next()?, walk.next()?);
+    let front = bytes.get(..usize::try_from(moov.end).ok()?)?;
+    let record = record::read_record(&uuid).ok()?;
+    let init = init::read_init(Bytes::copy_from_slice(front)).ok()?;
+    Some(Head { init, record })
+}
+
+/// Bytes of the `mfra` by the `mfro` that closes it: `bytes` are the last of a file.
+#[must_use]
+pub fn tail_len(bytes: &[u8]) -> Option<u64> {
+    let (_, last) = bytes.split_last_chunk::<16>()?;
+    let mut walk = Walk::new(last, 0);
+    let mfro = walk.next()?.ok().filter(|found| found.is(b"mfro"))?;
+    let mut cursor = Cursor::new(mfro.body);
+    cursor.full()?;
+    cursor.u32().map(u64::from)
+}
+
+/// Reads the index from the last bytes of a file of `len` bytes: exactly the `mfra`.
+#[must_use]
+pub fn read_tail(mfra: &[u8], len: u64, video: Track) -> Option<Tail> {
+    let at = len.checked_sub(mfra.len() as u64)?;
+    let mut walk = Walk::new(mfra, at);
+    let found = walk.next()?.ok().filter(|found| found.is(b"mfra") && found.end == len)?;
+    let mut tail = None;
+    let mut last_moof = 0;
+    for table in Walk::inside(&found).map_while(Result::ok).filter(|found| found.is(b"tfra")) {
+        let (track, of_track) = read_tfra(&table, at)?;
+        last_moof = last_moof.max(of_track.last_moof);
+        if track == video.id {
+            tail = Some(of_track);
+        }
+    }
+    tail.map(|tail| Tail { last_moof, ..tail })
+}
+
+/// A table as we write it: its track, and what it says of that.
+fn read_tfra(table: &BoxAt<'_>, mfra: u64) -> Option<(u32, Tail)> {
+    let mut cursor = Cursor::new(table.body);
+    cursor.full().filter(|(version, _)| *version == 1)?;
+    let (track, _lengths, count) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+    let mut tail: Option<Tail> = None;
+    for _ in 0..count {
+        let (time, moof) = (cursor.u64()?, cursor.u64()?);
+        cursor.take(3)?;
+        let before = tail.unwrap_or(Tail { mfra, first: time, last: time, longest: 0, last_moof: moof });
+        let longest = before.longest.max(time.saturating_sub(before.last));
+        tail = Some(Tail { last: time, longest, last_moof: moof, ..before });
+    }
+    cursor.rest().is_empty().then_some((track, tail?))
+}
+
+/// When the last picture ends, in ticks of its track: `bytes` begin with the last `moof`, which stands at `at`, and
+/// reach to the first bytes of its `mdat`, which has to end at `end`.
+#[must_use]
+pub fn read_last(init: &Init, bytes: &[u8], at: u64, end: u64) -> Option<u64> {
+    let moof = Walk::new(bytes, at).next()?.ok().filter(|found| found.is(b"moof"))?;
+    let behind = bytes.get(usize::try_from(moof.end - at).ok()?..)?;
+    let mut cursor = Cursor::new(behind);
+    let (size, kind) = (cursor.u32()?, cursor.take(4)?);
+    let is_whole = kind == b"mdat" && moof.end.checked_add(u64::from(size)) == Some(end);
+    let data = (moof.end - at).checked_add(8)?..end.checked_sub(at)?;
+    let last = chunk::read_moof(init, &moof, &data, end).ok().filter(|_| is_whole)?;
+    let run = last.runs.iter().find(|run| run.track == init.video.id)?;
+    u64::try_from(run.earliest_presentation).ok()?.checked_add(run.duration)
+}

@@ -1,0 +1,80 @@
+//! A sealed segment, known from its name, its front and the index at its end: a start finds thousands of them, and slow
+//! flash is paid by the read. What is damaged between is found when the file is read whole, to be sent.
+
+use super::crypt::{Encryption, is_encrypted};
+use super::decrypt;
+use crate::disk::{Fs, Handle};
+use crate::domain::recovery::{Footage, Whole};
+use crate::domain::segment::Record;
+use crate::fmp4;
+use std::io;
+
+/// Bytes that are read at each place. The front of a segment has about 2 KiB, an index of half a minute as much.
+const PIECE: usize = 4096;
+/// A longer index is left to whoever reads the file whole.
+const MAX_INDEX: u64 = 256 * 1024;
+
+/// How long a segment is, by where the next of its span begins, in nanoseconds; `None` where that is not known. One that
+/// was cut back is shorter: an encrypted one does not show that at its front, and is taken for as long as it was.
+pub(super) type ByNext<'a> = &'a dyn Fn(&Record) -> Option<u64>;
+
+/// What a file of `len` bytes says at its ends. `None` where that is not enough: it is then to be read whole.
+///
+/// # Errors
+/// What the disk says.
+pub(super) fn glance(
+    fs: &dyn Fs,
+    file: &Handle,
+    len: u64,
+    encryption: &Encryption,
+    by_next: ByNext<'_>,
+) -> io::Result<Option<Footage>> {
+    let front = piece(fs, file, 0, len.min(PIECE as u64))?;
+    if is_encrypted(&front) {
+        let whole = |head: &fmp4::Head| Some(Whole { end: len, duration: by_next(&head.record)? });
+        return Ok(decrypt::first(&front, encryption).and_then(|plain| {
+            let head = fmp4::read_head(&plain)?;
+            let whole = whole(&head);
+            footage(head, whole)
+        }));
+    }
+    let Some(head) = fmp4::read_head(&front) else { return Ok(None) };
+    let last = piece(fs, file, len.saturating_sub(PIECE as u64), len.min(PIECE as u64))?;
+    let Some(size) = fmp4::tail_len(&last).filter(|size| *size <= len.min(MAX_INDEX)) else {
+        return Ok(None);
+    };
+    let index = match usize::try_from(size).ok().and_then(|size| last.len().checked_sub(size)) {
+        Some(from) => last.get(from..).unwrap_or_default().to_vec(),
+        None => piece(fs, file, len - size, size)?,
+    };
+    let Some(tail) = fmp4::read_tail(&index, len, head.init.video) else { return Ok(None) };
+    let scale = u128::from(head.init.video.timescale.max(1));
+    let nanos = |ticks: u64| u64::try_from(u128::from(ticks) * 1_000_000_000 / scale).unwrap_or(u64::MAX);
+    // Its last chunk is about as long as the others, unless something was cut off.
+    let to_last = nanos(tail.last.saturating_sub(tail.first));
+    let longest = nanos(tail.longest.saturating_mul(3) / 2);
+    let is_likely = |duration: &u64| (to_last..=to_last.saturating_add(longest)).contains(duration);
+    let duration = match by_next(&head.record).filter(is_likely) {
+        Some(duration) => Some(duration),
+        None => {
+            let wanted = tail.mfra.saturating_sub(tail.last_moof).min(PIECE as u64);
+            let moof = piece(fs, file, tail.last_moof, wanted)?;
+            let end = fmp4::read_last(&head.init, &moof, tail.last_moof, tail.mfra);
+            end.and_then(|end| end.checked_sub(tail.first)).map(nanos)
+        }
+    };
+    let whole = duration.map(|duration| Whole { end: tail.mfra, duration });
+    Ok(footage(head, whole))
+}
+
+fn footage(head: fmp4::Head, whole: Option<Whole>) -> Option<Footage> {
+    let fmp4::Head { init, record } = head;
+    whole.map(|whole| Footage { record, codecs: init.codecs, complete: true, whole: Some(whole) })
+}
+
+fn piece(fs: &dyn Fs, file: &Handle, at: u64, len: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let read = fs.read_at(file, at, &mut bytes)?;
+    bytes.truncate(read);
+    Ok(bytes)
+}
