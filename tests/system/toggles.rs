@@ -162,7 +162,11 @@ fn starts_and_stops(gop: &str, percent: u64) {
         let toggle = toggles.done - 1;
         let mut camera = Camera::start(&cloud);
         switch.allow();
-        wait_until_open(&camera);
+        if gop.ends_with("ms") {
+            camera.wait_until_it_records(1);
+        } else {
+            wait_until_open(&camera);
+        }
         switch.linger(Duration::from_millis(800));
         if toggle % 2 == 0 {
             // Within a few milliseconds, now the one first, now the other.

@@ -15,12 +15,15 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never,
 use gst::prelude::*;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 /// For what was captured to be handed over, before the devices are closed.
 const DRAIN: Duration = Duration::from_secs(2);
 /// For the rest of a stream whose source failed.
 const SALVAGE: Duration = Duration::from_millis(800);
+/// How often it is looked whether a file is closed.
+const READER_INTERVAL: Duration = Duration::from_millis(1);
 /// For the pipeline to reach NULL.
 const CLOSE: Duration = Duration::from_secs(5);
 /// The least that a stall is judged by, before the first chunk: connecting takes its time.
@@ -362,6 +365,17 @@ impl Control {
         }
     }
 
+    /// A file is closed by its reader, which may hang in that as a device does.
+    fn tell_if_stuck(&self, feed: &Feed) {
+        let until = mono() + CLOSE;
+        while !feed.is_over() {
+            if mono() >= until {
+                return (self.outside.report)(Input::CaptureStuck { epoch: self.epoch });
+            }
+            thread::sleep(READER_INTERVAL);
+        }
+    }
+
     /// Closes the devices, says so, and that nothing follows. Whatever happened, once.
     fn finish(self, ending: Ending, started: Started) {
         let (reason, fault) = match ending {
@@ -374,8 +388,12 @@ impl Control {
             feed.stop();
         }
         let _already_asked = self.close.try_send(());
-        let Some(at) = self.wait_until_closed() else { return };
-        drop(started.feed);
+        let Some(mut at) = self.wait_until_closed() else { return };
+        if let Some(feed) = started.feed {
+            self.tell_if_stuck(&feed);
+            drop(feed);
+            at = mono();
+        }
         let closed = Input::CaptureClosed { epoch: self.epoch, at, fault };
         let end = Captured::End { epoch: self.epoch, reason };
         match self.outside.chunks.try_send(end) {

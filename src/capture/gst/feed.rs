@@ -144,6 +144,11 @@ impl Feed {
         Ok(())
     }
 
+    /// The file is closed.
+    pub(super) fn is_over(&self) -> bool {
+        self.reader.as_ref().is_none_or(thread::JoinHandle::is_finished)
+    }
+
     /// No more is read; what was pushed stays, and EOS follows it.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
