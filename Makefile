@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear bench-memory lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -39,7 +39,10 @@ bench-privacy: deps ## how long a camera goes on after do-not-record: KASACAM_TO
 bench-wear: deps ## what the flash has to write for a byte of video, for each durability
 	cargo bench --locked --features devcloud --bench wear
 
-bench: bench-privacy bench-wear ## every measurement
+bench-memory: deps ## the peak memory of an agent that sends a backlog of KASACAM_SEGMENTS=20
+	cargo bench --locked --features devcloud --bench memory
+
+bench: bench-privacy bench-wear bench-memory ## every measurement
 
 lint: deps ## format, clippy, scripts, the unit, plugins of the emulated tests; cargo-deny where it is installed
 	scripts/debian-packages.sh shellcheck
