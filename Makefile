@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear bench-start lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear bench-start bench-memory lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -42,7 +42,10 @@ bench-wear: deps ## what the flash has to write for a byte of video, for each du
 bench-start: deps ## how long a start takes beside KASACAM_FILES=20000 segments, with a warm and a cold cache
 	cargo bench --locked --features devcloud --bench start
 
-bench: bench-privacy bench-wear bench-start ## every measurement
+bench-memory: deps ## the peak memory of an agent that sends a backlog of KASACAM_SEGMENTS=20
+	cargo bench --locked --features devcloud --bench memory
+
+bench: bench-privacy bench-wear bench-start bench-memory ## every measurement
 
 lint: deps ## format, clippy, scripts, the unit, plugins of the emulated tests; cargo-deny where it is installed
 	scripts/debian-packages.sh shellcheck

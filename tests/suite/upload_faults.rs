@@ -614,7 +614,9 @@ async fn a_store_that_refuses_at_once_is_not_sent_the_body() {
 #[tokio::test]
 async fn a_refusal_before_the_body_is_read_is_heard_without_expect_too() {
     let server = StoreServer::with(Habits { continues: false, ..Habits::default() });
-    let camera = Camera::of(&server);
+    let mut camera = Camera::of(&server);
+    // Longer than a server is waited for.
+    camera.timeouts = Timeouts { inactivity: Duration::from_secs(5), ..SHORT };
     let uploader = camera.uploader();
     // From here on it is not asked for `100 Continue`.
     assert_eq!(upload(&uploader, &footage(), megabytes(1)).await, Outcome::Stored);
@@ -745,7 +747,9 @@ async fn a_store_without_proof_says_what_is_missing() {
 #[tokio::test]
 async fn a_store_that_never_says_continue_is_waited_for_once() {
     let server = StoreServer::with(Habits { continues: false, ..Habits::default() });
-    let camera = Camera::of(&server);
+    let mut camera = Camera::of(&server);
+    // Longer than a server is waited for.
+    camera.timeouts = Timeouts { inactivity: Duration::from_secs(5), ..SHORT };
     let uploader = camera.uploader();
     assert_eq!(upload(&uploader, &footage(), megabytes(1)).await, Outcome::Stored);
     assert_eq!(upload(&uploader, &footage(), megabytes(2)).await, Outcome::Stored);
