@@ -438,13 +438,22 @@ impl Muxer {
     fn cut(&self) -> Option<usize> {
         let first = self.frames.front()?;
         let (mut before, mut bytes) = (first.decoded, first.bytes);
+        // Where all frames before are shown before all that follow: a chunk that ends there ends when its last frame does.
+        let (mut newest, mut in_order) = (first.raw.shown, None);
         for (at, frame) in self.frames.iter().enumerate().skip(1) {
             let end = frame.decoded.saturating_add(frame.decoded - before);
             bytes = bytes.saturating_add(frame.bytes);
             let long = end - first.decoded > self.settings.chunk.saturating_add(ROUNDING);
-            if self.begins(frame) || long || bytes > MAX_CHUNK {
+            if newest < frame.start {
+                in_order = Some(at);
+            }
+            if self.begins(frame) {
                 return Some(at);
             }
+            if long || bytes > MAX_CHUNK {
+                return Some(in_order.unwrap_or(at));
+            }
+            newest = newest.max(frame.raw.shown);
             before = frame.decoded;
         }
         self.ended.then_some(self.frames.len())
