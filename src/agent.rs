@@ -231,7 +231,8 @@ impl Agent {
             self.tell_since(now);
             let spool = self.storage.alive_at(now.mono);
             self.notifier.progress(now.mono, spool);
-            self.notifier.status(status::in_a_line(&self.machine, now), now.mono);
+            let stalled = now.mono.since(spool);
+            self.notifier.status(status::in_a_line(&self.machine, stalled, now), now.mono);
         }
     }
 

@@ -12,6 +12,7 @@ use crate::domain::time::Now;
 use crate::mqtt::Session;
 use crate::system::{boot, metrics};
 use serde_json::{Value, json};
+use std::time::Duration;
 
 /// The answer to `status`.
 pub(super) fn full(
@@ -56,11 +57,16 @@ pub(super) fn metrics(machine: &Machine, connected: bool, days_left: Option<u64>
     json!({ "metrics": metrics::render(&telemetry, connected) })
 }
 
-/// `STATUS=` for systemd.
-pub(super) fn in_a_line(machine: &Machine, now: Now) -> String {
+/// A write that takes longer is worth a word.
+const STALLED_FROM: Duration = Duration::from_secs(5);
+
+/// `STATUS=` for systemd. The spool thread has waited for the disk for so long.
+pub(super) fn in_a_line(machine: &Machine, stalled: Duration, now: Now) -> String {
     let t = machine.telemetry(now);
     let camera = if t.capture.open { "recording" } else { "camera closed" };
-    format!("{camera} ({}); {} segments wait; spool {}", t.capture.reason, t.spool.pending, t.spool.state)
+    let stall = if stalled >= STALLED_FROM { "; storage stalled" } else { "" };
+    let (reason, pending, state) = (t.capture.reason, t.spool.pending, t.spool.state);
+    format!("{camera} ({reason}); {pending} segments wait; spool {state}{stall}")
 }
 
 pub(super) fn capture_in_words(settings: CaptureSettings) -> String {

@@ -228,7 +228,7 @@ impl Reader {
     }
 
     fn told<T>(&self, serial: Serial, read: Result<T, ReadError>) -> Result<T, ReadError> {
-        if let Err(ReadError::Damaged(_)) = &read {
+        if let Err(ReadError::Damaged(_) | ReadError::Gone) = &read {
             let _the_spool_is_gone = self.commands.send(Command::Damaged { serial });
         }
         read

@@ -12,6 +12,7 @@
 //!
 //! [`Facts::tombstones`] are prohibitions that could not be written, on a file system that needs no disk.
 
+use super::place::Place;
 use super::{Fs, Kind, is_temporary, make_dir, publish, read, stamp, unstamp};
 use crate::domain::effect::Fact;
 use crate::domain::privacy::Known;
@@ -89,6 +90,8 @@ pub struct LastKnown {
 pub struct Facts {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
+    /// Where it was when it was first asked for; absent where it was not there yet.
+    place: Option<Place>,
 }
 
 impl Facts {
@@ -96,14 +99,19 @@ impl Facts {
     /// cannot be made shows as unreadable facts and as failing [`Facts::store`].
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, state_dir: &Path) -> Facts {
-        Facts { fs, dir: state_dir.join("state") }
+        Facts::at(fs, state_dir.join("state"))
     }
 
     /// The prohibitions that could not be written, under the folder of the control socket: the next start of the
     /// process finds them there, and a start of the machine does not.
     #[must_use]
     pub fn tombstones(fs: Arc<dyn Fs>, runtime_dir: &Path) -> Facts {
-        Facts { fs, dir: runtime_dir.join("tombstones") }
+        Facts::at(fs, runtime_dir.join("tombstones"))
+    }
+
+    fn at(fs: Arc<dyn Fs>, dir: PathBuf) -> Facts {
+        let place = Place::of(&*fs, &dir).ok();
+        Facts { fs, dir, place }
     }
 
     /// Reads one fact. Never fails: what cannot be read is a fact of its own.
@@ -133,6 +141,9 @@ impl Facts {
     /// # Errors
     /// Those of [`publish`](super::publish()): the fact must not be acted on as though it were kept.
     pub fn store(&self, name: Name, body: &str) -> io::Result<()> {
+        if let Some(place) = &self.place {
+            place.is_there(&*self.fs, &self.dir)?;
+        }
         make_dir(&*self.fs, &self.dir)?;
         if self.load(name) == Known::Unreadable {
             // A copy is for people; that it cannot be made is no reason to refuse what is new.

@@ -14,6 +14,7 @@
 
 pub mod facts;
 pub mod journal;
+pub mod place;
 mod publish;
 mod real;
 mod stamp;
@@ -95,6 +96,8 @@ pub trait Fs: Send + Sync {
     fn list(&self, dir: &Path, limit: usize) -> io::Result<Vec<OsString>>;
     /// `lstat(2)`: a symbolic link is told as such.
     fn stat(&self, path: &Path) -> io::Result<Meta>;
+    /// The number of the file system that a directory is on (`stat.st_dev`).
+    fn device(&self, dir: &Path) -> io::Result<u64>;
     /// Bytes free to an unprivileged user on the file system of `dir`.
     fn free(&self, dir: &Path) -> io::Result<u64>;
 }

@@ -120,6 +120,10 @@ impl Fs for RealFs {
         Ok(Meta { kind, len: meta.len(), mode: meta.mode() & 0o7777 })
     }
 
+    fn device(&self, dir: &Path) -> io::Result<u64> {
+        Ok(fs::symlink_metadata(dir)?.dev())
+    }
+
     fn free(&self, dir: &Path) -> io::Result<u64> {
         let stat = nix::sys::statvfs::statvfs(dir)?;
         // The widths of these fields differ between 32-bit and 64-bit targets.

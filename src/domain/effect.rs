@@ -464,6 +464,9 @@ pub struct SpoolFigures {
     pub set_aside: AsideFigures,
     /// Not all files are known yet since the start: there is more of everything.
     pub scanning: bool,
+    /// Why it cannot be written, while it cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
     /// Sealed files now that the cloud does not hold yet.
     pub pending: u64,
     /// Segments removed without having been stored.

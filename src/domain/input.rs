@@ -212,6 +212,8 @@ pub enum Input {
         ok: bool,
         /// It failed for want of room.
         full: bool,
+        /// The file system is not there: a card was pulled.
+        away: bool,
     },
     /// The answer to `Effect::FlushSpool`: all that was captured before is sealed.
     Flushed,

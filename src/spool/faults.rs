@@ -4,7 +4,7 @@ use super::engine::{Health, Span};
 use super::store::Live;
 use super::writer::Writer;
 use super::{Spool, tell};
-use crate::disk::is_full;
+use crate::disk::{is_full, place};
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::Input;
 use crate::domain::segment::Serial;
@@ -41,6 +41,11 @@ impl Spool {
 
     /// Looks whether the spool can be written, and takes up what a failure left behind.
     pub(super) fn probe(&mut self) {
+        // A card that came back under another number is looked at anew: nobody knows whether it is the same.
+        if self.store.as_ref().is_some_and(|store| matches!(store.place(), Ok(place::Found::Other))) {
+            self.store = None;
+            self.deferred.clear();
+        }
         let mut result = match self.store.as_ref() {
             Some(store) => store.probe().and_then(|()| match self.health {
                 Health::Well => Ok(()),
@@ -59,8 +64,9 @@ impl Spool {
         let ok = result.is_ok() && self.health == Health::Well;
         // What was told when the disk failed may be long past: nothing is evicted by that.
         self.report_usage();
-        let full = result.is_err_and(|error| is_full(&error));
-        self.reports.push(Input::StorageProbed { ok, full });
+        let full = result.as_ref().is_err_and(is_full);
+        let away = result.as_ref().is_err_and(place::is_away);
+        self.reports.push(Input::StorageProbed { ok, full, away });
     }
 
     /// Restores order among what failures left behind; all is well again if that succeeds.
@@ -112,8 +118,20 @@ impl Spool {
 
     /// A sealed segment was found damaged: what can be saved of it comes back as another.
     pub(super) fn damaged(&mut self, serial: Serial) {
-        if !self.store.as_mut().is_some_and(|store| store.doubt(serial)) {
+        let Some(store) = self.store.as_mut() else { return };
+        // All of a card that was pulled is gone, and none of it is lost.
+        if let Err(error) = store.is_there() {
+            return self.give_up(SpanEnd::Storage, &error);
+        }
+        if !store.doubt(serial) {
+            if store.is_scanned() && store.kind_of(serial).is_none() {
+                // Whoever asks is the last to think that it is here.
+                self.reports.push(Input::Forgotten { serial });
+            }
             return;
+        }
+        if store.is_gone(serial) {
+            tell(&mut self.reports, serial.to_string(), "gone: nothing here has removed it".to_owned());
         }
         self.reports.push(Input::Forgotten { serial });
         if let Err(error) = self.settle() {

@@ -152,7 +152,7 @@ pub enum Command {
     /// `plan` is `plan.id` of the lease, `history_hours` its history in hours.
     #[allow(missing_docs, reason = "its fields are told of above")]
     SetTerms { plan: String, history_hours: u32 },
-    /// A sealed segment was found damaged when it was to be sent: salvage or quarantine it. Answered
+    /// A sealed segment was found damaged, or gone, when it was to be sent: salvage or quarantine it. Answered
     /// by `Input::Forgotten`, then by `Input::Sealed` for what could be saved of it.
     /// `serial` is the segment's number.
     #[allow(missing_docs, reason = "its fields are told of above")]

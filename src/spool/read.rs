@@ -13,7 +13,8 @@ use std::sync::Arc;
 /// Why a segment cannot be sent.
 #[derive(Debug)]
 pub enum ReadError {
-    /// The file is not there: it was forgotten meanwhile.
+    /// The file is not there: it was forgotten meanwhile, or somebody removed it. Tell the spool by
+    /// [`super::Command::Damaged`].
     Gone,
     /// It is not the segment that was sealed: give it to the spool with [`super::Command::Damaged`].
     Damaged(String),

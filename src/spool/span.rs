@@ -25,6 +25,7 @@ impl Spool {
         init: &Arc<Init>,
     ) -> io::Result<()> {
         let store = self.store.as_mut().ok_or_else(not_open)?;
+        store.is_there()?;
         let serial = store.serials.next()?;
         if n == 0 || self.span.is_none() {
             // A serial never repeats; should its fact be lost all the same, the boot tells spans apart.

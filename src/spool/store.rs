@@ -8,6 +8,7 @@ use super::quarantine::{self, Quarantine, printable};
 use super::scan;
 use super::serials::{MAX_SEEN, Serials};
 use super::{Setup, end, tell};
+use crate::disk::place::{self, Place};
 use crate::disk::{self, Facts, Fs, is_temporary, publish};
 use crate::domain::aside::Aside;
 use crate::domain::fragment::SpanEnd;
@@ -25,6 +26,7 @@ use std::sync::Arc;
 pub(super) struct Store {
     pub fs: Arc<dyn Fs>,
     pub setup: Setup,
+    place: Place,
     pub serials: Serials,
     quarantine: Quarantine,
     pub aside: SetAside,
@@ -88,10 +90,12 @@ impl Store {
             Ok(numbers.filter(|serial| *serial <= MAX_SEEN).max())
         };
         let serials = Serials::new(Facts::new(Arc::clone(&fs), &setup.state_dir), highest, system)?;
+        let place = Place::of(&*fs, &dir).map_err(context("looking at the spool directory"))?;
         let quarantine = Quarantine::open(Arc::clone(&fs), &dir, setup.quarantine);
         Ok(Store {
             fs,
             setup,
+            place,
             serials,
             quarantine,
             aside: SetAside::default(),
@@ -245,6 +249,7 @@ impl Store {
     }
 
     fn try_write_end(&mut self, record: &Record, reason: SpanEnd) -> io::Result<Segment> {
+        self.is_there()?;
         let serial = self.serials.next()?;
         let name = SpoolName { serial, kind: SpoolKind::End };
         let bytes = end::encode(record, reason).map_err(io::Error::other)?;
@@ -362,14 +367,35 @@ impl Store {
         known
     }
 
+    /// Whether the file of a doubted segment is not there: then nothing is left to doubt.
+    pub(super) fn is_gone(&mut self, serial: Serial) -> bool {
+        let path = self.path(SpoolName { serial, kind: SpoolKind::Sealed });
+        let gone = self.fs.stat(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+        if gone {
+            self.doubted.remove(&serial);
+        }
+        gone
+    }
+
     /// Whether something waits to be put right.
     pub(super) fn has_skipped(&self) -> bool {
         !self.skipped.is_empty()
     }
 
+    /// What stands where the spool was.
+    pub(super) fn place(&self) -> io::Result<place::Found> {
+        self.place.look(&*self.fs, &self.setup.dir())
+    }
+
+    /// Nothing new is written where the file system is not the one that it was.
+    pub(super) fn is_there(&self) -> io::Result<()> {
+        self.place.is_there(&*self.fs, &self.setup.dir())
+    }
+
     /// Writes a small file and removes it again.
     pub(super) fn probe(&self) -> io::Result<()> {
         let dir = self.setup.dir();
+        self.is_there()?;
         disk::make_dir(&*self.fs, &dir)?;
         publish(&*self.fs, &dir, "probe.tmp", b"probe\n")?;
         self.fs.unlink(&dir.join("probe.tmp"))

@@ -4,11 +4,15 @@ use super::Command;
 use super::engine::Spool;
 use crate::domain::fragment::Captured;
 use crate::domain::input::Input;
+use crate::domain::segment::Serial;
 use crossbeam_channel::{Receiver, never, select_biased};
+use std::collections::VecDeque;
 use std::time::Duration;
 
 /// Forgets that are made durable together.
 const BATCH: usize = 64;
+/// So many items that were captured are taken in, and forgets that wait get their turn all the same.
+const MAX_BEFORE_FORGETS: u32 = 8;
 /// Files that are looked at between one turn and the next.
 const SCANNED: usize = 8;
 /// A drain takes in no more than this: more than the channel from the source ever holds.
@@ -19,13 +23,15 @@ enum Turn {
     Captured(Captured),
     SourceGone,
     AgentGone,
-    /// Nobody wants anything, and there are files to look at.
+    /// Nobody wants anything, and there is something to forget, or files to look at.
     Idle,
 }
 
 impl Spool {
     /// Runs until [`Command::Shutdown`], or until nobody is left to send a command. Commands come
-    /// before whatever was captured. Everything that happens is told through `report`, in order.
+    /// before whatever was captured, but for forgetting, which may be thousands of files and comes behind it: neither a
+    /// withdrawal nor a chunk nor the question whether the thread still turns waits for the disk to forget. Everything
+    /// that happens is told through `report`, in order.
     pub fn run(
         mut self,
         captured: Receiver<Captured>,
@@ -33,57 +39,54 @@ impl Spool {
         mut report: Box<dyn FnMut(Input) + Send>,
     ) {
         let mut captured = captured;
+        let mut forgets: VecDeque<Serial> = VecDeque::new();
+        let mut taken = 0;
         loop {
             self.report_to(&mut report);
-            let patience = if self.is_scanning() { Duration::ZERO } else { Duration::MAX };
+            let is_waited_for = !forgets.is_empty() && taken >= MAX_BEFORE_FORGETS;
+            let has_work = !forgets.is_empty() || self.is_scanning();
+            let patience = if has_work { Duration::ZERO } else { Duration::MAX };
+            let nothing = never();
+            let source = if is_waited_for { &nothing } else { &captured };
             let turn = select_biased! {
                 recv(commands) -> command => command.map_or(Turn::AgentGone, Turn::Command),
-                recv(captured) -> item => item.map_or(Turn::SourceGone, Turn::Captured),
+                recv(source) -> item => item.map_or(Turn::SourceGone, Turn::Captured),
                 default(patience) => Turn::Idle,
             };
             match turn {
-                Turn::Captured(item) => self.take(item),
-                Turn::Idle => {
+                Turn::Captured(item) => {
+                    taken += 1;
+                    self.take(item);
+                }
+                Turn::SourceGone => captured = never(),
+                Turn::Command(Command::Forget { serial }) => forgets.push_back(serial),
+                Turn::Idle if forgets.is_empty() => {
                     // What fails is told of, and taken up by a probe.
                     let _ = self.scan(SCANNED);
                 }
-                Turn::SourceGone => captured = never(),
-                Turn::Command(Command::Forget { serial }) => {
-                    let mut serials = vec![serial];
-                    let mut other = None;
-                    while serials.len() < BATCH && other.is_none() {
-                        match commands.try_recv() {
-                            Ok(Command::Forget { serial }) => serials.push(serial),
-                            Ok(command) => other = Some(command),
-                            Err(_) => break,
-                        }
-                    }
-                    // A withdrawal does not wait for the disk to forget.
-                    match other {
-                        Some(Command::Forget { .. }) | None => self.forget(&serials),
-                        Some(command) => {
-                            let leave = self.command(command, &captured, &mut report);
-                            self.forget(&serials);
-                            if leave {
-                                self.report_to(&mut report);
-                                return;
-                            }
-                        }
-                    }
+                Turn::Idle => {
+                    taken = 0;
+                    let batch: Vec<Serial> = forgets.drain(..forgets.len().min(BATCH)).collect();
+                    self.forget(&batch);
                 }
                 Turn::Command(command) => {
                     if self.command(command, &captured, &mut report) {
-                        return;
+                        break;
                     }
                 }
                 Turn::AgentGone => {
                     self.drain(&captured, &mut report);
                     self.shut_down();
-                    self.report_to(&mut report);
-                    return;
+                    break;
                 }
             }
         }
+        // What is left of them the next start would send again.
+        while !forgets.is_empty() {
+            let batch: Vec<Serial> = forgets.drain(..forgets.len().min(BATCH)).collect();
+            self.forget(&batch);
+        }
+        self.report_to(&mut report);
     }
 
     /// Whether the thread is to leave.

@@ -1,7 +1,8 @@
 //! What systemd is told (`sd_notify(3)`), and the watchdog.
 //!
-//! The watchdog is fed by progress: by a turn of the agent's loop that finds the spool thread alive,
-//! never by a timer of its own. A loop that hangs, or a spool stuck in the kernel, starves it.
+//! The watchdog is fed by progress: by a turn of the agent's loop, never by a timer of its own. A loop that hangs starves
+//! it. Flash that collects its garbage may hold up a sync for the better part of a minute, and ending the process would not
+//! hurry it: a spool thread that waits for the disk starves the watchdog after [`MAX_STALL`] only.
 //!
 //! Nothing here waits: a service manager that does not read (its socket holds a handful of datagrams) is told less. What
 //! it did not take is told again later, the watchdog first, and the status at most once a second.
@@ -11,6 +12,8 @@ use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+/// A spool thread that has not turned for so long is beyond help from inside.
+pub const MAX_STALL: Duration = Duration::from_secs(600);
 /// No status is sent sooner after the one before.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 
@@ -73,7 +76,7 @@ impl Notifier {
     /// The loop turned, and the spool thread last turned at `spool`.
     pub fn progress(&mut self, now: Mono, spool: Mono) {
         if let Some(every) = self.feed_every {
-            if now >= self.fed_at + every && now.since(spool) < every.saturating_mul(2) {
+            if now >= self.fed_at + every && now.since(spool) < MAX_STALL {
                 self.fed_at = now;
                 self.send("WATCHDOG=1");
             }
@@ -148,6 +151,20 @@ mod tests {
         assert!(!first.contains(&String::from("READY=1")), "the queue was full: {first:?}");
         notifier.progress(at(1001), at(1001));
         assert_eq!(received(&manager), ["WATCHDOG=1", "READY=1"]);
+    }
+
+    #[test]
+    fn a_disk_that_stalls_for_forty_seconds_does_not_starve_the_watchdog_and_one_that_is_stuck_does() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let mut notifier = Notifier::to(path.to_str(), Some(Duration::from_secs(15)), at(0));
+        for now in 1..=40 {
+            notifier.progress(at(now), at(0));
+        }
+        assert_eq!(received(&manager), ["WATCHDOG=1", "WATCHDOG=1"]);
+        notifier.progress(at(601), at(0));
+        assert_eq!(received(&manager), [""; 0]);
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod objects;
 #[path = "../system/support/mod.rs"]
 mod support;
 
+use kasacam::domain::fragment::Track;
 use kasacam::domain::segment::Record;
 use kasacam::domain::time::Utc;
 use kasacam::fmp4::{self, MoofEntry};
@@ -43,6 +44,8 @@ struct Template {
     mdat: u64,
     record: Record,
     entry: MoofEntry,
+    video: Track,
+    audio: Option<Track>,
 }
 
 impl Template {
@@ -62,6 +65,8 @@ impl Template {
             mdat: second.moof - 32 - first.moof - moof as u64 - 8,
             record: layout.record,
             entry,
+            video: layout.init.video,
+            audio: layout.init.audio,
         }
     }
 
@@ -80,7 +85,11 @@ impl Template {
         let mut entries = Vec::new();
         for chunk in 0..CHUNKS {
             file.write_all_at(&self.front, at).unwrap();
-            let later = |(track, time): &(u32, u64)| (*track, time + chunk * 45_000);
+            // Half a second each, by the clock of the track.
+            let later = |(track, time): &(u32, u64)| {
+                let other = self.audio.filter(|audio| audio.id == *track);
+                (*track, time + chunk * u64::from(other.unwrap_or(self.video).timescale) / 2)
+            };
             let tracks = self.entry.tracks.iter().map(later).collect();
             entries.push(MoofEntry { offset: at + 32, tracks });
             at += self.front.len() as u64 + self.mdat;

@@ -676,9 +676,9 @@ fn each_probe_that_finds_no_room_evicts_one_more() {
     let serials = (0..5).map(|_| rig.seal()).collect::<Vec<_>>().split_off(2);
     rig.give(Input::StorageFailed { full: true, why: String::from("ENOSPC") });
     assert_eq!(evicted(&rig), serials[..1]);
-    rig.give(Input::StorageProbed { ok: false, full: false });
+    rig.give(Input::StorageProbed { ok: false, full: false, away: false });
     assert_eq!(evicted(&rig), serials[..1], "a disk that fails otherwise is not helped by room");
-    rig.give(Input::StorageProbed { ok: false, full: true });
+    rig.give(Input::StorageProbed { ok: false, full: true, away: false });
     assert_eq!(evicted(&rig), serials[..2]);
 }
 
@@ -759,9 +759,9 @@ fn a_broken_disk_stops_capture_until_a_probe_succeeds() {
     assert!(rig.open.is_none());
     rig.pass(Duration::from_secs(5));
     assert!(rig.asked.contains(&Asked::Probe));
-    rig.give(Input::StorageProbed { ok: false, full: false });
+    rig.give(Input::StorageProbed { ok: false, full: false, away: false });
     assert!(rig.open.is_none());
-    rig.give(Input::StorageProbed { ok: true, full: false });
+    rig.give(Input::StorageProbed { ok: true, full: false, away: false });
     assert!(rig.open.is_some());
 }
 

@@ -240,3 +240,119 @@ fn k11_a_choice_that_the_power_took_is_heard_again_and_what_was_captured_meanwhi
     }
     assert!(opened > 10 && kept > 100, "{opened} opened by the choice before, {kept} chunks kept");
 }
+
+/// A microSD at the spool's directory is pulled, and put back after a while.
+#[test]
+fn a_card_that_is_pulled_and_put_back_loses_nothing_and_is_recorded_to_within_five_seconds() {
+    // The slot gives it the number that it had, or another one.
+    for device in [2, 3] {
+        let fs = FaultFs::healthy();
+        fs.put_dir(&spool_dir());
+        fs.mount(&spool_dir());
+        let mut joined = Joined::start(&fs, Options::default());
+        joined.record(9);
+        let held = joined.held();
+        let committed = joined.frames_committed;
+        assert!(held.len() >= 3, "{held:?}");
+
+        fs.pull();
+        joined.record(1);
+        for _ in 0..10 {
+            joined.pass(MINUTE / 6);
+            joined.record(1);
+        }
+        assert!(!joined.is_recording());
+        let why = joined.machine.telemetry(joined.now).spool.fault.unwrap();
+        assert!(why.contains("Input/output error") || why.contains("away"), "{why}");
+        joined.pass(10 * MINUTE);
+        assert_eq!(
+            fs.made_beneath(),
+            Vec::<std::path::PathBuf>::new(),
+            "it wrote into the empty mount point"
+        );
+        assert_eq!(
+            (joined.gone.len(), joined.forgotten.len()),
+            (0, 0),
+            "a pulled card is taken for lost footage"
+        );
+
+        fs.put_back(device);
+        joined.pass(Duration::from_secs(5));
+        assert!(joined.is_recording(), "number {device}");
+        joined.record(4);
+        joined.store = StoreIs::Up;
+        joined.pass(10 * MINUTE);
+        assert!(joined.frames_committed >= committed + 12);
+        joined.give(Input::Shutdown);
+        joined.pass(Duration::from_secs(5));
+        // Everything has gone its way: all was stored, nothing was let go.
+        assert!(joined.forgotten.values().all(|rule| *rule == kasacam::domain::effect::Rule::Stored));
+        assert!(joined.sent.len() > held.len() + 1, "{:?}", joined.sent.keys());
+        assert_eq!(joined.held(), Vec::<String>::new());
+    }
+}
+
+/// Somebody removes a segment behind the agent's back.
+#[test]
+fn a_segment_that_is_gone_is_asked_for_once_and_counted_no_more() {
+    let fs = FaultFs::healthy();
+    let mut joined = Joined::start(&fs, Options::default());
+    joined.record(9);
+    let name = joined.held()[0].clone();
+    let serial = kasacam::domain::segment::SpoolName::parse(&name).unwrap().serial;
+    let pending = joined.machine.telemetry(joined.now).spool.pending;
+    fs.shared().unlink(&in_spool(&name)).unwrap();
+    // As the agent does where a file is not there.
+    joined.tell(kasacam::spool::Command::Damaged { serial });
+    assert_eq!(joined.machine.telemetry(joined.now).spool.pending, pending - 1);
+    assert!(joined.gone.contains(&serial));
+    let is_told = |event: &Event| matches!(event, Event::Quarantined { why, .. } if why.contains("gone"));
+    assert!(joined.events.iter().any(is_told), "{:?}", joined.events);
+    joined.store = StoreIs::Up;
+    joined.pass(10 * MINUTE);
+    assert!(joined.sent.get(&serial).is_none_or(|times| times.len() <= 2), "it is sent for ever");
+    assert!(joined.is_recording());
+    // A second time, which nobody else knows any more.
+    joined.tell(kasacam::spool::Command::Damaged { serial });
+    assert!(joined.is_recording());
+}
+
+/// Four hours of a store that takes a little less than is captured, the oldest first.
+#[test]
+fn a_store_that_is_a_little_too_slow_gets_what_it_can_take() {
+    let fs = FaultFs::healthy();
+    let mut start = allowed();
+    start.settings.order = UploadOrder::Oldest;
+    start.settings.concurrency = 1;
+    start.settings.budget = Budget { max_bytes: 40_000, min_free: 0, max_files: 1_000 };
+    let now = Now { mono: Mono(1_000_000_000), system: noon(), synchronised: true };
+    let mut joined = Joined::start_at(&fs, "boot-1", Options::default(), now, start);
+    joined.store = StoreIs::Slow;
+    let (mut under_way, mut sent, mut stored, mut cancelled) = (None, 0.0, 0, 0);
+    let segments = 480;
+    for _ in 0..segments {
+        joined.record(2);
+        let now = joined.uploading.first().copied();
+        if under_way.is_some() && now != under_way {
+            cancelled += 1;
+            sent = 0.0;
+        }
+        under_way = now;
+        let Some(serial) = now else { continue };
+        sent += 0.92;
+        if sent >= 0.5 {
+            joined.give(Input::UploadPastHalf { serial });
+        }
+        if sent >= 1.0 {
+            sent -= 1.0;
+            stored += 1;
+            joined.uploading.clear();
+            let outcome = kasacam::domain::outcome::Outcome::Stored;
+            joined.give(Input::UploadFinished { serial, outcome, took: Duration::from_secs(30) });
+            under_way = joined.uploading.first().copied();
+        }
+    }
+    assert!(joined.evicted() > 10, "the budget was never reached: {}", joined.evicted());
+    assert_eq!(cancelled, 0, "uploads were given up");
+    assert!(stored * 100 >= segments * 85, "{stored} of {segments} were stored");
+}

@@ -249,7 +249,7 @@ fn every_deletion_has_a_proof_or_a_named_rule_and_each_rule_is_met() {
                     rig.lease(lease);
                 }
                 2 => rig.give(Input::StorageFailed { full: true, why: String::new() }),
-                3 => rig.give(Input::StorageProbed { ok: true, full: false }),
+                3 => rig.give(Input::StorageProbed { ok: true, full: false, away: false }),
                 4 => {
                     let slept = Duration::from_secs(dice.roll(90) * 3600 + 1);
                     (rig.now.mono, rig.now.system) = (rig.now.mono + slept, rig.now.system + slept);

@@ -52,6 +52,7 @@ mod spool_cut;
 mod spool_cycle;
 mod spool_damage;
 mod spool_start;
+mod spool_thread;
 mod support;
 mod system_facts;
 mod test_card;

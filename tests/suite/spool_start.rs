@@ -269,7 +269,7 @@ fn nothing_is_evicted_and_no_end_is_sent_before_all_is_known() {
     rig.give(Input::StorageFailed { full: true, why: "no room".to_owned() });
     let asked = rig.take();
     assert!(!asked.iter().any(|asked| matches!(asked, Asked::Forget(..) | Asked::Upload(_))), "{asked:?}");
-    rig.give(Input::StorageProbed { ok: true, full: false });
+    rig.give(Input::StorageProbed { ok: true, full: false, away: false });
     rig.give(Input::Found((3..=6).map(|serial| segment(serial, now)).collect()));
     let asked = rig.take();
     assert!(asked.contains(&Asked::Upload(Serial(6))), "what is known is not sent: {asked:?}");

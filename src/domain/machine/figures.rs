@@ -62,6 +62,7 @@ impl Machine {
                 quarantined: self.usage.quarantined,
                 set_aside: self.usage.set_aside,
                 scanning: self.usage.is_scanning,
+                fault: self.storage_fault().map(String::from),
                 pending: self.queue.len() as u64,
                 purged: self.figures.purged,
             },

@@ -332,7 +332,7 @@ impl Machine {
             Input::AsideEvicted(file) => self.aside_evicted(file),
             Input::Usage(usage) => self.measured(usage),
             Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
-            Input::StorageProbed { ok, full } => self.storage_probed(ok, full, now),
+            Input::StorageProbed { ok, full, away } => self.storage_probed(ok, full, away, now),
             Input::Flushed => self.flushed(),
             Input::UploadFinished { serial, outcome, took } => {
                 self.upload_finished(serial, outcome, took, now);

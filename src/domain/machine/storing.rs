@@ -7,10 +7,15 @@ use crate::domain::policy::WhenFull;
 use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
+/// A card that was pulled is looked for as often: recording goes on within five seconds of its return.
+const LOOK_FOR_CARD_EVERY: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 pub(super) struct Broken {
     backoff: Backoff,
     probe_at: Mono,
+    /// The error of the operating system.
+    why: String,
 }
 
 impl Machine {
@@ -19,12 +24,17 @@ impl Machine {
         self.broken.as_ref().map(|broken| broken.probe_at)
     }
 
+    /// Why the spool cannot be written, as long as it cannot.
+    pub(super) fn storage_fault(&self) -> Option<&str> {
+        self.broken.as_ref().map(|broken| broken.why.as_str())
+    }
+
     pub(super) fn storage_failed(&mut self, full: bool, why: String, now: Now) {
         if self.broken.is_none() {
             let mut backoff =
                 Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(60));
             let probe_at = now.mono + backoff.next(&mut self.jitter);
-            self.broken = Some(Broken { backoff, probe_at });
+            self.broken = Some(Broken { backoff, probe_at, why: why.clone() });
             self.tell(Event::StorageFailed { full, why });
         }
         self.evict_for_want_of_room(full);
@@ -38,14 +48,15 @@ impl Machine {
         }
     }
 
-    pub(super) fn storage_probed(&mut self, ok: bool, full: bool, now: Now) {
+    pub(super) fn storage_probed(&mut self, ok: bool, full: bool, away: bool, now: Now) {
         let Some(broken) = &mut self.broken else { return };
         if ok {
             self.broken = None;
             self.tell(Event::StorageRecovered);
             self.forget_again();
         } else {
-            broken.probe_at = now.mono + broken.backoff.next(&mut self.jitter);
+            let pause = broken.backoff.next(&mut self.jitter);
+            broken.probe_at = now.mono + if away { pause.min(LOOK_FOR_CARD_EVERY) } else { pause };
             self.evict_for_want_of_room(full);
         }
     }

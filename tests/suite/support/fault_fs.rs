@@ -81,6 +81,24 @@ struct State {
     /// What fails on one path, always, whatever the plan, and with which errno.
     bad_paths: Vec<(PathBuf, Access, i32)>,
     room: Room,
+    card: Card,
+}
+
+/// A file system of its own at a directory, which can be pulled.
+#[derive(Clone, Debug, Default)]
+struct Card {
+    at: Option<PathBuf>,
+    /// Its device number; that of everything else is 1.
+    device: u64,
+    is_away: bool,
+    /// What was made, or was to be made, in the empty mount point.
+    beneath: Vec<PathBuf>,
+}
+
+impl Card {
+    fn hides(&self, path: &Path) -> bool {
+        self.is_away && self.at.as_ref().is_some_and(|at| path.starts_with(at) && path != at)
+    }
 }
 
 /// How much fits.
@@ -140,6 +158,7 @@ impl FaultFs {
             failures: 0,
             bad_paths: Vec::new(),
             room: ROOMY,
+            card: Card::default(),
         })))
     }
 
@@ -193,6 +212,27 @@ impl FaultFs {
     /// Makes `statvfs` fail with this errno, or succeed again.
     pub fn fail_free(&self, errno: Option<i32>) {
         self.state().room.free_fails = errno;
+    }
+
+    /// A card of its own is mounted at a directory from here on.
+    pub fn mount(&self, at: &Path) {
+        self.state().card = Card { at: Some(at.to_path_buf()), device: 2, ..Card::default() };
+    }
+
+    /// Pulls it: what is open on it fails, and its mount point is empty.
+    pub fn pull(&self) {
+        self.state().card.is_away = true;
+    }
+
+    /// Puts it back, under this device number.
+    pub fn put_back(&self, device: u64) {
+        let mut state = self.state();
+        (state.card.is_away, state.card.device) = (false, device);
+    }
+
+    /// What anybody tried to make in the mount point while the card was away.
+    pub fn made_beneath(&self) -> Vec<PathBuf> {
+        self.state().card.beneath.clone()
     }
 
     /// Bytes free, without counting as a call.
@@ -254,6 +294,7 @@ impl FaultFs {
             failures: 0,
             bad_paths: Vec::new(),
             room: state.room,
+            card: state.card.clone(),
         })))
     }
 
@@ -311,6 +352,12 @@ impl FaultFs {
     /// [`FaultFs::call`] of what concerns one path.
     fn call_on(&self, path: &Path, access: Access) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.call()?;
+        if state.card.hides(path) {
+            if access == Access::Create {
+                state.card.beneath.push(path.to_path_buf());
+            }
+            return Err(io::ErrorKind::NotFound.into());
+        }
         match state.bad_path(path, access) {
             Some(error) => Err(error),
             None => Ok(state),
@@ -325,6 +372,19 @@ impl State {
             self.dirs.insert(dir.to_path_buf());
             self.durable_dirs.insert(dir.to_path_buf());
         }
+    }
+
+    /// Whether an open file is on a card that is away.
+    fn is_away(&self, handle: &Handle) -> bool {
+        let Handle::Token(at) = handle else { return false };
+        let node = Node::File(*at as usize);
+        self.card.is_away && self.names.iter().any(|(path, other)| *other == node && self.card.hides(path))
+    }
+
+    /// [`State::trouble`] of what concerns an open file.
+    fn trouble_on(&mut self, handle: &Handle) -> Option<io::Error> {
+        let away = self.is_away(handle).then(|| io::Error::from_raw_os_error(libc::EIO));
+        self.trouble().or(away)
     }
 
     fn bad_path(&mut self, path: &Path, access: Access) -> Option<io::Error> {
@@ -481,6 +541,9 @@ impl Fs for FaultFs {
 
     fn read_at(&self, file: &Handle, offset: u64, into: &mut [u8]) -> io::Result<usize> {
         let mut state = self.call()?;
+        if state.is_away(file) {
+            return Err(io::Error::from_raw_os_error(libc::EIO));
+        }
         state.reads += 1;
         let bytes = &state.of(file).bytes;
         let from = (offset as usize).min(bytes.len());
@@ -491,7 +554,7 @@ impl Fs for FaultFs {
 
     fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.state();
-        let mut trouble = state.trouble();
+        let mut trouble = state.trouble_on(file);
         let crashed = matches!(state.plan, Plan::Crash { .. });
         // A write that fails may have got half way.
         let mut bytes = match (&trouble, crashed) {
@@ -528,7 +591,7 @@ impl Fs for FaultFs {
 
     fn sync(&self, file: &Handle) -> io::Result<()> {
         let mut state = self.state();
-        let trouble = state.trouble();
+        let trouble = state.trouble_on(file);
         let crashed = matches!(state.plan, Plan::Crash { .. });
         let mutant = state.mutant;
         let inode = state.of(file);
@@ -629,7 +692,7 @@ impl Fs for FaultFs {
             return Err(io::ErrorKind::NotFound.into());
         }
         let names = state.names.keys().chain(state.dirs.iter());
-        let inside = names.filter(|path| path.parent() == Some(dir));
+        let inside = names.filter(|path| path.parent() == Some(dir) && !state.card.hides(path));
         Ok(inside.filter_map(|path| path.file_name()).map(OsString::from).take(limit).collect())
     }
 
@@ -644,6 +707,15 @@ impl Fs for FaultFs {
             None if state.dirs.contains(path) => Ok(Meta { kind: Kind::Directory, len: 0, mode: 0o700 }),
             None => Err(io::ErrorKind::NotFound.into()),
         }
+    }
+
+    fn device(&self, dir: &Path) -> io::Result<u64> {
+        let state = self.call_on(dir, Access::Stat)?;
+        if !state.dirs.contains(dir) {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let is_on_card = state.card.at.as_ref().is_some_and(|at| dir.starts_with(at));
+        Ok(if is_on_card && !state.card.is_away { state.card.device } else { 1 })
     }
 
     fn free(&self, _dir: &Path) -> io::Result<u64> {

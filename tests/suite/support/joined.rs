@@ -138,6 +138,12 @@ impl Joined {
         joined
     }
 
+    /// Tells the spool, as the agent does.
+    pub fn tell(&mut self, command: Command) {
+        self.commands.push_back(command);
+        self.hear(Vec::new());
+    }
+
     pub fn give(&mut self, input: Input) {
         self.hear(vec![input]);
     }
@@ -156,6 +162,10 @@ impl Joined {
             }
             match self.commands.pop_front() {
                 Some(command) => self.spool.obey(command),
+                // As its thread does, between whatever else it has to do.
+                None if self.spool.is_scanning() => {
+                    let _ = self.spool.scan(8);
+                }
                 None if inputs.is_empty() => return,
                 None => {}
             }

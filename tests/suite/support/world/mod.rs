@@ -420,7 +420,7 @@ impl World {
             Step::Probed(ok) => {
                 self.probing = false;
                 self.model.broken &= !ok;
-                Input::StorageProbed { ok, full: false }
+                Input::StorageProbed { ok, full: false, away: false }
             }
             Step::Usage { full } => {
                 self.made_full = full;
