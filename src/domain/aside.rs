@@ -48,6 +48,7 @@ impl Aside {
 
 /// How many files are set aside, and why.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AsideFigures {
     /// All of them.
     pub files: u64,

@@ -129,6 +129,7 @@ pub enum Fact {
 
 /// Why a file may leave the spool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// The store proved that it holds it.
@@ -179,6 +180,7 @@ pub enum Report {
 
 /// What the camera made of the owner's choice, as `docs/contract.md` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PrivacyReport {
     /// Version of the app's choice in force; absent while none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,6 +190,7 @@ pub struct PrivacyReport {
     /// The local latch is set.
     pub latch: bool,
     /// The capture device: `open`, `closing` or `closed`. Closed is said only of a device of which no file is open.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["open", "closing", "closed"])))]
     pub capture: &'static str,
     /// When the device came into this state.
     pub applied_at: Utc,
@@ -195,6 +198,7 @@ pub struct PrivacyReport {
 
 /// What the camera made of its lease, as `docs/contract.md` has it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EntitlementReport {
     /// Version of the lease in force; absent while none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -216,6 +220,7 @@ pub struct EntitlementReport {
 
 /// One notable event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A command from the broker was not accepted.
@@ -361,6 +366,7 @@ pub enum Event {
 
 /// Figures and counters since the start of the process, unless a unit says otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Telemetry {
     /// Camera and encoder.
     pub capture: CaptureFigures,
@@ -369,6 +375,7 @@ pub struct Telemetry {
     /// Transfer to the object store.
     pub upload: UploadFigures,
     /// How far the clock is believed: `trusted`, `plausible` or `unset`.
+    #[cfg_attr(feature = "schema", schemars(extend("enum" = ["trusted", "plausible", "unset"])))]
     pub clock: &'static str,
     /// Commands from the broker that were not accepted.
     pub rejected: u64,
@@ -387,6 +394,7 @@ pub struct Telemetry {
 
 /// The `household` part of the telemetry: what is wrong with the light and the latch of the camera.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HouseholdFigures {
     /// Why `privacy.latch` cannot be read.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -398,6 +406,7 @@ pub struct HouseholdFigures {
 
 /// Whoever has heard these can tell later whether the end of the journal was cut off or written anew.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JournalFigures {
     /// Lines ever written.
     pub lines: u64,
@@ -413,6 +422,7 @@ impl From<Head> for JournalFigures {
 
 /// The `capture` part of the telemetry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CaptureFigures {
     /// The capture devices are open.
     pub open: bool,
@@ -437,6 +447,7 @@ pub struct CaptureFigures {
 
 /// The `spool` part of the telemetry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpoolFigures {
     /// [`super::storage::Storage::text`].
     pub state: &'static str,
@@ -461,6 +472,7 @@ pub struct SpoolFigures {
 
 /// The `upload` part of the telemetry.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UploadFigures {
     /// The policy allows uploads.
     pub on: bool,

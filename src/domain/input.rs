@@ -286,6 +286,7 @@ pub struct Fault {
 
 /// What kind of fault; its text goes into the `capture_failed` event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// A GStreamer element that the pipeline needs is not installed.

@@ -170,6 +170,22 @@ impl<'de> serde::Deserialize<'de> for Utc {
     }
 }
 
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for Utc {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Utc".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "RFC 3339 in UTC: it ends in Z.",
+            "type": "string",
+            "format": "date-time",
+            "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\\.[0-9]+)?Z$",
+        })
+    }
+}
+
 impl Add<Duration> for Utc {
     type Output = Utc;
     fn add(self, rhs: Duration) -> Utc {

@@ -42,6 +42,8 @@ mod network;
 mod policy_laws;
 mod policy_table;
 mod privacy_journal;
+#[cfg(feature = "schema")]
+mod schemas;
 mod segmenter;
 mod spool_aside;
 mod spool_crash;

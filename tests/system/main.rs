@@ -22,12 +22,14 @@ mod clocks;
 mod closing;
 mod command_line;
 mod comparison;
+mod contract;
 mod devcloud;
 mod disk_faults;
 mod eviction;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;
+mod hls;
 mod household;
 mod identity;
 #[path = "../../src/bin/devcloud/objects.rs"]
@@ -36,6 +38,7 @@ mod page;
 #[path = "../../src/bin/devcloud/page"]
 mod page_parts {
     pub mod bands;
+    pub mod hls;
 }
 mod recording;
 mod reload;

@@ -389,7 +389,7 @@ fn goes_through_a_lot(watched: &mut Watched) {
         );
         watched.browser.wait_for(which, &long);
     };
-    watched.browser.eval("document.querySelectorAll('#clip input').forEach((e) => { e.value = ''; e.dispatchEvent(new Event('input')); })");
+    watched.browser.eval("document.querySelector('#clip').reset(); document.querySelector('#clip-from').dispatchEvent(new Event('input'))");
     watched.browser.click("button[data-span='600']");
     watched.cloud.tell(&["plan", "plus", "--status", "suspended"]);
     last(watched, "[data-reason=entitlement]", 9000);

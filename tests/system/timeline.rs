@@ -22,7 +22,7 @@ fn span(name: &str, times: &[f64]) -> Vec<Stretch> {
 }
 
 fn ended(name: &str, seconds: f64, reason: &str) -> (String, Ended) {
-    (name.into(), Ended { at: at(seconds), reason: reason.into() })
+    (name.into(), Ended { at: at(seconds), reason: reason.into(), key: String::new() })
 }
 
 fn opened(from: f64, until: Option<f64>, why: &str) -> Opened {

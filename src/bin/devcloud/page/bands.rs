@@ -36,6 +36,8 @@ pub(crate) struct Stretch {
 pub(crate) struct Ended {
     pub at: Utc,
     pub reason: String,
+    /// Key of its object.
+    pub key: String,
 }
 
 /// A time during which the capture device was open, by the camera's word.

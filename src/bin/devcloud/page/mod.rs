@@ -4,6 +4,7 @@
 pub(crate) mod bands;
 pub(crate) mod clip;
 mod guard;
+pub(crate) mod hls;
 mod routes;
 pub(crate) mod seen;
 pub(crate) mod shelf;

@@ -2,10 +2,11 @@
 
 use super::clip::{Source, clip};
 use super::guard::guard;
+use super::hls::{self, Named};
 use crate::control::{Command, worded};
 use crate::serve::Devcloud;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -24,6 +25,10 @@ type Cloud = State<Arc<Devcloud>>;
 
 /// Segments in one answer.
 const MAX_SEGMENTS: usize = 200;
+/// Segments in a playlist: a day of four seconds each.
+const MAX_LISTED: usize = 21_600;
+/// No segment is longer.
+const MAX_SEGMENT: Duration = Duration::from_secs(300);
 /// Of a clip.
 const MAX_CLIP: Duration = Duration::from_secs(3600);
 const MAX_CLIP_BYTES: u64 = 512 << 20;
@@ -57,6 +62,7 @@ pub(super) fn router(cloud: Arc<Devcloud>, port: u16) -> Router {
         .route("/api/do", post(command))
         .route("/media/{*key}", get(media))
         .route("/clip.mp4", get(download))
+        .route("/footage.m3u8", get(playlist))
         .with_state(cloud)
         .layer(middleware::from_fn_with_state(port, guard))
 }
@@ -93,19 +99,53 @@ async fn segments(State(cloud): Cloud, Query(range): Query<Range>) -> Json<Value
 }
 
 /// The bytes of a segment, as they were stored.
-async fn media(State(cloud): Cloud, Path(key): Path<String>) -> Response {
+async fn media(State(cloud): Cloud, Path(key): Path<String>, asked: HeaderMap) -> Response {
     if !cloud.seen.shelf(|shelf| shelf.holds(&key)) {
         return StatusCode::NOT_FOUND.into_response();
     }
     let bucket = cloud.store.bucket.clone();
     match tokio::task::spawn_blocking(move || bucket.body(&key)).await {
         Ok(Ok(body)) => {
-            let headers =
-                [(header::CONTENT_TYPE, "video/mp4"), (header::CACHE_CONTROL, "private, max-age=3600")];
-            (headers, body).into_response()
+            let headers = [
+                (header::CONTENT_TYPE, "video/mp4"),
+                (header::CACHE_CONTROL, "private, max-age=3600"),
+                (header::ACCEPT_RANGES, "bytes"),
+            ];
+            let range = asked.get(header::RANGE).and_then(|range| range.to_str().ok());
+            match range.and_then(|range| part(range, body.len())) {
+                None => (headers, body).into_response(),
+                Some((first, last)) => {
+                    let of = format!("bytes {first}-{last}/{}", body.len());
+                    let body = body.get(first..=last).unwrap_or_default().to_vec();
+                    (StatusCode::PARTIAL_CONTENT, headers, [(header::CONTENT_RANGE, of)], body)
+                        .into_response()
+                }
+            }
         }
         Ok(Err(_)) | Err(_) => StatusCode::NOT_FOUND.into_response(),
     }
+}
+
+/// The first and the last byte of `bytes=first-last` or `bytes=first-` (RFC 9110, 14.1.2). `None` where the whole is sent.
+fn part(range: &str, length: usize) -> Option<(usize, usize)> {
+    let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
+    let end = length.checked_sub(1)?;
+    let first: usize = first.parse().ok()?;
+    let last: usize = if last.is_empty() { end } else { last.parse().ok()? };
+    (first <= last.min(end)).then_some((first, last.min(end)))
+}
+
+/// A range as a playlist of HLS, for any player.
+async fn playlist(State(cloud): Cloud, Query(range): Query<Range>) -> Response {
+    let (from, to) = (utc(range.from), utc(range.to));
+    let (held, ends) = cloud
+        .seen
+        .shelf(|shelf| (shelf.between(from, to, MAX_LISTED), shelf.ends_between(from, to + MAX_SEGMENT)));
+    let keys = held.iter().map(|held| held.key.as_str()).chain(ends.iter().map(String::as_str));
+    let keys: Vec<Named> = keys.filter_map(Named::parse).collect();
+    let moov = |key: &str| held.iter().find(|held| held.key == key).map(|held| held.moov);
+    let text = hls::playlist(&keys, |key| format!("/media/{key}"), moov);
+    ([(header::CONTENT_TYPE, "application/vnd.apple.mpegurl")], text).into_response()
 }
 
 /// A range as one file.

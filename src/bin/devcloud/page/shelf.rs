@@ -32,6 +32,8 @@ pub(crate) struct Held {
     pub sound: bool,
     pub plan: String,
     pub bytes: u64,
+    /// Of those, `ftyp` and `moov`.
+    pub moov: u64,
 }
 
 fn millis<S: serde::Serializer>(at: &Utc, serializer: S) -> Result<S::Ok, S::Error> {
@@ -98,6 +100,12 @@ impl Shelf {
         range.map(|(_, held)| held).filter(|held| held.end > from).take(most).cloned().collect()
     }
 
+    /// Keys of the ends of spans within the range.
+    pub(crate) fn ends_between(&self, from: Utc, to: Utc) -> Vec<String> {
+        let within = self.ends.values().filter(|end| from <= end.at && end.at <= to);
+        within.map(|end| end.key.clone()).collect()
+    }
+
     /// The first segment that begins at or after `from`.
     pub(crate) fn next(&self, from: Utc) -> Option<Held> {
         self.segments.range((from, String::new())..).next().map(|(_, held)| held.clone())
@@ -118,7 +126,10 @@ pub(crate) fn read(bucket: &Bucket, key: &str) -> Option<Found> {
     let start = time_of(key)?;
     if key.ends_with(".mp4_end") {
         let reason = told(&facts, "reason");
-        return Some(Found::End { span: told(&facts, "span"), ended: Ended { at: start, reason } });
+        return Some(Found::End {
+            span: told(&facts, "span"),
+            ended: Ended { at: start, reason, key: key.to_owned() },
+        });
     }
     let layout = fmp4::read_segment(&bucket.body(key).ok()?).ok()?;
     let video = layout.init.video;
@@ -140,6 +151,7 @@ pub(crate) fn read(bucket: &Bucket, key: &str) -> Option<Found> {
         sound: layout.init.audio.is_some(),
         plan: layout.record.plan.clone(),
         bytes: facts.bytes,
+        moov: u64::try_from(layout.init.bytes.len()).unwrap_or(u64::MAX),
     }))
 }
 

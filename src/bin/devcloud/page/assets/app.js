@@ -121,10 +121,10 @@ function showState() {
   const sound = entitlement && lease ? lease.features?.audio : null;
   facts($("camera"), [
     ["Capture", privacy ? words.plain(privacy.capture) : "Not heard yet", t.capture ? words.why(t.capture.reason) : ""],
-    ["Sound", last ? (last.sound ? "In the last segment" : "None in the last segment") : "Not known yet", sound == null ? "" : sound ? "the plan allows it" : "the plan is without it"],
+    ["Sound", t.capture?.audio != null ? (t.capture.audio ? "In the last segment" : "None in the last segment") : last ? (last.sound ? "In the last segment" : "None in the last segment") : "Not known yet", (t.capture?.audio_wanted ?? sound) == null ? "" : (t.capture?.audio_wanted ?? sound) ? "wanted by plan and configuration" : "not wanted by plan or configuration"],
     ["Picture", last ? `${last.height} lines, ${(last.pictures / ((last.end - last.start) / 1000)).toFixed(0)} a second` : "Not known yet", t.capture ? `${t.capture.frames_captured} captured, ${t.capture.frames_dropped} dropped at switches` : ""],
     ["Spool", t.spool ? `${words.bytes(t.spool.bytes)} in ${files(t.spool.files)}` : "Not heard yet", t.spool?.free != null ? `${words.bytes(t.spool.free)} free, ${t.spool.state}` : t.spool?.state],
-    ["Upload", t.upload ? (t.upload.on ? `${words.bytes(rates?.upload_rate)}/s` : "Off") : "Not heard yet", t.upload ? `${files(t.spool.pending)} waiting, ${t.upload.unheard} of them unheard; the last took ${t.upload.last_latency_ms} ms` : ""],
+    ["Upload", t.upload ? (t.upload.stalled ? "Waits" : t.upload.on ? `${words.bytes(rates?.upload_rate)}/s` : "Off") : "Not heard yet", t.upload ? (t.upload.stalled ?? `${files(t.spool.pending)} waiting, ${t.upload.unheard} of them unheard; the last took ${t.upload.last_latency_ms} ms`) : ""],
     ["Memory", t.peak_rss_kib ? `${words.bytes(t.peak_rss_kib * 1024)} at most` : "Not heard yet"],
   ]);
 

@@ -1,0 +1,116 @@
+//! A playlist of HLS (RFC 8216) made from keys alone: no index, and no look into an object but for the length of its
+//! `moov`. Pure.
+
+use kasacam::domain::time::Utc;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::time::Duration;
+
+/// Two pieces that are no further apart follow one another.
+const SEAM: Duration = Duration::from_millis(150);
+/// Of a span whose next key is not there, a segment is taken to be no longer than this unless others are longer.
+const MIN_TARGET: Duration = Duration::from_secs(1);
+
+/// A key, taken apart: `…/YYYY-MM-DD/HH/MM-SS.ffffffZ.{n}.mp4`, or `.mp4_end`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Named {
+    pub key: String,
+    pub at: Utc,
+    pub n: u64,
+    pub is_end: bool,
+}
+
+impl Named {
+    pub(crate) fn parse(key: &str) -> Option<Named> {
+        let mut parts = key.rsplitn(4, '/');
+        let (file, hour, date) = (parts.next()?, parts.next()?, parts.next()?);
+        let mut file = file.split('.');
+        let (clock, fraction, n) = (file.next()?, file.next()?, file.next()?.parse().ok()?);
+        let is_end = match (file.next()?, file.next()) {
+            ("mp4", None) => false,
+            ("mp4_end", None) => true,
+            _ => return None,
+        };
+        let at = Utc::parse(&format!("{date}T{hour}:{}.{fraction}", clock.replace('-', ":")))?;
+        Some(Named { key: key.to_owned(), at, n, is_end })
+    }
+}
+
+/// A segment whose end is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Listed {
+    named: Named,
+    end: Utc,
+}
+
+/// The playlist of these keys. `address` is where an object is found, `moov` how long its `ftyp` and `moov` are.
+///
+/// A segment ends where the next key of its span begins. One that has none behind it yet is left out: it comes with the
+/// next one. Where a span has ended and the next begins later, the time between is an `EXT-X-GAP`.
+pub(crate) fn playlist(
+    keys: &[Named],
+    address: impl Fn(&str) -> String,
+    moov: impl Fn(&str) -> Option<u64>,
+) -> String {
+    let mut keys = keys.to_vec();
+    keys.sort_by(|a, b| (a.at, !a.is_end, &a.key).cmp(&(b.at, !b.is_end, &b.key)));
+    let listed = listed(&keys);
+    let target = listed.iter().map(|l| l.end.since(l.named.at)).max().unwrap_or_default().max(MIN_TARGET);
+    let mut text = format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-PLAYLIST-TYPE:VOD\n\
+         #EXT-X-INDEPENDENT-SEGMENTS\n",
+        target.as_millis().div_ceil(1000)
+    );
+    let mut before: Option<&Listed> = None;
+    for segment in &listed {
+        let follows = before.is_some_and(|b| b.named.n + 1 == segment.named.n);
+        if let Some(gap) = before.map(|b| segment.named.at.since(b.end)).filter(|gap| *gap > SEAM) {
+            gaps(&mut text, before.map_or(segment.named.at, |b| b.end), gap, target);
+        }
+        if !follows {
+            if before.is_some() {
+                text.push_str("#EXT-X-DISCONTINUITY\n");
+            }
+            if let Some(length) = moov(&segment.named.key) {
+                let uri = address(&segment.named.key);
+                let _never_fails = writeln!(text, "#EXT-X-MAP:URI=\"{uri}\",BYTERANGE=\"{length}@0\"");
+            }
+        }
+        let seconds = segment.end.since(segment.named.at).as_secs_f64();
+        let (at, uri) = (segment.named.at, address(&segment.named.key));
+        let _never_fails = write!(text, "#EXT-X-PROGRAM-DATE-TIME:{at}\n#EXTINF:{seconds:.6},\n{uri}\n");
+        before = Some(segment);
+    }
+    text.push_str("#EXT-X-ENDLIST\n");
+    text
+}
+
+/// Each segment with the start of what follows it in its span: of the next key behind it whose counter is one more and
+/// that follows no other. The span of a new plan may begin before the end of the one before is told.
+fn listed(keys: &[Named]) -> Vec<Listed> {
+    let mut found = Vec::new();
+    let mut taken = BTreeSet::new();
+    for (i, named) in keys.iter().enumerate().filter(|(_, named)| !named.is_end) {
+        let mut behind = keys.iter().enumerate().skip(i + 1);
+        if let Some((k, next)) = behind.find(|(k, next)| next.n == named.n + 1 && !taken.contains(k)) {
+            taken.insert(k);
+            found.push(Listed { named: named.clone(), end: next.at });
+        }
+    }
+    found
+}
+
+/// The time between two spans, in pieces that are no longer than a segment.
+fn gaps(text: &mut String, from: Utc, gap: Duration, target: Duration) {
+    let mut done = Duration::ZERO;
+    text.push_str("#EXT-X-DISCONTINUITY\n");
+    while done < gap {
+        let piece = (gap - done).min(target);
+        let (at, seconds) = (from + done, piece.as_secs_f64());
+        let _never_fails = write!(
+            text,
+            "#EXT-X-GAP\n#EXT-X-PROGRAM-DATE-TIME:{at}\n#EXTINF:{seconds:.6},\n/media/gap.mp4\n"
+        );
+        done += piece;
+    }
+}
