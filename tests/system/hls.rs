@@ -7,6 +7,7 @@ use crate::support::clip::run;
 use crate::support::cloud::{Cloud, wait};
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 fn of(keys: &[&str]) -> String {
     let keys: Vec<Named> = keys.iter().map(|key| Named::parse(key).unwrap()).collect();
@@ -86,6 +87,8 @@ fn ffmpeg_and_hls_js_play_it_over_a_border_and_a_gap() {
     camera.wait_for("a closed device", |status| status["capture"]["open"] == false);
     camera.wait_until_all_is_stored();
     let before = cloud.footage().len();
+    // Long enough to be a gap: what is shorter than a seam is played over.
+    std::thread::sleep(Duration::from_secs(1));
     cloud.tell(&["privacy", "off"]);
     stored(before + 2);
     camera.stop();
