@@ -1,8 +1,9 @@
 //! Bytes to packets: the codec of rumqttc, behind a frame of our own.
 //!
 //! The frame is ours so that a size is refused before it has come, and so that the codec only ever sees one packet, whole.
-//! Two forms that MQTT 5 allows, or that tell of a broker without MQTT 5, the codec does not read: a DISCONNECT or a
-//! PUBACK that ends before its properties (3.14.2.2.1, 3.4.2.2.1), and the CONNACK of MQTT 3.1.1.
+//! Two forms that MQTT 5 allows, or that tell of a broker without MQTT 5, the codec does not read: a DISCONNECT that ends
+//! before its properties (3.14.2.2.1), and the CONNACK of MQTT 3.1.1. A PUBACK that ends so is taken with whatever reason
+//! it has: the codec knows a few only.
 
 use super::{Code, ConnAck, Packet, Publish};
 use bytes::BytesMut;
