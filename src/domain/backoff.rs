@@ -49,7 +49,18 @@ impl Backoff {
 
     /// The wait after one more failure.
     pub fn next(&mut self, jitter: &mut Jitter) -> Duration {
-        let ceiling = self.first.saturating_mul(1 << self.failures.min(20)).min(self.most);
+        self.next_in(self.most, jitter)
+    }
+
+    /// The wait after one more failure of something that has been failing for `lasted`: no longer than `first`, or than
+    /// two thirds of that. Failures that come quickly do not make the waits longer than what is waited for.
+    pub fn next_of(&mut self, lasted: Duration, jitter: &mut Jitter) -> Duration {
+        self.next_in(lasted.saturating_mul(2) / 3, jitter)
+    }
+
+    fn next_in(&mut self, limit: Duration, jitter: &mut Jitter) -> Duration {
+        let most = limit.max(self.first).min(self.most);
+        let ceiling = self.first.saturating_mul(1 << self.failures.min(20)).min(most);
         self.failures = self.failures.saturating_add(1);
         jitter.between(self.least.min(ceiling), ceiling)
     }
@@ -63,5 +74,42 @@ impl Backoff {
     #[must_use]
     pub fn failures(&self) -> u32 {
         self.failures
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seconds(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+
+    /// Tries, each of which fails at once, until something that lasts for `outage` is over: how many failed, and how
+    /// long after its end the next one comes.
+    fn tried(outage: Duration, seed: u64) -> (u32, Duration) {
+        let mut backoff = Backoff::new(Duration::from_millis(500), seconds(2), seconds(300));
+        let (mut jitter, mut at) = (Jitter::new(seed), Duration::ZERO);
+        while at < outage {
+            at += backoff.next_of(at, &mut jitter);
+        }
+        (backoff.failures(), at - outage)
+    }
+
+    #[test]
+    fn what_is_over_is_found_out_within_two_thirds_of_its_length() {
+        for (outage, most) in
+            [(1, 2), (3, 2), (8, 6), (30, 20), (120, 80), (3600, 300)].map(|(a, b)| (seconds(a), seconds(b)))
+        {
+            let late = (0..1000).map(|seed| tried(outage, seed).1).max().unwrap();
+            assert!(late <= most, "{late:?} after an outage of {outage:?}");
+            assert!(late > most / 2, "{late:?}: the waits grow with the outage of {outage:?}");
+        }
+    }
+
+    #[test]
+    fn an_hour_costs_at_most_sixty_attempts() {
+        let most = (0..1000).map(|seed| tried(seconds(3600), seed).0).max().unwrap();
+        assert!((30..=60).contains(&most), "{most}");
     }
 }

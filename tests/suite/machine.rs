@@ -309,6 +309,27 @@ fn an_hour_without_a_store_costs_at_most_sixty_requests_and_then_all_is_sent() {
     assert_eq!(stored, 20);
 }
 
+#[test]
+fn after_a_short_outage_of_the_store_uploads_go_on_within_seconds() {
+    let outage = Duration::from_secs(8);
+    let mut latest = Duration::ZERO;
+    for seed in 0..200 {
+        let mut rig = Rig::new(Start { seed, ..allowed() });
+        rig.seal();
+        rig.seal();
+        let away = |_| Outcome::Retry { scope: Scope::Store, after: None, why: String::from("refused") };
+        let (sent, _) = answered(&mut rig, outage, away);
+        assert!(sent.len() >= 3, "seed {seed}: {sent:?}");
+        let back = rig.now.mono;
+        while rig.uploads() == 0 {
+            rig.pass(Duration::from_millis(200));
+            assert!(rig.now.mono.since(back) < HOUR, "seed {seed}: never");
+        }
+        latest = latest.max(rig.now.mono.since(back));
+    }
+    assert!(latest <= Duration::from_secs(6), "{latest:?} after an outage of {outage:?}");
+}
+
 /// Lets a store answer for so long: the serials of the uploads, and the events.
 fn answered(rig: &mut Rig, time: Duration, answer: impl Fn(Serial) -> Outcome) -> (Vec<Serial>, Vec<Event>) {
     rig.events.clear();

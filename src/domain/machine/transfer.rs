@@ -19,6 +19,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct StoreHealth {
     backoff: Backoff,
+    /// Since when it has stored nothing.
+    failing_since: Option<Mono>,
     not_before: Mono,
     /// When the last failure was that counted. An upload that had begun by then tells of the same outage.
     failed_at: Option<Mono>,
@@ -52,6 +54,7 @@ impl StoreHealth {
             Backoff::new(Duration::from_millis(500), Duration::from_secs(2), Duration::from_secs(300));
         StoreHealth {
             backoff,
+            failing_since: None,
             not_before: Mono(0),
             failed_at: None,
             refused: BTreeSet::new(),
@@ -185,6 +188,7 @@ impl Machine {
     fn store_is_well(&mut self, now: Now) {
         let was_refusing = self.store.is_refusing();
         self.store.backoff.reset();
+        self.store.failing_since = None;
         self.store.not_before = Mono(0);
         self.store.failed_at = None;
         self.store.refused.clear();
@@ -205,7 +209,8 @@ impl Machine {
             return;
         }
         self.store.failed_at = Some(now.mono);
-        let wait = self.store.backoff.next(&mut self.jitter);
+        let since = *self.store.failing_since.get_or_insert(now.mono);
+        let wait = self.store.backoff.next_of(now.mono.since(since), &mut self.jitter);
         self.store.not_before = self.store.not_before.max(now.mono + wait);
         self.store.why = Some(why.clone());
         if self.store.backoff.failures() >= TOLD_FROM && !std::mem::replace(&mut self.store.told, true) {
