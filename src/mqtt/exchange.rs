@@ -18,7 +18,7 @@ use super::deliveries::{self, Deliveries};
 use super::login::Login;
 use super::packet::{self, Code, ConnAck, Connect, Packet, Publish, Will};
 use super::reason;
-use super::session::{Link, Shared};
+use super::session::{Link, Retains, Shared};
 use super::timers::{Due, Timers};
 use super::topics::OFFLINE;
 use crate::domain::input::Input;
@@ -95,6 +95,8 @@ pub(super) struct Exchange<'a> {
     ping_interval: Duration,
     /// The broker's `Maximum Packet Size`.
     max_outgoing: usize,
+    /// It keeps what is sent with the RETAIN flag.
+    retains: bool,
     /// The packet identifier given last.
     identifier: u16,
     /// The packet identifier of the message in flight.
@@ -120,6 +122,7 @@ impl<'a> Exchange<'a> {
             deliveries: Deliveries::new(link.connections),
             ping_interval: link.keep_alive,
             max_outgoing: usize::MAX,
+            retains: true,
             identifier: 0,
             in_flight: None,
             is_past_retained: false,
@@ -143,7 +146,7 @@ impl<'a> Exchange<'a> {
                     topic: link.topics.status(),
                     payload: OFFLINE,
                     delay: u32::try_from(WILL_DELAY.as_secs()).unwrap_or(u32::MAX),
-                    retain: link.broker_retains,
+                    retain: link.retains == Retains::Yes,
                 },
             },
         );
@@ -259,13 +262,17 @@ impl<'a> Exchange<'a> {
         self.timers.clear(Due::Connack);
         if answer.code != Code::SUCCESS || answer.is_of_mqtt_3 {
             if answer.code == Code::NO_RETAIN {
-                self.link.broker_retains = false;
+                self.link.retains = Retains::Refused;
             }
             return Err(Stop::Lost(reason::of_refusal(answer, self.link.login.is_some()), By::Us));
         }
         let max = answer.max_packet.and_then(|max| usize::try_from(max).ok());
         self.max_outgoing = max.unwrap_or(usize::MAX);
-        if answer.retains_nothing && std::mem::replace(&mut self.link.broker_retains, false) {
+        let said = if answer.retains_nothing { Retains::No } else { Retains::Yes };
+        let before = std::mem::replace(&mut self.link.retains, said);
+        // One that has just refused a will for its flag would end the connection over a message with it.
+        self.retains = said == Retains::Yes && before != Retains::Refused;
+        if !self.retains && before != Retains::No {
             tracing::warn!(
                 "the broker retains nothing: whoever subscribes later is not told how the camera stands"
             );

@@ -76,7 +76,7 @@ pub fn open(
         inputs,
         pending: VecDeque::new(),
         connections: 0,
-        broker_retains: true,
+        retains: Retains::Yes,
         jitter: Jitter::new(jitter_seed),
     };
     let task = tokio::spawn(keep_connected(link, Waits::new(mqtt.reconnect_spread)));
@@ -205,6 +205,17 @@ impl Shared {
     }
 }
 
+/// Whether the broker keeps messages for whoever subscribes later. Each connection hears it anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retains {
+    /// It does, as far as is known.
+    Yes,
+    /// It told so with the CONNACK of a connection that it accepted.
+    No,
+    /// It refused a CONNECT for its retained will: the next one goes without.
+    Refused,
+}
+
 /// What every connection needs, and what goes from one to the next.
 pub(super) struct Link {
     pub(super) credentials: Credentials,
@@ -222,8 +233,8 @@ pub(super) struct Link {
     pub(super) pending: VecDeque<Input>,
     /// Connections so far.
     pub(super) connections: u64,
-    /// False once the broker has said that it retains nothing.
-    pub(super) broker_retains: bool,
+    /// What the broker said last.
+    pub(super) retains: Retains,
     pub(super) jitter: Jitter,
 }
 

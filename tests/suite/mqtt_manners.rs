@@ -362,6 +362,46 @@ async fn a_broker_that_retains_nothing_gets_nothing_to_retain() {
 }
 
 #[tokio::test]
+async fn whether_a_broker_retains_is_heard_anew_on_each_connection() {
+    let broker = ScriptedBroker::start().await;
+    let mut camera = Camera::of(&broker);
+    let nothing = ConnAckProperties { retain_available: Some(0), ..no_properties() };
+    // What the will asked for, the properties of the CONNACK, and whether a message is to be retained then.
+    for (will_retains, properties, retains) in
+        [(true, Some(nothing), false), (false, None, true), (true, None, true)]
+    {
+        let mut talk = broker.accept().await;
+        let (_, will, _) = talk.hears_connect().await;
+        assert_eq!(will.unwrap().retain, will_retains, "{properties:?}");
+        talk.accepts(properties).await;
+        talk.grants().await;
+        let status = waits_for(&mut talk, STATUS).await;
+        assert_eq!(status.retain, retains);
+        talk.acknowledges(&status, PubAckReason::Success).await;
+        drop(talk);
+        camera.hears_disconnected().await;
+    }
+    // One that refuses the will for its flag, and does not say why in the next CONNACK.
+    let mut talk = broker.accept().await;
+    talk.hears_connect().await;
+    talk.says_bytes(&[0x20, 3, 0, 0x9a, 0]).await;
+    let why = camera.hears_disconnected().await;
+    assert!(why.contains("(0x9a)"), "{why}");
+    for (will_retains, retains) in [(false, false), (true, true)] {
+        let mut talk = broker.accept().await;
+        let (_, will, _) = talk.hears_connect().await;
+        assert_eq!(will.unwrap().retain, will_retains);
+        talk.accepts(None).await;
+        talk.grants().await;
+        let status = waits_for(&mut talk, STATUS).await;
+        assert_eq!(status.retain, retains);
+        talk.acknowledges(&status, PubAckReason::Success).await;
+        drop(talk);
+        camera.hears_disconnected().await;
+    }
+}
+
+#[tokio::test]
 async fn a_good_session_that_the_broker_ends_is_followed_by_a_wait_over_the_spread() {
     let broker = ScriptedBroker::start().await;
     let spread = Duration::from_secs(600);

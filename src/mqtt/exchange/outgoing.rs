@@ -98,7 +98,7 @@ impl Exchange<'_> {
             self.link.tell_set_aside(&message, "the broker takes no packet as large as that");
         };
         let identifier = self.next_identifier();
-        let retain = message.is_retained() && self.link.broker_retains;
+        let retain = message.is_retained() && self.retains;
         packet::publish(&mut self.out, identifier, &message.topic, retain, &message.payload);
         self.in_flight = Some(identifier);
         self.timers.set(Due::Puback, now + ACKNOWLEDGE_TIMEOUT);
