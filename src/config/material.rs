@@ -2,18 +2,17 @@
 //! said to be. Nothing of a private key or a credential is told, and but for the spool's key nothing is kept.
 
 use super::file::{self, Value, read_bounded};
+use super::pem::{Pem, Unusable};
 use super::problem::{Place, Problems};
 use super::{SpoolKey, Surroundings, VerifyingKey};
 use crate::domain::time::Utc;
+use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, SubjectPublicKeyInfoDer};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
-/// A chain or a set of authorities is smaller than this.
-const MOST_PEM: u64 = 1 << 20;
 const MOST_CREDENTIALS: u64 = 16 * 1024;
 /// Enough to tell how much too long it is.
 const MOST_SPOOL_KEY: u64 = 4096;
@@ -58,6 +57,14 @@ impl Examined<'_> {
         }
     }
 
+    fn pem(&self, problems: &mut Problems) -> Option<Pem> {
+        self.usable(Pem::read(self.path), problems)
+    }
+
+    fn usable<T>(&self, found: Result<T, Unusable>, problems: &mut Problems) -> Option<T> {
+        found.map_err(|why| self.report(problems, &why.to_string(), why.hint())).ok()
+    }
+
     /// A secret belongs to us (or root), and to nobody else. systemd lets a service at its
     /// credentials by an access list, whose mask shows as the group's bits: there, only others count.
     fn guarded(&self, around: &Surroundings, problems: &mut Problems) {
@@ -82,24 +89,9 @@ impl Examined<'_> {
 
 /// A file of certificates of authorities: at least one, each readable.
 pub(super) fn authorities(examined: &Examined<'_>, problems: &mut Problems) {
-    let Some(pem) = examined.read(MOST_PEM, problems) else {
-        return;
-    };
-    match certificates(&pem) {
-        Ok(found) if found.is_empty() => {
-            examined.report(problems, "holds no certificate", "it must be PEM: -----BEGIN CERTIFICATE-----");
-        }
-        Ok(found) => {
-            if found.iter().any(|der| X509Certificate::from_der(der).is_err()) {
-                examined.report(problems, "holds a certificate that cannot be read as X.509", "");
-            }
-        }
-        Err(()) => examined.report(problems, "is not valid PEM", "was it cut off, or is it DER?"),
+    if let Some(pem) = examined.pem(problems) {
+        let _roots = examined.usable(pem.roots(), problems);
     }
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, ()> {
-    CertificateDer::pem_slice_iter(pem).collect::<Result<_, _>>().map_err(|_| ())
 }
 
 /// The device's certificate and private key: the certificate is this device's, the key is guarded
@@ -115,12 +107,11 @@ pub(super) fn identity(
     let Some(key) = key else {
         return;
     };
-    let Some(pem) = key.read(MOST_PEM, problems) else {
+    let Some(pem) = key.pem(problems) else {
         return;
     };
     key.guarded(around, problems);
-    let Ok(der) = PrivateKeyDer::from_pem_slice(&pem) else {
-        key.report(problems, "holds no private key", "it must be PEM: -----BEGIN PRIVATE KEY-----");
+    let Some(der) = key.usable(pem.private_key(), problems) else {
         return;
     };
     let Ok(signer) = rustls::crypto::ring::default_provider().key_provider.load_private_key(der) else {
@@ -148,16 +139,8 @@ fn device_certificate(
     device: Option<(&str, Bears)>,
     problems: &mut Problems,
 ) -> Option<Vec<u8>> {
-    let pem = cert.read(MOST_PEM, problems)?;
-    let Ok(chain) = certificates(&pem) else {
-        cert.report(problems, "is not valid PEM", "was it cut off, or is it DER?");
-        return None;
-    };
-    let Some(first) = chain.first() else {
-        cert.report(problems, "holds no certificate", "it must be PEM: -----BEGIN CERTIFICATE-----");
-        return None;
-    };
-    let Ok((_, parsed)) = X509Certificate::from_der(first) else {
+    let chain = cert.usable(cert.pem(problems)?.certificates(), problems)?;
+    let Ok((_, parsed)) = X509Certificate::from_der(chain.first()?) else {
         cert.report(problems, "holds a certificate that cannot be read as X.509", "");
         return None;
     };
@@ -219,8 +202,7 @@ pub(super) fn password(examined: &Examined<'_>, around: &Surroundings, problems:
 
 /// When the device's certificate is good, `(from, until)`.
 pub(super) fn validity(path: &Path) -> Option<(Utc, Utc)> {
-    let pem = read_bounded(path, MOST_PEM).ok()?;
-    let chain = certificates(&pem).ok()?;
+    let chain = Pem::read(path).ok()?.certificates().ok()?;
     let (_, parsed) = X509Certificate::from_der(chain.first()?).ok()?;
     let validity = parsed.validity();
     Some((Utc::from_secs(validity.not_before.timestamp()), Utc::from_secs(validity.not_after.timestamp())))
@@ -228,8 +210,7 @@ pub(super) fn validity(path: &Path) -> Option<(Utc, Utc)> {
 
 /// What many brokers will refuse of the device's certificate, and what to reissue.
 pub(super) fn doubts(path: &Path) -> Vec<&'static str> {
-    let Ok(pem) = read_bounded(path, MOST_PEM) else { return Vec::new() };
-    let chain = certificates(&pem).unwrap_or_default();
+    let chain = Pem::read(path).and_then(|pem| pem.certificates()).unwrap_or_default();
     let Some(Ok((_, parsed))) = chain.first().map(|der| X509Certificate::from_der(der)) else {
         return Vec::new();
     };
@@ -281,7 +262,7 @@ pub(super) fn verifying_keys(keys: &[Examined<'_>], problems: &mut Problems) -> 
                 "the kid is the file's name",
             );
         }
-        let Some(pem) = examined.read(MOST_PEM, problems) else {
+        let Some(pem) = examined.pem(problems) else {
             continue;
         };
         match ed25519(&pem) {
@@ -292,12 +273,12 @@ pub(super) fn verifying_keys(keys: &[Examined<'_>], problems: &mut Problems) -> 
     found
 }
 
-fn ed25519(pem: &[u8]) -> Result<[u8; 32], (&'static str, &'static str)> {
-    if PrivateKeyDer::from_pem_slice(pem).is_ok() {
+fn ed25519(pem: &Pem) -> Result<[u8; 32], (&'static str, &'static str)> {
+    if pem.private_key().is_ok() {
         let hint = "the camera must hold the public key only: replace it, and keep the private one away from cameras";
         return Err(("holds a private key", hint));
     }
-    let Ok(spki) = SubjectPublicKeyInfoDer::from_pem_slice(pem) else {
+    let Ok(spki) = SubjectPublicKeyInfoDer::from_pem_slice(pem.bytes()) else {
         return Err(("holds no public key", "it must be PEM: -----BEGIN PUBLIC KEY-----"));
     };
     spki.as_ref()

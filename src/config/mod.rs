@@ -9,6 +9,7 @@ mod file;
 mod material;
 mod merge;
 mod nearest;
+pub mod pem;
 mod problem;
 mod reload;
 pub mod schema;

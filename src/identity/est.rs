@@ -1,6 +1,7 @@
 //! EST over HTTPS (RFC 7030, 4.2, with the corrections of RFC 8951): one request on one connection.
 
 use super::{Failure, Right, Server};
+use crate::config::pem::Pem;
 use crate::config::{Claim, Enrolment};
 use crate::net::{Dialer, Limits, Names, Target};
 use crate::system::clock::CertificateTime;
@@ -11,9 +12,7 @@ use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, RETRY_AFTER, USER_AGENT};
 use http::{HeaderValue, Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ClientConfig;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -22,7 +21,6 @@ use std::time::Duration;
 
 /// A chain of certificates is a few KiB.
 const MAX_ANSWER: usize = 256 * 1024;
-const MAX_PEM: u64 = 1024 * 1024;
 /// `user:password`.
 const MAX_PASSWORD: u64 = 1024;
 /// For all of a request: an authority may look into a database before it signs.
@@ -48,13 +46,15 @@ impl Est {
 
     /// What the request is authenticated with: TLS with a certificate, or HTTP with a password.
     fn credentials(&self, right: Right) -> Result<(ClientConfig, Option<HeaderValue>), String> {
+        let ca = &self.enrolment.ca;
+        let roots = Pem::of("identity.ca", ca)?.roots().map_err(|why| why.of("identity.ca", ca))?;
         let builder = ClientConfig::builder_with_details(
             Arc::new(rustls::crypto::ring::default_provider()),
             Arc::new(CertificateTime),
         )
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?
-        .with_root_certificates(roots(&self.enrolment.ca)?);
+        .with_root_certificates(roots);
         let (cert, key, key_name) = match (right, &self.enrolment.claim) {
             (Right::Identity, _) => (&self.identity, &self.identity, "the identity"),
             (Right::Claim, Some(Claim::Certificate { cert, key })) => (cert, key, "identity.cert"),
@@ -68,11 +68,8 @@ impl Est {
                 ));
             }
         };
-        let chain: Result<Vec<_>, _> =
-            CertificateDer::pem_slice_iter(&read(key_name, cert, MAX_PEM)?).collect();
-        let chain = chain.map_err(|_| format!("{key_name}: {}: is not PEM throughout", cert.display()))?;
-        let private = PrivateKeyDer::from_pem_slice(&read(key_name, key, MAX_PEM)?)
-            .map_err(|_| format!("{key_name}: {}: holds no private key in PEM", key.display()))?;
+        let chain = Pem::of(key_name, cert)?.certificates().map_err(|why| why.of(key_name, cert))?;
+        let private = Pem::of(key_name, key)?.private_key().map_err(|why| why.of(key_name, key))?;
         let config = builder
             .with_client_auth_cert(chain, private)
             .map_err(|error| format!("{key_name}: {}: {error}", cert.display()))?;
@@ -173,19 +170,6 @@ fn basic(password: &[u8], file: &Path) -> Result<HeaderValue, String> {
         .map_err(|_| format!("identity.password: {at}: cannot be sent"))?;
     value.set_sensitive(true);
     Ok(value)
-}
-
-fn roots(ca: &Path) -> Result<RootCertStore, String> {
-    let at = ca.display();
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&read("identity.ca", ca, MAX_PEM)?) {
-        let certificate = certificate.map_err(|_| format!("identity.ca: {at}: is not PEM throughout"))?;
-        roots.add(certificate).map_err(|error| format!("identity.ca: {at}: cannot be a root: {error}"))?;
-    }
-    if roots.is_empty() {
-        return Err(format!("identity.ca: {at}: holds no certificate (-----BEGIN CERTIFICATE-----)"));
-    }
-    Ok(roots)
 }
 
 fn read(key: &str, path: &Path, most: u64) -> Result<Vec<u8>, String> {

@@ -2,24 +2,17 @@
 //! device's own certificate.
 
 use crate::config::Mqtt;
+use crate::config::pem::Pem;
 use crate::system::clock::CertificateTime;
+use rustls::ClientConfig;
 use rustls::client::Resumption;
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::Arc;
-
-/// A whole public bundle is about 250 KiB.
-const MOST_BYTES: u64 = 1024 * 1024;
 
 /// What connections are made with, and the files that it was read from. They are read again for each connection: a
 /// certificate that was renewed counts from the next one on.
 #[derive(Clone)]
 pub(super) struct Credentials {
-    files: Arc<Mqtt>,
+    mqtt: Arc<Mqtt>,
     /// SHA-256 of what the files held.
     digest: [u8; 32],
     /// Kept while the files stay as they are, with the tickets of sessions that may be resumed.
@@ -32,9 +25,9 @@ impl Credentials {
     /// # Errors
     /// What is wrong with which file.
     pub(super) fn read(mqtt: &Mqtt) -> Result<Credentials, String> {
-        // Before the configuration is made: files that change in between are read again the next time.
-        let digest = digest(mqtt)?;
-        Ok(Credentials { files: Arc::new(mqtt.clone()), digest, config: client_config(mqtt)? })
+        let files = Files::read(mqtt)?;
+        let config = client_config(mqtt, &files)?;
+        Ok(Credentials { mqtt: Arc::new(mqtt.clone()), digest: files.digest(), config })
     }
 
     /// The client configuration as it was read last.
@@ -46,10 +39,14 @@ impl Credentials {
     /// before is used on, and the log says so.
     pub(super) async fn read_again(&self) -> Credentials {
         let before = self.clone();
-        let read = move || match digest(&before.files) {
-            Ok(same) if same == before.digest => Ok(before),
-            Ok(_) => Credentials::read(&before.files),
-            Err(why) => Err(why),
+        let read = move || {
+            let files = Files::read(&before.mqtt)?;
+            let digest = files.digest();
+            if digest == before.digest {
+                return Ok::<_, String>(before);
+            }
+            let config = client_config(&before.mqtt, &files)?;
+            Ok(Credentials { digest, config, ..before })
         };
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(now)) => now,
@@ -62,27 +59,43 @@ impl Credentials {
     }
 }
 
-fn digest(mqtt: &Mqtt) -> Result<[u8; 32], String> {
-    let mut sum = ring::digest::Context::new(&ring::digest::SHA256);
-    for (key, path) in [("mqtt.ca", &mqtt.ca), ("mqtt.cert", &mqtt.cert), ("mqtt.key", &mqtt.key)] {
-        sum.update(&read(key, path)?);
+/// What the files hold, each read once: what is compared is what is used.
+struct Files {
+    ca: Pem,
+    cert: Pem,
+    key: Pem,
+}
+
+impl Files {
+    fn read(mqtt: &Mqtt) -> Result<Files, String> {
+        let ca = Pem::of("mqtt.ca", &mqtt.ca)?;
+        let cert = Pem::of("mqtt.cert", &mqtt.cert)?;
+        let key = Pem::of("mqtt.key", &mqtt.key)?;
+        Ok(Files { ca, cert, key })
     }
-    let mut digest = [0; 32];
-    digest.copy_from_slice(sum.finish().as_ref());
-    Ok(digest)
+
+    fn digest(&self) -> [u8; 32] {
+        let mut sum = ring::digest::Context::new(&ring::digest::SHA256);
+        for file in [&self.ca, &self.cert, &self.key] {
+            sum.update(file.bytes());
+        }
+        let mut digest = [0; 32];
+        digest.copy_from_slice(sum.finish().as_ref());
+        digest
+    }
 }
 
 /// The client configuration for every connection to the broker.
-fn client_config(mqtt: &Mqtt) -> Result<Arc<ClientConfig>, String> {
+fn client_config(mqtt: &Mqtt, files: &Files) -> Result<Arc<ClientConfig>, String> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_details(provider, Arc::new(CertificateTime))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?;
-    let chain = certificates("mqtt.cert", &mqtt.cert)?;
-    let mut config = builder
-        .with_root_certificates(roots(&mqtt.ca)?)
-        .with_client_auth_cert(chain, private_key(&mqtt.key)?)
-        .map_err(|error| {
+    let roots = files.ca.roots().map_err(|why| why.of("mqtt.ca", &mqtt.ca))?;
+    let chain = files.cert.certificates().map_err(|why| why.of("mqtt.cert", &mqtt.cert))?;
+    let key = files.key.private_key().map_err(|why| why.of("mqtt.key", &mqtt.key))?;
+    let mut config =
+        builder.with_root_certificates(roots).with_client_auth_cert(chain, key).map_err(|error| {
             let (cert, key) = (mqtt.cert.display(), mqtt.key.display());
             format!("mqtt.cert: {cert} does not go with mqtt.key: {key}: {error}")
         })?;
@@ -90,46 +103,4 @@ fn client_config(mqtt: &Mqtt) -> Result<Arc<ClientConfig>, String> {
     config.resumption = Resumption::in_memory_sessions(4);
     config.alpn_protocols = mqtt.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))
-}
-
-fn roots(ca: &Path) -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    for (i, certificate) in certificates("mqtt.ca", ca)?.into_iter().enumerate() {
-        let (at, n) = (ca.display(), i + 1);
-        roots
-            .add(certificate)
-            .map_err(|error| format!("mqtt.ca: {at}: certificate {n} cannot be a root: {error}"))?;
-    }
-    Ok(roots)
-}
-
-fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let at = path.display();
-    let pem = read(key, path)?;
-    let found: Vec<_> = CertificateDer::pem_slice_iter(&pem)
-        .collect::<Result<_, _>>()
-        .map_err(|_| format!("{key}: {at}: is not PEM throughout"))?;
-    if found.is_empty() {
-        return Err(format!("{key}: {at}: holds no certificate (-----BEGIN CERTIFICATE-----)"));
-    }
-    Ok(found)
-}
-
-fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    let pem = read("mqtt.key", path)?;
-    // The parser's own words could quote the file.
-    PrivateKeyDer::from_pem_slice(&pem)
-        .map_err(|_| format!("mqtt.key: {}: holds no private key in PEM", path.display()))
-}
-
-fn read(key: &str, path: &Path) -> Result<Vec<u8>, String> {
-    let at = path.display();
-    let mut contents = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MOST_BYTES + 1).read_to_end(&mut contents))
-        .map_err(|error| format!("{key}: {at}: cannot be read: {error}"))?;
-    if u64::try_from(contents.len()).unwrap_or(u64::MAX) > MOST_BYTES {
-        return Err(format!("{key}: {at}: is larger than 1 MiB"));
-    }
-    Ok(contents)
 }

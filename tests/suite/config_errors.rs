@@ -1,10 +1,14 @@
 //! What is wrong with a configuration is told: the file, the line, the key, what to do; all at once.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use kasacam::config::{self, Config, Problem, Problems, Surroundings};
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ED25519,
     SanType,
 };
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
@@ -558,6 +562,31 @@ fn files_that_are_missing_or_are_not_what_they_should_be_are_told() {
     folder.write("ca.pem", "");
     let problems = folder.problems();
     assert_eq!(problems.iter().map(|p| p.key.as_str()).collect::<Vec<_>>(), ["mqtt.ca", "upload.ca"]);
+}
+
+#[test]
+fn a_root_that_no_connection_would_take_is_told_beforehand() {
+    let folder = Folder::new();
+    let root = fs::read_to_string(folder.path("ca.pem")).unwrap();
+    let mut der = pem_to_der(&root);
+    // X.509 as far as it goes, and then one byte more.
+    der.push(0);
+    folder.write("ca.pem", &format!("{root}{}", der_to_pem(&der)));
+    let told: Vec<String> =
+        folder.problems().iter().map(|problem| format!("{}: {}", problem.key, problem.problem)).collect();
+    assert_eq!(told.len(), 2, "{told:?}");
+    for (key, told) in ["mqtt.ca", "upload.ca"].iter().zip(told) {
+        assert!(told.starts_with(key) && told.contains("certificate 2 cannot be a root"), "{told}");
+    }
+}
+
+fn pem_to_der(pem: &str) -> Vec<u8> {
+    CertificateDer::from_pem_slice(pem.as_bytes()).unwrap().to_vec()
+}
+
+fn der_to_pem(der: &[u8]) -> String {
+    let text = STANDARD.encode(der);
+    format!("-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n")
 }
 
 #[test]

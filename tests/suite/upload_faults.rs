@@ -1033,7 +1033,7 @@ async fn a_bad_file_of_roots_is_refused_with_the_reason() {
     for (text, words) in [
         ("", "holds no certificate"),
         ("hello", "holds no certificate"),
-        (torn.as_str(), "is not PEM"),
+        (torn.as_str(), "is not valid PEM"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be a root"),
     ] {
         std::fs::write(&camera.config.ca, text).unwrap();
