@@ -45,6 +45,7 @@ mod privacy_journal;
 #[cfg(feature = "schema")]
 mod schemas;
 mod segmenter;
+mod slow_link;
 mod spool_aside;
 mod spool_crash;
 mod spool_crypt;

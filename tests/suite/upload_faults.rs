@@ -50,14 +50,14 @@ const SHORT: Timeouts = Timeouts {
 };
 
 /// A camera's files, and its configuration.
-struct Camera {
+pub struct Camera {
     files: TempDir,
     config: config::Upload,
-    timeouts: Timeouts,
+    pub timeouts: Timeouts,
 }
 
 impl Camera {
-    fn of(server: &StoreServer) -> Camera {
+    pub fn of(server: &StoreServer) -> Camera {
         Camera::with(&server.url(), &server.ca)
     }
 
@@ -89,7 +89,7 @@ impl Camera {
         set_mode(&self.config.credentials, 0o600);
     }
 
-    fn uploader(&self) -> Uploader {
+    pub fn uploader(&self) -> Uploader {
         Uploader::with_timeouts(&self.config, "cam-0001", self.timeouts).unwrap()
     }
 
