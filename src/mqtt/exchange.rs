@@ -4,14 +4,15 @@
 //! One QoS 1 message is in flight at a time. It is sent anew on the next connection, without the DUP flag: QoS 1 is "at
 //! least once", and the broker keeps nothing of one that it has not acknowledged.
 //!
-//! What the broker holds for us is heard first. After SUBACK a PINGREQ marks where that ends, and nothing is published
-//! before its answer has come and the agent is done with every command before it, or [`HEAR_TIMEOUT`] is over: a
-//! broker that ends the connection over a message of ours has told us the owner's choice by then.
+//! What the broker holds for us is heard first ([`hearing`]). Nothing is published before the agent is done with it, or
+//! [`HEAR_TIMEOUT`] is over: a broker that ends the connection over a message of ours has told us the owner's choice by
+//! then.
 //!
 //! Sizes: the broker is told that we take packets up to [`MAX_PACKET`], although no command may be
 //! over 16 KiB. What lies between is received, rejected, reported and acknowledged; were the limit
 //! itself 16 KiB, the broker would drop it without a word to anyone. What is larger still it does drop.
 
+mod hearing;
 mod outgoing;
 
 use super::deliveries::{self, Deliveries};
@@ -23,6 +24,7 @@ use super::timers::{Due, Timers};
 use super::topics::OFFLINE;
 use crate::domain::input::Input;
 use bytes::BytesMut;
+use hearing::Heard;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -101,8 +103,7 @@ pub(super) struct Exchange<'a> {
     identifier: u16,
     /// The packet identifier of the message in flight.
     in_flight: Option<u16>,
-    /// The PINGREQ behind SUBACK was answered.
-    is_past_retained: bool,
+    heard: Heard,
     /// Commands have been heard: reports may go.
     may_speak: bool,
     was_stable: bool,
@@ -125,7 +126,7 @@ impl<'a> Exchange<'a> {
             retains: true,
             identifier: 0,
             in_flight: None,
-            is_past_retained: false,
+            heard: Heard::default(),
             may_speak: false,
             was_stable: false,
             has_warned: false,
@@ -233,9 +234,11 @@ impl<'a> Exchange<'a> {
                 Packet::Disconnect(code) => {
                     Err(Stop::Lost(reason::of_disconnect(code), By::Broker { blames: false }))
                 }
-                Packet::Publish(_) | Packet::PubAck { .. } | Packet::SubAck { .. } | Packet::PingResp => {
-                    Err(lost("its first answer is not a CONNACK"))
-                }
+                Packet::Publish(_)
+                | Packet::PubAck { .. }
+                | Packet::SubAck { .. }
+                | Packet::UnsubAck
+                | Packet::PingResp => Err(lost("its first answer is not a CONNACK")),
             };
         }
         match packet {
@@ -247,9 +250,11 @@ impl<'a> Exchange<'a> {
             }
             Packet::SubAck { codes, .. } => self.subscribed(&codes, now),
             Packet::PingResp => {
-                self.is_past_retained = true;
+                self.ping_answered();
                 Ok(())
             }
+            // Of one that a SUBSCRIBE followed, which is answered too.
+            Packet::UnsubAck => Ok(()),
             Packet::Disconnect(_) if self.phase == Phase::Disconnecting => Err(Stop::Left),
             Packet::Disconnect(code) => {
                 let by = By::Broker { blames: reason::blames_what_was_sent(code) };
@@ -283,16 +288,12 @@ impl<'a> Exchange<'a> {
             self.ping_interval = self.ping_interval.min(Duration::from_secs(seconds.into()));
         }
         self.timers.set(Due::Ping, now + self.ping_interval);
+        self.heard = Heard::of(answer.session_present);
         // Also where the broker kept our session: retained commands come again with a subscription.
         self.subscribe();
         self.phase = Phase::Subscribing;
         self.timers.set(Due::Suback, now + ACKNOWLEDGE_TIMEOUT);
         Ok(())
-    }
-
-    fn subscribe(&mut self) {
-        let identifier = self.next_identifier();
-        packet::subscribe(&mut self.out, identifier, &self.link.topics.subscriptions());
     }
 
     fn next_identifier(&mut self) -> u16 {
@@ -317,34 +318,10 @@ impl<'a> Exchange<'a> {
         if let Some(keys) = self.link.shared.takes_new_keys() {
             self.link.reader.keys = keys;
         }
+        self.heard.message(self.link, publish);
         let (topics, retained) = (&self.link.topics, publish.retain);
         let input = self.link.reader.read(topics, &publish.topic, &publish.payload, retained, token);
         self.hand_on(input)
-    }
-
-    fn subscribed(&mut self, codes: &[Code], now: Instant) -> Result<(), Stop> {
-        let topics = self.link.topics.subscriptions();
-        if codes.len() != topics.len() {
-            return Err(lost("its SUBACK does not answer our SUBSCRIBE"));
-        }
-        for (topic, code) in topics.iter().zip(codes) {
-            if !matches!(code.0, 1 | 2) {
-                return Err(Stop::Lost(format!("it refuses the subscription to {topic}: {code}"), By::Us));
-            }
-        }
-        if self.phase != Phase::Subscribing {
-            // Asked for again on a session that is up: what is retained comes by itself.
-            return Ok(());
-        }
-        self.timers.clear(Due::Suback);
-        self.phase = Phase::Live;
-        self.shared.set_connected(true);
-        let since = *self.shared.since();
-        self.shared.outbox().push(self.link.topics.online(since));
-        packet::ping(&mut self.out);
-        self.timers.set(Due::PingAnswer, now + PING_TIMEOUT);
-        self.timers.set(Due::Heard, now + HEAR_TIMEOUT);
-        self.hand_on(Input::Connected)
     }
 
     /// To the agent at once if it has room, else as soon as it has.

@@ -1,5 +1,6 @@
 //! The packets of MQTT 5 that a camera sends and understands, as bytes: CONNECT, PUBLISH with QoS 1, PUBACK,
-//! SUBSCRIBE, PINGREQ and DISCONNECT go out; CONNACK, PUBLISH, PUBACK, SUBACK, PINGRESP and DISCONNECT come in.
+//! SUBSCRIBE, UNSUBSCRIBE, PINGREQ and DISCONNECT go out; CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP and
+//! DISCONNECT come in.
 //!
 //! What comes in is a stranger's: nothing here panics on it, and no more is kept than one packet of the size that the
 //! broker was told. Properties that we have no use for are passed over; they are checked as far as their lengths go.
@@ -10,7 +11,9 @@ mod write;
 
 pub use code::Code;
 pub use read::{Malformed, read};
-pub use write::{Connect, Will, connect, disconnect, ping, puback, publish, publish_size, subscribe};
+pub use write::{
+    Connect, Will, connect, disconnect, ping, puback, publish, publish_size, subscribe, unsubscribe,
+};
 
 use bytes::Bytes;
 
@@ -35,6 +38,8 @@ pub enum Packet {
         /// One for each topic, in the order of the SUBSCRIBE.
         codes: Vec<Code>,
     },
+    /// The answer to an UNSUBSCRIBE of ours, or a part of it: nothing depends on it.
+    UnsubAck,
     /// The answer to a PINGREQ.
     PingResp,
     /// The broker ends the connection.

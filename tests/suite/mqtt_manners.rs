@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 const DEVICE: &str = "cam-0001";
 const PRIVACY: &str = "kasacam/v1/cam-0001/privacy/desired";
+const ENTITLEMENT: &str = "kasacam/v1/cam-0001/entitlement/desired";
 const REPORTED: &str = "kasacam/v1/cam-0001/privacy/reported";
 const TELEMETRY: &str = "kasacam/v1/cam-0001/telemetry";
 const EVENTS: &str = "kasacam/v1/cam-0001/event";
@@ -359,6 +360,72 @@ async fn a_broker_that_retains_nothing_gets_nothing_to_retain() {
     camera.hears_disconnected().await;
     let (_, will, _) = broker.accept().await.hears_connect().await;
     assert!(!will.unwrap().retain);
+}
+
+/// The next packet but for PUBLISH, which is acknowledged.
+async fn reads_command(talk: &mut Talk) -> Packet {
+    loop {
+        match talk.reads().await.unwrap() {
+            Packet::Publish(publish) => talk.acknowledges(&publish, PubAckReason::Success).await,
+            other => return other,
+        }
+    }
+}
+
+/// Waits for UNSUBSCRIBE and SUBSCRIBE, and answers both as rumqttd does: with an UNSUBACK for each topic.
+async fn grants_anew(talk: &mut Talk) {
+    match reads_command(talk).await {
+        Packet::Unsubscribe(unsubscribe) => {
+            assert_eq!(unsubscribe.filters, [PRIVACY, ENTITLEMENT]);
+            for _ in unsubscribe.filters {
+                talk.says_bytes(&[&[0xb0, 4][..], &unsubscribe.pkid.to_be_bytes(), &[0, 0]].concat()).await;
+            }
+        }
+        other => panic!("{other:?}, not an UNSUBSCRIBE"),
+    }
+    talk.grants().await;
+}
+
+#[tokio::test]
+async fn a_broker_that_gives_what_it_retains_to_new_subscriptions_alone_is_subscribed_to_anew() {
+    let broker = ScriptedBroker::start().await;
+    let mut camera = Camera::of(&broker);
+    let mut talk = broker.accept().await;
+    talk.hears_connect().await;
+    talk.welcomes_back().await;
+    talk.grants().await;
+    assert!(matches!(talk.reads().await, Some(Packet::PingReq(_))));
+    talk.says(Packet::PingResp(PingResp)).await;
+    grants_anew(&mut talk).await;
+    talk.publishes(9, PRIVACY, &Signer::ours().privacy(DEVICE, 3, true)).await;
+    camera.hears_choice(3).await;
+    // Once: what there is has come.
+    assert!(matches!(reads_command(&mut talk).await, Packet::PingReq(_)));
+    talk.says(Packet::PingResp(PingResp)).await;
+    assert!(matches!(reads_command(&mut talk).await, Packet::PubAck(_)));
+    talk.hears_on(REPORTED).await;
+
+    // What is asked for again comes again, by the same way.
+    camera.session.subscribe_again();
+    grants_anew(&mut talk).await;
+    talk.publishes(10, PRIVACY, &Signer::ours().privacy(DEVICE, 4, false)).await;
+    camera.hears_choice(4).await;
+}
+
+#[tokio::test]
+async fn a_broker_that_gives_the_choice_again_is_not_asked_twice() {
+    let broker = ScriptedBroker::start().await;
+    let mut camera = Camera::of(&broker);
+    let mut talk = broker.accept().await;
+    talk.hears_connect().await;
+    talk.welcomes_back().await;
+    talk.grants().await;
+    assert!(matches!(talk.reads().await, Some(Packet::PingReq(_))));
+    talk.publishes(9, PRIVACY, &Signer::ours().privacy(DEVICE, 3, true)).await;
+    talk.says(Packet::PingResp(PingResp)).await;
+    camera.hears_choice(3).await;
+    assert!(matches!(reads_command(&mut talk).await, Packet::PubAck(_)));
+    talk.hears_on(REPORTED).await;
 }
 
 #[tokio::test]

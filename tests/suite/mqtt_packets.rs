@@ -193,6 +193,10 @@ fn what_we_write_is_what_the_standard_has() {
         &[0x82, 13, 0, 7, 0, 0, 3, b'a', b'/', b'b', 1, 0, 1, b'c', 1][..]
     );
     assert_eq!(
+        written(&|out| packet::unsubscribe(out, 7, &["a/b", "c"])),
+        &[0xa2, 11, 0, 7, 0, 0, 3, b'a', b'/', b'b', 0, 1, b'c'][..]
+    );
+    assert_eq!(
         written(&|out| packet::publish(out, 258, "t", true, b"hi")),
         &[0x33, 8, 0, 1, b't', 1, 2, 0, b'h', b'i'][..]
     );
@@ -245,6 +249,13 @@ fn a_packet_may_end_before_its_reason_and_before_its_properties() {
         [(&[0x40, 2, 0, 9][..], 0), (&[0x40, 3, 0, 9, 0x97], 0x97), (&[0x40, 4, 0, 9, 0x10, 0], 0x10)]
     {
         assert_eq!(read_slowly(bytes), Ok(Packet::PubAck { packet: 9, code: Code(code) }), "{bytes:?}");
+    }
+}
+
+#[test]
+fn an_unsuback_is_read_whatever_it_says() {
+    for bytes in [&[0xb0, 3, 0, 7, 0][..], &[0xb0, 5, 0, 7, 0, 0, 0x11], &[0xb0, 2, 0, 7]] {
+        assert_eq!(read_slowly(bytes), Ok(Packet::UnsubAck), "{bytes:?}");
     }
 }
 

@@ -53,12 +53,12 @@ impl Exchange<'_> {
         if self.phase == Phase::Subscribing {
             return;
         }
-        if self.is_past_retained && self.deliveries.is_empty() {
+        if self.heard.is_past_retained && self.deliveries.is_empty() {
             self.may_speak = true;
             self.timers.clear(Due::Heard);
         }
         if self.phase == Phase::Live && self.shared.takes_ask_again() {
-            self.subscribe();
+            self.subscribe_anew();
         }
         if !self.may_speak && self.phase == Phase::Live {
             return;

@@ -77,7 +77,7 @@ fn frame(stream: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
 fn whole(mut packet: BytesMut, header: usize) -> Result<Packet, Malformed> {
     let first = packet.first().copied().unwrap_or_default();
     let (kind, flags) = (first >> 4, first & 0x0f);
-    if !matches!(kind, 2 | 3 | 4 | 9 | 13 | 14) {
+    if !matches!(kind, 2 | 3 | 4 | 9 | 11 | 13 | 14) {
         return Err(Malformed::Unexpected(kind));
     }
     if kind != 3 && flags != 0 {
@@ -100,6 +100,7 @@ fn whole(mut packet: BytesMut, header: usize) -> Result<Packet, Malformed> {
                 code: Code(*code),
             });
         }
+        (11, _) => return Ok(Packet::UnsubAck),
         (14, []) => return Ok(Packet::Disconnect(Code::SUCCESS)),
         (14, [code]) => return Ok(Packet::Disconnect(Code(*code))),
         _ => {}

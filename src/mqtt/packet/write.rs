@@ -87,6 +87,15 @@ pub fn subscribe(out: &mut BytesMut, identifier: u16, topics: &[&str]) {
     write(out, &codec::Packet::Subscribe(codec::Subscribe { pkid: identifier, filters, properties: None }));
 }
 
+/// Writes UNSUBSCRIBE.
+pub fn unsubscribe(out: &mut BytesMut, identifier: u16, topics: &[&str]) {
+    let filters = topics.iter().map(|topic| String::from(*topic)).collect();
+    write(
+        out,
+        &codec::Packet::Unsubscribe(codec::Unsubscribe { pkid: identifier, filters, properties: None }),
+    );
+}
+
 /// Writes PUBLISH with QoS 1, sent for the first time.
 pub fn publish(out: &mut BytesMut, identifier: u16, topic: &str, retain: bool, payload: &[u8]) {
     let told = codec::Publish {

@@ -152,12 +152,17 @@ impl Talk {
     }
 
     pub async fn accepts(&mut self, properties: Option<ConnAckProperties>) {
-        self.says(Packet::ConnAck(ConnAck {
-            session_present: false,
-            code: ConnectReturnCode::Success,
-            properties,
-        }))
-        .await;
+        self.accepts_with(false, properties).await;
+    }
+
+    /// With the session that it had kept.
+    pub async fn welcomes_back(&mut self) {
+        self.accepts_with(true, None).await;
+    }
+
+    async fn accepts_with(&mut self, session_present: bool, properties: Option<ConnAckProperties>) {
+        self.says(Packet::ConnAck(ConnAck { session_present, code: ConnectReturnCode::Success, properties }))
+            .await;
     }
 
     /// Waits for SUBSCRIBE, and grants it.
