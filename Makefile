@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear bench-start bench-memory lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -29,6 +29,9 @@ SECONDS ?= 600
 soak: export KASACAM_SOAK = $(SECONDS)
 soak: deps ## a camera with chance against it, for SECONDS=600, and everything compared at the end
 	cargo test --locked --release --features devcloud --test system -- soak --nocapture
+
+test-interop: deps ## the demo against a store and a broker that are not ours; builds them the first time
+	scripts/test-interop.sh
 
 mutants: deps ## breaks the product on purpose and shows which test notices
 	tests/mutants.sh
