@@ -26,6 +26,7 @@ use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
 use crate::domain::machine::{Machine, Seen, Signed, Start, Tombstones as Found};
+use crate::domain::offset::Offsets;
 use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
 use crate::domain::segment::Serial;
 use crate::domain::time::{Clock, Mono, Now, Utc};
@@ -176,6 +177,7 @@ impl Agent {
                 floor,
                 spool: found,
                 light: config.privacy.indicator.is_some(),
+                offsets: known.offsets,
                 cut_off: was_cut_off,
                 seed,
             },
@@ -399,6 +401,7 @@ impl Remembered {
             Known::Is(jws) => match mqtt::stored_privacy(&keys.privacy, device, &jws) {
                 Known::Is(choice) => tombstones.choice = Some((choice, jws)),
                 Known::Missing | Known::Unreadable => {
+    offsets: Offsets,
                     (privacy, tombstones.unreadable) = (Known::Unreadable, true)
                 }
             },
@@ -422,7 +425,7 @@ impl Remembered {
         }
         let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
         let stopped = kept.stopped;
-        Remembered { privacy, entitlement, signed, latch, seen, tombstones, stopped, floor }
+        Remembered { privacy, entitlement, signed, latch, seen, tombstones, stopped, floor, offsets }
     }
 }
 
@@ -448,6 +451,10 @@ fn listen_to_signals() -> Result<mpsc::Receiver<Request>, String> {
         loop {
             let request = signals.next().await;
             if request == Request::Stop {
+        if kept.offsets == Known::Unreadable {
+            tracing::error!("where the times of earlier starts lie cannot be read: it is decided anew");
+        }
+        let offsets = kept.offsets.value().cloned().unwrap_or_default();
                 if stopping {
                     tracing::warn!("stopped at once by a second signal");
                     std::process::exit(1);

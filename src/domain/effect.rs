@@ -4,6 +4,7 @@ use super::aside::AsideFigures;
 use super::fragment::{Epoch, SpanEnd};
 use super::input::{AckToken, FaultKind, Ticket};
 use super::journal::{Head, What};
+use super::offset::Offsets;
 use super::policy::Permit;
 use super::segment::{KeyClock, Record, RecordClock, Segment, Serial};
 use super::time::Utc;
@@ -125,6 +126,8 @@ pub enum Fact {
     Stopped(Option<Utc>),
     /// The latest trusted time: time never stands before it again.
     Floor(Utc),
+    /// Where the times of boots lie whose clock could not be trusted: all that is decided of it.
+    Offsets(Offsets),
 }
 
 /// Why a file may leave the spool.
