@@ -15,6 +15,7 @@ mod agreement;
 mod attacks;
 // The demo's judgement is pure, and part of a program that has no library: taken in as it is.
 mod broker_faults;
+mod cards;
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
 mod clips;
