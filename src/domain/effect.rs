@@ -332,6 +332,14 @@ pub enum Event {
     },
     /// The spool can be written again.
     StorageRecovered,
+    /// The disk keeps the spool waiting. What is captured meanwhile is held up to a bound; what finds no room then is
+    /// not recorded, and its span ends with the reason `storage`.
+    StorageStalled,
+    /// The disk answers again.
+    StorageResumed {
+        /// How long the spool waited for it, in whole seconds.
+        stalled_s: u64,
+    },
     /// The store refuses this segment; others go on. Told once a segment.
     UploadRefused {
         /// Number of the spool file.

@@ -44,6 +44,7 @@ mod page_parts {
 mod recording;
 mod reload;
 mod soak;
+mod stalls;
 mod store_faults;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;

@@ -339,6 +339,10 @@ impl Machine {
             Input::SetAside { why, files, name } => self.set_aside(why, files, name),
             Input::AsideEvicted(file) => self.aside_evicted(file),
             Input::Usage(usage) => self.measured(usage),
+            Input::StorageStalled => self.tell(Event::StorageStalled),
+            Input::StorageResumed(waited) => {
+                self.tell(Event::StorageResumed { stalled_s: waited.as_secs() });
+            }
             Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
             Input::StorageProbed { ok, full, away } => self.storage_probed(ok, full, away, now),
             Input::Flushed => self.flushed(),
@@ -377,11 +381,11 @@ impl Machine {
             waiting_for_store.map(|at| (at, Why::RetryUpload)),
             self.probe_at().map(|at| (at, Why::ProbeStorage)),
             lease_changes.map(|at| (at, Why::LeaseChanges)),
+            self.pins.due(now.mono).map(|at| (at, Why::PinTimes)),
             self.leaves_at().map(|at| (at, Why::Leave)),
             Some((self.reports.telemetry_at(self.settings.telemetry), Why::Telemetry)),
             Some((now.mono + KEEP_TIME_EVERY.saturating_sub(self.time_unkept(now)), Why::KeepTime)),
         ]
-            self.pins.due(now.mono).map(|at| (at, Why::PinTimes)),
         .into_iter()
         .flatten()
         .min()
@@ -417,11 +421,11 @@ impl Machine {
             self.restore_capture(&decision, now);
         }
         self.restore_light(now);
+        self.restore_offsets(&decision, now);
         self.restore_uploads(&decision, now);
         self.restore_hearing(&decision, now);
         self.probe_if_due(now);
         self.restore_reports(&decision, now);
-        self.restore_offsets(&decision, now);
         self.restore_journal(now);
         self.leave_if_done(now);
     }
