@@ -26,6 +26,7 @@ use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
 use crate::domain::machine::{Machine, Seen, Signed, Start, Tombstones as Found};
+use crate::domain::offset::Offsets;
 use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
 use crate::domain::segment::Serial;
 use crate::domain::time::{Clock, Mono, Now, Utc};
@@ -97,6 +98,8 @@ struct Agent {
     /// When the device's certificate ends.
     certificate: watch::Receiver<Option<Utc>>,
     started: Mono,
+    /// For how long the spool has waited for the disk, once that is worth a word.
+    stalled: Option<Duration>,
     /// `started` was told as civil time.
     told_since: bool,
     uploader: Arc<Uploader>,
@@ -174,6 +177,7 @@ impl Agent {
                 shutter,
                 stopped: known.stopped,
                 floor,
+                offsets: known.offsets,
                 spool: found,
                 light: config.privacy.indicator.is_some(),
                 cut_off: was_cut_off,
@@ -204,6 +208,7 @@ impl Agent {
             broker,
             certificate,
             started: now.mono,
+            stalled: None,
             told_since: false,
             uploader: Arc::new(uploader),
             uploads: JoinSet::new(),
@@ -232,8 +237,31 @@ impl Agent {
             let spool = self.storage.alive_at(now.mono);
             self.notifier.progress(now.mono, spool);
             let stalled = now.mono.since(spool);
+            self.tell_of_stall(stalled, now);
             self.notifier.status(status::in_a_line(&self.machine, stalled, now), now.mono);
         }
+    }
+
+    /// Tells the machine when the disk begins to keep the spool waiting, and when it no longer does.
+    fn tell_of_stall(&mut self, stalled: Duration, now: Now) {
+        let stalls = stalled >= status::STALLED_FROM;
+        let told = match (self.stalled, stalls) {
+            (None, false) => return,
+            (_, true) => {
+                let is_new = self.stalled.is_none();
+                self.stalled = Some(stalled);
+                if !is_new {
+                    return;
+                }
+                Input::StorageStalled
+            }
+            (Some(longest), false) => {
+                self.stalled = None;
+                Input::StorageResumed(longest)
+            }
+        };
+        self.machine.handle(told, now);
+        self.perform_all();
     }
 
     /// Tells the broker since when we run, once a clock can be trusted to say.
@@ -249,6 +277,7 @@ impl Agent {
         let now = clock::now(self.trust);
         let (due, _why) = self.machine.poll_timeout(now);
         let due = self.notifier.due().map_or(due, |feed| feed.min(due));
+        let due = self.storage.due(now.mono).map_or(due, |look| look.min(due));
         let due = self.unanswered.iter().fold(due, |due, (deadline, _)| due.min(*deadline));
         tokio::select! {
             biased;
@@ -372,6 +401,7 @@ struct Remembered {
     stopped: Option<Utc>,
     /// The latest time known to have passed: the one kept, or that of the build.
     floor: Utc,
+    offsets: Offsets,
 }
 
 impl Remembered {
@@ -421,8 +451,12 @@ impl Remembered {
             }
         }
         let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
+        if kept.offsets == Known::Unreadable {
+            tracing::error!("where the times of earlier starts lie cannot be read: it is decided anew");
+        }
+        let offsets = kept.offsets.value().cloned().unwrap_or_default();
         let stopped = kept.stopped;
-        Remembered { privacy, entitlement, signed, latch, seen, tombstones, stopped, floor }
+        Remembered { privacy, entitlement, signed, latch, seen, tombstones, stopped, floor, offsets }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `kasacamd check`: everything that would keep this configuration from working on this machine, at once.
 
 use kasacam::config::{self, Config, Problem, Surroundings};
+use kasacam::disk::file_system::{self, FileSystem, Verdict};
 use kasacam::system::{clock, indicator};
 use kasacam::{agent, capture};
 use nix::unistd::{AccessFlags, access};
@@ -12,24 +13,30 @@ pub(crate) struct Findings {
     pub(crate) problems: Vec<Problem>,
     /// Allowed, and yet perhaps not meant.
     warnings: Vec<config::Warning>,
+    /// What the footage, and the facts, are or will be on; once where both are on the same.
+    file_systems: Vec<(PathBuf, FileSystem)>,
     config: PathBuf,
 }
 
 /// Looks at the configuration, at what it names, and at what the board needs. Opens no camera and no microphone.
 pub(crate) fn check(path: &Path) -> Findings {
     let understood = config::read_in(path, &Surroundings::here());
+    let mut file_systems = Vec::new();
     let (mut problems, warnings) = match &understood.config {
         Ok(config) => {
             let mut problems = places(path, config);
             problems.extend(household(path, config));
-            (problems, config::warnings(config, clock::utc()))
+            let mut warnings = config::warnings(config, clock::utc());
+            file_systems = file_systems_of(&config.device.state_dir);
+            judge(path, &file_systems, &mut problems, &mut warnings);
+            (problems, warnings)
         }
         Err(problems) => (problems.iter().cloned().collect(), Vec::new()),
     };
     if let Some((file, board)) = &understood.board {
         problems.extend(capture::probe(board).into_iter().map(|it| Problem { file: file.clone(), ..it }));
     }
-    Findings { problems, warnings, config: path.to_owned() }
+    Findings { problems, warnings, file_systems, config: path.to_owned() }
 }
 
 impl Findings {
@@ -40,6 +47,9 @@ impl Findings {
         }
         for config::Warning { key, warning } in &self.warnings {
             words += &format!("{}: warning: {key}: {warning}\n", self.config.display());
+        }
+        for (path, FileSystem { name, .. }) in &self.file_systems {
+            words += &format!("{} is on {name}\n", path.display());
         }
         words += &match self.problems.len() {
             0 => format!("{}: nothing is wrong\n", self.config.display()),
@@ -52,7 +62,53 @@ impl Findings {
     pub(crate) fn as_json(&self) -> String {
         let warnings: Vec<_> =
             self.warnings.iter().map(|it| json!({"key": it.key, "warning": it.warning})).collect();
-        format!("{}\n", json!({ "problems": self.problems, "warnings": warnings }))
+        let file_systems: Vec<_> =
+            self.file_systems.iter().map(|(path, it)| json!({"path": path, "name": it.name})).collect();
+        let findings =
+            json!({ "problems": self.problems, "warnings": warnings, "file_systems": file_systems });
+        format!("{findings}\n")
+    }
+}
+
+/// The file systems of the spool and of the state directory above it, or of what stands where they will be made.
+fn file_systems_of(state_dir: &Path) -> Vec<(PathBuf, FileSystem)> {
+    let mut found: Vec<(PathBuf, FileSystem)> = Vec::new();
+    for folder in [state_dir.join("spool"), state_dir.to_owned()] {
+        let nearest = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
+        // What cannot be asked is told as a place that cannot be written to.
+        if let Ok(on) = file_system::of(nearest) {
+            if found.iter().all(|(_, known)| *known != on) {
+                found.push((folder, on));
+            }
+        }
+    }
+    found
+}
+
+/// What is to be said of them.
+fn judge(
+    config: &Path,
+    file_systems: &[(PathBuf, FileSystem)],
+    problems: &mut Vec<Problem>,
+    warnings: &mut Vec<config::Warning>,
+) {
+    for (folder, FileSystem { name, verdict }) in file_systems {
+        let folder = folder.display();
+        match verdict {
+            Verdict::Supported => {}
+            Verdict::Doubtful(why) => warnings.push(config::Warning {
+                key: "device.state_dir",
+                warning: format!("{folder} is on {name}: {why}"),
+            }),
+            Verdict::Refused(why) => problems.push(Problem {
+                file: config.to_owned(),
+                line: 0,
+                column: 0,
+                key: "device.state_dir".into(),
+                problem: format!("{folder} is on {name}: {why}"),
+                hint: String::from("make it ext4 or f2fs"),
+            }),
+        }
     }
 }
 

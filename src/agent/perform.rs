@@ -103,10 +103,10 @@ impl Agent {
     fn upload(&mut self, mut segment: Segment, time: Utc, key_clock: KeyClock, share: Share) {
         let serial = segment.serial;
         let uploader = Arc::clone(&self.uploader);
-        // Where the time was corrected, the times within the file move by as much.
+        // Where another time was found than was recorded, the times within the file move by as much.
         let shift = match key_clock {
-            KeyClock::Corrected => time.0.saturating_sub(segment.record.start_utc.0),
-            KeyClock::Trusted | KeyClock::Plausible => 0,
+            KeyClock::Trusted => 0,
+            KeyClock::Corrected | KeyClock::Plausible => time.0.saturating_sub(segment.record.start_utc.0),
         };
         let (reader, inputs) = (self.storage.reader(), self.storage.inputs());
         let task = async move {

@@ -58,7 +58,7 @@ pub(super) fn metrics(machine: &Machine, connected: bool, days_left: Option<u64>
 }
 
 /// A write that takes longer is worth a word.
-const STALLED_FROM: Duration = Duration::from_secs(5);
+pub(super) const STALLED_FROM: Duration = Duration::from_secs(5);
 
 /// `STATUS=` for systemd. The spool thread has waited for the disk for so long.
 pub(super) fn in_a_line(machine: &Machine, stalled: Duration, now: Now) -> String {
@@ -137,6 +137,8 @@ pub(super) fn log(input: &Input) {
         | Input::SetAside { .. }
         | Input::AsideEvicted(_)
         | Input::Usage(_)
+        | Input::StorageStalled
+        | Input::StorageResumed(_)
         | Input::StorageFailed { .. }
         | Input::StorageProbed { .. }
         | Input::Flushed
@@ -178,6 +180,10 @@ pub(super) fn log_event(event: &Event) {
         Event::CaptureClosed { reason, .. } => tracing::info!("the camera is closed: {reason}"),
         Event::StorageFailed { why, .. } => tracing::error!("the spool cannot be written: {why}"),
         Event::StorageRecovered => tracing::info!("the spool can be written again"),
+        Event::StorageStalled => tracing::warn!("the disk keeps the spool waiting"),
+        Event::StorageResumed { stalled_s } => {
+            tracing::warn!("the disk answers again, after {stalled_s} s");
+        }
         Event::UploadRefused { serial, why } => {
             tracing::warn!("the store refuses segment {serial}, which waits: {why}");
         }

@@ -174,6 +174,11 @@ impl Storage {
         now
     }
 
+    /// While the thread does not answer: when to look at it next.
+    pub(super) fn due(&self, now: Mono) -> Option<Mono> {
+        self.asked.as_ref().map(|_| now + ASK_EVERY)
+    }
+
     /// Asks the thread to take in what waits, to seal, and to leave.
     pub(super) fn stop(&self) {
         let (done, _nobody_waits) = bounded(1);

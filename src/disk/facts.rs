@@ -1,6 +1,6 @@
 //! The last known facts: what the camera was told, so that it knows after a restart.
 //!
-//! `{state_dir}/state/{privacy,privacy.seen,entitlement,entitlement.seen,latch,stopped,floor,serial}`, each a header line with a checksum
+//! `{state_dir}/state/{privacy,privacy.seen,entitlement,entitlement.seen,latch,stopped,floor,offsets,serial}`, each a header line with a checksum
 //! and a body ([`super::stamp()`]). A file that cannot be believed (damaged, too long, a link, open to
 //! other writers) is [`Known::Unreadable`], and **stays where it is**: were it moved away at the
 //! first start, the second would find it missing. Only when something new is published is a copy laid into
@@ -15,6 +15,7 @@
 use super::place::Place;
 use super::{Fs, Kind, is_temporary, make_dir, publish, read, stamp, unstamp};
 use crate::domain::effect::Fact;
+use crate::domain::offset::Offsets;
 use crate::domain::privacy::Known;
 use crate::domain::time::Utc;
 use std::io;
@@ -45,6 +46,8 @@ pub enum Name {
     Stopped,
     /// The latest trusted time, in nanoseconds since 1970.
     Floor,
+    /// Where the times of boots lie whose clock could not be trusted; see [`Offsets::text`].
+    Offsets,
     /// Serials below this one may have been used.
     Serial,
 }
@@ -61,6 +64,7 @@ impl Name {
             Name::Latch => "latch",
             Name::Stopped => "stopped",
             Name::Floor => "floor",
+            Name::Offsets => "offsets",
             Name::Serial => "serial",
         }
     }
@@ -83,6 +87,8 @@ pub struct LastKnown {
     pub stopped: Option<Utc>,
     /// The latest trusted time that was kept.
     pub floor: Known<Utc>,
+    /// Where the times of boots lie whose clock could not be trusted.
+    pub offsets: Known<Offsets>,
 }
 
 /// The state directory.
@@ -164,7 +170,8 @@ impl Facts {
         let seen = |name| parsed(self.load(name), |body| body.parse().ok());
         let (privacy_seen, entitlement_seen) = (seen(Name::PrivacySeen), seen(Name::EntitlementSeen));
         let stopped = parsed(self.load(Name::Stopped), |body| body.parse().ok().map(Utc)).value().copied();
-        LastKnown { privacy, privacy_seen, entitlement, entitlement_seen, latch, stopped, floor }
+        let offsets = parsed(self.load(Name::Offsets), Offsets::parse);
+        LastKnown { privacy, privacy_seen, entitlement, entitlement_seen, latch, stopped, floor, offsets }
     }
 
     /// The latch, by its own file alone.
@@ -186,6 +193,7 @@ impl Facts {
             Name::EntitlementSeen,
             Name::Stopped,
             Name::Floor,
+            Name::Offsets,
             Name::Serial,
         ]
         .into_iter()
@@ -212,6 +220,7 @@ impl Facts {
                 self.store(Name::Stopped, &body)
             }
             Fact::Floor(time) => self.store(Name::Floor, &time.0.to_string()),
+            Fact::Offsets(offsets) => self.store(Name::Offsets, &offsets.text()),
         }
     }
 
@@ -254,7 +263,7 @@ impl Facts {
     pub fn raise(&self, fact: &Fact) -> io::Result<()> {
         match fact {
             Fact::Privacy { jws, .. } | Fact::Entitlement { jws, .. } => self.store(name_of(fact), jws),
-            Fact::Latch(_) | Fact::Stopped(_) | Fact::Floor(_) => self.keep(fact),
+            Fact::Latch(_) | Fact::Stopped(_) | Fact::Floor(_) | Fact::Offsets(_) => self.keep(fact),
         }
     }
 
@@ -300,6 +309,7 @@ fn name_of(fact: &Fact) -> Name {
         Fact::Latch(_) => Name::Latch,
         Fact::Stopped(_) => Name::Stopped,
         Fact::Floor(_) => Name::Floor,
+        Fact::Offsets(_) => Name::Offsets,
     }
 }
 

@@ -13,6 +13,7 @@
 //!   success says nothing of them either: the kernel marks the pages clean.
 
 pub mod facts;
+pub mod file_system;
 pub mod journal;
 pub mod place;
 mod publish;

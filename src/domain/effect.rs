@@ -4,6 +4,7 @@ use super::aside::AsideFigures;
 use super::fragment::{Epoch, SpanEnd};
 use super::input::{AckToken, FaultKind, Ticket};
 use super::journal::{Head, What};
+use super::offset::Offsets;
 use super::policy::Permit;
 use super::segment::{KeyClock, Record, RecordClock, Segment, Serial};
 use super::time::Utc;
@@ -125,6 +126,8 @@ pub enum Fact {
     Stopped(Option<Utc>),
     /// The latest trusted time: time never stands before it again.
     Floor(Utc),
+    /// Where the times of boots lie whose clock could not be trusted: all that is decided of it.
+    Offsets(Offsets),
 }
 
 /// Why a file may leave the spool.
@@ -329,6 +332,14 @@ pub enum Event {
     },
     /// The spool can be written again.
     StorageRecovered,
+    /// The disk keeps the spool waiting. What is captured meanwhile is held up to a bound; what finds no room then is
+    /// not recorded, and its span ends with the reason `storage`.
+    StorageStalled,
+    /// The disk answers again.
+    StorageResumed {
+        /// How long the spool waited for it, in whole seconds.
+        stalled_s: u64,
+    },
     /// The store refuses this segment; others go on. Told once a segment.
     UploadRefused {
         /// Number of the spool file.

@@ -199,6 +199,10 @@ pub enum Input {
     },
     /// The spool and its file system were measured.
     Usage(Usage),
+    /// The thread of the spool waits for the disk, and has for a while.
+    StorageStalled,
+    /// It turns again; it has waited for so long.
+    StorageResumed(Duration),
     /// The spool could not be written. `full` tells ENOSPC and EDQUOT from all else.
     StorageFailed {
         /// No room, as against a fault.

@@ -12,6 +12,7 @@ pub mod fragment;
 pub mod input;
 pub mod journal;
 pub mod machine;
+pub mod offset;
 pub mod outcome;
 pub mod policy;
 pub mod privacy;

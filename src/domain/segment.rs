@@ -177,7 +177,7 @@ pub enum KeyClock {
     Trusted,
     /// The clock was not synchronised, or never known: the time may be off.
     Plausible,
-    /// Reckoned later from the monotonic clock of the same boot.
+    /// Reckoned from the monotonic clock, by a clock that was synchronised later in the same boot.
     Corrected,
 }
 
@@ -190,36 +190,6 @@ impl KeyClock {
             KeyClock::Plausible => "plausible",
             KeyClock::Corrected => "corrected",
         }
-    }
-}
-
-/// The time that a segment goes under, or `None` while no honest time is known.
-///
-/// A time that was not trusted when the segment was captured is corrected from the monotonic clock
-/// of the same boot once the clock is synchronised. Footage of an earlier boot whose clock was
-/// never known goes under `floor`, the latest time known to have passed, marked `plausible`: a
-/// vague time is better than no footage.
-#[must_use]
-pub fn key_time(
-    record: &Record,
-    boot: &str,
-    now: super::time::Now,
-    clock: Clock,
-    floor: Utc,
-) -> Option<(Utc, KeyClock)> {
-    match record.clock {
-        RecordClock::Trusted => return Some((record.start_utc, KeyClock::Trusted)),
-        RecordClock::Plausible | RecordClock::Unset => {}
-    }
-    if record.boot == boot && clock == Clock::Trusted {
-        return Some((now.utc_of(Mono(record.start_mono)), KeyClock::Corrected));
-    }
-    match record.clock {
-        RecordClock::Trusted | RecordClock::Plausible => Some((record.start_utc, KeyClock::Plausible)),
-        RecordClock::Unset if record.boot != boot => {
-            Some((floor + std::time::Duration::from_nanos(record.start_mono), KeyClock::Plausible))
-        }
-        RecordClock::Unset => None,
     }
 }
 

@@ -28,6 +28,10 @@ const STEP: u64 = 100_000_000;
 /// A gap is never seen in less than this, in nanoseconds: timestamps are rounded to ticks.
 const LEAST_GAP: u64 = 20_000_000;
 
+/// A chunk that is taken so much after its end has waited for the disk: whatever else stands between it and the camera is
+/// quicker.
+const HELD_UP: Duration = Duration::from_secs(5);
+
 /// What the segmenter must know of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkFacts {
@@ -104,6 +108,8 @@ pub struct Limits {
 pub struct Segmenter {
     limits: Limits,
     span: Option<Span>,
+    /// The disk held chunks up until then, and what was captured since has not come yet.
+    held_until: Option<Mono>,
 }
 
 #[derive(Debug)]
@@ -139,7 +145,7 @@ impl Segmenter {
     /// No span is open: the next IDR begins one.
     #[must_use]
     pub fn new(limits: Limits) -> Segmenter {
-        Segmenter { limits, span: None }
+        Segmenter { limits, span: None, held_until: None }
     }
 
     /// The epoch of the span that goes on.
@@ -152,9 +158,17 @@ impl Segmenter {
     pub fn chunk(&mut self, chunk: &ChunkFacts, now: Now, clock: Clock) -> Vec<Step> {
         let mut steps = Vec::new();
         let time = SpanTime { offset: now.offset(), clock };
+        if now.mono.since(chunk.end()) >= HELD_UP {
+            self.held_until = Some(now.mono);
+        }
         if let Some(reason) = self.span.as_ref().and_then(|span| span.broken_by(chunk, time, &self.limits)) {
+            // What is missing then found no room in front of the disk.
+            let is_dropped = reason == SpanEnd::Source && self.held_until.is_some();
+            let same_run = self.epoch() == Some(chunk.epoch);
+            let reason = if is_dropped && same_run { SpanEnd::Storage } else { reason };
             self.finish(Partial::Keep, reason, &mut steps);
         }
+        self.held_until = self.held_until.filter(|until| chunk.start <= *until);
         if chunk.starts_fragment {
             // The source tells the end of a fragment with its last chunk; where it did not, the
             // next IDR does.

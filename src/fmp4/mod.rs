@@ -29,7 +29,7 @@ pub use header::{PICTURE_TIMESCALE, PICTURES, PictureFormat, SOUND, SoundFormat,
 pub use init::{mime, read_init};
 pub use mfra::{MoofEntry, mfra_box};
 pub use prft::{prft_box, shift_prft};
-pub use record::{is_newer, record_box};
+pub use record::{is_newer, record_box, record_members};
 pub use segment::{entry, follows, index, read_segment};
 use std::fmt;
 pub use wire::{FORMAT, Unread, WireRecord};

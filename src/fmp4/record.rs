@@ -8,6 +8,7 @@ use super::Malformed;
 use super::boxes::{BoxAt, Walk, build};
 use super::wire::{Unread, WireRecord};
 use crate::domain::segment::Record;
+use serde_json::{Map, Value};
 
 /// The extended type of our box, drawn once at random (RFC 9562 version 4).
 const USERTYPE: [u8; 16] =
@@ -58,6 +59,18 @@ pub fn is_newer(bytes: &[u8]) -> bool {
         Some(_) | None => None,
     });
     matches!(records.next(), Some(Err(Unread::Newer)))
+}
+
+/// The record in the first bytes of a segment as it was written, members that we do not know included, its checksum left
+/// out; `None` where it is not whole.
+#[must_use]
+pub fn record_members(bytes: &[u8]) -> Option<Map<String, Value>> {
+    let boxes = Walk::new(bytes, 0).take(MAX_BEFORE).map_while(Result::ok);
+    let mut records = boxes.filter_map(|found| {
+        let (rest, check) = split(json_of(&found)?)?;
+        (check == checksum(rest).as_bytes()).then(|| [rest, b"}"].concat())
+    });
+    serde_json::from_slice(&records.next()?).ok()
 }
 
 pub(super) fn read_record(found: &BoxAt<'_>) -> Result<Record, Malformed> {

@@ -20,23 +20,30 @@ struct End {
     record: WireRecord,
 }
 
-/// The bytes of the file.
+/// The bytes of the file, in place of `before`: members in it that we do not know are kept.
 ///
 /// # Errors
 /// Where JSON cannot hold the record; it always can.
-pub fn encode(record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
-    let body = serde_json::to_string(&End { reason, record: record.into() })?;
-    Ok(stamp(KIND, &body))
+pub fn encode_over(before: &[u8], record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
+    let old = unstamp(KIND, before).and_then(|body| serde_json::from_str(body).ok());
+    encode_with(old.unwrap_or_default(), record, reason)
 }
 
-/// As [`encode`], in place of `before`: members in it that we do not know are kept.
+/// The bytes of the file, behind a segment with these members in its record: those that we do not know are kept.
 ///
 /// # Errors
-/// As those of [`encode`].
-pub fn encode_over(before: &[u8], record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
+/// Where JSON cannot hold the record; it always can.
+pub fn encode_behind(
+    members: Map<String, Value>,
+    record: &Record,
+    reason: SpanEnd,
+) -> Result<Vec<u8>, serde_json::Error> {
+    encode_with(Value::Object(Map::from_iter([(String::from("record"), members.into())])), record, reason)
+}
+
+fn encode_with(old: Value, record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
     let new = serde_json::to_value(End { reason, record: record.into() })?;
-    let old = unstamp(KIND, before).and_then(|body| serde_json::from_str(body).ok());
-    let body = serde_json::to_string(&laid_over(old.unwrap_or_default(), new))?;
+    let body = serde_json::to_string(&laid_over(old, new))?;
     Ok(stamp(KIND, &body))
 }
 

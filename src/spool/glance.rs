@@ -7,7 +7,9 @@ use crate::disk::{Fs, Handle};
 use crate::domain::recovery::{Footage, Whole};
 use crate::domain::segment::Record;
 use crate::fmp4;
+use serde_json::{Map, Value};
 use std::io;
+use std::path::Path;
 
 /// Bytes that are read at each place. The front of a segment has about 2 KiB, an index of half a minute as much.
 const PIECE: usize = 4096;
@@ -65,6 +67,17 @@ pub(super) fn glance(
     };
     let whole = duration.map(|duration| Whole { end: tail.mfra, duration });
     Ok(footage(head, whole))
+}
+
+/// The members of a sealed segment's record as they were written, those that we do not know included; `None` where they
+/// cannot be read.
+pub(super) fn members(fs: &dyn Fs, path: &Path, encryption: &Encryption) -> Option<Map<String, Value>> {
+    let file = fs.open_read(path).ok()?;
+    let front = piece(fs, &file, 0, PIECE as u64).ok()?;
+    if is_encrypted(&front) {
+        return fmp4::record_members(&decrypt::first(&front, encryption)?);
+    }
+    fmp4::record_members(&front)
 }
 
 fn footage(head: fmp4::Head, whole: Option<Whole>) -> Option<Footage> {

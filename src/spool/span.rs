@@ -11,6 +11,7 @@ use crate::domain::segment::{Content, Record, RecordClock};
 use crate::domain::segmenter::SpanTime;
 use crate::domain::time::{Mono, Utc};
 use crate::fmp4::ChunkInfo;
+use serde_json::Map;
 use std::io;
 use std::sync::Arc;
 
@@ -134,7 +135,7 @@ impl Spool {
         let Some(span) = self.span.take() else { return Ok(()) };
         let Some((last, duration)) = span.last else { return Ok(()) };
         let store: &mut Store = self.store.as_mut().ok_or_else(not_open)?;
-        let end = store.write_end(&recovery::end_of(&last, duration), reason)?;
+        let end = store.write_end(&recovery::end_of(&last, duration), reason, Map::new())?;
         self.reports.push(Input::Sealed(end));
         self.forget_deferred()?;
         self.report_usage();

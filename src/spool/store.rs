@@ -2,6 +2,7 @@
 
 use super::aside::{self, SetAside};
 use super::crypt;
+use super::glance;
 use super::growing::Growing;
 use super::order::{LISTED, Scan};
 use super::quarantine::{self, Quarantine, printable};
@@ -17,6 +18,7 @@ use crate::domain::recovery::{self, Footage, Found, Read, Repair, Whole};
 use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
 use crate::domain::time::Utc;
 use crate::fmp4;
+use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
@@ -233,26 +235,44 @@ impl Store {
             let looked = self.look(SpoolName { serial: newest, kind: SpoolKind::Sealed });
             let Ok((_, Read::Footage(Footage { record, whole: Some(whole), .. }))) = looked else { continue };
             let reason = self.reasons.get(&*span).copied().unwrap_or(SpanEnd::Power);
-            segments.push(self.write_end(&recovery::end_of(&record, whole.duration), reason)?);
+            let members = self.members(newest);
+            segments.push(self.write_end(&recovery::end_of(&record, whole.duration), reason, members)?);
         }
         self.reasons.retain(|span, _| uncertain.contains(span.as_str()));
         Ok(())
     }
 
-    /// Writes the end of a span. Where that fails, a later [`Store::settle`] does it.
-    pub(super) fn write_end(&mut self, record: &Record, reason: SpanEnd) -> io::Result<Segment> {
-        let written = self.try_write_end(record, reason);
+    /// What the record of a segment has, members that we do not know included; nothing where it cannot be read.
+    fn members(&self, serial: Serial) -> Map<String, Value> {
+        let path = self.path(SpoolName { serial, kind: SpoolKind::Sealed });
+        glance::members(&*self.fs, &path, &self.setup.encryption).unwrap_or_default()
+    }
+
+    /// Writes the end of a span, with members that a later release put into the records of its segments. Where that
+    /// fails, a later [`Store::settle`] does it.
+    pub(super) fn write_end(
+        &mut self,
+        record: &Record,
+        reason: SpanEnd,
+        members: Map<String, Value>,
+    ) -> io::Result<Segment> {
+        let written = self.try_write_end(record, reason, members);
         if written.is_err() {
             self.reasons.insert(record.span.clone(), reason);
         }
         written
     }
 
-    fn try_write_end(&mut self, record: &Record, reason: SpanEnd) -> io::Result<Segment> {
+    fn try_write_end(
+        &mut self,
+        record: &Record,
+        reason: SpanEnd,
+        members: Map<String, Value>,
+    ) -> io::Result<Segment> {
         self.is_there()?;
         let serial = self.serials.next()?;
         let name = SpoolName { serial, kind: SpoolKind::End };
-        let bytes = end::encode(record, reason).map_err(io::Error::other)?;
+        let bytes = end::encode_behind(members, record, reason).map_err(io::Error::other)?;
         let bytes = crypt::seal_small(&self.setup.encryption, bytes)?;
         publish(&*self.fs, &self.setup.dir(), &name.to_string(), &bytes)?;
         let segment = Segment {

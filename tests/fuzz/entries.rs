@@ -115,7 +115,7 @@ pub fn a_spool_name(data: &[u8]) {
 
 pub fn the_end_of_a_span(data: &[u8]) {
     if let Ok((record, reason)) = end::decode(data) {
-        let again = end::encode(&record, reason).unwrap();
+        let again = end::encode_behind(Default::default(), &record, reason).unwrap();
         assert_eq!(end::decode(&again), Ok((record, reason)));
     }
 }

@@ -6,6 +6,7 @@ use crate::support::spool_model::state_dir;
 use kasacam::disk::Facts;
 use kasacam::disk::facts::Name;
 use kasacam::domain::effect::Fact;
+use kasacam::domain::offset::Offsets;
 use kasacam::domain::privacy::Known;
 use kasacam::domain::time::Utc;
 use std::path::Path;
@@ -104,6 +105,7 @@ fn a_latch_that_is_missing_beside_any_other_fact_was_lost() {
         Fact::Entitlement { version: 1, jws: String::from("lease") },
         Fact::Stopped(Some(Utc(1_795_435_200_123_456_789))),
         Fact::Floor(Utc(1_795_435_200_123_456_789)),
+        Fact::Offsets(Offsets::default()),
     ];
     for other in others {
         let fs = FaultFs::healthy();

@@ -39,6 +39,7 @@ mod mqtt_packets;
 mod mqtt_payloads;
 mod mqtt_session;
 mod network;
+mod object_times;
 mod policy_laws;
 mod policy_table;
 mod privacy_journal;

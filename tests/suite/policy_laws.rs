@@ -5,15 +5,14 @@ use kasacam::domain::backoff::{Backoff, Jitter};
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Next, Plan, Status, Terms};
 use kasacam::domain::fragment::Epoch;
 use kasacam::domain::input::Usage;
+use kasacam::domain::offset::{MAX_BOOTS, Offsets, Pinned, key_time};
 use kasacam::domain::outcome::{Attempt, Held, Outcome, Scope, classify};
 use kasacam::domain::policy::{
     Capture, Facts, Hearing, Pending, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull, decide,
     permit,
 };
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice, strictest};
-use kasacam::domain::segment::{
-    KeyClock, Record, RecordClock, Serial, SpoolKind, SpoolName, key_time, object_key,
-};
+use kasacam::domain::segment::{KeyClock, Record, RecordClock, Serial, SpoolKind, SpoolName, object_key};
 use kasacam::domain::storage::{Budget, Storage};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use proptest::prelude::*;
@@ -443,23 +442,53 @@ fn record(boot: &str, clock: RecordClock) -> Record {
 #[test]
 fn a_key_has_an_honest_time_or_none() {
     let told = utc("2026-11-23T12:00:00Z");
-    let (now, floor) = (utc("2026-11-23T13:00:00Z"), utc("2026-11-20T00:00:00Z"));
-    let reading = Now { mono: Mono(65_000_000_000), system: now, synchronised: true };
-    let at = |boot, clock, judged| key_time(&record(boot, clock), "this", reading, judged, floor);
-    let corrected = Some((now - Duration::from_secs(60), KeyClock::Corrected));
-
-    for judged in [Clock::Trusted, Clock::Plausible, Clock::Unset] {
-        for boot in ["this", "earlier"] {
-            assert_eq!(at(boot, RecordClock::Trusted, judged), Some((told, KeyClock::Trusted)));
-        }
-        assert_eq!(at("earlier", RecordClock::Plausible, judged), Some((told, KeyClock::Plausible)));
-        let vague = floor + Duration::from_secs(5);
-        assert_eq!(at("earlier", RecordClock::Unset, judged), Some((vague, KeyClock::Plausible)));
+    let nothing = Offsets::default();
+    let at = |boot, clock, offsets: &Offsets| key_time(&record(boot, clock), "this", offsets);
+    for boot in ["this", "earlier"] {
+        assert_eq!(at(boot, RecordClock::Trusted, &nothing), Some((told, KeyClock::Trusted)));
+        assert_eq!(at(boot, RecordClock::Unset, &nothing), None);
     }
-    assert_eq!(at("this", RecordClock::Plausible, Clock::Trusted), corrected);
-    assert_eq!(at("this", RecordClock::Unset, Clock::Trusted), corrected);
-    assert_eq!(at("this", RecordClock::Unset, Clock::Plausible), None);
-    assert_eq!(at("this", RecordClock::Unset, Clock::Unset), None);
+    assert_eq!(at("earlier", RecordClock::Plausible, &nothing), Some((told, KeyClock::Plausible)));
+    assert_eq!(at("this", RecordClock::Plausible, &nothing), None, "it may yet be corrected");
+
+    for boot in ["this", "earlier"] {
+        for clock in [RecordClock::Plausible, RecordClock::Unset] {
+            let pinned = |how| {
+                let mut offsets = Offsets::default();
+                assert!(offsets.pin(boot, clock, how));
+                at(boot, clock, &offsets)
+            };
+            let moved = Utc(5_000_000_007);
+            assert_eq!(pinned(Pinned::AsRecorded), Some((told, KeyClock::Plausible)));
+            assert_eq!(pinned(Pinned::Corrected(7)), Some((moved, KeyClock::Corrected)));
+            assert_eq!(pinned(Pinned::Vague(7)), Some((moved, KeyClock::Plausible)));
+        }
+    }
+}
+
+#[test]
+fn what_is_decided_of_a_boot_stays_and_comes_back_as_it_was_kept() {
+    let mut offsets = Offsets::default();
+    assert!(offsets.pin("one", RecordClock::Unset, Pinned::Vague(-1)));
+    assert!(offsets.pin("one", RecordClock::Unset, Pinned::Corrected(5)), "no second time");
+    assert!(offsets.pin("two", RecordClock::Unset, Pinned::Corrected(5)));
+    assert!(offsets.pin("two", RecordClock::Plausible, Pinned::Corrected(6)), "a boot has one correction");
+    assert!(offsets.pin("six", RecordClock::Plausible, Pinned::AsRecorded));
+    let text =
+        "one unset vague -1\nsix plausible recorded 0\ntwo plausible corrected 5\ntwo unset corrected 5\n";
+    assert_eq!(offsets.text(), text);
+    assert_eq!(Offsets::parse(text), Some(offsets.clone()));
+    for wrong in ["one unset vague", "one unset vague 1 2", "one set vague 1", "one unset so 1", "\n", "a"] {
+        assert_eq!(Offsets::parse(wrong), None, "{wrong:?}");
+    }
+    for number in 0..300 {
+        let done = offsets.pin(&format!("boot-{number}"), RecordClock::Unset, Pinned::Vague(i64::MIN));
+        assert_eq!(done, number < MAX_BOOTS - 3);
+    }
+    assert!(offsets.pin("six", RecordClock::Unset, Pinned::Vague(1)), "a boot that is known has room");
+    assert_eq!(Offsets::parse(&offsets.text()), Some(offsets.clone()));
+    offsets.retain(|boot| boot == "six");
+    assert_eq!(offsets.text(), "six plausible recorded 0\nsix unset vague 1\n");
 }
 
 #[test]

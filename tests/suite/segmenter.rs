@@ -79,6 +79,40 @@ fn a_segment_of_many_bytes_is_sealed_before_its_time() {
     assert_eq!(told(&mut segmenter, &large), [Step::Complete, Step::Complete, Step::Seal]);
 }
 
+#[test]
+fn a_gap_behind_chunks_that_the_disk_held_up_is_named_after_it() {
+    let end = |lateness: u64, gap: u64| {
+        let mut segmenter = segmenter();
+        let at = |chunk: &ChunkFacts, late: u64| {
+            let mono = chunk.start.0 + CHUNK + late;
+            Now { mono: Mono(mono), system: Utc(i64::try_from(mono).unwrap()), synchronised: true }
+        };
+        for number in 0..4 {
+            segmenter.chunk(&chunk(number), at(&chunk(number), lateness), Clock::Trusted);
+        }
+        // What was captured once the disk had come back.
+        let fresh = ChunkFacts { starts_fragment: true, ..chunk(4 + gap) };
+        let steps = segmenter.chunk(&fresh, at(&fresh, 0), Clock::Trusted);
+        let reason = steps.iter().find_map(|step| match step {
+            Step::End { reason } => Some(*reason),
+            _ => None,
+        });
+        if gap == 0 {
+            return reason;
+        }
+        // A gap after that is the source's own again.
+        let later = ChunkFacts { starts_fragment: true, ..chunk(5 + gap + 20) };
+        let steps = segmenter.chunk(&later, at(&later, 0), Clock::Trusted);
+        assert!(steps.contains(&Step::End { reason: SpanEnd::Source }), "{steps:?}");
+        reason
+    };
+    let second = 1_000_000_000;
+    assert_eq!(end(20 * second, 80), Some(SpanEnd::Storage));
+    assert_eq!(end(5 * second, 80), Some(SpanEnd::Storage));
+    assert_eq!(end(4 * second, 80), Some(SpanEnd::Source), "no more than a camera that is slow");
+    assert_eq!(end(20 * second, 0), None, "all of it was held");
+}
+
 /// The chunk of this number of a fragment that never ends.
 fn endless(number: u64) -> ChunkFacts {
     ChunkFacts { starts_fragment: number == 0, ends_fragment: false, ..chunk(number) }

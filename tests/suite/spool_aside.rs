@@ -229,6 +229,31 @@ fn members_of_a_later_release_stay_in_the_end_of_a_span_that_is_moved() {
 }
 
 #[test]
+fn members_of_a_later_release_stay_in_an_end_that_is_written_for_its_segments() {
+    let fs = fixture("spool-of-a-later-release");
+    // The power took the end of the span, and with it whatever came after its two segments.
+    for name in fs.names(&spool_dir()) {
+        if !["0000000001.mp4", "0000000002.mp4", "ledger"].contains(&name.as_str()) {
+            fs.shared().unlink(&in_spool(&name)).unwrap();
+        }
+    }
+    let rig = Rig::open(&fs, "boot-two", Options::default());
+    let Segment { serial, record, content, .. } = rig.ends()[0].clone();
+    assert!(matches!(content, Content::End { reason: SpanEnd::Power }), "{content:?}");
+    let name = format!("{serial}.end");
+    let text = String::from_utf8(fs.peek(&in_spool(&name)).unwrap()).unwrap();
+    let json: serde_json::Value = serde_json::from_str(text.split_once('\n').unwrap().1).unwrap();
+    assert_eq!(json["record"]["zone"], "porch", "{json}");
+    assert_eq!(
+        (&json["record"]["n"], &json["record"]["check"]),
+        (&2.into(), &serde_json::Value::Null),
+        "{json}"
+    );
+    let (_, found, _) = start(&fs, Options::default().setup("boot-three"));
+    assert_eq!(found.iter().find(|segment| segment.serial == serial).unwrap().record, record);
+}
+
+#[test]
 fn what_has_no_name_of_ours_is_left_alone() {
     let (fs, rig) = many();
     fs.put_link(&in_spool("link"));

@@ -11,6 +11,7 @@ use kasacam::disk::{Facts, Fs, RealFs};
 use kasacam::domain::effect::Fact;
 use kasacam::domain::fragment::{Captured, Epoch, SpanEnd};
 use kasacam::domain::input::Input;
+use kasacam::domain::offset::{Offsets, Pinned};
 use kasacam::domain::privacy::Known;
 use kasacam::domain::segment::{Content, RecordClock, SpoolKind, SpoolName};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
@@ -287,6 +288,7 @@ fn facts_come_back_as_they_were_kept() {
         latch: Known::Missing,
         stopped: None,
         floor: Known::Missing,
+        offsets: Known::Missing,
     };
     assert_eq!(facts.recall(), nothing);
 
@@ -295,6 +297,9 @@ fn facts_come_back_as_they_were_kept() {
     facts.keep(&Fact::Latch(true)).unwrap();
     facts.keep(&Fact::Stopped(Some(Utc(1_795_435_200_000_000_001)))).unwrap();
     facts.keep(&Fact::Floor(Utc(1_795_435_200_123_456_789))).unwrap();
+    let mut offsets = Offsets::default();
+    assert!(offsets.pin("boot-one", RecordClock::Unset, Pinned::Vague(1_795_435_200_123_456_789)));
+    facts.keep(&Fact::Offsets(offsets.clone())).unwrap();
 
     let found = Facts::new(fs.after(Cut::LosesAll).shared(), &state_dir()).recall();
     let all = LastKnown {
@@ -305,6 +310,7 @@ fn facts_come_back_as_they_were_kept() {
         latch: Known::Is(true),
         stopped: Some(Utc(1_795_435_200_000_000_001)),
         floor: Known::Is(Utc(1_795_435_200_123_456_789)),
+        offsets: Known::Is(offsets),
     };
     assert_eq!(found, all);
     facts.keep(&Fact::Stopped(None)).unwrap();

@@ -15,6 +15,7 @@ mod agreement;
 mod attacks;
 // The demo's judgement is pure, and part of a program that has no library: taken in as it is.
 mod broker_faults;
+mod cards;
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
 mod clips;
@@ -43,6 +44,7 @@ mod page_parts {
 mod recording;
 mod reload;
 mod soak;
+mod stalls;
 mod store_faults;
 #[path = "../../src/bin/devcloud/summary.rs"]
 mod summary;

@@ -166,6 +166,7 @@ impl Machine {
     pub(super) fn persisted(&mut self, ticket: Ticket, result: Result<(), String>, now: Now) {
         let ok = result.is_ok();
         self.stopped_written(ticket, ok, now);
+        self.offsets_written(ticket, ok, now);
         let choice = self.choice.settle(ticket, ok, now.mono, &mut self.jitter);
         let latch = self.latch.settle(ticket, ok, now.mono, &mut self.jitter);
         let lease = self.lease.settle(ticket, ok, now.mono, &mut self.jitter);

@@ -15,6 +15,7 @@ mod keeping;
 mod leaving;
 mod light;
 mod noting;
+mod offsets;
 mod pending;
 mod reports;
 mod stopped;
@@ -25,6 +26,7 @@ use super::backoff::Jitter;
 use super::effect::{Effect, Event, Fact, Report};
 use super::entitlement::{Entitlement, Lease};
 use super::input::{AckToken, Input, Rejection, Usage};
+use super::offset::Offsets;
 use super::policy::{self, Facts, Pending, Rules, TrustedClock, WhenFull};
 use super::privacy::{self, Known, Privacy, PrivacyChoice, Shutter};
 use super::segment::Segment;
@@ -98,6 +100,8 @@ pub struct Start {
     pub stopped: Option<Utc>,
     /// The latest time known to have passed: the last persisted time or the build time.
     pub floor: Utc,
+    /// Where the times of boots lie whose clock could not be trusted, as far as that was decided.
+    pub offsets: Offsets,
     /// What the spool holds, or why it cannot be used.
     pub spool: Result<(Vec<Segment>, Usage), String>,
     /// The camera has a light (`privacy.indicator`): no device is opened before it is lit.
@@ -152,6 +156,8 @@ pub enum Why {
     ProbeStorage,
     /// A lease ends, or its `next` is due.
     LeaseChanges,
+    /// The times of a boot are decided, or what was decided of them is written again.
+    PinTimes,
     /// A choice counts as heard, a hold of unheard footage is over, or the store is to be asked whether it answers.
     Hearing,
     /// A device that does not close has used up its time.
@@ -213,6 +219,7 @@ pub struct Machine {
     starved: bool,
     aside: aside::Eviction,
     queue: pending::Queue,
+    pins: offsets::Pins,
     store: transfer::StoreHealth,
     /// What the last sweep went by.
     swept_by: Option<(Pending, Entitlement)>,
@@ -257,6 +264,7 @@ impl Machine {
             starved: false,
             aside: aside::Eviction::default(),
             queue: pending::Queue::default(),
+            pins: offsets::Pins::new(start.offsets, start.floor, now),
             store: transfer::StoreHealth::new(),
             swept_by: None,
             swept_at: None,
@@ -270,7 +278,7 @@ impl Machine {
         match start.spool {
             Ok((segments, usage)) => {
                 machine.usage = usage;
-                segments.into_iter().for_each(|segment| machine.queue.insert(segment, &machine.boot));
+                machine.found(segments);
             }
             Err(why) => machine.spool_is_closed(why, now),
         }
@@ -331,6 +339,10 @@ impl Machine {
             Input::SetAside { why, files, name } => self.set_aside(why, files, name),
             Input::AsideEvicted(file) => self.aside_evicted(file),
             Input::Usage(usage) => self.measured(usage),
+            Input::StorageStalled => self.tell(Event::StorageStalled),
+            Input::StorageResumed(waited) => {
+                self.tell(Event::StorageResumed { stalled_s: waited.as_secs() });
+            }
             Input::StorageFailed { full, why } => self.storage_failed(full, why, now),
             Input::StorageProbed { ok, full, away } => self.storage_probed(ok, full, away, now),
             Input::Flushed => self.flushed(),
@@ -369,6 +381,7 @@ impl Machine {
             waiting_for_store.map(|at| (at, Why::RetryUpload)),
             self.probe_at().map(|at| (at, Why::ProbeStorage)),
             lease_changes.map(|at| (at, Why::LeaseChanges)),
+            self.pins.due(now.mono).map(|at| (at, Why::PinTimes)),
             self.leaves_at().map(|at| (at, Why::Leave)),
             Some((self.reports.telemetry_at(self.settings.telemetry), Why::Telemetry)),
             Some((now.mono + KEEP_TIME_EVERY.saturating_sub(self.time_unkept(now)), Why::KeepTime)),
@@ -408,6 +421,7 @@ impl Machine {
             self.restore_capture(&decision, now);
         }
         self.restore_light(now);
+        self.restore_offsets(&decision, now);
         self.restore_uploads(&decision, now);
         self.restore_hearing(&decision, now);
         self.probe_if_due(now);

@@ -9,7 +9,7 @@ use crate::domain::input::Usage;
 use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::policy::{Decision, Pending, Upload};
 use crate::domain::retention::{self, Sweep};
-use crate::domain::segment::{self, Content, Segment, Serial};
+use crate::domain::segment::{Content, Segment, Serial};
 use crate::domain::storage::Storage;
 use crate::domain::time::{Mono, Now};
 use std::collections::BTreeSet;
@@ -99,25 +99,25 @@ impl Machine {
             UploadOrder::Newest => at_once.saturating_sub(1).max(1),
             UploadOrder::Oldest => at_once,
         };
-        let (clock, floor) = (self.clock(now), self.floor(now));
         let is_scanning = self.usage.is_scanning;
         // The oldest is the last to be known.
         if is_scanning && order == UploadOrder::Oldest {
             return;
         }
         while self.queue.uploading() < at_once {
-            let time = |segment: &Segment| segment::key_time(&segment.record, &self.boot, now, clock, floor);
             let live_from = self.queue.live_from();
             let from = if self.queue.uploading_backlog() < most_backlog { Serial(0) } else { live_from };
             let goes = |s: &Segment| {
                 // The end of a span is the last of it that the cloud hears of, and there may be more of it.
                 let may_go = !(is_scanning && s.is_end());
-                may_go && time(s).is_some() && (decision.upload == Upload::On || !self.was_unheard(s, now))
+                may_go
+                    && self.key_time(s).is_some()
+                    && (decision.upload == Upload::On || !self.was_unheard(s, now))
             };
             let refusing = self.store.is_refusing();
             let next = self.queue.next(now.mono, order, from, refusing, goes);
             let Some(entry) = next else { break };
-            let Some((utc, key_clock)) = time(&entry.segment) else { break };
+            let Some((utc, key_clock)) = self.key_time(&entry.segment) else { break };
             let segment = entry.segment.clone();
             self.queue.set_stage(segment.serial, Stage::Uploading);
             let share = match order {
@@ -246,6 +246,7 @@ impl Machine {
     /// Files of the spool came to be known.
     pub(super) fn found(&mut self, segments: Vec<Segment>) {
         for segment in segments {
+            self.pins.note(&segment, &self.boot);
             self.queue.insert(segment, &self.boot);
         }
         // What is found while all has to go must go as well, and not at the next round.

@@ -82,6 +82,8 @@ struct State {
     bad_paths: Vec<(PathBuf, Access, i32)>,
     room: Room,
     card: Card,
+    /// Flash collects its garbage.
+    stalls: bool,
 }
 
 /// A file system of its own at a directory, which can be pulled.
@@ -159,6 +161,7 @@ impl FaultFs {
             bad_paths: Vec::new(),
             room: ROOMY,
             card: Card::default(),
+            stalls: false,
         })))
     }
 
@@ -183,6 +186,11 @@ impl FaultFs {
     /// How many calls were made to fail.
     pub fn failures(&self) -> u64 {
         self.state().failures
+    }
+
+    /// Keeps whoever syncs a file waiting, until it is told otherwise.
+    pub fn stall(&self, stalls: bool) {
+        self.state().stalls = stalls;
     }
 
     pub fn plan(&self, plan: Plan) {
@@ -295,6 +303,7 @@ impl FaultFs {
             bad_paths: Vec::new(),
             room: state.room,
             card: state.card.clone(),
+            stalls: false,
         })))
     }
 
@@ -590,6 +599,9 @@ impl Fs for FaultFs {
     }
 
     fn sync(&self, file: &Handle) -> io::Result<()> {
+        while self.state().stalls {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
         let mut state = self.state();
         let trouble = state.trouble_on(file);
         let crashed = matches!(state.plan, Plan::Crash { .. });

@@ -27,6 +27,8 @@ const BEGIN: u64 = 1_000_000_000;
 pub enum StoreIs {
     Up,
     Down,
+    /// It answers, and stores nothing.
+    Refusing,
     /// An upload begins and never ends.
     Slow,
 }
@@ -108,7 +110,9 @@ impl Joined {
             _ => None,
         });
         let found = found.map(|segments| (segments, usage.unwrap_or_else(Usage::default)));
-        let machine = Machine::new(Start { boot: boot.to_owned(), spool: found, ..start }, now);
+        let known = Facts::new(fs.shared(), &super::spool_model::state_dir()).recall();
+        let offsets = known.offsets.value().cloned().unwrap_or_default();
+        let machine = Machine::new(Start { boot: boot.to_owned(), offsets, spool: found, ..start }, now);
         let mut joined = Joined {
             fs: fs.clone(),
             machine,
@@ -212,6 +216,9 @@ impl Joined {
                 let outcome = match self.store {
                     StoreIs::Slow => return None,
                     StoreIs::Up => Outcome::Stored,
+                    StoreIs::Refusing => {
+                        Outcome::Retry { scope: Scope::Segment, after: None, why: String::from("HTTP 400") }
+                    }
                     StoreIs::Down => Outcome::Retry {
                         scope: Scope::Store,
                         after: None,

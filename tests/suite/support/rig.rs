@@ -6,9 +6,10 @@ use kasacam::domain::fragment::{Epoch, SpanEnd};
 use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
 use kasacam::domain::journal::What;
 use kasacam::domain::machine::{Machine, Seen, Settings, Signed, Start, Tombstones, UploadOrder};
+use kasacam::domain::offset::Offsets;
 use kasacam::domain::policy::{PrivacyPending, Rules, WhenFull};
 use kasacam::domain::privacy::{Known, PrivacyChoice};
-use kasacam::domain::segment::{Content, Record, RecordClock, Segment, Serial};
+use kasacam::domain::segment::{Content, KeyClock, Record, RecordClock, Segment, Serial};
 use kasacam::domain::storage::Budget;
 use kasacam::domain::time::{Mono, Now, Utc};
 use std::collections::BTreeMap;
@@ -67,6 +68,8 @@ pub struct Rig {
     pub tickets: Vec<Ticket>,
     /// With which share of the rate each upload was asked for last.
     pub shares: BTreeMap<Serial, Share>,
+    /// Every time under which a segment was asked to be sent, and what the object says of it.
+    pub times: BTreeMap<Serial, Vec<(Utc, KeyClock)>>,
     /// What the light was last told; it answers at once unless it is kept from that.
     pub light: Option<bool>,
     pub light_fails: bool,
@@ -138,6 +141,7 @@ pub fn blank() -> Start {
         tombstones: Tombstones::default(),
         stopped: None,
         floor: noon() - 24 * HOUR,
+        offsets: Offsets::default(),
         spool: Ok((Vec::new(), Usage { free: Some(1_000_000), ..Usage::default() })),
         light: false,
         cut_off: false,
@@ -189,6 +193,7 @@ impl Rig {
             open: None,
             tickets: Vec::new(),
             shares: BTreeMap::new(),
+            times: BTreeMap::new(),
             light: None,
             light_fails: false,
             light_is_away: false,
@@ -249,7 +254,8 @@ impl Rig {
                 Effect::Ack(ack) => self.asked.push(Asked::Ack(ack)),
                 Effect::Publish(Report::Event(event)) => self.events.push(event),
                 Effect::Publish(report) => self.reports.push(report),
-                Effect::Upload { segment, share, .. } => {
+                Effect::Upload { segment, share, time, clock } => {
+                    self.times.entry(segment.serial).or_default().push((time, clock));
                     self.shares.insert(segment.serial, share);
                     self.asked.push(Asked::Upload(segment.serial));
                 }

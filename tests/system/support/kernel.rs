@@ -1,5 +1,5 @@
-//! Answers of a kernel that this machine does not give: of an input device, for a pipe that has none of its own, and of
-//! a device that does not close. A library laid before the C library's own calls; a test changes the answers in files.
+//! Answers of a kernel that this machine does not give: of an input device, for a pipe that has none of its own, of
+//! a file system that cannot be mounted here, and of a device that does not close. A library laid before the C library's own calls; a test changes the answers in files.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -17,6 +17,7 @@ const SOURCE: &str = r#"
     #include <stdlib.h>
     #include <string.h>
     #include <sys/ioctl.h>
+    #include <sys/vfs.h>
     #include <unistd.h>
 
     /* The second path of "/proc/self/fd", or nothing. */
@@ -55,6 +56,22 @@ const SOURCE: &str = r#"
         }
         int (*next)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
         return next(fd, request, argument);
+    }
+
+    /* Every path is on the file system whose number KERNEL_FILE_SYSTEM has, in hexadecimal digits. */
+    static int put_file_system(int (*next)(const char *, void *), const char *path, void *answer) {
+        const char *number = getenv("KERNEL_FILE_SYSTEM");
+        int done = next(path, answer);
+        if (number && done == 0) ((struct statfs *)answer)->f_type = strtoul(number, 0, 16);
+        return done;
+    }
+
+    int statfs(const char *path, struct statfs *answer) {
+        return put_file_system(dlsym(RTLD_NEXT, "statfs"), path, answer);
+    }
+
+    int statfs64(const char *path, struct statfs64 *answer) {
+        return put_file_system(dlsym(RTLD_NEXT, "statfs64"), path, answer);
     }
 
     /* A driver that does not let go of the file in KERNEL_STUCK, as long as the one in KERNEL_HOLDS is there. */

@@ -5,6 +5,7 @@ pub mod bucket;
 #[path = "../../suite/support/budget.rs"]
 pub mod budget;
 pub mod camera;
+pub mod card;
 pub mod clip;
 pub mod cloud;
 #[path = "../../suite/support/figures.rs"]

@@ -4,6 +4,7 @@ use super::{Device, Seen, World, Writing};
 use kasacam::domain::effect::{Effect, Fact, Report, StopManner};
 use kasacam::domain::input::Input;
 use kasacam::domain::journal::What;
+use kasacam::domain::offset::key_time;
 use kasacam::domain::privacy::Privacy;
 use kasacam::domain::segment::Content;
 use std::time::Duration;
@@ -72,12 +73,14 @@ impl World {
                         self.model.lease.coming.as_ref() != Some(l)
                             && self.disk.lease.value().is_none_or(|d| d.version >= l.version)
                     }
-                    Writing::Latch(_) | Writing::Stopped(_) | Writing::Floor(_) => true,
+                    Writing::Latch(_) | Writing::Stopped(_) | Writing::Floor(_) | Writing::Offsets(_) => true,
                 };
                 let newest = match &what {
                     Writing::Choice(c) => self.model.choice.newest() == Some(c),
                     Writing::Lease(l) => self.model.lease.newest() == Some(l),
-                    Writing::Latch(_) | Writing::Stopped(_) | Writing::Floor(_) => false,
+                    Writing::Latch(_) | Writing::Stopped(_) | Writing::Floor(_) | Writing::Offsets(_) => {
+                        false
+                    }
                 };
                 assert!(durable || !newest, "acknowledged before it is durable: {what:?}");
                 Seen::Ack
@@ -89,12 +92,18 @@ impl World {
                 Seen::Publish
             }
             Effect::Publish(_) => Seen::Publish,
-            Effect::Upload { segment, .. } => {
+            Effect::Upload { segment, time, clock, .. } => {
                 assert!(self.model.upload(), "an upload begins against the plan");
                 let known = self.heard || self.hold_is_over() || !self.unheard.contains(&segment.serial);
                 assert!(known, "what was captured unheard is uploaded");
                 assert!(self.spool.contains_key(&segment.serial), "what is gone is uploaded");
                 assert!(self.in_flight.insert(segment.serial), "a segment is uploaded twice at once");
+                let known = *self.keys.entry(segment.serial).or_insert((time, clock));
+                assert_eq!(known, (time, clock), "the key of {} moves", segment.serial);
+                // A start after a cut would come to the same.
+                let next = key_time(&segment.record, "a boot to come", &self.disk.offsets);
+                let next = next.map(|(time, clock)| (time.floor_micros(), clock));
+                assert_eq!(next, Some(known), "sent under a time that is not durable");
                 Seen::Upload
             }
             Effect::CancelUpload { serial } => {
@@ -211,6 +220,7 @@ impl World {
             }
             Fact::Stopped(since) => Writing::Stopped(since),
             Fact::Floor(time) => Writing::Floor(time),
+            Fact::Offsets(offsets) => Writing::Offsets(offsets),
         }
     }
 }

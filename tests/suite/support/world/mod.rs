@@ -13,10 +13,11 @@ use kasacam::domain::entitlement::{Entitlement, Lease, Next};
 use kasacam::domain::fragment::Epoch;
 use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
 use kasacam::domain::machine::{self, Machine, Settings, Start, Tombstones};
+use kasacam::domain::offset::Offsets;
 use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::policy::PrivacyPending;
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
-use kasacam::domain::segment::{RecordClock, Segment, Serial};
+use kasacam::domain::segment::{KeyClock, RecordClock, Segment, Serial};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use kasacam::spool::LiveEpoch;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -37,6 +38,7 @@ enum Writing {
     Latch(bool),
     Stopped(Option<Utc>),
     Floor(Utc),
+    Offsets(Offsets),
 }
 
 pub struct Disk {
@@ -45,6 +47,7 @@ pub struct Disk {
     pub latch: Known<bool>,
     pub stopped: Option<Utc>,
     pub floor: Utc,
+    pub offsets: Offsets,
 }
 
 pub struct World {
@@ -64,6 +67,8 @@ pub struct World {
     channel: VecDeque<(Epoch, bool)>,
     pub spool: BTreeMap<Serial, Segment>,
     ended: HashMap<Serial, Utc>,
+    /// Under which time each was sent.
+    pub(super) keys: HashMap<Serial, (Utc, KeyClock)>,
     pub in_flight: BTreeSet<Serial>,
     serial: u64,
     boot: u64,
@@ -162,6 +167,7 @@ impl World {
             latch: Known::Is(false),
             stopped: None,
             floor: noon() - 24 * HOUR,
+            offsets: Offsets::default(),
         };
         let usage = Usage { free: Some(1_000_000), ..Usage::default() };
         let (machine, model) = boot(&settings, &disk, now, 0, (Vec::new(), usage), (light.is_some(), false));
@@ -180,6 +186,7 @@ impl World {
             channel: VecDeque::new(),
             spool: BTreeMap::new(),
             ended: HashMap::new(),
+            keys: HashMap::new(),
             in_flight: BTreeSet::new(),
             serial: 0,
             boot: 0,
@@ -567,6 +574,7 @@ impl World {
                 assert!(time >= self.disk.floor, "the floor sinks");
                 self.disk.floor = time;
             }
+            Writing::Offsets(offsets) => self.disk.offsets = offsets,
         }
     }
 
@@ -605,6 +613,7 @@ fn boot(
         tombstones: Tombstones::default(),
         stopped: disk.stopped,
         floor: disk.floor,
+        offsets: disk.offsets.clone(),
         spool: Ok(held),
         light,
         cut_off,
