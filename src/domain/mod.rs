@@ -19,5 +19,6 @@ pub mod recovery;
 pub mod retention;
 pub mod segment;
 pub mod segmenter;
+pub mod status;
 pub mod storage;
 pub mod time;
