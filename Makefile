@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-long mutants soak bench bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo fleet test test-long mutants soak bench bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -24,6 +24,14 @@ test: deps ## every test; TEST_ARGS go to cargo test
 # Parts that each end within 15 minutes; KASACAM_BUDGET is a part's time in seconds.
 test-long: deps ## the long counts, in parts of ten minutes: PART=laws, crashes, damage, kills, toggles, starts, attacks, fuzz, inject
 	scripts/test-long.sh $(PART)
+
+N ?= 200
+# Half a minute at two frames a second, small: it is the broker and the store that are looked at.
+fleet: deps ## N=200 real agents against one broker and one store: a cold start, a restart, an outage; plots in target/fleet
+	mkdir -p $(OUT)/fleet
+	ffmpeg -v error -y -f lavfi -i testsrc2=size=320x180:rate=2 -t 30 -c:v libx264 -profile:v baseline -g 4 -b:v 40k -pix_fmt yuv420p $(OUT)/fleet/clip.mp4
+	cargo build --locked --release --features devcloud
+	$(OUT)/release/kasacam-devcloud fleet --cameras $(N) --clip $(OUT)/fleet/clip.mp4 --plots $(OUT)/fleet
 
 SECONDS ?= 600
 soak: export KASACAM_SOAK = $(SECONDS)

@@ -29,6 +29,7 @@ use crate::domain::machine::{Machine, Seen, Signed, Start, Tombstones as Found};
 use crate::domain::offset::Offsets;
 use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
 use crate::domain::segment::Serial;
+use crate::domain::status::Status;
 use crate::domain::time::{Clock, Mono, Now, Utc};
 use crate::identity;
 use crate::mqtt;
@@ -39,6 +40,7 @@ use crate::system::notify::Notifier;
 use crate::system::signals::{Request, Signals};
 use crate::system::{boot, clock, inputs};
 use crate::upload::Uploader;
+use serde_json::json;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -307,7 +309,7 @@ impl Agent {
     fn answer(&mut self, request: control::Request) -> Option<Input> {
         let now = clock::now(self.trust);
         let answer = match request.command {
-            Command::Status => self.status(now),
+            Command::Status => json!(self.status(now)),
             Command::Metrics => {
                 let days_left = self.certificate_days_left(now.system);
                 status::metrics(&self.machine, self.broker.connected(), days_left, now)
@@ -331,12 +333,12 @@ impl Agent {
             .partition(|(deadline, _)| settled || *deadline <= now.mono);
         self.unanswered = wait;
         for (_, request) in due {
-            let answer = self.status(now);
+            let answer = json!(self.status(now));
             let _client_went_away = request.reply.send(answer);
         }
     }
 
-    fn status(&self, now: Now) -> serde_json::Value {
+    fn status(&self, now: Now) -> Status {
         let days_left = self.certificate_days_left(now.system);
         status::full(&self.machine, &self.config, &self.broker, self.keeper.head(), days_left, now)
     }

@@ -1,9 +1,6 @@
-//! The command line, and its answers in words.
+//! The command line.
 
-use kasacam::domain::aside::Aside;
-use serde_json::Value;
 use std::ffi::OsString;
-use std::fmt::Write;
 use std::path::PathBuf;
 
 pub(crate) const USAGE: &str = "\
@@ -100,91 +97,4 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         (Some(other), _) => Err(format!("{other:?} is not a command")),
         (None, _) => Err(String::from("a command is missing")),
     }
-}
-
-fn text<'a>(value: &'a Value, path: &str) -> &'a str {
-    value.pointer(path).and_then(Value::as_str).unwrap_or("unknown")
-}
-
-fn number(value: &Value, path: &str) -> u64 {
-    value.pointer(path).and_then(Value::as_u64).unwrap_or(0)
-}
-
-fn yes(value: &Value, path: &str) -> bool {
-    value.pointer(path).and_then(Value::as_bool).unwrap_or(false)
-}
-
-/// The status for people.
-pub(crate) fn in_words(status: &Value) -> String {
-    let mut words = String::new();
-    let open = if yes(status, "/capture/open") { "open" } else { "closed" };
-    let broker = if yes(status, "/mqtt/connected") { "connected" } else { "not connected" };
-    let _infallible = write!(
-        words,
-        "device       {}\n\
-         camera       {open} ({})\n\
-         entitlement  {}, plan {}, status {}\n\
-         broker       {broker}\n\
-         clock        {}\n\
-         frames       {} captured, {} kept, {} dropped\n\
-         spool        {}: {} waiting, {} bytes, {} quarantined, {} purged\n\
-         upload       {} stored, {} under way, {} retries\n",
-        text(status, "/device"),
-        text(status, "/capture/reason"),
-        text(status, "/entitlement/state"),
-        text(status, "/entitlement/plan"),
-        text(status, "/entitlement/status"),
-        text(status, "/clock"),
-        number(status, "/capture/frames_captured"),
-        number(status, "/capture/frames_committed"),
-        number(status, "/capture/frames_dropped"),
-        text(status, "/spool/state"),
-        number(status, "/spool/pending"),
-        number(status, "/spool/bytes"),
-        number(status, "/spool/quarantined"),
-        number(status, "/spool/purged"),
-        number(status, "/upload/stored"),
-        number(status, "/upload/in_flight"),
-        number(status, "/upload/retries"),
-    );
-    if number(status, "/spool/set_aside/files") > 0 {
-        let _infallible = writeln!(words, "set aside    {}", set_aside_in_words(status));
-    }
-    if let Some(fault) = status.pointer("/capture/fault").and_then(Value::as_str) {
-        let _infallible = writeln!(words, "fault        {fault}");
-    }
-    if let Some(fault) = status.pointer("/household/latch_fault").and_then(Value::as_str) {
-        let _infallible = writeln!(words, "latch        {fault}");
-    }
-    words + &privacy_in_words(status)
-}
-
-/// How many files are left unsent in the spool, and what mends it.
-fn set_aside_in_words(status: &Value) -> String {
-    let count = |why: Aside| number(status, &format!("/spool/set_aside/{}", why.text()));
-    let told = Aside::ALL.into_iter().filter(|why| count(*why) > 0);
-    told.map(|why| format!("{} {}", count(why), why.words())).collect::<Vec<_>>().join("; ")
-}
-
-/// Why the latch that was set does not do what it is set for.
-pub(crate) fn what_is_not_closed(status: &Value) -> Option<String> {
-    if text(status, "/privacy/capture") != "closed" {
-        return Some(format!("the camera is not closed: it is {}", text(status, "/privacy/capture")));
-    }
-    (!yes(status, "/privacy/durable")).then(|| {
-        String::from(
-            "the camera is closed, but the latch could not be made durable: a cut of the power may open it again; \
-             look at the state directory's disk",
-        )
-    })
-}
-
-/// What stands between the camera and recording, as far as privacy goes.
-pub(crate) fn privacy_in_words(status: &Value) -> String {
-    let latch = if yes(status, "/privacy/latch") { "set" } else { "not set" };
-    let choice = match status.pointer("/privacy/do_not_record").and_then(Value::as_bool) {
-        Some(false) => "recording is allowed",
-        Some(true) | None => "do not record",
-    };
-    format!("privacy      {choice}; local latch {latch}; camera {}\n", text(status, "/privacy/capture"))
 }

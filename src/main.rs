@@ -4,10 +4,12 @@ mod arguments;
 mod check;
 mod enroll;
 mod reset;
+mod words;
 
 use arguments::{Arguments, PrivacyVerb};
 use kasacam::system::{allocator, control, indicator, logging};
 use kasacam::{agent, config};
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
@@ -38,20 +40,24 @@ fn main() -> ExitCode {
         }
         Arguments::Enroll { config } => told(enroll::enroll(&config)),
         Arguments::Reset { config } => told(reset::reset(&config)),
-        Arguments::Status { socket, json } => asked(&socket, &control::Command::Status, |value| {
-            if json { format!("{value}\n") } else { arguments::in_words(value) }
-        }),
-        Arguments::Metrics { socket } => asked(&socket, &control::Command::Metrics, |value| {
-            value.get("metrics").and_then(Value::as_str).unwrap_or_default().to_owned()
-        }),
+        // As the agent said it, with whatever this release does not know.
+        Arguments::Status { socket, json: true } => {
+            asked(&socket, &control::Command::Status, |value: &Value| format!("{value}\n"))
+        }
+        Arguments::Status { socket, json: false } => {
+            asked(&socket, &control::Command::Status, words::of_status)
+        }
+        Arguments::Metrics { socket } => {
+            asked(&socket, &control::Command::Metrics, |told: &control::Metrics| told.metrics.clone())
+        }
         Arguments::Privacy { socket, verb } => {
             let command = match verb {
                 PrivacyVerb::On => control::Command::Privacy { closed: true },
                 PrivacyVerb::Off => control::Command::Privacy { closed: false },
                 PrivacyVerb::Show => control::Command::Status,
             };
-            asked_and_judged(&socket, &command, arguments::privacy_in_words, |status| match verb {
-                PrivacyVerb::On => arguments::what_is_not_closed(status),
+            asked_and_judged(&socket, &command, words::of_privacy, |status| match verb {
+                PrivacyVerb::On => words::what_is_not_closed(status),
                 PrivacyVerb::Off | PrivacyVerb::Show => None,
             })
         }
@@ -136,18 +142,22 @@ fn run(path: &Path, verbose: bool) -> ExitCode {
 }
 
 /// Asks the running agent, and prints the answer in the form that `form` gives it.
-fn asked(socket: &Path, command: &control::Command, form: impl Fn(&Value) -> String) -> ExitCode {
+fn asked<T: DeserializeOwned>(
+    socket: &Path,
+    command: &control::Command,
+    form: impl Fn(&T) -> String,
+) -> ExitCode {
     asked_and_judged(socket, command, form, |_| None)
 }
 
 /// The same, and fails where the answer is not what was asked for.
-fn asked_and_judged(
+fn asked_and_judged<T: DeserializeOwned>(
     socket: &Path,
     command: &control::Command,
-    form: impl Fn(&Value) -> String,
-    judge: impl Fn(&Value) -> Option<String>,
+    form: impl Fn(&T) -> String,
+    judge: impl Fn(&T) -> Option<String>,
 ) -> ExitCode {
-    match control::ask(socket, command) {
+    match control::ask::<T>(socket, command) {
         Ok(value) => {
             let printed = print(&form(&value));
             match judge(&value) {

@@ -24,7 +24,7 @@ const MAX_DEPTH: usize = 8;
 /// Removes it all, and says in words what was removed and what is still there.
 pub(crate) fn reset(path: &Path) -> Result<String, String> {
     let places = config::load_places(path).map_err(|problems| problems.to_string())?;
-    if control::ask(&places.device.socket, &control::Command::Status).is_ok() {
+    if control::ask::<serde_json::Value>(&places.device.socket, &control::Command::Status).is_ok() {
         return Err(String::from("the agent runs: stop it first (systemctl stop kasacamd)"));
     }
     let mut done = Removed::default();

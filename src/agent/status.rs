@@ -8,9 +8,10 @@ use crate::domain::machine::Machine;
 use crate::domain::outcome::Outcome;
 use crate::domain::policy;
 use crate::domain::privacy::Shutter;
+use crate::domain::status::{MqttStanding, PrivacyStanding, Status};
 use crate::domain::time::Now;
 use crate::mqtt::Session;
-use crate::system::{boot, metrics};
+use crate::system::{boot, control, metrics};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -22,39 +23,31 @@ pub(super) fn full(
     journal: Head,
     days_left: Option<u64>,
     now: Now,
-) -> Value {
+) -> Status {
     let mut telemetry = machine.telemetry(now);
     telemetry.peak_rss_kib = boot::peak_rss_kib();
     telemetry.certificate_days_left = days_left;
     telemetry.journal = journal.into();
     telemetry.dropped_events = broker.dropped_events();
     let decision = policy::decide(&machine.facts(now));
-    let mut status = serde_json::to_value(&telemetry).unwrap_or_default();
-    if let Value::Object(status) = &mut status {
-        status.insert(String::from("device"), json!(config.device.id));
-        status.insert(String::from("version"), json!(env!("CARGO_PKG_VERSION")));
-        let mut privacy = json!(machine.privacy_standing(now));
-        if let Value::Object(privacy) = &mut privacy {
-            privacy.insert(String::from("durable"), json!(!machine.forbids_without_trace()));
-        }
-        status.insert(String::from("privacy"), privacy);
-        status.insert(String::from("entitlement"), json!(machine.entitlement_report(&decision, now)));
-        status.insert(String::from("mqtt"), json!({ "connected": broker.connected() }));
-        if let Some(Value::Object(capture)) = status.get_mut("capture") {
-            // Of no interest where it is closed on purpose.
-            let permitted = matches!(decision.capture(), policy::Capture::On { .. });
-            capture.insert(String::from("fault"), json!(machine.capture_fault().filter(|_| permitted)));
-            capture.insert(String::from("audio_fault"), json!(machine.audio_fault()));
-        }
+    Status {
+        device: config.device.id.clone(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        telemetry,
+        privacy: PrivacyStanding {
+            report: machine.privacy_standing(now),
+            durable: !machine.forbids_without_trace(),
+        },
+        entitlement: machine.entitlement_report(&decision, now),
+        mqtt: MqttStanding { connected: broker.connected() },
     }
-    status
 }
 
 /// The answer to `metrics`.
 pub(super) fn metrics(machine: &Machine, connected: bool, days_left: Option<u64>, now: Now) -> Value {
     let mut telemetry = machine.telemetry(now);
     telemetry.certificate_days_left = days_left;
-    json!({ "metrics": metrics::render(&telemetry, connected) })
+    json!(control::Metrics { metrics: metrics::render(&telemetry, connected) })
 }
 
 /// A write that takes longer is worth a word.

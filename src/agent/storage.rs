@@ -6,6 +6,7 @@ use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Input, Usage};
 use crate::domain::segment::{Record, Segment, Serial};
 use crate::domain::time::{Clock, Mono, Now};
+use crate::fmp4;
 use crate::spool::{self, Command, Encryption, LiveEpoch, ReadError, Sealed, Setup, Spool};
 use crate::upload;
 use bytes::Bytes;
@@ -258,5 +259,9 @@ impl upload::Body for Footage {
     fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String> {
         let read = self.sealed.read(take);
         self.reader.told(self.serial, read).map_err(|e| e.to_string())
+    }
+
+    fn attributes(&self) -> Option<&fmp4::Attributes> {
+        Some(self.sealed.attributes())
     }
 }

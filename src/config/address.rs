@@ -73,12 +73,17 @@ pub(super) fn bucket(url: &str) -> Result<(String, String), &'static str> {
     let Some(folders) = prefix.strip_suffix('/') else {
         return Err("has a prefix that does not end with /");
     };
-    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '!');
-    let folder = |f: &str| !f.is_empty() && f != "." && f != ".." && f.chars().all(safe);
-    if prefix.len() > 256 || !folders.split('/').all(folder) {
+    if !are_folders(folders) {
         return Err("has a prefix with an empty folder, or with other than A-Z a-z 0-9 - _ . !");
     }
     Ok((bucket.to_owned(), prefix.to_owned()))
+}
+
+/// Whether the text is one or more folders of an object key, without a slash at either end, of 255 characters at most.
+pub(super) fn are_folders(text: &str) -> bool {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '!');
+    let folder = |f: &str| !f.is_empty() && f != "." && f != ".." && f.chars().all(safe);
+    text.len() <= 255 && text.split('/').all(folder)
 }
 
 /// `rtsp://…` or `rtsps://…` with a host.

@@ -488,6 +488,8 @@ pub struct Upload {
     pub bucket: String,
     /// Empty, or ends with `/`.
     pub prefix: String,
+    /// Folders of each key behind its date, without a slash at either end; empty unless told.
+    pub postfix: String,
     /// `https://host[:port]`, or `http://` on loopback where `allow_plaintext` is set.
     pub endpoint: String,
     /// For the signature (AWS Signature Version 4); `us-east-1` unless told.

@@ -45,6 +45,7 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
         ("spool.encrypt", spool.encrypt != new.spool.encrypt),
         ("spool.key", spool.key != new.spool.key),
         ("upload.url", (&upload.bucket, &upload.prefix) != (&new.upload.bucket, &new.upload.prefix)),
+        ("upload.postfix", upload.postfix != new.upload.postfix),
         ("upload.endpoint", upload.endpoint != new.upload.endpoint),
         ("upload.region", upload.region != new.upload.region),
         ("upload.ca", upload.ca != new.upload.ca),

@@ -183,6 +183,7 @@ pub const AGENT: &[Section] = &[
             key("endpoint", Kind::Text, Refused),
             key("region", Kind::Text, Is("us-east-1")),
             key("addressing", Kind::Choice(&["path", "virtual"]), Is("path")),
+            key("postfix", Kind::Text, Nothing),
             key("tags", Kind::Flag, Is("true")),
             key("checksums", Kind::Flag, Is("true")),
             key("ca", Kind::Path, Refused),

@@ -417,6 +417,7 @@ impl<'a> Check<'a> {
             }
             good.then(|| region.to_owned())
         });
+        let postfix = self.postfix();
         let ca = self.authorities("upload.ca");
         let credentials = self.path("upload.credentials");
         if let Some((path, at)) = &credentials {
@@ -438,6 +439,7 @@ impl<'a> Check<'a> {
             checksums: self.merged.flag("upload.checksums")?.0,
             bucket,
             prefix,
+            postfix: postfix?,
             endpoint: endpoint?,
             region: region?,
             ca: ca?,
@@ -447,6 +449,16 @@ impl<'a> Check<'a> {
             allow_plaintext: allow_plaintext?,
             concurrency: usize::try_from(self.merged.number("upload.concurrency")?.0).ok()?,
         })
+    }
+
+    fn postfix(&mut self) -> Option<String> {
+        let Some((postfix, at)) = self.merged.text("upload.postfix") else { return Some(String::new()) };
+        let good = address::are_folders(postfix);
+        if !good {
+            let problem = "has an empty folder, a slash at an end, or other than A-Z a-z 0-9 - _ . !";
+            self.problems.push(at, "upload.postfix", problem, "write it like \"front-door\"");
+        }
+        good.then(|| postfix.to_owned())
     }
 
     fn endpoint(&mut self, allow_plaintext: bool) -> Option<String> {

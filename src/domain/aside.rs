@@ -4,7 +4,7 @@
 //! ([`super::effect::Rule::Evicted`]). Once the cause is mended a start takes it up like any other. Only what is proved to
 //! be damaged goes into the quarantine.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Why a file is set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -47,7 +47,8 @@ impl Aside {
 }
 
 /// How many files are set aside, and why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AsideFigures {
     /// All of them.

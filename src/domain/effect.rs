@@ -8,7 +8,7 @@ use super::offset::Offsets;
 use super::policy::Permit;
 use super::segment::{KeyClock, Record, RecordClock, Segment, Serial};
 use super::time::Utc;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
 /// What the machine wants done, in this order; whoever performs it answers with an `Input`.
@@ -181,8 +181,11 @@ pub enum Report {
     Event(Event),
 }
 
+/// A word of the contract, such as `closed`.
+pub type Word = std::borrow::Cow<'static, str>;
+
 /// What the camera made of the owner's choice, as `docs/contract.md` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PrivacyReport {
     /// Version of the app's choice in force; absent while none is known.
@@ -194,31 +197,31 @@ pub struct PrivacyReport {
     pub latch: bool,
     /// The capture device: `open`, `closing` or `closed`. Closed is said only of a device of which no file is open.
     #[cfg_attr(feature = "schema", schemars(extend("enum" = ["open", "closing", "closed"])))]
-    pub capture: &'static str,
+    pub capture: Word,
     /// When the device came into this state.
     pub applied_at: Utc,
 }
 
 /// What the camera made of its lease, as `docs/contract.md` has it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EntitlementReport {
     /// Version of the lease in force; absent while none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
     /// [`super::entitlement::Entitlement::text`]: how the lease stands now.
-    pub state: &'static str,
+    pub state: Word,
     /// `plan.id` of the terms in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     /// [`super::entitlement::Status::text`] of the terms in force.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub status: Option<&'static str>,
+    pub status: Option<Word>,
     /// When the lease ends, without the grace that comes on top.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Utc>,
     /// [`super::policy::Reason::text`]: why uploads are on or off.
-    pub reason: &'static str,
+    pub reason: Word,
 }
 
 /// One notable event.
@@ -376,7 +379,8 @@ pub enum Event {
 }
 
 /// Figures and counters since the start of the process, unless a unit says otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Telemetry {
     /// Camera and encoder.
@@ -387,7 +391,7 @@ pub struct Telemetry {
     pub upload: UploadFigures,
     /// How far the clock is believed: `trusted`, `plausible` or `unset`.
     #[cfg_attr(feature = "schema", schemars(extend("enum" = ["trusted", "plausible", "unset"])))]
-    pub clock: &'static str,
+    pub clock: Word,
     /// Commands from the broker that were not accepted.
     pub rejected: u64,
     /// Events that never reached the broker: for want of room, or since it does not take them; filled in by whoever
@@ -404,7 +408,8 @@ pub struct Telemetry {
 }
 
 /// The `household` part of the telemetry: what is wrong with the light and the latch of the camera.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct HouseholdFigures {
     /// Why `privacy.latch` cannot be read.
@@ -416,7 +421,8 @@ pub struct HouseholdFigures {
 }
 
 /// Whoever has heard these can tell later whether the end of the journal was cut off or written anew.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JournalFigures {
     /// Lines ever written.
@@ -432,13 +438,14 @@ impl From<Head> for JournalFigures {
 }
 
 /// The `capture` part of the telemetry.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct CaptureFigures {
     /// The capture devices are open.
     pub open: bool,
     /// Why capture is on or off: [`super::policy::Reason::text`].
-    pub reason: &'static str,
+    pub reason: Word,
     /// Capture runs begun.
     pub starts: u64,
     /// Capture runs that ended unasked.
@@ -454,14 +461,21 @@ pub struct CaptureFigures {
     /// The footage that was sealed last has sound; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<bool>,
+    /// Why nothing is captured although it is allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<String>,
+    /// Why there is no sound although it is wanted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_fault: Option<String>,
 }
 
 /// The `spool` part of the telemetry.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpoolFigures {
     /// [`super::storage::Storage::text`].
-    pub state: &'static str,
+    pub state: Word,
     /// Bytes in the spool now, quarantine included.
     pub bytes: u64,
     /// Files in the spool now.
@@ -485,7 +499,8 @@ pub struct SpoolFigures {
 }
 
 /// The `upload` part of the telemetry.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UploadFigures {
     /// The policy allows uploads.

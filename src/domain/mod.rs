@@ -20,5 +20,6 @@ pub mod recovery;
 pub mod retention;
 pub mod segment;
 pub mod segmenter;
+pub mod status;
 pub mod storage;
 pub mod time;

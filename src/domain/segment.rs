@@ -1,6 +1,6 @@
 //! Segments, their names in the spool and their keys in the cloud.
 //!
-//! The key form is that of the ONVIF Recording Control Service Specification 25.12, Annex B:
+//! The key form is that of the ONVIF Recording Control Service Specification 26.06, Annex B:
 //! `lead "/" time "." counter "." extension`.
 
 use super::fragment::SpanEnd;
@@ -193,13 +193,35 @@ impl KeyClock {
     }
 }
 
-/// The object key: `{prefix}{device_id}/YYYY-MM-DD/HH/MM-SS.ffffffZ.{n}.mp4`.
+/// What is the same in every object key of a camera.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyForm {
+    /// Before the device id: empty, or ends with `/`.
+    pub prefix: String,
+    /// The device id.
+    pub device: String,
+    /// Behind the date: empty, or folders without a slash at either end.
+    pub postfix: String,
+}
+
+impl KeyForm {
+    /// The object key: `{prefix}{device_id}/YYYY-MM-DD[/{postfix}]/HH/MM-SS.ffffffZ.{n}.mp4`.
+    #[must_use]
+    pub fn key(&self, time: Utc, n: u64, is_end: bool) -> String {
+        let c = time.civil();
+        let KeyForm { prefix, device, postfix } = self;
+        let slash = if postfix.is_empty() { "" } else { "/" };
+        let extension = if is_end { "mp4_end" } else { "mp4" };
+        format!(
+            "{prefix}{device}/{:04}-{:02}-{:02}{slash}{postfix}/{:02}/{:02}-{:02}.{:06}Z.{n}.{extension}",
+            c.year, c.month, c.day, c.hour, c.minute, c.second, c.micros
+        )
+    }
+}
+
+/// A key without a postfix, see [`KeyForm::key`].
 #[must_use]
 pub fn object_key(prefix: &str, device: &str, time: Utc, n: u64, is_end: bool) -> String {
-    let c = time.civil();
-    let extension = if is_end { "mp4_end" } else { "mp4" };
-    format!(
-        "{prefix}{device}/{:04}-{:02}-{:02}/{:02}/{:02}-{:02}.{:06}Z.{n}.{extension}",
-        c.year, c.month, c.day, c.hour, c.minute, c.second, c.micros
-    )
+    KeyForm { prefix: prefix.to_owned(), device: device.to_owned(), postfix: String::new() }
+        .key(time, n, is_end)
 }

@@ -126,6 +126,7 @@ fn read_traf(
         decode_time,
         duration: samples.duration,
         samples: samples.count,
+        bytes: samples.bytes,
         earliest_presentation: samples.earliest.unwrap_or(i64::try_from(decode_time).unwrap_or(i64::MAX)),
     };
     Ok((run, samples.first_is_sync))
@@ -136,6 +137,7 @@ struct Samples {
     decode_time: u64,
     duration: u64,
     count: u32,
+    bytes: u64,
     earliest: Option<i64>,
     first_is_sync: bool,
 }
@@ -188,6 +190,7 @@ fn read_trun(
         samples.earliest = Some(samples.earliest.map_or(presented, |earliest| earliest.min(presented)));
         samples.duration = samples.duration.saturating_add(u64::from(duration));
         samples.count = samples.count.saturating_add(1);
+        samples.bytes = samples.bytes.saturating_add(u64::from(size));
     }
     *position = Some(at);
     Ok(())

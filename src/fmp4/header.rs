@@ -88,8 +88,9 @@ fn matrix(turns: u8) -> [u8; 36] {
 }
 
 fn mvhd() -> Vec<u8> {
-    // Creation, modification: not known. Timescale 1000, duration told by the fragments.
-    let times = [0, 0, 1000, 0u32].map(u32::to_be_bytes).concat();
+    // Creation, modification: not known. Duration told by the fragments. The timescale is that of the frames, so that
+    // a file without audio has one for all.
+    let times = [0, 0, PICTURE_TIMESCALE, 0u32].map(u32::to_be_bytes).concat();
     let rate_and_volume = [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     full(b"mvhd", 0, 0, &[&times, &rate_and_volume, &matrix(0), &[0; 24], &u32::MAX.to_be_bytes()])
 }

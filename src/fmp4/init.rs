@@ -80,6 +80,15 @@ pub(super) fn defaults(init: &Init, track: u32) -> Result<Defaults, Malformed> {
     Ok(Defaults::default())
 }
 
+/// Ticks a second of the movie (`mvhd`, ISO/IEC 14496-12, 8.2.2).
+pub(super) fn movie_timescale(init: &Init) -> Option<u32> {
+    let mvhd = child(&moov_of(&init.bytes).ok()?, b"mvhd").ok()??;
+    let mut cursor = Cursor::new(mvhd.body);
+    let (version, _) = cursor.full()?;
+    cursor.take(if version == 0 { 8 } else { 16 })?;
+    cursor.u32()
+}
+
 fn moov_of(bytes: &[u8]) -> Result<BoxAt<'_>, Malformed> {
     let mut walk = Walk::new(bytes, 0);
     let missing = |what: &str| Malformed { offset: 0, what: String::from(what) };

@@ -28,23 +28,36 @@ pub fn mfra_box(moofs: &[MoofEntry]) -> Vec<u8> {
 }
 
 fn tfra(track: u32, moofs: &[MoofEntry]) -> Vec<u8> {
-    let mut entries = Vec::new();
-    let mut count: u32 = 0;
-    for moof in moofs {
-        let traf = moof.tracks.iter().position(|(other, _)| *other == track);
-        let Some((traf, (_, time))) = traf.and_then(|traf| Some((traf, moof.tracks.get(traf)?))) else {
-            continue;
-        };
-        entries.extend_from_slice(&time.to_be_bytes());
-        entries.extend_from_slice(&moof.offset.to_be_bytes());
-        // traf_number, trun_number and sample_number, one byte each, counted from 1.
-        entries.extend_from_slice(&[u8::try_from(traf + 1).unwrap_or(u8::MAX), 1, 1]);
-        count = count.saturating_add(1);
-    }
+    let entry = |moof: &MoofEntry| {
+        let traf = moof.tracks.iter().position(|(other, _)| *other == track)?;
+        let (_, time) = moof.tracks.get(traf)?;
+        Some(Entry { time: *time, moof: moof.offset, traf })
+    };
+    table(track, &moofs.iter().filter_map(entry).collect::<Vec<_>>())
+}
+
+/// One entry of a `tfra`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Entry {
+    /// Presentation time, in ticks of the track.
+    pub(super) time: u64,
+    /// Offset of the `moof`.
+    pub(super) moof: u64,
+    /// Place of the `traf` in it, counted from 0.
+    pub(super) traf: usize,
+}
+
+/// A `tfra` of version 1 (ISO/IEC 14496-12, 8.8.10).
+pub(super) fn table(track: u32, entries: &[Entry]) -> Vec<u8> {
     let mut body = vec![1, 0, 0, 0];
     body.extend_from_slice(&track.to_be_bytes());
     body.extend_from_slice(&[0; 4]);
-    body.extend_from_slice(&count.to_be_bytes());
-    body.extend(entries);
+    body.extend_from_slice(&u32::try_from(entries.len()).unwrap_or(u32::MAX).to_be_bytes());
+    for entry in entries {
+        body.extend_from_slice(&entry.time.to_be_bytes());
+        body.extend_from_slice(&entry.moof.to_be_bytes());
+        // traf_number, trun_number and sample_number, one byte each, counted from 1.
+        body.extend_from_slice(&[u8::try_from(entry.traf + 1).unwrap_or(u8::MAX), 1, 1]);
+    }
     build(b"tfra", &body)
 }

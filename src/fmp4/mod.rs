@@ -7,6 +7,7 @@
 //! Times are those of the media, in ticks of a track. Where frames are reordered, all of the media, audio
 //! included, lies later by a constant, so that no frame is shown before it is decoded; there is no edit list.
 
+mod attributes;
 mod boxes;
 mod chunk;
 mod fragment;
@@ -21,6 +22,7 @@ mod wire;
 
 use crate::domain::fragment::Init;
 use crate::domain::segment::Record;
+pub use attributes::{Attributes, AudioAttributes, MAX_SEEK_ENTRIES, attributes};
 pub use boxes::{Piece, pieces};
 pub use chunk::{number_chunk, read_chunk, rebase_chunk};
 pub use fragment::{Run, Sample, write_chunk};
@@ -77,6 +79,8 @@ pub struct TrackRun {
     pub duration: u64,
     /// Samples in all its `trun` boxes (ISO/IEC 14496-12, 8.8.8).
     pub samples: u32,
+    /// Bytes of all its samples.
+    pub bytes: u64,
     /// The least of its samples' presentation times, in ticks.
     pub earliest_presentation: i64,
 }

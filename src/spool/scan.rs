@@ -177,12 +177,35 @@ fn understand_encrypted(opened: Opened, len: u64, kind: SpoolKind, belief: Belie
     }
 }
 
+/// The boxes of a segment file.
+///
+/// # Errors
+/// What it is instead.
+pub(super) fn layout(bytes: &[u8]) -> Result<Layout, NoSegment> {
+    fmp4::read_segment(bytes).map_err(|error| {
+        if fmp4::is_newer(bytes) {
+            NoSegment::Aside(Aside::Format)
+        } else {
+            NoSegment::Unreadable(format!("{} at byte {}", error.what, error.offset))
+        }
+    })
+}
+
+/// What a file is whose boxes are not those of a segment.
+#[derive(Debug)]
+pub(super) enum NoSegment {
+    /// Not for us to judge.
+    Aside(Aside),
+    /// Damaged, and how.
+    Unreadable(String),
+}
+
 /// What the bytes of a segment file tell. `belief` is given for an unsealed one.
 pub(super) fn understand(bytes: &[u8], belief: Option<Belief<'_>>) -> Read {
-    let layout = match fmp4::read_segment(bytes) {
+    let layout = match layout(bytes) {
         Ok(layout) => layout,
-        Err(_) if fmp4::is_newer(bytes) => return Read::Aside(Aside::Format),
-        Err(error) => return Read::Unreadable(format!("{} at byte {}", error.what, error.offset)),
+        Err(NoSegment::Aside(why)) => return Read::Aside(why),
+        Err(NoSegment::Unreadable(why)) => return Read::Unreadable(why),
     };
     let kept = kept_chunks(bytes, &layout, belief);
     let believed = belief.is_none_or(|belief| bytes.len() as u64 <= belief.durable);

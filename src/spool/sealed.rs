@@ -4,10 +4,11 @@
 use super::crypt::{Encryption, FRAME, HEADER, Kind, Run, SHAPE, TAG, Tag, is_encrypted};
 use super::decrypt::End;
 use super::read::ReadError;
+use super::scan::NoSegment;
 use super::{MAX_FILE, scan};
 use crate::disk::{Fs, Handle};
 use crate::domain::aside::Aside;
-use crate::domain::recovery::{Footage, Read};
+use crate::domain::recovery::Whole;
 use crate::domain::segment::{Serial, SpoolKind, SpoolName};
 use crate::fmp4;
 use bytes::Bytes;
@@ -29,6 +30,7 @@ pub struct Sealed {
     len: u64,
     /// In nanoseconds.
     duration: u64,
+    attributes: fmp4::Attributes,
     encryption: Encryption,
     /// Where other bytes go than those that come first in the file, in order: patches, and times that were moved.
     changes: Vec<(u64, Vec<u8>)>,
@@ -66,13 +68,15 @@ pub fn open_sealed(
         End::Damaged(why) => return Err(ReadError::Damaged(why.to_owned())),
     }
     let mut bytes = skeleton.bytes;
-    let duration = match scan::understand(&bytes, None) {
-        Read::Footage(Footage { complete: true, whole: Some(whole), .. }) => whole.duration,
-        Read::Footage(_) => return Err(ReadError::Damaged("it is not whole to its last box".to_owned())),
-        Read::Aside(why) => return Err(ReadError::Damaged(why.words().to_owned())),
-        Read::Unreadable(why) => return Err(ReadError::Damaged(why)),
-        Read::End { .. } => return Err(ReadError::Damaged("it is the end of a span".to_owned())),
+    let layout = scan::layout(&bytes).map_err(|none| match none {
+        NoSegment::Aside(why) => ReadError::Damaged(why.words().to_owned()),
+        NoSegment::Unreadable(why) => ReadError::Damaged(why),
+    })?;
+    let whole = scan::measure(&layout, &layout.chunks).filter(|_| layout.complete);
+    let Some(Whole { duration, .. }) = whole else {
+        return Err(ReadError::Damaged("it is not whole to its last box".to_owned()));
     };
+    let attributes = fmp4::attributes(&layout);
     let mut places = skeleton.patches;
     if shift != 0 {
         places.extend(fmp4::shift_prft(&mut bytes, shift));
@@ -84,7 +88,7 @@ pub fn open_sealed(
             changes.push((place.start as u64, change.to_vec()));
         }
     }
-    Ok(Sealed { fs, file, len, duration, encryption: encryption.clone(), changes })
+    Ok(Sealed { fs, file, len, duration, attributes, encryption: encryption.clone(), changes })
 }
 
 impl Sealed {
@@ -92,6 +96,12 @@ impl Sealed {
     #[must_use]
     pub fn duration(&self) -> u64 {
         self.duration
+    }
+
+    /// What it tells of itself.
+    #[must_use]
+    pub fn attributes(&self) -> &fmp4::Attributes {
+        &self.attributes
     }
 
     /// Hands all bytes of the segment to `take`, in order, in pieces; ends early where `take` returns false. Every byte

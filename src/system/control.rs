@@ -4,6 +4,7 @@
 //! `{"command":"status"}`, `{"command":"metrics"}`, `{"command":"privacy","closed":true}`.
 //! The answer is the status object, `{"metrics":"…"}`, or `{"error":"…"}`.
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -34,6 +35,13 @@ pub enum Command {
         /// `true` sets the latch, `false` lifts it.
         closed: bool,
     },
+}
+
+/// The answer to [`Command::Metrics`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Metrics {
+    /// OpenMetrics text.
+    pub metrics: String,
 }
 
 /// A request on its way to the agent, and where the answer goes.
@@ -144,8 +152,8 @@ fn error(what: &str) -> Value {
 /// Asks the agent behind `path`, as the commands `status`, `metrics` and `privacy` do.
 ///
 /// # Errors
-/// Names the path, and what to do where no agent answers.
-pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
+/// Names the path, and what to do where no agent answers, or one of another release that says something else.
+pub fn ask<T: DeserializeOwned>(path: &Path, command: &Command) -> Result<T, String> {
     use std::io::{BufRead, Read, Write};
     let told = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let mut stream = std::os::unix::net::UnixStream::connect(path)
@@ -160,6 +168,6 @@ pub fn ask(path: &Path, command: &Command) -> Result<Value, String> {
     let value: Value = serde_json::from_str(&line).map_err(|_| told(&"the answer is not JSON"))?;
     match value.get("error").and_then(Value::as_str) {
         Some(error) => Err(told(&error)),
-        None => Ok(value),
+        None => T::deserialize(value).map_err(|e| told(&format!("the answer is another release's: {e}"))),
     }
 }

@@ -4,6 +4,7 @@
 //! of the network, where a privacy command would wait for it.
 
 use super::fault::Fault;
+use crate::fmp4::Attributes;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use ring::digest::{Context as Hash, SHA256};
@@ -26,6 +27,11 @@ pub trait Body: Send + Sync + 'static {
     /// # Errors
     /// Why they cannot be read, in words.
     fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String>;
+
+    /// What they tell of themselves, if they are a segment.
+    fn attributes(&self) -> Option<&Attributes> {
+        None
+    }
 }
 
 impl Body for Bytes {

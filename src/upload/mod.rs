@@ -15,6 +15,7 @@ pub mod body;
 mod client;
 pub mod credentials;
 mod fault;
+mod onvif;
 pub mod rate;
 mod request;
 mod sigv4;

@@ -1,13 +1,14 @@
 //! From a segment of the spool to an object of the store.
 
 use super::body::{self, Body, Digest};
+use super::onvif;
 use super::rate::Rate;
 use super::store::{S3Store, Timeouts};
 use super::{Object, ObjectStore};
 use crate::config;
 use crate::domain::effect::Share;
 use crate::domain::outcome::{Attempt, Outcome, Scope, classify};
-use crate::domain::segment::{Content, KeyClock, Segment, object_key};
+use crate::domain::segment::{Content, KeyClock, KeyForm, Segment};
 use crate::domain::time::Utc;
 use bytes::Bytes;
 use std::fmt;
@@ -30,8 +31,7 @@ const MOST_METADATA: usize = 200;
 /// request and leaves nothing behind but, perhaps, the stored object.
 pub struct Uploader {
     store: Arc<dyn ObjectStore>,
-    prefix: String,
-    device: String,
+    form: KeyForm,
     rate: Arc<Rate>,
     /// How often it is still to be asked whether it refuses to replace an object.
     to_ask: AtomicU32,
@@ -57,11 +57,16 @@ impl Uploader {
         device: &str,
         timeouts: Timeouts,
     ) -> Result<Uploader, String> {
-        let sample = object_key(&config.prefix, device, Utc(0), 0, false);
+        let form = KeyForm {
+            prefix: config.prefix.clone(),
+            device: device.to_owned(),
+            postfix: config.postfix.clone(),
+        };
+        let sample = form.key(Utc(0), 0, false);
         let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '!' | '/');
         let folder = |folder: &str| !matches!(folder, "" | "." | "..");
         if !sample.chars().all(plain) || !sample.split('/').all(folder) {
-            return Err("upload.url, device.id: its prefix cannot begin an object key".into());
+            return Err("upload.url, upload.postfix, device.id: they cannot make an object key".into());
         }
         let rate = Arc::new(Rate::new(config.max_rate));
         let store = S3Store::new(config, Arc::clone(&rate), timeouts)?;
@@ -70,8 +75,7 @@ impl Uploader {
         }
         Ok(Uploader {
             store: Arc::new(store),
-            prefix: config.prefix.clone(),
-            device: device.to_owned(),
+            form,
             rate,
             to_ask: AtomicU32::new(0),
             replaces: AtomicBool::new(false),
@@ -83,8 +87,7 @@ impl Uploader {
     pub fn over(store: Arc<dyn ObjectStore>, prefix: &str, device: &str) -> Uploader {
         Uploader {
             store,
-            prefix: prefix.to_owned(),
-            device: device.to_owned(),
+            form: KeyForm { prefix: prefix.to_owned(), device: device.to_owned(), postfix: String::new() },
             rate: Arc::new(Rate::new(None)),
             to_ask: AtomicU32::new(0),
             replaces: AtomicBool::new(false),
@@ -145,7 +148,7 @@ impl Uploader {
         clock: KeyClock,
         body: Arc<dyn Body>,
     ) -> Outcome {
-        if segment.record.device != self.device {
+        if segment.record.device != self.form.device {
             // A spool that was moved here from another camera: another household's footage.
             return refuse("it was captured by another device");
         }
@@ -156,8 +159,7 @@ impl Uploader {
         };
         for moved in 0..MOST_KEYS {
             let time = time.floor_micros() + Duration::from_micros(moved);
-            let mut object =
-                object_for(&self.prefix, &self.device, segment, time, clock, Arc::clone(&body), digest);
+            let mut object = object_for(&self.form, segment, time, clock, Arc::clone(&body), digest);
             (object.share, object.half_sent) = (share, Arc::clone(&half_sent));
             let attempt = self.store.put(&object).await;
             let is_new = matches!(attempt, Attempt::Answered { status: 200..=299, .. });
@@ -176,10 +178,7 @@ impl Uploader {
 
 impl fmt::Debug for Uploader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Uploader")
-            .field("prefix", &self.prefix)
-            .field("device", &self.device)
-            .finish_non_exhaustive()
+        f.debug_struct("Uploader").field("form", &self.form).finish_non_exhaustive()
     }
 }
 
@@ -195,8 +194,7 @@ fn refuse(why: &str) -> Outcome {
 /// that lists a bucket by type tries to play it.
 #[must_use]
 pub fn object_for(
-    prefix: &str,
-    device: &str,
+    form: &KeyForm,
     segment: &Segment,
     time: Utc,
     clock: KeyClock,
@@ -211,7 +209,7 @@ pub fn object_for(
     };
     let millis = duration.saturating_add(500_000) / 1_000_000;
     let mut metadata = vec![
-        ("device-id", header_text(device)),
+        ("device-id", header_text(&form.device)),
         ("duration-ms", millis.to_string()),
         ("span", header_text(&record.span)),
         ("boot-id", header_text(&record.boot)),
@@ -220,9 +218,12 @@ pub fn object_for(
         ("clock", clock.text().to_owned()),
         ("sha256", super::answer::to_hex(&digest.sha256)),
     ];
+    if let (Content::Footage { codecs, .. }, Some(attributes)) = (&segment.content, body.attributes()) {
+        metadata.extend(onvif::pairs(attributes, &header_text(&form.device), codecs));
+    }
     metadata.extend(reason.map(|reason| ("reason", reason.to_owned())));
     Object {
-        key: object_key(prefix, device, time, record.n, segment.is_end()),
+        key: form.key(time, record.n, segment.is_end()),
         body,
         size: digest.size,
         sha256: digest.sha256,
@@ -235,7 +236,7 @@ pub fn object_for(
 }
 
 /// `Content-Type` with the codecs of RFC 6381; what a codec name cannot have is left out.
-fn footage_type(codecs: &str) -> String {
+pub(super) fn footage_type(codecs: &str) -> String {
     let names: String = codecs
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ',' | '-' | '_' | '+'))

@@ -80,9 +80,9 @@ fn k5_past_due_records_and_uploads_as_active_does_and_is_reported() {
     assert!(rig.open.is_some());
     assert!(rig.asked.contains(&Asked::Upload(serial)));
     assert!(
-        rig.reports
-            .iter()
-            .any(|report| matches!(report, Report::Entitlement(e) if e.status == Some("past_due")))
+        rig.reports.iter().any(
+            |report| matches!(report, Report::Entitlement(e) if e.status.as_deref() == Some("past_due"))
+        )
     );
 }
 

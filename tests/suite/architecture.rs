@@ -13,7 +13,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("system", &["domain"]),
     ("net", &[]),
     ("mqtt", &["domain", "config", "net", "system"]),
-    ("upload", &["domain", "config", "net", "system"]),
+    ("upload", &["domain", "config", "fmp4", "net", "system"]),
     ("capture", &["domain", "config", "fmp4", "system"]),
     ("spool", &["domain", "disk", "fmp4"]),
     ("identity", &["domain", "config", "disk", "net", "system"]),

@@ -140,7 +140,7 @@ impl Household {
         for report in self.rig.reports.drain(..) {
             if let Report::Entitlement(report) = report {
                 let plan = report.plan.unwrap_or_else(|| String::from("no plan"));
-                let saying = format!("{plan} {} {}", report.status.unwrap_or("-"), report.state);
+                let saying = format!("{plan} {} {}", report.status.as_deref().unwrap_or("-"), report.state);
                 if saying != self.said {
                     self.diary.push(format!("{date} says {saying}"));
                     self.said = saying;

@@ -72,6 +72,7 @@ fn the_samples_of_real_chunks_are_those_that_ffprobe_reads() {
                     decode_time: samples[0].dts.try_into().unwrap(),
                     duration: end - u64::try_from(samples[0].dts).unwrap(),
                     samples: u32::try_from(samples.len()).unwrap(),
+                    bytes: samples.iter().map(|packet| packet.size).sum(),
                     earliest_presentation: samples.iter().map(|packet| packet.pts).min().unwrap() - late,
                 };
                 let mut run = run.clone();
@@ -106,11 +107,12 @@ fn reordered_pictures_are_presented_before_they_were_decoded_where_the_muxer_say
         decode_time: 15_360,
         duration: 15_360,
         samples: 15,
+        bytes: 0,
         earliest_presentation: 15_360,
     };
-    assert_eq!(first(Kind::Negative), negative);
+    assert_eq!(TrackRun { bytes: 0, ..first(Kind::Negative) }, negative);
     let positive = TrackRun { earliest_presentation: 15_360 + 2 * 1_024, ..negative };
-    assert_eq!(first(Kind::Reordered), positive);
+    assert_eq!(TrackRun { bytes: 0, ..first(Kind::Reordered) }, positive);
 }
 
 /// A chunk of one track whose boxes are as given; the data offset in `trun` is for a `moof` of this very form.
@@ -155,6 +157,7 @@ fn the_fields_of_a_run_come_before_the_defaults_of_its_fragment() {
             decode_time: 1 << 32,
             duration,
             samples: 3,
+            bytes: 60,
             earliest_presentation: (1 << 32) + earliest,
         }],
     };

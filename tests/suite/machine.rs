@@ -217,7 +217,7 @@ fn a_device_that_fails_is_tried_again_within_five_seconds_for_ever() {
     rig.give(Input::CaptureStarted { epoch });
     assert_eq!((openings(&rig), closings(&rig)), (2, 1), "one that plays is");
     assert_eq!(rig.machine.capture_fault(), None);
-    assert_eq!(rig.machine.privacy_report(rig.now).map(|report| report.capture), Some("open"));
+    assert_eq!(rig.machine.privacy_report(rig.now).map(|report| report.capture), Some("open".into()));
     rig.fault(FaultKind::DeviceMissing);
     assert_eq!((openings(&rig), closings(&rig)), (2, 2));
 }

@@ -1,7 +1,7 @@
 //! A choice counts from when it was made; what nobody could hear waits; the stricter wins; closed means closed.
 
 use crate::support::rig::{Asked, HOUR, Rig, SEGMENT, allowed, blank, choice, noon, segment};
-use kasacam::domain::effect::{Event, Fact, Report, Rule, StopManner};
+use kasacam::domain::effect::{Event, Fact, Report, Rule, StopManner, Word};
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::Start;
@@ -427,10 +427,10 @@ fn a_device_that_does_not_close_is_never_said_to_be_closed_and_ends_the_process_
     rig.give(Input::Persisted { ticket, result: Ok(()) });
     assert!(rig.asked.contains(&Asked::Abort));
     let told = |report: &Report| match report {
-        Report::Privacy(report) => Some(report.capture),
+        Report::Privacy(report) => Some(report.capture.clone()),
         _ => None,
     };
-    let captures: Vec<&str> = rig.reports.iter().filter_map(told).collect();
+    let captures: Vec<Word> = rig.reports.iter().filter_map(told).collect();
     assert_eq!(captures, ["closing"]);
     assert!(!rig.events.iter().any(|event| matches!(event, Event::CaptureClosed { .. })));
     assert_eq!(rig.asked.iter().filter(|it| **it == Asked::Abort).count(), 1);

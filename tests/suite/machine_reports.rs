@@ -83,7 +83,7 @@ fn cameras_that_start_together_do_not_report_together() {
 #[test]
 fn the_figures_tell_how_far_the_clock_is_believed_and_how_old_what_waits_is() {
     let mut rig = Rig::new(allowed());
-    assert_eq!((telemetry(&rig).clock, telemetry(&rig).upload.oldest_pending_s), ("trusted", None));
+    assert_eq!((telemetry(&rig).clock, telemetry(&rig).upload.oldest_pending_s), ("trusted".into(), None));
     rig.seal();
     rig.pass(HOUR);
     rig.seal();

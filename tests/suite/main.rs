@@ -13,6 +13,7 @@
 
 mod agreement;
 mod architecture;
+mod attributes;
 mod calendar;
 mod certificates;
 mod config_boards;

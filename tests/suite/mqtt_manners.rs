@@ -79,7 +79,7 @@ fn report(version: u64) -> Report {
         version: Some(version),
         do_not_record: true,
         latch: false,
-        capture: "closed",
+        capture: "closed".into(),
         applied_at: Utc(0),
     })
 }

@@ -501,7 +501,7 @@ fn privacy_report(version: u64) -> Message {
         version: Some(version),
         do_not_record: true,
         latch: false,
-        capture: "closed",
+        capture: "closed".into(),
         applied_at: Utc::parse("2026-11-23T12:00:00Z").unwrap(),
     };
     Topics::new(DEVICE).message(&Report::Privacy(report)).unwrap()
@@ -537,11 +537,11 @@ fn reports_have_the_topics_and_payloads_of_the_contract() {
 
     let report = EntitlementReport {
         version: Some(42),
-        state: "granted",
+        state: "granted".into(),
         plan: Some(String::from("plus")),
-        status: Some("active"),
+        status: Some("active".into()),
         not_after: None,
-        reason: "granted",
+        reason: "granted".into(),
     };
     let entitlement = topics.message(&Report::Entitlement(report)).unwrap();
     assert_eq!(&*entitlement.topic, "kasacam/v1/cam-0001/entitlement/reported");

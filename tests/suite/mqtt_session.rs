@@ -82,7 +82,7 @@ fn report(version: u64) -> Report {
         version: Some(version),
         do_not_record: true,
         latch: false,
-        capture: "closed",
+        capture: "closed".into(),
         applied_at: Utc::parse("2026-11-23T12:00:00Z").unwrap(),
     })
 }

@@ -12,7 +12,9 @@ use kasacam::domain::policy::{
     permit,
 };
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice, strictest};
-use kasacam::domain::segment::{KeyClock, Record, RecordClock, Serial, SpoolKind, SpoolName, object_key};
+use kasacam::domain::segment::{
+    KeyClock, KeyForm, Record, RecordClock, Serial, SpoolKind, SpoolName, object_key,
+};
 use kasacam::domain::storage::{Budget, Storage};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use proptest::prelude::*;
@@ -422,6 +424,8 @@ fn object_keys_are_of_the_onvif_form() {
         "v1/cam-0001/2026-02-03/04/05-06.000789Z.0.mp4"
     );
     assert_eq!(object_key("", "c", time, 12, true), "c/2026-02-03/04/05-06.000789Z.12.mp4_end");
+    let form = KeyForm { prefix: "site-2/".into(), device: "c".into(), postfix: "hall/camera-5".into() };
+    assert_eq!(form.key(time, 85, true), "site-2/c/2026-02-03/hall/camera-5/04/05-06.000789Z.85.mp4_end");
 }
 
 fn record(boot: &str, clock: RecordClock) -> Record {

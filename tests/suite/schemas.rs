@@ -4,6 +4,7 @@
 use jsonschema::Validator;
 use kasacam::domain::effect::{EntitlementReport, Event, PrivacyReport, Report, Rule, Telemetry};
 use kasacam::domain::input::FaultKind;
+use kasacam::domain::status::{MqttStanding, PrivacyStanding, Status};
 use kasacam::domain::time::Utc;
 use kasacam::mqtt::claims;
 use schemars::JsonSchema;
@@ -46,6 +47,7 @@ fn the_schemas_of_what_the_camera_says_are_made_from_its_types() {
     assert_made_from::<EntitlementReport>("entitlement-reported", "R/entitlement/reported");
     assert_made_from::<Telemetry>("telemetry", "R/telemetry");
     assert_made_from::<Event>("event", "R/event");
+    assert_made_from::<Status>("control-status", "The answer of `kasacamd status --json`");
 }
 
 /// As the camera serialises it, and with each member of another type.
@@ -93,9 +95,49 @@ fn what_the_camera_says_fits_its_schema_and_another_type_does_not() {
     }
     assert_fits(
         "telemetry",
-        &json!(Report::Telemetry(Box::new(Telemetry { clock: "trusted", ..Telemetry::default() }))),
+        &json!(Report::Telemetry(Box::new(Telemetry { clock: "trusted".into(), ..Telemetry::default() }))),
     );
     assert!(!validator("event").is_valid(&json!({"event": "unknown"})));
+    assert_fits("control-status", &json!(status(at)));
+}
+
+fn status(at: Utc) -> Status {
+    Status {
+        device: "cam-0001".into(),
+        version: "0.1.0".into(),
+        telemetry: Telemetry { clock: "trusted".into(), ..Telemetry::default() },
+        privacy: PrivacyStanding {
+            report: PrivacyReport {
+                version: Some(17),
+                do_not_record: false,
+                latch: false,
+                capture: "open".into(),
+                applied_at: at,
+            },
+            durable: true,
+        },
+        entitlement: EntitlementReport {
+            version: Some(42),
+            state: "granted".into(),
+            plan: Some("plus-monthly".into()),
+            status: Some("active".into()),
+            not_after: Some(at),
+            reason: "allowed".into(),
+        },
+        mqtt: MqttStanding { connected: true },
+    }
+}
+
+#[test]
+fn a_status_is_read_as_it_was_said_by_this_release_and_those_around_it() {
+    let said = status(Utc::parse("2026-11-26T12:00:00.25Z").unwrap());
+    let mut json = json!(said);
+    assert_eq!(serde_json::from_value::<Status>(json.clone()).unwrap(), said);
+    // A later release says more, an earlier one less.
+    json["later"] = json!([1]);
+    json["capture"]["later"] = json!({"more": true});
+    json["spool"].as_object_mut().unwrap().remove("scanning");
+    assert_eq!(serde_json::from_value::<Status>(json).unwrap(), said);
 }
 
 /// Claims that are right.

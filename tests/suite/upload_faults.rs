@@ -66,6 +66,7 @@ impl Camera {
         let config = config::Upload {
             bucket: "kasa-care".into(),
             prefix: "v1/".into(),
+            postfix: String::new(),
             endpoint: endpoint.into(),
             region: "us-east-1".into(),
             ca: files.path().join("ca.pem"),
@@ -1022,7 +1023,7 @@ async fn an_endpoint_that_is_no_endpoint_is_refused_without_quoting_it() {
     }
     camera.config.endpoint = server.url();
     camera.config.prefix = "/v1/".into();
-    assert!(Uploader::new(&camera.config, "cam-0001").unwrap_err().contains("prefix"));
+    assert!(Uploader::new(&camera.config, "cam-0001").unwrap_err().starts_with("upload.url, "));
 }
 
 #[tokio::test]

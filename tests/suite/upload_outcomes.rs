@@ -6,7 +6,7 @@
 use bytes::Bytes;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::outcome::{Attempt, Held, MOST_RETRY_AFTER, Outcome, Scope, classify};
-use kasacam::domain::segment::{Content, KeyClock, Record, RecordClock, Segment, Serial};
+use kasacam::domain::segment::{Content, KeyClock, KeyForm, Record, RecordClock, Segment, Serial};
 use kasacam::domain::time::Utc;
 use kasacam::upload::rate::Bucket;
 use kasacam::upload::{Object, ObjectStore, Uploader, object_for};
@@ -141,9 +141,13 @@ pub fn time() -> Utc {
     Utc::parse("2026-11-23T12:34:56.789012Z").unwrap()
 }
 
+fn form() -> KeyForm {
+    KeyForm { prefix: "v1/".into(), device: "cam-0001".into(), postfix: String::new() }
+}
+
 fn made(segment: &Segment, clock: KeyClock) -> Object {
     let digest = kasacam::upload::body::Digest { size: 5, sha256: [0xab; 32] };
-    object_for("v1/", "cam-0001", segment, time(), clock, Arc::new(Bytes::from_static(b"bytes")), digest)
+    object_for(&form(), segment, time(), clock, Arc::new(Bytes::from_static(b"bytes")), digest)
 }
 
 #[test]

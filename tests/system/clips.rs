@@ -146,6 +146,15 @@ fn assert_keeps_the_contract(object: &Stored, (segment, gop): (f64, f64), last: 
     let said: f64 = object.metadata("duration-ms").parse().unwrap();
     assert!((said / 1000.0 - seconds).abs() < 0.003, "{}: {said} ms, not {seconds} s", object.key);
 
+    // The attributes of ONVIF stand beside ours.
+    let iso = object.metadata("duration").strip_prefix("PT").unwrap().strip_suffix('S').unwrap();
+    assert!((iso.parse::<f64>().unwrap() - seconds).abs() < 0.001, "{}: {iso}, not {seconds} s", object.key);
+    assert_eq!(object.metadata("source"), object.metadata("device-id"));
+    let rate: f64 = object.metadata("videoframerate").parse().unwrap();
+    assert!((rate - pictures.samples.len() as f64 / seconds).abs() < 0.01, "{}: {rate}", object.key);
+    let agree = movie.sound.is_none();
+    assert_eq!(object.facts.metadata.contains_key("seektable"), agree, "{}", object.key);
+
     let (track, captured, _) = movie.references[0];
     assert_eq!(track, pictures.id);
     assert!(object.key.contains(&key_time(captured)), "{} begins {}", object.key, key_time(captured));

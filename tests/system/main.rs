@@ -27,6 +27,7 @@ mod contract;
 mod devcloud;
 mod disk_faults;
 mod eviction;
+mod fleet;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What the camera is to be like.
-#[derive(Clone, Debug, clap::Args)]
+#[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Camera {
     /// The camera's id, and the common name of its certificate.
     #[arg(long, default_value = "cam-0001")]

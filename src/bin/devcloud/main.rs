@@ -13,6 +13,7 @@ mod control;
 mod demo;
 mod est;
 mod events;
+mod fleet;
 mod footage;
 mod foreign;
 mod lease;
@@ -51,6 +52,8 @@ enum Task {
     Serve(Serve),
     /// Start the cloud and a camera, and say what happens.
     Demo(demo::Demo),
+    /// Run many cameras at once, and say how broker and store fare.
+    Fleet(fleet::Fleet),
     /// Issue a certificate for another camera, without starting anything.
     Issue { device: String },
     #[command(flatten)]
@@ -72,6 +75,7 @@ fn main() -> ExitCode {
     let outcome = match arguments.task {
         Task::Serve(arguments) => run(serve(named, &arguments)),
         Task::Demo(demo) => run(demo::run(dir, &demo)),
+        Task::Fleet(fleet) => run(fleet::run(dir, &fleet)),
         Task::Issue { device } => certificates::issue_device(named, &device)
             .and_then(|(cert, key)| say(&serde_json::json!({"ok": true, "cert": cert, "key": key}))),
         Task::Command(command) => ask(named, command),

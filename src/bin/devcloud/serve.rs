@@ -95,14 +95,7 @@ impl Devcloud {
         let est = Est::start(&dir, &pki, authority, kept.est_port, events.clone()).await?;
         (kept.mqtt_port, kept.s3_port, kept.est_port) = (broker.port, store.port, est.port);
         keep(&dir, &kept)?;
-        let ends = Ends {
-            mqtt_port: broker.port,
-            s3_port: store.port,
-            est_port: est.port,
-            password: &est.password,
-            credentials: &store.credentials,
-            key: &signer.public,
-        };
+        let ends = ends(&kept, &store, &est, &signer);
         let agent_toml = camera::write(&dir, &pki, &ends, camera)?;
         // Before our client hears what the broker has retained.
         let seen = Seen::follow(&events, store.bucket.clone(), camera.device.clone());
@@ -123,6 +116,27 @@ impl Devcloud {
             dir,
             _lock: lock,
         })
+    }
+
+    /// Makes the certificate and the files of one more camera; returns the path of its `agent.toml`.
+    ///
+    /// # Errors
+    /// Where its name is none for a camera, or a file cannot be written.
+    pub(crate) async fn another(&self, camera: &Camera) -> Result<PathBuf, String> {
+        let pki = certificates::ensure(&self.dir, &camera.device)?;
+        let kept = self.kept.lock().await.clone();
+        camera::write(&self.dir, &pki, &ends(&kept, &self.store, &self.est, &self.signer), camera)
+    }
+
+    /// Gives a camera that is new a plan, and its owner's permission.
+    ///
+    /// # Errors
+    /// Where the broker does not take them.
+    pub(crate) async fn welcome(&self, device: &str) -> Result<(), String> {
+        let now = clock::utc();
+        let lease = lease::entitlement(device, 1, now, &Plan::named("plus"))?;
+        self.command_to(device, Kind::Entitlement, &lease).await?;
+        self.command_to(device, Kind::Privacy, &lease::privacy(device, 1, now, false)).await
     }
 
     /// Listens at `cloud.sock`.
@@ -220,7 +234,11 @@ impl Devcloud {
     }
 
     async fn command(&self, kind: Kind, claims: &Value) -> Result<(), String> {
-        let topic = format!("kasacam/v1/{}/{}/desired", self.device, kind.name());
+        self.command_to(&self.device, kind, claims).await
+    }
+
+    async fn command_to(&self, device: &str, kind: Kind, claims: &Value) -> Result<(), String> {
+        let topic = format!("kasacam/v1/{device}/{}/desired", kind.name());
         self.cloud.publish(&topic, Bytes::from(self.signer.sign(kind, claims)), true).await
     }
 
@@ -280,6 +298,18 @@ impl Devcloud {
             }
         }
         Ok(json!({"objects": objects}))
+    }
+}
+
+/// What the files of a camera have to name.
+fn ends<'a>(kept: &Kept, store: &'a Store, est: &'a Est, signer: &'a Signer) -> Ends<'a> {
+    Ends {
+        mqtt_port: kept.mqtt_port,
+        s3_port: kept.s3_port,
+        est_port: kept.est_port,
+        password: &est.password,
+        credentials: &store.credentials,
+        key: &signer.public,
     }
 }
 

@@ -42,10 +42,11 @@ impl Machine {
     #[must_use]
     pub fn telemetry(&self, now: Now) -> Telemetry {
         let decision = policy::decide(&self.facts(now));
+        let permitted = matches!(decision.capture(), policy::Capture::On { .. });
         Telemetry {
             capture: CaptureFigures {
                 open: !self.capture.is_closed(),
-                reason: reports::capture_reason(&decision),
+                reason: reports::capture_reason(&decision).into(),
                 starts: self.figures.starts,
                 faults: self.figures.faults,
                 frames_captured: self.figures.frames_captured,
@@ -53,9 +54,12 @@ impl Machine {
                 frames_dropped: self.figures.frames_dropped,
                 audio_wanted: matches!(decision.capture(), policy::Capture::On { audio: true, .. }),
                 audio: self.figures.sound,
+                // Of no interest where it is closed on purpose.
+                fault: self.capture_fault().filter(|_| permitted).map(String::from),
+                audio_fault: self.audio_fault().map(String::from),
             },
             spool: SpoolFigures {
-                state: self.storage().text(),
+                state: self.storage().text().into(),
                 bytes: self.usage.bytes,
                 files: self.usage.files,
                 free: self.usage.free,
@@ -81,7 +85,8 @@ impl Machine {
                 Clock::Trusted => "trusted",
                 Clock::Plausible => "plausible",
                 Clock::Unset => "unset",
-            },
+            }
+            .into(),
             rejected: self.figures.rejected,
             dropped_events: 0,
             household: HouseholdFigures {

@@ -96,7 +96,7 @@ impl Machine {
             do_not_record: self.privacy() != Privacy::Record,
             latch: (*self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false))
                 || matches!(self.shutter, Shutter::Closed | Shutter::Unknown),
-            capture: self.capture.text(),
+            capture: self.capture.text().into(),
             // Nothing is applied before it was chosen, whatever our clock says.
             applied_at: choice.map_or(changed_at, |choice| changed_at.max(choice.issued_at)),
         }
@@ -128,16 +128,17 @@ impl Machine {
         let terms = lease.map(|lease| lease.standing(self.lease_time(now), self.settings.grace).terms);
         EntitlementReport {
             version: lease.map(|lease| lease.version),
-            state: self.entitlement(now).text(),
+            state: self.entitlement(now).text().into(),
             plan: terms.map(|terms| terms.plan.id.clone()),
-            status: terms.map(|terms| terms.status.text()),
+            status: terms.map(|terms| terms.status.text().into()),
             not_after: lease.map(|lease| lease.not_after),
             reason: match decision.upload {
                 Upload::On | Upload::Heard => Reason::Allowed.text(),
                 // Privacy never alters what is said of the plan (K12).
                 Upload::Off(Reason::PrivacyHold) => Reason::Allowed.text(),
                 Upload::Off(reason) => reason.text(),
-            },
+            }
+            .into(),
         }
     }
 

@@ -138,12 +138,13 @@ pub struct Packet {
     pub dts: i64,
     pub duration: u64,
     pub position: usize,
+    pub size: u64,
     pub is_key: bool,
 }
 
 pub fn packets(file: &[u8]) -> Vec<Packet> {
     let text = with_file(file, |path| {
-        let entries = "packet=stream_index,pts,dts,duration,pos,flags";
+        let entries = "packet=stream_index,pts,dts,duration,size,pos,flags";
         let fixed = ["-v", "error", "-ignore_editlist", "1", "-show_entries", entries, "-of", "csv=p=0"];
         Command::new("ffprobe").args(fixed).arg(path).output().expect("ffprobe is installed")
     });
@@ -154,8 +155,9 @@ pub fn packets(file: &[u8]) -> Vec<Packet> {
             pts: part[1].parse().unwrap(),
             dts: part[2].parse().unwrap(),
             duration: part[3].parse().unwrap(),
-            position: part[4].parse().unwrap(),
-            is_key: part[5].starts_with('K'),
+            size: part[4].parse().unwrap(),
+            position: part[5].parse().unwrap(),
+            is_key: part[6].starts_with('K'),
         }
     };
     text.lines().map(packet).collect()

@@ -1,0 +1,430 @@
+//! Many real agents against one broker and one store: a cold start of all at once, a restart of the broker, an outage of
+//! the store. What happened is told by the broker's log and by what the cloud heard, and judged at the end.
+
+mod curve;
+mod plot;
+
+use crate::camera::Camera;
+use crate::child::Process;
+use crate::control::{BrokerState, Command as Told, StoreState};
+use crate::serve::{Devcloud, Peers};
+use curve::{Curve, second};
+use kasacam::system::clock;
+use kasacam::system::signals::{Request, Signals};
+use plot::Phase;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::process::Command;
+
+/// Within which all cameras are to be there, or back, or to have sent what waited.
+const PATIENCE: Duration = Duration::from_secs(240);
+/// Between the last camera's connection and the steady phase.
+const SETTLE: Duration = Duration::from_secs(10);
+/// Within which an agent is to end after SIGTERM.
+const FAREWELL: Duration = Duration::from_secs(30);
+/// Of the fleet, the most that may come back within one second: one of twenty.
+const SHARE: u64 = 20;
+/// A smaller fleet says nothing of shares: one camera is too large a part of it.
+const MIN_CAMERAS_FOR_SHARES: u64 = 100;
+
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Fleet {
+    /// How many cameras.
+    #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..=2000))]
+    cameras: u64,
+    /// The footage that all of them record, again and again: H.264 in MP4.
+    #[arg(long)]
+    clip: PathBuf,
+    /// Over how many seconds they spread when the broker comes back: `mqtt.reconnect_spread`.
+    #[arg(long, default_value_t = 90)]
+    spread: u64,
+    /// For how many seconds the broker is away.
+    #[arg(long, default_value_t = 5)]
+    away: u64,
+    /// Seconds of each phase in which nothing is done to them, and of the store's outage.
+    #[arg(long, default_value_t = 60)]
+    phase: u64,
+    /// Where the plots go, as SVG.
+    #[arg(long)]
+    plots: Option<PathBuf>,
+    /// The camera's program, unless it lies beside ours.
+    #[arg(long)]
+    kasacamd: Option<PathBuf>,
+}
+
+/// Runs it in `dir`, or in a directory of its own that is removed at the end.
+///
+/// # Errors
+/// What could not be done, or which checks failed.
+pub(crate) async fn run(dir: Option<&Path>, fleet: &Fleet) -> Result<(), String> {
+    let own = std::env::temp_dir().join(format!("kasacam-fleet-{}", std::process::id()));
+    let at = dir.unwrap_or(&own);
+    let outcome = run_in(at, fleet).await;
+    if dir.is_none() {
+        let _partly_removed = std::fs::remove_dir_all(&own);
+    }
+    outcome
+}
+
+async fn run_in(dir: &Path, fleet: &Fleet) -> Result<(), String> {
+    let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
+    let cloud = Arc::new(Devcloud::start(dir, &camera(fleet, 0), &Peers::default()).await?);
+    let outcome = tokio::select! {
+        outcome = play(dir, fleet, &cloud) => outcome,
+        () = told_to_stop(&mut signals) => Err("stopped".into()),
+    };
+    let stopped = cloud.stop().await;
+    outcome.and(stopped)
+}
+
+async fn told_to_stop(signals: &mut Signals) {
+    while signals.next().await != Request::Stop {}
+}
+
+fn camera(fleet: &Fleet, number: u64) -> Camera {
+    Camera {
+        device: format!("fleet-{number:04}"),
+        segment: "30s".into(),
+        fragment: "2s".into(),
+        chunk: "1s".into(),
+        telemetry: "10s".into(),
+        source: Some(fleet.clip.display().to_string()),
+        set: vec![format!("mqtt.reconnect_spread=\"{}s\"", fleet.spread)],
+        ..Camera::default()
+    }
+}
+
+async fn play(dir: &Path, fleet: &Fleet, cloud: &Devcloud) -> Result<(), String> {
+    let dir = dir.canonicalize().map_err(|e| format!("{}: {e}", dir.display()))?;
+    let mut files = vec![(cloud.device.clone(), cloud.agent_toml.clone())];
+    for number in 1..fleet.cameras {
+        let camera = camera(fleet, number);
+        files.push((camera.device.clone(), cloud.another(&camera).await?));
+    }
+    for (device, _) in &files {
+        cloud.welcome(device).await?;
+    }
+    let words = Words { dir: dir.clone() };
+    let mut run = Run { fleet, cloud, words, agents: Vec::new(), phases: Vec::new() };
+
+    run.begin("cold start");
+    for (device, agent_toml) in &files {
+        run.agents.push((device.clone(), start(fleet, agent_toml, &dir.join(device).join("kasacamd.log"))?));
+    }
+    let began = run.now_begins();
+    run.wait("all cameras are connected", |words| words.connected_since(began).len() as u64 >= fleet.cameras)
+        .await?;
+    // What is said at a start alone is no part of the steady figures.
+    run.pass(SETTLE).await?;
+    run.begin("steady");
+    let steady = second(clock::utc());
+    run.pass(Duration::from_secs(fleet.phase)).await?;
+    let steady = (steady, second(clock::utc()));
+    let memory: Vec<Memory> = run.agents.iter().filter_map(|(_, agent)| Memory::of(agent.pid()?)).collect();
+
+    run.begin("broker restarts");
+    let away = run.now_begins();
+    cloud.execute(Told::Broker { state: BrokerState::Down }).await?;
+    run.pass(Duration::from_secs(fleet.away)).await?;
+    cloud.execute(Told::Broker { state: BrokerState::Up }).await?;
+    run.wait("all cameras are back", |words| words.connected_since(away).len() as u64 >= fleet.cameras)
+        .await?;
+    let back = second(clock::utc()) + 1;
+
+    run.begin("store away");
+    cloud.execute(Told::Store { state: StoreState::Down, status: None }).await?;
+    run.pass(Duration::from_secs(fleet.phase)).await?;
+    cloud.execute(Told::Store { state: StoreState::Up, status: None }).await?;
+    run.begin("store back");
+    let returned = second(clock::utc());
+    run.wait("what waited is stored", |words| words.waits().is_some_and(|waits| waits <= fleet.cameras))
+        .await?;
+    let drained = second(clock::utc()) - returned;
+    run.end();
+
+    let ended = run.stop().await;
+    let connections = std::fs::read_to_string(run.words.broker_log()).unwrap_or_default();
+    let connections: Vec<i64> = curve::connections(&connections)
+        .into_iter()
+        .filter(|(_, client)| client.starts_with("fleet-"))
+        .map(|(at, _)| at)
+        .collect();
+    let seen = Seen {
+        cameras: fleet.cameras,
+        ended: ended?,
+        connections: curve::each_second(connections),
+        heard: run.words.heard(),
+        memory,
+        steady,
+        restart: (away, back),
+        drained,
+        phases: run.phases,
+    };
+    seen.print();
+    if let Some(plots) = &fleet.plots {
+        seen.draw(plots)?;
+    }
+    seen.judge()
+}
+
+fn start(fleet: &Fleet, agent_toml: &Path, log: &Path) -> Result<Process, String> {
+    let program = match &fleet.kasacamd {
+        Some(program) => program.clone(),
+        None => {
+            std::env::current_exe().map_err(|e| format!("our own program: {e}"))?.with_file_name("kasacamd")
+        }
+    };
+    if !program.exists() {
+        return Err(format!("{}: is not there: build it, or name it with --kasacamd", program.display()));
+    }
+    let log = File::create(log).map_err(|e| format!("{}: {e}", log.display()))?;
+    let mut command = Command::new(program);
+    command.arg("run").arg("--config").arg(agent_toml);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    Process::start("kasacamd", command)
+}
+
+struct Run<'a> {
+    fleet: &'a Fleet,
+    cloud: &'a Devcloud,
+    words: Words,
+    agents: Vec<(String, Process)>,
+    phases: Vec<Phase>,
+}
+
+impl Run<'_> {
+    fn begin(&mut self, name: &'static str) {
+        self.end();
+        let now = second(clock::utc());
+        self.phases.push(Phase { name, from: now, to: i64::MAX });
+        say(&format!("{name}: {} cameras", self.fleet.cameras));
+    }
+
+    fn end(&mut self) {
+        let now = second(clock::utc());
+        if let Some(last) = self.phases.last_mut() {
+            last.to = now;
+        }
+    }
+
+    /// The second in which the phase under way began.
+    fn now_begins(&self) -> i64 {
+        self.phases.last().map_or(0, |phase| phase.from)
+    }
+
+    async fn pass(&mut self, time: Duration) -> Result<(), String> {
+        tokio::time::sleep(time).await;
+        self.all_run()
+    }
+
+    async fn wait(&mut self, what: &str, done: impl Fn(&Words) -> bool) -> Result<(), String> {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        while !done(&self.words) {
+            if tokio::time::Instant::now() > deadline {
+                return Err(format!("waited {PATIENCE:?} in vain until {what}"));
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            self.all_run()?;
+        }
+        say(what);
+        Ok(())
+    }
+
+    fn all_run(&mut self) -> Result<(), String> {
+        match self.agents.iter_mut().find_map(|(device, agent)| Some((device, agent.ended()?))) {
+            Some((device, ended)) => Err(format!("the agent of {device} has ended: {ended}")),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends all of them at once. How many ended well.
+    async fn stop(&mut self) -> Result<u64, String> {
+        let farewells = std::mem::take(&mut self.agents).into_iter().map(|(_, mut agent)| async move {
+            agent.stop(FAREWELL).await.is_ok_and(|ended| ended.success())
+        });
+        let ended = futures_util::future::join_all(farewells).await.into_iter().filter(|well| *well).count();
+        self.cloud.execute(Told::Broker { state: BrokerState::Down }).await?;
+        u64::try_from(ended).map_err(|e| e.to_string())
+    }
+}
+
+/// What broker and cloud wrote down so far.
+struct Words {
+    dir: PathBuf,
+}
+
+impl Words {
+    fn broker_log(&self) -> PathBuf {
+        self.dir.join("broker/mosquitto.log")
+    }
+
+    /// The cameras that have connected since that second.
+    fn connected_since(&self, since: i64) -> BTreeSet<String> {
+        let log = std::fs::read_to_string(self.broker_log()).unwrap_or_default();
+        let cameras = curve::connections(&log).into_iter();
+        let cameras = cameras.filter(|(at, client)| *at >= since && client.starts_with("fleet-"));
+        cameras.map(|(_, client)| client.to_owned()).collect()
+    }
+
+    fn heard(&self) -> curve::Heard {
+        let events = std::fs::read_to_string(self.dir.join("events.jsonl")).unwrap_or_default();
+        curve::heard(events.lines())
+    }
+
+    /// Segments that wait on all cameras together.
+    fn waits(&self) -> Option<u64> {
+        self.heard().backlog.last_key_value().map(|(_, waits)| *waits)
+    }
+}
+
+/// What a process holds, in KiB.
+#[derive(Clone, Copy, Debug)]
+struct Memory {
+    /// All that is resident.
+    rss: u64,
+    /// The same, with what is shared counted in part.
+    pss: u64,
+}
+
+impl Memory {
+    fn of(pid: u32) -> Option<Memory> {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok()?;
+        let line = |name: &str| -> Option<u64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            line.trim().strip_suffix("kB")?.trim().parse().ok()
+        };
+        Some(Memory { rss: line("Rss:")?, pss: line("Pss:")? })
+    }
+}
+
+/// What happened.
+struct Seen {
+    cameras: u64,
+    /// Agents that ended well.
+    ended: u64,
+    connections: Curve,
+    heard: curve::Heard,
+    memory: Vec<Memory>,
+    steady: (i64, i64),
+    restart: (i64, i64),
+    /// Seconds from the store's return until nothing waited but what is being recorded.
+    drained: i64,
+    phases: Vec<Phase>,
+}
+
+impl Seen {
+    fn most_back_at_once(&self) -> u64 {
+        curve::most(&self.connections, self.restart.0, self.restart.1)
+    }
+
+    fn print(&self) {
+        let (from, to) = self.steady;
+        let seconds = u64::try_from(to - from).unwrap_or(1).max(1);
+        let a_day = |count: u64| count * 86_400 / seconds / self.cameras.max(1);
+        let mut rows: Vec<(String, String)> = vec![
+            ("cameras".into(), self.cameras.to_string()),
+            ("connections at the cold start, most a second".into(), {
+                let first = self.phases.first().map_or(0, |phase| phase.from);
+                curve::most(&self.connections, first, from + 1).to_string()
+            }),
+            ("connections after the broker's restart, most a second".into(), {
+                let most = self.most_back_at_once();
+                format!("{most} ({:.1}% of the fleet)", most as f64 * 100.0 / self.cameras.max(1) as f64)
+            }),
+            ("broker down to the last camera back".into(), format!("{} s", self.restart.1 - self.restart.0)),
+            ("store back to nothing waiting".into(), format!("{} s", self.drained)),
+            ("segments waiting, at most".into(), curve::most(&self.heard.backlog, 0, i64::MAX).to_string()),
+            (
+                "objects stored, most a second".into(),
+                curve::most(&self.heard.stored, 0, i64::MAX).to_string(),
+            ),
+            ("objects stored".into(), self.heard.objects.values().sum::<u64>().to_string()),
+            (
+                "objects a camera-day, steady".into(),
+                a_day(curve::sum(&self.heard.stored, from, to)).to_string(),
+            ),
+        ];
+        for (topic, curve) in &self.heard.messages {
+            rows.push((
+                format!("{topic} a camera-day, steady"),
+                a_day(curve::sum(curve, from, to)).to_string(),
+            ));
+        }
+        for (name, of) in [("resident", (|m| m.rss) as fn(&Memory) -> u64), ("its share (PSS)", |m| m.pss)] {
+            let mut kib: Vec<u64> = self.memory.iter().map(of).collect();
+            kib.sort_unstable();
+            let at = |part: usize| kib.get(kib.len() * part / 100).copied().unwrap_or(0) as f64 / 1024.0;
+            let most = kib.last().copied().unwrap_or(0) as f64 / 1024.0;
+            rows.push((
+                format!("memory of an agent, {name}"),
+                format!("p50 {:.1} MiB, most {most:.1} MiB", at(50)),
+            ));
+        }
+        let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+        for (name, value) in rows {
+            println!("{name:<width$}  {value}");
+        }
+    }
+
+    fn draw(&self, dir: &Path) -> Result<(), String> {
+        std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+        let start = self.phases.first().map_or(0, |phase| phase.from);
+        let end = self.phases.last().map_or(start, |phase| phase.to);
+        let limit = (self.cameras >= MIN_CAMERAS_FOR_SHARES).then_some(self.cameras / SHARE);
+        let all = |curve: &Curve| -> Curve {
+            (start..=end).map(|at| (at, curve.get(&at).copied().unwrap_or(0))).collect()
+        };
+        let messages = self.heard.messages.values().flatten().fold(Curve::new(), |mut sum, (at, value)| {
+            *sum.entry(*at).or_default() += value;
+            sum
+        });
+        let plots = [
+            ("connections", "connections that the broker took, a second", all(&self.connections), limit),
+            ("messages", "messages of all cameras, a second", all(&messages), None),
+            ("requests", "objects stored, a second", all(&self.heard.stored), None),
+            ("backlog", "segments that wait on all cameras", self.heard.backlog.clone(), None),
+        ];
+        for (name, title, curve, limit) in plots {
+            let file = dir.join(format!("fleet-{name}.svg"));
+            plot::draw(&file, title, &curve, (start, end), &self.phases, limit)?;
+            println!("{}", file.display());
+        }
+        Ok(())
+    }
+
+    /// # Errors
+    /// What is not as it should be.
+    fn judge(&self) -> Result<(), String> {
+        let without: Vec<u64> = (0..self.cameras)
+            .filter(|n| !self.heard.objects.contains_key(&format!("fleet-{n:04}")))
+            .collect();
+        let most = self.most_back_at_once();
+        let counts: BTreeMap<&str, bool> = BTreeMap::from([
+            ("every camera has stored footage", without.is_empty()),
+            ("no object names another device than its key", self.heard.foreign.is_empty()),
+            ("no object is of a device that is none of the fleet", {
+                self.heard.objects.keys().all(|device| device.starts_with("fleet-"))
+            }),
+            ("every agent ended well", self.ended == self.cameras),
+            ("no second saw more than 5% of the fleet come back", {
+                self.cameras < MIN_CAMERAS_FOR_SHARES || most * SHARE <= self.cameras
+            }),
+        ]);
+        let mut failed = Vec::new();
+        for (check, holds) in counts {
+            println!("{}: {check}", if holds { "ok" } else { "FAILED" });
+            if !holds {
+                failed.push(check);
+            }
+        }
+        if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join("; "))) }
+    }
+}
+
+fn say(words: &str) {
+    println!("{} {words}", clock::utc());
+}
