@@ -7,11 +7,13 @@ use super::boxes::build;
 pub struct MoofEntry {
     /// Bytes from the start of the file.
     pub offset: u64,
-    /// Track and presentation time of its first sample in ticks, one for each `traf` in file order.
-    pub tracks: Vec<(u32, u64)>,
+    /// One for each `traf` in file order: its track, and the presentation time of its first sample in ticks, where
+    /// that is a sync sample.
+    pub tracks: Vec<(u32, Option<u64>)>,
 }
 
-/// `mfra` with one `tfra` a track that lists every `moof` with samples of it, closed by `mfro`.
+/// `mfra` with one `tfra` a track, closed by `mfro`. A `tfra` lists the `moof`s that begin with a sync sample of the track
+/// (8.8.10): of the pictures one a GOP, of the audio all.
 #[must_use]
 pub fn mfra_box(moofs: &[MoofEntry]) -> Vec<u8> {
     let mut tracks: Vec<u32> =
@@ -32,7 +34,7 @@ fn tfra(track: u32, moofs: &[MoofEntry]) -> Vec<u8> {
     let mut count: u32 = 0;
     for moof in moofs {
         let traf = moof.tracks.iter().position(|(other, _)| *other == track);
-        let Some((traf, (_, time))) = traf.and_then(|traf| Some((traf, moof.tracks.get(traf)?))) else {
+        let Some((traf, time)) = traf.and_then(|traf| Some((traf, moof.tracks.get(traf)?.1?))) else {
             continue;
         };
         entries.extend_from_slice(&time.to_be_bytes());
