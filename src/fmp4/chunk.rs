@@ -1,6 +1,6 @@
 //! `moof` and `mdat` (ISO/IEC 14496-12, 8.8.4 to 8.8.12).
 
-use super::boxes::{BoxAt, Cursor, Walk, child, need};
+use super::boxes::{BoxAt, Cursor, Walk, need};
 use super::init::{self, Defaults};
 use super::{ChunkInfo, Malformed, TrackRun};
 use crate::domain::fragment::Init;
@@ -68,12 +68,12 @@ pub(super) fn read_moof(
     Ok(ChunkInfo { moof: moof.start, end, starts_with_sync, sequence, runs })
 }
 
-struct Header {
-    track: u32,
+pub(super) struct Header {
+    pub(super) track: u32,
     defaults: Defaults,
 }
 
-fn read_tfhd(init: &Init, traf: &BoxAt<'_>) -> Result<Header, Malformed> {
+pub(super) fn read_tfhd(init: &Init, traf: &BoxAt<'_>) -> Result<Header, Malformed> {
     let tfhd = need(traf, b"tfhd")?;
     let mut cursor = Cursor::new(tfhd.body);
     let short = || tfhd.bad("is too short");
@@ -199,54 +199,6 @@ fn read_trun(
 /// The same 32 bits in two's complement.
 fn signed(field: u32) -> i64 {
     i64::from(i32::from_be_bytes(field.to_be_bytes()))
-}
-
-/// Takes `nanos` from every `tfdt` of the chunk, in place: each track's in its own timescale, rounded
-/// down. The same `nanos` moves all tracks alike, so sound stays with its picture.
-///
-/// # Errors
-/// Where a box cannot be read, or a track begins before `nanos`.
-pub fn rebase_chunk(init: &Init, bytes: &mut [u8], nanos: u64) -> Result<(), Malformed> {
-    let mut patches: Vec<(usize, Vec<u8>)> = Vec::new();
-    {
-        let moof = Walk::new(bytes, 0)
-            .next()
-            .ok_or_else(|| Malformed { offset: 0, what: String::from("no moof") })??;
-        for found in Walk::inside(&moof) {
-            let traf = found?;
-            if !traf.is(b"traf") {
-                continue;
-            }
-            let track = read_tfhd(init, &traf)?.track;
-            let timescale = match init.audio {
-                Some(audio) if audio.id == track => audio.timescale,
-                Some(_) | None => init.video.timescale,
-            };
-            let ticks = u128::from(nanos) * u128::from(timescale) / 1_000_000_000;
-            let tfdt = child(&traf, b"tfdt")?.ok_or_else(|| traf.bad("has no tfdt"))?;
-            let mut cursor = Cursor::new(tfdt.body);
-            let (version, time) = cursor
-                .full()
-                .and_then(|(version, _)| Some((version, cursor.sized(version)?)))
-                .ok_or_else(|| tfdt.bad("is too short"))?;
-            let rebased = u64::try_from(ticks)
-                .ok()
-                .and_then(|ticks| time.checked_sub(ticks))
-                .ok_or_else(|| tfdt.bad("lies before the start of the run"))?;
-            let patch = match version {
-                0 => u32::try_from(rebased).unwrap_or(u32::MAX).to_be_bytes().to_vec(),
-                _ => rebased.to_be_bytes().to_vec(),
-            };
-            let at = usize::try_from(tfdt.body_start() + 4).unwrap_or(usize::MAX);
-            patches.push((at, patch));
-        }
-    }
-    for (at, patch) in patches {
-        if let Some(place) = bytes.get_mut(at..at.saturating_add(patch.len())) {
-            place.copy_from_slice(&patch);
-        }
-    }
-    Ok(())
 }
 
 /// Gives the chunk its sequence number (`mfhd`, 8.8.5), in place: a muxer may give one number to all

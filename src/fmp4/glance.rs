@@ -22,11 +22,11 @@ pub struct Tail {
     pub mfra: u64,
     /// Presentation time of the first picture, in ticks of its track.
     pub first: u64,
-    /// That of the first picture of the last `moof`.
+    /// That of the first picture of the last `moof` that is listed for it.
     pub last: u64,
-    /// From one `moof` to the next, at most, in ticks.
+    /// From one of them to the next, at most, in ticks.
     pub longest: u64,
-    /// Offset of the last `moof`.
+    /// Offset of the last `moof` that is listed for any track: others may follow.
     pub last_moof: u64,
 }
 
@@ -86,17 +86,30 @@ fn read_tfra(table: &BoxAt<'_>, mfra: u64) -> Option<(u32, Tail)> {
     cursor.rest().is_empty().then_some((track, tail?))
 }
 
-/// When the last picture ends, in ticks of its track: `bytes` begin with the last `moof`, which stands at `at`, and
-/// reach to the first bytes of its `mdat`, which has to end at `end`.
+/// One chunk, as its front tells of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Offset behind its `mdat`.
+    pub end: u64,
+    /// When its last picture ends, in ticks of the track; `None` where it has no pictures.
+    pub over: Option<u64>,
+}
+
+/// Reads the front of a chunk: `bytes` begin at `at`, with its `moof` or the `prft` before it, and reach to the first bytes
+/// of its `mdat`. `None` where they do not, or are no such chunk.
 #[must_use]
-pub fn read_last(init: &Init, bytes: &[u8], at: u64, end: u64) -> Option<u64> {
-    let moof = Walk::new(bytes, at).next()?.ok().filter(|found| found.is(b"moof"))?;
-    let behind = bytes.get(usize::try_from(moof.end - at).ok()?..)?;
+pub fn read_step(init: &Init, bytes: &[u8], at: u64) -> Option<Step> {
+    let mut walk = Walk::new(bytes, at).map_while(Result::ok);
+    let moof = walk.find(|found| !found.is(b"prft")).filter(|found| found.is(b"moof"))?;
+    let behind = bytes.get(usize::try_from(moof.end.checked_sub(at)?).ok()?..)?;
     let mut cursor = Cursor::new(behind);
-    let (size, kind) = (cursor.u32()?, cursor.take(4)?);
-    let is_whole = kind == b"mdat" && moof.end.checked_add(u64::from(size)) == Some(end);
-    let data = (moof.end - at).checked_add(8)?..end.checked_sub(at)?;
-    let last = chunk::read_moof(init, &moof, &data, end).ok().filter(|_| is_whole)?;
-    let run = last.runs.iter().find(|run| run.track == init.video.id)?;
-    u64::try_from(run.earliest_presentation).ok()?.checked_add(run.duration)
+    let size = cursor.u32().map(u64::from).filter(|size| *size >= 8)?;
+    let is_mdat = cursor.take(4)? == b"mdat";
+    let end = moof.end.checked_add(size)?;
+    let data = (moof.end - moof.start).checked_add(8)?..end.checked_sub(moof.start)?;
+    let chunk = chunk::read_moof(init, &moof, &data, end).ok().filter(|_| is_mdat)?;
+    let pictures = chunk.runs.iter().find(|run| run.track == init.video.id);
+    let over =
+        |run: &super::TrackRun| u64::try_from(run.earliest_presentation).ok()?.checked_add(run.duration);
+    Some(Step { end, over: pictures.and_then(over) })
 }

@@ -7,11 +7,13 @@ use super::boxes::build;
 pub struct MoofEntry {
     /// Bytes from the start of the file.
     pub offset: u64,
-    /// Track and presentation time of its first sample in ticks, one for each `traf` in file order.
-    pub tracks: Vec<(u32, u64)>,
+    /// One for each `traf` in file order: its track, and the presentation time of its first sample in ticks, where
+    /// that is a sync sample.
+    pub tracks: Vec<(u32, Option<u64>)>,
 }
 
-/// `mfra` with one `tfra` a track that lists every `moof` with samples of it, closed by `mfro`.
+/// `mfra` with one `tfra` a track, closed by `mfro`. A `tfra` lists the `moof`s that begin with a sync sample of the track
+/// (8.8.10): of the pictures one a GOP, of the audio all.
 #[must_use]
 pub fn mfra_box(moofs: &[MoofEntry]) -> Vec<u8> {
     let mut tracks: Vec<u32> =
@@ -30,8 +32,8 @@ pub fn mfra_box(moofs: &[MoofEntry]) -> Vec<u8> {
 fn tfra(track: u32, moofs: &[MoofEntry]) -> Vec<u8> {
     let entry = |moof: &MoofEntry| {
         let traf = moof.tracks.iter().position(|(other, _)| *other == track)?;
-        let (_, time) = moof.tracks.get(traf)?;
-        Some(Entry { time: *time, moof: moof.offset, traf })
+        let time = moof.tracks.get(traf)?.1?;
+        Some(Entry { time, moof: moof.offset, traf })
     };
     table(track, &moofs.iter().filter_map(entry).collect::<Vec<_>>())
 }

@@ -4,8 +4,8 @@
 //! bytes. Nothing trusts a number that it reads: no length reaches beyond the bytes at hand, and
 //! nothing is allocated by a number from a file.
 //!
-//! Times are those of the media, in ticks of a track. Where frames are reordered, all of the media, audio
-//! included, lies later by a constant, so that no frame is shown before it is decoded; there is no edit list.
+//! Times are those of the media, in ticks of a track, and each file begins at zero. Where frames are reordered, all of the
+//! media, audio included, lies later by a constant, so that no frame is shown before it is decoded; there is no edit list.
 
 mod attributes;
 mod boxes;
@@ -15,6 +15,7 @@ mod glance;
 mod header;
 mod init;
 mod mfra;
+mod origin;
 mod prft;
 mod record;
 mod segment;
@@ -24,12 +25,13 @@ use crate::domain::fragment::Init;
 use crate::domain::segment::Record;
 pub use attributes::{Attributes, AudioAttributes, MAX_SEEK_ENTRIES, attributes};
 pub use boxes::{Piece, pieces};
-pub use chunk::{number_chunk, read_chunk, rebase_chunk};
+pub use chunk::{number_chunk, read_chunk};
 pub use fragment::{Run, Sample, write_chunk};
-pub use glance::{Head, Tail, read_head, read_last, read_tail, tail_len};
+pub use glance::{Head, Step, Tail, read_head, read_step, read_tail, tail_len};
 pub use header::{PICTURE_TIMESCALE, PICTURES, PictureFormat, SOUND, SoundFormat, write_init};
 pub use init::{mime, read_init};
 pub use mfra::{MoofEntry, mfra_box};
+pub use origin::{Origin, rebase};
 pub use prft::{prft_box, shift_prft};
 pub use record::{is_newer, record_box, record_members};
 pub use segment::{entry, follows, index, read_segment};

@@ -43,22 +43,37 @@ pub fn read_segment(bytes: &[u8]) -> Result<Layout, Malformed> {
     }
     let complete = last.is_some_and(|mfra| {
         let tail = bytes.get(usize::try_from(chunks_end).unwrap_or(usize::MAX)..);
-        mfra.start == chunks_end && tail == Some(&mfra_box(&index(&chunks)))
+        // An earlier release listed every `moof`.
+        let is_index = |entries: &[MoofEntry]| tail == Some(&mfra_box(entries));
+        mfra.start == chunks_end && (is_index(&index(&chunks, init.video.id)) || is_index(&every(&chunks)))
     });
     Ok(Layout { init, record, chunks, chunks_end, complete })
 }
 
-/// The entries of the `mfra` of these chunks.
+/// The entries of the `mfra` of these chunks. `video` is the track of the pictures.
 #[must_use]
-pub fn index(chunks: &[ChunkInfo]) -> Vec<MoofEntry> {
-    chunks.iter().map(|chunk| entry(chunk, chunk.moof)).collect()
+pub fn index(chunks: &[ChunkInfo], video: u32) -> Vec<MoofEntry> {
+    chunks.iter().map(|chunk| entry(chunk, video, chunk.moof)).collect()
 }
 
-/// The entry in the `mfra` of one chunk whose `moof` is at `offset`.
+/// The entry in the `mfra` of one chunk whose `moof` is at `offset`. `video` is the track of the pictures; every sample
+/// of another track is a sync sample.
 #[must_use]
-pub fn entry(chunk: &ChunkInfo, offset: u64) -> MoofEntry {
-    let first = |run: &TrackRun| (run.track, u64::try_from(run.earliest_presentation).unwrap_or(0));
+pub fn entry(chunk: &ChunkInfo, video: u32, offset: u64) -> MoofEntry {
+    let first = |run: &TrackRun| {
+        let is_sync = run.track != video || chunk.starts_with_sync;
+        (run.track, is_sync.then(|| presented(run)))
+    };
     MoofEntry { offset, tracks: chunk.runs.iter().map(first).collect() }
+}
+
+fn every(chunks: &[ChunkInfo]) -> Vec<MoofEntry> {
+    let all = |chunk: &ChunkInfo| chunk.runs.iter().map(|run| (run.track, Some(presented(run)))).collect();
+    chunks.iter().map(|chunk| MoofEntry { offset: chunk.moof, tracks: all(chunk) }).collect()
+}
+
+fn presented(run: &TrackRun) -> u64 {
+    u64::try_from(run.earliest_presentation).unwrap_or(0)
 }
 
 /// Whether a reader of the file takes the chunk as the next one: the next sequence number, and no track going back in

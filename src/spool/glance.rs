@@ -13,6 +13,8 @@ use std::path::Path;
 
 /// Bytes that are read at each place. The front of a segment has about 2 KiB, an index of half a minute as much.
 const PIECE: usize = 4096;
+/// So many chunks behind the last that is listed are looked at: those of a GOP.
+const MAX_STEPS: usize = 64;
 /// A longer index is left to whoever reads the file whole.
 const MAX_INDEX: u64 = 256 * 1024;
 
@@ -52,18 +54,13 @@ pub(super) fn glance(
     let Some(tail) = fmp4::read_tail(&index, len, head.init.video) else { return Ok(None) };
     let scale = u128::from(head.init.video.timescale.max(1));
     let nanos = |ticks: u64| u64::try_from(u128::from(ticks) * 1_000_000_000 / scale).unwrap_or(u64::MAX);
-    // Its last chunk is about as long as the others, unless something was cut off.
+    // Its last GOP is about as long as the others, unless something was cut off.
     let to_last = nanos(tail.last.saturating_sub(tail.first));
-    let longest = nanos(tail.longest.saturating_mul(3) / 2);
+    let longest = nanos(tail.longest.saturating_mul(5) / 4);
     let is_likely = |duration: &u64| (to_last..=to_last.saturating_add(longest)).contains(duration);
     let duration = match by_next(&head.record).filter(is_likely) {
         Some(duration) => Some(duration),
-        None => {
-            let wanted = tail.mfra.saturating_sub(tail.last_moof).min(PIECE as u64);
-            let moof = piece(fs, file, tail.last_moof, wanted)?;
-            let end = fmp4::read_last(&head.init, &moof, tail.last_moof, tail.mfra);
-            end.and_then(|end| end.checked_sub(tail.first)).map(nanos)
-        }
+        None => end(fs, file, &head, tail)?.and_then(|end| end.checked_sub(tail.first)).map(nanos),
     };
     let whole = duration.map(|duration| Whole { end: tail.mfra, duration });
     Ok(footage(head, whole))
@@ -78,6 +75,24 @@ pub(super) fn members(fs: &dyn Fs, path: &Path, encryption: &Encryption) -> Opti
         return fmp4::record_members(&decrypt::first(&front, encryption)?);
     }
     fmp4::record_members(&front)
+}
+
+/// When the last picture ends, in ticks: looks at each chunk from the last that is listed on. `None` where they do not
+/// reach to the index.
+fn end(fs: &dyn Fs, file: &Handle, head: &fmp4::Head, tail: fmp4::Tail) -> io::Result<Option<u64>> {
+    let (mut at, mut over) = (tail.last_moof, None);
+    for _ in 0..MAX_STEPS {
+        let wanted = tail.mfra.saturating_sub(at).min(PIECE as u64);
+        let Some(step) = fmp4::read_step(&head.init, &piece(fs, file, at, wanted)?, at) else {
+            return Ok(None);
+        };
+        over = step.over.or(over);
+        at = step.end;
+        if at >= tail.mfra {
+            return Ok(over.filter(|_| at == tail.mfra));
+        }
+    }
+    Ok(None)
 }
 
 fn footage(head: fmp4::Head, whole: Option<Whole>) -> Option<Footage> {

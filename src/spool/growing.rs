@@ -4,7 +4,6 @@ use super::crypt::{Encryption, Kind, Run};
 use super::decrypt::{End, Mark};
 use super::{MAX_FILE, scan};
 use crate::disk::{Fs, Handle};
-use bytes::Bytes;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -65,10 +64,10 @@ impl Growing {
 
     /// Adds chunks, each a `prft` and what the source gave, behind what stands before them all. Encrypted,
     /// their pictures are records of their own, which a start leaves out.
-    pub(super) fn append_chunks(&mut self, front: &[u8], chunks: &[(Vec<u8>, Bytes)]) -> io::Result<()> {
+    pub(super) fn append_chunks(&mut self, front: &[u8], chunks: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {
         if self.records.is_none() {
             let front = std::iter::once(front).filter(|front| !front.is_empty());
-            let parts = chunks.iter().flat_map(|(prft, chunk)| [prft.as_slice(), chunk.as_ref()]);
+            let parts = chunks.iter().flat_map(|(prft, chunk)| [prft.as_slice(), chunk.as_slice()]);
             return self.write(front.chain(parts));
         }
         let mut records = Vec::new();

@@ -257,6 +257,9 @@ pub(super) fn ends_fragment(chunks: &[ChunkInfo], bytes: &[u8], at: usize) -> bo
     marked || chunks.get(at + 1).is_some_and(|next| next.starts_with_sync)
 }
 
+/// The extent of these chunks: from the first picture that is presented to the end of the last. The last chunk tells that
+/// end as long as its pictures are presented behind all before it: the muxer ends a chunk where that is so, unless the
+/// chunk would be longer than one may be.
 pub(super) fn measure(layout: &Layout, chunks: &[ChunkInfo]) -> Option<Whole> {
     let video = layout.init.video;
     let run = |chunk: &ChunkInfo| chunk.runs.iter().find(|run| run.track == video.id).cloned();
@@ -271,7 +274,7 @@ pub(super) fn measure(layout: &Layout, chunks: &[ChunkInfo]) -> Option<Whole> {
 /// The entries of the `mfra` for every chunk that ends at or before `end`.
 pub(super) fn entries(layout: &Layout, end: u64) -> Vec<MoofEntry> {
     let kept = layout.chunks.iter().take_while(|chunk| chunk.end <= end).count();
-    fmp4::index(layout.chunks.get(..kept).unwrap_or_default())
+    fmp4::index(layout.chunks.get(..kept).unwrap_or_default(), layout.init.video.id)
 }
 
 /// Length of a `prft` version 1, and where in it the least byte of the NTP fraction is.

@@ -10,8 +10,7 @@ use crate::domain::recovery::Whole;
 use crate::domain::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
 use crate::domain::segmenter::Durability;
 use crate::domain::time::{Mono, Utc};
-use crate::fmp4::{self, ChunkInfo, MoofEntry};
-use bytes::Bytes;
+use crate::fmp4::{self, ChunkInfo, MoofEntry, Origin};
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +30,8 @@ pub(super) struct Writer {
     init: Arc<Init>,
     /// `Utc = Mono + offset`.
     offset: i64,
+    /// Where the media of the file begin, once its first chunk is here.
+    origin: Option<Origin>,
     file: Option<Growing>,
     /// The directory entry is durable.
     named: bool,
@@ -58,8 +59,8 @@ struct Extent {
 
 #[derive(Default)]
 struct Fragment {
-    /// Not yet in the file: `prft`, then `moof` and `mdat`.
-    held: Vec<(Vec<u8>, Bytes)>,
+    /// Not yet in the file: `prft`, then `moof` and `mdat` with the times of the file.
+    held: Vec<(Vec<u8>, Vec<u8>)>,
     held_bytes: u64,
     frames: u32,
     end: Mono,
@@ -102,6 +103,7 @@ impl Writer {
             record,
             init,
             offset,
+            origin: None,
             file: None,
             named: false,
             written: 0,
@@ -137,6 +139,9 @@ impl Writer {
     /// Takes a chunk into the open fragment. With durability `chunk` it is on flash afterwards;
     /// else it is held in memory, as long as that is not too much.
     pub(super) fn append(&mut self, chunk: &Chunk, info: &ChunkInfo) -> io::Result<()> {
+        let (mut bytes, mut info) = (chunk.bytes.to_vec(), info.clone());
+        let origin = *self.origin.get_or_insert_with(|| Origin::of(&self.init, &info));
+        fmp4::rebase(&self.init, &mut bytes, &mut info, origin).map_err(io::Error::other)?;
         self.open.frames = self.open.frames.saturating_add(chunk.frames);
         let video = self.init.video.id;
         let media_time =
@@ -149,10 +154,10 @@ impl Writer {
         scan::mark(&mut prft, chunk.ends_fragment);
         let header = if self.written == 0 { self.header().len() as u64 } else { 0 };
         let at = self.written.saturating_add(header).saturating_add(self.open.held_bytes);
-        self.moofs.push(fmp4::entry(info, at.saturating_add(PRFT)));
+        self.moofs.push(fmp4::entry(&info, video, at.saturating_add(PRFT)));
         self.open.held_bytes =
             self.open.held_bytes.saturating_add(PRFT).saturating_add(chunk.bytes.len() as u64);
-        self.open.held.push((prft, chunk.bytes.clone()));
+        self.open.held.push((prft, bytes));
         self.open.end = chunk.start + Duration::from_nanos(chunk.duration);
         match self.durability {
             Durability::Chunk => {

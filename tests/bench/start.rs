@@ -58,7 +58,7 @@ impl Template {
         let start = usize::try_from(first.moof).unwrap() - 32;
         let moof = u32::from_be_bytes(bytes[start + 32..start + 36].try_into().unwrap()) as usize;
         let front = bytes[start..start + 32 + moof + 8].to_vec();
-        let entry = fmp4::index(std::slice::from_ref(first)).remove(0);
+        let entry = fmp4::index(std::slice::from_ref(first), layout.init.video.id).remove(0);
         Template {
             head,
             front,
@@ -86,9 +86,12 @@ impl Template {
         for chunk in 0..CHUNKS {
             file.write_all_at(&self.front, at).unwrap();
             // Half a second each, by the clock of the track.
-            let later = |(track, time): &(u32, u64)| {
+            let later = |(track, time): &(u32, Option<u64>)| {
                 let other = self.audio.filter(|audio| audio.id == *track);
-                (*track, time + chunk * u64::from(other.unwrap_or(self.video).timescale) / 2)
+                let scale = u64::from(other.unwrap_or(self.video).timescale);
+                // A GOP is two seconds.
+                let is_sync = other.is_some() || chunk % 4 == 0;
+                (*track, time.filter(|_| is_sync).map(|time| time + chunk * scale / 2))
             };
             let tracks = self.entry.tracks.iter().map(later).collect();
             entries.push(MoofEntry { offset: at + 32, tracks });

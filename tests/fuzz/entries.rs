@@ -98,9 +98,12 @@ pub fn a_segment(data: &[u8]) {
         assert_eq!(cut.chunks, layout.chunks);
     }
     if let Ok(init) = fmp4::read_init(bytes::Bytes::copy_from_slice(data)) {
-        let _chunk = fmp4::read_chunk(&init, data);
         let mut changed = data.to_vec();
-        let _rebased = fmp4::rebase_chunk(&init, &mut changed, 1_000_000);
+        if let Ok(mut info) = fmp4::read_chunk(&init, data) {
+            let origin = fmp4::Origin::of(&init, &info);
+            let _rebased = fmp4::rebase(&init, &mut changed, &mut info, origin);
+        }
+        let _step = fmp4::read_step(&init, data, 0);
         let _numbered = fmp4::number_chunk(&mut changed, 7);
         assert_eq!(changed.len(), data.len());
     }

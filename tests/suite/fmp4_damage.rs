@@ -35,7 +35,10 @@ fn read_in_every_way(bytes: &[u8]) {
     let _any = fmp4::read_init(Bytes::copy_from_slice(bytes));
     let _any = fmp4::read_chunk(init, bytes);
     let mut changed = bytes.to_vec();
-    let _any = fmp4::rebase_chunk(init, &mut changed, 1_000_000);
+    let mut info = fmp4::read_chunk(init, &media(Kind::Negative).chunks[1].1).unwrap();
+    let origin = fmp4::Origin::of(init, &info);
+    let _any = fmp4::rebase(init, &mut changed, &mut info, origin);
+    let _any = fmp4::read_step(init, bytes, 0);
     assert_eq!(changed.len(), bytes.len());
     let _any = fmp4::shift_prft(&mut changed, i64::MIN);
     assert_eq!(changed.len(), bytes.len());

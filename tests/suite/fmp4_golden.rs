@@ -7,7 +7,7 @@ use bytes::Bytes;
 use kasacam::domain::fragment::{Init, Track};
 use kasacam::domain::segment::Record;
 use kasacam::domain::time::Utc;
-use kasacam::fmp4::{self, ChunkInfo, MoofEntry, TrackRun};
+use kasacam::fmp4::{self, ChunkInfo, MoofEntry, Origin, TrackRun};
 use proptest::prelude::*;
 
 fn boxed(kind: &[u8; 4], parts: &[&[u8]]) -> Vec<u8> {
@@ -300,25 +300,38 @@ fn the_audio_object_type_is_read_with_its_escape() {
     assert_eq!(codecs(31 << 3 | 0b001, 0b010 << 5), "avc1.4d401e,mp4a.40.42");
 }
 
+/// A chunk, and what is read of it, after `origin` was taken from its times.
+fn rebased(init: &Init, chunk: &[u8], origin: Origin) -> (Vec<u8>, ChunkInfo) {
+    let (mut bytes, mut info) = (chunk.to_vec(), fmp4::read_chunk(init, chunk).unwrap());
+    fmp4::rebase(init, &mut bytes, &mut info, origin).unwrap();
+    assert_eq!(info, fmp4::read_chunk(init, &bytes).unwrap(), "what was read is what stands there");
+    (bytes, info)
+}
+
 #[test]
 fn rebasing_moves_every_track_by_the_same_time() {
     for kind in Kind::ALL {
         let made = media(kind);
+        let first = made.chunks.iter().find(|(_, chunk)| {
+            let info = fmp4::read_chunk(&made.init, chunk).unwrap();
+            info.starts_with_sync && info.runs[0].decode_time > 0
+        });
+        let first = fmp4::read_chunk(&made.init, &first.unwrap().1).unwrap();
         let (_, chunk) = made.chunks.last().unwrap();
         let before = fmp4::read_chunk(&made.init, chunk).unwrap();
-        let nanos = 1_500_070_000;
-        let mut moved = chunk.clone();
 
-        fmp4::rebase_chunk(&made.init, &mut moved, nanos).unwrap();
+        let (moved, after) = rebased(&made.init, chunk, Origin::of(&made.init, &first));
 
-        let after = fmp4::read_chunk(&made.init, &moved).unwrap();
+        // The earliest of the tracks, in ticks of the pictures; and that in ticks of the audio, rounded down.
+        let scale = |track: u32| match made.init.audio {
+            Some(audio) if audio.id == track => u64::from(audio.timescale),
+            _ => u64::from(made.init.video.timescale),
+        };
+        let pictures = scale(made.init.video.id);
+        let origin =
+            first.runs.iter().map(|run| run.decode_time * pictures / scale(run.track)).min().unwrap();
         for (before, after) in before.runs.iter().zip(&after.runs) {
-            // 1.50007 s are 23041.07 ticks of 15360, 24001.12 of 16000, 2250.1 of 1500: rounded down.
-            let ticks = match (before.track, kind) {
-                (1, Kind::Chunked) => 2_250,
-                (1, _) => 23_041,
-                _ => 24_001,
-            };
+            let ticks = origin * scale(before.track) / pictures;
             let earlier = i64::try_from(ticks).unwrap();
             let expected = TrackRun {
                 decode_time: before.decode_time - ticks,
@@ -335,41 +348,33 @@ fn rebasing_moves_every_track_by_the_same_time() {
 #[test]
 fn a_short_decode_time_stays_short() {
     let tfhd = full(b"tfhd", 0, 0x02_0038, &[1, 100, 20, SYNC]);
-    let trun = full(b"trun", 0, 0x1, &[3, 108]);
+    let trun = full(b"trun", 0, 0x1, &[3, 104]);
     let with = |time| {
         let tfdt = full(b"tfdt", 0, 0, &[time]);
         Handmade { tfhd: tfhd.clone(), tfdt, trun: trun.clone(), mdat: 60 }.build()
     };
-    let mut bytes = with(0xffff_ffff);
+    let first = fmp4::read_chunk(both_tracks(), &with(15_360)).unwrap();
 
-    fmp4::rebase_chunk(both_tracks(), &mut bytes, 1_000_000_000).unwrap();
+    let (bytes, _) = rebased(both_tracks(), &with(0xffff_ffff), Origin::of(both_tracks(), &first));
 
     assert_eq!(bytes, with(0xffff_ffff - 15_360));
 }
 
 #[test]
-fn a_chunk_before_the_start_of_the_run_is_left_as_it_was() {
+fn a_file_begins_with_the_earliest_of_its_tracks_and_nothing_lies_before_it() {
     let made = media(Kind::Negative);
-    let (_, chunk) = &made.chunks[2];
-    let mut bytes = chunk.clone();
-    // The pictures begin at 2 s, the sound at 1.984 s.
-    let times = |bytes: &[u8]| {
-        fmp4::read_chunk(&made.init, bytes)
-            .unwrap()
-            .runs
-            .iter()
-            .map(|run| run.decode_time)
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(times(chunk), [30_720, 31_744]);
+    // The pictures begin at 2 s, the audio at 1.984 s: 30474.24 ticks of the pictures, and 31744 of its own.
+    let first = fmp4::read_chunk(&made.init, &made.chunks[2].1).unwrap();
+    assert_eq!(first.runs.iter().map(|run| run.decode_time).collect::<Vec<_>>(), [30_720, 31_744]);
+    let origin = Origin::of(&made.init, &first);
 
-    for nanos in [1_990_000_000, 3_000_000_000, u64::MAX] {
-        let why = fmp4::rebase_chunk(&made.init, &mut bytes, nanos).unwrap_err();
-        assert_eq!(why.what, "tfdt: lies before the start of the run");
-        assert_eq!(bytes, *chunk);
-    }
-    fmp4::rebase_chunk(&made.init, &mut bytes, 1_984_000_000).unwrap();
-    assert_eq!(times(&bytes), [246, 0]);
+    let times = |at: usize| {
+        let (_, info) = rebased(&made.init, &made.chunks[at].1, origin);
+        info.runs.iter().map(|run| run.decode_time).collect::<Vec<_>>()
+    };
+
+    assert_eq!(times(2), [246, 1], "the pictures by the whole tick");
+    assert_eq!(times(0), [0, 0], "what is late begins with the file");
 }
 
 #[test]
@@ -559,9 +564,11 @@ fn a_shift_finds_the_ntp_time_in_every_form_of_prft() {
 #[test]
 fn mfra_is_written_byte_for_byte() {
     let moofs = [
-        MoofEntry { offset: 0x1122, tracks: vec![(1, 0x0a), (7, 0x0b)] },
-        MoofEntry { offset: 0x0001_0000_0002, tracks: vec![(7, 0x0c), (1, 0x0001_0000_000d)] },
-        MoofEntry { offset: 0x3344, tracks: vec![(1, 0x0e)] },
+        MoofEntry { offset: 0x1122, tracks: vec![(1, Some(0x0a)), (7, Some(0x0b))] },
+        MoofEntry { offset: 0x0001_0000_0002, tracks: vec![(7, Some(0x0c)), (1, Some(0x0001_0000_000d))] },
+        // The first picture of this one is no sync sample.
+        MoofEntry { offset: 0x2233, tracks: vec![(7, None)] },
+        MoofEntry { offset: 0x3344, tracks: vec![(1, Some(0x0e)), (7, None)] },
     ];
     let expected = [
         // mfra: 8 + (8 + 16 + 3 * 19) + (8 + 16 + 2 * 19) + 16
@@ -598,7 +605,7 @@ fn the_index_of_a_segment_is_where_its_moofs_were_put() {
         assert_eq!(layout.chunks_end, segment.chunks.last().unwrap().1 as u64);
         assert_eq!(layout.record, record());
         assert_eq!(layout.chunks.len(), made.chunks.len());
-        let index = fmp4::index(&layout.chunks);
+        let index = fmp4::index(&layout.chunks, made.init.video.id);
         for (((entry, info), (start, end)), (_, chunk)) in
             index.iter().zip(&layout.chunks).zip(&segment.chunks).zip(&made.chunks)
         {
@@ -606,12 +613,46 @@ fn the_index_of_a_segment_is_where_its_moofs_were_put() {
             assert_eq!(*info, ChunkInfo { moof: *start as u64, end: *end as u64, ..alone }, "{kind:?}");
             assert_eq!(entry.offset, *start as u64);
             assert_eq!(&segment.bytes[start + 4..start + 8], b"moof");
-            let times =
-                info.runs.iter().map(|run| (run.track, run.earliest_presentation.try_into().unwrap()));
-            assert_eq!(entry.tracks, times.collect::<Vec<(u32, u64)>>());
+            let times = info.runs.iter().map(|run| {
+                let is_sync = run.track != made.init.video.id || info.starts_with_sync;
+                (run.track, is_sync.then(|| run.earliest_presentation.try_into().unwrap()))
+            });
+            assert_eq!(entry.tracks, times.collect::<Vec<(u32, Option<u64>)>>());
         }
         assert!(segment.bytes.ends_with(&fmp4::mfra_box(&index)));
     }
+}
+
+#[test]
+fn an_index_that_lists_every_moof_is_one_too() {
+    let made = media(Kind::Chunked);
+    let whole = whole_segment(Kind::Chunked);
+    let layout = fmp4::read_segment(&whole.bytes).unwrap();
+    let all: Vec<MoofEntry> = layout
+        .chunks
+        .iter()
+        .map(|chunk| MoofEntry {
+            offset: chunk.moof,
+            tracks: chunk
+                .runs
+                .iter()
+                .map(|run| (run.track, Some(run.earliest_presentation.try_into().unwrap())))
+                .collect(),
+        })
+        .collect();
+    let front = &whole.bytes[..usize::try_from(layout.chunks_end).unwrap()];
+    let complete =
+        |index: &[MoofEntry]| fmp4::read_segment(&[front, &fmp4::mfra_box(index)].concat()).unwrap().complete;
+
+    assert!(
+        all.len()
+            > fmp4::index(&layout.chunks, made.init.video.id)
+                .iter()
+                .filter(|it| it.tracks[0].1.is_some())
+                .count()
+    );
+    assert!(complete(&all), "as an earlier release wrote it");
+    assert!(!complete(&all[1..]));
 }
 
 #[test]
@@ -656,16 +697,17 @@ fn other_programs_play_what_was_put_together() {
 fn other_programs_play_what_begins_amid_a_run_from_zero() {
     let made = media(Kind::Negative);
     let mut chunks: Vec<Vec<u8>> = made.chunks[1..].iter().map(|(_, chunk)| chunk.clone()).collect();
+    let origin = Origin::of(&made.init, &fmp4::read_chunk(&made.init, &chunks[0]).unwrap());
     for chunk in &mut chunks {
-        fmp4::rebase_chunk(&made.init, chunk, 960_000_000).unwrap();
+        *chunk = rebased(&made.init, chunk, origin).0;
     }
 
     let bytes = segment(&made.init, &chunks).bytes;
 
     let found = packets(&bytes);
     let first = |track: u32| found.iter().find(|packet| packet.track == track).unwrap().dts;
-    // The sound began at 0.96 s, which are 14745.6 ticks of the picture's 15360.
-    assert_eq!((first(1), first(2)), (15_360 - 14_745, 0));
+    // The audio began at 0.96 s, which are 14745.6 ticks of the pictures' 15360: 14745, or 15359.375 of its own.
+    assert_eq!((first(1), first(2)), (15_360 - 14_745, 1));
     assert_eq!(found.iter().filter(|packet| packet.track == 1).count(), 30);
     assert_eq!(decoded_pictures(&bytes), 30);
 }

@@ -47,7 +47,7 @@ fn segment(n: u64) -> Vec<u8> {
         tracks: chunk
             .runs
             .iter()
-            .map(|run| (run.track, u64::try_from(run.earliest_presentation).unwrap()))
+            .map(|run| (run.track, Some(u64::try_from(run.earliest_presentation).unwrap())))
             .collect(),
     };
     bytes.extend(fmp4::mfra_box(&chunks.iter().map(entry).collect::<Vec<_>>()));

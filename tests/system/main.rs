@@ -12,6 +12,7 @@
 )]
 
 mod agreement;
+mod alone;
 mod attacks;
 // The demo's judgement is pure, and part of a program that has no library: taken in as it is.
 mod broker_faults;

@@ -230,7 +230,10 @@ pub fn segment(init: &Init, chunks: &[Vec<u8>]) -> Segment {
         let info = fmp4::read_chunk(init, chunk).unwrap();
         bytes.extend(fmp4::prft_box(init.video.id, record().start_utc, info.runs[0].decode_time));
         places.push((bytes.len(), bytes.len() + chunk.len()));
-        let tracks = info.runs.iter().map(|run| (run.track, run.earliest_presentation.try_into().unwrap()));
+        let tracks = info.runs.iter().map(|run| {
+            let is_sync = run.track != init.video.id || info.starts_with_sync;
+            (run.track, is_sync.then(|| run.earliest_presentation.try_into().unwrap()))
+        });
         moofs.push(MoofEntry { offset: bytes.len() as u64, tracks: tracks.collect() });
         bytes.extend_from_slice(chunk);
     }

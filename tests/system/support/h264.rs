@@ -147,7 +147,7 @@ impl Track {
 }
 
 impl Movie {
-    /// Reads a file that is whole; `mfra` must list every `moof` of every track, and stand last.
+    /// Reads a file that is whole; `mfra` must list the `moof`s of each track that begin with a sync sample, and stand last.
     pub fn read(file: &[u8]) -> Movie {
         let top = boxes(file);
         let moov = top.iter().find(|(kind, ..)| kind == b"moov").expect("a moov").2;
@@ -158,7 +158,7 @@ impl Movie {
             track.defaults = [u32_at(trex, 12), u32_at(trex, 16), u32_at(trex, 20)];
         }
         let mut references = Vec::new();
-        // Of every moof with samples of a track: the track and where it begins.
+        // Of every moof whose first sample of a track is a sync sample: the track and where it begins.
         let mut moofs = Vec::new();
         for (kind, start, body) in &top {
             match kind {
@@ -168,8 +168,11 @@ impl Movie {
                         let id = u32_at(child(traf, b"tfhd"), 4);
                         let track =
                             tracks.iter_mut().find(|(track, _)| track.id == id).expect("the traf's track");
+                        let before = track.0.samples.len();
                         samples(&file[*start..], traf, &mut track.0);
-                        moofs.push((id, *start as u64));
+                        if track.0.samples.get(before).is_some_and(|sample| sample.sync) {
+                            moofs.push((id, *start as u64));
+                        }
                     }
                 }
                 _ => {}
@@ -180,7 +183,7 @@ impl Movie {
         let mut listed: Vec<(u32, u64)> = children(mfra, b"tfra").flat_map(random_access).collect();
         listed.sort_unstable();
         moofs.sort_unstable();
-        assert_eq!(listed, moofs, "mfra lists every moof of every track");
+        assert_eq!(listed, moofs, "mfra lists the moofs that begin with a sync sample");
         let mut of = |handler: &[u8; 4]| {
             let at = tracks.iter().position(|(_, found)| found == handler)?;
             Some(tracks.remove(at).0)

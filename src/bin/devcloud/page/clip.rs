@@ -54,8 +54,9 @@ pub(crate) fn clip(sources: &[Source], from: Utc, to: Utc) -> Result<Vec<u8>, St
         move_chunk(&mut bytes, &cut.layout.init, shift)?;
         let tracks = cut.chunk.runs.iter().map(|run| {
             let scale = i128::from(track(&cut.layout.init, run.track).timescale);
-            let moved = i128::from(run.earliest_presentation) + shift * scale / NANOS;
-            (run.track, u64::try_from(moved).unwrap_or(0))
+            let moved = i128::from(run.earliest_presentation) + ticks(shift, scale);
+            let is_sync = run.track != cut.layout.init.video.id || cut.chunk.starts_with_sync;
+            (run.track, is_sync.then(|| u64::try_from(moved).unwrap_or(0)))
         });
         let offset = u64::try_from(file.len()).unwrap_or(u64::MAX);
         entries.push(MoofEntry { offset, tracks: tracks.collect() });
@@ -66,6 +67,11 @@ pub(crate) fn clip(sources: &[Source], from: Utc, to: Utc) -> Result<Vec<u8>, St
 }
 
 const NANOS: i128 = 1_000_000_000;
+
+/// To the nearest tick: a time in ticks that was made nanoseconds becomes the same again.
+fn ticks(nanos: i128, scale: i128) -> i128 {
+    (nanos * scale + NANOS / 2).div_euclid(NANOS)
+}
 
 /// Chunks of a segment from the last GOP that begins no later than `from` on.
 fn within<'a>(source: &'a Source, layout: &'a Layout, from: Utc, to: Utc) -> Vec<Cut<'a>> {
@@ -105,10 +111,14 @@ fn times(chunk: &ChunkInfo, video: Track) -> Option<(u64, u64)> {
     Some((nanos(run.decode_time), nanos(run.decode_time.saturating_add(run.duration))))
 }
 
+/// Times that are no further apart, in nanoseconds, go on.
+const SEAM: u64 = 200_000_000;
+
 /// What has been written so far.
 #[derive(Default)]
 struct Written<'a> {
-    before: Option<(&'a str, u64)>,
+    /// The chunk before, and where its pictures end in the file, in nanoseconds.
+    before: Option<(&'a Layout, u64, i128)>,
     shift: i128,
     /// End of all tracks in the file, in nanoseconds.
     end: i128,
@@ -118,14 +128,19 @@ impl<'a> Written<'a> {
     /// By how many nanoseconds this chunk moves.
     fn shift(&mut self, cut: &Cut<'a>) -> i128 {
         let record = &cut.layout.record;
-        let follows = self.before.is_some_and(|(span, end)| {
-            // Within a span times go on; by a segment that is missing they jump.
-            span == record.span && cut.from.abs_diff(end) < 200_000_000
-        });
-        if !follows {
-            self.shift = self.end - i128::from(cut.from);
+        let from = i128::from(cut.from);
+        match self.before {
+            // Within a segment times go on.
+            Some((layout, end, _)) if std::ptr::eq(layout, cut.layout) && cut.from.abs_diff(end) < SEAM => {}
+            // The next one of its span begins where it ended.
+            Some((layout, _, over))
+                if layout.record.span == record.span && layout.record.n + 1 == record.n =>
+            {
+                self.shift = over - from;
+            }
+            Some(_) | None => self.shift = self.end - from,
         }
-        self.before = Some((&record.span, cut.to));
+        self.before = Some((cut.layout, cut.to, i128::from(cut.to) + self.shift));
         for run in &cut.chunk.runs {
             let scale = i128::from(track(&cut.layout.init, run.track).timescale);
             let over = i128::from(run.decode_time.saturating_add(run.duration)) * NANOS / scale;
@@ -161,7 +176,7 @@ fn move_chunk(bytes: &mut [u8], init: &Init, shift: i128) -> Result<(), String> 
                 let wide = field(0).ok_or_else(damaged)? >> 24 == 1;
                 let high = if wide { u64::from(field(4).ok_or_else(damaged)?) << 32 } else { 0 };
                 let time = high | u64::from(field(if wide { 8 } else { 4 }).ok_or_else(damaged)?);
-                let moved = (i128::from(time) + (shift * scale).div_euclid(NANOS)).max(0);
+                let moved = (i128::from(time) + ticks(shift, scale)).max(0);
                 let patch = if wide {
                     u64::try_from(moved).map_err(|_| damaged())?.to_be_bytes().to_vec()
                 } else {

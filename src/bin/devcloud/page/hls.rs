@@ -67,10 +67,11 @@ pub(crate) fn playlist(
         if let Some(gap) = before.map(|b| segment.named.at.since(b.end)).filter(|gap| *gap > SEAM) {
             gaps(&mut text, before.map_or(segment.named.at, |b| b.end), gap, target);
         }
+        // The media times of each segment begin at zero.
+        if before.is_some() {
+            text.push_str("#EXT-X-DISCONTINUITY\n");
+        }
         if !follows {
-            if before.is_some() {
-                text.push_str("#EXT-X-DISCONTINUITY\n");
-            }
             if let Some(length) = moov(&segment.named.key) {
                 let uri = address(&segment.named.key);
                 let _never_fails = writeln!(text, "#EXT-X-MAP:URI=\"{uri}\",BYTERANGE=\"{length}@0\"");

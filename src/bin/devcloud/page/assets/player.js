@@ -187,11 +187,13 @@ export class Player {
       if (!answer.ok) return false;
       const bytes = await answer.arrayBuffer();
       if (source !== this.source) return false;
-      // All of a span has one offset: its media times go on from segment to segment.
-      const wanted = (segment.start - source.origin) / 1000 - segment.decode;
-      const known = source.spans.get(segment.span);
-      const offset = known !== undefined && Math.abs(known - wanted) < 0.1 ? known : wanted;
-      source.spans.set(segment.span, offset);
+      // The media times of each segment are its own: within a span it begins exactly where the one before ended.
+      const wanted = (segment.start - source.origin) / 1000;
+      const before = source.spans.get(segment.span);
+      const follows = before?.n === segment.n - 1 && Math.abs(before.end - wanted) < 0.1;
+      const begin = follows ? before.end : wanted;
+      source.spans.set(segment.span, { n: segment.n, end: begin + (segment.end - segment.start) / 1000 });
+      const offset = begin - segment.decode;
       source.buffer.timestampOffset = offset;
       await this.#settled(source, () => source.buffer.appendBuffer(bytes));
       source.had.set(segment.key, segment);
