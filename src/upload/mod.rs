@@ -15,6 +15,7 @@ pub mod body;
 mod client;
 pub mod credentials;
 mod fault;
+pub mod grant;
 pub mod rate;
 mod request;
 mod sigv4;

@@ -23,6 +23,7 @@ mod fmp4_damage;
 mod fmp4_golden;
 mod fmp4_written;
 mod fuzz;
+mod grants;
 mod identity;
 mod logs_are_private;
 mod machine;
