@@ -21,7 +21,7 @@ use super::reason;
 use super::session::{Link, Shared};
 use super::timers::{Due, Timers};
 use super::topics::OFFLINE;
-use crate::domain::input::Input;
+use crate::domain::input::{AckToken, Input};
 use bytes::BytesMut;
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -285,7 +285,7 @@ impl<'a> Exchange<'a> {
 
     fn subscribe(&mut self) {
         let identifier = self.next_identifier();
-        packet::subscribe(&mut self.out, identifier, &self.link.topics.subscriptions());
+        packet::subscribe(&mut self.out, identifier, &self.link.subscriptions());
     }
 
     fn next_identifier(&mut self) -> u16 {
@@ -310,18 +310,47 @@ impl<'a> Exchange<'a> {
         if let Some(keys) = self.link.shared.takes_new_keys() {
             self.link.reader.keys = keys;
         }
+        if self.link.on_grants.is_some() && publish.topic == self.link.topics.grant_response().as_bytes() {
+            return self.granted(publish, token);
+        }
         let (topics, retained) = (&self.link.topics, publish.retain);
         let input = self.link.reader.read(topics, &publish.topic, &publish.payload, retained, token);
         self.hand_on(input)
     }
 
+    /// Grants are for the uploads and no fact: once handed on they are acknowledged.
+    fn granted(&mut self, publish: &Publish, token: AckToken) -> Result<(), Stop> {
+        match self.link.reader.grant(&publish.payload) {
+            Ok(answer) => {
+                let is_paired = publish.correlation.as_ref().is_none_or(|data| *data == answer.id.as_bytes());
+                match &self.link.on_grants {
+                    Some(on_grants) if is_paired => on_grants(answer),
+                    Some(_) | None => {
+                        tracing::debug!("an answer with grants bears the id of another request")
+                    }
+                }
+                self.deliveries.done(token);
+                Ok(())
+            }
+            Err(reason) => {
+                let topic = self.link.topics.grant_response().to_owned();
+                self.hand_on(Input::Rejected { topic, reason, ack: Some(token) })
+            }
+        }
+    }
+
     fn subscribed(&mut self, codes: &[Code], now: Instant) -> Result<(), Stop> {
-        let topics = self.link.topics.subscriptions();
+        let topics = self.link.subscriptions();
         if codes.len() != topics.len() {
             return Err(lost("its SUBACK does not answer our SUBSCRIBE"));
         }
         for (topic, code) in topics.iter().zip(codes) {
-            if !matches!(code.0, 1 | 2) {
+            if !matches!(code.0, 1 | 2) && *topic == self.link.topics.grant_response() {
+                // The owner's choice is to be heard all the same.
+                tracing::error!(
+                    "the broker refuses the subscription to {topic}: {code}; no upload is granted"
+                );
+            } else if !matches!(code.0, 1 | 2) {
                 return Err(Stop::Lost(format!("it refuses the subscription to {topic}: {code}"), By::Us));
             }
         }

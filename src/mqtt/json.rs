@@ -33,9 +33,12 @@ pub(super) fn object(text: &[u8]) -> Option<BTreeMap<String, Json>> {
     reader.end().ok()?;
     match value {
         Json::Object(members) => Some(members),
-        Json::Null | Json::Bool(_) | Json::Unsigned(_) | Json::OtherNumber | Json::Text(_) | Json::List(_) => {
-            None
-        }
+        Json::Null
+        | Json::Bool(_)
+        | Json::Unsigned(_)
+        | Json::OtherNumber
+        | Json::Text(_)
+        | Json::List(_) => None,
     }
 }
 

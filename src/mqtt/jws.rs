@@ -80,7 +80,12 @@ fn text<'a>(header: &'a BTreeMap<String, Json>, name: &str) -> Result<&'a str, R
     match header.get(name) {
         Some(Json::Text(text)) => Ok(text),
         Some(
-            Json::Null | Json::Bool(_) | Json::Unsigned(_) | Json::OtherNumber | Json::List(_) | Json::Object(_),
+            Json::Null
+            | Json::Bool(_)
+            | Json::Unsigned(_)
+            | Json::OtherNumber
+            | Json::List(_)
+            | Json::Object(_),
         )
         | None => Err(Rejection::Malformed),
     }

@@ -1,4 +1,4 @@
-//! The store's credentials: a small TOML file, read again when it changes.
+//! The store's credentials: a small TOML file, read again when it changes, or temporary keys of a provider.
 //!
 //! ```toml
 //! access_key_id = "..."
@@ -7,6 +7,7 @@
 //! ```
 //! No error, no log line and no `Debug` of this module holds any of the three, nor a line of the file.
 
+use super::iot::Provider;
 use aws_credential_types::Credentials as Keys;
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -26,6 +27,41 @@ struct Contents {
     access_key_id: String,
     secret_access_key: String,
     session_token: Option<String>,
+}
+
+/// Where keys of the store come from.
+#[derive(Debug)]
+pub enum Source {
+    /// A file.
+    File(Credentials),
+    /// The AWS IoT credentials provider.
+    Iot(Arc<Provider>),
+}
+
+impl Source {
+    /// The keys to sign with now.
+    ///
+    /// # Errors
+    /// Why there are none, in words that are safe to log.
+    pub async fn current(&self) -> Result<Arc<Keys>, String> {
+        match self {
+            Source::File(file) => file.current(),
+            Source::Iot(provider) => provider.current().await,
+        }
+    }
+
+    /// The store refused a signature with this error code. True where there may be other keys at once.
+    pub(super) fn refused(&self, code: Option<&str>) -> bool {
+        let is_about_keys = matches!(
+            code,
+            Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "InvalidAccessKeyId")
+        );
+        match self {
+            // It is looked at before each request: there is nothing newer.
+            Source::File(_) => false,
+            Source::Iot(provider) => is_about_keys && provider.refused(),
+        }
+    }
 }
 
 /// The credentials of a file, as they stand there now.
@@ -127,17 +163,22 @@ fn parse(text: &str) -> Result<Keys, String> {
              session_token, each as key = \"value\", and nothing else"
         )
     })?;
-    sound("access_key_id", &contents.access_key_id, MOST_KEY)?;
+    let Contents { access_key_id, secret_access_key, session_token } = contents;
+    keys(access_key_id, secret_access_key, session_token)
+}
+
+/// Keys, if a signature can be made with them.
+pub(super) fn keys(id: String, secret: String, token: Option<String>) -> Result<Keys, String> {
+    sound("access_key_id", &id, MOST_KEY)?;
     // These separate the parts of the header that the id is written into.
-    if contents.access_key_id.contains(['/', ',', '=']) {
+    if id.contains(['/', ',', '=']) {
         return Err("access_key_id: has one of / , =".into());
     }
-    sound("secret_access_key", &contents.secret_access_key, MOST_KEY)?;
-    if let Some(token) = &contents.session_token {
+    sound("secret_access_key", &secret, MOST_KEY)?;
+    if let Some(token) = &token {
         sound("session_token", token, MOST_TOKEN)?;
     }
-    let Contents { access_key_id, secret_access_key, session_token } = contents;
-    Ok(Keys::new(access_key_id, secret_access_key, session_token, None, "upload.credentials"))
+    Ok(Keys::new(id, secret, token, None, "upload.credentials"))
 }
 
 /// Fit for an HTTP header.

@@ -16,6 +16,7 @@ mod client;
 pub mod credentials;
 mod fault;
 pub mod grant;
+pub mod iot;
 pub mod rate;
 mod request;
 mod sigv4;
@@ -24,7 +25,7 @@ pub mod tls;
 pub mod worker;
 
 pub use body::Body;
-pub use request::{SignedRequest, Signer};
+pub use request::{SignedRequest, Signer, Unsigned};
 pub use store::{S3Store, Timeouts};
 pub use worker::{Uploader, object_for};
 

@@ -1,6 +1,7 @@
 //! From a segment of the spool to an object of the store.
 
 use super::body::{self, Body, Digest};
+use super::grant::Grants;
 use super::rate::Rate;
 use super::store::{S3Store, Timeouts};
 use super::{Object, ObjectStore};
@@ -33,6 +34,7 @@ pub struct Uploader {
     prefix: String,
     device: String,
     rate: Arc<Rate>,
+    grants: Option<Arc<Grants>>,
     /// How often it is still to be asked whether it refuses to replace an object.
     to_ask: AtomicU32,
     replaces: AtomicBool,
@@ -69,6 +71,7 @@ impl Uploader {
             tracing::warn!("{problem}; uploads wait for it");
         }
         Ok(Uploader {
+            grants: store.grants(),
             store: Arc::new(store),
             prefix: config.prefix.clone(),
             device: device.to_owned(),
@@ -86,9 +89,16 @@ impl Uploader {
             prefix: prefix.to_owned(),
             device: device.to_owned(),
             rate: Arc::new(Rate::new(None)),
+            grants: None,
             to_ask: AtomicU32::new(0),
             replaces: AtomicBool::new(false),
         }
+    }
+
+    /// Where each PUT is signed by the cloud: what waits for that. Somebody has to ask the cloud for it.
+    #[must_use]
+    pub fn grants(&self) -> Option<Arc<Grants>> {
+        self.grants.clone()
     }
 
     /// With a probe: the first object of at most 4 MiB that a PUT has stored is put once more, with the same bytes, to

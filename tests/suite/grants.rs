@@ -146,7 +146,10 @@ fn claims_that_are_not_those_of_the_contract_are_malformed() {
         ("/grants/0/headers/content-type", json!("x".repeat(2049))),
         ("/grants/0/headers", json!({"Content-Length": "1234"})),
         ("/grants/0/headers", json!({"": "1234"})),
-        ("/grants/0/headers", (0..33).map(|n| (format!("h{n}"), "v")).collect::<HashMap<_, _>>().into_iter().collect()),
+        (
+            "/grants/0/headers",
+            (0..33).map(|n| (format!("h{n}"), "v")).collect::<HashMap<_, _>>().into_iter().collect(),
+        ),
         ("/grants/0/proof", json!("etag")),
         ("/grants", json!((0..17).map(grant).collect::<Vec<_>>())),
         ("/grants", json!((0..100).map(|_| json!({})).collect::<Vec<_>>())),
@@ -232,7 +235,10 @@ fn a_grant_for_another_host_bucket_key_size_or_checksum_is_refused() {
         }
         let told = taken(&answer("id", &[grant.clone()], &[])).unwrap_err();
         assert!(told.contains(why), "{grant}: {told}");
-        assert!(!told.contains("elsewhere") && !told.contains("kasa-care"), "nothing of it is quoted: {told}");
+        assert!(
+            !told.contains("elsewhere") && !told.contains("kasa-care"),
+            "nothing of it is quoted: {told}"
+        );
     }
     for (missing, why) in [
         ("content-length", "names no size"),
@@ -258,7 +264,7 @@ fn a_store_of_another_kind_proves_with_a_header_of_its_own() {
         "x-ms-meta-sha256": SHA256});
     azure["proof"] = json!("content-md5");
     for grant in [&goog, &azure] {
-        let granted = taken(&answer("id", &[grant.clone()], &[])).unwrap();
+        let granted = taken(&answer("id", std::slice::from_ref(grant), &[])).unwrap();
         assert_eq!(granted.proof.header(), grant["proof"].as_str().unwrap());
     }
     // What it is not asked to check it will not prove.

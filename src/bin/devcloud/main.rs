@@ -15,6 +15,8 @@ mod est;
 mod events;
 mod footage;
 mod foreign;
+mod grants;
+mod keys;
 mod lease;
 mod objects;
 mod page;

@@ -117,7 +117,9 @@ pub fn check(grant: &Grant, want: &Want, allowed: &Allowed) -> Result<Granted, &
     }
     checksum(grant, want)?;
     if header(IF_NONE_MATCH.as_str()) != Some("*") && header("x-goog-if-generation-match") != Some("0") {
-        return Err("it would replace an object: headers must have if-none-match: * or x-goog-if-generation-match: 0");
+        return Err(
+            "it would replace an object: headers must have if-none-match: * or x-goog-if-generation-match: 0",
+        );
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &grant.headers {

@@ -87,7 +87,11 @@ impl Desk {
             waiting: BTreeMap::new(),
             under_way: None,
             not_before: Mono(0),
-            backoff: Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(20)),
+            backoff: Backoff::new(
+                Duration::from_millis(500),
+                Duration::from_secs(1),
+                Duration::from_secs(20),
+            ),
             jitter: Jitter::new(seed),
             kept: BTreeMap::new(),
             outcomes: VecDeque::new(),
@@ -249,7 +253,8 @@ fn judge(
         return Some(Err(format!("the cloud grants no upload of it: {}", refused.reason)));
     }
     let Some(grant) = answer.grants.iter().find(|grant| grant.key == want.key) else {
-        return is_strange.then(|| Err(String::from("the cloud's grant is not taken: it is for another key")));
+        return is_strange
+            .then(|| Err(String::from("the cloud's grant is not taken: it is for another key")));
     };
     let lifetime = grant.expires_at.since(answer.issued_at).min(MAX_LIFETIME);
     let until = sent + lifetime;

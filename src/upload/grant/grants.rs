@@ -50,10 +50,13 @@ impl fmt::Debug for Grants {
 }
 
 impl Grants {
-    /// Nothing is asked for yet. `seed` spreads the waits of a fleet.
+    /// Nothing is asked for yet.
     #[must_use]
-    pub fn new(config: &config::Upload, seed: u64) -> Grants {
-        let desk = Desk::new(Allowed::of(config), seed);
+    pub fn new(config: &config::Upload) -> Grants {
+        let mut seed = [0; 8];
+        // Without randomness the waits of a fleet are not spread, and that is all.
+        let _same_as_others = SystemRandom::new().fill(&mut seed);
+        let desk = Desk::new(Allowed::of(config), u64::from_ne_bytes(seed));
         let state = Mutex::new(State { desk, waiting: HashMap::new() });
         Grants { state, changed: Notify::new(), endpoint: config.endpoint.clone() }
     }
@@ -115,7 +118,9 @@ impl Grants {
         self.changed.notify_one();
         let unanswered = || Err(Refusal::Unanswered(String::from("nobody asks the cloud for grants")));
         let late = WANT_TIMEOUT + MIN_LEFT;
-        tokio::time::timeout(late, receiver).await.map_or_else(|_| unanswered(), |got| got.unwrap_or_else(|_| unanswered()))
+        tokio::time::timeout(late, receiver)
+            .await
+            .map_or_else(|_| unanswered(), |got| got.unwrap_or_else(|_| unanswered()))
     }
 
     fn used_up(&self, key: &str, now: Mono) -> bool {
@@ -140,7 +145,9 @@ impl Drop for Withdraws<'_> {
 /// 128 random bits.
 fn id() -> Result<String, String> {
     let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).map_err(|_| String::from("no randomness for the id of a request"))?;
+    SystemRandom::new()
+        .fill(&mut bytes)
+        .map_err(|_| String::from("no randomness for the id of a request"))?;
     Ok(answer::to_hex(&bytes))
 }
 

@@ -9,6 +9,9 @@
 
 pub mod check;
 pub mod desk;
+mod grants;
 
 pub use check::{Allowed, Granted};
 pub use desk::{Desk, Refusal, Ticket};
+pub(super) use grants::Granting;
+pub use grants::Grants;
