@@ -12,6 +12,7 @@ mod nearest;
 mod problem;
 mod reload;
 pub mod schema;
+pub mod secret;
 mod units;
 mod upload;
 mod validate;
@@ -136,6 +137,9 @@ pub struct Places {
     pub spool_key: Option<PathBuf>,
     /// `upload.credentials`, where it is a file.
     pub credentials: Option<PathBuf>,
+    /// What of these the service manager hands over, as it stands in the configuration: where the files are only the unit
+    /// knows.
+    pub handed_over: Vec<String>,
 }
 
 /// The [`Places`] of a configuration.

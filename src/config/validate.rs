@@ -87,12 +87,15 @@ pub(super) fn enrolment(
 pub(super) fn places(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Places> {
     let device = Check { merged, around, problems }.device()?;
     let path = |key: &str| merged.text(key).and_then(|(text, at)| resolve(text, at, around).ok());
+    let of_a_unit = |key: &str| merged.text(key).map(|(text, _)| text).filter(|_| path(key).is_none());
+    let handed_over = ["mqtt.key", "spool.key", "upload.credentials.file"].into_iter().filter_map(of_a_unit);
     Some(Places {
         device,
         board: path("device.board"),
         device_key: path("mqtt.key"),
         spool_key: path("spool.key"),
         credentials: path("upload.credentials.file"),
+        handed_over: handed_over.map(str::to_owned).collect(),
     })
 }
 

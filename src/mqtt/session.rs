@@ -153,6 +153,13 @@ impl Session {
         self.shared.changed.notify_one();
     }
 
+    /// Looks at certificate, key and roots again: where they have changed, the session goes on with the new ones at once, on
+    /// a connection of its own. Without a connection the next one reads them by itself.
+    pub fn read_again(&self) {
+        self.shared.read_again.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_one();
+    }
+
     /// Events that were dropped unsent since the start: for want of room, or since the broker does not take them.
     #[must_use]
     pub fn dropped_events(&self) -> u64 {
@@ -218,6 +225,7 @@ pub(super) struct Shared {
     since: Mutex<Option<Utc>>,
     connected: AtomicBool,
     ask_again: AtomicBool,
+    read_again: AtomicBool,
     new_keys: Mutex<Option<Keys>>,
     pub(super) changed: Notify,
 }
@@ -249,6 +257,11 @@ impl Shared {
     /// Whether to subscribe anew, said once.
     pub(super) fn takes_ask_again(&self) -> bool {
         self.ask_again.swap(false, Ordering::Relaxed)
+    }
+
+    /// Whether to look at certificate, key and roots again, said once.
+    pub(super) fn takes_read_again(&self) -> bool {
+        self.read_again.swap(false, Ordering::Relaxed)
     }
 
     pub(super) fn set_connected(&self, connected: bool) {

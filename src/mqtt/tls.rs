@@ -42,6 +42,24 @@ impl Credentials {
         &self.config
     }
 
+    /// Whether the files hold something else than what was read last, and something that can be used.
+    pub(super) async fn have_changed(&self) -> bool {
+        let before = self.clone();
+        let look = move || match digest(&before.files) {
+            Ok(same) if same == before.digest => Ok(false),
+            Ok(_) => Credentials::read(&before.files).map(|_| true),
+            Err(why) => Err(why),
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(changed)) => changed,
+            Ok(Err(why)) => {
+                tracing::error!("{why}; the session with the broker stays as it is");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
     /// The files as they are now, read on a thread that may wait for a disk. Where they cannot be used, what was read
     /// before is used on, and the log says so.
     pub(super) async fn read_again(&self) -> Credentials {

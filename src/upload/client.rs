@@ -11,6 +11,7 @@ use super::answer::Answer;
 use super::body::Streamed;
 use super::fault::{Fault, describe};
 use super::rate::{Rate, Throttled};
+use super::roots::Roots;
 use super::store::Timeouts;
 use super::{Object, SignedRequest, Signer};
 use crate::domain::grant::Proof;
@@ -95,7 +96,7 @@ pub(super) struct Exchanged {
 
 impl Client {
     /// `tls` is absent where `http` is spoken, and then to loopback addresses alone.
-    pub(super) fn new(tls: Option<Arc<rustls::ClientConfig>>, rate: Arc<Rate>, timeouts: Timeouts) -> Client {
+    pub(super) fn new(tls: Option<Arc<Roots>>, rate: Arc<Rate>, timeouts: Timeouts) -> Client {
         let limits = net::Limits { step: timeouts.connect, inactivity: timeouts.inactivity };
         let dialer = Dialer::new(limits);
         let pool = Pool::builder(TokioExecutor::new())
@@ -326,7 +327,7 @@ impl Drop for Held {
 #[derive(Clone)]
 struct Connector {
     dialer: Dialer,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<Arc<Roots>>,
 }
 
 impl Service<Uri> for Connector {
@@ -344,7 +345,11 @@ impl Service<Uri> for Connector {
             let host = uri.host().unwrap_or_default();
             let port = uri.port_u16().unwrap_or(if this.tls.is_some() { 443 } else { 80 });
             let target = Target { host, port, names: NAMES };
-            this.dialer.open(target, this.tls.as_ref()).await.map(|stream| TokioIo::new(Open(stream)))
+            let tls = match &this.tls {
+                Some(roots) => Some(roots.current().await),
+                None => None,
+            };
+            this.dialer.open(target, tls.as_ref()).await.map(|stream| TokioIo::new(Open(stream)))
         })
     }
 }

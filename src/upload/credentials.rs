@@ -8,11 +8,13 @@
 //! No error, no log line and no `Debug` of this module holds any of the three, nor a line of the file.
 
 use super::iot::Provider;
+use super::stamp::Stamp;
+use crate::config::{Surroundings, secret};
 use aws_credential_types::Credentials as Keys;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -70,16 +72,6 @@ pub struct Credentials {
     last: Mutex<Option<(Stamp, Arc<Keys>)>>,
 }
 
-/// What tells one version of the file from the next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-}
-
 impl Credentials {
     /// Reads nothing yet: the file is read when a request is to be signed.
     #[must_use]
@@ -108,7 +100,7 @@ impl Credentials {
             .custom_flags(libc::O_NONBLOCK)
             .open(&self.path)
             .map_err(|error| format!("cannot be opened: {error}"))?;
-        let stamp = examine(&file)?;
+        let stamp = examine(&self.path, &file)?;
         if let Some((known, credential)) = last {
             if *known == stamp {
                 return Ok((stamp, Arc::clone(credential)));
@@ -122,33 +114,17 @@ impl Credentials {
     }
 }
 
-/// The file is a small plain one that nobody but its owner (and, read-only, its group) has access to.
-/// A group may read because that is how systemd hands a credential to a service, and how a file of
-/// root's is given to a service's own user.
-fn examine(file: &File) -> Result<Stamp, String> {
+/// The file is a small plain one, and guarded.
+fn examine(path: &Path, file: &File) -> Result<Stamp, String> {
     let meta = file.metadata().map_err(|error| format!("cannot be examined: {error}"))?;
     if !meta.is_file() {
         return Err("is not a plain file".into());
     }
-    if meta.mode() & 0o037 != 0 {
-        return Err(format!(
-            "its mode {:04o} lets others at the secret: chmod 0600, and issue a new key if it was exposed",
-            meta.mode() & 0o7777
-        ));
-    }
-    if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
-        return Err(format!("belongs to user {}: it must be root's or the agent's own", meta.uid()));
-    }
-    if meta.size() > MOST_BYTES {
+    secret::guarded(path, &meta, &Surroundings::here()).map_err(|unguarded| unguarded.to_string())?;
+    if meta.len() > MOST_BYTES {
         return Err("is larger than 16 KiB".into());
     }
-    Ok(Stamp {
-        device: meta.dev(),
-        inode: meta.ino(),
-        size: meta.size(),
-        modified: (meta.mtime(), meta.mtime_nsec()),
-        changed: (meta.ctime(), meta.ctime_nsec()),
-    })
+    Ok(Stamp::of(&meta))
 }
 
 /// Reads the text. The parser's own message quotes the line, so only the line's number is taken from it.

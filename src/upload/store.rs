@@ -18,8 +18,9 @@ use super::grant::{Granting, Grants};
 use super::iot::Provider;
 use super::rate::Rate;
 use super::request::Signer;
+use super::roots::Roots;
 use super::sigv4::SigV4;
-use super::{Object, body, tls};
+use super::{Object, body};
 use crate::config::{self, StoreCredentials};
 use crate::domain::grant::Proof;
 use crate::domain::outcome::{Attempt, Held};
@@ -74,7 +75,7 @@ impl S3Store {
         // Both end up in a URL or a header, where nothing else may be.
         check_word("upload.region", &config.region)?;
         check_word("upload.url", &config.bucket)?;
-        let tls = (!plaintext).then(|| tls::client_config(&config.ca).map(Arc::new)).transpose()?;
+        let tls = (!plaintext).then(|| Roots::read(&config.ca).map(Arc::new)).transpose()?;
         let client = Client::new(tls, rate, timeouts);
         let source = match &config.credentials {
             StoreCredentials::File(path) => Source::File(Credentials::new(path)),
