@@ -8,6 +8,7 @@
 //! Shutdown follows the data: the source first (drained, or dropped for privacy), then the spool
 //! (sealed), then uploads (until the deadline), then what the cloud is told, then the broker.
 
+mod granting;
 mod journal;
 mod keeper;
 mod perform;
@@ -155,7 +156,12 @@ impl Agent {
         let uploader = Uploader::new(&config.upload, &config.device.id).map_err(Failure::Configuration)?;
         let uploader = uploader.with_probe();
         let seed = u64::from_ne_bytes(random().map_err(Failure::Internal)?);
-        let broker = mqtt::start(&config, inputs_tx.clone(), seed).map_err(Failure::Configuration)?;
+        let on_grants = uploader.grants().map(granting::answers);
+        let broker =
+            mqtt::start(&config, inputs_tx.clone(), seed, on_grants).map_err(Failure::Configuration)?;
+        if let Some(grants) = uploader.grants() {
+            tokio::spawn(granting::requests(grants, broker.requester()));
+        }
         let certificate = identity::start(&config, trust);
         let server = control::Server::bind(&config.device.socket).map_err(Failure::Configuration)?;
         let (requests_tx, requests) = mpsc::channel(8);

@@ -39,6 +39,9 @@ pub(crate) fn reset(path: &Path) -> Result<String, String> {
     let mut stays = vec![(path.to_owned(), "the configuration")];
     stays.extend(places.board.map(|board| (board, "the board file")));
     stays.extend(places.device_key.map(|key| (key, "the device's own key")));
+    let by_unit =
+        "handed over by the unit: remove the file that its LoadCredential= names, unless it is the product's";
+    stays.extend(places.handed_over.into_iter().map(|text| (PathBuf::from(text), by_unit)));
     done.in_words(&stays)
 }
 

@@ -64,6 +64,7 @@ impl Agent {
         }
         tracing::info!("configuration read again; in force now: {}", changed.join(", "));
         self.uploader.set_max_rate(new.upload.max_rate);
+        self.broker.read_again();
         let before = mqtt::Keys::of(&self.config);
         self.config = config::with_reloadable(&self.config, new);
         if mqtt::Keys::of(&self.config) != before {

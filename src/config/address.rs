@@ -53,6 +53,14 @@ pub(super) fn est(url: &str) -> Result<(Authority, String), (&'static str, &'sta
     Ok((authority(host).map_err(|problem| (problem, example))?, format!("/{path}")))
 }
 
+/// `https://host[:port]/role-aliases/ALIAS/credentials`: the server, and the path.
+pub(super) fn key_provider(url: &str) -> Result<(Authority, String), (&'static str, &'static str)> {
+    let example =
+        "write it like \"https://ID.credentials.iot.eu-west-1.amazonaws.com/role-aliases/ALIAS/credentials\"";
+    let (authority, path) = est(url).map_err(|(problem, _)| (problem, example))?;
+    Ok((authority, path))
+}
+
 /// `s3://bucket/prefix/`: the bucket, and the prefix, empty or with its closing slash.
 pub(super) fn bucket(url: &str) -> Result<(String, String), &'static str> {
     let rest = url.strip_prefix("s3://").ok_or("must begin with s3://")?;

@@ -4,11 +4,10 @@
 use super::file::{self, Value, read_bounded};
 use super::pem::{Pem, Unusable};
 use super::problem::{Place, Problems};
-use super::{SpoolKey, Surroundings, VerifyingKey};
+use super::{SpoolKey, Surroundings, VerifyingKey, secret};
 use crate::domain::time::Utc;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
@@ -65,24 +64,13 @@ impl Examined<'_> {
         found.map_err(|why| self.report(problems, &why.to_string(), why.hint())).ok()
     }
 
-    /// A secret belongs to us (or root), and to nobody else. systemd lets a service at its
-    /// credentials by an access list, whose mask shows as the group's bits: there, only others count.
+    /// Only those who may have the secret get at it.
     fn guarded(&self, around: &Surroundings, problems: &mut Problems) {
         let Ok(found) = std::fs::metadata(self.path) else {
             return;
         };
-        let us = around.user;
-        let credential =
-            around.credentials_directory.as_ref().is_some_and(|folder| self.path.starts_with(folder));
-        let forbidden = if credential { 0o007 } else { 0o077 };
-        if found.mode() & forbidden != 0 {
-            let hint = format!("chmod 600 {}", self.path.display());
-            let problem = format!("can be read or written by others (mode {:03o})", found.mode() & 0o777);
+        if let Err(secret::Unguarded { problem, hint }) = secret::guarded(self.path, &found, around) {
             self.report(problems, &problem, &hint);
-        }
-        if found.uid() != us && found.uid() != 0 {
-            let problem = format!("belongs to user {}, not to us (user {us}) or root", found.uid());
-            self.report(problems, &problem, &format!("chown {us} {}", self.path.display()));
         }
     }
 }

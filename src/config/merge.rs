@@ -191,6 +191,7 @@ impl Walk<'_> {
                         | Kind::Bytes { .. }
                         | Kind::Rate { .. }
                         | Kind::Choice(_)
+                        | Kind::OneOf(_)
                         | Kind::Tagged(_) => Value::Text(text.to_owned()),
                     };
                     self.read(&full, key.kind, &value, at);
@@ -255,6 +256,10 @@ impl Walk<'_> {
             )),
             (Kind::Paths, Value::Array(items)) => paths(items),
             (Kind::Tagged(variants), Value::Table(table)) => return self.tagged(key, variants, table, at),
+            (Kind::OneOf(keys), Value::Table(table)) => return self.one_of(key, keys, table, at),
+            (Kind::OneOf([first, ..]), Value::Text(_)) => {
+                return self.read(&format!("{key}.{}", first.name), first.kind, value, at);
+            }
             (
                 Kind::Text
                 | Kind::Path
@@ -266,6 +271,7 @@ impl Walk<'_> {
                 | Kind::Bytes { .. }
                 | Kind::Rate { .. }
                 | Kind::Choice(_)
+                | Kind::OneOf(_)
                 | Kind::Tagged(_),
                 other,
             ) => Err((format!("is {}, but must be {}", other.kind(), expected(kind)), String::new())),
@@ -278,6 +284,20 @@ impl Walk<'_> {
                 self.problems.push(at, key, problem, hint);
                 self.merged.bad.insert(key.to_owned());
             }
+        }
+    }
+
+    fn one_of(&mut self, path: &str, keys: &[Key], table: &Table, at: &Place) {
+        let told = self.problems.len();
+        self.unknown(path, table, keys.iter().map(|key| key.name), &[]);
+        self.keys(path, table, keys, at);
+        let given = keys.iter().filter(|key| table.entry(key.name).is_some()).count();
+        if given != 1 && self.problems.len() == told {
+            let names = keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
+            self.problems.push(at, path, format!("must be exactly one of {names}"), "");
+        }
+        if self.problems.len() > told {
+            self.merged.bad.insert(path.to_owned());
         }
     }
 
@@ -370,6 +390,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Bytes { .. } => "a size in quotes such as \"2 GiB\"",
         Kind::Rate { .. } => "a rate in quotes such as \"8 Mbit/s\"",
         Kind::Choice(_) => "text",
+        Kind::OneOf(_) => "a table such as { file = \"…\" }",
         Kind::Tagged(_) => "a table such as { kind = \"…\" }",
     }
 }

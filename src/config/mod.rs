@@ -13,7 +13,9 @@ pub mod pem;
 mod problem;
 mod reload;
 pub mod schema;
+pub mod secret;
 mod units;
+mod upload;
 mod validate;
 
 use crate::domain::machine::Settings;
@@ -28,6 +30,7 @@ pub use reload::{reload_difference, with_reloadable};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+pub use upload::{Addressing, KeyProvider, StoreCredentials, Upload};
 pub use validate::IDENTITY_FILE;
 
 /// What a configuration is read against.
@@ -135,6 +138,9 @@ pub struct Places {
     pub spool_key: Option<PathBuf>,
     /// `upload.credentials`, where it is a file.
     pub credentials: Option<PathBuf>,
+    /// What of these the service manager hands over, as it stands in the configuration: where the files are only the unit
+    /// knows.
+    pub handed_over: Vec<String>,
 }
 
 /// The [`Places`] of a configuration.
@@ -247,6 +253,11 @@ pub fn warnings(config: &Config, now: Utc) -> Vec<Warning> {
     for doubt in material::doubts(&config.mqtt.cert) {
         warn("mqtt.cert", format!("the certificate {doubt}"));
     }
+    if let StoreCredentials::File(path) = &config.upload.credentials {
+        if !path.exists() {
+            warn("upload.credentials", format!("there is no {} yet: uploads wait for it", path.display()));
+        }
+    }
     if config.upload.allow_plaintext {
         warn("upload.allow_plaintext", "footage may be sent unencrypted: for development only".into());
     }
@@ -286,6 +297,7 @@ impl Config {
             telemetry: self.mqtt.telemetry,
             order: self.upload.order,
             concurrency: self.upload.concurrency,
+            granted: self.upload.credentials == StoreCredentials::Grant,
             board_height: match self.board.video.format {
                 VideoFormat::Raw => self.board.video.height,
                 // It is the source that decides: the board file's size is what we ask it for, at most.
@@ -470,48 +482,6 @@ impl fmt::Debug for SpoolKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("SpoolKey(..)")
     }
-}
-
-/// How a bucket stands in a URL.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Addressing {
-    /// `https://endpoint/bucket/key`
-    Path,
-    /// `https://bucket.endpoint/key`
-    Virtual,
-}
-
-/// The section `[upload]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Upload {
-    /// The host part of `upload.url`.
-    pub bucket: String,
-    /// Empty, or ends with `/`.
-    pub prefix: String,
-    /// Folders of each key behind its date, without a slash at either end; empty unless told.
-    pub postfix: String,
-    /// `https://host[:port]`, or `http://` on loopback where `allow_plaintext` is set.
-    pub endpoint: String,
-    /// For the signature (AWS Signature Version 4); `us-east-1` unless told.
-    pub region: String,
-    /// PEM certificates of the authorities that may vouch for the store.
-    pub ca: PathBuf,
-    /// A TOML file with the access key; read anew when it changes.
-    pub credentials: PathBuf,
-    /// How the bucket stands in the URL.
-    pub addressing: Addressing,
-    /// Objects get the tag `history-hours`; some stores refuse tags.
-    pub tags: bool,
-    /// Requests carry `x-amz-checksum-sha256` and ask for it; some stores refuse the header.
-    pub checksums: bool,
-    /// Bits a second.
-    pub max_rate: Option<u64>,
-    /// Which pending segment goes first; `newest` unless told.
-    pub order: UploadOrder,
-    /// Permits an `http://` endpoint on loopback; for development only.
-    pub allow_plaintext: bool,
-    /// 1 or 2; 2 unless told.
-    pub concurrency: usize,
 }
 
 /// The section `[privacy]`.

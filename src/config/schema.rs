@@ -85,6 +85,8 @@ pub enum Kind {
     },
     /// One of these words.
     Choice(&'static [&'static str]),
+    /// A table with exactly one of these keys; text alone is the value of the first.
+    OneOf(&'static [Key]),
     /// A table whose `kind` says which other keys it takes.
     Tagged(&'static [Variant]),
 }
@@ -112,6 +114,12 @@ const fn section(name: &'static str, keys: &'static [Key]) -> Section {
 const fn millis(least: u64, most: u64) -> Kind {
     Kind::Duration { least: Duration::from_millis(least), most: Duration::from_millis(most) }
 }
+
+const CREDENTIALS: &[Key] = &[
+    key("file", Kind::Path, Absent::Nothing),
+    key("iot", Kind::Text, Absent::Nothing),
+    key("grant", Kind::Flag, Absent::Nothing),
+];
 
 const SECOND: u64 = 1_000;
 const MINUTE: u64 = 60 * SECOND;
@@ -187,7 +195,7 @@ pub const AGENT: &[Section] = &[
             key("tags", Kind::Flag, Is("true")),
             key("checksums", Kind::Flag, Is("true")),
             key("ca", Kind::Path, Refused),
-            key("credentials", Kind::Path, Refused),
+            key("credentials", Kind::OneOf(CREDENTIALS), Refused),
             key("max_rate", Kind::Rate { least: 64_000, most: 10_000_000_000 }, Nothing),
             key("order", Kind::Choice(&["newest", "oldest"]), Is("newest")),
             key("allow_plaintext", Kind::Flag, Is("false")),

@@ -7,9 +7,9 @@ use super::problem::{Place, Problems};
 use super::units::show_duration;
 use super::{
     Addressing, Audio, AudioSource, Board, Claim, Clock, ClockTrust, Config, Device, Durability, Encoder,
-    Enrolment, Entitlement, LatchDevice, LatchKind, Mqtt, MqttLogin, Places, Privacy, PrivacyLatch,
-    PrivacyPending, Recording, Spool, Surroundings, Upload, UploadOrder, VerifyingKey, Video, VideoFormat,
-    VideoSource, WhenFull,
+    Enrolment, Entitlement, KeyProvider, LatchDevice, LatchKind, Mqtt, MqttLogin, Places, Privacy,
+    PrivacyLatch, PrivacyPending, Recording, Spool, StoreCredentials, Surroundings, Upload, UploadOrder,
+    VerifyingKey, Video, VideoFormat, VideoSource, WhenFull,
 };
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,9 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
     let device = check.device();
     let identity = check.identity();
     let (mqtt, entitlement, recording) = (check.mqtt(), check.entitlement(), check.recording());
-    let (spool, upload, board) = (check.spool(), check.upload(), check.board());
+    let spool = check.spool();
+    let upload = check.upload(device.as_ref(), mqtt.as_ref());
+    let board = check.board();
     let trust = match check.merged.text("clock.trust")?.0 {
         "system" => ClockTrust::System,
         _ => ClockTrust::Kernel,
@@ -85,12 +87,15 @@ pub(super) fn enrolment(
 pub(super) fn places(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Places> {
     let device = Check { merged, around, problems }.device()?;
     let path = |key: &str| merged.text(key).and_then(|(text, at)| resolve(text, at, around).ok());
+    let of_a_unit = |key: &str| merged.text(key).map(|(text, _)| text).filter(|_| path(key).is_none());
+    let handed_over = ["mqtt.key", "spool.key", "upload.credentials.file"].into_iter().filter_map(of_a_unit);
     Some(Places {
         device,
         board: path("device.board"),
         device_key: path("mqtt.key"),
         spool_key: path("spool.key"),
-        credentials: path("upload.credentials"),
+        credentials: path("upload.credentials.file"),
+        handed_over: handed_over.map(str::to_owned).collect(),
     })
 }
 
@@ -394,7 +399,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn upload(&mut self) -> Option<Upload> {
+    fn upload(&mut self, device: Option<&Device>, mqtt: Option<&Mqtt>) -> Option<Upload> {
         let bucket = self.merged.text("upload.url").and_then(|(url, at)| match address::bucket(url) {
             Ok(bucket) => Some(bucket),
             Err(problem) => {
@@ -419,11 +424,7 @@ impl<'a> Check<'a> {
         });
         let postfix = self.postfix();
         let ca = self.authorities("upload.ca");
-        let credentials = self.path("upload.credentials");
-        if let Some((path, at)) = &credentials {
-            let examined = Examined { at, key: "upload.credentials", path };
-            material::credentials(&examined, self.around, self.problems);
-        }
+        let credentials = self.store_credentials(device, mqtt);
         let order = match self.merged.text("upload.order")?.0 {
             "oldest" => UploadOrder::Oldest,
             _ => UploadOrder::Newest,
@@ -443,7 +444,7 @@ impl<'a> Check<'a> {
             endpoint: endpoint?,
             region: region?,
             ca: ca?,
-            credentials: credentials?.0,
+            credentials: credentials?,
             max_rate: self.merged.number("upload.max_rate").map(|(rate, _)| rate),
             order,
             allow_plaintext: allow_plaintext?,
@@ -459,6 +460,47 @@ impl<'a> Check<'a> {
             self.problems.push(at, "upload.postfix", problem, "write it like \"front-door\"");
         }
         good.then(|| postfix.to_owned())
+    }
+
+    fn store_credentials(
+        &mut self,
+        device: Option<&Device>,
+        mqtt: Option<&Mqtt>,
+    ) -> Option<StoreCredentials> {
+        const KEY: &str = "upload.credentials";
+        if let Some((grant, at)) = self.merged.flag("upload.credentials.grant") {
+            if !grant {
+                let hint = "leave grant out, and give a file or iot";
+                self.problems.push(at, KEY, "grant = false leaves nothing to upload with", hint);
+            }
+            return grant.then_some(StoreCredentials::Grant);
+        }
+        if let Some((url, at)) = self.merged.text("upload.credentials.iot") {
+            let (authority, path) = match address::key_provider(url) {
+                Ok(found) => found,
+                Err((problem, hint)) => {
+                    self.problems.push(at, KEY, problem, hint);
+                    return None;
+                }
+            };
+            let (device, mqtt) = (device?, mqtt?);
+            return Some(StoreCredentials::Iot(KeyProvider {
+                host: authority.host,
+                port: authority.port.unwrap_or(443),
+                path,
+                ca: mqtt.ca.clone(),
+                cert: mqtt.cert.clone(),
+                key: mqtt.key.clone(),
+                thing: device.id.clone(),
+            }));
+        }
+        let (path, at) = self.path("upload.credentials.file")?;
+        // One that is not there yet is no reason not to record.
+        if path.exists() {
+            let examined = Examined { at, key: KEY, path: &path };
+            material::credentials(&examined, self.around, self.problems);
+        }
+        Some(StoreCredentials::File(path))
     }
 
     fn endpoint(&mut self, allow_plaintext: bool) -> Option<String> {

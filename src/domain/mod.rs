@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod effect;
 pub mod entitlement;
 pub mod fragment;
+pub mod grant;
 pub mod input;
 pub mod journal;
 pub mod machine;

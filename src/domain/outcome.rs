@@ -27,6 +27,11 @@ pub enum Attempt {
         /// What was wrong with it.
         why: String,
     },
+    /// Nobody signs a request for this object: the cloud grants none, or one that is not taken.
+    Ungranted {
+        /// The cloud's reason, or what was wrong with its grant.
+        why: String,
+    },
 }
 
 /// The store's own word on what it holds under a key.
@@ -77,7 +82,9 @@ pub fn classify(attempt: Attempt) -> Outcome {
     let (status, held, retry_after, code) = match attempt {
         Attempt::Answered { status, held, retry_after, code } => (status, held, retry_after, code),
         Attempt::Unanswered { why } => return Outcome::Retry { scope: Scope::Store, after: None, why },
-        Attempt::Unreadable { why } => return Outcome::Retry { scope: Scope::Segment, after: None, why },
+        Attempt::Unreadable { why } | Attempt::Ungranted { why } => {
+            return Outcome::Retry { scope: Scope::Segment, after: None, why };
+        }
     };
     let retry_after = retry_after.map(|wait| wait.min(MOST_RETRY_AFTER));
     let retry = |scope| Outcome::Retry {

@@ -5,6 +5,7 @@
 
 use super::json::{self, Json};
 use crate::domain::entitlement::{Features, Lease, Next, Plan, Status, Terms};
+use crate::domain::grant::{Grant, GrantAnswer, MAX_GRANTS, Proof, Refused};
 use crate::domain::input::Rejection;
 use crate::domain::privacy::PrivacyChoice;
 use crate::domain::time::Utc;
@@ -20,6 +21,14 @@ const HEIGHT: RangeInclusive<u64> = 1..=4320;
 const HISTORY_HOURS: RangeInclusive<u64> = 0..=87_600;
 /// Bytes of a plan's id and tier: they go into metadata of objects.
 const MOST_NAME: usize = 64;
+/// Bytes of an object's key, as with S3.
+const MAX_KEY: usize = 1024;
+/// Bytes of a presigned URL. Servers take 8 KiB of a request's head.
+const MAX_URL: usize = 8 * 1024;
+/// Headers of one grant.
+const MAX_HEADERS: usize = 32;
+const MAX_HEADER_NAME: usize = 64;
+const MAX_HEADER_VALUE: usize = 2048;
 
 /// Reads the claims of a `kasacam-privacy+jws` for `device`.
 ///
@@ -104,6 +113,68 @@ fn features(claims: Claims<'_>) -> Result<Features, Rejection> {
     })
 }
 
+/// Reads the claims of a `kasacam-grant+jws` for `device`. Whether a grant is the one that was asked for is not looked at
+/// here.
+///
+/// # Errors
+/// `WrongDevice`, else `Malformed`.
+pub fn grant(payload: &[u8], device: &str) -> Result<GrantAnswer, Rejection> {
+    let members = json::object(payload).ok_or(Rejection::Malformed)?;
+    let claims = Claims(&members);
+    claims.are_for(device)?;
+    claims.number("version", 0..=MOST_VERSION)?;
+    Ok(GrantAnswer {
+        id: name(claims.text("id")?)?,
+        issued_at: claims.time("issued_at")?,
+        grants: claims.objects("grants", MAX_GRANTS)?.into_iter().map(one_grant).collect::<Result<_, _>>()?,
+        refused: claims.objects("refused", MAX_GRANTS)?.into_iter().map(refused).collect::<Result<_, _>>()?,
+    })
+}
+
+fn one_grant(claims: Claims<'_>) -> Result<Grant, Rejection> {
+    if claims.text("method")? != "PUT" {
+        return Err(Rejection::Malformed);
+    }
+    let headers = claims.object("headers")?.0;
+    if headers.len() > MAX_HEADERS {
+        return Err(Rejection::Malformed);
+    }
+    Ok(Grant {
+        key: printable(claims.text("key")?, MAX_KEY)?,
+        url: printable(claims.text("url")?, MAX_URL)?,
+        headers: headers.iter().map(header).collect::<Result<_, _>>()?,
+        expires_at: claims.time("expires_at")?,
+        proof: Proof::of_header(claims.text("proof")?).ok_or(Rejection::Malformed)?,
+    })
+}
+
+/// A header's name in lower case, so that none stands there twice, and a value fit for HTTP.
+fn header((name, value): (&String, &Json)) -> Result<(String, String), Rejection> {
+    let Json::Text(value) = value else { return Err(Rejection::Malformed) };
+    let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let is_value = |b: u8| b.is_ascii_graphic() || b == b' ';
+    let is_good = (1..=MAX_HEADER_NAME).contains(&name.len())
+        && name.bytes().all(is_name)
+        && value.len() <= MAX_HEADER_VALUE
+        && value.bytes().all(is_value);
+    if is_good { Ok((name.clone(), value.clone())) } else { Err(Rejection::Malformed) }
+}
+
+fn refused(claims: Claims<'_>) -> Result<Refused, Rejection> {
+    let reason = claims.text("reason")?;
+    let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
+    if !(1..=MOST_NAME).contains(&reason.len()) || !reason.bytes().all(is_letter) {
+        return Err(Rejection::Malformed);
+    }
+    Ok(Refused { key: printable(claims.text("key")?, MAX_KEY)?, reason: reason.to_owned() })
+}
+
+/// Visible ASCII without spaces.
+fn printable(text: &str, max: usize) -> Result<String, Rejection> {
+    let is_good = (1..=max).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    if is_good { Ok(text.to_owned()) } else { Err(Rejection::Malformed) }
+}
+
 #[derive(Clone, Copy)]
 struct Claims<'a>(&'a BTreeMap<String, Json>);
 
@@ -133,6 +204,18 @@ impl<'a> Claims<'a> {
 
     fn object(self, name: &str) -> Result<Claims<'a>, Rejection> {
         self.optional_object(name)?.ok_or(Rejection::Malformed)
+    }
+
+    /// A list of objects, and of nothing else.
+    fn objects(self, name: &str, max: usize) -> Result<Vec<Claims<'a>>, Rejection> {
+        let Some(Json::List(items)) = self.0.get(name) else { return Err(Rejection::Malformed) };
+        if items.len() > max {
+            return Err(Rejection::Malformed);
+        }
+        let object = |item: &'a Json| {
+            if let Json::Object(members) = item { Ok(Claims(members)) } else { Err(Rejection::Malformed) }
+        };
+        items.iter().map(object).collect()
     }
 
     fn optional_object(self, name: &str) -> Result<Option<Claims<'a>>, Rejection> {

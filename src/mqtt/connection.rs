@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
 /// Room that is made for what comes, in bytes.
@@ -81,14 +82,27 @@ enum Moved {
 /// Speaks MQTT on `stream` until that ends. Says whether it was a good connection.
 async fn exchange(link: &mut Link, login: Option<&Login>, stream: Stream) -> (Stop, bool) {
     let (mut reader, mut writer) = tokio::io::split(stream);
-    let (shared, inputs) = (Arc::clone(&link.shared), link.inputs.clone());
+    let (shared, inputs, credentials) =
+        (Arc::clone(&link.shared), link.inputs.clone(), link.credentials.clone());
+    // Looks at the files without holding up a ping.
+    let mut looking: Option<JoinHandle<bool>> = None;
     let mut exchange = Exchange::new(link, login, Instant::now());
     let (mut inbox, mut unflushed) = (BytesMut::new(), true);
     loop {
         let (wants_room, due) = (exchange.has_inputs(), exchange.timers.next());
         let stop = tokio::select! {
             biased;
-            () = shared.changed.notified() => Ok(()),
+            () = shared.changed.notified() => {
+                if shared.takes_read_again() && looking.is_none() {
+                    let credentials = credentials.clone();
+                    looking = Some(tokio::spawn(async move { credentials.have_changed().await }));
+                }
+                Ok(())
+            }
+            changed = looked(&mut looking) => {
+                let why = "certificate, key or roots have changed: connecting anew";
+                if changed { Err(exchange.ended(why, By::Us)) } else { Ok(()) }
+            }
             room = inputs.reserve(), if wants_room => match room {
                 Ok(permit) => {
                     if let Some(input) = exchange.takes_input() {
@@ -128,6 +142,14 @@ async fn exchange(link: &mut Link, login: Option<&Login>, stream: Stream) -> (St
             unflushed = true;
         }
     }
+}
+
+/// Whether the files have changed, once that was looked at; for ever on its way where nobody looks.
+async fn looked(looking: &mut Option<JoinHandle<bool>>) -> bool {
+    let Some(task) = looking else { return std::future::pending().await };
+    let changed = task.await.unwrap_or(false);
+    *looking = None;
+    changed
 }
 
 /// Writes, flushes or reads, whichever can be done. Dropped half-way it has done nothing: none of the three keeps

@@ -22,7 +22,7 @@ use super::reason;
 use super::session::{Link, Retains, Shared};
 use super::timers::{Due, Timers};
 use super::topics::OFFLINE;
-use crate::domain::input::Input;
+use crate::domain::input::{AckToken, Input};
 use bytes::BytesMut;
 use hearing::Heard;
 use std::fmt::Write as _;
@@ -318,10 +318,34 @@ impl<'a> Exchange<'a> {
         if let Some(keys) = self.link.shared.takes_new_keys() {
             self.link.reader.keys = keys;
         }
+        if self.link.on_grants.is_some() && publish.topic == self.link.topics.grant_response().as_bytes() {
+            return self.granted(publish, token);
+        }
         self.heard.message(self.link, publish);
         let (topics, retained) = (&self.link.topics, publish.retain);
         let input = self.link.reader.read(topics, &publish.topic, &publish.payload, retained, token);
         self.hand_on(input)
+    }
+
+    /// Grants are for the uploads and no fact: once handed on they are acknowledged.
+    fn granted(&mut self, publish: &Publish, token: AckToken) -> Result<(), Stop> {
+        match self.link.reader.grant(&publish.payload) {
+            Ok(answer) => {
+                let is_paired = publish.correlation.as_ref().is_none_or(|data| *data == answer.id.as_bytes());
+                match &self.link.on_grants {
+                    Some(on_grants) if is_paired => on_grants(answer),
+                    Some(_) | None => {
+                        tracing::debug!("an answer with grants bears the id of another request")
+                    }
+                }
+                self.deliveries.done(token);
+                Ok(())
+            }
+            Err(reason) => {
+                let topic = self.link.topics.grant_response().to_owned();
+                self.hand_on(Input::Rejected { topic, reason, ack: Some(token) })
+            }
+        }
     }
 
     /// To the agent at once if it has room, else as soon as it has.

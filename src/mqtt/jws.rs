@@ -13,6 +13,9 @@ use std::collections::BTreeMap;
 
 /// The longest JWS that is looked at, in bytes.
 pub const MOST_BYTES: usize = 16 * 1024;
+/// The longest one that holds grants: 16 presigned URLs with the session token of whoever signed them, and as much as
+/// the brokers of clouds carry.
+pub const MAX_GRANT_BYTES: usize = 128 * 1024;
 
 /// The longest header, encoded. Ours has about 90 bytes.
 const MOST_HEADER: usize = 1024;
@@ -22,7 +25,20 @@ const MOST_HEADER: usize = 1024;
 /// # Errors
 /// Why it is not accepted. Nothing of the payload is read before the signature is found good.
 pub fn verify(keys: &[VerifyingKey], typ: &str, compact: &[u8]) -> Result<Vec<u8>, Rejection> {
-    if compact.len() > MOST_BYTES {
+    verify_within(MOST_BYTES, keys, typ, compact)
+}
+
+/// [`verify`] of a JWS of at most `max` bytes.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_within(
+    max: usize,
+    keys: &[VerifyingKey],
+    typ: &str,
+    compact: &[u8],
+) -> Result<Vec<u8>, Rejection> {
+    if compact.len() > max {
         return Err(Rejection::TooLarge);
     }
     let compact = std::str::from_utf8(compact).map_err(|_| Rejection::Malformed)?;
@@ -64,7 +80,12 @@ fn text<'a>(header: &'a BTreeMap<String, Json>, name: &str) -> Result<&'a str, R
     match header.get(name) {
         Some(Json::Text(text)) => Ok(text),
         Some(
-            Json::Null | Json::Bool(_) | Json::Unsigned(_) | Json::OtherNumber | Json::List | Json::Object(_),
+            Json::Null
+            | Json::Bool(_)
+            | Json::Unsigned(_)
+            | Json::OtherNumber
+            | Json::List(_)
+            | Json::Object(_),
         )
         | None => Err(Rejection::Malformed),
     }

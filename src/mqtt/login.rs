@@ -1,7 +1,7 @@
 //! User name and password for brokers that want them beside the certificate. The password is read anew for each
 //! connection, so that one that is renewed needs no restart; it is never logged.
 
-use crate::config::MqttLogin;
+use crate::config::{MqttLogin, Surroundings, secret};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
@@ -40,10 +40,13 @@ pub(super) async fn read(login: &MqttLogin) -> Result<Login, String> {
 
 fn password(path: &Path) -> Result<String, String> {
     let at = path.display();
+    let unreadable = |error: std::io::Error| format!("mqtt.password: {at}: cannot be read: {}", error.kind());
+    let file = File::open(path).map_err(unreadable)?;
+    let found = file.metadata().map_err(unreadable)?;
+    secret::guarded(path, &found, &Surroundings::here())
+        .map_err(|why| format!("mqtt.password: {at}: {why}"))?;
     let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_PASSWORD + 1).read_to_end(&mut bytes))
-        .map_err(|error| format!("mqtt.password: {at}: cannot be read: {}", error.kind()))?;
+    file.take(MAX_PASSWORD + 1).read_to_end(&mut bytes).map_err(unreadable)?;
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_PASSWORD {
         return Err(format!("mqtt.password: {at}: is longer than 16 KiB"));
     }

@@ -27,4 +27,4 @@ pub mod topics;
 mod waits;
 
 pub use payloads::{Keys, stored_entitlement, stored_privacy};
-pub use session::{Session, open, start};
+pub use session::{OnGrants, Requester, Session, open, open_with, start};

@@ -45,12 +45,19 @@ enum LaneName {
     Privacy,
     Status,
     Entitlement,
+    Grants,
     Events,
     Telemetry,
 }
 
-const LANES: [LaneName; 5] =
-    [LaneName::Privacy, LaneName::Status, LaneName::Entitlement, LaneName::Events, LaneName::Telemetry];
+const LANES: [LaneName; 6] = [
+    LaneName::Privacy,
+    LaneName::Status,
+    LaneName::Entitlement,
+    LaneName::Grants,
+    LaneName::Events,
+    LaneName::Telemetry,
+];
 
 #[derive(Debug, Default)]
 struct Lane {
@@ -92,6 +99,7 @@ pub struct Outbox {
     privacy: Lane,
     status: Lane,
     entitlement: Lane,
+    grants: Lane,
     events: Lane,
     telemetry: Lane,
     in_flight: Option<Sent>,
@@ -207,6 +215,7 @@ impl Outbox {
     /// Gives up what is not retained and not in flight.
     pub fn drop_transient(&mut self) {
         self.telemetry.waiting.clear();
+        self.grants.waiting.clear();
         let dropped = u64::try_from(self.events.waiting.len()).unwrap_or(u64::MAX);
         self.dropped_events = self.dropped_events.saturating_add(dropped);
         self.events.waiting.clear();
@@ -248,6 +257,7 @@ impl Outbox {
             LaneName::Privacy => &mut self.privacy,
             LaneName::Status => &mut self.status,
             LaneName::Entitlement => &mut self.entitlement,
+            LaneName::Grants => &mut self.grants,
             LaneName::Events => &mut self.events,
             LaneName::Telemetry => &mut self.telemetry,
         }
@@ -258,6 +268,7 @@ impl Outbox {
             LaneName::Privacy => &self.privacy,
             LaneName::Status => &self.status,
             LaneName::Entitlement => &self.entitlement,
+            LaneName::Grants => &self.grants,
             LaneName::Events => &self.events,
             LaneName::Telemetry => &self.telemetry,
         }
@@ -271,6 +282,7 @@ fn lane_of(message: &Message) -> LaneName {
         Kind::Retained(Slot::Entitlement) => LaneName::Entitlement,
         Kind::Event => LaneName::Events,
         Kind::Telemetry => LaneName::Telemetry,
+        Kind::GrantRequest => LaneName::Grants,
     }
 }
 

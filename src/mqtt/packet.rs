@@ -12,7 +12,8 @@ mod write;
 pub use code::Code;
 pub use read::{Malformed, read};
 pub use write::{
-    Connect, Will, connect, disconnect, ping, puback, publish, publish_size, subscribe, unsubscribe,
+    Connect, Will, connect, disconnect, ping, puback, publish, publish_size, request, request_size,
+    subscribe, unsubscribe,
 };
 
 use bytes::Bytes;
@@ -76,6 +77,8 @@ pub struct Publish {
     pub packet: u16,
     /// The broker had kept the message for whoever subscribes.
     pub retain: bool,
+    /// `Correlation Data`: what an answer repeats of a request.
+    pub correlation: Option<Bytes>,
 }
 
 /// Neither topic nor payload: they are the broker's words.

@@ -4,6 +4,7 @@ use super::topics::{Command, Topics};
 use super::{claims, jws};
 use crate::config::{Config, VerifyingKey};
 use crate::domain::entitlement::Lease;
+use crate::domain::grant::GrantAnswer;
 use crate::domain::input::{AckToken, Input, Rejection};
 use crate::domain::privacy::{Known, PrivacyChoice};
 
@@ -11,6 +12,8 @@ use crate::domain::privacy::{Known, PrivacyChoice};
 pub const PRIVACY_TYP: &str = "kasacam-privacy+jws";
 /// `typ` of a lease.
 pub const ENTITLEMENT_TYP: &str = "kasacam-entitlement+jws";
+/// `typ` of an answer with upload grants.
+pub const GRANT_TYP: &str = "kasacam-grant+jws";
 
 /// The most that is told of a topic which is not ours, in bytes.
 const MOST_TOPIC: usize = 128;
@@ -99,6 +102,15 @@ impl Reader {
             &self.device,
         )?;
         Ok((lease, text(payload)?))
+    }
+
+    /// The grants of an answer on `R/grant/response`; those who may sign the lease may sign them.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub fn grant(&self, payload: &[u8]) -> Result<GrantAnswer, Rejection> {
+        let keys = &self.keys.entitlement;
+        claims::grant(&jws::verify_within(jws::MAX_GRANT_BYTES, keys, GRANT_TYP, payload)?, &self.device)
     }
 }
 

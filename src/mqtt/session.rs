@@ -12,6 +12,7 @@ use super::waits::Waits;
 use crate::config::{Config, Mqtt, MqttLogin};
 use crate::domain::backoff::Jitter;
 use crate::domain::effect::{Event, Report};
+use crate::domain::grant::{GrantAnswer, GrantRequest};
 use crate::domain::input::{AckToken, Input};
 use crate::domain::time::Utc;
 use crate::net::{self, Dialer};
@@ -30,6 +31,9 @@ const DIAL_STEP: Duration = Duration::from_secs(15);
 /// Acknowledgements on their way to the connection: all that it can owe.
 const MOST_ACKS: usize = deliveries::MOST;
 
+/// Takes the answers with grants, each verified. Called on the thread of the network: it does not wait.
+pub type OnGrants = Arc<dyn Fn(GrantAnswer) + Send + Sync>;
+
 /// The agent's end of the session. Dropping it breaks the connection off, and the last will fires.
 #[derive(Debug)]
 pub struct Session {
@@ -42,8 +46,13 @@ pub struct Session {
 ///
 /// # Errors
 /// As [`open`].
-pub fn start(config: &Config, inputs: Sender<Input>, jitter_seed: u64) -> Result<Session, String> {
-    open(&config.device.id, &config.mqtt, &Keys::of(config), inputs, jitter_seed)
+pub fn start(
+    config: &Config,
+    inputs: Sender<Input>,
+    jitter_seed: u64,
+    on_grants: Option<OnGrants>,
+) -> Result<Session, String> {
+    open_with(&config.device.id, &config.mqtt, &Keys::of(config), inputs, jitter_seed, on_grants)
 }
 
 /// Starts a session: `Connected`, `Disconnected`, `Privacy`, `Entitlement` and `Rejected` come as
@@ -57,6 +66,21 @@ pub fn open(
     keys: &Keys,
     inputs: Sender<Input>,
     jitter_seed: u64,
+) -> Result<Session, String> {
+    open_with(device, mqtt, keys, inputs, jitter_seed, None)
+}
+
+/// [`open`], with somebody who wants grants: only then `R/grant/response` is subscribed to.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_with(
+    device: &str,
+    mqtt: &Mqtt,
+    keys: &Keys,
+    inputs: Sender<Input>,
+    jitter_seed: u64,
+    on_grants: Option<OnGrants>,
 ) -> Result<Session, String> {
     let topics = Topics::new(device);
     let shared = Arc::new(Shared::default());
@@ -73,6 +97,7 @@ pub fn open(
         topics: topics.clone(),
         reader: Reader { device: device.to_owned(), keys: keys.clone() },
         shared: Arc::clone(&shared),
+        on_grants,
         inputs,
         pending: VecDeque::new(),
         connections: 0,
@@ -93,6 +118,12 @@ impl Session {
             }
             None => tracing::error!("a report over 16 KiB was not sent"),
         }
+    }
+
+    /// Whoever asks the cloud for grants.
+    #[must_use]
+    pub fn requester(&self) -> Requester {
+        Requester { shared: Arc::clone(&self.shared), topics: self.topics.clone() }
     }
 
     /// When the agent started, by a clock that can be trusted: from then on `R/status` tells it.
@@ -119,6 +150,13 @@ impl Session {
     /// one does that by itself.
     pub fn subscribe_again(&self) {
         self.shared.ask_again.store(true, Ordering::Relaxed);
+        self.shared.changed.notify_one();
+    }
+
+    /// Looks at certificate, key and roots again: where they have changed, the session goes on with the new ones at once, on
+    /// a connection of its own. Without a connection the next one reads them by itself.
+    pub fn read_again(&self) {
+        self.shared.read_again.store(true, Ordering::Relaxed);
         self.shared.changed.notify_one();
     }
 
@@ -150,6 +188,26 @@ impl Session {
     }
 }
 
+/// Puts requests for grants into the outbox, for as long as there is a session.
+#[derive(Clone, Debug)]
+pub struct Requester {
+    shared: Arc<Shared>,
+    topics: Topics,
+}
+
+impl Requester {
+    /// Puts a request into the outbox, in place of one that still waits. Never waits.
+    pub fn ask(&self, request: &GrantRequest) {
+        match self.topics.grant_request(request) {
+            Some(message) => {
+                self.shared.outbox().push(message);
+                self.shared.changed.notify_one();
+            }
+            None => tracing::error!("a request for grants over 16 KiB was not sent"),
+        }
+    }
+}
+
 impl Drop for Session {
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
@@ -167,6 +225,7 @@ pub(super) struct Shared {
     since: Mutex<Option<Utc>>,
     connected: AtomicBool,
     ask_again: AtomicBool,
+    read_again: AtomicBool,
     new_keys: Mutex<Option<Keys>>,
     pub(super) changed: Notify,
 }
@@ -200,6 +259,11 @@ impl Shared {
         self.ask_again.swap(false, Ordering::Relaxed)
     }
 
+    /// Whether to look at certificate, key and roots again, said once.
+    pub(super) fn takes_read_again(&self) -> bool {
+        self.read_again.swap(false, Ordering::Relaxed)
+    }
+
     pub(super) fn set_connected(&self, connected: bool) {
         self.connected.store(connected, Ordering::Relaxed);
     }
@@ -227,6 +291,7 @@ pub(super) struct Link {
     pub(super) topics: Topics,
     pub(super) reader: Reader,
     pub(super) shared: Arc<Shared>,
+    pub(super) on_grants: Option<OnGrants>,
     pub(super) inputs: Sender<Input>,
     /// Inputs that the agent has not yet taken: of one connection, since none is begun before they are
     /// delivered.
@@ -239,6 +304,15 @@ pub(super) struct Link {
 }
 
 impl Link {
+    /// What is subscribed to, each with QoS 1.
+    pub(super) fn subscriptions(&self) -> Vec<&str> {
+        let mut topics = self.topics.subscriptions().to_vec();
+        if self.on_grants.is_some() {
+            topics.push(self.topics.grant_response());
+        }
+        topics
+    }
+
     /// Says that the broker will not take a message: in the log, and on `R/event` unless it is an event.
     pub(super) fn tell_set_aside(&self, message: &Message, why: &str) {
         tracing::error!("{message:?} is set aside: {why}. Look at what it lets this device publish");

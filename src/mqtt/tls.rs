@@ -35,6 +35,26 @@ impl Credentials {
         &self.config
     }
 
+    /// Whether the files hold something else than what was read last, and something that can be used.
+    pub(super) async fn have_changed(&self) -> bool {
+        let before = self.clone();
+        let look = move || {
+            let files = Files::read(&before.mqtt)?;
+            if files.digest() == before.digest {
+                return Ok::<_, String>(false);
+            }
+            client_config(&before.mqtt, &files).map(|_| true)
+        };
+        match tokio::task::spawn_blocking(look).await {
+            Ok(Ok(changed)) => changed,
+            Ok(Err(why)) => {
+                tracing::error!("{why}; the session with the broker stays as it is");
+                false
+            }
+            Err(_) => false,
+        }
+    }
+
     /// The files as they are now, read on a thread that may wait for a disk. Where they cannot be used, what was read
     /// before is used on, and the log says so.
     pub(super) async fn read_again(&self) -> Credentials {

@@ -2,6 +2,7 @@
 //! is made of `A-Z a-z 0-9 - _`.
 
 use crate::domain::effect::Report;
+use crate::domain::grant::GrantRequest;
 use crate::domain::time::Utc;
 use bytes::Bytes;
 use serde::Serialize;
@@ -33,6 +34,8 @@ pub struct Topics {
     status: Arc<str>,
     telemetry: Arc<str>,
     event: Arc<str>,
+    grant_request: Arc<str>,
+    grant_response: Arc<str>,
 }
 
 /// What is retained by the broker: of each only the latest counts.
@@ -55,6 +58,17 @@ pub enum Kind {
     Event,
     /// Only the latest counts.
     Telemetry,
+    /// Only the latest counts.
+    GrantRequest,
+}
+
+/// How a request is to be answered (MQTT 5, 4.10).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// The topic that the answer is to come on.
+    pub topic: Arc<str>,
+    /// What the answer is to repeat.
+    pub correlation: Bytes,
 }
 
 /// A message to the broker, QoS 1.
@@ -66,6 +80,8 @@ pub struct Message {
     pub kind: Kind,
     /// JSON in UTF-8.
     pub payload: Bytes,
+    /// Where it is a request.
+    pub reply: Option<Reply>,
 }
 
 impl Message {
@@ -74,7 +90,7 @@ impl Message {
     pub fn is_retained(&self) -> bool {
         match self.kind {
             Kind::Retained(_) => true,
-            Kind::Event | Kind::Telemetry => false,
+            Kind::Event | Kind::Telemetry | Kind::GrantRequest => false,
         }
     }
 }
@@ -99,6 +115,8 @@ impl Topics {
             status: topic("status").into(),
             telemetry: topic("telemetry").into(),
             event: topic("event").into(),
+            grant_request: topic("grant/request").into(),
+            grant_response: topic("grant/response").into(),
         }
     }
 
@@ -141,7 +159,26 @@ impl Topics {
             Report::Event(_) => (&self.event, Kind::Event),
         };
         let payload = serde_json::to_vec(report).ok().filter(|payload| payload.len() <= MOST_BYTES)?;
-        Some(Message { topic: Arc::clone(topic), kind, payload: payload.into() })
+        Some(Message { topic: Arc::clone(topic), kind, payload: payload.into(), reply: None })
+    }
+
+    /// `R/grant/response`.
+    #[must_use]
+    pub fn grant_response(&self) -> &str {
+        &self.grant_response
+    }
+
+    /// A request for grants. `None` where it cannot be written or is over 16 KiB.
+    #[must_use]
+    pub fn grant_request(&self, request: &GrantRequest) -> Option<Message> {
+        let payload = serde_json::to_vec(request).ok().filter(|payload| payload.len() <= MOST_BYTES)?;
+        let correlation = Bytes::copy_from_slice(request.id.as_bytes());
+        Some(Message {
+            topic: Arc::clone(&self.grant_request),
+            kind: Kind::GrantRequest,
+            payload: payload.into(),
+            reply: Some(Reply { topic: Arc::clone(&self.grant_response), correlation }),
+        })
     }
 
     /// That the camera is here, running this version since then; `None` while no clock can be trusted to tell.
@@ -169,6 +206,7 @@ impl Topics {
             topic: Arc::clone(&self.status),
             kind: Kind::Retained(Slot::Status),
             payload: payload.into(),
+            reply: None,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Answer {
     pub status: StatusCode,
     /// SHA-256 by the store's own word.
     pub checksum: Option<[u8; 32]>,
+    /// MD5 by the store's own word: `Content-MD5` (RFC 1864), or the part `md5=` of `x-goog-hash`.
+    pub md5: Option<[u8; 16]>,
     /// SHA-256 by the metadata that was sent with the object.
     pub metadata: Option<[u8; 32]>,
     /// `Content-Length`: after a HEAD, the size of the object in bytes.
@@ -37,6 +39,7 @@ impl Answer {
         Answer {
             status,
             checksum: text(headers, CHECKSUM).and_then(from_base64),
+            md5: md5(headers),
             metadata: text(headers, METADATA_CHECKSUM).and_then(from_hex),
             size: text(headers, CONTENT_LENGTH.as_str()).and_then(|text| text.parse().ok()),
             retry_after: retry_after(headers),
@@ -48,6 +51,15 @@ impl Answer {
 
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+/// `x-goog-hash` has its parts in one header or in several.
+fn md5(headers: &HeaderMap) -> Option<[u8; 16]> {
+    let of_google = headers.get_all("x-goog-hash").iter().filter_map(|value| value.to_str().ok());
+    let of_google =
+        of_google.flat_map(|value| value.split(',')).find_map(|part| part.trim().strip_prefix("md5="));
+    let sum = of_google.or_else(|| text(headers, "content-md5"))?;
+    STANDARD.decode(sum).ok()?.try_into().ok()
 }
 
 /// The checksum of a multipart upload ends in `-N` and covers checksums, not bytes: it is none to us.
@@ -85,7 +97,7 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 
 /// Seconds since 1970 of an IMF-fixdate (RFC 9110, 5.6.7), such as `Sun, 06 Nov 1994 08:49:37 GMT`.
 /// The two obsolete forms, which no server may send, are not read.
-fn http_date(text: &str) -> Option<i64> {
+pub(super) fn http_date(text: &str) -> Option<i64> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (_weekday, rest) = text.split_once(", ")?;
@@ -166,6 +178,11 @@ mod tests {
         assert_eq!(read(CHECKSUM, &STANDARD.encode([1; 31])).checksum, None);
         assert_eq!(read(METADATA_CHECKSUM, &to_hex(&sum)).metadata, Some(sum));
         assert_eq!(read(METADATA_CHECKSUM, &to_hex(&sum).to_uppercase()).metadata, Some(sum));
+        let md5 = STANDARD.encode([7; 16]);
+        assert_eq!(read("content-md5", &md5).md5, Some([7; 16]));
+        assert_eq!(read("x-goog-hash", &format!("crc32c=AAAAAA==,md5={md5}")).md5, Some([7; 16]));
+        assert_eq!(read("x-goog-hash", "crc32c=AAAAAA==").md5, None);
+        assert_eq!(read("content-md5", &STANDARD.encode(sum)).md5, None);
         for bad in [&to_hex(&sum)[1..], "", "zz", &format!("{}00", to_hex(&sum))] {
             assert_eq!(read(METADATA_CHECKSUM, bad).metadata, None, "{bad}");
         }

@@ -7,6 +7,7 @@ use super::fault::Fault;
 use crate::fmp4::Attributes;
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use md5::{Digest as _, Md5};
 use ring::digest::{Context as Hash, SHA256};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,6 +68,24 @@ pub async fn digest(body: Arc<dyn Body>) -> Result<Digest, String> {
         })?;
         let sha256 = hash.finish().as_ref().try_into().map_err(|_| String::from("no SHA-256"))?;
         Ok(Digest { size, sha256 })
+    });
+    reading.await.unwrap_or_else(|_| Err(String::from("reading it failed")))
+}
+
+/// The MD5 of a body, for stores that prove with it what they hold. Read through once more: most stores never ask for it.
+///
+/// # Errors
+/// Why it cannot be read.
+pub(super) async fn md5(body: Arc<dyn Body>) -> Result<[u8; 16], String> {
+    let wanted = Arc::new(AtomicBool::new(true));
+    let _withdraws = Withdraws(Arc::clone(&wanted));
+    let reading = tokio::task::spawn_blocking(move || {
+        let mut hash = Md5::new();
+        body.read(&mut |piece| {
+            hash.update(&piece);
+            wanted.load(Ordering::Relaxed)
+        })?;
+        Ok(hash.finalize().into())
     });
     reading.await.unwrap_or_else(|_| Err(String::from("reading it failed")))
 }

@@ -11,8 +11,11 @@ use super::answer::Answer;
 use super::body::Streamed;
 use super::fault::{Fault, describe};
 use super::rate::{Rate, Throttled};
+use super::roots::Roots;
 use super::store::Timeouts;
 use super::{Object, SignedRequest, Signer};
+use crate::domain::grant::Proof;
+use crate::domain::outcome::Scope;
 use crate::net::{self, Dialer, Names, Target};
 use bytes::Bytes;
 use http::header::{CONTENT_LENGTH, EXPECT, USER_AGENT};
@@ -71,13 +74,29 @@ pub(super) enum Ask<'a> {
 /// Why there was no answer.
 pub(super) struct NoAnswer {
     pub(super) why: String,
-    /// Our side failed: the body could not be read.
-    pub(super) is_ours: bool,
+    pub(super) by: Failed,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Failed {
+    /// The store or the way to it, or whoever signs for it.
+    Store,
+    /// Our side: the body could not be read.
+    Body,
+    /// Nobody signs this one.
+    Signature,
+}
+
+/// An answer, and what in it is proof.
+pub(super) struct Exchanged {
+    pub(super) answer: Answer,
+    pub(super) proof: Proof,
 }
 
 impl Client {
     /// `tls` is absent where `http` is spoken, and then to loopback addresses alone.
-    pub(super) fn new(tls: Option<Arc<rustls::ClientConfig>>, rate: Arc<Rate>, timeouts: Timeouts) -> Client {
+    pub(super) fn new(tls: Option<Arc<Roots>>, rate: Arc<Rate>, timeouts: Timeouts) -> Client {
         let limits = net::Limits { step: timeouts.connect, inactivity: timeouts.inactivity };
         let dialer = Dialer::new(limits);
         let pool = Pool::builder(TokioExecutor::new())
@@ -92,14 +111,21 @@ impl Client {
 
     /// Sends a request, a PUT with the object's bytes, and reads the answer. A connection that was kept
     /// and turns out to be dead is no fault: the request goes again on another.
-    pub(super) async fn exchange(&self, signer: &dyn Signer, ask: Ask<'_>) -> Result<Answer, NoAnswer> {
+    pub(super) async fn exchange(&self, signer: &dyn Signer, ask: Ask<'_>) -> Result<Exchanged, NoAnswer> {
         let mut stale = 0;
         loop {
             let (signed, object) = match ask {
                 Ask::Put(object) => (signer.put(object).await, Some(object)),
                 Ask::Head(key) => (signer.head(key).await, None),
             };
-            let request = signed.map_err(|why| NoAnswer { why, is_ours: false })?;
+            let request = signed.map_err(|unsigned| {
+                let by = match unsigned.scope {
+                    Scope::Store => Failed::Store,
+                    Scope::Segment => Failed::Signature,
+                };
+                NoAnswer { why: unsigned.why, by }
+            })?;
+            let proof = request.proof;
             let opened = self.dialer.opened();
             let spoilt = Arc::new(AtomicBool::new(false));
             let asks_first = object.is_some_and(|object| object.size >= ASK_FIRST)
@@ -109,14 +135,15 @@ impl Client {
                 Ok(answer) if asks_first && answer.status == StatusCode::EXPECTATION_FAILED => {
                     self.never_continues.store(true, Ordering::Relaxed);
                 }
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(Exchanged { answer, proof }),
                 Err(fault) => {
                     let is_ours = spoilt.load(Ordering::Relaxed);
                     // No connection was opened for it: it went on one that was kept. The PUT is conditional, so
                     // that doing it twice is doing it once.
                     let was_kept = self.dialer.opened() == opened && fault.broke_off;
                     if is_ours || !was_kept || stale >= POOL_SIZE {
-                        return Err(NoAnswer { why: fault.why.0, is_ours });
+                        let by = if is_ours { Failed::Body } else { Failed::Store };
+                        return Err(NoAnswer { why: fault.why.0, by });
                     }
                     stale += 1;
                 }
@@ -131,7 +158,7 @@ impl Client {
         asks_first: bool,
         spoilt: &Arc<AtomicBool>,
     ) -> Result<Answer, Broken> {
-        let SignedRequest { method, url, mut headers } = signed;
+        let SignedRequest { method, url, mut headers, proof: _ } = signed;
         headers.insert(USER_AGENT, HeaderValue::from_static(concat!("kasacam/", env!("CARGO_PKG_VERSION"))));
         let size = object.map_or(0, |object| object.size);
         if object.is_some() {
@@ -300,7 +327,7 @@ impl Drop for Held {
 #[derive(Clone)]
 struct Connector {
     dialer: Dialer,
-    tls: Option<Arc<rustls::ClientConfig>>,
+    tls: Option<Arc<Roots>>,
 }
 
 impl Service<Uri> for Connector {
@@ -318,7 +345,11 @@ impl Service<Uri> for Connector {
             let host = uri.host().unwrap_or_default();
             let port = uri.port_u16().unwrap_or(if this.tls.is_some() { 443 } else { 80 });
             let target = Target { host, port, names: NAMES };
-            this.dialer.open(target, this.tls.as_ref()).await.map(|stream| TokioIo::new(Open(stream)))
+            let tls = match &this.tls {
+                Some(roots) => Some(roots.current().await),
+                None => None,
+            };
+            this.dialer.open(target, tls.as_ref()).await.map(|stream| TokioIo::new(Open(stream)))
         })
     }
 }

@@ -1,4 +1,4 @@
-//! The store's credentials: a small TOML file, read again when it changes.
+//! The store's credentials: a small TOML file, read again when it changes, or temporary keys of a provider.
 //!
 //! ```toml
 //! access_key_id = "..."
@@ -7,11 +7,14 @@
 //! ```
 //! No error, no log line and no `Debug` of this module holds any of the three, nor a line of the file.
 
+use super::iot::Provider;
+use super::stamp::Stamp;
+use crate::config::{Surroundings, secret};
 use aws_credential_types::Credentials as Keys;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -28,20 +31,45 @@ struct Contents {
     session_token: Option<String>,
 }
 
+/// Where keys of the store come from.
+#[derive(Debug)]
+pub enum Source {
+    /// A file.
+    File(Credentials),
+    /// The AWS IoT credentials provider.
+    Iot(Arc<Provider>),
+}
+
+impl Source {
+    /// The keys to sign with now.
+    ///
+    /// # Errors
+    /// Why there are none, in words that are safe to log.
+    pub async fn current(&self) -> Result<Arc<Keys>, String> {
+        match self {
+            Source::File(file) => file.current(),
+            Source::Iot(provider) => provider.current().await,
+        }
+    }
+
+    /// The store refused a signature with this error code. True where there may be other keys at once.
+    pub(super) fn refused(&self, code: Option<&str>) -> bool {
+        let is_about_keys = matches!(
+            code,
+            Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "InvalidAccessKeyId")
+        );
+        match self {
+            // It is looked at before each request: there is nothing newer.
+            Source::File(_) => false,
+            Source::Iot(provider) => is_about_keys && provider.refused(),
+        }
+    }
+}
+
 /// The credentials of a file, as they stand there now.
 pub struct Credentials {
     path: PathBuf,
     last: Mutex<Option<(Stamp, Arc<Keys>)>>,
-}
-
-/// What tells one version of the file from the next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    device: u64,
-    inode: u64,
-    size: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
 }
 
 impl Credentials {
@@ -72,7 +100,7 @@ impl Credentials {
             .custom_flags(libc::O_NONBLOCK)
             .open(&self.path)
             .map_err(|error| format!("cannot be opened: {error}"))?;
-        let stamp = examine(&file)?;
+        let stamp = examine(&self.path, &file)?;
         if let Some((known, credential)) = last {
             if *known == stamp {
                 return Ok((stamp, Arc::clone(credential)));
@@ -86,33 +114,17 @@ impl Credentials {
     }
 }
 
-/// The file is a small plain one that nobody but its owner (and, read-only, its group) has access to.
-/// A group may read because that is how systemd hands a credential to a service, and how a file of
-/// root's is given to a service's own user.
-fn examine(file: &File) -> Result<Stamp, String> {
+/// The file is a small plain one, and guarded.
+fn examine(path: &Path, file: &File) -> Result<Stamp, String> {
     let meta = file.metadata().map_err(|error| format!("cannot be examined: {error}"))?;
     if !meta.is_file() {
         return Err("is not a plain file".into());
     }
-    if meta.mode() & 0o037 != 0 {
-        return Err(format!(
-            "its mode {:04o} lets others at the secret: chmod 0600, and issue a new key if it was exposed",
-            meta.mode() & 0o7777
-        ));
-    }
-    if meta.uid() != 0 && meta.uid() != nix::unistd::geteuid().as_raw() {
-        return Err(format!("belongs to user {}: it must be root's or the agent's own", meta.uid()));
-    }
-    if meta.size() > MOST_BYTES {
+    secret::guarded(path, &meta, &Surroundings::here()).map_err(|unguarded| unguarded.to_string())?;
+    if meta.len() > MOST_BYTES {
         return Err("is larger than 16 KiB".into());
     }
-    Ok(Stamp {
-        device: meta.dev(),
-        inode: meta.ino(),
-        size: meta.size(),
-        modified: (meta.mtime(), meta.mtime_nsec()),
-        changed: (meta.ctime(), meta.ctime_nsec()),
-    })
+    Ok(Stamp::of(&meta))
 }
 
 /// Reads the text. The parser's own message quotes the line, so only the line's number is taken from it.
@@ -127,17 +139,22 @@ fn parse(text: &str) -> Result<Keys, String> {
              session_token, each as key = \"value\", and nothing else"
         )
     })?;
-    sound("access_key_id", &contents.access_key_id, MOST_KEY)?;
+    let Contents { access_key_id, secret_access_key, session_token } = contents;
+    keys(access_key_id, secret_access_key, session_token)
+}
+
+/// Keys, if a signature can be made with them.
+pub(super) fn keys(id: String, secret: String, token: Option<String>) -> Result<Keys, String> {
+    sound("access_key_id", &id, MOST_KEY)?;
     // These separate the parts of the header that the id is written into.
-    if contents.access_key_id.contains(['/', ',', '=']) {
+    if id.contains(['/', ',', '=']) {
         return Err("access_key_id: has one of / , =".into());
     }
-    sound("secret_access_key", &contents.secret_access_key, MOST_KEY)?;
-    if let Some(token) = &contents.session_token {
+    sound("secret_access_key", &secret, MOST_KEY)?;
+    if let Some(token) = &token {
         sound("session_token", token, MOST_TOKEN)?;
     }
-    let Contents { access_key_id, secret_access_key, session_token } = contents;
-    Ok(Keys::new(access_key_id, secret_access_key, session_token, None, "upload.credentials"))
+    Ok(Keys::new(id, secret, token, None, "upload.credentials"))
 }
 
 /// Fit for an HTTP header.

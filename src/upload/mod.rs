@@ -15,16 +15,20 @@ pub mod body;
 mod client;
 pub mod credentials;
 mod fault;
+pub mod grant;
+pub mod iot;
 mod onvif;
 pub mod rate;
 mod request;
+mod roots;
 mod sigv4;
+mod stamp;
 pub mod store;
 pub mod tls;
 pub mod worker;
 
 pub use body::Body;
-pub use request::{SignedRequest, Signer};
+pub use request::{SignedRequest, Signer, Unsigned};
 pub use store::{S3Store, Timeouts};
 pub use worker::{Uploader, object_for};
 

@@ -1,8 +1,9 @@
 //! Signature Version 4 of AWS, as S3 wants it, with the keys of `upload.credentials`.
 
-use super::request::{SignedRequest, Signer};
-use super::{Object, answer, credentials::Credentials};
+use super::request::{SignedRequest, Signer, Unsigned};
+use super::{Object, answer, credentials::Source};
 use crate::config;
+use crate::domain::grant::Proof;
 use crate::system::clock;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
@@ -31,14 +32,14 @@ pub(super) struct SigV4 {
     region: String,
     tags: bool,
     checksums: bool,
-    credentials: Arc<Credentials>,
+    credentials: Arc<Source>,
     /// The store's clock less ours, in seconds; 0 where ours is good enough.
     skew: AtomicI64,
 }
 
 impl SigV4 {
     #[must_use]
-    pub(super) fn new(config: &config::Upload, credentials: Arc<Credentials>) -> SigV4 {
+    pub(super) fn new(config: &config::Upload, credentials: Arc<Source>) -> SigV4 {
         let base = match (config.addressing, config.endpoint.split_once("://")) {
             (config::Addressing::Virtual, Some((scheme, authority))) => {
                 format!("{scheme}://{}.{authority}", config.bucket)
@@ -51,7 +52,7 @@ impl SigV4 {
         SigV4 { base, region, tags, checksums, credentials, skew: AtomicI64::new(0) }
     }
 
-    fn signed(
+    async fn signed(
         &self,
         method: Method,
         key: &str,
@@ -60,7 +61,7 @@ impl SigV4 {
     ) -> Result<SignedRequest, String> {
         let fault = |what: &str| format!("the request cannot be signed: {what}");
         let url = format!("{}/{}", self.base, escape(key));
-        let credential = self.credentials.current()?;
+        let credential = self.credentials.current().await?;
         let identity = (*credential).clone().into();
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
@@ -89,7 +90,7 @@ impl SigV4 {
             all.insert(name, HeaderValue::from_str(value).map_err(|_| fault("the value of a header"))?);
         }
         let url = url.parse::<Uri>().map_err(|_| fault("its URL"))?;
-        Ok(SignedRequest { method, url, headers: all })
+        Ok(SignedRequest { method, url, headers: all, proof: Proof::AmzSha256 })
     }
 
     fn now(&self) -> SystemTime {
@@ -101,7 +102,7 @@ impl SigV4 {
 
 #[async_trait::async_trait]
 impl Signer for SigV4 {
-    async fn put(&self, object: &Object) -> Result<SignedRequest, String> {
+    async fn put(&self, object: &Object) -> Result<SignedRequest, Unsigned> {
         let mut headers = vec![
             (IF_NONE_MATCH.to_string(), String::from("*")),
             (CONTENT_TYPE.to_string(), object.content_type.clone()),
@@ -120,13 +121,18 @@ impl Signer for SigV4 {
                 .collect();
             headers.push((String::from("x-amz-tagging"), tags.join("&")));
         }
-        self.signed(Method::PUT, &object.key, &answer::to_hex(&object.sha256), headers)
+        let payload = answer::to_hex(&object.sha256);
+        self.signed(Method::PUT, &object.key, &payload, headers).await.map_err(Unsigned::of_store)
     }
 
-    async fn head(&self, key: &str) -> Result<SignedRequest, String> {
+    async fn head(&self, key: &str) -> Result<SignedRequest, Unsigned> {
         let mode = (String::from("x-amz-checksum-mode"), String::from("ENABLED"));
         let headers = if self.checksums { vec![mode] } else { Vec::new() };
-        self.signed(Method::HEAD, key, EMPTY, headers)
+        self.signed(Method::HEAD, key, EMPTY, headers).await.map_err(Unsigned::of_store)
+    }
+
+    async fn refused(&self, _key: &str, code: Option<&str>) -> bool {
+        self.credentials.refused(code)
     }
 
     fn heard_time(&self, seconds: i64) {

@@ -12,13 +12,17 @@
 //! be there only if the store took a request whose signature covers the SHA-256 of the body.
 
 use super::answer::Answer;
-use super::client::{Ask, Client};
-use super::credentials::Credentials;
+use super::client::{Ask, Client, Exchanged, Failed, NoAnswer};
+use super::credentials::{Credentials, Source};
+use super::grant::{Granting, Grants};
+use super::iot::Provider;
 use super::rate::Rate;
 use super::request::Signer;
+use super::roots::Roots;
 use super::sigv4::SigV4;
-use super::{Object, tls};
-use crate::config;
+use super::{Object, body};
+use crate::config::{self, StoreCredentials};
+use crate::domain::grant::Proof;
 use crate::domain::outcome::{Attempt, Held};
 use http::{StatusCode, Uri};
 use std::net::IpAddr;
@@ -51,7 +55,8 @@ impl Default for Timeouts {
 pub struct S3Store {
     client: Client,
     signer: Arc<dyn Signer>,
-    credentials: Arc<Credentials>,
+    source: Option<Arc<Source>>,
+    grants: Option<Arc<Grants>>,
 }
 
 impl std::fmt::Debug for S3Store {
@@ -70,10 +75,26 @@ impl S3Store {
         // Both end up in a URL or a header, where nothing else may be.
         check_word("upload.region", &config.region)?;
         check_word("upload.url", &config.bucket)?;
-        let tls = (!plaintext).then(|| tls::client_config(&config.ca).map(Arc::new)).transpose()?;
-        let credentials = Arc::new(Credentials::new(&config.credentials));
-        let signer = Arc::new(SigV4::new(config, Arc::clone(&credentials)));
-        Ok(S3Store { client: Client::new(tls, rate, timeouts), signer, credentials })
+        let tls = (!plaintext).then(|| Roots::read(&config.ca).map(Arc::new)).transpose()?;
+        let client = Client::new(tls, rate, timeouts);
+        let source = match &config.credentials {
+            StoreCredentials::File(path) => Source::File(Credentials::new(path)),
+            StoreCredentials::Iot(from) => Source::Iot(Arc::new(Provider::new(from))),
+            StoreCredentials::Grant => {
+                let grants = Arc::new(Grants::new(config));
+                let signer = Arc::new(Granting(Arc::clone(&grants)));
+                return Ok(S3Store { client, signer, source: None, grants: Some(grants) });
+            }
+        };
+        let source = Arc::new(source);
+        let signer = Arc::new(SigV4::new(config, Arc::clone(&source)));
+        Ok(S3Store { client, signer, source: Some(source), grants: None })
+    }
+
+    /// Where each PUT is signed by the cloud: what waits for that.
+    #[must_use]
+    pub fn grants(&self) -> Option<Arc<Grants>> {
+        self.grants.clone()
     }
 
     /// Whether the credentials can be read, for `kasacamd check`.
@@ -81,33 +102,59 @@ impl S3Store {
     /// # Errors
     /// What is wrong with their file; never what is in it.
     pub fn check_credentials(&self) -> Result<(), String> {
-        self.credentials.current().map(drop)
+        match self.source.as_deref() {
+            Some(Source::File(file)) => file.current().map(drop),
+            // Nothing is known before it is asked for.
+            Some(Source::Iot(_)) | None => Ok(()),
+        }
     }
 
     async fn look(&self, key: &str) -> Result<Answer, String> {
-        self.client.exchange(&*self.signer, Ask::Head(key)).await.map_err(|fault| fault.why)
+        let looked = self.client.exchange(&*self.signer, Ask::Head(key)).await;
+        looked.map(|exchanged| exchanged.answer).map_err(|fault| fault.why)
+    }
+
+    /// The PUT; once more where another signature may be taken at once.
+    async fn send(&self, object: &Object) -> Result<Exchanged, NoAnswer> {
+        let send = || self.client.exchange(&*self.signer, Ask::Put(object));
+        let sent = send().await?;
+        let Answer { status, code, date, .. } = &sent.answer;
+        if let (Some("RequestTimeTooSkewed"), Some(date)) = (code.as_deref(), date) {
+            self.signer.heard_time(*date);
+            return send().await;
+        }
+        if matches!(*status, StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+            && self.signer.refused(&object.key, code.as_deref()).await
+        {
+            return send().await;
+        }
+        Ok(sent)
     }
 }
 
 #[async_trait::async_trait]
 impl super::ObjectStore for S3Store {
     async fn put(&self, object: &Object) -> Attempt {
-        let send = || self.client.exchange(&*self.signer, Ask::Put(object));
-        let mut answer = send().await;
-        if let Ok(Answer { code: Some(code), date: Some(date), .. }) = &answer {
-            if code == "RequestTimeTooSkewed" {
-                self.signer.heard_time(*date);
-                answer = send().await;
-            }
-        }
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(fault) if fault.is_ours => return Attempt::Unreadable { why: fault.why },
-            Err(fault) => return Attempt::Unanswered { why: fault.why },
+        let (answer, proof) = match self.send(object).await {
+            Ok(Exchanged { answer, proof }) => (answer, proof),
+            Err(NoAnswer { why, by: Failed::Body }) => return Attempt::Unreadable { why },
+            Err(NoAnswer { why, by: Failed::Signature }) => return Attempt::Ungranted { why },
+            Err(NoAnswer { why, by: Failed::Store }) => return Attempt::Unanswered { why },
         };
         let mut retry_after = answer.retry_after;
-        let held = match held_by_put(&answer, &object.sha256) {
+        let same = match (proof, answer.md5) {
+            (Proof::AmzSha256, _) => answer.checksum.map(|sum| sum == object.sha256),
+            (Proof::GoogHash | Proof::ContentMd5, Some(sum)) if answer.status.is_success() => {
+                match body::md5(Arc::clone(&object.body)).await {
+                    Ok(ours) => Some(sum == ours),
+                    Err(why) => return Attempt::Unreadable { why },
+                }
+            }
+            (Proof::GoogHash | Proof::ContentMd5, _) => None,
+        };
+        let held = match held_by_put(&answer, same) {
             Verdict::Told(held) => held,
+            Verdict::AskHead if !self.signer.may_look() => Held::Secret,
             Verdict::AskHead => match self.look(&object.key).await {
                 Ok(head) => {
                     retry_after = retry_after.or(head.retry_after);
@@ -126,7 +173,7 @@ impl super::ObjectStore for S3Store {
             None
         };
         match self.client.exchange(&*self.signer, Ask::Put(object)).await {
-            Ok(answer) => match answer.status {
+            Ok(Exchanged { answer, .. }) => match answer.status {
                 StatusCode::PRECONDITION_FAILED | StatusCode::CONFLICT => Some(true),
                 status if status.is_success() && answer.code.is_none() => Some(false),
                 status => untold(&format!("HTTP {}", status.as_u16())),
@@ -146,12 +193,13 @@ enum Verdict {
     AskHead,
 }
 
-fn held_by_put(answer: &Answer, sha256: &[u8; 32]) -> Verdict {
+/// `same`: whether the checksum of the answer is that of the object, where it has one that is proof.
+fn held_by_put(answer: &Answer, same: Option<bool>) -> Verdict {
     let success = answer.status.is_success();
-    match answer.checksum {
+    match same {
         // An error document under a 2xx takes the 2xx back.
-        Some(sum) if success && answer.code.is_none() => {
-            Verdict::Told(if sum == *sha256 { Held::Same } else { Held::Different })
+        Some(same) if success && answer.code.is_none() => {
+            Verdict::Told(if same { Held::Same } else { Held::Different })
         }
         _ if success => Verdict::AskHead,
         _ if matches!(answer.status, StatusCode::CONFLICT | StatusCode::PRECONDITION_FAILED) => {

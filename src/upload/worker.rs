@@ -1,6 +1,7 @@
 //! From a segment of the spool to an object of the store.
 
 use super::body::{self, Body, Digest};
+use super::grant::Grants;
 use super::onvif;
 use super::rate::Rate;
 use super::store::{S3Store, Timeouts};
@@ -33,6 +34,7 @@ pub struct Uploader {
     store: Arc<dyn ObjectStore>,
     form: KeyForm,
     rate: Arc<Rate>,
+    grants: Option<Arc<Grants>>,
     /// How often it is still to be asked whether it refuses to replace an object.
     to_ask: AtomicU32,
     replaces: AtomicBool,
@@ -74,6 +76,7 @@ impl Uploader {
             tracing::warn!("{problem}; uploads wait for it");
         }
         Ok(Uploader {
+            grants: store.grants(),
             store: Arc::new(store),
             form,
             rate,
@@ -89,9 +92,16 @@ impl Uploader {
             store,
             form: KeyForm { prefix: prefix.to_owned(), device: device.to_owned(), postfix: String::new() },
             rate: Arc::new(Rate::new(None)),
+            grants: None,
             to_ask: AtomicU32::new(0),
             replaces: AtomicBool::new(false),
         }
+    }
+
+    /// Where each PUT is signed by the cloud: what waits for that. Somebody has to ask the cloud for it.
+    #[must_use]
+    pub fn grants(&self) -> Option<Arc<Grants>> {
+        self.grants.clone()
     }
 
     /// With a probe: the first object of at most 4 MiB that a PUT has stored is put once more, with the same bytes, to

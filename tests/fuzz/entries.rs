@@ -2,14 +2,17 @@
 //! whatever it took. The fuzzer on nightly (`tests/fuzz`) and the short run of every `make test` share them.
 
 use kasacam::config::{self, VerifyingKey};
+use kasacam::domain::grant::{GrantAnswer, Want};
 use kasacam::domain::journal;
 use kasacam::domain::segment::SpoolName;
 use kasacam::mqtt::{Keys, claims, jws, packet, payloads::Reader};
 use kasacam::spool::end;
 use kasacam::system::control::Command;
 use kasacam::upload::answer::Answer;
+use kasacam::upload::grant::{Allowed, check};
 use kasacam::{disk, fmp4};
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
 pub type Entry = fn(&[u8]);
@@ -46,9 +49,11 @@ fn reader() -> Reader {
 /// Nobody but the cloud makes one that is accepted: what is, was one of the corpus, as it was signed.
 pub fn a_jws(data: &[u8]) {
     let reader = reader();
-    let (privacy, entitlement) = (reader.privacy(data), reader.entitlement(data));
-    assert!(privacy.is_err() || entitlement.is_err(), "a message of two types");
-    if privacy.is_ok() || entitlement.is_ok() {
+    let accepted =
+        [reader.privacy(data).is_ok(), reader.entitlement(data).is_ok(), reader.grant(data).is_ok()];
+    let accepted = accepted.into_iter().filter(|accepted| *accepted).count();
+    assert!(accepted <= 1, "a message of two types");
+    if accepted == 1 {
         let text = std::str::from_utf8(data).unwrap();
         let (signed, signature) = text.rsplit_once('.').unwrap();
         let wanted = base64::Engine::encode(
@@ -60,10 +65,36 @@ pub fn a_jws(data: &[u8]) {
     let _any_type = jws::verify(&reader.keys.privacy, "JWT", data);
 }
 
+/// Whatever the cloud grants, only what leads to the store of the configuration is taken.
+fn grants(answer: &GrantAnswer) {
+    assert!(answer.grants.len() <= 16 && answer.refused.len() <= 16);
+    let allowed = Allowed::new("https://store.example", "kasa-care");
+    for grant in &answer.grants {
+        let size = grant.headers.get("content-length").and_then(|size| size.parse().ok()).unwrap_or(0);
+        let want = Want {
+            key: grant.key.clone(),
+            size,
+            sha256: "00".repeat(32),
+            content_type: String::new(),
+            metadata: BTreeMap::new(),
+        };
+        if let Ok(taken) = check::check(grant, &want, &allowed) {
+            assert_eq!(taken.url.scheme_str(), Some("https"));
+            let host = taken.url.host().unwrap().to_ascii_lowercase();
+            assert!(["store.example", "kasa-care.store.example"].contains(&host.as_str()), "{host}");
+            assert_eq!(taken.url.port_u16().unwrap_or(443), 443);
+            assert!(!taken.headers.contains_key("host") && !taken.headers.contains_key("content-length"));
+        }
+    }
+}
+
 /// Claims are looked at only once their signature is good; that they are malformed is told all the same.
 pub fn signed_claims(data: &[u8]) {
     if let Ok(choice) = claims::privacy(data, DEVICE) {
         assert!(choice.version < 1 << 53);
+    }
+    if let Ok(answer) = claims::grant(data, DEVICE) {
+        grants(&answer);
     }
     if let Ok(lease) = claims::entitlement(data, DEVICE) {
         assert!(lease.version < 1 << 53);

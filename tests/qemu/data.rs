@@ -62,7 +62,7 @@ fn provision(cloud: &Cloud, etc: &Path) {
     bring(&agent["mqtt"]["ca"], Some("ca.pem"), "/etc/kasacam", 0o644);
     bring(&agent["mqtt"]["cert"], Some("device.pem"), "/etc/kasacam", 0o644);
     bring(&agent["mqtt"]["key"], Some("device.key"), "$CREDENTIALS_DIRECTORY", 0o600);
-    bring(&agent["upload"]["credentials"], Some("storage.toml"), "$CREDENTIALS_DIRECTORY", 0o600);
+    bring(&agent["upload"]["credentials"]["file"], Some("storage.toml"), "$CREDENTIALS_DIRECTORY", 0o600);
     bring(&agent["entitlement"]["keys"][0], None, "/etc/kasacam", 0o644);
     let board = Path::new(env!("CARGO_MANIFEST_DIR")).join("board-configs/qemu-virt.toml");
     std::fs::copy(board, etc.join("board.toml")).unwrap();

@@ -127,3 +127,51 @@ fn shell() {
     }
     guest.power_off();
 }
+
+/// A reset leaves nothing of the household in the files of the data partition, says what went and what stays, and the
+/// camera is closed afterwards until somebody chooses again.
+#[test]
+fn reset_leaves_nothing_of_the_household() {
+    let cloud = cloud();
+    let mut guest = Guest::boot(&partition(&cloud, Files::Ext4), &Machine::default());
+    cloud.tell(&["store", "down"]);
+    guest.wait_until_it_records(40);
+    guest.wait_for("footage that waits", Duration::from_secs(120), |s| {
+        s["spool"]["pending"].as_u64() >= Some(2)
+    });
+    let reset = "kasacamd reset --config /etc/kasacam/agent.toml --yes";
+    let (code, said) = guest.run(&format!("{reset} 2>&1"));
+    assert!(code != 0 && said.contains("stop it first"), "{said}");
+    guest.tell("systemctl stop kasacamd");
+    // What tells one household from another: names of spans in the records of the segments, commands as they were signed.
+    let boot = guest.tell("cat /proc/sys/kernel/random/boot_id").trim().to_owned();
+    let traces = |guest: &mut Guest| {
+        let found = format!(
+            "grep -rlaE '{boot}|eyJhbGciOi|do_not_record' /data/state /var/lib/kasacam 2>/dev/null | sort -u"
+        );
+        guest.run(&found).1.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let before = traces(&mut guest);
+    assert!(before.iter().any(|file| file.contains("/spool/")), "the traces are there: {before:?}");
+
+    let told = guest.tell(&format!("{reset} 2>&1"));
+    println!("{told}");
+    for word in ["footage", "journal", "stays", "LoadCredential", "fstrim"] {
+        assert!(told.contains(word), "{word}: {told}");
+    }
+    assert_eq!(traces(&mut guest), Vec::<String>::new());
+    assert_eq!(guest.tell("find /var/lib/kasacam /data/state -type f | wc -l").trim(), "0");
+    assert!(guest.tell(&format!("{reset} 2>&1")).contains("nothing to remove"));
+
+    // The next owner has said nothing yet.
+    cloud.tell(&["broker", "down"]);
+    guest.tell("systemctl start kasacamd");
+    guest.wait_for("a camera that waits for its owner", Duration::from_secs(60), |s| {
+        s["capture"]["reason"] == "privacy_unknown"
+    });
+    assert_eq!(guest.holders(), 0);
+    cloud.tell(&["broker", "up"]);
+    cloud.tell(&["store", "up"]);
+    guest.wait_until_it_records(10);
+    guest.power_off();
+}

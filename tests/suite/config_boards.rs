@@ -75,6 +75,11 @@ fn look_for(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
             }
         }
     }
+    if let Kind::OneOf(keys) = key.kind {
+        for key in keys {
+            look_for(text, &full, key, missing);
+        }
+    }
     if let Kind::Tagged(variants) = key.kind {
         for variant in variants {
             if !row.is_some_and(|row| row.contains(&format!("`{}`", variant.kind))) {

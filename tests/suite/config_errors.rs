@@ -2,7 +2,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kasacam::config::{self, Config, Problem, Problems, Surroundings};
+use kasacam::config::{self, Config, Problem, Problems, StoreCredentials, Surroundings};
+use kasacam::domain::time::Utc;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ED25519,
     SanType,
@@ -497,6 +498,54 @@ fn credentials_that_others_can_read_are_refused() {
 }
 
 #[test]
+fn a_credentials_file_that_is_not_there_yet_is_a_warning() {
+    let folder = Folder::new();
+    fs::remove_file(folder.path("storage.toml")).unwrap();
+    let config = folder.load().unwrap();
+    let told = config::warnings(&config, Utc::parse("2026-11-26T12:00:00Z").unwrap());
+    let told = told.iter().find(|it| it.key == "upload.credentials").unwrap();
+    assert!(told.warning.contains("storage.toml yet: uploads wait for it"), "{}", told.warning);
+}
+
+#[test]
+fn credentials_are_a_file_a_provider_or_grants() {
+    let with = |value: &str| {
+        Folder::new().agent("credentials = \"storage.toml\"", &format!("credentials = {value}"))
+    };
+    for value in ["\"storage.toml\"", "{ file = \"storage.toml\" }"] {
+        let folder = with(value);
+        let file = StoreCredentials::File(folder.path("storage.toml"));
+        assert_eq!(folder.load().unwrap().upload.credentials, file, "{value}");
+    }
+    assert_eq!(with("{ grant = true }").load().unwrap().upload.credentials, StoreCredentials::Grant);
+    let folder =
+        with("{ iot = \"https://ID.credentials.iot.eu-west-1.amazonaws.com/role-aliases/cam/credentials\" }");
+    let config = folder.load().unwrap();
+    let StoreCredentials::Iot(provider) = config.upload.credentials else { panic!("{config:?}") };
+    assert_eq!((provider.host.as_str(), provider.port), ("id.credentials.iot.eu-west-1.amazonaws.com", 443));
+    assert_eq!(
+        (provider.path.as_str(), provider.thing.as_str()),
+        ("/role-aliases/cam/credentials", "cam-0001")
+    );
+    assert_eq!((provider.cert, provider.key), (folder.path("device.pem"), folder.path("device.key")));
+    for (value, what) in [
+        ("{ grant = false }", "leaves nothing to upload with"),
+        ("{}", "exactly one of file, iot, grant"),
+        ("{ grant = true, file = \"storage.toml\" }", "exactly one of file, iot, grant"),
+        ("{ grants = true }", "unknown key"),
+        ("{ grant = \"yes\" }", "must be true or false"),
+        ("{ iot = \"http://host/role-aliases/cam/credentials\" }", "must begin with https://"),
+        ("{ iot = \"https://host\" }", "has no path"),
+        ("5", "must be a table such as"),
+    ] {
+        let folder = with(value);
+        let problem = folder.problem();
+        assert!(problem.key.starts_with("upload.credentials"), "{problem}");
+        assert!(problem.to_string().contains(what), "{problem} does not say {what:?}");
+    }
+}
+
+#[test]
 fn a_private_key_of_another_user_is_refused() {
     let folder = Folder::new();
     let us = folder.around().user;
@@ -549,7 +598,6 @@ fn files_that_are_missing_or_are_not_what_they_should_be_are_told() {
         ),
         ("entitlement-2026-1.pem", None, "entitlement.keys", "no such file"),
         ("entitlement-2026-1.pem", Some(""), "entitlement.keys", "holds no public key"),
-        ("storage.toml", None, "upload.credentials", "no such file"),
     ] {
         let folder = Folder::new();
         match text {

@@ -384,6 +384,42 @@ fn a_store_that_refuses_one_segment_after_the_other_is_left_alone_and_told_with_
     assert_eq!(events.iter().filter(|event| **event == Event::UploadResumed).count(), 1, "{events:?}");
 }
 
+/// The cloud that signs uploads is away for an hour: told once, nothing is lost, and it goes on with the session.
+#[test]
+fn an_hour_without_the_issuer_of_grants_ends_with_the_session_that_comes_up() {
+    for granted in [true, false] {
+        let mut rig = Rig::new(Start {
+            settings: kasacam::domain::machine::Settings { granted, ..settings() },
+            ..allowed()
+        });
+        for _ in 0..20 {
+            rig.seal();
+        }
+        let why = "the cloud gave no grant within 60 s";
+        let none = |_| Outcome::Retry { scope: Scope::Store, after: None, why: why.into() };
+        let (sent, events) = answered(&mut rig, HOUR, none);
+        assert!((5..=60).contains(&sent.len()), "{}", sent.len());
+        assert_eq!(stalls(&events), [why], "told once");
+        assert!(!events.iter().any(|event| matches!(event, Event::SegmentPurged { .. })), "{events:?}");
+        // The last attempt has just failed: the wait of the store is minutes long.
+        while !rig.take().iter().any(|asked| matches!(asked, Asked::Upload(_))) {
+            rig.pass(Duration::from_millis(200));
+        }
+        let begun: Vec<Serial> = (1..=20).map(Serial).collect();
+        for serial in begun {
+            let outcome = Outcome::Retry { scope: Scope::Store, after: None, why: why.into() };
+            rig.give(Input::UploadFinished { serial, outcome, took: Duration::ZERO });
+        }
+        rig.disconnect();
+        rig.take();
+        rig.connect(Some(choice(1, false)));
+        let at_once = rig.take().iter().any(|asked| matches!(asked, Asked::Upload(_)));
+        assert_eq!(at_once, granted, "only what the session was in the way of");
+        let (stored, _) = answered(&mut rig, HOUR, |_| Outcome::Stored);
+        assert!(stored.len() >= 19, "{}", stored.len());
+    }
+}
+
 #[test]
 fn segments_that_are_refused_do_not_hold_back_those_that_are_not() {
     let mut rig = Rig::new(allowed());

@@ -307,6 +307,26 @@ proptest! {
     }
 
     #[test]
+    fn a_request_of_ours_is_read_by_the_other_codec(
+        topic in "[a-z/0-9]{1,200}",
+        answered_on in "[a-z/0-9]{1,200}",
+        correlation in proptest::collection::vec(any::<u8>(), 1..100),
+        payload in proptest::collection::vec(any::<u8>(), 0..20_000),
+    ) {
+        let mut size = 0;
+        let told = theirs(|out| {
+            packet::request(out, 7, &topic, &payload, (&answered_on, &correlation));
+            size = out.len();
+        });
+        let other::Packet::Publish(publish) = told else { panic!("{told:?}") };
+        let properties = publish.properties.unwrap();
+        prop_assert_eq!(&publish.payload[..], &payload[..]);
+        prop_assert_eq!(properties.response_topic, Some(answered_on.clone()));
+        prop_assert_eq!(properties.correlation_data.as_deref(), Some(&correlation[..]));
+        prop_assert_eq!(size, packet::request_size(&topic, payload.len(), &answered_on, correlation.len()));
+    }
+
+    #[test]
     fn a_publish_of_the_other_codec_is_read(
         pkid in 1..=u16::MAX,
         topic in "[a-z/0-9]{1,100}",

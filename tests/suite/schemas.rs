@@ -3,6 +3,7 @@
 
 use jsonschema::Validator;
 use kasacam::domain::effect::{EntitlementReport, Event, PrivacyReport, Report, Rule, Telemetry};
+use kasacam::domain::grant::GrantRequest;
 use kasacam::domain::input::FaultKind;
 use kasacam::domain::status::{MqttStanding, PrivacyStanding, Status};
 use kasacam::domain::time::Utc;
@@ -48,6 +49,7 @@ fn the_schemas_of_what_the_camera_says_are_made_from_its_types() {
     assert_made_from::<Telemetry>("telemetry", "R/telemetry");
     assert_made_from::<Event>("event", "R/event");
     assert_made_from::<Status>("control-status", "The answer of `kasacamd status --json`");
+    assert_made_from::<GrantRequest>("grant-request", "R/grant/request");
 }
 
 /// As the camera serialises it, and with each member of another type.
@@ -141,7 +143,7 @@ fn a_status_is_read_as_it_was_said_by_this_release_and_those_around_it() {
 }
 
 /// Claims that are right.
-fn commands() -> [(&'static str, Value); 2] {
+fn commands() -> [(&'static str, Value); 3] {
     let privacy = json!({"device_id": "cam-0001", "version": 17, "issued_at": "2026-11-26T12:00:00Z",
         "do_not_record": true});
     let features = json!({"record": true, "audio": true, "max_height": 1080, "history_hours": 720});
@@ -149,7 +151,13 @@ fn commands() -> [(&'static str, Value); 2] {
     let entitlement = json!({"device_id": "cam-0001", "version": 42, "issued_at": "2026-11-26T12:00:00Z",
         "not_after": "2026-12-26T12:00:00Z", "plan": plan, "status": "active", "features": features,
         "next": {"from": "2026-12-01T00:00:00Z", "not_after": "2027-01-01T00:00:00Z", "plan": plan, "status": "suspended", "features": features}});
-    [("privacy-desired", privacy), ("entitlement-desired", entitlement)]
+    let grant = json!({"key": "v1/cam-0001/a.mp4", "method": "PUT", "url": "https://store.example/b/a.mp4?s=1",
+        "headers": {"content-length": "1", "if-none-match": "*"}, "expires_at": "2026-11-26T12:15:00Z",
+        "proof": "x-amz-checksum-sha256"});
+    let refused = json!({"key": "v1/cam-0001/b.mp4", "reason": "over_quota"});
+    let answer = json!({"device_id": "cam-0001", "version": 1, "issued_at": "2026-11-26T12:00:00Z",
+        "id": "0123456789abcdef0123456789abcdef", "grants": [grant], "refused": [refused]});
+    [("privacy-desired", privacy), ("entitlement-desired", entitlement), ("grant-response", answer)]
 }
 
 /// Whether the camera takes these claims.
@@ -157,12 +165,18 @@ fn takes(name: &str, claims: &Value) -> bool {
     let bytes = claims.to_string();
     match name {
         "privacy-desired" => claims::privacy(bytes.as_bytes(), "cam-0001").is_ok(),
+        "grant-response" => claims::grant(bytes.as_bytes(), "cam-0001").is_ok(),
         _ => claims::entitlement(bytes.as_bytes(), "cam-0001").is_ok(),
     }
 }
 
 /// Every pointer into the value, members of members included.
 fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
+    if let Some(items) = value.as_array() {
+        for (n, item) in items.iter().enumerate() {
+            pointers(item, &format!("{at}/{n}"), found);
+        }
+    }
     if let Some(members) = value.as_object() {
         for (name, member) in members {
             let here = format!("{at}/{name}");

@@ -15,7 +15,7 @@ use crate::support::store_server::{
 };
 use crate::upload_outcomes::{footage, span_end, time};
 use bytes::Bytes;
-use kasacam::config;
+use kasacam::config::{self, StoreCredentials};
 use kasacam::domain::effect::Share;
 use kasacam::domain::machine::UploadOrder;
 use kasacam::domain::outcome::{Outcome, Scope};
@@ -27,7 +27,7 @@ use std::fmt::Write as _;
 use std::future::Future;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -38,7 +38,7 @@ use tokio::time::Instant;
 const ID: &str = "AKIDEXAMPLE0001";
 const SECRET: &str = "hushHushThisIsTheSecretKey0123456789";
 const TOKEN: &str = "hushHushThisIsTheSessionToken987";
-const FOOTAGE_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789012Z.3.mp4";
+pub const FOOTAGE_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789012Z.3.mp4";
 const NEXT_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789013Z.3.mp4";
 const END_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789012Z.4.mp4_end";
 
@@ -48,6 +48,27 @@ const SHORT: Timeouts = Timeouts {
     inactivity: Duration::from_secs(1),
     answer: Duration::from_secs(12),
 };
+
+/// A configuration whose files lie in `files`; the key of the store is not there yet.
+pub fn config_for(files: &Path, endpoint: &str, ca: &str) -> config::Upload {
+    std::fs::write(files.join("ca.pem"), ca).unwrap();
+    config::Upload {
+        bucket: "kasa-care".into(),
+        prefix: "v1/".into(),
+        postfix: String::new(),
+        endpoint: endpoint.into(),
+        region: "us-east-1".into(),
+        ca: files.join("ca.pem"),
+        credentials: StoreCredentials::File(files.join("storage.toml")),
+        addressing: config::Addressing::Path,
+        tags: true,
+        checksums: true,
+        max_rate: None,
+        order: UploadOrder::Oldest,
+        allow_plaintext: false,
+        concurrency: 2,
+    }
+}
 
 /// A camera's files, and its configuration.
 pub struct Camera {
@@ -63,31 +84,19 @@ impl Camera {
 
     fn with(endpoint: &str, ca: &str) -> Camera {
         let files = tempfile::tempdir().unwrap();
-        let config = config::Upload {
-            bucket: "kasa-care".into(),
-            prefix: "v1/".into(),
-            postfix: String::new(),
-            endpoint: endpoint.into(),
-            region: "us-east-1".into(),
-            ca: files.path().join("ca.pem"),
-            credentials: files.path().join("storage.toml"),
-            addressing: config::Addressing::Path,
-            tags: true,
-            checksums: true,
-            max_rate: None,
-            order: UploadOrder::Oldest,
-            allow_plaintext: false,
-            concurrency: 2,
-        };
-        std::fs::write(&config.ca, ca).unwrap();
+        let config = config_for(files.path(), endpoint, ca);
         let camera = Camera { files, config, timeouts: SHORT };
         camera.write_credentials(&credentials(SECRET));
         camera
     }
 
     fn write_credentials(&self, text: &str) {
-        std::fs::write(&self.config.credentials, text).unwrap();
-        set_mode(&self.config.credentials, 0o600);
+        std::fs::write(self.storage_toml(), text).unwrap();
+        set_mode(&self.storage_toml(), 0o600);
+    }
+
+    fn storage_toml(&self) -> PathBuf {
+        self.files.path().join("storage.toml")
     }
 
     pub fn uploader(&self) -> Uploader {
@@ -112,7 +121,7 @@ async fn upload(uploader: &Uploader, segment: &Segment, body: impl Into<Bytes>) 
     within(20, uploader.upload(segment, time(), KeyClock::Trusted, body.into())).await
 }
 
-async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> T {
+pub async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(patient(Duration::from_secs(seconds)), future).await.expect("it ends in time")
 }
 
@@ -1122,7 +1131,7 @@ fn chacha20_comes_first_where_the_cpu_has_no_aes() {
 async fn credentials_are_read_again_when_they_change() {
     let server = StoreServer::start();
     let camera = Camera::of(&server);
-    std::fs::remove_file(&camera.config.credentials).unwrap();
+    std::fs::remove_file(camera.storage_toml()).unwrap();
     let uploader = camera.uploader();
     assert_waits(upload(&uploader, &footage(), "picture").await, "storage.toml: cannot be opened");
     assert_eq!(server.connections(), 0);
@@ -1134,6 +1143,18 @@ async fn credentials_are_read_again_when_they_change() {
         let authorization = requests.last().unwrap().header("authorization").unwrap();
         assert!(authorization.contains(&format!("Credential={id}/")), "{id}: {authorization}");
     }
+}
+
+#[tokio::test]
+async fn roots_that_were_replaced_count_from_the_next_connection_on() {
+    let (server, other) = (StoreServer::start(), StoreServer::start());
+    let camera = Camera::with(&server.url(), &other.ca);
+    let uploader = camera.uploader();
+    assert_waits(upload(&uploader, &footage(), "picture").await, "upload.ca");
+    std::fs::write(&camera.config.ca, "nothing that is a certificate").unwrap();
+    assert_waits(upload(&uploader, &footage(), "picture").await, "upload.ca");
+    std::fs::write(&camera.config.ca, &server.ca).unwrap();
+    assert_eq!(upload(&uploader, &footage(), "picture").await, Outcome::Stored);
 }
 
 #[test]
@@ -1151,8 +1172,8 @@ fn unfit_credentials_are_refused_with_the_reason_and_without_the_secret() {
         problem
     };
     let good = credentials(SECRET);
-    for mode in [0o644, 0o604, 0o620, 0o666] {
-        assert!(problem(&good, mode).contains("chmod 0600"), "{mode:o}");
+    for mode in [0o644, 0o604, 0o620, 0o640, 0o666] {
+        assert!(problem(&good, mode).contains("chmod 600"), "{mode:o}");
     }
     assert!(problem(&format!("{good}other = \"hush\"\n"), 0o600).contains("line 4"));
     assert!(problem(&good.replace("\"\ns", "\ns"), 0o600).contains("line 1"));
@@ -1163,7 +1184,7 @@ fn unfit_credentials_are_refused_with_the_reason_and_without_the_secret() {
     assert!(problem(&good.replace(ID, ""), 0o600).contains("access_key_id"));
     assert!(problem(&good.replace(ID, "hush/hush"), 0o600).contains("access_key_id"));
     assert!(problem(&"#".repeat(20_000), 0o600).contains("16 KiB"));
-    for mode in [0o600, 0o400, 0o640] {
+    for mode in [0o600, 0o400] {
         std::fs::write(&path, &good).ok();
         set_mode(&path, mode);
         assert!(Credentials::new(&path).current().is_ok(), "{mode:o}");
@@ -1173,7 +1194,23 @@ fn unfit_credentials_are_refused_with_the_reason_and_without_the_secret() {
 
 /// Keeps every event of every crate on this thread, with all its fields.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
+pub struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    /// Until the guard is dropped.
+    pub fn listens(&self) -> tracing::subscriber::DefaultGuard {
+        let writer = self.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::set_default(subscriber)
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
 
 impl std::io::Write for Log {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -1188,12 +1225,7 @@ impl std::io::Write for Log {
 #[tokio::test]
 async fn no_log_error_or_debug_text_holds_a_secret() {
     let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt()
-        .with_max_level(tracing::Level::TRACE)
-        .with_writer(move || writer.clone())
-        .finish();
-    let guard = tracing::subscriber::set_default(subscriber);
+    let guard = log.listens();
     let server = StoreServer::start();
     let other = StoreServer::start();
     let camera = Camera::of(&server);
@@ -1228,12 +1260,12 @@ async fn no_log_error_or_debug_text_holds_a_secret() {
     camera.write_credentials(&format!("{SECRET}\n"));
     writeln!(said, "{:?}", upload(&camera.uploader(), &footage(), "picture").await).unwrap();
     camera.write_credentials(&credentials(SECRET));
-    let known = Credentials::new(&camera.config.credentials);
+    let known = Credentials::new(&camera.storage_toml());
     known.current().unwrap();
     writeln!(said, "{known:?} {uploader:?} {:?}", camera.files).unwrap();
     drop(guard);
 
-    let logged = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let logged = log.text();
     assert!(logged.contains("uploads wait for it"), "the log is kept: {logged}");
     for (place, text) in [("logged", &logged), ("said", &said)] {
         for hidden in [SECRET, TOKEN, "Signature=", "AWS4-HMAC"] {

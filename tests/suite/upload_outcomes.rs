@@ -37,6 +37,8 @@ fn nothing_counts_as_stored_without_the_stores_word_for_these_bytes() {
             assert_eq!(stored, proved, "{status} {held:?}");
         }
     }
+    let ungranted = classify(Attempt::Ungranted { why: "over_quota".into() });
+    assert_eq!(ungranted, Outcome::Retry { scope: Scope::Segment, after: None, why: "over_quota".into() });
     let silent = classify(Attempt::Unanswered { why: "reset".into() });
     assert_eq!(silent, Outcome::Retry { scope: Scope::Store, after: None, why: "reset".into() });
 }

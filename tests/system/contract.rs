@@ -75,32 +75,29 @@ fn its_parser_sees_a_wrong_action_and_a_schema_that_is_not_there() {
     }
 }
 
-/// The topics of the table in `docs/contract.md`: whether the camera sends, the QoS, and whether it is retained. Those
-/// that the contract reserves are left out.
+/// The topics of the table in `docs/contract.md`: whether the camera sends, the QoS, and whether it is retained.
 fn of_the_contract() -> Vec<(String, bool, u64, bool)> {
     let text = std::fs::read_to_string(docs().join("contract.md")).unwrap();
-    let reserved = text.contains("The two grant topics are reserved");
     let mut rows = Vec::new();
     for line in text.lines().filter(|line| line.starts_with("| `R/")) {
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
         let topic = cells[1].trim_matches('`').strip_prefix("R/").unwrap();
-        if !(reserved && topic.starts_with("grant/")) {
-            let sends = cells[2].starts_with("from the camera");
-            rows.push((topic.to_owned(), sends, cells[3].parse().unwrap(), cells[4] == "yes"));
-        }
+        let sends = cells[2].starts_with("from the camera");
+        rows.push((topic.to_owned(), sends, cells[3].parse().unwrap(), cells[4] == "yes"));
     }
     rows.sort();
-    assert!(rows.len() >= 7, "{rows:?}");
+    assert!(rows.len() >= 9, "{rows:?}");
     rows
 }
 
 #[test]
 fn what_is_said_on_a_real_broker_fits_its_schema() {
-    let cloud = Cloud::start(&["--segment", "2s", "--telemetry", "1s"]);
+    let cloud = Cloud::start(&["--segment", "2s", "--telemetry", "1s", "--credentials", "grant"]);
     cloud.tell(&["plan", "plus", "--next-from", "+1h", "--next-plan", "free"]);
     cloud.tell(&["privacy", "off"]);
     let camera = Camera::start(&cloud);
     camera.wait_until_it_records(1);
+    cloud.wait_for_event("an object by a grant", |event| event["event"] == "object_stored");
     cloud.tell(&["privacy", "on"]);
     camera.wait_for("a closed device", |status| status["capture"]["open"] == false);
     let file = cloud.dir().join("nonsense");

@@ -25,6 +25,7 @@ mod closing;
 mod command_line;
 mod comparison;
 mod contract;
+mod credentials;
 mod devcloud;
 mod disk_faults;
 mod eviction;

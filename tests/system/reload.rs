@@ -1,7 +1,7 @@
 //! SIGHUP: what a running camera takes over of a configuration that has changed.
 
 use crate::support::camera::Camera;
-use crate::support::cloud::Cloud;
+use crate::support::cloud::{Cloud, wait};
 use std::path::Path;
 
 /// Another Ed25519 public key, under this name.
@@ -66,5 +66,41 @@ fn a_configuration_that_is_wrong_changes_nothing() {
     camera.signal(libc::SIGHUP);
     camera.wait_for_log("the configuration stays as it was");
     assert_eq!(camera.status()["capture"]["open"], true);
+    camera.stop();
+}
+
+#[test]
+fn a_certificate_that_was_replaced_is_used_from_the_reload_on() {
+    let cloud = Cloud::start(&["--segment", "2s"]);
+    cloud.tell(&["plan", "plus"]);
+    cloud.tell(&["privacy", "off"]);
+    let camera = Camera::start(&cloud);
+    camera.wait_until_it_records(1);
+    camera.wait_until_it_is_connected();
+    let count = |what: &str| camera.log().matches(what).count();
+    // Nothing has changed: the session stays.
+    camera.signal(libc::SIGHUP);
+    camera.wait_for_log("configuration read again");
+    let recorded = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
+    camera.wait_until_it_records(recorded + 30);
+    assert_eq!(count("the broker is connected"), 1, "{}", camera.log());
+
+    let text = std::fs::read_to_string(&cloud.agent_toml).unwrap();
+    let cert = text.lines().find_map(|line| line.strip_prefix("cert = \"")).unwrap().trim_end_matches('"');
+    let pem = std::fs::read_to_string(cert).unwrap();
+    std::fs::write(cert, format!("Issued anew.\n{pem}")).unwrap();
+    camera.signal(libc::SIGHUP);
+    camera.wait_for_log("have changed: connecting anew");
+    camera.wait_until_it_is_connected();
+    wait("a second connection", || (count("the broker is connected") == 2).then_some(()));
+    // One that cannot be used changes nothing.
+    std::fs::write(cert, "no certificate").unwrap();
+    camera.signal(libc::SIGHUP);
+    camera.wait_for_log("the configuration stays as it was");
+    assert_eq!(camera.status()["mqtt"]["connected"], true);
+    let starts = camera.status()["capture"]["starts"].clone();
+    assert_eq!(starts, 1, "recording went on");
+    std::fs::write(cert, pem).unwrap();
+    camera.wait_until_all_is_stored();
     camera.stop();
 }

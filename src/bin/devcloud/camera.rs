@@ -27,6 +27,9 @@ pub(crate) struct Camera {
     /// The camera has no certificate yet: `kasacamd enroll` gets it one, with a one-time password.
     #[arg(long)]
     pub enroll: bool,
+    /// By what right the camera stores objects: a key in a file unless told, and grants in a demo.
+    #[arg(long, value_enum)]
+    pub credentials: Option<Right>,
     /// A board file to use as it is.
     #[arg(long, conflicts_with = "source")]
     pub board: Option<PathBuf>,
@@ -35,11 +38,20 @@ pub(crate) struct Camera {
     pub set: Vec<String>,
 }
 
+/// The forms of `upload.credentials`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Right {
+    File,
+    Iot,
+    Grant,
+}
+
 /// What the camera's files have to name.
 pub(crate) struct Ends<'a> {
     pub mqtt_port: u16,
     pub s3_port: u16,
     pub est_port: u16,
+    pub keys_port: u16,
     pub password: &'a Path,
     pub credentials: &'a Path,
     pub key: &'a Path,
@@ -73,6 +85,14 @@ fn agent_text(
     camera: &Camera,
 ) -> Result<String, String> {
     let path = |path: &Path| text(&path.display().to_string());
+    let credentials = match camera.credentials.unwrap_or(Right::File) {
+        Right::File => format!("{{ file = {} }}", path(ends.credentials)),
+        Right::Iot => format!(
+            "{{ iot = {} }}",
+            text(&format!("https://localhost:{}{}", ends.keys_port, crate::keys::PATH))
+        ),
+        Right::Grant => String::from("{ grant = true }"),
+    };
     let settings = [
         ("device.id", text(&camera.device)),
         ("device.board", path(board)),
@@ -93,7 +113,7 @@ fn agent_text(
         ("upload.url", text(&format!("s3://{BUCKET}/v1/"))),
         ("upload.endpoint", text(&format!("https://localhost:{}", ends.s3_port))),
         ("upload.ca", path(&pki.ca)),
-        ("upload.credentials", path(ends.credentials)),
+        ("upload.credentials", credentials),
     ];
     let mut sections: BTreeMap<String, BTreeMap<String, String>> = BTreeMap::new();
     let mut put = |name: &str, value: String| -> Option<()> {

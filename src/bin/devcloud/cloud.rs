@@ -4,12 +4,13 @@
 
 use crate::certificates::Pki;
 use crate::events::Events;
+use crate::grants::Request;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use kasacam::system::clock;
 use rumqttc::v5::mqttbytes::QoS;
-use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, Publish};
+use rumqttc::v5::mqttbytes::v5::{Packet, PubAckReason, Publish, PublishProperties};
 use rumqttc::v5::{AsyncClient, Event, EventLoop, MqttOptions};
 use rumqttc::{TlsConfiguration, Transport};
 use rustls_pki_types::pem::PemObject;
@@ -33,6 +34,8 @@ struct Outgoing {
     topic: String,
     payload: Bytes,
     retain: bool,
+    /// What an answer repeats of its request.
+    correlation: Option<Bytes>,
     done: oneshot::Sender<Result<(), String>>,
 }
 
@@ -54,11 +57,16 @@ impl Cloud {
     ///
     /// # Errors
     /// Where the certificates cannot be used.
-    pub(crate) fn start(pki: &Pki, port: u16, events: Events) -> Result<Cloud, String> {
+    pub(crate) fn start(
+        pki: &Pki,
+        port: u16,
+        events: Events,
+        requests: mpsc::Sender<Request>,
+    ) -> Result<Cloud, String> {
         let tls = Arc::new(tls(pki)?);
         let (outbox, waiting) = mpsc::channel(64);
         let (tell, connected) = watch::channel(false);
-        let session = tokio::spawn(run(tls, port, events, waiting, tell));
+        let session = tokio::spawn(run(tls, port, (events, requests), waiting, tell));
         Ok(Cloud { outbox, connected, session })
     }
 
@@ -83,8 +91,31 @@ impl Cloud {
     /// # Errors
     /// Where the broker refuses it or does not answer in time. It may still be delivered then.
     pub(crate) async fn publish(&self, topic: &str, payload: Bytes, retain: bool) -> Result<(), String> {
+        self.send(topic, payload, retain, None).await
+    }
+
+    /// Publishes the answer to a request, which it repeats the correlation data of.
+    ///
+    /// # Errors
+    /// As [`Cloud::publish`].
+    pub(crate) async fn answer(
+        &self,
+        topic: &str,
+        payload: Bytes,
+        correlation: Option<Bytes>,
+    ) -> Result<(), String> {
+        self.send(topic, payload, false, correlation).await
+    }
+
+    async fn send(
+        &self,
+        topic: &str,
+        payload: Bytes,
+        retain: bool,
+        correlation: Option<Bytes>,
+    ) -> Result<(), String> {
         let (done, outcome) = oneshot::channel();
-        let outgoing = Outgoing { topic: topic.to_owned(), payload, retain, done };
+        let outgoing = Outgoing { topic: topic.to_owned(), payload, retain, correlation, done };
         let delivered = async {
             self.outbox.send(outgoing).await.map_err(|_| "the session has ended".to_owned())?;
             outcome.await.map_err(|_| "the session has ended".to_owned())?
@@ -101,7 +132,7 @@ impl Cloud {
 async fn run(
     tls: Arc<rustls::ClientConfig>,
     port: u16,
-    events: Events,
+    told: (Events, mpsc::Sender<Request>),
     mut outbox: mpsc::Receiver<Outgoing>,
     connected: watch::Sender<bool>,
 ) {
@@ -120,10 +151,10 @@ async fn run(
         let (client, event_loop) = AsyncClient::new(options, 16);
         let (heard_tx, mut heard) = mpsc::channel(256);
         let polling = tokio::spawn(poll(event_loop, heard_tx));
-        let why = session(&client, &mut heard, &mut outbox, &mut pending, &events, &connected).await;
+        let why = session(&client, &mut heard, &mut outbox, &mut pending, &told, &connected).await;
         polling.abort();
         if connected.send_replace(false) {
-            events.append("broker_lost", json!({"why": why}));
+            told.0.append("broker_lost", json!({"why": why}));
         }
         tokio::time::sleep(RECONNECT).await;
     }
@@ -151,7 +182,7 @@ async fn session(
     heard: &mut mpsc::Receiver<Result<Packet, String>>,
     outbox: &mut mpsc::Receiver<Outgoing>,
     pending: &mut Option<Outgoing>,
-    events: &Events,
+    (events, requests): &(Events, mpsc::Sender<Request>),
     connected: &watch::Sender<bool>,
 ) -> String {
     let mut subscribed = false;
@@ -172,7 +203,11 @@ async fn session(
                         return "no room for a message".into();
                     }
                 }
-                Some(Ok(Packet::Publish(publish))) => note(events, &publish),
+                Some(Ok(Packet::Publish(publish))) => {
+                    note(events, &publish);
+                    // One that finds no room is asked again by the camera.
+                    let _no_room = request_of(publish).map(|request| requests.try_send(request));
+                }
                 Some(Ok(Packet::PubAck(ack))) => {
                     if let Some(outgoing) = pending.take() {
                         let taken = matches!(ack.reason, PubAckReason::Success | PubAckReason::NoMatchingSubscribers);
@@ -204,8 +239,18 @@ async fn session(
 
 /// Whether there was room for it.
 fn send(client: &AsyncClient, outgoing: &Outgoing) -> bool {
-    let (topic, payload) = (outgoing.topic.clone(), outgoing.payload.clone());
-    client.try_publish(topic, QoS::AtLeastOnce, outgoing.retain, payload).is_ok()
+    let (topic, payload, retain) = (outgoing.topic.clone(), outgoing.payload.clone(), outgoing.retain);
+    let properties =
+        PublishProperties { correlation_data: outgoing.correlation.clone(), ..PublishProperties::default() };
+    client.try_publish_with_properties(topic, QoS::AtLeastOnce, retain, payload, properties).is_ok()
+}
+
+/// A request for grants, and whose it is: the broker lets each camera publish below its own name alone.
+fn request_of(publish: Publish) -> Option<Request> {
+    let topic = std::str::from_utf8(&publish.topic).ok()?;
+    let device = topic.strip_prefix("kasacam/v1/")?.strip_suffix("/grant/request")?.to_owned();
+    let correlation = publish.properties.and_then(|properties| properties.correlation_data);
+    Some(Request { device, payload: publish.payload, correlation })
 }
 
 fn note(events: &Events, publish: &Publish) {
@@ -215,12 +260,23 @@ fn note(events: &Events, publish: &Publish) {
     if let Some(details) = details.as_object_mut() {
         if let Ok(payload) = serde_json::from_slice::<Value>(&publish.payload) {
             details.insert("payload".into(), payload);
-        } else if let Some(claims) = claims(&publish.payload) {
+        } else if let Some(mut claims) = claims(&publish.payload) {
             // The claims alone: a signed command is a credential, and no log is to hold one.
+            hide_signatures(&mut claims);
             details.insert("claims".into(), claims);
         }
     }
     events.append_at(at, "message", details);
+}
+
+/// The query of a presigned URL is what authorises.
+fn hide_signatures(claims: &mut Value) {
+    for grant in claims.get_mut("grants").and_then(Value::as_array_mut).into_iter().flatten() {
+        if let Some(url) = grant.get_mut("url") {
+            let shown = url.as_str().unwrap_or_default().split('?').next().unwrap_or_default().to_owned();
+            *url = Value::String(shown);
+        }
+    }
 }
 
 /// The claims of a compact JWS, unverified.

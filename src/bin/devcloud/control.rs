@@ -55,6 +55,10 @@ pub(crate) enum Command {
     Broker { state: BrokerState },
     /// How the authority that cameras enrol with answers from now on.
     Est(crate::est::Manner),
+    /// How requests for upload grants are answered from now on.
+    Grants(crate::grants::Manner),
+    /// How requests for temporary keys of the store are answered from now on.
+    Keys(crate::keys::Manner),
     /// Sign claims, and publish nothing.
     Sign { kind: String, claims: String },
     /// Publish the bytes of a file, retained, whatever they are.

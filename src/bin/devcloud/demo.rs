@@ -1,7 +1,7 @@
 //! The cloud and a camera together: says in plain words what happens, and with `--seconds` plays a
 //! script and holds what was stored against what was allowed.
 
-use crate::camera::Camera;
+use crate::camera::{Camera, Right};
 use crate::child::Process;
 use crate::chronicle::Chronicle;
 use crate::control::{Command as Told, Plan, StoreState};
@@ -73,7 +73,10 @@ async fn run_in(dir: &Path, demo: &Demo) -> Result<(), String> {
         return Err(format!("{at}: holds an earlier run, and what is stored could not be told from it"));
     }
     let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
-    let cloud = Arc::new(Devcloud::start(dir, &demo.camera, &demo.peers).await?);
+    // The camera of a demo holds no key of the store.
+    let right = demo.camera.credentials.unwrap_or(Right::Grant);
+    let camera = Camera { credentials: Some(right), ..demo.camera.clone() };
+    let cloud = Arc::new(Devcloud::start(dir, &camera, &demo.peers).await?);
     let control = cloud.listen()?;
     let page = Page::serve(&cloud).await?;
     say(clock::utc(), &format!("watch it in a browser: {}", page.url));

@@ -122,7 +122,7 @@ fn password(dir: &Path) -> Result<(PathBuf, String), String> {
     Ok((file, text.trim_end().to_owned()))
 }
 
-fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
+pub(crate) fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
     let failed = |path: &Path, why: String| format!("{}: {why}", path.display());
     let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
         CertificateDer::pem_file_iter(path)
@@ -258,7 +258,7 @@ impl Shared {
 }
 
 /// The common name of a certificate.
-fn name_of(der: &CertificateDer<'_>) -> Option<String> {
+pub(crate) fn name_of(der: &CertificateDer<'_>) -> Option<String> {
     let (_, parsed) = X509Certificate::from_der(der).ok()?;
     let name = parsed.subject().iter_common_name().next()?;
     name.as_str().ok().map(str::to_owned)

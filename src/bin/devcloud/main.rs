@@ -16,6 +16,8 @@ mod events;
 mod fleet;
 mod footage;
 mod foreign;
+mod grants;
+mod keys;
 mod lease;
 mod objects;
 mod page;

@@ -7,6 +7,8 @@ use crate::cloud::Cloud;
 use crate::control::{self, BrokerState, Command, Plan, StoreState, Switch};
 use crate::est::Est;
 use crate::events::Events;
+use crate::grants::{Issuer, Request};
+use crate::keys::{Keys, Provider};
 use crate::lease;
 use crate::page::seen::Seen;
 use crate::signer::{Kind, Signer};
@@ -23,7 +25,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UnixListener;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
 /// Within which our own client is to be connected.
@@ -45,6 +47,9 @@ pub(crate) struct Peers {
     pub store_region: String,
 }
 
+/// Requests for grants that wait to be answered.
+const MAX_REQUESTS: usize = 64;
+
 /// What outlives the process: versions only grow, and a camera keeps its addresses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -54,6 +59,7 @@ struct Kept {
     mqtt_port: u16,
     s3_port: u16,
     est_port: u16,
+    keys_port: u16,
 }
 
 pub(crate) struct Devcloud {
@@ -64,8 +70,10 @@ pub(crate) struct Devcloud {
     pub store: Store,
     est: Est,
     pub seen: Seen,
-    signer: Signer,
-    cloud: Cloud,
+    signer: Arc<Signer>,
+    issuer: Arc<Issuer>,
+    keys: Provider,
+    cloud: Arc<Cloud>,
     broker: Mutex<Broker>,
     kept: Mutex<Kept>,
     mqtt_port: u16,
@@ -83,24 +91,30 @@ impl Devcloud {
         let dir = dir.canonicalize().map_err(|e| format!("{}: {e}", dir.display()))?;
         let lock = lock(&dir)?;
         let pki: Pki = certificates::ensure(&dir, &camera.device)?;
-        let signer = Signer::ensure(&dir)?;
+        let signer = Arc::new(Signer::ensure(&dir)?);
         let events = Events::open(&dir)?;
         let mut kept = read_kept(&dir)?;
         let broker = match peers.broker_port {
             Some(port) => Broker::foreign(port).await?,
             None => Broker::start(&dir, &pki, kept.mqtt_port).await?,
         };
-        let store = Store::start(&dir, &pki, kept.s3_port, events.clone(), peers).await?;
+        let given = Keys::default();
+        let store = Store::start(&dir, &pki, kept.s3_port, events.clone(), peers, given.clone()).await?;
+        let keys = Provider::start(&pki, kept.keys_port, given, events.clone()).await?;
         let authority = certificates::authority(&dir)?;
         let est = Est::start(&dir, &pki, authority, kept.est_port, events.clone()).await?;
         (kept.mqtt_port, kept.s3_port, kept.est_port) = (broker.port, store.port, est.port);
+        kept.keys_port = keys.port;
         keep(&dir, &kept)?;
         let ends = ends(&kept, &store, &est, &signer);
         let agent_toml = camera::write(&dir, &pki, &ends, camera)?;
         // Before our client hears what the broker has retained.
         let seen = Seen::follow(&events, store.bucket.clone(), camera.device.clone());
-        let cloud = Cloud::start(&pki, broker.port, events.clone())?;
+        let (requests_tx, requests) = mpsc::channel(MAX_REQUESTS);
+        let cloud = Arc::new(Cloud::start(&pki, broker.port, events.clone(), requests_tx)?);
         cloud.ready(CONNECT).await?;
+        let issuer = Arc::new(Issuer::new(Arc::clone(&signer), store.key.clone(), events.clone()));
+        tokio::spawn(issue(requests, Arc::clone(&issuer), Arc::clone(&cloud)));
         Ok(Devcloud {
             device: camera.device.clone(),
             agent_toml,
@@ -109,6 +123,8 @@ impl Devcloud {
             est,
             seen,
             signer,
+            issuer,
+            keys,
             cloud,
             mqtt_port: broker.port,
             broker: Mutex::new(broker),
@@ -184,7 +200,7 @@ impl Devcloud {
             Command::Store { state, status } => self.set_store(state, status),
             Command::Broker { state } => self.set_broker(state).await,
             Command::Sign { kind, claims } => {
-                let kind = Kind::parse(&kind).ok_or("it is privacy or entitlement that is signed")?;
+                let kind = Kind::parse(&kind).ok_or("it is privacy, entitlement or grant that is signed")?;
                 let claims = serde_json::from_str(&claims).map_err(|e| format!("the claims: {e}"))?;
                 Ok(json!({"jws": self.signer.sign(kind, &claims)}))
             }
@@ -195,6 +211,14 @@ impl Devcloud {
             }
             Command::Est(manner) => {
                 self.est.behave(manner);
+                Ok(json!({}))
+            }
+            Command::Grants(manner) => {
+                self.issuer.behave(manner);
+                Ok(json!({}))
+            }
+            Command::Keys(manner) => {
+                self.keys.behave(manner);
                 Ok(json!({}))
             }
             Command::Status => self.status().await,
@@ -307,9 +331,21 @@ fn ends<'a>(kept: &Kept, store: &'a Store, est: &'a Est, signer: &'a Signer) -> 
         mqtt_port: kept.mqtt_port,
         s3_port: kept.s3_port,
         est_port: kept.est_port,
+        keys_port: kept.keys_port,
         password: &est.password,
         credentials: &store.credentials,
         key: &signer.public,
+    }
+}
+
+/// Answers requests for grants, one after the other.
+async fn issue(mut requests: mpsc::Receiver<Request>, issuer: Arc<Issuer>, cloud: Arc<Cloud>) {
+    while let Some(request) = requests.recv().await {
+        if let Some(jws) = issuer.answer(&request) {
+            let topic = format!("kasacam/v1/{}/grant/response", request.device);
+            // One that is lost is asked for again by the camera.
+            let _lost = cloud.answer(&topic, Bytes::from(jws), request.correlation).await;
+        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! The signing key of the cloud, and the two kinds of command it signs: compact JWS (RFC 7515) with
+//! The signing key of the cloud, and the kinds of command it signs: compact JWS (RFC 7515) with
 //! EdDSA (RFC 8037) over Ed25519.
 
 use crate::certificates::write_new;
@@ -20,6 +20,7 @@ const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x
 pub(crate) enum Kind {
     Privacy,
     Entitlement,
+    Grant,
 }
 
 impl Kind {
@@ -28,18 +29,20 @@ impl Kind {
         match self {
             Kind::Privacy => "privacy",
             Kind::Entitlement => "entitlement",
+            Kind::Grant => "grant",
         }
     }
 
     /// Reads [`Kind::name`].
     pub(crate) fn parse(name: &str) -> Option<Kind> {
-        [Kind::Privacy, Kind::Entitlement].into_iter().find(|kind| kind.name() == name)
+        [Kind::Privacy, Kind::Entitlement, Kind::Grant].into_iter().find(|kind| kind.name() == name)
     }
 
     fn typ(self) -> &'static str {
         match self {
             Kind::Privacy => "kasacam-privacy+jws",
             Kind::Entitlement => "kasacam-entitlement+jws",
+            Kind::Grant => "kasacam-grant+jws",
         }
     }
 }

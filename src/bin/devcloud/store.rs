@@ -4,6 +4,8 @@
 use crate::certificates::{Pki, write_new};
 use crate::events::Events;
 use crate::foreign::Foreign;
+use crate::grants::StoreKey;
+use crate::keys::Keys;
 use crate::objects::{Bucket, Facts, Refusal};
 use crate::serve::Peers;
 use base64::Engine;
@@ -16,7 +18,7 @@ use kasacam::system::clock;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
-use s3s::auth::SimpleAuth;
+use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::{
     GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput,
     HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput,
@@ -54,6 +56,8 @@ pub(crate) struct Store {
     pub port: u16,
     pub credentials: PathBuf,
     pub bucket: Bucket,
+    /// For whoever signs for a camera.
+    pub key: StoreKey,
     conduct: watch::Sender<Conduct>,
     foreign: Option<Foreign>,
 }
@@ -76,6 +80,7 @@ impl Store {
         port: u16,
         events: Events,
         peers: &Peers,
+        keys: Keys,
     ) -> Result<Store, String> {
         let (credentials, access, secret) = credentials(dir)?;
         let bucket = Bucket::open(dir.join("bucket"))?;
@@ -87,6 +92,12 @@ impl Store {
         let port = listener.local_addr().map_err(|e| format!("the store's port: {e}"))?.port();
 
         let region = peers.store_region.clone();
+        let key = StoreKey {
+            access: access.clone(),
+            secret: secret.clone(),
+            region: region.clone(),
+            endpoint: format!("https://localhost:{port}"),
+        };
         let foreign = peers.store_port.map(|port| Foreign {
             port,
             region,
@@ -96,14 +107,15 @@ impl Store {
         let keeper = match &foreign {
             Some(foreign) => Keeper::Foreign(foreign.clone(), bucket.clone(), events),
             None => {
-                let mut builder = S3ServiceBuilder::new(Door { bucket: bucket.clone(), events });
-                builder.set_auth(SimpleAuth::from_single(access, secret));
+                let mut builder =
+                    S3ServiceBuilder::new(Door { bucket: bucket.clone(), events, keys: keys.clone() });
+                builder.set_auth(Known { access, secret: secret.into(), keys });
                 Keeper::Ours(builder.build().into_shared())
             }
         };
         let (conduct, watching) = watch::channel(Conduct::Up);
         tokio::spawn(accept(listener, acceptor(pki)?, keeper, watching));
-        Ok(Store { port, credentials, bucket, conduct, foreign })
+        Ok(Store { port, credentials, bucket, key, conduct, foreign })
     }
 
     /// Where the store is another one: how many objects it gives back as they were sent.
@@ -210,15 +222,44 @@ async fn serve(stream: TcpStream, tls: TlsAcceptor, keeper: Keeper, conduct: wat
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
 
+/// The keys that requests may be signed with: the one of `storage.toml`, and those of the provider.
+struct Known {
+    access: String,
+    secret: SecretKey,
+    keys: Keys,
+}
+
+#[async_trait::async_trait]
+impl S3Auth for Known {
+    async fn get_secret_key(&self, access: &str) -> S3Result<SecretKey> {
+        if access == self.access {
+            return Ok(self.secret.clone());
+        }
+        match self.keys.find(access) {
+            Some(key) if key.until > clock::utc() => Ok(key.secret.into()),
+            Some(_) => Err(s3_error!(ExpiredToken, "the keys have ended")),
+            None => Err(s3_error!(InvalidAccessKeyId)),
+        }
+    }
+}
+
 /// The operations of S3 that this store knows; `s3s` answers all others with 501.
 struct Door {
     bucket: Bucket,
     events: Events,
+    keys: Keys,
 }
 
 #[async_trait::async_trait]
 impl S3 for Door {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        // Temporary keys are good with their token only.
+        if let Some(key) = request.credentials.as_ref().and_then(|it| self.keys.find(&it.access_key)) {
+            let token = request.headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
+            if token != Some(key.token.as_str()) {
+                return Err(s3_error!(InvalidToken));
+            }
+        }
         let input = request.input;
         ours(&input.bucket)?;
         let only_new = match input.if_none_match.as_deref() {

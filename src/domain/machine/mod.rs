@@ -68,6 +68,8 @@ pub struct Settings {
     pub order: UploadOrder,
     /// Uploads at once.
     pub concurrency: usize,
+    /// The cloud signs each upload, over the broker: once a session is up, it is tried again at once.
+    pub granted: bool,
     /// Lines of the picture that we encode: a plan that allows more changes nothing.
     pub board_height: u32,
 }
@@ -293,6 +295,9 @@ impl Machine {
             Input::Disconnected { .. } => self.session.lost(now.mono),
             Input::Connected => {
                 self.session.connected(now.mono);
+                if self.settings.granted {
+                    self.store.try_again();
+                }
                 // The retained reports may be another process's: after each connection they are told again.
                 self.reports.forget();
             }

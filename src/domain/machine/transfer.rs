@@ -68,6 +68,11 @@ impl StoreHealth {
         self.why.as_deref().filter(|_| self.told)
     }
 
+    /// What stood in the way is gone: nothing waits any longer.
+    pub(super) fn try_again(&mut self) {
+        self.not_before = Mono(0);
+    }
+
     /// Until when every upload waits.
     pub(super) fn until(&self, now: Mono) -> Option<Mono> {
         (self.not_before > now).then_some(self.not_before)

@@ -40,24 +40,29 @@ impl Heard {
 impl Exchange<'_> {
     pub(super) fn subscribe(&mut self) {
         let identifier = self.next_identifier();
-        packet::subscribe(&mut self.out, identifier, &self.link.topics.subscriptions());
+        packet::subscribe(&mut self.out, identifier, &self.link.subscriptions());
     }
 
     /// Has all that is retained given again, also by a broker that gives it to a new subscription alone.
     pub(super) fn subscribe_anew(&mut self) {
         let identifier = self.next_identifier();
-        packet::unsubscribe(&mut self.out, identifier, &self.link.topics.subscriptions());
+        packet::unsubscribe(&mut self.out, identifier, &self.link.subscriptions());
         self.subscribe();
     }
 
     /// SUBACK.
     pub(super) fn subscribed(&mut self, codes: &[Code], now: Instant) -> Result<(), Stop> {
-        let topics = self.link.topics.subscriptions();
+        let topics = self.link.subscriptions();
         if codes.len() != topics.len() {
             return Err(lost("its SUBACK does not answer our SUBSCRIBE"));
         }
         for (topic, code) in topics.iter().zip(codes) {
-            if !matches!(code.0, 1 | 2) {
+            if !matches!(code.0, 1 | 2) && *topic == self.link.topics.grant_response() {
+                // The owner's choice is to be heard all the same.
+                tracing::error!(
+                    "the broker refuses the subscription to {topic}: {code}; no upload is granted"
+                );
+            } else if !matches!(code.0, 1 | 2) {
                 return Err(Stop::Lost(format!("it refuses the subscription to {topic}: {code}"), By::Us));
             }
         }

@@ -89,7 +89,16 @@ impl Exchange<'_> {
                 }
                 return;
             };
-            if packet::publish_size(&message.topic, message.payload.len()) <= self.max_outgoing {
+            let size = match &message.reply {
+                Some(reply) => packet::request_size(
+                    &message.topic,
+                    message.payload.len(),
+                    &reply.topic,
+                    reply.correlation.len(),
+                ),
+                None => packet::publish_size(&message.topic, message.payload.len()),
+            };
+            if size <= self.max_outgoing {
                 break message;
             }
             // The broker would end the connection over it, again and again.
@@ -99,7 +108,13 @@ impl Exchange<'_> {
         };
         let identifier = self.next_identifier();
         let retain = message.is_retained() && self.retains;
-        packet::publish(&mut self.out, identifier, &message.topic, retain, &message.payload);
+        match &message.reply {
+            Some(reply) => {
+                let reply = (&*reply.topic, &*reply.correlation);
+                packet::request(&mut self.out, identifier, &message.topic, &message.payload, reply);
+            }
+            None => packet::publish(&mut self.out, identifier, &message.topic, retain, &message.payload),
+        }
         self.in_flight = Some(identifier);
         self.timers.set(Due::Puback, now + ACKNOWLEDGE_TIMEOUT);
     }

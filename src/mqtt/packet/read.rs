@@ -116,6 +116,7 @@ fn whole(mut packet: BytesMut, header: usize) -> Result<Packet, Malformed> {
             qos: told.qos as u8,
             packet: told.pkid,
             retain: told.retain,
+            correlation: told.properties.and_then(|properties| properties.correlation_data),
         })),
         codec::Packet::PubAck(ack) => Ok(Packet::PubAck { packet: identifier(ack.pkid)?, code: code(2) }),
         codec::Packet::SubAck(ack) => {

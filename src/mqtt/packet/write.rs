@@ -110,17 +110,55 @@ pub fn publish(out: &mut BytesMut, identifier: u16, topic: &str, retain: bool, p
     write(out, &codec::Packet::Publish(told));
 }
 
+/// Writes PUBLISH with QoS 1 of a request (MQTT 5, 4.10): where the answer is to come, and what it is to repeat.
+pub fn request(
+    out: &mut BytesMut,
+    identifier: u16,
+    topic: &str,
+    payload: &[u8],
+    (response_topic, correlation): (&str, &[u8]),
+) {
+    let properties = codec::PublishProperties {
+        response_topic: Some(response_topic.to_owned()),
+        correlation_data: Some(Bytes::copy_from_slice(correlation)),
+        ..codec::PublishProperties::default()
+    };
+    let told = codec::Publish {
+        dup: false,
+        qos: QoS::AtLeastOnce,
+        retain: false,
+        topic: Bytes::copy_from_slice(topic.as_bytes()),
+        pkid: identifier,
+        payload: Bytes::copy_from_slice(payload),
+        properties: Some(properties),
+    };
+    write(out, &codec::Packet::Publish(told));
+}
+
 /// The size of such a PUBLISH in bytes, the fixed header included.
 #[must_use]
 pub fn publish_size(topic: &str, payload: usize) -> usize {
     let body = publish_body(topic, payload);
-    let length = match body {
+    1 + length(body) + body
+}
+
+/// The size of such a request in bytes, the fixed header included.
+#[must_use]
+pub fn request_size(topic: &str, payload: usize, response_topic: &str, correlation: usize) -> usize {
+    let properties = 3 + response_topic.len() + 3 + correlation;
+    // Without properties their length takes one byte, which is counted there.
+    let body = publish_body(topic, payload) - 1 + length(properties) + properties;
+    1 + length(body) + body
+}
+
+/// Bytes of a Variable Byte Integer (MQTT 5, 1.5.5).
+fn length(value: usize) -> usize {
+    match value {
         0..=0x7f => 1,
         0x80..=0x3fff => 2,
         0x4000..=0x1f_ffff => 3,
         _ => 4,
-    };
-    1 + length + body
+    }
 }
 
 /// Topic with its length, packet identifier, no properties, payload.

@@ -100,6 +100,7 @@ pub fn settings() -> Settings {
         telemetry: Duration::from_secs(60),
         order: UploadOrder::Newest,
         concurrency: 2,
+        granted: false,
         board_height: 1080,
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 pub const KID: &str = "entitlement-2026-1";
 pub const PRIVACY: &str = "kasacam-privacy+jws";
 pub const ENTITLEMENT: &str = "kasacam-entitlement+jws";
+pub const GRANT: &str = "kasacam-grant+jws";
 
 pub struct Signer {
     pair: Ed25519KeyPair,

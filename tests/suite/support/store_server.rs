@@ -27,6 +27,8 @@ pub enum Act {
     Behave,
     /// Reads the request, stores nothing, and gives this answer.
     Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    /// Reads the request, stores nothing, and gives this answer after a while.
+    AnswerLate { wait: Duration, status: u16, code: &'static str },
     /// Stores the object, and gives this answer.
     StoreAndAnswer { status: u16, headers: Vec<(&'static str, String)>, body: String },
     /// Resets the connection after so many bytes of the body.
@@ -80,6 +82,12 @@ impl Request {
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
+
+    /// The target without its query.
+    pub fn path(&self) -> &str {
+        self.target.split('?').next().unwrap_or_default()
+    }
+
     /// The names that the signature covers.
     pub fn signed(&self) -> Vec<&str> {
         let authorization = self.header("authorization").unwrap_or_default();
@@ -389,6 +397,10 @@ impl Peer {
                 Err(Over)
             }
             Act::Answer { status, headers, body } => answer(wire, &request, status, &headers, &body),
+            Act::AnswerLate { wait, status, code } => {
+                self.pause(wait)?;
+                answer(wire, &request, status, &[], &error_document(code))
+            }
             Act::StoreAndAnswer { status, headers, body } => {
                 self.keep(&request);
                 answer(wire, &request, status, &headers, &body)
@@ -424,7 +436,7 @@ impl Peer {
     }
 
     fn behave(&self, wire: &mut dyn Wire, request: &Request) -> Result<(), Over> {
-        let held = self.state.lock().unwrap().objects.get(&request.target).cloned();
+        let held = self.state.lock().unwrap().objects.get(request.path()).cloned();
         let etag = ("etag", "\"x\"".to_owned());
         match (request.method.as_str(), held) {
             ("PUT", Some(_)) if request.header("if-none-match") == Some("*") && !self.habits.replaces => {
@@ -474,7 +486,7 @@ impl Peer {
             headers: request.headers.iter().filter(|(name, _)| kept(name)).cloned().collect(),
             checksum: Some(sha256_base64(&request.body)),
         };
-        self.state.lock().unwrap().objects.insert(request.target.clone(), held);
+        self.state.lock().unwrap().objects.insert(request.path().to_owned(), held);
     }
 
     fn wait(&self) {

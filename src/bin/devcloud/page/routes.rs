@@ -193,6 +193,8 @@ async fn command(State(cloud): Cloud, Json(command): Json<Command>) -> Response 
             Json(worded(cloud.execute(command).await)).into_response()
         }
         Command::Est(_)
+        | Command::Grants(_)
+        | Command::Keys(_)
         | Command::Sign { .. }
         | Command::PublishRaw { .. }
         | Command::Status

@@ -1,0 +1,180 @@
+//! Temporary keys of the store, as the AWS IoT credentials provider gives them: over TLS, to whoever shows the certificate
+//! of the thing that it names.
+
+use crate::certificates::Pki;
+use crate::est::{acceptor, name_of};
+use crate::events::Events;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use kasacam::domain::time::Utc;
+use kasacam::system::clock;
+use ring::rand::{SecureRandom, SystemRandom};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+pub(crate) const PATH: &str = "/role-aliases/kasacam/credentials";
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
+/// Keys that are good at once; the one that ends first makes room.
+const MAX_KEYS: usize = 64;
+
+/// How the provider answers from now on.
+#[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
+pub(crate) struct Manner {
+    /// Seconds that keys are said to be good for.
+    #[arg(long, default_value_t = 3600)]
+    #[serde(default)]
+    pub life: u32,
+    /// Seconds that the store takes them for; as it is said unless told.
+    #[arg(long)]
+    #[serde(default)]
+    pub real_life: Option<u32>,
+    /// Answer with this status instead.
+    #[arg(long)]
+    #[serde(default)]
+    pub status: Option<u16>,
+}
+
+impl Default for Manner {
+    fn default() -> Manner {
+        Manner { life: 3600, real_life: None, status: None }
+    }
+}
+
+#[derive(Clone)]
+pub(crate) struct Temporary {
+    pub secret: String,
+    pub token: String,
+    pub until: Utc,
+}
+
+/// The keys that were given out, for whoever serves the store.
+#[derive(Clone, Default)]
+pub(crate) struct Keys(Arc<Mutex<HashMap<String, Temporary>>>);
+
+impl Keys {
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Temporary>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn find(&self, access: &str) -> Option<Temporary> {
+        self.all().get(access).cloned()
+    }
+
+    fn add(&self, access: String, key: Temporary) {
+        let mut all = self.all();
+        if all.len() >= MAX_KEYS {
+            let first = all.iter().min_by_key(|(_, key)| key.until).map(|(access, _)| access.clone());
+            first.and_then(|access| all.remove(&access));
+        }
+        all.insert(access, key);
+    }
+}
+
+/// The provider, serving until the program ends.
+pub(crate) struct Provider {
+    pub port: u16,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    keys: Keys,
+    manner: Mutex<Manner>,
+    events: Events,
+}
+
+impl Provider {
+    /// Starts to serve on `127.0.0.1:port`, or on a free port where that one is taken.
+    ///
+    /// # Errors
+    /// Where the certificates cannot be read, or no port can be had.
+    pub(crate) async fn start(pki: &Pki, port: u16, keys: Keys, events: Events) -> Result<Provider, String> {
+        let listener = match TcpListener::bind(("127.0.0.1", port)).await {
+            Ok(listener) => Ok(listener),
+            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await,
+        };
+        let listener = listener.map_err(|e| format!("the credentials provider finds no port: {e}"))?;
+        let port = listener.local_addr().map_err(|e| format!("the provider's port: {e}"))?.port();
+        let shared = Arc::new(Shared { keys, manner: Mutex::default(), events });
+        tokio::spawn(accept(listener, acceptor(pki)?, Arc::clone(&shared)));
+        Ok(Provider { port, shared })
+    }
+
+    pub(crate) fn behave(&self, manner: Manner) {
+        *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
+    }
+}
+
+async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
+        let served = serve(stream, tls.clone(), Arc::clone(&shared));
+        tokio::spawn(tokio::time::timeout(CONNECTION_TIMEOUT, served));
+    }
+}
+
+async fn serve(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
+    let Ok(stream) = tls.accept(stream).await else { return };
+    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| name_of(chain.first()?));
+    let answer = service_fn(move |request: Request<Incoming>| {
+        let answer = shared.answer(&request, shown.as_deref());
+        async move { Ok::<_, hyper::Error>(answer) }
+    });
+    // A client that goes away in the middle is its own affair.
+    let _ended =
+        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
+}
+
+impl Shared {
+    fn answer(&self, request: &Request<Incoming>, shown: Option<&str>) -> Response<Full<Bytes>> {
+        let manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(status) = manner.status {
+            return plain(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST));
+        }
+        if request.uri().path() != PATH {
+            return plain(StatusCode::NOT_FOUND);
+        }
+        let thing = request.headers().get("x-amzn-iot-thingname").and_then(|name| name.to_str().ok());
+        let (Some(thing), true) = (thing, thing == shown) else { return plain(StatusCode::FORBIDDEN) };
+        let Some((id, secret, token)) = word().zip(word()).zip(word()).map(|((a, b), c)| (a, b, c)) else {
+            return plain(StatusCode::INTERNAL_SERVER_ERROR);
+        };
+        let access = format!("ASIA{}", id.replace(['-', '_'], "0").to_uppercase());
+        let ends = |life: u32| Utc(clock::utc().0 + i64::from(life) * 1_000_000_000);
+        let until = ends(manner.real_life.unwrap_or(manner.life));
+        self.events.append("keys_issued", json!({"device": thing, "life": manner.life}));
+        let body = json!({"credentials": {
+            "accessKeyId": access,
+            "secretAccessKey": secret,
+            "sessionToken": token,
+            "expiration": ends(manner.life),
+        }});
+        self.keys.add(access, Temporary { secret, token, until });
+        Response::new(Full::new(body.to_string().into()))
+    }
+}
+
+fn word() -> Option<String> {
+    let mut bytes = [0; 24];
+    SystemRandom::new().fill(&mut bytes).ok()?;
+    Some(URL_SAFE_NO_PAD.encode(bytes))
+}
+
+fn plain(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = status;
+    answer
+}

@@ -1,0 +1,47 @@
+//! Files that hold a secret: whose they are, and who else gets at them. One rule for all of them, at the start and
+//! whenever one is read again.
+
+use super::Surroundings;
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// What is wrong with the guard of a file, and what to do about it. Nothing of the file itself is in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unguarded {
+    /// In words.
+    pub problem: String,
+    /// A command.
+    pub hint: String,
+}
+
+impl std::fmt::Display for Unguarded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.problem, self.hint)
+    }
+}
+
+/// A secret belongs to us or to root, and nobody else reads or writes it: mode 600 or stricter. systemd lets a service at
+/// its credentials by an access list, whose mask shows as the group's bits: below `$CREDENTIALS_DIRECTORY` only the bits of
+/// others count.
+///
+/// # Errors
+/// What is wrong with `found`, the file at `path`.
+pub fn guarded(path: &Path, found: &Metadata, around: &Surroundings) -> Result<(), Unguarded> {
+    let (mode, owner, us) = (found.mode(), found.uid(), around.user);
+    let is_credential = around.credentials_directory.as_ref().is_some_and(|folder| path.starts_with(folder));
+    let forbidden = if is_credential { 0o007 } else { 0o077 };
+    if mode & forbidden != 0 {
+        return Err(Unguarded {
+            problem: format!("can be read or written by others (mode {:03o})", mode & 0o777),
+            hint: format!("chmod 600 {}, and issue a new one if it was exposed", path.display()),
+        });
+    }
+    if owner != us && owner != 0 {
+        return Err(Unguarded {
+            problem: format!("belongs to user {owner}, not to us (user {us}) or root"),
+            hint: format!("chown {us} {}", path.display()),
+        });
+    }
+    Ok(())
+}

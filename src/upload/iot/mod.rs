@@ -1,0 +1,265 @@
+//! Temporary keys of the store from the AWS IoT credentials provider: the device's certificate is shown to it, and it
+//! answers with keys of the role behind the role alias.
+//!
+//! [`renewal`] decides when they are asked for, without a clock of its own; here is the request. Nothing of an answer is
+//! ever quoted.
+
+pub mod renewal;
+
+use super::credentials;
+use crate::config::KeyProvider;
+use crate::domain::time::{Mono, Utc};
+use crate::net::{Dialer, Limits, Names, Target};
+use crate::system::clock::{self, CertificateTime};
+use aws_credential_types::Credentials as Keys;
+use bytes::Bytes;
+use http::header::{DATE, HOST, USER_AGENT};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_util::rt::TokioIo;
+use renewal::{Renewal, Step};
+use ring::rand::{SecureRandom, SystemRandom};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use std::fmt;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// An answer is about 2 KiB.
+const MAX_ANSWER: usize = 64 * 1024;
+const MAX_PEM: u64 = 1024 * 1024;
+/// For all of a request.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+const LIMITS: Limits = Limits { step: Duration::from_secs(10), inactivity: Duration::from_secs(30) };
+const NAMES: Names = Names { url: "upload.credentials", ca: "mqtt.ca", cert: Some("mqtt.cert") };
+
+/// The keys of one provider; they are got when the first request is to be signed.
+pub struct Provider {
+    from: KeyProvider,
+    state: Mutex<State>,
+    /// One request at a time.
+    asking: tokio::sync::Mutex<()>,
+}
+
+struct State {
+    renewal: Renewal,
+    keys: Option<Arc<Keys>>,
+    why: String,
+}
+
+impl fmt::Debug for Provider {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Provider").field("host", &self.from.host).finish_non_exhaustive()
+    }
+}
+
+impl Provider {
+    /// Asks for nothing yet.
+    #[must_use]
+    pub fn new(from: &KeyProvider) -> Provider {
+        let mut seed = [0; 8];
+        // Without randomness the waits of a fleet are not spread, and that is all.
+        let _same_as_others = SystemRandom::new().fill(&mut seed);
+        let renewal = Renewal::new(u64::from_ne_bytes(seed));
+        let state = State { renewal, keys: None, why: String::new() };
+        Provider { from: from.clone(), state: Mutex::new(state), asking: tokio::sync::Mutex::new(()) }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keys that are good now. Those that will end are renewed meanwhile; where that fails, they are used to their end.
+    ///
+    /// # Errors
+    /// Why there are none, in words that are safe to log.
+    pub async fn current(self: &Arc<Provider>) -> Result<Arc<Keys>, String> {
+        match self.look(clock::mono())? {
+            (Some(keys), Step::Use) => return Ok(keys),
+            (Some(keys), _) => {
+                let renewing = Arc::clone(self);
+                tokio::spawn(async move {
+                    // Another upload is at it already.
+                    let Ok(_one) = renewing.asking.try_lock() else { return };
+                    if renewing.state().renewal.step(clock::mono()) == Step::Renew {
+                        renewing.renew().await;
+                    }
+                });
+                return Ok(keys);
+            }
+            (None, _) => {}
+        }
+        let _one = self.asking.lock().await;
+        if let (Some(keys), _) = self.look(clock::mono())? {
+            return Ok(keys);
+        }
+        self.renew().await;
+        let state = self.state();
+        state.keys.clone().ok_or_else(|| state.why.clone())
+    }
+
+    /// The store says that the keys have ended. True where it is worth to ask for others at once.
+    pub fn refused(&self) -> bool {
+        let mut state = self.state();
+        let dropped = state.renewal.refused(clock::mono());
+        if dropped {
+            state.keys = None;
+        }
+        dropped
+    }
+
+    /// What there is, and what is to be done. `Err` while a provider that failed is left alone.
+    fn look(&self, now: Mono) -> Result<(Option<Arc<Keys>>, Step), String> {
+        let mut state = self.state();
+        let step = state.renewal.step(now);
+        match step {
+            Step::Use | Step::Renew => Ok((state.keys.clone(), step)),
+            Step::Ask => {
+                state.keys = None;
+                Ok((None, step))
+            }
+            Step::Wait => {
+                state.keys = None;
+                Err(state.why.clone())
+            }
+        }
+    }
+
+    async fn renew(&self) {
+        let asked = clock::mono();
+        let got = match tokio::time::timeout(REQUEST_TIMEOUT, self.ask()).await {
+            Ok(got) => got,
+            Err(_) => Err(format!("no answer within {} s", REQUEST_TIMEOUT.as_secs())),
+        };
+        let mut state = self.state();
+        match got {
+            Ok((keys, life)) => {
+                state.renewal.got(life, asked);
+                state.keys = Some(Arc::new(keys));
+            }
+            Err(why) => {
+                let at = format!("upload.credentials: {}:{}", self.from.host, self.from.port);
+                if state.renewal.failed(clock::mono()) {
+                    tracing::warn!("{at}: {why}; the keys that there are go on to their end");
+                }
+                state.why = format!("{at}: {why}");
+            }
+        }
+    }
+
+    /// Keys, and for how long they are good.
+    async fn ask(&self) -> Result<(Keys, Duration), String> {
+        let KeyProvider { host, port, path, thing, .. } = &self.from;
+        let from = self.from.clone();
+        let tls = tokio::task::spawn_blocking(move || client_config(&from)).await;
+        let tls = tls.unwrap_or_else(|_| Err(String::from("reading the certificate failed")))?;
+        let target = Target { host, port: *port, names: NAMES };
+        let stream = Dialer::new(LIMITS).open(target, Some(&Arc::new(tls))).await.map_err(|why| why.0)?;
+        let broke = |_: hyper::Error| String::from("the connection broke off");
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
+        let mut request = Request::new(Empty::<Bytes>::new());
+        *request.uri_mut() = path.parse().map_err(|_| String::from("its path is none"))?;
+        let headers = request.headers_mut();
+        let value =
+            |text: &str| HeaderValue::from_str(text).map_err(|_| String::from("no header can hold it"));
+        headers.insert(HOST, value(&format!("{host}:{port}"))?);
+        headers.insert(USER_AGENT, HeaderValue::from_static(concat!("kasacam/", env!("CARGO_PKG_VERSION"))));
+        headers.insert("x-amzn-iot-thingname", value(thing)?);
+        let answering = async {
+            let (parts, body) = sender.send_request(request).await.map_err(broke)?.into_parts();
+            let body = Limited::new(body, MAX_ANSWER).collect().await;
+            let body = body.map_err(|_| String::from("its answer broke off or is over 64 KiB"))?.to_bytes();
+            // The life of the keys is told by the provider's own clock.
+            let date = parts.headers.get(DATE).and_then(|date| super::answer::http_date(date.to_str().ok()?));
+            read(parts.status, &body, date.map_or_else(clock::utc, Utc::from_secs))
+        };
+        tokio::pin!(answering);
+        tokio::select! {
+            answer = &mut answering => answer,
+            // What the connection has read before its end is still to be had.
+            _ended = connection => answering.await,
+        }
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Answer {
+    credentials: Inner,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Inner {
+    access_key_id: String,
+    secret_access_key: String,
+    session_token: String,
+    expiration: String,
+}
+
+/// What an answer says, `date` being when the provider gave it.
+///
+/// # Errors
+/// What is wrong; nothing of the answer is quoted.
+pub fn read(status: StatusCode, body: &[u8], date: Utc) -> Result<(Keys, Duration), String> {
+    match status {
+        StatusCode::OK => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            return Err(format!(
+                "it gives no keys for this certificate (HTTP {}): its policy must allow \
+                 iot:AssumeRoleWithCertificate on the role alias, and the thing must bear the certificate",
+                status.as_u16()
+            ));
+        }
+        StatusCode::NOT_FOUND => return Err(String::from("it knows no such role alias (HTTP 404)")),
+        other => return Err(format!("HTTP {}", other.as_u16())),
+    }
+    let Answer { credentials } = serde_json::from_slice(body)
+        .map_err(|_| String::from("its answer is not that of a credentials provider"))?;
+    let until = Utc::parse(&credentials.expiration).ok_or("its answer has no time at which the keys end")?;
+    let Inner { access_key_id, secret_access_key, session_token, .. } = credentials;
+    let keys = credentials::keys(access_key_id, secret_access_key, Some(session_token))
+        .map_err(|problem| format!("its answer: {problem}"))?;
+    Ok((keys, until.since(date)))
+}
+
+fn client_config(from: &KeyProvider) -> Result<ClientConfig, String> {
+    let mut roots = RootCertStore::empty();
+    for root in certificates("mqtt.ca", &from.ca)? {
+        roots.add(root).map_err(|e| format!("mqtt.ca: {}: cannot be a root: {e}", from.ca.display()))?;
+    }
+    let at = from.key.display();
+    // The parser's own words could quote the file.
+    let key = PrivateKeyDer::from_pem_slice(&contents("mqtt.key", &from.key)?)
+        .map_err(|_| format!("mqtt.key: {at}: holds no private key in PEM"))?;
+    ClientConfig::builder_with_details(
+        Arc::new(rustls::crypto::ring::default_provider()),
+        Arc::new(CertificateTime),
+    )
+    .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+    .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?
+    .with_root_certificates(roots)
+    .with_client_auth_cert(certificates("mqtt.cert", &from.cert)?, key)
+    .map_err(|error| format!("mqtt.cert: {}: does not go with mqtt.key: {error}", from.cert.display()))
+}
+
+fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&contents(key, path)?).collect();
+    let found = found.map_err(|_| format!("{key}: {}: is not PEM throughout", path.display()))?;
+    if found.is_empty() {
+        return Err(format!("{key}: {}: holds no certificate", path.display()));
+    }
+    Ok(found)
+}
+
+fn contents(key: &str, path: &Path) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    File::open(path)
+        .and_then(|file| file.take(MAX_PEM).read_to_end(&mut bytes))
+        .map_err(|error| format!("{key}: {}: cannot be read: {}", path.display(), error.kind()))?;
+    Ok(bytes)
+}
