@@ -96,6 +96,10 @@ mutant "a closing is not noted" src/domain/machine/capture.rs 's/self\.note_clos
 mutant "a journal without its front is whole" src/domain/journal.rs 's/\(does > is_to\)\.then/(does > is_to \&\& is_to == 0).then/' "privacy_journal"
 mutant "go on believing a withdrawn key" src/domain/machine/durable.rs 's/\(self\.live, self\.text, self\.kept\) = \(Known::Unreadable, None, true\);//' "machine_keeping"
 mutant "count the hold from the newest suspension" src/domain/machine/stopped.rs 's/\(Entitlement::Suspended \| Entitlement::Lapsed, None\) if trusted/(Entitlement::Suspended | Entitlement::Lapsed, _) if trusted/' "machine_keeping"
+mutant "wait for a store beyond its outage" src/domain/backoff.rs 's/limit\.max\(self\.first\)\.min\(self\.most\)/limit.max(self.most)/' "machine"
+mutant "remember nothing of what a broker said of retaining" src/mqtt/exchange.rs 's/std::mem::replace\(&mut self\.link\.retains, said\)/self.link.retains/' "mqtt_manners"
+mutant "ask a broker that kept the session only once" src/mqtt/exchange/hearing.rs 's/if heard\.kept_session/if false/' "mqtt_manners"
+mutant "take a slow link for one that stands still" src/net/progress.rs 's/if told == 0 \{/if told == 1 {/' "slow_link"
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 
