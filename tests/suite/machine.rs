@@ -402,14 +402,15 @@ fn an_hour_without_the_issuer_of_grants_ends_with_the_session_that_comes_up() {
         assert_eq!(stalls(&events), [why], "told once");
         assert!(!events.iter().any(|event| matches!(event, Event::SegmentPurged { .. })), "{events:?}");
         // The last attempt has just failed: the wait of the store is minutes long.
-        while !rig.take().iter().any(|asked| matches!(asked, Asked::Upload(_))) {
+        let serial = loop {
+            let sent = |asked: &Asked| if let Asked::Upload(serial) = asked { Some(*serial) } else { None };
+            if let Some(serial) = rig.take().iter().find_map(sent) {
+                break serial;
+            }
             rig.pass(Duration::from_millis(200));
-        }
-        let begun: Vec<Serial> = (1..=20).map(Serial).collect();
-        for serial in begun {
-            let outcome = Outcome::Retry { scope: Scope::Store, after: None, why: why.into() };
-            rig.give(Input::UploadFinished { serial, outcome, took: Duration::ZERO });
-        }
+        };
+        let outcome = Outcome::Retry { scope: Scope::Store, after: None, why: why.into() };
+        rig.give(Input::UploadFinished { serial, outcome, took: Duration::ZERO });
         rig.disconnect();
         rig.take();
         rig.connect(Some(choice(1, false)));

@@ -13,6 +13,7 @@ use kasacam::domain::input::Input;
 use kasacam::domain::time::Utc;
 use kasacam::mqtt::{self, Session};
 use rumqttc::v5::mqttbytes::v5::{ConnAckProperties, Packet, PingResp, PubAckReason, Publish};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
@@ -504,6 +505,7 @@ async fn a_user_name_goes_with_the_password_as_it_is_now() {
     let folder = tempfile::TempDir::new().unwrap();
     let password = folder.path().join("password");
     std::fs::write(&password, "hushHushThisIsSecret1\n").unwrap();
+    std::fs::set_permissions(&password, std::fs::Permissions::from_mode(0o600)).unwrap();
     let login = MqttLogin { username: String::from("cam-0001"), password: Some(password.clone()) };
     let mut camera = Camera::start(&Mqtt { login: Some(login), ..broker.client(DEVICE) });
     let mut talk = broker.accept().await;
