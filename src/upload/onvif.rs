@@ -1,5 +1,6 @@
 //! The named attributes of a segment's object (ONVIF Recording Control Service Specification 26.06, Annex B, "Object
-//! attributes"), as user metadata. They stand beside ours, for readers of that standard.
+//! attributes"), as user metadata. They stand beside ours, for readers of that standard. Names are in lower case, as
+//! headers of HTTP are compared and stores give them back.
 
 use super::worker::footage_type;
 use crate::fmp4::Attributes;
@@ -14,23 +15,23 @@ pub(super) fn pairs(attributes: &Attributes, device: &str, codecs: &str) -> Vec<
     let Attributes { duration, frames, video_bytes, width, height, audio, timescale, seek_table } =
         attributes;
     let mut pairs = vec![
-        ("Version", "1.0".to_owned()),
-        ("Source", device.to_owned()),
-        ("Duration", iso_duration(*duration)),
+        ("version", "1.0".to_owned()),
+        ("source", device.to_owned()),
+        ("duration", iso_duration(*duration)),
         // Some servers fold the spaces of a header, which its signature would not survive.
-        ("FullContentType", footage_type(codecs).replace(' ', "")),
-        ("VideoWidth", width.to_string()),
-        ("VideoHeight", height.to_string()),
-        ("VideoFramerate", thousandths(rate(*frames, 1000, *duration))),
-        ("VideoBitrate", kilobits(*video_bytes, *duration).to_string()),
+        ("fullcontenttype", footage_type(codecs).replace(' ', "")),
+        ("videowidth", width.to_string()),
+        ("videoheight", height.to_string()),
+        ("videoframerate", thousandths(rate(*frames, 1000, *duration))),
+        ("videobitrate", kilobits(*video_bytes, *duration).to_string()),
     ];
     if let Some(audio) = audio {
-        pairs.push(("AudioBitrate", kilobits(audio.bytes, *duration).to_string()));
-        pairs.push(("AudioSampleRate", ((audio.rate + 500) / 1000).to_string()));
+        pairs.push(("audiobitrate", kilobits(audio.bytes, *duration).to_string()));
+        pairs.push(("audiosamplerate", ((audio.rate + 500) / 1000).to_string()));
     }
     if let Some(timescale) = timescale {
-        pairs.push(("Timescale", timescale.to_string()));
-        pairs.push(("SeekTable", STANDARD.encode(seek_table)));
+        pairs.push(("timescale", timescale.to_string()));
+        pairs.push(("seektable", STANDARD.encode(seek_table)));
     }
     pairs
 }
@@ -74,25 +75,25 @@ mod tests {
             seek_table: b"\0\0\0\x08mfra".to_vec(),
         };
         let expected = [
-            ("Version", "1.0"),
-            ("Source", "cam-0001"),
-            ("Duration", "PT30.066667S"),
-            ("FullContentType", "video/mp4;codecs=\"avc1.64001f,mp4a.40.2\""),
-            ("VideoWidth", "1920"),
-            ("VideoHeight", "1080"),
-            ("VideoFramerate", "15.000"),
-            ("VideoBitrate", "2000"),
-            ("AudioBitrate", "64"),
-            ("AudioSampleRate", "44"),
-            ("Timescale", "90000"),
-            ("SeekTable", "AAAACG1mcmE="),
+            ("version", "1.0"),
+            ("source", "cam-0001"),
+            ("duration", "PT30.066667S"),
+            ("fullcontenttype", "video/mp4;codecs=\"avc1.64001f,mp4a.40.2\""),
+            ("videowidth", "1920"),
+            ("videoheight", "1080"),
+            ("videoframerate", "15.000"),
+            ("videobitrate", "2000"),
+            ("audiobitrate", "64"),
+            ("audiosamplerate", "44"),
+            ("timescale", "90000"),
+            ("seektable", "AAAACG1mcmE="),
         ];
         let said = pairs(&attributes, "cam-0001", "avc1.64001f,mp4a.40.2");
         assert_eq!(said, expected.map(|(key, value)| (key, value.to_owned())));
 
         let silent = Attributes { audio: None, timescale: None, duration: 0, frames: 0, ..attributes };
         let said = pairs(&silent, "cam-0001", "avc1.64001f");
-        assert!(said.iter().all(|(key, _)| !key.starts_with("Audio") && *key != "SeekTable"), "{said:?}");
-        assert!(said.contains(&("Duration", "PT0.000000S".to_owned())));
+        assert!(said.iter().all(|(key, _)| !key.starts_with("audio") && *key != "seektable"), "{said:?}");
+        assert!(said.contains(&("duration", "PT0.000000S".to_owned())));
     }
 }

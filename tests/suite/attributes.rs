@@ -140,13 +140,13 @@ fn an_object_carries_them_beside_ours_and_within_what_a_store_takes() {
     let object = made(crate::upload_outcomes::footage());
     let metadata: BTreeMap<&str, String> = object.metadata.iter().cloned().collect();
     assert_eq!(metadata.len(), object.metadata.len(), "no name twice");
-    assert_eq!(metadata["Source"], metadata["device-id"]);
-    assert_eq!(metadata["Version"], "1.0");
-    assert!(metadata.contains_key("SeekTable") && metadata.contains_key("duration-ms"));
+    assert_eq!(metadata["source"], metadata["device-id"]);
+    assert_eq!(metadata["version"], "1.0");
+    assert!(metadata.contains_key("seektable") && metadata.contains_key("duration-ms"));
     let bytes: usize = object.metadata.iter().map(|(name, value)| name.len() + value.len()).sum();
     assert!(bytes <= 2048, "{bytes} bytes of metadata");
     assert!(object.key.contains("/front-door/"), "{}", object.key);
 
     let end = made(crate::upload_outcomes::span_end());
-    assert!(end.metadata.iter().all(|(name, _)| *name != "Version"), "the end of a span has no media");
+    assert!(end.metadata.iter().all(|(name, _)| *name != "version"), "the end of a span has no media");
 }

@@ -267,6 +267,8 @@ impl Control {
                                 draining = Some((mono() + SALVAGE, fault.into()));
                             }
                         }
+                        // Asked to end, a microphone ends: that is no fault of it.
+                        Event::MicrophoneFailed(_) | Event::NotHeard(_) if draining.is_some() => {}
                         event @ (Event::Playing
                         | Event::Latency
                         | Event::Trouble(_)
