@@ -309,3 +309,19 @@ fn how_long_the_oldest_footage_waits_is_told_without_a_clock_too() {
     let waits = rig.machine.telemetry(rig.now).upload.oldest_pending_s;
     assert_eq!(waits, Some((24 * HOUR + SEGMENT * 10).as_secs()));
 }
+
+#[test]
+fn a_boot_is_given_its_time_once_all_of_it_is_known() {
+    let mut rig = Rig::new(allowed());
+    let usage = |is_scanning| Usage { free: Some(1_000_000), is_scanning, ..Usage::default() };
+    let span = unset("boot-0", 1);
+    rig.give(Input::Usage(usage(true)));
+    rig.give(Input::Found(span[..3].to_vec()));
+    rig.pass(MINUTE);
+    assert_eq!(rig.uploads(), 0, "there may be more of it");
+    rig.give(Input::Found(span[3..].to_vec()));
+    rig.give(Input::Usage(usage(false)));
+    rig.pass(MINUTE);
+    let (last, _) = rig.times[&Serial(10)][0];
+    assert_eq!(last + SEGMENT, allowed().floor);
+}
