@@ -25,8 +25,6 @@ run() {
   # shellcheck disable=SC2086 # several names
   case $1 in
     qemu) KASACAM_POWER_CUTS=1 tests/qemu/run.sh $2 ;;
-    # Without the development cloud a third less is to be built.
-    suite) cargo test --locked --quiet --test suite -- $2 ;;
     *) cargo test --locked --quiet --features devcloud --test "$1" -- $2 ;;
   esac
 }
@@ -100,6 +98,12 @@ mutant "wait for a store beyond its outage" src/domain/backoff.rs 's/limit\.max\
 mutant "remember nothing of what a broker said of retaining" src/mqtt/exchange.rs 's/std::mem::replace\(&mut self\.link\.retains, said\)/self.link.retains/' "mqtt_manners"
 mutant "ask a broker that kept the session only once" src/mqtt/exchange/hearing.rs 's/if heard\.kept_session/if false/' "mqtt_manners"
 mutant "take a slow link for one that stands still" src/net/progress.rs 's/if told == 0 \{/if told == 1 {/' "slow_link"
+mutant "send under a time that is not durable" src/domain/machine/offsets.rs 's/&self\.pins\.kept\)/\&self.pins.decided)/' "object_times"
+mutant "decide the times of a boot anew at each start" src/domain/machine/mod.rs 's/Pins::new\(start\.offsets,/Pins::new(Offsets::default(),/' "object_times"
+mutant "seal over another segment" src/spool/store.rs 's/rename_new\(&open, &sealed\)/rename(\&open, \&sealed)/' "spool_aside"
+mutant "distrust every fragment of what grew" src/spool/scan.rs 's/if layout\.record\.late_sync \|\|/if true ||/' "spool_damage"
+mutant "write where a card was" src/spool/store.rs 's/self\.place\.is_there\(&\*self\.fs, &self\.setup\.dir\(\)\)/Ok(())/' "machine_and_spool"
+mutant "put a stall down to the source" src/domain/segmenter.rs 's/\{ SpanEnd::Storage \} else/{ SpanEnd::Source } else/' "segmenter spool_thread"
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 

@@ -32,10 +32,14 @@ impl Spool {
             }
         }
         self.segmenter.reset();
-        let full = is_full(error);
+        // Of a card that was pulled each call has an error of its own, and none of them says so.
+        let is_away =
+            self.store.as_ref().is_some_and(|store| matches!(store.place(), Ok(place::Found::Away)));
+        let full = is_full(error) && !is_away;
         self.health = Health::Failed { full };
+        let why = if is_away { place::IsAway.to_string() } else { error.to_string() };
         tracing::error!(full, %error, "the spool cannot be written");
-        self.reports.push(Input::StorageFailed { full, why: error.to_string() });
+        self.reports.push(Input::StorageFailed { full, why });
         self.report_usage();
     }
 
@@ -157,6 +161,8 @@ impl Spool {
             if ready.is_empty() {
                 break;
             }
+            // On a card that was pulled nothing is found, and all of it is still there.
+            store.is_there()?;
             for serial in ready {
                 match store.remove(serial) {
                     Ok(()) => {

@@ -122,6 +122,25 @@ fn a_latch_that_is_missing_beside_any_other_fact_was_lost() {
 }
 
 #[test]
+fn no_fact_is_written_where_a_card_was() {
+    let fs = FaultFs::healthy();
+    fs.put_dir(&state_dir());
+    fs.mount(&state_dir());
+    facts(&fs).keep(&Fact::Latch(true)).unwrap();
+    let kept = facts(&fs);
+
+    fs.pull();
+    assert!(kept.keep(&Fact::Latch(false)).is_err());
+    assert!(kept.keep(&Fact::Floor(Utc(1))).is_err());
+    assert_eq!(fs.made_beneath(), Vec::<std::path::PathBuf>::new());
+
+    fs.put_back(2);
+    assert_eq!(kept.recall().latch, Known::Is(true));
+    kept.keep(&Fact::Latch(false)).unwrap();
+    assert_eq!(kept.recall().latch, Known::Is(false));
+}
+
+#[test]
 fn the_highest_version_is_durable_before_its_message_whatever_the_power_does() {
     let fs = FaultFs::healthy();
     let kept = allowed(&fs);

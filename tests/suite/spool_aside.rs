@@ -1,6 +1,6 @@
 //! What cannot be sent as things stand, and is not damaged: nothing takes it away, and it is sent once it can be.
 
-use crate::support::fault_fs::{Cut, FaultFs};
+use crate::support::fault_fs::{Access, Cut, FaultFs};
 use crate::support::joined::{Joined, StoreIs};
 use crate::support::rig::{Asked, allowed, noon};
 use crate::support::spool_model::{KEY, Options, Rig, held, in_spool, read, spool_dir, state_dir};
@@ -340,6 +340,27 @@ fn a_segment_is_never_sealed_over_another() {
     let second = Rig::open(&fs, "boot-two", Options::default());
     let labels: BTreeSet<_> = held(&fs).into_values().flatten().collect();
     assert_eq!(labels, rig.ledger.committed, "{:?}", second.ledger.quarantined);
+}
+
+/// What grew was cut off, and a segment that the disk does not give at the moment has its number.
+#[test]
+fn what_grew_is_not_sealed_over_a_segment_that_cannot_be_read() {
+    let (fs, rig) = many();
+    let [one, other] = [rig.footage()[0].clone(), rig.footage()[60].clone()];
+    let (sealed, grew) = (format!("{}.mp4", one.serial), format!("{}.open", one.serial));
+    let bytes = fs.peek(&in_spool(&format!("{}.mp4", other.serial))).unwrap();
+    fs.put(&in_spool(&grew), &bytes);
+    fs.shared().unlink(&in_spool(&format!("{}.mp4", other.serial))).unwrap();
+    let as_it_was = fs.peek(&in_spool(&sealed)).unwrap();
+    fs.fail_always(&in_spool(&sealed), Access::Read, libc::EIO);
+
+    drop(Rig::open(&fs, "boot-two", rig.options));
+
+    assert_eq!(fs.peek(&in_spool(&sealed)).unwrap(), as_it_was, "it was replaced");
+    fs.heal(&in_spool(&sealed));
+    drop(Rig::open(&fs, "boot-three", rig.options));
+    let labels: BTreeSet<_> = held(&fs).into_values().flatten().collect();
+    assert_eq!(labels, rig.ledger.committed);
 }
 
 const NOW: Now = Now { mono: Mono(1_000_000_000), system: Utc(0), synchronised: true };

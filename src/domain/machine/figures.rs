@@ -102,6 +102,13 @@ impl Machine {
     /// How long ago the oldest footage was captured that the cloud does not hold yet, by the best time we have.
     fn oldest_pending(&self, now: Now) -> Option<Duration> {
         let oldest = self.queue.iter().find(|entry| !entry.segment.is_end())?;
-        Some(self.best_time(now).since(oldest.segment.record.start_utc))
+        match self.key_time(&oldest.segment) {
+            Some((captured, _)) => Some(self.best_time(now).since(captured)),
+            // No time is decided yet: what its own boot can tell, and nothing of another's.
+            None if oldest.segment.record.boot == self.boot => {
+                Some(now.mono.since(oldest.segment.start_mono()))
+            }
+            None => None,
+        }
     }
 }

@@ -10,6 +10,9 @@ use std::time::Duration;
 /// A card that was pulled is looked for as often: recording goes on within five seconds of its return.
 const LOOK_FOR_CARD_EVERY: Duration = Duration::from_secs(2);
 
+/// The fault of a card that was pulled, whatever the first call said that failed for it.
+const AWAY: &str = "its file system is away, and the mount point is empty";
+
 #[derive(Debug)]
 pub(super) struct Broken {
     backoff: Backoff,
@@ -56,6 +59,9 @@ impl Machine {
             self.forget_again();
         } else {
             let pause = broken.backoff.next(&mut self.jitter);
+            if away {
+                broken.why = String::from(AWAY);
+            }
             broken.probe_at = now.mono + if away { pause.min(LOOK_FOR_CARD_EVERY) } else { pause };
             self.evict_for_want_of_room(full);
         }
