@@ -16,6 +16,7 @@ mod intake;
 mod keys;
 mod microphone;
 mod run;
+mod source;
 
 pub use check::probe;
 
@@ -30,7 +31,7 @@ use crate::system::clock::mono;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use run::{Outside, Run, Stop};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Where inputs for the machine go.
 pub type Report = Arc<dyn Fn(Input) + Send + Sync>;
@@ -50,6 +51,10 @@ pub struct GstSource {
     previous: Option<Receiver<()>>,
     /// The audio of the source itself failed in the last run: the next one does without.
     deaf: Arc<AtomicBool>,
+    /// The camera refuses TCP.
+    udp: Arc<AtomicBool>,
+    /// What a pipeline warned of last.
+    warned: Arc<Mutex<String>>,
 }
 
 impl GstSource {
@@ -66,7 +71,16 @@ impl GstSource {
     /// Captures with a pipeline of the caller's.
     #[must_use]
     pub fn described(describe: Describe, chunks: Sender<Captured>, report: Report) -> GstSource {
-        GstSource { describe, chunks, report, current: None, previous: None, deaf: Arc::default() }
+        GstSource {
+            describe,
+            chunks,
+            report,
+            current: None,
+            previous: None,
+            deaf: Arc::default(),
+            udp: Arc::default(),
+            warned: Arc::default(),
+        }
     }
 }
 
@@ -82,6 +96,8 @@ impl FragmentSource for GstSource {
             chunks: self.chunks.clone(),
             report: Arc::clone(&self.report),
             deaf: Arc::clone(&self.deaf),
+            udp: Arc::clone(&self.udp),
+            warned: Arc::clone(&self.warned),
             previous: self.previous.replace(done),
             _done: done_tx,
         };

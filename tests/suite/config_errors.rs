@@ -319,6 +319,23 @@ fn a_password_in_an_address_never_reaches_debug_text() {
 }
 
 #[test]
+fn an_rtsp_source_tells_how_its_frames_come() {
+    for (told, expected) in [
+        ("", Transport::Auto),
+        (", transport = \"auto\"", Transport::Auto),
+        (", transport = \"tcp\"", Transport::Tcp),
+        (", transport = \"udp\"", Transport::Udp),
+    ] {
+        let folder = Folder::new().board(
+            "source = { kind = \"test\" }\nencoder = { kind = \"x264\" }",
+            &format!("source = {{ kind = \"rtsp\", url = \"rtsp://10.0.0.7/a\"{told} }}"),
+        );
+        let source = folder.load().unwrap().board.video.source;
+        assert!(matches!(source, VideoSource::Rtsp { transport, .. } if transport == expected), "{source:?}");
+    }
+}
+
+#[test]
 fn a_key_in_the_wrong_section_is_sent_home() {
     Folder::new().agent("[entitlement]", "when_full = \"stop\"\n[entitlement]").is_told(
         "mqtt.when_full",

@@ -66,7 +66,7 @@ pub(super) fn branch(
             Stage::FirstOf(chains) => elements.extend(first_of(chains)?),
             Stage::Optional(element) => match make(element) {
                 Ok(made) => elements.push(made),
-                Err(why) => tracing::info!("left out: {}", why.message),
+                Err(why) => tracing::debug!("left out: {}", why.message),
             },
             Stage::Caps(caps) => elements.push(make(&Element::new("capsfilter").with("caps", caps))?),
         }
@@ -184,17 +184,32 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
     let audio = built.ear.first();
     let wants_sound = audio.is_some();
     let offers = Arc::clone(&built.offers);
+    // Of each kind the first: its number.
+    let chosen = Mutex::new((None::<u32>, None::<u32>));
     source.connect("select-stream", false, move |values| {
+        let number = values.get(1).and_then(|value| value.get::<u32>().ok());
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
         if let Some(encoding) = encoding(caps.as_ref()) {
             offers.lock().unwrap_or_else(PoisonError::into_inner).insert(encoding);
         }
+        let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = |slot: &mut Option<u32>| number.is_none_or(|n| *slot.get_or_insert(n) == n);
         let wanted = match media(caps.as_ref()) {
-            Media::H264 => true,
-            Media::Aac => wants_sound,
+            Media::H264 => !says(caps.as_ref(), "a-inactive") && is_first(&mut chosen.0),
+            Media::Aac => wants_sound && !is_back_channel(caps.as_ref()) && is_first(&mut chosen.1),
             Media::Other => false,
         };
         Some(wanted.to_value())
+    });
+    source.connect("new-manager", false, |values| {
+        if let Some(manager) = values.get(1).and_then(|value| value.get::<gst::Element>().ok()) {
+            manager.connect_pad_added(|_, pad| {
+                if pad.direction() == gst::PadDirection::Sink && pad.name().starts_with("recv_rtp_sink") {
+                    super::source::keep_one(pad);
+                }
+            });
+        }
+        None
     });
     let heads = (video.downgrade(), audio.map(gst::Element::downgrade));
     source.connect_pad_added(move |_, pad| {
@@ -214,10 +229,22 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
         let linked =
             head.upgrade().and_then(|head| head.static_pad("sink")).is_some_and(|sink| sink.is_linked());
         if !linked {
-            tracing::warn!("the RTSP camera offers no AAC sound: recording goes on without");
+            // That there is none is told by the machine, once.
+            tracing::debug!("the RTSP camera offers no AAC sound");
             no_sound();
         }
     });
+}
+
+/// Audio that is for us to send (`a=sendonly`, told from our side), or nobody's. Of the pictures some cameras say the same
+/// from their side: there it means nothing.
+fn is_back_channel(caps: Option<&gst::Caps>) -> bool {
+    says(caps, "a-sendonly") || says(caps, "a-inactive")
+}
+
+/// The SDP has this attribute for the stream.
+fn says(caps: Option<&gst::Caps>, attribute: &str) -> bool {
+    caps.and_then(|caps| caps.structure(0)).is_some_and(|structure| structure.has_field(attribute))
 }
 
 enum Media {
