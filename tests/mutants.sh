@@ -100,6 +100,10 @@ mutant "wait for a store beyond its outage" src/domain/backoff.rs 's/limit\.max\
 mutant "remember nothing of what a broker said of retaining" src/mqtt/exchange.rs 's/std::mem::replace\(&mut self\.link\.retains, said\)/self.link.retains/' "mqtt_manners"
 mutant "ask a broker that kept the session only once" src/mqtt/exchange/hearing.rs 's/if heard\.kept_session/if false/' "mqtt_manners"
 mutant "take a slow link for one that stands still" src/net/progress.rs 's/if told == 0 \{/if told == 1 {/' "slow_link"
+mutant "take a grant that leads to another host" src/upload/grant/check.rs 's/            None\n        \}\n    \}\n\}/            Some(format!("\/{}\/{key}", self.bucket))\n        }\n    }\n}/' "grants grant_uploads"
+mutant "take an answer to another request" src/upload/grant/desk.rs 's/take_if\(\|it\| it\.id == answer\.id\)/take_if(|_| true)/' "grants"
+mutant "take a grant by the key of a choice" src/mqtt/payloads.rs 's/let keys = &self\.keys\.entitlement;/let keys = \&self.keys.privacy;/' "grants"
+mutant "go on with a grant that the store refused" src/upload/grant/desk.rs 's/self\.kept\.remove\(key\)\.is_some_and\(\|kept\| kept\.until <= now\)/self.kept.get(key).is_some_and(|kept| kept.until <= now)/' "grants grant_uploads"
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 
