@@ -104,6 +104,10 @@ mutant "seal over another segment" src/spool/store.rs 's/rename_new\(&open, &sea
 mutant "distrust every fragment of what grew" src/spool/scan.rs 's/if layout\.record\.late_sync \|\|/if true ||/' "spool_damage"
 mutant "write where a card was" src/spool/store.rs 's/self\.place\.is_there\(&\*self\.fs, &self\.setup\.dir\(\)\)/Ok(())/' "machine_and_spool"
 mutant "put a stall down to the source" src/domain/segmenter.rs 's/\{ SpanEnd::Storage \} else/{ SpanEnd::Source } else/' "segmenter spool_thread"
+mutant "take a grant that leads to another host" src/upload/grant/check.rs 's/            None\n        \}\n    \}\n\}/            Some(format!("\/{}\/{key}", self.bucket))\n        }\n    }\n}/' "grants grant_uploads"
+mutant "take an answer to another request" src/upload/grant/desk.rs 's/take_if\(\|it\| it\.id == answer\.id\)/take_if(|_| true)/' "grants"
+mutant "take a grant by the key of a choice" src/mqtt/payloads.rs 's/let keys = &self\.keys\.entitlement;/let keys = \&self.keys.privacy;/' "grants"
+mutant "go on with a grant that the store refused" src/upload/grant/desk.rs 's/self\.kept\.remove\(key\)\.is_some_and\(\|kept\| kept\.until <= now\)/self.kept.get(key).is_some_and(|kept| kept.until <= now)/' "grants grant_uploads"
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 

@@ -40,7 +40,7 @@ fn eight_mistakes_are_named_at_once() {
         .replace("id = \"cam-0001\"", "id = \"cam-0002\"")
         .replace(&value("board ="), &format!("board = {board:?}"))
         .replace("segment = \"4s\"", "segment = \"4 parsecs\"\ncolour = \"red\"")
-        .replace(&value("credentials ="), "credentials = \"/no/such/storage.toml\"")
+        .replace(&value("credentials ="), "credentials = { grant = false }")
         .replace(&value("keys ="), "keys = [\"/no/such/key.pem\"]")
         .replace("url = \"s3://kasa-care/v1/\"", "url = \"ftp://kasa-care/v1/\"");
     std::fs::write(&cloud.agent_toml, bad).unwrap();
@@ -53,7 +53,7 @@ fn eight_mistakes_are_named_at_once() {
         ("device.key", "others can read the key"),
         ("parsecs", "no duration"),
         ("colour", "an unknown key"),
-        ("/no/such/storage.toml", "no credentials"),
+        ("grant = false", "no credentials"),
         ("/no/such/key.pem", "no verifying key"),
         ("upload.url", "no S3 address"),
         ("/dev/no-such-camera", "no device"),
