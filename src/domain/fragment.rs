@@ -105,5 +105,7 @@ pub enum Captured {
         epoch: Epoch,
         /// Why the source stopped.
         reason: SpanEnd,
+        /// `CLOCK_MONOTONIC` when its devices were closed.
+        closed: Mono,
     },
 }

@@ -5,6 +5,7 @@
 use super::aside::Aside;
 use super::fragment::SpanEnd;
 use super::segment::{Content, Record, Segment, Serial, SpoolKind, SpoolName};
+use super::time::Mono;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -148,6 +149,15 @@ pub fn end_of(last: &Record, duration: u64) -> Record {
         start_utc: (last.start_utc + Duration::from_nanos(duration)).floor_micros(),
         ..last.clone()
     }
+}
+
+/// How long a span's last segment lasted, in nanoseconds, that was to end `duration` after `start`: its last frame, of so
+/// many nanoseconds, was shown until the device was closed, and no longer. What lies further ahead is no device's, but a
+/// file's that is read faster than it plays.
+#[must_use]
+pub fn until_closed(start: Mono, duration: u64, frame: u64, closed: Mono) -> u64 {
+    let over = start.0.saturating_add(duration).saturating_sub(closed.0);
+    if over <= frame { duration.saturating_sub(over) } else { duration }
 }
 
 fn repair(found: &Found, device: &str) -> Repair {

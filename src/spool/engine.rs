@@ -9,6 +9,7 @@ use crate::domain::fragment::{Captured, Chunk, Epoch, Init, SpanEnd};
 use crate::domain::input::Input;
 use crate::domain::segment::{Record, Segment, Serial};
 use crate::domain::segmenter::{ChunkFacts, Limits, Segmenter, Step};
+use crate::domain::time::Mono;
 use crate::fmp4::{self, ChunkInfo};
 use std::collections::BTreeSet;
 use std::io;
@@ -31,6 +32,8 @@ pub struct Spool {
     pub(super) init: Option<Arc<Init>>,
     /// The last chunk.
     pub(super) last: Option<ChunkInfo>,
+    /// When the devices were closed, while the end of their run is taken in.
+    pub(super) closed: Option<Mono>,
     /// No chunk of this epoch, or of one before it, is taken any more.
     pub(super) revoked: Epoch,
     /// Unlinked, but the directory is not synced since.
@@ -62,6 +65,8 @@ pub(super) struct Span {
     pub(super) name: String,
     /// Its newest sealed segment, and how long that is, in nanoseconds.
     pub(super) last: Option<(Record, u64)>,
+    /// What its last frame lasts, in nanoseconds.
+    pub(super) frame: u64,
 }
 
 impl Spool {
@@ -123,6 +128,7 @@ impl Spool {
             writer: None,
             init: None,
             last: None,
+            closed: None,
             revoked: Epoch(0),
             removed: Vec::new(),
             deferred: BTreeSet::new(),
@@ -153,9 +159,11 @@ impl Spool {
     pub fn take(&mut self, captured: Captured) {
         match captured {
             Captured::Chunk(chunk) => self.chunk(&chunk),
-            Captured::End { epoch, reason } => {
+            Captured::End { epoch, reason, closed } => {
+                self.closed = Some(closed);
                 let steps = self.segmenter.end(epoch, reason);
                 self.perform(&steps, None);
+                self.closed = None;
                 self.revoked = self.revoked.max(epoch);
             }
         }

@@ -31,7 +31,7 @@ impl Spool {
         if n == 0 || self.span.is_none() {
             // A serial never repeats; should its fact be lost all the same, the boot tells spans apart.
             let boot: String = self.setup.boot.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-            self.span = Some(Span { epoch, name: format!("{boot}-{serial}"), last: None });
+            self.span = Some(Span { epoch, name: format!("{boot}-{serial}"), last: None, frame: 0 });
         }
         let span = self.span.as_ref().map(|span| span.name.clone()).unwrap_or_default();
         let record = Record {
@@ -65,6 +65,9 @@ impl Spool {
         if self.setup.durability == Durability::Chunk && !self.may_write(chunk.epoch) {
             self.dropped(chunk.epoch, chunk.frames);
             return self.refuse_epoch(chunk.epoch);
+        }
+        if let Some(span) = self.span.as_mut() {
+            span.frame = chunk.duration / u64::from(chunk.frames.max(1));
         }
         match self.writer.as_mut() {
             Some(writer) => writer.append(chunk, info),
@@ -134,6 +137,9 @@ impl Spool {
     pub(super) fn end_span(&mut self, reason: SpanEnd) -> io::Result<()> {
         let Some(span) = self.span.take() else { return Ok(()) };
         let Some((last, duration)) = span.last else { return Ok(()) };
+        let duration = self.closed.map_or(duration, |closed| {
+            recovery::until_closed(Mono(last.start_mono), duration, span.frame, closed)
+        });
         let store: &mut Store = self.store.as_mut().ok_or_else(not_open)?;
         let end = store.write_end(&recovery::end_of(&last, duration), reason, Map::new())?;
         self.reports.push(Input::Sealed(end));

@@ -167,6 +167,8 @@ impl Uploader {
             Ok(digest) => digest,
             Err(why) => return refuse(&why),
         };
+        // The next span may begin in the very microsecond in which this one ends: in the order of keys it comes behind.
+        let time = if segment.is_end() { time - Duration::from_micros(1) } else { time };
         for moved in 0..MOST_KEYS {
             let time = time.floor_micros() + Duration::from_micros(moved);
             let mut object = object_for(&self.form, segment, time, clock, Arc::clone(&body), digest);

@@ -50,6 +50,28 @@ fn a_segment_says_all_that_the_cloud_needs_to_know() {
     assert_spans_are_told(&rig);
 }
 
+/// The next device may open at once: no span reaches into the one after it.
+#[test]
+fn a_last_frame_lasts_no_longer_than_its_device_is_open() {
+    // Closed in the middle of the last frame; exactly at its end; long after; or, of a file, long before.
+    let half = tiny_mp4::PICTURE / 2;
+    for (closed, told) in [
+        (10 * CHUNK - half, 10 * CHUNK - half),
+        (10 * CHUNK, 10 * CHUNK),
+        (20 * CHUNK, 10 * CHUNK),
+        (CHUNK, 10 * CHUNK),
+    ] {
+        let (_, mut rig) = rig(Options::default());
+        rig.allow();
+        let began = rig.time;
+        rig.fragments(5);
+        rig.closed = Mono(began + closed);
+        rig.end(SpanEnd::Entitlement);
+        let end = rig.ends()[0].clone();
+        assert_eq!(end.record.start_mono, began + told, "closed {closed}");
+    }
+}
+
 #[test]
 fn k11_withdrawn_leave_drops_the_open_fragment_in_every_durability() {
     for durability in [Durability::Chunk, Durability::Fragment, Durability::Segment] {

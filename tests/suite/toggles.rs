@@ -129,7 +129,7 @@ impl Bench {
                 self.spool_turns();
             }
         }
-        self.queue.push_back(Captured::End { epoch, reason: SpanEnd::Privacy });
+        self.queue.push_back(Captured::End { epoch, reason: SpanEnd::Privacy, closed: Mono(u64::MAX) });
     }
 
     fn take_chunk(&mut self, device: &mut Device) {

@@ -40,7 +40,7 @@ const SECRET: &str = "hushHushThisIsTheSecretKey0123456789";
 const TOKEN: &str = "hushHushThisIsTheSessionToken987";
 pub const FOOTAGE_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789012Z.3.mp4";
 const NEXT_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789013Z.3.mp4";
-const END_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789012Z.4.mp4_end";
+const END_KEY: &str = "/kasa-care/v1/cam-0001/2026-11-23/12/34-56.789011Z.4.mp4_end";
 
 /// Short enough for a test, long enough for a busy machine.
 const SHORT: Timeouts = Timeouts {

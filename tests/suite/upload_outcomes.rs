@@ -183,6 +183,22 @@ fn the_end_of_a_span_says_why_and_is_no_video() {
     assert_eq!(metadata["clock"], "trusted");
 }
 
+/// In the order of keys a span's end comes before the span that begins in the very microsecond in which it ends.
+#[tokio::test]
+async fn the_end_of_a_span_sorts_before_what_begins_then() {
+    let store = Arc::new(Scripted::default());
+    let uploader = Uploader::over(Arc::clone(&store) as Arc<dyn ObjectStore>, "v1/", "cam-0001");
+    let mut first = footage();
+    first.record.n = 0;
+    for segment in [first, span_end()] {
+        uploader.upload(&segment, time(), KeyClock::Trusted, Bytes::from_static(b"bytes")).await;
+    }
+    let mut keys = store.keys.lock().unwrap().clone();
+    keys.sort();
+    assert_eq!(keys.len(), 2);
+    assert!(keys[0].ends_with(".4.mp4_end") && keys[1].ends_with(".0.mp4"), "{keys:?}");
+}
+
 #[test]
 fn what_a_header_cannot_carry_does_not_reach_one() {
     let mut segment = footage();

@@ -408,7 +408,7 @@ impl Control {
             at = mono();
         }
         let closed = Input::CaptureClosed { epoch: self.epoch, at, fault };
-        let end = Captured::End { epoch: self.epoch, reason };
+        let end = Captured::End { epoch: self.epoch, reason, closed: at };
         match self.outside.chunks.try_send(end) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => (self.outside.report)(closed),
             Err(TrySendError::Full(end)) => {

@@ -184,6 +184,8 @@ pub struct Rig {
     pub sequence: u32,
     /// Capture time of the next chunk.
     pub time: u64,
+    /// When the device is closed; far ahead, so that no end is cut short, unless told.
+    pub closed: Mono,
     clock: Arc<Mutex<(i64, Clock)>>,
 }
 
@@ -231,6 +233,7 @@ impl Rig {
             fragment: 0,
             sequence: 1,
             time: 5_000_000_000,
+            closed: Mono(u64::MAX),
             clock,
         };
         rig.absorb(false);
@@ -306,7 +309,7 @@ impl Rig {
     }
 
     pub fn end(&mut self, reason: SpanEnd) {
-        self.spool.take(Captured::End { epoch: self.epoch, reason });
+        self.spool.take(Captured::End { epoch: self.epoch, reason, closed: self.closed });
         self.absorb(reason == SpanEnd::Privacy);
     }
 
