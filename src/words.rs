@@ -30,6 +30,7 @@ pub(crate) fn of_status(status: &Status) -> String {
         capture.frames_captured,
         capture.frames_committed,
         capture.frames_dropped,
+        capture.frames_missing,
         spool.state,
         spool.pending,
         spool.bytes,

@@ -8,8 +8,8 @@ use super::units::show_duration;
 use super::{
     Addressing, Audio, AudioSource, Board, Claim, Clock, ClockTrust, Config, Device, Durability, Encoder,
     Enrolment, Entitlement, KeyProvider, LatchDevice, LatchKind, Mqtt, MqttLogin, Places, Privacy,
-    PrivacyLatch, PrivacyPending, Recording, Spool, StoreCredentials, Surroundings, Upload, UploadOrder,
-    VerifyingKey, Video, VideoFormat, VideoSource, WhenFull,
+    PrivacyLatch, PrivacyPending, Recording, Spool, StoreCredentials, Surroundings, Transport, Upload,
+    UploadOrder, VerifyingKey, Video, VideoFormat, VideoSource, WhenFull,
 };
 use std::path::{Path, PathBuf};
 

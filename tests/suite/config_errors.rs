@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kasacam::config::{self, Config, Problem, Problems, StoreCredentials, Surroundings};
+use kasacam::config::{
+    self, Config, Problem, Problems, StoreCredentials, Surroundings, Transport, VideoSource,
+};
 use kasacam::domain::time::Utc;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ED25519,
