@@ -18,7 +18,7 @@ pub(crate) fn of_status(status: &Status) -> String {
          entitlement  {}, plan {}, status {}\n\
          broker       {broker}\n\
          clock        {}\n\
-         frames       {} captured, {} kept, {} dropped\n\
+         frames       {} captured, {} kept, {} dropped, {} missing in the stream\n\
          spool        {}: {} waiting, {} bytes, {} quarantined, {} purged\n\
          upload       {} stored, {} under way, {} retries\n",
         status.device,
@@ -30,6 +30,7 @@ pub(crate) fn of_status(status: &Status) -> String {
         capture.frames_captured,
         capture.frames_committed,
         capture.frames_dropped,
+        capture.frames_missing,
         spool.state,
         spool.pending,
         spool.bytes,

@@ -2,7 +2,7 @@
 //! order. Plain data, made by a pure function; [`super::gst`] builds it.
 
 use super::encoder::{self, Demand};
-use crate::config::{AudioSource, Board, Recording, VideoFormat, VideoSource};
+use crate::config::{AudioSource, Board, Recording, Transport, VideoFormat, VideoSource};
 use crate::domain::effect::CaptureSettings;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -109,6 +109,8 @@ pub struct Description {
     pub segment: Duration,
     /// A live source whose GOP has more bytes is asked for its stream anew.
     pub max_gop: u64,
+    /// An RTSP camera that refuses TCP is asked for UDP.
+    pub may_use_udp: bool,
     /// Lines of picture at most.
     pub max_height: u32,
     /// Pictures a second, where a stream does not tell.
@@ -136,10 +138,17 @@ pub fn describe(
         (Some(_) | None, _) => None,
     };
     let origin = match &board.video.source {
-        VideoSource::Rtsp { url } => Origin::Rtsp(
+        VideoSource::Rtsp { url, transport } => Origin::Rtsp(
             Element::new("rtspsrc")
                 .with("location", url)
-                .with("protocols", "tcp")
+                .with(
+                    "protocols",
+                    match transport {
+                        // Over UDP only once the camera has refused this.
+                        Transport::Auto | Transport::Tcp => "tcp",
+                        Transport::Udp => "udp",
+                    },
+                )
                 .with("latency", 200)
                 // Connecting and every answer: the run ends instead, and the agent starts another.
                 .with("tcp-timeout", 5_000_000)
@@ -161,6 +170,7 @@ pub fn describe(
         chunk: recording.chunk,
         segment: recording.segment,
         max_gop: MAX_GOP,
+        may_use_udp: matches!(board.video.source, VideoSource::Rtsp { transport: Transport::Auto, .. }),
         max_height: settings.max_height,
         fps: board.video.fps.max(1),
         source: source_name(&board.video.source),
@@ -385,7 +395,7 @@ fn source_name(source: &VideoSource) -> String {
             Some(camera) => format!("camera {camera}"),
             None => String::from("the first camera of libcamera"),
         },
-        VideoSource::Rtsp { url } => {
+        VideoSource::Rtsp { url, .. } => {
             let rest = url.split_once("://").map_or(url.as_str(), |(_, rest)| rest);
             let authority = rest.split(['/', '?']).next().unwrap_or_default();
             let host = authority.rsplit_once('@').map_or(authority, |(_, host)| host);

@@ -16,6 +16,7 @@ mod intake;
 mod keys;
 mod microphone;
 mod run;
+mod source;
 
 pub use check::probe;
 
@@ -50,6 +51,8 @@ pub struct GstSource {
     previous: Option<Receiver<()>>,
     /// The audio of the source itself failed in the last run: the next one does without.
     deaf: Arc<AtomicBool>,
+    /// The camera refuses TCP.
+    udp: Arc<AtomicBool>,
 }
 
 impl GstSource {
@@ -66,7 +69,15 @@ impl GstSource {
     /// Captures with a pipeline of the caller's.
     #[must_use]
     pub fn described(describe: Describe, chunks: Sender<Captured>, report: Report) -> GstSource {
-        GstSource { describe, chunks, report, current: None, previous: None, deaf: Arc::default() }
+        GstSource {
+            describe,
+            chunks,
+            report,
+            current: None,
+            previous: None,
+            deaf: Arc::default(),
+            udp: Arc::default(),
+        }
     }
 }
 
@@ -82,6 +93,7 @@ impl FragmentSource for GstSource {
             chunks: self.chunks.clone(),
             report: Arc::clone(&self.report),
             deaf: Arc::clone(&self.deaf),
+            udp: Arc::clone(&self.udp),
             previous: self.previous.replace(done),
             _done: done_tx,
         };

@@ -5,6 +5,7 @@
 //! frame is what its own slices say.
 
 mod bits;
+mod recovery;
 mod sets;
 mod slice;
 mod units;
@@ -20,6 +21,8 @@ pub mod nal {
     pub const SLICE: u8 = 1;
     /// A slice of an IDR picture: decoding can begin there.
     pub const IDR: u8 = 5;
+    /// Supplemental enhancement information.
+    pub const SEI: u8 = 6;
     /// A sequence parameter set.
     pub const SPS: u8 = 7;
     /// A picture parameter set.

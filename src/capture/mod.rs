@@ -6,6 +6,7 @@
 
 pub mod annexb;
 pub mod board;
+pub mod container;
 pub mod encoder;
 pub mod gst;
 pub mod h264;

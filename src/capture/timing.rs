@@ -111,6 +111,15 @@ impl Pace {
         self.count >= 4
     }
 
+    /// Most distances are about the middle one: frames come at a rate, and what is missing among them can be told.
+    #[must_use]
+    pub fn is_steady(&self) -> bool {
+        let frame = self.frame();
+        let usual = self.known().filter(|step| step.abs_diff(frame) <= frame.unsigned_abs() / 4).count();
+        let known = self.count.min(REMEMBERED);
+        known >= REMEMBERED / 2 && usual * 4 >= known * 3
+    }
+
     fn known(&self) -> impl Iterator<Item = i64> + '_ {
         self.steps.iter().take(self.count).copied()
     }

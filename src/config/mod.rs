@@ -575,6 +575,8 @@ pub enum VideoSource {
     Rtsp {
         /// `rtsp://` or `rtsps://`; may hold a password, and is never logged.
         url: String,
+        /// `transport`: how its frames come.
+        transport: Transport,
     },
     /// MP4, Matroska, or an Annex B `.h264` stream; passed through without re-encoding.
     File {
@@ -589,15 +591,28 @@ pub enum VideoSource {
     Test,
 }
 
+/// How the frames of an RTSP camera come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Transport {
+    /// Over TCP, and over UDP where the camera refuses that.
+    #[default]
+    Auto,
+    /// Within the RTSP connection (RFC 2326, 10.12).
+    Tcp,
+    /// RTP over UDP.
+    Udp,
+}
+
 /// By hand, since the address of an RTSP source may carry a password.
 impl fmt::Debug for VideoSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             VideoSource::V4l2 { device } => f.debug_struct("V4l2").field("device", device).finish(),
             VideoSource::Libcamera { camera } => f.debug_struct("Libcamera").field("camera", camera).finish(),
-            VideoSource::Rtsp { url } => f
+            VideoSource::Rtsp { url, transport } => f
                 .debug_struct("Rtsp")
                 .field("url", &file::without_passwords(url.split('?').next().unwrap_or_default()))
+                .field("transport", transport)
                 .finish(),
             VideoSource::File { path, realtime, repeat } => f
                 .debug_struct("File")

@@ -273,7 +273,13 @@ const LATCHES: &[Variant] = &[
 const VIDEO_SOURCES: &[Variant] = &[
     variant("v4l2", &[key("device", Kind::Path, Refused)]),
     variant("libcamera", &[key("camera", Kind::Text, Nothing)]),
-    variant("rtsp", &[key("url", Kind::Text, Refused)]),
+    variant(
+        "rtsp",
+        &[
+            key("url", Kind::Text, Refused),
+            key("transport", Kind::Choice(&["auto", "tcp", "udp"]), Is("auto")),
+        ],
+    ),
     variant(
         "file",
         &[

@@ -8,8 +8,8 @@ use super::units::show_duration;
 use super::{
     Addressing, Audio, AudioSource, Board, Claim, Clock, ClockTrust, Config, Device, Durability, Encoder,
     Enrolment, Entitlement, KeyProvider, LatchDevice, LatchKind, Mqtt, MqttLogin, Places, Privacy,
-    PrivacyLatch, PrivacyPending, Recording, Spool, StoreCredentials, Surroundings, Upload, UploadOrder,
-    VerifyingKey, Video, VideoFormat, VideoSource, WhenFull,
+    PrivacyLatch, PrivacyPending, Recording, Spool, StoreCredentials, Surroundings, Transport, Upload,
+    UploadOrder, VerifyingKey, Video, VideoFormat, VideoSource, WhenFull,
 };
 use std::path::{Path, PathBuf};
 
@@ -593,7 +593,14 @@ impl<'a> Check<'a> {
             "rtsp" => {
                 let (url, at) = self.merged.text("video.source.url")?;
                 match address::rtsp(url) {
-                    Ok(()) => Some(VideoSource::Rtsp { url: url.to_owned() }),
+                    Ok(()) => {
+                        let transport = match self.merged.text("video.source.transport")?.0 {
+                            "tcp" => Transport::Tcp,
+                            "udp" => Transport::Udp,
+                            _ => Transport::Auto,
+                        };
+                        Some(VideoSource::Rtsp { url: url.to_owned(), transport })
+                    }
                     Err(problem) => {
                         let hint = "write it like \"rtsp://192.0.2.7/stream1\"";
                         self.problems.push(at, "video.source.url", problem, hint);

@@ -456,6 +456,10 @@ pub struct CaptureFigures {
     pub frames_committed: u64,
     /// Coded pictures that were dropped, at a privacy switch or for want of a permit.
     pub frames_dropped: u64,
+    /// Places in the stream of the source at which frames were missing, told by the times of those that came.
+    pub holes: u64,
+    /// About so many frames were missing there.
+    pub frames_missing: u64,
     /// Sound is to be captured where there is a microphone: the plan and `recording.audio` both allow it.
     pub audio_wanted: bool,
     /// The footage that was sealed last has sound; absent before the first.

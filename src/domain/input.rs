@@ -137,6 +137,13 @@ pub enum Input {
         /// Why not, where it is wanted and is not.
         why: Option<String>,
     },
+    /// Frames were missing in what came from the source of a run that goes on.
+    CaptureHoles {
+        /// Places at which some were missing, since this was told last.
+        holes: u64,
+        /// About so many frames.
+        frames: u64,
+    },
     /// The devices of this run do not close within the time that they have for it. `CaptureClosed` may still come.
     CaptureStuck {
         /// The run's.

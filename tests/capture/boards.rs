@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use kasacam::capture::board::{Description, Element, Origin, Stage, describe, scaled};
-use kasacam::config::{self, Audio, AudioSource, Board, Encoder, VideoFormat, VideoSource};
+use kasacam::config::{self, Audio, AudioSource, Board, Encoder, Transport, VideoFormat, VideoSource};
 use kasacam::domain::effect::CaptureSettings;
 use std::path::{Path, PathBuf};
 
@@ -106,8 +106,10 @@ fn pictures_that_we_encode_are_scaled_to_the_plan() {
 #[test]
 fn a_password_in_an_address_is_in_no_message() {
     let mut board = test_board();
-    board.video.source =
-        VideoSource::Rtsp { url: String::from("rtsp://user:hunter2@192.0.2.7:554/live?token=abc") };
+    board.video.source = VideoSource::Rtsp {
+        url: String::from("rtsp://user:hunter2@192.0.2.7:554/live?token=abc"),
+        transport: Transport::Auto,
+    };
     board.audio = Some(Audio { source: AudioSource::Embedded });
 
     let description = described(&board, WITH_SOUND);

@@ -16,6 +16,7 @@ mod faults;
 mod file_source;
 mod formats;
 mod odd;
+mod odd_sources;
 mod odd_streams;
 #[path = "../system/support/oracle.rs"]
 #[expect(dead_code, reason = "the system tests use all of it")]

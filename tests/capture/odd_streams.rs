@@ -3,7 +3,7 @@
 use crate::odd::by_hand::{self, Form};
 use crate::odd::camera::{Manners, Marker, OddCamera, Sets};
 use crate::support::*;
-use kasacam::config::{Board, Recording, VideoFormat, VideoSource};
+use kasacam::config::{Board, Recording, Transport, VideoFormat, VideoSource};
 use kasacam::domain::fragment::{Chunk, SpanEnd};
 use kasacam::domain::input::{FaultKind, Input};
 use kasacam::fmp4;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// What a decoder makes of a file: a digest of each picture, in the order in which they are shown.
-fn pictures(path: &Path) -> Vec<String> {
+pub fn pictures(path: &Path) -> Vec<String> {
     let path = path.to_str().unwrap();
     let from = ["-v", "error", "-ignore_editlist", "1", "-i", path];
     let from = if path.ends_with("mp4") { &from[..] } else { &["-v", "error", "-i", path] };
@@ -23,27 +23,30 @@ fn pictures(path: &Path) -> Vec<String> {
 }
 
 /// The pictures of what was captured. Each `moov` is a file of its own.
-fn stored(folder: &Path, chunks: &[Chunk]) -> Vec<String> {
+pub fn stored(folder: &Path, chunks: &[Chunk]) -> Vec<String> {
     chunks
         .chunk_by(|one, next| Arc::ptr_eq(&one.init, &next.init))
         .flat_map(|span| pictures(&write(folder, span)))
         .collect()
 }
 
-fn moovs(chunks: &[Chunk]) -> usize {
+pub fn moovs(chunks: &[Chunk]) -> usize {
     chunks.chunk_by(|one, next| Arc::ptr_eq(&one.init, &next.init)).count()
 }
 
 /// The whole of a file, as it is stored.
-fn captured(path: &Path) -> Take {
+pub fn captured(path: &Path) -> Take {
     let mut camera = Camera::new(file_board(path, false, false));
     camera.start(1, WITH_SOUND);
     camera.rest()
 }
 
-fn rtsp_board(camera: &OddCamera) -> Board {
+pub fn rtsp_board(camera: &OddCamera) -> Board {
     let mut board = test_board();
-    board.video.source = VideoSource::Rtsp { url: format!("rtsp://127.0.0.1:{}/live", camera.port) };
+    board.video.source = VideoSource::Rtsp {
+        url: format!("rtsp://127.0.0.1:{}/live", camera.port),
+        transport: Transport::Auto,
+    };
     board.video.format = VideoFormat::H264;
     board.video.encoder = None;
     board.audio = None;
@@ -51,7 +54,7 @@ fn rtsp_board(camera: &OddCamera) -> Board {
 }
 
 /// The whole of what a camera with such manners sends.
-fn sent(path: &Path, manners: Manners) -> Take {
+pub fn sent(path: &Path, manners: Manners) -> Take {
     let odd = OddCamera::start(path, manners);
     let mut camera = Camera::new(rtsp_board(&odd));
     camera.start(1, SILENT);

@@ -1,7 +1,7 @@
 //! A camera elsewhere, over RTSP: a real server on loopback.
 
 use crate::support::*;
-use kasacam::config::{Audio, AudioSource, Board, VideoFormat, VideoSource};
+use kasacam::config::{Audio, AudioSource, Board, Transport, VideoFormat, VideoSource};
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::FaultKind;
@@ -33,7 +33,10 @@ impl Server {
 
     fn board(&self, sound: bool) -> Board {
         let mut board = test_board();
-        board.video.source = VideoSource::Rtsp { url: format!("rtsp://127.0.0.1:{}/live", self.port) };
+        board.video.source = VideoSource::Rtsp {
+            url: format!("rtsp://127.0.0.1:{}/live", self.port),
+            transport: Transport::Auto,
+        };
         board.video.format = VideoFormat::H264;
         board.video.encoder = None;
         board.audio = sound.then_some(Audio { source: AudioSource::Embedded });
@@ -109,7 +112,10 @@ fn an_rtsp_camera_that_is_not_there_is_named() {
         server.port
     };
     let mut board = test_board();
-    board.video.source = VideoSource::Rtsp { url: format!("rtsp://someone:hunter2@127.0.0.1:{port}/live") };
+    board.video.source = VideoSource::Rtsp {
+        url: format!("rtsp://someone:hunter2@127.0.0.1:{port}/live"),
+        transport: Transport::Auto,
+    };
     board.video.format = VideoFormat::H264;
     board.video.encoder = None;
     let mut camera = Camera::new(board);

@@ -2,7 +2,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kasacam::config::{self, Config, Problem, Problems, StoreCredentials, Surroundings};
+use kasacam::config::{
+    self, Config, Problem, Problems, StoreCredentials, Surroundings, Transport, VideoSource,
+};
 use kasacam::domain::time::Utc;
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, PKCS_ED25519,
@@ -316,6 +318,23 @@ fn a_password_in_an_address_never_reaches_debug_text() {
     let config = folder.load().unwrap();
     let text = format!("{config:?}");
     assert!(text.contains("10.0.0.7") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn an_rtsp_source_tells_how_its_frames_come() {
+    for (told, expected) in [
+        ("", Transport::Auto),
+        (", transport = \"auto\"", Transport::Auto),
+        (", transport = \"tcp\"", Transport::Tcp),
+        (", transport = \"udp\"", Transport::Udp),
+    ] {
+        let folder = Folder::new().board(
+            "source = { kind = \"test\" }\nencoder = { kind = \"x264\" }",
+            &format!("source = {{ kind = \"rtsp\", url = \"rtsp://10.0.0.7/a\"{told} }}"),
+        );
+        let source = folder.load().unwrap().board.video.source;
+        assert!(matches!(source, VideoSource::Rtsp { transport, .. } if transport == expected), "{source:?}");
+    }
 }
 
 #[test]

@@ -85,3 +85,16 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_pace_is_steady_once_most_distances_are_alike() {
+    let mut pace = Pace::new(FRAME);
+    (0..7).for_each(|_| pace.note(40));
+    assert!(!pace.is_steady(), "too few are known");
+    pace.note(40);
+    assert!(pace.is_steady());
+    pace.note(200);
+    assert!(pace.is_steady(), "one hole");
+    (0..3).for_each(|_| pace.note(200));
+    assert!(!pace.is_steady(), "another pace");
+}

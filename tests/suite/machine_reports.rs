@@ -125,3 +125,13 @@ fn the_figures_tell_the_sound_that_is_wanted_and_the_sound_that_comes() {
     rig.privacy(2, true);
     assert_eq!(sound(&rig), (false, Some(true)));
 }
+
+#[test]
+fn the_figures_tell_what_was_missing_in_the_stream() {
+    let mut rig = Rig::new(allowed());
+    let missing = |rig: &Rig| (telemetry(rig).capture.holes, telemetry(rig).capture.frames_missing);
+    assert_eq!(missing(&rig), (0, 0));
+    rig.give(Input::CaptureHoles { holes: 1, frames: 5 });
+    rig.give(Input::CaptureHoles { holes: 2, frames: 3 });
+    assert_eq!(missing(&rig), (3, 8));
+}

@@ -36,8 +36,12 @@ mod footage_read;
 mod hls;
 mod household;
 mod identity;
+mod long_gop;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
+#[path = "../capture/odd/camera.rs"]
+#[expect(dead_code, reason = "the capture tests use all of it")]
+mod odd_camera;
 mod page;
 #[path = "../../src/bin/devcloud/page"]
 mod page_parts {

@@ -184,17 +184,35 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
     let audio = built.ear.first();
     let wants_sound = audio.is_some();
     let offers = Arc::clone(&built.offers);
+    // Of each kind the first: its number.
+    let chosen = Mutex::new((None::<u32>, None::<u32>));
     source.connect("select-stream", false, move |values| {
+        let number = values.get(1).and_then(|value| value.get::<u32>().ok());
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
+        if !is_sent(caps.as_ref()) {
+            return Some(false.to_value());
+        }
         if let Some(encoding) = encoding(caps.as_ref()) {
             offers.lock().unwrap_or_else(PoisonError::into_inner).insert(encoding);
         }
+        let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = |slot: &mut Option<u32>| number.is_none_or(|n| *slot.get_or_insert(n) == n);
         let wanted = match media(caps.as_ref()) {
-            Media::H264 => true,
-            Media::Aac => wants_sound,
+            Media::H264 => is_first(&mut chosen.0),
+            Media::Aac => wants_sound && is_first(&mut chosen.1),
             Media::Other => false,
         };
         Some(wanted.to_value())
+    });
+    source.connect("new-manager", false, |values| {
+        if let Some(manager) = values.get(1).and_then(|value| value.get::<gst::Element>().ok()) {
+            manager.connect_pad_added(|_, pad| {
+                if pad.direction() == gst::PadDirection::Sink && pad.name().starts_with("recv_rtp_sink") {
+                    super::source::keep_one(pad);
+                }
+            });
+        }
+        None
     });
     let heads = (video.downgrade(), audio.map(gst::Element::downgrade));
     source.connect_pad_added(move |_, pad| {
@@ -218,6 +236,12 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
             no_sound();
         }
     });
+}
+
+/// The camera sends it: a back channel (`a=sendonly` here) is for us to send, and an inactive one is nobody's.
+fn is_sent(caps: Option<&gst::Caps>) -> bool {
+    let structure = caps.and_then(|caps| caps.structure(0));
+    structure.is_none_or(|structure| !structure.has_field("a-sendonly") && !structure.has_field("a-inactive"))
 }
 
 enum Media {

@@ -2,19 +2,21 @@
 
 use super::build::{self, Built};
 use super::fault;
-use super::run::{Event, Shared};
+use super::run::{Event, Outside, Shared};
 use crate::capture::board::Description;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Has the bus tell us, on whatever thread it speaks. An audio branch that fails sets `deaf`.
-pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shared>, deaf: &Arc<AtomicBool>) {
+/// Has the bus tell us, on whatever thread it speaks. An audio branch that fails sets `deaf`, and a camera that refuses
+/// TCP `udp`, where it may.
+pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shared>, outside: &Outside) {
     let pipeline = &built.pipeline;
     let Some(bus) = pipeline.bus() else { return };
     let ear: Vec<_> = built.ear.iter().map(gst::Element::downgrade).collect();
-    let deaf = Arc::clone(deaf);
+    let (deaf, udp) = (Arc::clone(&outside.deaf), Arc::clone(&outside.udp));
+    let may_use_udp = description.may_use_udp;
     let shared = Arc::clone(shared);
     let source = description.source.clone();
     let offers = Arc::clone(&built.offers);
@@ -31,8 +33,16 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
                 if error.src().is_some_and(of_ear) {
                     deaf.store(true, Ordering::Release);
                 }
-                shared.tell(Event::Failed(match build::unfit_offers(&offers) {
+                let why = build::unfit_offers(&offers);
+                shared.tell(Event::Failed(match why {
                     Some(why) => fault(FaultKind::Pipeline, format!("{source}: {why}")),
+                    None if is_refused(error) => {
+                        // Where UDP is refused as well, TCP is tried anew.
+                        let other = may_use_udp && !udp.fetch_xor(true, Ordering::AcqRel);
+                        let next = if other { ", and is asked for UDP next" } else { "" };
+                        let why = "it refuses the transport that it is asked for";
+                        fault(FaultKind::Pipeline, format!("{source}: {why}{next}"))
+                    }
                     None => bus_fault(error, &source),
                 }));
             }
@@ -74,6 +84,14 @@ pub(super) fn listen_to_microphone(pipeline: &gst::Pipeline, shared: &Arc<Shared
         }
         gst::BusSyncReply::Drop
     });
+}
+
+/// The camera offers streams, and lets us set up none of them (RFC 2326, 11.3.12): what else this may mean was ruled out.
+fn is_refused(error: &gst::message::Error) -> bool {
+    let what = error.error();
+    let of_source = error.src().and_then(|object| object.downcast_ref::<gst::Element>()).map(build::name);
+    let of_source = of_source.is_some_and(|name| name == "rtspsrc");
+    of_source && what.matches(gst::StreamError::CodecNotFound)
 }
 
 /// What a bus error is. Its debug text is left out: it may quote addresses with their passwords.

@@ -142,7 +142,13 @@ impl Control {
         started: &mut Started,
     ) -> Result<Description, Ending> {
         initialise().map_err(|why| fault(FaultKind::Pipeline, why))?;
-        let description = describe(settings).map_err(|Unfit(why)| fault(FaultKind::ElementMissing, why))?;
+        let mut description =
+            describe(settings).map_err(|Unfit(why)| fault(FaultKind::ElementMissing, why))?;
+        if let (true, Origin::Rtsp(source)) =
+            (description.may_use_udp && flag(&self.outside.udp), &mut description.origin)
+        {
+            *source = source.clone().with("protocols", "udp");
+        }
         super::check::source_is_there(&description)?;
         let deaf = self.outside.deaf.swap(false, Ordering::AcqRel);
         started.sound_wanted = description.audio.is_some();
@@ -172,11 +178,14 @@ impl Control {
             }
             built => built?,
         };
-        bus::listen(&built, &description, &self.shared, &self.outside.deaf);
+        bus::listen(&built, &description, &self.shared, &self.outside);
         let (shared, chunks) = (&self.shared, self.outside.chunks.clone());
         let intake = intake::install(self.epoch, &built, &description, sound, shared, chunks);
         if let Some(stages) = description.audio.as_ref().filter(|_| own) {
             started.microphone = Some(Microphone::new(stages.clone(), &self.microphone, &intake, shared));
+        }
+        if let Some(feed) = &started.feed {
+            intake.turn(feed.turns());
         }
         build::join_rtsp(&built, move || intake.no_more_sound());
         self.play(&built)?;
@@ -272,6 +281,7 @@ impl Control {
                         event @ (Event::Playing
                         | Event::Latency
                         | Event::Trouble(_)
+                        | Event::Holes(..)
                         | Event::Heard
                         | Event::NotHeard(_)
                         | Event::MicrophoneFailed(_)) => self.heed(event, &pipeline, description, started),
@@ -309,6 +319,7 @@ impl Control {
             Event::Trouble(why) => {
                 (self.outside.report)(Input::CaptureTrouble { epoch: self.epoch, why });
             }
+            Event::Holes(holes, frames) => (self.outside.report)(Input::CaptureHoles { holes, frames }),
             Event::Heard => {
                 if let Some(microphone) = started.microphone.as_mut() {
                     microphone.works();

@@ -9,6 +9,7 @@ use super::fault;
 use super::run::Shared;
 use crate::capture::annexb::{AccessUnit, NotAnnexB, Reader};
 use crate::capture::board::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED};
+use crate::capture::container::{self, Track};
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 use std::fs::{File, OpenOptions};
@@ -29,6 +30,8 @@ pub(super) struct Feed {
     repeat: bool,
     fps: u32,
     source: Source,
+    /// Clockwise turns by a quarter, by which its pictures are to be shown.
+    turns: u8,
     stop: Arc<AtomicBool>,
     reader: Option<thread::JoinHandle<()>>,
     shared: Arc<Shared>,
@@ -71,12 +74,17 @@ impl Feed {
             }
             None => container,
         };
+        let tracks = if container == Container::Mp4 { container::tracks(path) } else { Vec::new() };
+        let refused = |why: &str| fault(FaultKind::Pipeline, format!("{}: {why}", path.display()));
+        if let Some(why) = container::unfit(&tracks) {
+            return Err(refused(&why));
+        }
+        let turns = tracks.iter().find(|track| track.is_h264()).map_or(0, |track: &Track| track.turns);
         let source = match container {
             Container::ByteStream => Source::Stream,
             Container::Mp4 | Container::Matroska => {
-                let video = Demuxed::open(path, container, Kind::Pictures, shared)?.ok_or_else(|| {
-                    fault(FaultKind::Pipeline, format!("{}: it has no H.264 pictures", path.display()))
-                })?;
+                let video = Demuxed::open(path, container, Kind::Pictures, shared)?;
+                let video = video.ok_or_else(|| refused("it has no H.264 pictures"))?;
                 let audio = if sound { Demuxed::open(path, container, Kind::Sound, shared)? } else { None };
                 Source::Demuxed { container, video: Some(video), audio }
             }
@@ -86,6 +94,7 @@ impl Feed {
             repeat,
             fps,
             source,
+            turns,
             stop: Arc::default(),
             reader: None,
             shared: Arc::clone(shared),
@@ -98,6 +107,11 @@ impl Feed {
             Source::Stream => false,
             Source::Demuxed { audio, .. } => audio.is_some(),
         }
+    }
+
+    /// Clockwise turns by a quarter, by which its pictures are to be shown.
+    pub(super) fn turns(&self) -> u8 {
+        self.turns
     }
 
     /// Begins to push into the pipeline.

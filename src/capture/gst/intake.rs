@@ -10,7 +10,7 @@ use super::keys::{Keys, Look};
 use super::run::{Event, Shared};
 use crate::capture::board::{Description, Origin};
 use crate::capture::h264::{Assembler, Nals, Packing, Unit};
-use crate::capture::muxer::{Muxer, Settings, Sound, Unfit};
+use crate::capture::muxer::{Counts, Muxer, Settings, Sound, Unfit};
 use crate::domain::fragment::{Captured, Chunk, Epoch};
 use crate::domain::input::{Fault, FaultKind};
 use crate::domain::time::Mono;
@@ -64,6 +64,8 @@ struct State {
     keys: Keys,
     /// What was told of the audio.
     heard: Option<bool>,
+    /// What was told of the holes.
+    told: Counts,
 }
 
 /// Lets the branches of `built` end here.
@@ -98,6 +100,7 @@ pub(super) fn install(
             broken: false,
             keys: Keys::new(description),
             heard: None,
+            told: Counts::default(),
         }),
         moved: Condvar::new(),
         shared: Arc::clone(shared),
@@ -324,7 +327,24 @@ impl Intake {
             self.moved.notify_all();
         }
         self.tell_of_sound(&mut state);
+        self.tell_of_holes(&mut state);
         Ok(state)
+    }
+
+    fn tell_of_holes(&self, state: &mut State) {
+        let counts = state.muxer.counts();
+        let before = std::mem::replace(&mut state.told, counts);
+        if counts.holes > before.holes {
+            self.shared.tell(Event::Holes(
+                counts.holes - before.holes,
+                counts.missing.saturating_sub(before.missing),
+            ));
+        }
+    }
+
+    /// Clockwise turns by a quarter, by which the frames are to be shown: told before the first one comes.
+    pub(super) fn turn(&self, turns: u8) {
+        self.state().muxer.turn(turns);
     }
 
     fn tell_of_sound(&self, state: &mut State) {

@@ -44,7 +44,7 @@ impl Keys {
         }
     }
 
-    /// `begun`: some IDR frame has come. `gop`: nanoseconds and bytes since the last one.
+    /// `begun`: some frame has come at which decoding can begin. `gop`: nanoseconds and bytes since the last one.
     pub(super) fn look(&mut self, begun: bool, (nanos, bytes): (i64, u64), now: Mono) -> Look {
         let first = *self.first.get_or_insert(now);
         let length = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));

@@ -30,6 +30,8 @@ pub(super) enum Event {
     HandedOver,
     /// What comes cannot be kept, and why; or it can again.
     Trouble(Option<String>),
+    /// So many holes are in what came, since this was told last, and about so many frames are missing in them.
+    Holes(u64, u64),
     /// Audio is being stored.
     Heard,
     /// Audio is wanted, and none is being stored.
@@ -45,6 +47,8 @@ pub(super) struct Outside {
     pub(super) report: Report,
     /// The audio of the source itself failed: the next run does without.
     pub(super) deaf: Arc<AtomicBool>,
+    /// The camera refuses TCP: the next run asks for UDP.
+    pub(super) udp: Arc<AtomicBool>,
     pub(super) previous: Option<Receiver<()>>,
     /// Dropped with this: the run has said all.
     pub(super) _done: Sender<()>,

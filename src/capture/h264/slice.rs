@@ -24,6 +24,8 @@ pub struct Slice {
     pub order_lsb: u32,
     /// The slice is of type B.
     pub b: bool,
+    /// The slice is of type I.
+    pub i: bool,
     first_macroblock: u32,
     frame_num: u32,
     idr_id: u32,
@@ -78,6 +80,7 @@ impl Slice {
             order_bits: sps.order_bits,
             order_lsb,
             b: kind % 5 == 1,
+            i: kind % 5 == 2,
             first_macroblock,
             frame_num,
             idr_id,

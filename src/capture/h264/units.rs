@@ -24,6 +24,15 @@ pub struct Unit {
     pub sets: Arc<ParameterSets>,
 }
 
+impl Unit {
+    /// Decoding can begin here as well, though it is no IDR picture: an I picture at a recovery point. What is shown before
+    /// it may not be decoded then.
+    #[must_use]
+    pub fn is_recovery_point(&self) -> bool {
+        !self.idr && self.slice.i && super::recovery::begins(&self.nals)
+    }
+}
+
 /// Puts access units together.
 #[derive(Debug, Default)]
 pub struct Assembler {

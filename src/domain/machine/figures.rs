@@ -16,6 +16,8 @@ pub(super) struct Figures {
     pub(super) frames_captured: u64,
     pub(super) frames_committed: u64,
     pub(super) frames_dropped: u64,
+    pub(super) holes: u64,
+    pub(super) frames_missing: u64,
     pub(super) purged: u64,
     pub(super) rejected: u64,
     pub(super) stored: u64,
@@ -52,6 +54,8 @@ impl Machine {
                 frames_captured: self.figures.frames_captured,
                 frames_committed: self.figures.frames_committed,
                 frames_dropped: self.figures.frames_dropped,
+                holes: self.figures.holes,
+                frames_missing: self.figures.frames_missing,
                 audio_wanted: matches!(decision.capture(), policy::Capture::On { audio: true, .. }),
                 audio: self.figures.sound,
                 // Of no interest where it is closed on purpose.

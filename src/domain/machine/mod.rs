@@ -327,6 +327,10 @@ impl Machine {
             Input::CaptureAudio { epoch, wanted, actual, why } => {
                 self.capture_audio(epoch, why.filter(|_| wanted && !actual), actual);
             }
+            Input::CaptureHoles { holes, frames } => {
+                self.figures.holes = self.figures.holes.saturating_add(holes);
+                self.figures.frames_missing = self.figures.frames_missing.saturating_add(frames);
+            }
             Input::Arrived { frames } => self.figures.frames_captured += u64::from(frames),
             Input::Committed { frames, .. } => {
                 self.figures.frames_committed += u64::from(frames);

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -37,6 +37,12 @@ pub struct Manners {
     pub sets: Sets,
     /// Before the frame of this number so many seconds are missing.
     pub hole: Option<(usize, f64)>,
+    /// All frames have one and the same time.
+    pub still: bool,
+    /// It refuses to send over the connection (461), and sends over UDP.
+    pub udp_alone: bool,
+    /// Before its pictures the SDP names AAC that is for the other side to send.
+    pub back_channel: bool,
     /// Another SSRC from each IDR frame on.
     pub ssrc_by_idr: bool,
     /// The encoding that the SDP names.
@@ -50,6 +56,9 @@ impl Default for Manners {
             marker: Marker::LastOfPicture,
             sets: Sets::Told,
             hole: None,
+            still: false,
+            udp_alone: false,
+            back_channel: false,
             ssrc_by_idr: false,
             encoding: "H264",
         }
@@ -58,6 +67,8 @@ impl Default for Manners {
 
 pub struct OddCamera {
     pub port: u16,
+    /// Somebody has set up its back channel.
+    pub heard: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
     listener: Option<thread::JoinHandle<()>>,
 }
@@ -78,19 +89,21 @@ impl OddCamera {
         let port = listener.local_addr().unwrap().port();
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
+        let heard = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&heard);
         let listener = thread::spawn(move || {
             thread::scope(|scope| {
                 for stream in listener.incoming() {
                     if stopped.load(Ordering::Acquire) {
                         break;
                     }
-                    let (units, stopped) = (&units, &stopped);
+                    let (units, stopped, told) = (&units, &stopped, &told);
                     let Ok(stream) = stream else { continue };
-                    scope.spawn(move || drop(serve(&stream, units, manners, stopped)));
+                    scope.spawn(move || drop(serve(&stream, units, manners, (stopped, told))));
                 }
             });
         });
-        OddCamera { port, stop, listener: Some(listener) }
+        OddCamera { port, heard, stop, listener: Some(listener) }
     }
 }
 
@@ -142,8 +155,13 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn sdp(units: &[Vec<Vec<u8>>], sets: Sets, encoding: &str) -> String {
+fn sdp(units: &[Vec<Vec<u8>>], Manners { sets, encoding, back_channel, .. }: Manners) -> String {
     let mut text = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=odd\r\nt=0 0\r\na=control:*\r\n");
+    if back_channel {
+        text.push_str("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/16000\r\n");
+        text.push_str("a=fmtp:97 streamtype=5;profile-level-id=1;mode=AAC-hbr;config=1408;sizelength=13;");
+        text.push_str("indexlength=3;indexdeltalength=3\r\na=sendonly\r\na=control:back\r\n");
+    }
     write!(text, "m=video 0 RTP/AVP 96\r\na=rtpmap:96 {encoding}/90000\r\n").unwrap();
     text.push_str("a=fmtp:96 packetization-mode=1");
     let told: Vec<String> = [7, 8]
@@ -165,10 +183,11 @@ fn serve(
     stream: &TcpStream,
     units: &[Vec<Vec<u8>>],
     manners: Manners,
-    stopped: &AtomicBool,
+    (stopped, told): (&AtomicBool, &AtomicBool),
 ) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(100)))?;
     let mut from = BufReader::new(stream);
+    let mut to_client = To::Channel(0);
     loop {
         let mut request = Vec::new();
         loop {
@@ -200,29 +219,66 @@ fn serve(
                 answer.push_str("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER\r\n")
             }
             "DESCRIBE" => {
-                body = sdp(units, manners.sets, manners.encoding);
+                body = sdp(units, manners);
                 write!(answer, "Content-Type: application/sdp\r\nContent-Length: {}\r\n", body.len())
                     .unwrap();
             }
-            "SETUP" => answer.push_str("Transport: RTP/AVP/TCP;unicast;interleaved=0-1\r\n"),
+            "SETUP" => {
+                let transport = field("Transport:");
+                let of_pictures = request[0].contains("/track");
+                told.fetch_or(!of_pictures, Ordering::AcqRel);
+                let asked = |name: &str| {
+                    let at = transport.find(name)? + name.len();
+                    let number = transport[at..].split(|letter: char| !letter.is_ascii_digit()).next()?;
+                    number.parse::<u16>().ok()
+                };
+                if let Some(channel) = asked("interleaved=").filter(|_| !manners.udp_alone) {
+                    if of_pictures {
+                        to_client = To::Channel(u8::try_from(channel).unwrap());
+                    }
+                    let last = channel + 1;
+                    write!(answer, "Transport: RTP/AVP/TCP;unicast;interleaved={channel}-{last}\r\n")
+                        .unwrap();
+                } else if let Some(port) = asked("client_port=").filter(|_| manners.udp_alone) {
+                    let socket = UdpSocket::bind("127.0.0.1:0")?;
+                    socket.connect(("127.0.0.1", port))?;
+                    let (own, last) = (socket.local_addr()?.port(), port + 1);
+                    to_client = To::Port(socket);
+                    write!(
+                        answer,
+                        "Transport: RTP/AVP;unicast;client_port={port}-{last};server_port={own}-{}\r\n",
+                        own.wrapping_add(1)
+                    )
+                    .unwrap();
+                } else {
+                    answer = format!("RTSP/1.0 461 Unsupported Transport\r\nCSeq: {}\r\n", field("CSeq:"));
+                }
+            }
             _ => {}
         }
         let mut to = stream;
         to.write_all(format!("{answer}\r\n{body}").as_bytes())?;
         if method == "PLAY" {
-            return play(stream, units, manners, stopped);
+            return play(stream, &to_client, units, manners, stopped);
         }
     }
 }
 
+/// Where the packets go.
+enum To {
+    Channel(u8),
+    Port(UdpSocket),
+}
+
 fn play(
     stream: &TcpStream,
+    to: &To,
     units: &[Vec<Vec<u8>>],
     manners: Manners,
     stopped: &AtomicBool,
 ) -> std::io::Result<()> {
     let begun = Instant::now();
-    let mut sender = Sender { stream, sequence: 0, ssrc: 1 };
+    let mut sender = Sender { stream, to, sequence: 0, ssrc: 1 };
     for (frame, unit) in units.iter().enumerate() {
         let missing = manners.hole.filter(|(at, _)| *at <= frame).map_or(0.0, |(_, missing)| missing);
         #[expect(clippy::cast_precision_loss, reason = "some hundred frames")]
@@ -238,7 +294,7 @@ fn play(
             sender.ssrc += 1;
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it wraps by design")]
-        let timestamp = (time * 90_000.0) as u64 as u32;
+        let timestamp = if manners.still { 0 } else { (time * 90_000.0) as u64 as u32 };
         for (at, nal) in unit.iter().enumerate() {
             let marker = match manners.marker {
                 Marker::LastOfPicture => at + 1 == unit.len(),
@@ -257,6 +313,7 @@ fn play(
 
 struct Sender<'a> {
     stream: &'a TcpStream,
+    to: &'a To,
     sequence: u16,
     ssrc: u32,
 }
@@ -279,15 +336,21 @@ impl Sender<'_> {
     }
 
     fn packet(&mut self, payload: &[u8], timestamp: u32, marker: bool) -> std::io::Result<()> {
-        let mut packet = vec![b'$', 0];
-        packet.extend(u16::try_from(12 + payload.len()).unwrap().to_be_bytes());
+        let mut packet = Vec::new();
+        if let To::Channel(channel) = self.to {
+            packet.extend([b'$', *channel]);
+            packet.extend(u16::try_from(12 + payload.len()).unwrap().to_be_bytes());
+        }
         packet.extend([0x80, 96 | if marker { 0x80 } else { 0 }]);
         packet.extend(self.sequence.to_be_bytes());
         packet.extend(timestamp.to_be_bytes());
         packet.extend(self.ssrc.to_be_bytes());
         packet.extend(payload);
         self.sequence = self.sequence.wrapping_add(1);
-        let mut to = self.stream;
-        to.write_all(&packet)
+        let mut stream = self.stream;
+        match self.to {
+            To::Channel(_) => stream.write_all(&packet),
+            To::Port(socket) => socket.send(&packet).map(drop),
+        }
     }
 }

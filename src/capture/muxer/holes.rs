@@ -1,0 +1,89 @@
+//! Frames that are missing, told by the times of those that came.
+
+use super::Unfit;
+use crate::capture::timing::Pace;
+
+/// A second, in nanoseconds.
+const SECOND: i64 = 1_000_000_000;
+/// Less than this between two frames ends nothing.
+const MIN_HOLE: i64 = SECOND;
+/// Nor does less than so many of the longest distances before it,
+const HOLE_FRAMES: i64 = 4;
+/// or than this where frames are reordered.
+const HOLE_FRAMES_REORDERED: i64 = 20;
+/// In the first frames, whose pace is not known yet.
+const MIN_HOLE_AT_FIRST: i64 = 10 * SECOND;
+/// Frames in a row with one and the same time: the source tells none.
+const MAX_SAME_TIME: u32 = 10;
+
+/// Watches the times of the frames.
+#[derive(Debug)]
+pub(super) struct Watch {
+    pub(super) pace: Pace,
+    /// The latest time of presentation since the last hole that ended something.
+    pub(super) newest: Option<i64>,
+    same_time: u32,
+    /// Holes so far, and the frames that are missing in them by the pace before.
+    pub(super) holes: u64,
+    pub(super) missing: u64,
+}
+
+impl Watch {
+    /// `frame` is the distance of two frames until it is known, in nanoseconds.
+    pub(super) fn new(frame: i64) -> Watch {
+        Watch { pace: Pace::new(frame.max(1)), newest: None, same_time: 0, holes: 0, missing: 0 }
+    }
+
+    /// When the next frame is shown: as it tells, or a frame behind the last.
+    ///
+    /// # Errors
+    /// [`Unfit::NoTimes`] where too many in a row tell nothing, or one and the same.
+    pub(super) fn time(&mut self, told: Option<i64>) -> Result<i64, Unfit> {
+        let same = told.is_none_or(|shown| self.newest == Some(shown));
+        self.same_time = if same { self.same_time.saturating_add(1) } else { 0 };
+        if self.same_time > MAX_SAME_TIME {
+            return Err(Unfit::NoTimes);
+        }
+        let guess = || self.newest.map_or(0, |newest| newest.saturating_add(self.pace.frame()));
+        Ok(told.unwrap_or_else(guess))
+    }
+
+    /// Whether frames are missing before this one, or time has gone back, so far that nothing goes on over it. `depth` is
+    /// how many frames are reordered, where that is known.
+    pub(super) fn breaks(&mut self, shown: i64, depth: Option<u32>) -> bool {
+        let Some(newest) = self.newest else { return false };
+        let longest = self.pace.longest();
+        let least = if self.pace.is_known() { MIN_HOLE } else { MIN_HOLE_AT_FIRST };
+        let reordered = least.max(longest.saturating_mul(HOLE_FRAMES_REORDERED));
+        let forward =
+            if depth == Some(0) { least.max(longest.saturating_mul(HOLE_FRAMES)) } else { reordered };
+        let gap = shown.saturating_sub(newest);
+        let breaks = gap > forward || gap < reordered.saturating_neg();
+        if breaks {
+            self.count(gap);
+            self.newest = None;
+        }
+        breaks
+    }
+
+    /// This frame came, and is shown then.
+    pub(super) fn came(&mut self, shown: i64) {
+        self.newest = Some(self.newest.map_or(shown, |newest| newest.max(shown)));
+    }
+
+    /// The decode times of two frames stand so far apart, in nanoseconds. At a steady pace, what is nearly twice as long
+    /// as the others is a hole as well, though nothing ends there.
+    pub(super) fn note(&mut self, step: i64) {
+        if self.pace.is_steady() && step.saturating_mul(4) >= self.pace.frame().saturating_mul(7) {
+            self.count(step);
+        }
+        self.pace.note(step);
+    }
+
+    fn count(&mut self, gap: i64) {
+        self.holes = self.holes.saturating_add(1);
+        let frame = self.pace.frame().max(1);
+        let missing = gap.saturating_add(frame / 2) / frame - 1;
+        self.missing = self.missing.saturating_add(u64::try_from(missing).unwrap_or(0));
+    }
+}

@@ -1,0 +1,118 @@
+//! Frames and audio as the samples of a chunk.
+
+use super::Sound;
+use crate::capture::h264::{Unit, nal};
+use crate::fmp4::{self, PICTURE_TIMESCALE, PictureFormat, Run, Sample};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A frame whose decode time is not known yet.
+#[derive(Debug)]
+pub(super) struct Raw {
+    pub(super) shown: i64,
+    pub(super) nals: Vec<Bytes>,
+    pub(super) idr: bool,
+    /// It does not go on from the frame before.
+    pub(super) apart: bool,
+    pub(super) picture: Arc<PictureFormat>,
+}
+
+#[derive(Debug)]
+pub(super) struct Frame {
+    pub(super) raw: Raw,
+    pub(super) decoded: i64,
+    /// When presentation has come to this frame, and to none before it.
+    pub(super) start: i64,
+    /// What is added to its times to become those of the media.
+    pub(super) shift: i64,
+    pub(super) bytes: usize,
+}
+
+/// What of an access unit goes into the file. The parameter sets stand in the `moov`, unless they may
+/// stand here, or the `moov` does not have them yet (`known`).
+pub(super) fn nals_of(unit: Unit, picture: &PictureFormat, known: bool) -> Vec<Bytes> {
+    let idr_in_band = picture.sets_in_band && unit.idr;
+    if (picture.sets_in_band || !known) && !idr_in_band {
+        return unit.nals;
+    }
+    let mut nals = Vec::with_capacity(unit.nals.len() + 2);
+    if let (true, Some(sets)) = (idr_in_band, unit.sets.picture(unit.slice.pps)) {
+        nals.push(sets.sps);
+        nals.extend(sets.pps);
+    }
+    nals.extend(unit.nals.into_iter().filter(|nal| !matches!(nal::kind(nal), nal::SPS | nal::PPS)));
+    // A delimiter stands before all else (ITU-T H.264, 7.4.1.2.3).
+    if let Some(at) = nals.iter().position(|nal| nal::kind(nal) == nal::DELIMITER) {
+        if let Some(before) = nals.get_mut(..=at) {
+            before.rotate_right(1);
+        }
+    }
+    nals
+}
+
+fn ticks(nanos: i64, timescale: u32) -> i64 {
+    let scaled = i128::from(nanos) * i128::from(timescale);
+    i64::try_from((scaled + 500_000_000).div_euclid(1_000_000_000)).unwrap_or(i64::MAX)
+}
+
+/// The frames of a chunk. `until` is the decode time of the next one, where it goes on; else the last one lasts `frame`.
+pub(super) fn picture_run(frames: Vec<Frame>, until: Option<i64>, frame: i64) -> Run {
+    let media = |frame: &Frame, time: i64| ticks(time.saturating_add(frame.shift), PICTURE_TIMESCALE);
+    let mut decoded: Vec<i64> = frames.iter().map(|frame| media(frame, frame.decoded)).collect();
+    if let Some(last) = frames.last() {
+        decoded.push(media(last, until.unwrap_or(last.decoded.saturating_add(frame))));
+    }
+    let first_is_sync = frames.first().is_some_and(|first| first.raw.idr);
+    let decode_time = decoded.first().map_or(0, |first| u64::try_from(*first).unwrap_or(0));
+    let samples = frames.into_iter().zip(decoded.windows(2)).map(|(frame, pair)| {
+        let (at, next) = match pair {
+            [at, next] => (*at, *next),
+            _ => (0, 0),
+        };
+        let offset = media(&frame, frame.raw.shown) - at;
+        Sample {
+            duration: u32::try_from(next - at).unwrap_or(0),
+            offset: i32::try_from(offset).unwrap_or(0),
+            data: frame.raw.nals,
+            nals: true,
+        }
+    });
+    let samples = samples.collect();
+    Run { track: fmp4::PICTURES, decode_time, first_is_sync, all_are_sync: false, samples }
+}
+
+/// The audio of a chunk. A frame begins where the one before ends, unless its own time says that it cannot.
+pub(super) fn sound_run(
+    sound: Vec<Sound>,
+    rate: u32,
+    shift: i64,
+    at: &mut Option<(u64, u64)>,
+) -> Option<Run> {
+    let tolerance = u64::from(rate / 50);
+    let mut placed = Vec::new();
+    for piece in sound {
+        let told = u64::try_from(ticks(piece.shown.saturating_add(shift), rate)).unwrap_or(0);
+        let place = match *at {
+            Some((_, next)) if told.abs_diff(next) <= tolerance => next,
+            Some((last, _)) => told.max(last + 1),
+            None => told,
+        };
+        let nominal = u64::try_from(ticks(piece.duration, rate)).ok().filter(|nominal| *nominal > 0);
+        let next = place.saturating_add(nominal.unwrap_or(1024));
+        *at = Some((place, next));
+        placed.push((place, next, piece.data));
+    }
+    let decode_time = placed.first()?.0;
+    let begins: Vec<u64> = placed.iter().skip(1).map(|(place, _, _)| *place).collect();
+    let samples = placed.into_iter().enumerate().map(|(index, (place, nominal_end, data))| {
+        let end = begins.get(index).copied().unwrap_or(nominal_end);
+        Sample {
+            duration: u32::try_from(end.saturating_sub(place)).unwrap_or(u32::MAX),
+            offset: 0,
+            data: vec![data],
+            nals: false,
+        }
+    });
+    let samples = samples.collect();
+    Some(Run { track: fmp4::SOUND, decode_time, first_is_sync: true, all_are_sync: true, samples })
+}
