@@ -31,7 +31,7 @@ use crate::system::clock::mono;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use run::{Outside, Run, Stop};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 /// Where inputs for the machine go.
 pub type Report = Arc<dyn Fn(Input) + Send + Sync>;
@@ -53,6 +53,8 @@ pub struct GstSource {
     deaf: Arc<AtomicBool>,
     /// The camera refuses TCP.
     udp: Arc<AtomicBool>,
+    /// What a pipeline warned of last.
+    warned: Arc<Mutex<String>>,
 }
 
 impl GstSource {
@@ -77,6 +79,7 @@ impl GstSource {
             previous: None,
             deaf: Arc::default(),
             udp: Arc::default(),
+            warned: Arc::default(),
         }
     }
 }
@@ -94,6 +97,7 @@ impl FragmentSource for GstSource {
             report: Arc::clone(&self.report),
             deaf: Arc::clone(&self.deaf),
             udp: Arc::clone(&self.udp),
+            warned: Arc::clone(&self.warned),
             previous: self.previous.replace(done),
             _done: done_tx,
         };

@@ -1,4 +1,4 @@
-//! Cameras that send an IDR frame seldom, or never: what is stored, and what the status says.
+//! Cameras that send an IDR frame seldom, or never, or are away: what is stored, and what status and log say.
 
 use crate::odd_camera::{Manners, OddCamera};
 use crate::support::camera::Camera;
@@ -61,8 +61,10 @@ fn no_idr_frame_at_all_is_told_within_two_fragments() {
     let idr = bytes.windows(4).position(|it| it[..3] == [0, 0, 1] && it[3] & 0x1f == 5).unwrap();
     let next = bytes[idr..].windows(4).skip(1).position(|it| it[..3] == [0, 0, 1]).unwrap() + idr + 1;
     // The parameter sets stay.
-    std::fs::write(&clip.path, [&bytes[..idr - 1], &bytes[next - 1..]].concat()).unwrap();
-    let odd = OddCamera::start(&clip.path, Manners::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("without.h264");
+    std::fs::write(&path, [&bytes[..idr - 1], &bytes[next - 1..]].concat()).unwrap();
+    let odd = OddCamera::start(&path, Manners::default());
     let cloud = watched(&odd);
     let camera = Camera::start(&cloud);
 
@@ -83,4 +85,22 @@ fn no_idr_frame_at_all_is_told_within_two_fragments() {
     });
     camera.stop();
     assert!(cloud.footage().is_empty());
+}
+
+#[test]
+fn a_camera_that_is_away_is_told_of_once_and_not_with_every_attempt() {
+    let clip = endless(25);
+    let odd = OddCamera::start(&clip.path, Manners::default());
+    let cloud = watched(&odd);
+    drop(odd);
+    let camera = Camera::start(&cloud);
+
+    camera.wait_for("some attempts", |status| status["capture"]["faults"].as_u64() >= Some(4));
+    let log = camera.log();
+    camera.stop();
+
+    let is_loud = |line: &&str| line.contains("WARN") || line.contains("ERROR");
+    let of_capture = |line: &&str| line.contains("127.0.0.1:") && line.to_lowercase().contains("rtsp");
+    let told: Vec<&str> = log.lines().filter(is_loud).filter(of_capture).collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
 }

@@ -66,7 +66,7 @@ pub(super) fn branch(
             Stage::FirstOf(chains) => elements.extend(first_of(chains)?),
             Stage::Optional(element) => match make(element) {
                 Ok(made) => elements.push(made),
-                Err(why) => tracing::info!("left out: {}", why.message),
+                Err(why) => tracing::debug!("left out: {}", why.message),
             },
             Stage::Caps(caps) => elements.push(make(&Element::new("capsfilter").with("caps", caps))?),
         }
@@ -232,7 +232,8 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
         let linked =
             head.upgrade().and_then(|head| head.static_pad("sink")).is_some_and(|sink| sink.is_linked());
         if !linked {
-            tracing::warn!("the RTSP camera offers no AAC sound: recording goes on without");
+            // That there is none is told by the machine, once.
+            tracing::debug!("the RTSP camera offers no AAC sound");
             no_sound();
         }
     });

@@ -6,8 +6,8 @@ use super::run::{Event, Outside, Shared};
 use crate::capture::board::Description;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 
 /// Has the bus tell us, on whatever thread it speaks. An audio branch that fails sets `deaf`, and a camera that refuses
 /// TCP `udp`, where it may.
@@ -17,6 +17,7 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
     let ear: Vec<_> = built.ear.iter().map(gst::Element::downgrade).collect();
     let (deaf, udp) = (Arc::clone(&outside.deaf), Arc::clone(&outside.udp));
     let may_use_udp = description.may_use_udp;
+    let warned = Arc::clone(&outside.warned);
     let shared = Arc::clone(shared);
     let source = description.source.clone();
     let offers = Arc::clone(&built.offers);
@@ -48,11 +49,13 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
             }
             gst::MessageView::Warning(warning) => {
                 let element = warning.src().map(gst::glib::object::ObjectExt::type_);
-                tracing::warn!(
-                    "{}: {}",
-                    element.map_or("the pipeline", |kind| kind.name()),
-                    warning.error().message()
-                );
+                let element = element.map_or("the pipeline", |kind| kind.name());
+                let text = format!("{element}: {}", without_addresses(warning.error().message()));
+                let mut warned = warned.lock().unwrap_or_else(PoisonError::into_inner);
+                if *warned != text {
+                    tracing::warn!("{text}");
+                    *warned = text;
+                }
             }
             gst::MessageView::Latency(_) => shared.tell(Event::Latency),
             gst::MessageView::StateChanged(change) => {

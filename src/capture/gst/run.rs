@@ -47,6 +47,8 @@ pub(super) struct Outside {
     pub(super) report: Report,
     /// The audio of the source itself failed: the next run does without.
     pub(super) deaf: Arc<AtomicBool>,
+    /// What a pipeline warned of last: a source that is tried again every few seconds says it once.
+    pub(super) warned: Arc<Mutex<String>>,
     /// The camera refuses TCP: the next run asks for UDP.
     pub(super) udp: Arc<AtomicBool>,
     pub(super) previous: Option<Receiver<()>>,
