@@ -84,6 +84,17 @@ fn a_back_channel_that_is_listed_first_is_not_waited_for() {
     assert!(!odd.heard.load(Ordering::Acquire), "it is not even set up");
 }
 
+#[test]
+fn a_camera_that_says_from_its_side_that_it_sends_is_recorded() {
+    let folder = folder();
+    let path = folder.path().join("clip.h264");
+    clip(&path, 40, 10, 0, &[]);
+
+    let take = sent(&path, Manners { says_it_sends: true, ..Manners::default() });
+
+    assert_eq!(stored(folder.path(), &take.chunks), pictures(&path));
+}
+
 /// The byte stream of a clip without its first IDR picture: the parameter sets stay.
 fn without_the_first_idr(whole: &std::path::Path, path: &std::path::Path) {
     let bytes = std::fs::read(whole).unwrap();

@@ -189,17 +189,14 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
     source.connect("select-stream", false, move |values| {
         let number = values.get(1).and_then(|value| value.get::<u32>().ok());
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
-        if !is_sent(caps.as_ref()) {
-            return Some(false.to_value());
-        }
         if let Some(encoding) = encoding(caps.as_ref()) {
             offers.lock().unwrap_or_else(PoisonError::into_inner).insert(encoding);
         }
         let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = |slot: &mut Option<u32>| number.is_none_or(|n| *slot.get_or_insert(n) == n);
         let wanted = match media(caps.as_ref()) {
-            Media::H264 => is_first(&mut chosen.0),
-            Media::Aac => wants_sound && is_first(&mut chosen.1),
+            Media::H264 => !says(caps.as_ref(), "a-inactive") && is_first(&mut chosen.0),
+            Media::Aac => wants_sound && !is_back_channel(caps.as_ref()) && is_first(&mut chosen.1),
             Media::Other => false,
         };
         Some(wanted.to_value())
@@ -239,10 +236,15 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
     });
 }
 
-/// The camera sends it: a back channel (`a=sendonly` here) is for us to send, and an inactive one is nobody's.
-fn is_sent(caps: Option<&gst::Caps>) -> bool {
-    let structure = caps.and_then(|caps| caps.structure(0));
-    structure.is_none_or(|structure| !structure.has_field("a-sendonly") && !structure.has_field("a-inactive"))
+/// Audio that is for us to send (`a=sendonly`, told from our side), or nobody's. Of the pictures some cameras say the same
+/// from their side: there it means nothing.
+fn is_back_channel(caps: Option<&gst::Caps>) -> bool {
+    says(caps, "a-sendonly") || says(caps, "a-inactive")
+}
+
+/// The SDP has this attribute for the stream.
+fn says(caps: Option<&gst::Caps>, attribute: &str) -> bool {
+    caps.and_then(|caps| caps.structure(0)).is_some_and(|structure| structure.has_field(attribute))
 }
 
 enum Media {

@@ -43,6 +43,8 @@ pub struct Manners {
     pub udp_alone: bool,
     /// Before its pictures the SDP names AAC that is for the other side to send.
     pub back_channel: bool,
+    /// The SDP says of its pictures that it sends them, from its own side.
+    pub says_it_sends: bool,
     /// Another SSRC from each IDR frame on.
     pub ssrc_by_idr: bool,
     /// The encoding that the SDP names.
@@ -59,6 +61,7 @@ impl Default for Manners {
             still: false,
             udp_alone: false,
             back_channel: false,
+            says_it_sends: false,
             ssrc_by_idr: false,
             encoding: "H264",
         }
@@ -155,7 +158,8 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn sdp(units: &[Vec<Vec<u8>>], Manners { sets, encoding, back_channel, .. }: Manners) -> String {
+fn sdp(units: &[Vec<Vec<u8>>], manners: Manners) -> String {
+    let Manners { sets, encoding, back_channel, says_it_sends, .. } = manners;
     let mut text = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=odd\r\nt=0 0\r\na=control:*\r\n");
     if back_channel {
         text.push_str("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/16000\r\n");
@@ -175,6 +179,7 @@ fn sdp(units: &[Vec<Vec<u8>>], Manners { sets, encoding, back_channel, .. }: Man
     if sets != Sets::NotTold {
         write!(text, ";sprop-parameter-sets={}", told.join(",")).unwrap();
     }
+    text.push_str(if says_it_sends { "\r\na=sendonly" } else { "" });
     text.push_str("\r\na=control:track\r\n");
     text
 }
