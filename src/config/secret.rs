@@ -21,6 +21,16 @@ impl std::fmt::Display for Unguarded {
     }
 }
 
+/// Holds the file at `path`, which the configuration's `key` names, against [`guarded`].
+///
+/// # Errors
+/// Why it cannot be examined, or what is wrong with its guard, in one line.
+pub fn check(key: &str, path: &Path, around: &Surroundings) -> Result<(), String> {
+    let at = path.display();
+    let found = std::fs::metadata(path).map_err(|e| format!("{key}: {at}: cannot be read: {}", e.kind()))?;
+    guarded(path, &found, around).map_err(|why| format!("{key}: {at}: {why}"))
+}
+
 /// A secret belongs to us or to root, and nobody else reads or writes it: mode 600 or stricter. systemd lets a service at
 /// its credentials by an access list, whose mask shows as the group's bits: below `$CREDENTIALS_DIRECTORY` only the bits of
 /// others count.

@@ -2,7 +2,7 @@
 
 use super::{Failure, Right, Server};
 use crate::config::pem::Pem;
-use crate::config::{Claim, Enrolment};
+use crate::config::{Claim, Enrolment, Surroundings, secret};
 use crate::net::{Dialer, Limits, Names, Target};
 use crate::system::clock::CertificateTime;
 use base64::Engine;
@@ -59,6 +59,7 @@ impl Est {
             (Right::Identity, _) => (&self.identity, &self.identity, "the identity"),
             (Right::Claim, Some(Claim::Certificate { cert, key })) => (cert, key, "identity.cert"),
             (Right::Claim, Some(Claim::Password(file))) => {
+                secret::check("identity.password", file, &Surroundings::here())?;
                 let password = read("identity.password", file, MAX_PASSWORD)?;
                 return Ok((builder.with_no_client_auth(), Some(basic(&password, file)?)));
             }
@@ -69,6 +70,7 @@ impl Est {
             }
         };
         let chain = Pem::of(key_name, cert)?.certificates().map_err(|why| why.of(key_name, cert))?;
+        secret::check(key_name, key, &Surroundings::here())?;
         let private = Pem::of(key_name, key)?.private_key().map_err(|why| why.of(key_name, key))?;
         let config = builder
             .with_client_auth_cert(chain, private)

@@ -25,8 +25,8 @@ const MOST_NAME: usize = 64;
 const MAX_KEY: usize = 1024;
 /// Bytes of a presigned URL. Servers take 8 KiB of a request's head.
 const MAX_URL: usize = 8 * 1024;
-/// Headers of one grant.
-const MAX_HEADERS: usize = 32;
+/// Headers of one grant: metadata, the attributes of ONVIF among it, takes about 20.
+const MAX_HEADERS: usize = 64;
 const MAX_HEADER_NAME: usize = 64;
 const MAX_HEADER_VALUE: usize = 2048;
 

@@ -148,7 +148,7 @@ fn claims_that_are_not_those_of_the_contract_are_malformed() {
         ("/grants/0/headers", json!({"": "1234"})),
         (
             "/grants/0/headers",
-            (0..33).map(|n| (format!("h{n}"), "v")).collect::<HashMap<_, _>>().into_iter().collect(),
+            (0..65).map(|n| (format!("h{n}"), "v")).collect::<HashMap<_, _>>().into_iter().collect(),
         ),
         ("/grants/0/proof", json!("etag")),
         ("/grants", json!((0..17).map(grant).collect::<Vec<_>>())),

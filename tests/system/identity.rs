@@ -50,6 +50,18 @@ fn a_camera_enrols_with_a_password_that_is_good_once_and_then_records() {
 }
 
 #[test]
+fn a_password_that_others_can_read_is_not_used() {
+    let cloud = Cloud::start(&["--enroll"]);
+    let file = cloud.dir().join("enrolment.password");
+    let mode = |mode| std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o640);
+    let (done, told) = enroll(&cloud.agent_toml);
+    assert!(!done && told.contains("identity.password") && told.contains("chmod 600"), "{told}");
+    mode(0o600);
+    assert!(enroll(&cloud.agent_toml).0);
+}
+
+#[test]
 fn a_claim_certificate_enrols_as_many_cameras_as_share_it() {
     let cloud = Cloud::start(&["--enroll"]);
     let pki = cloud.dir().join("pki");

@@ -8,6 +8,7 @@ pub mod renewal;
 
 use super::credentials;
 use crate::config::KeyProvider;
+use crate::config::pem::Pem;
 use crate::domain::time::{Mono, Utc};
 use crate::net::{Dialer, Limits, Names, Target};
 use crate::system::clock::{self, CertificateTime};
@@ -19,19 +20,13 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
 use renewal::{Renewal, Step};
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::{ClientConfig, RootCertStore};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::ClientConfig;
 use std::fmt;
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// An answer is about 2 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
-const MAX_PEM: u64 = 1024 * 1024;
 /// For all of a request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const LIMITS: Limits = Limits { step: Duration::from_secs(10), inactivity: Duration::from_secs(30) };
@@ -228,14 +223,10 @@ pub fn read(status: StatusCode, body: &[u8], date: Utc) -> Result<(Keys, Duratio
 }
 
 fn client_config(from: &KeyProvider) -> Result<ClientConfig, String> {
-    let mut roots = RootCertStore::empty();
-    for root in certificates("mqtt.ca", &from.ca)? {
-        roots.add(root).map_err(|e| format!("mqtt.ca: {}: cannot be a root: {e}", from.ca.display()))?;
-    }
-    let at = from.key.display();
-    // The parser's own words could quote the file.
-    let key = PrivateKeyDer::from_pem_slice(&contents("mqtt.key", &from.key)?)
-        .map_err(|_| format!("mqtt.key: {at}: holds no private key in PEM"))?;
+    let roots = Pem::of("mqtt.ca", &from.ca)?.roots().map_err(|why| why.of("mqtt.ca", &from.ca))?;
+    let chain = Pem::of("mqtt.cert", &from.cert)?.certificates();
+    let chain = chain.map_err(|why| why.of("mqtt.cert", &from.cert))?;
+    let key = Pem::of("mqtt.key", &from.key)?.private_key().map_err(|why| why.of("mqtt.key", &from.key))?;
     ClientConfig::builder_with_details(
         Arc::new(rustls::crypto::ring::default_provider()),
         Arc::new(CertificateTime),
@@ -243,23 +234,6 @@ fn client_config(from: &KeyProvider) -> Result<ClientConfig, String> {
     .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
     .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?
     .with_root_certificates(roots)
-    .with_client_auth_cert(certificates("mqtt.cert", &from.cert)?, key)
+    .with_client_auth_cert(chain, key)
     .map_err(|error| format!("mqtt.cert: {}: does not go with mqtt.key: {error}", from.cert.display()))
-}
-
-fn certificates(key: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&contents(key, path)?).collect();
-    let found = found.map_err(|_| format!("{key}: {}: is not PEM throughout", path.display()))?;
-    if found.is_empty() {
-        return Err(format!("{key}: {}: holds no certificate", path.display()));
-    }
-    Ok(found)
-}
-
-fn contents(key: &str, path: &Path) -> Result<Vec<u8>, String> {
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_PEM).read_to_end(&mut bytes))
-        .map_err(|error| format!("{key}: {}: cannot be read: {}", path.display(), error.kind()))?;
-    Ok(bytes)
 }
