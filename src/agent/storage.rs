@@ -265,3 +265,14 @@ impl upload::Body for Footage {
         Some(self.sealed.attributes())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_spool_leaves_most_of_its_room_to_footage() {
+        assert_eq!(quarantine_within(80_000).bytes, 10_000);
+        assert_eq!(quarantine_within(u64::MAX).bytes, spool::QuarantineLimits::default().bytes);
+    }
+}
