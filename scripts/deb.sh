@@ -27,7 +27,10 @@ put 644 systemd/kasacam.sysusers.conf usr/lib/sysusers.d/kasacam.conf
 put 644 systemd/kasacam.tmpfiles.conf usr/lib/tmpfiles.d/kasacam.conf
 put 644 systemd/environment etc/kasacam/environment
 for board in board-configs/*.toml; do put 644 "$board" "usr/share/kasacam/boards/${board##*/}"; done
-for document in README.md docs/*; do put 644 "$document" "usr/share/doc/kasacam/${document##*/}"; done
+put 644 README.md usr/share/doc/kasacam/README.md
+while IFS= read -r document; do
+  put 644 "$document" "usr/share/doc/kasacam/${document#docs/}"
+done < <(find docs -type f)
 for example in systemd/examples/*; do put 644 "$example" "usr/share/doc/kasacam/examples/${example##*/}"; done
 # The README's links lead to docs/; here all lie in one folder.
 sed -i 's|](docs/|](|g; s|](LICENSE)|](copyright)|g' "$root/usr/share/doc/kasacam/README.md"

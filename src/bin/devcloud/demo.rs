@@ -1,6 +1,7 @@
 //! The cloud and a camera together: says in plain words what happens, and with `--seconds` plays a
 //! script and holds what was stored against what was allowed.
 
+use crate::agent;
 use crate::camera::{Camera, Right};
 use crate::child::Process;
 use crate::chronicle::Chronicle;
@@ -17,10 +18,9 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::process::Command;
 use tokio::sync::{broadcast, watch};
 
 /// For how long the script keeps the camera from recording.
@@ -108,7 +108,7 @@ async fn with_camera(
         cloud,
         chronicle,
         began,
-        camera: start_camera(demo, &cloud.agent_toml, &log)?,
+        camera: agent::start(demo.kasacamd.as_deref(), &cloud.agent_toml, &log)?,
         peak_rss_kib: 0,
         private_told: 0,
     };
@@ -285,25 +285,6 @@ impl Run<'_> {
 enum Stopped {
     BySignal,
     CameraEnded,
-}
-
-fn start_camera(demo: &Demo, agent_toml: &Path, log: &Path) -> Result<Process, String> {
-    let program = match &demo.kasacamd {
-        Some(program) => program.clone(),
-        None => {
-            std::env::current_exe().map_err(|e| format!("our own program: {e}"))?.with_file_name("kasacamd")
-        }
-    };
-    if !program.exists() {
-        return Err(format!("{}: is not there: build it, or name it with --kasacamd", program.display()));
-    }
-    let log = File::create(log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let mut command = Command::new(program);
-    command.arg("run").arg("--config").arg(agent_toml);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    // Ctrl-C on a terminal goes to a whole group; the camera is to be stopped by us, in order.
-    command.process_group(0);
-    Process::start("kasacamd", command)
 }
 
 /// Tells what happens, and writes it into the chronicle.

@@ -3,6 +3,7 @@
 //! A private CA, a real mosquitto with mutual TLS and an ACL, an S3 store over TLS, and the owner's
 //! and the operator's side of the contract. Everything lives in one directory.
 
+mod agent;
 mod broker;
 mod camera;
 mod certificates;

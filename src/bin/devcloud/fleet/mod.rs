@@ -4,6 +4,7 @@
 mod curve;
 mod plot;
 
+use crate::agent;
 use crate::camera::Camera;
 use crate::child::Process;
 use crate::control::{BrokerState, Command as Told, StoreState};
@@ -13,12 +14,9 @@ use kasacam::system::clock;
 use kasacam::system::signals::{Request, Signals};
 use plot::Phase;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::process::Command;
 
 /// Within which all cameras are to be there, or back, or to have sent what waited.
 const PATIENCE: Duration = Duration::from_secs(240);
@@ -113,7 +111,10 @@ async fn play(dir: &Path, fleet: &Fleet, cloud: &Devcloud) -> Result<(), String>
 
     run.begin("cold start");
     for (device, agent_toml) in &files {
-        run.agents.push((device.clone(), start(fleet, agent_toml, &dir.join(device).join("kasacamd.log"))?));
+        run.agents.push((
+            device.clone(),
+            agent::start(fleet.kasacamd.as_deref(), agent_toml, &dir.join(device).join("kasacamd.log"))?,
+        ));
     }
     let began = run.now_begins();
     run.wait("all cameras are connected", |words| words.connected_since(began).len() as u64 >= fleet.cameras)
@@ -169,23 +170,6 @@ async fn play(dir: &Path, fleet: &Fleet, cloud: &Devcloud) -> Result<(), String>
         seen.draw(plots)?;
     }
     seen.judge()
-}
-
-fn start(fleet: &Fleet, agent_toml: &Path, log: &Path) -> Result<Process, String> {
-    let program = match &fleet.kasacamd {
-        Some(program) => program.clone(),
-        None => {
-            std::env::current_exe().map_err(|e| format!("our own program: {e}"))?.with_file_name("kasacamd")
-        }
-    };
-    if !program.exists() {
-        return Err(format!("{}: is not there: build it, or name it with --kasacamd", program.display()));
-    }
-    let log = File::create(log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let mut command = Command::new(program);
-    command.arg("run").arg("--config").arg(agent_toml);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    Process::start("kasacamd", command)
 }
 
 struct Run<'a> {
