@@ -58,7 +58,7 @@ bench-memory: deps ## the peak memory of an agent that sends a backlog of KASACA
 
 bench: bench-privacy bench-wear bench-start bench-memory ## every measurement
 
-lint: deps ## format, clippy, scripts, the unit, plugins of the emulated tests; cargo-deny where it is installed
+lint: deps ## format, clippy, scripts, the unit, the package, plugins of the emulated tests; cargo-deny where it is installed
 	scripts/debian-packages.sh shellcheck
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
@@ -66,6 +66,7 @@ lint: deps ## format, clippy, scripts, the unit, plugins of the emulated tests; 
 	shellcheck -x scripts/*.sh cross/*.sh tests/*.sh tests/qemu/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run
 	cross/plugins-of-tests.sh
 	scripts/unit.sh
+	packaging/dry.sh
 
 deb: cross ## a Debian package for TARGET
 	scripts/deb.sh $(TARGET)
