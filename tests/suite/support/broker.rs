@@ -170,11 +170,19 @@ impl Broker {
         }
     }
 
-    /// Stops it in good order, so that it keeps its sessions and what is retained.
+    /// Stops it in good order, so that it keeps its sessions and what is retained. One that has just begun may miss the
+    /// signal: it gets it again.
     pub fn stop(&mut self) {
-        self.signal(Signal::SIGTERM);
-        if let Some(mut child) = self.child.take() {
-            child.wait().unwrap();
+        let deadline = Instant::now() + wait();
+        loop {
+            self.signal(Signal::SIGTERM);
+            let child = self.child.as_mut().expect("the broker runs");
+            if child.try_wait().unwrap().is_some() {
+                self.child = None;
+                return;
+            }
+            assert!(Instant::now() < deadline, "mosquitto does not end");
+            std::thread::sleep(Duration::from_millis(50));
         }
     }
 
