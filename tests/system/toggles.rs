@@ -157,6 +157,8 @@ fn starts_and_stops(gop: &str, percent: u64) {
     cloud.tell(&["plan", "plus"]);
     let mut switch = Switch::new(&cloud);
     let state = cloud.agent_toml.with_file_name("state");
+    // Long enough that a GOP is often whole by then: a run that keeps nothing shows nothing.
+    let some_gops = Duration::from_millis(if gop.ends_with("ms") { 800 } else { 4000 });
 
     while toggles.again() {
         let toggle = toggles.done - 1;
@@ -167,7 +169,7 @@ fn starts_and_stops(gop: &str, percent: u64) {
         } else {
             wait_until_open(&camera);
         }
-        switch.linger(Duration::from_millis(800));
+        switch.linger(some_gops);
         if toggle % 2 == 0 {
             // Within a few milliseconds, now the one first, now the other.
             let signal_first = switch.random(2) == 0;
@@ -190,7 +192,7 @@ fn starts_and_stops(gop: &str, percent: u64) {
             // It is allowed to record, and knows it, and begins at once.
             camera.stop();
             camera = Camera::start(&cloud);
-            switch.linger(Duration::from_millis(800));
+            switch.linger(some_gops);
             switch.forbid();
             wait_until_closed(&camera);
             switch.wait_until_clean(&|state| switch.evidence(state), &state);
