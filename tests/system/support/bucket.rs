@@ -102,15 +102,6 @@ pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
             let (before, after) = (run(&pair[0], true), run(&pair[1], false));
             let scale = u64::from(pair[0].init.video.timescale);
             let picture = before.duration / u64::from(before.samples);
-            // What was captured goes on without a gap: each begins when the one before ends, by less than a picture, since
-            // pictures that come over a network jitter.
-            let lasts: u128 = object.metadata("duration-ms").parse().unwrap();
-            let told = pair[1].record.start_utc.since(pair[0].record.start_utc).as_millis();
-            let most = u128::from(picture * 900 / scale);
-            assert!(
-                told.abs_diff(lasts) <= most.max(1),
-                "{told} ms from one to the next of span {span}, not {lasts}"
-            );
             // The times of each begin at zero, audio that began a moment earlier included. Version 0.1.0 let them go on.
             let goes_on = after.decode_time.abs_diff(before.decode_time + before.duration) < picture;
             assert!(
@@ -120,11 +111,17 @@ pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
             );
             let shown = |run: &TrackRun| u64::try_from(run.earliest_presentation).unwrap();
             let lasted = shown(&before) + before.duration - shown(&run(&pair[0], false));
+            let tells: u64 = object.metadata("duration-ms").parse().unwrap();
+            assert!(
+                tells.abs_diff(lasted * 1000 / scale) <= 1,
+                "{tells} ms told, {lasted} ticks in the file"
+            );
+            // What was captured goes on without a gap: each begins when the one before ends.
             let told = pair[1].record.start_utc.since(pair[0].record.start_utc).as_nanos();
             let told = u64::try_from(told * u128::from(scale) / 1_000_000_000).unwrap();
             // Frames that are reordered and come over a network are decoded now a little earlier, now a little later.
             let off = told.abs_diff(lasted);
-            assert!(off < picture * 3, "a hole of {off} ticks within span {span}");
+            assert!(off < picture * 5, "a hole of {off} ticks within span {span}");
             assert_eq!(pair[0].init.bytes, pair[1].init.bytes, "one moov describes all of span {span}");
         }
     }
