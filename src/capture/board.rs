@@ -2,7 +2,7 @@
 //! order. Plain data, made by a pure function; [`super::gst`] builds it.
 
 use super::encoder::{self, Demand};
-use crate::config::{AudioSource, Board, Recording, Transport, VideoFormat, VideoSource};
+use crate::config::{AudioSource, Board, EncoderKind, Recording, Transport, VideoFormat, VideoSource};
 use crate::domain::effect::CaptureSettings;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -126,7 +126,7 @@ pub struct Unfit(pub String);
 /// The pipeline of this board under these settings.
 ///
 /// # Errors
-/// Where the board asks for what there is not: an encoder that is unknown, or missing.
+/// Where the board asks for what there is not: raw pictures without an encoder.
 pub fn describe(
     board: &Board,
     recording: &Recording,
@@ -274,17 +274,11 @@ fn picture(board: &Board, (width, height): (u32, u32), stages: &mut Vec<Stage>) 
 fn encode(board: &Board, recording: &Recording, stages: &mut Vec<Stage>) -> Result<(), Unfit> {
     let demand = Demand { bitrate: board.video.bitrate, gop: gop(board.video.fps, recording.fragment) };
     match (&board.video.encoder, &board.video.source) {
-        (Some(named), _) => {
-            let unknown =
-                || Unfit(format!("`{}` is not an encoder; known: {}", named.kind, encoder::KINDS.join(", ")));
-            stages.extend(encoder::stages(&named.kind, demand).ok_or_else(unknown)?);
-        }
+        (Some(named), _) => stages.extend(encoder::stages(named.kind, demand)),
         (None, VideoSource::Test) => stages.push(Stage::FirstOf(
-            ["x264", "openh264"]
-                .iter()
-                .filter_map(|kind| encoder::stages(kind, demand))
-                .map(|stages| stages.into_iter().filter_map(only_element).collect())
-                .collect(),
+            [EncoderKind::X264, EncoderKind::OpenH264]
+                .map(|kind| vec![encoder::element(kind, demand)])
+                .to_vec(),
         )),
         (None, _) => return Err(Unfit(String::from("raw pictures need `video.encoder`"))),
     }
@@ -292,13 +286,6 @@ fn encode(board: &Board, recording: &Recording, stages: &mut Vec<Stage>) -> Resu
         "video/x-h264,stream-format={ (string)byte-stream, (string)avc },alignment=au",
     )));
     Ok(())
-}
-
-fn only_element(stage: Stage) -> Option<Element> {
-    match stage {
-        Stage::Element(element) => Some(element),
-        Stage::FirstOf(_) | Stage::Optional(_) | Stage::Caps(_) => None,
-    }
 }
 
 fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {

@@ -4,6 +4,7 @@
 //! and a scene cut would make it shorter for nothing. None makes B-frames, which add delay.
 
 use super::board::{Element, Stage};
+use crate::config::EncoderKind;
 
 /// What an encoder is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,27 +15,24 @@ pub struct Demand {
     pub gop: u32,
 }
 
-/// The names that board files use.
-pub const KINDS: &[&str] = &["x264", "openh264", "v4l2h264", "mpph264", "vpuenc_h264", "omxh264"];
-
-/// The stages of the encoder of this name: the element, and caps behind it where it needs them.
-/// `None` where the name is none of [`KINDS`].
+/// The stages of an encoder: the element, and caps behind it where it needs them.
 #[must_use]
-pub fn stages(kind: &str, demand: Demand) -> Option<Vec<Stage>> {
-    let element = element(kind, demand)?;
-    let mut stages = vec![Stage::Element(element)];
-    if kind == "v4l2h264" {
+pub fn stages(kind: EncoderKind, demand: Demand) -> Vec<Stage> {
+    let mut stages = vec![Stage::Element(element(kind, demand))];
+    if kind == EncoderKind::V4l2H264 {
         // Drivers refuse to start without a level; 4.2 reaches 1080p60 and 2560x1440 at 30.
         stages.push(Stage::Caps(String::from("video/x-h264,level=(string)4.2")));
     }
-    Some(stages)
+    stages
 }
 
-fn element(kind: &str, demand: Demand) -> Option<Element> {
+/// The element of an encoder, with its properties.
+#[must_use]
+pub fn element(kind: EncoderKind, demand: Demand) -> Element {
     let Demand { bitrate, gop } = demand;
     let kilobits = (bitrate / 1000).max(1);
-    let element = match kind {
-        "x264" => Element::new("x264enc")
+    match kind {
+        EncoderKind::X264 => Element::new("x264enc")
             .with("tune", "zerolatency")
             .with("speed-preset", "ultrafast")
             .with("bitrate", kilobits)
@@ -42,7 +40,7 @@ fn element(kind: &str, demand: Demand) -> Option<Element> {
             .with("bframes", 0)
             // min-keyint keeps x264 from answering a request for a key frame with a mere I picture.
             .with("option-string", "scenecut=0:open-gop=0"),
-        "openh264" => Element::new("openh264enc")
+        EncoderKind::OpenH264 => Element::new("openh264enc")
             .with("bitrate", bitrate.min(u64::from(u32::MAX)))
             .with("rate-control", "bitrate")
             .with("gop-size", gop)
@@ -50,26 +48,26 @@ fn element(kind: &str, demand: Demand) -> Option<Element> {
             // Skipped pictures would be gaps in the recording.
             .with("enable-frame-skip", false)
             .with("complexity", "low"),
-        "v4l2h264" => Element::new("v4l2h264enc").with(
+        EncoderKind::V4l2H264 => Element::new("v4l2h264enc").with(
             "extra-controls",
             format!(
                 "controls,video_bitrate={bitrate},video_gop_size={gop},h264_i_frame_period={gop},\
                  video_b_frames=0,repeat_sequence_header=1"
             ),
         ),
-        "mpph264" => Element::new("mpph264enc")
+        EncoderKind::MppH264 => Element::new("mpph264enc")
             .with("bps", bitrate)
             .with("gop", gop)
             .with("rc-mode", "vbr")
             .with("header-mode", "each-idr"),
-        "vpuenc_h264" => Element::new("vpuenc_h264").with("bitrate", kilobits).with("gop-size", gop),
-        "omxh264" => Element::new("omxh264enc")
+        EncoderKind::VpuencH264 => {
+            Element::new("vpuenc_h264").with("bitrate", kilobits).with("gop-size", gop)
+        }
+        EncoderKind::OmxH264 => Element::new("omxh264enc")
             .with("target-bitrate", bitrate)
             .with("control-rate", "variable")
             .with("interval-intraframes", gop),
-        _ => return None,
-    };
-    Some(element)
+    }
 }
 
 /// The AAC encoders that are tried, best first.

@@ -2,10 +2,11 @@
 //! its default where it is absent. What fits no key, or fits badly, becomes a problem.
 
 use super::file::{Entry, Table, Value};
-use super::nearest::suggestion;
+use super::nearest::{choices_hint, suggestion};
 use super::problem::{Place, Problems};
 use super::schema::{Absent, Key, Kind, Section, Variant};
 use super::units;
+use super::words::Word;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,11 @@ impl Merged {
             Scalar::Text(text) => Some((text.as_str(), &setting.at)),
             Scalar::Flag(_) | Scalar::Number(_) | Scalar::Duration(_) | Scalar::Paths(_) => None,
         })
+    }
+
+    /// One of the words of `T`, which the schema has for this key.
+    pub(super) fn word<T: Word>(&self, key: &str) -> Option<Said<'_, T>> {
+        self.text(key).and_then(|(text, at)| Some((T::of(text)?, at)))
     }
 
     pub(super) fn flag(&self, key: &str) -> Option<Said<'_, bool>> {
@@ -252,7 +258,7 @@ impl Walk<'_> {
             }
             (Kind::Choice(choices), Value::Text(text)) => Err((
                 format!("\"{text}\" is not one of its values"),
-                suggestion(text, choices.iter().copied()),
+                choices_hint(text, choices.iter().copied()),
             )),
             (Kind::Paths, Value::Array(items)) => paths(items),
             (Kind::Tagged(variants), Value::Table(table)) => return self.tagged(key, variants, table, at),
@@ -316,7 +322,7 @@ impl Walk<'_> {
                         self.merged.settings.insert(full, Setting { at: at.clone(), value });
                     }
                     None => {
-                        let hint = suggestion(kind, kinds.collect::<Vec<_>>());
+                        let hint = choices_hint(kind, kinds.collect::<Vec<_>>());
                         self.problems.push(at, &full, format!("\"{kind}\" is not one of its values"), hint);
                     }
                 }

@@ -5,6 +5,7 @@
 //! sees the first two. All that is wrong with either file is told at once.
 
 mod address;
+mod encoder;
 mod file;
 mod material;
 mod merge;
@@ -17,6 +18,7 @@ pub mod secret;
 mod units;
 mod upload;
 mod validate;
+mod words;
 
 use crate::domain::machine::Settings;
 pub use crate::domain::machine::UploadOrder;
@@ -25,6 +27,7 @@ pub use crate::domain::policy::{PrivacyPending, WhenFull};
 pub use crate::domain::segmenter::Durability;
 use crate::domain::storage::Budget;
 use crate::domain::time::Utc;
+pub use encoder::{Encoder, EncoderKind};
 pub use problem::{Place, Problem, Problems};
 pub use reload::{reload_difference, with_reloadable};
 use std::fmt;
@@ -632,13 +635,6 @@ pub enum VideoFormat {
     H264,
     /// The source gives raw pictures.
     Raw,
-}
-
-/// A GStreamer H.264 encoder, by the name that board files use.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Encoder {
-    /// `v4l2h264`, `x264`, `openh264`, `mpph264`, `vpuenc_h264`, `omxh264`: mapped to an element name by capture.
-    pub kind: String,
 }
 
 /// The section `[audio]` of a board.

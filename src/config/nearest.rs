@@ -23,6 +23,15 @@ pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str
     }
 }
 
+/// What one of few words may be: all of them, and the one that was probably meant.
+pub(super) fn choices_hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
+    let all = known.clone().into_iter().collect::<Vec<_>>().join(", ");
+    match nearest(word, known) {
+        Some(candidate) => format!("did you mean \"{candidate}\"? known here: {all}"),
+        None => format!("known here: {all}"),
+    }
+}
+
 /// Damerau-Levenshtein distance (optimal string alignment): insertions, deletions, replacements
 /// and swaps of neighbours.
 fn distance(a: &str, b: &str) -> usize {

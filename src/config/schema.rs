@@ -2,6 +2,12 @@
 //!
 //! `docs/configuration.md` lists the same keys; a test holds the two together.
 
+use super::material::Bears;
+use super::words::{AudioKind, VideoKind, Word};
+use super::{
+    Addressing, ClockTrust, Durability, EncoderKind, LatchKind, PrivacyPending, Transport, UploadOrder,
+    VideoFormat, WhenFull,
+};
 use std::time::Duration;
 
 /// A `[section]` of a file; the empty name stands for the keys above the first section.
@@ -103,6 +109,10 @@ const fn key(name: &'static str, kind: Kind, absent: Absent) -> Key {
     Key { name, kind, absent }
 }
 
+const fn one_of<T: Word>() -> Kind {
+    Kind::Choice(T::WORDS)
+}
+
 const fn variant(kind: &'static str, keys: &'static [Key]) -> Variant {
     Variant { kind, keys }
 }
@@ -136,7 +146,7 @@ pub const AGENT: &[Section] = &[
         &[
             key("id", Kind::Text, Refused),
             key("board", Kind::Path, Refused),
-            key("identity", Kind::Choice(&["cn", "san", "any"]), Is("cn")),
+            key("identity", one_of::<Bears>(), Is("cn")),
             key("state_dir", Kind::Path, Is("/var/lib/kasacam")),
             key("socket", Kind::Path, Is("/run/kasacam/control.sock")),
         ],
@@ -160,14 +170,14 @@ pub const AGENT: &[Section] = &[
         "entitlement",
         &[key("keys", Kind::Paths, Refused), key("offline_grace", millis(0, 365 * DAY), Is("72h"))],
     ),
-    section("clock", &[key("trust", Kind::Choice(&["kernel", "system"]), Is("kernel"))]),
+    section("clock", &[key("trust", one_of::<ClockTrust>(), Is("kernel"))]),
     section(
         "recording",
         &[
             key("segment", millis(2 * SECOND, 10 * MINUTE), Is("30s")),
             key("fragment", millis(500, 10 * SECOND), Is("2s")),
             key("chunk", millis(100, 10 * SECOND), Is("500ms")),
-            key("durability", Kind::Choice(&["chunk", "fragment", "segment"]), Is("fragment")),
+            key("durability", one_of::<Durability>(), Is("fragment")),
             key("audio", Kind::Flag, Is("true")),
         ],
     ),
@@ -178,7 +188,7 @@ pub const AGENT: &[Section] = &[
             key("min_free", Kind::Bytes { least: 0, most: 64 * TIB }, Is("64 MiB")),
             key("max_files", Kind::Number { least: 16, most: 1_000_000 }, Is("65536")),
             key("hold", millis(0, 365 * DAY), Is("72h")),
-            key("when_full", Kind::Choice(&["evict", "stop"]), Is("evict")),
+            key("when_full", one_of::<WhenFull>(), Is("evict")),
             key("encrypt", Kind::Flag, Is("false")),
             // Required by `encrypt`; without that it is the key of files that are still there.
             key("key", Kind::Path, Nothing),
@@ -190,14 +200,14 @@ pub const AGENT: &[Section] = &[
             key("url", Kind::Text, Refused),
             key("endpoint", Kind::Text, Refused),
             key("region", Kind::Text, Is("us-east-1")),
-            key("addressing", Kind::Choice(&["path", "virtual"]), Is("path")),
+            key("addressing", one_of::<Addressing>(), Is("path")),
             key("postfix", Kind::Text, Nothing),
             key("tags", Kind::Flag, Is("true")),
             key("checksums", Kind::Flag, Is("true")),
             key("ca", Kind::Path, Refused),
             key("credentials", Kind::OneOf(CREDENTIALS), Refused),
             key("max_rate", Kind::Rate { least: 64_000, most: 10_000_000_000 }, Nothing),
-            key("order", Kind::Choice(&["newest", "oldest"]), Is("newest")),
+            key("order", one_of::<UploadOrder>(), Is("newest")),
             key("allow_plaintext", Kind::Flag, Is("false")),
             key("concurrency", Kind::Number { least: 1, most: 2 }, Is("2")),
         ],
@@ -207,7 +217,7 @@ pub const AGENT: &[Section] = &[
         &[
             // Absent, those of `entitlement.keys`.
             key("keys", Kind::Paths, Nothing),
-            key("pending", Kind::Choice(&["upload", "hold", "purge"]), Is("upload")),
+            key("pending", one_of::<PrivacyPending>(), Is("upload")),
             key(
                 "unheard_hold",
                 Kind::DurationOrForever { least: Duration::ZERO, most: Duration::from_millis(365 * DAY) },
@@ -239,7 +249,7 @@ pub const BOARD: &[Section] = &[
         &[
             key("source", Kind::Tagged(VIDEO_SOURCES), Refused),
             // Absent, it follows from the source: `raw` for test, `h264` for file and rtsp.
-            key("format", Kind::Choice(&["h264", "raw"]), Nothing),
+            key("format", one_of::<VideoFormat>(), Nothing),
             key("encoder", Kind::Tagged(ENCODERS), Nothing),
             key("width", Kind::Number { least: 16, most: 7680 }, Refused),
             key("height", Kind::Number { least: 16, most: 4320 }, Refused),
@@ -253,7 +263,7 @@ pub const BOARD: &[Section] = &[
 /// Codes of `linux/input-event-codes.h`, up to `SW_MAX` and `KEY_MAX`. One of `device` and `name` is required.
 const LATCHES: &[Variant] = &[
     variant(
-        "switch",
+        LatchKind::Switch.word(),
         &[
             key("device", Kind::Path, Nothing),
             key("name", Kind::Text, Nothing),
@@ -261,7 +271,7 @@ const LATCHES: &[Variant] = &[
         ],
     ),
     variant(
-        "button",
+        LatchKind::Button.word(),
         &[
             key("device", Kind::Path, Nothing),
             key("name", Kind::Text, Nothing),
@@ -271,34 +281,40 @@ const LATCHES: &[Variant] = &[
 ];
 
 const VIDEO_SOURCES: &[Variant] = &[
-    variant("v4l2", &[key("device", Kind::Path, Refused)]),
-    variant("libcamera", &[key("camera", Kind::Text, Nothing)]),
+    variant(VideoKind::V4l2.word(), &[key("device", Kind::Path, Refused)]),
+    variant(VideoKind::Libcamera.word(), &[key("camera", Kind::Text, Nothing)]),
     variant(
-        "rtsp",
-        &[
-            key("url", Kind::Text, Refused),
-            key("transport", Kind::Choice(&["auto", "tcp", "udp"]), Is("auto")),
-        ],
+        VideoKind::Rtsp.word(),
+        &[key("url", Kind::Text, Refused), key("transport", one_of::<Transport>(), Is("auto"))],
     ),
     variant(
-        "file",
+        VideoKind::File.word(),
         &[
             key("path", Kind::Path, Refused),
             key("realtime", Kind::Flag, Is("true")),
             key("loop", Kind::Flag, Is("false")),
         ],
     ),
-    variant("test", &[]),
+    variant(VideoKind::Test.word(), &[]),
 ];
 
-const AUDIO_SOURCES: &[Variant] =
-    &[variant("alsa", &[key("device", Kind::Text, Refused)]), variant("test", &[]), variant("embedded", &[])];
+const AUDIO_SOURCES: &[Variant] = &[
+    variant(AudioKind::Alsa.word(), &[key("device", Kind::Text, Refused)]),
+    variant(AudioKind::Test.word(), &[]),
+    variant(AudioKind::Embedded.word(), &[]),
+];
 
 const ENCODERS: &[Variant] = &[
-    variant("v4l2h264", &[]),
-    variant("x264", &[]),
-    variant("openh264", &[]),
-    variant("mpph264", &[]),
-    variant("vpuenc_h264", &[]),
-    variant("omxh264", &[]),
+    variant(EncoderKind::V4l2H264.word(), &[]),
+    variant(EncoderKind::X264.word(), &[]),
+    variant(EncoderKind::OpenH264.word(), &[]),
+    variant(EncoderKind::MppH264.word(), &[]),
+    variant(EncoderKind::VpuencH264.word(), &[]),
+    variant(EncoderKind::OmxH264.word(), &[]),
 ];
+
+// Each word has its form: one that is left out above could not be written.
+const _: () = assert!(LATCHES.len() == LatchKind::WORDS.len());
+const _: () = assert!(VIDEO_SOURCES.len() == VideoKind::WORDS.len());
+const _: () = assert!(AUDIO_SOURCES.len() == AudioKind::WORDS.len());
+const _: () = assert!(ENCODERS.len() == EncoderKind::WORDS.len());

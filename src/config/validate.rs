@@ -5,11 +5,11 @@ use super::material::{self, Bears, Examined};
 use super::merge::Merged;
 use super::problem::{Place, Problems};
 use super::units::show_duration;
+use super::words::{AudioKind, VideoKind};
 use super::{
-    Addressing, Audio, AudioSource, Board, Claim, Clock, ClockTrust, Config, Device, Durability, Encoder,
-    Enrolment, Entitlement, KeyProvider, LatchDevice, LatchKind, Mqtt, MqttLogin, Places, Privacy,
-    PrivacyLatch, PrivacyPending, Recording, Spool, StoreCredentials, Surroundings, Transport, Upload,
-    UploadOrder, VerifyingKey, Video, VideoFormat, VideoSource, WhenFull,
+    Audio, AudioSource, Board, Claim, Clock, Config, Device, Encoder, Enrolment, Entitlement, KeyProvider,
+    LatchDevice, Mqtt, MqttLogin, Places, Privacy, PrivacyLatch, Recording, Spool, StoreCredentials,
+    Surroundings, Upload, VerifyingKey, Video, VideoFormat, VideoSource,
 };
 use std::path::{Path, PathBuf};
 
@@ -33,15 +33,8 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
     let spool = check.spool();
     let upload = check.upload(device.as_ref(), mqtt.as_ref());
     let board = check.board();
-    let trust = match check.merged.text("clock.trust")?.0 {
-        "system" => ClockTrust::System,
-        _ => ClockTrust::Kernel,
-    };
-    let pending = match check.merged.text("privacy.pending")?.0 {
-        "hold" => PrivacyPending::Hold,
-        "purge" => PrivacyPending::Purge,
-        _ => PrivacyPending::Upload,
-    };
+    let trust = check.merged.word("clock.trust")?.0;
+    let pending = check.merged.word("privacy.pending")?.0;
     let unheard_hold = match check.merged.text("privacy.unheard_hold") {
         // The only text that the key takes is "forever".
         Some(_) => None,
@@ -200,10 +193,7 @@ impl<'a> Check<'a> {
     }
 
     fn latch(&mut self) -> Option<PrivacyLatch> {
-        let kind = match self.merged.text("privacy.latch.kind")?.0 {
-            "button" => LatchKind::Button,
-            _ => LatchKind::Switch,
-        };
+        let (kind, kind_at) = self.merged.word("privacy.latch.kind")?;
         let (device, name) = (self.path("privacy.latch.device"), self.merged.text("privacy.latch.name"));
         let hint =
             "/dev/input/by-path or by-id has lasting paths; /sys/class/input/event*/device/name the names";
@@ -215,8 +205,12 @@ impl<'a> Check<'a> {
                 return None;
             }
             (None, None) => {
-                let at = self.merged.text("privacy.latch.kind")?.1;
-                self.problems.push(at, "privacy.latch.device", "neither a path nor a name is given", hint);
+                self.problems.push(
+                    kind_at,
+                    "privacy.latch.device",
+                    "neither a path nor a name is given",
+                    hint,
+                );
                 return None;
             }
         };
@@ -235,11 +229,7 @@ impl<'a> Check<'a> {
         let ca = self.authorities("mqtt.ca");
         let (cert, key) = (self.identity_file("mqtt.cert"), self.identity_file("mqtt.key"));
         let device = self.merged.text("device.id").map(|(id, _)| id).filter(|id| is_device_id(id));
-        let bears = match self.merged.text("device.identity").map(|(identity, _)| identity) {
-            Some("san") => Bears::San,
-            Some("any") => Bears::Anything,
-            Some(_) | None => Bears::CommonName,
-        };
+        let bears = self.merged.word("device.identity").map_or(Bears::CommonName, |(bears, _)| bears);
         let enrolled = |file: &Option<(PathBuf, &Place)>| {
             let path = file.as_ref().map(|(path, _)| path.as_path());
             path.and_then(Path::file_name).is_none_or(|name| name != IDENTITY_FILE)
@@ -366,20 +356,13 @@ impl<'a> Check<'a> {
                 }
             }
         }
-        let durability = match self.merged.text("recording.durability")?.0 {
-            "chunk" => Durability::Chunk,
-            "segment" => Durability::Segment,
-            _ => Durability::Fragment,
-        };
+        let durability = self.merged.word("recording.durability")?.0;
         let audio = self.merged.flag("recording.audio")?.0;
         Some(Recording { segment: segment?.0, fragment: fragment?.0, chunk: chunk?.0, durability, audio })
     }
 
     fn spool(&mut self) -> Option<Spool> {
-        let when_full = match self.merged.text("spool.when_full")?.0 {
-            "stop" => WhenFull::Stop,
-            _ => WhenFull::Evict,
-        };
+        let when_full = self.merged.word("spool.when_full")?.0;
         let (encrypt, encrypt_at) = self.merged.flag("spool.encrypt")?;
         let key = self.path("spool.key").map(|(path, at)| {
             material::spool_key(&Examined { at, key: "spool.key", path: &path }, self.around, self.problems)
@@ -425,14 +408,8 @@ impl<'a> Check<'a> {
         let postfix = self.postfix();
         let ca = self.authorities("upload.ca");
         let credentials = self.store_credentials(device, mqtt);
-        let order = match self.merged.text("upload.order")?.0 {
-            "oldest" => UploadOrder::Oldest,
-            _ => UploadOrder::Newest,
-        };
-        let addressing = match self.merged.text("upload.addressing")?.0 {
-            "virtual" => Addressing::Virtual,
-            _ => Addressing::Path,
-        };
+        let order = self.merged.word("upload.order")?.0;
+        let addressing = self.merged.word("upload.addressing")?.0;
         let (bucket, prefix) = bucket?;
         Some(Upload {
             addressing,
@@ -531,7 +508,7 @@ impl<'a> Check<'a> {
             good.then(|| name.to_owned())
         });
         let video = self.video();
-        let audio = match self.merged.text("audio.source.kind") {
+        let audio = match self.merged.word("audio.source.kind") {
             Some((kind, at)) => self.audio(kind, at),
             None => None,
         };
@@ -539,10 +516,10 @@ impl<'a> Check<'a> {
     }
 
     fn video(&mut self) -> Option<Video> {
-        let (kind, kind_at) = self.merged.text("video.source.kind")?;
+        let (kind, kind_at) = self.merged.word("video.source.kind")?;
         let source = self.video_source(kind);
         let format = self.format(kind, kind_at);
-        let encoder = self.merged.text("video.encoder.kind");
+        let encoder = self.merged.word("video.encoder.kind");
         match (format, encoder) {
             (Some(VideoFormat::Raw), None) if !self.merged.is_bad("video.encoder") => {
                 let problem = "is missing: the source gives raw pictures, which must be encoded";
@@ -575,7 +552,7 @@ impl<'a> Check<'a> {
         Some(Video {
             source: source?,
             format: format?,
-            encoder: encoder.map(|(kind, _)| Encoder { kind: kind.to_owned() }),
+            encoder: encoder.map(|(kind, _)| Encoder { kind }),
             width: width?,
             height: height?,
             fps: u32::try_from(self.merged.number("video.fps")?.0).ok()?,
@@ -583,22 +560,18 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn video_source(&mut self, kind: &str) -> Option<VideoSource> {
+    fn video_source(&mut self, kind: VideoKind) -> Option<VideoSource> {
         match kind {
-            "v4l2" => Some(VideoSource::V4l2 { device: self.path("video.source.device")?.0 }),
-            "libcamera" => {
+            VideoKind::V4l2 => Some(VideoSource::V4l2 { device: self.path("video.source.device")?.0 }),
+            VideoKind::Libcamera => {
                 let camera = self.merged.text("video.source.camera").map(|(camera, _)| camera.to_owned());
                 Some(VideoSource::Libcamera { camera })
             }
-            "rtsp" => {
+            VideoKind::Rtsp => {
                 let (url, at) = self.merged.text("video.source.url")?;
                 match address::rtsp(url) {
                     Ok(()) => {
-                        let transport = match self.merged.text("video.source.transport")?.0 {
-                            "tcp" => Transport::Tcp,
-                            "udp" => Transport::Udp,
-                            _ => Transport::Auto,
-                        };
+                        let transport = self.merged.word("video.source.transport")?.0;
                         Some(VideoSource::Rtsp { url: url.to_owned(), transport })
                     }
                     Err(problem) => {
@@ -608,25 +581,22 @@ impl<'a> Check<'a> {
                     }
                 }
             }
-            "file" => Some(VideoSource::File {
+            VideoKind::File => Some(VideoSource::File {
                 path: self.path("video.source.path")?.0,
                 realtime: self.merged.flag("video.source.realtime")?.0,
                 repeat: self.merged.flag("video.source.loop")?.0,
             }),
-            _ => Some(VideoSource::Test),
+            VideoKind::Test => Some(VideoSource::Test),
         }
     }
 
     /// As it is told, or as it follows from the source.
-    fn format(&mut self, kind: &str, kind_at: &Place) -> Option<VideoFormat> {
-        let told = self.merged.text("video.format").map(|(format, at)| match format {
-            "raw" => (VideoFormat::Raw, at),
-            _ => (VideoFormat::H264, at),
-        });
+    fn format(&mut self, kind: VideoKind, kind_at: &Place) -> Option<VideoFormat> {
+        let told = self.merged.word("video.format");
         let follows = match kind {
-            "rtsp" | "file" => Some(VideoFormat::H264),
-            "test" => Some(VideoFormat::Raw),
-            _ => None,
+            VideoKind::Rtsp | VideoKind::File => Some(VideoFormat::H264),
+            VideoKind::Test => Some(VideoFormat::Raw),
+            VideoKind::V4l2 | VideoKind::Libcamera => None,
         };
         match (told, follows) {
             (Some((told, at)), Some(follows)) if told != follows => {
@@ -637,7 +607,7 @@ impl<'a> Check<'a> {
                 self.problems.push(
                     at,
                     "video.format",
-                    format!("a {kind} source gives {gives}"),
+                    format!("a {} source gives {gives}", kind.word()),
                     "leave it out",
                 );
                 None
@@ -653,9 +623,9 @@ impl<'a> Check<'a> {
         }
     }
 
-    fn audio(&mut self, kind: &str, at: &Place) -> Option<Audio> {
+    fn audio(&mut self, kind: AudioKind, at: &Place) -> Option<Audio> {
         let source = match kind {
-            "alsa" => {
+            AudioKind::Alsa => {
                 let (device, at) = self.merged.text("audio.source.device")?;
                 if device.contains(char::is_whitespace) {
                     self.problems.push(
@@ -667,15 +637,18 @@ impl<'a> Check<'a> {
                 }
                 AudioSource::Alsa { device: device.to_owned() }
             }
-            "embedded" => {
-                let video = self.merged.text("video.source.kind").map_or("file", |(kind, _)| kind);
-                if !matches!(video, "rtsp" | "file") {
-                    let problem = format!("a {video} source has no sound track of its own");
-                    self.problems.push(at, "audio.source.kind", problem, "embedded goes with file and rtsp");
+            AudioKind::Embedded => {
+                match self.merged.word("video.source.kind").map_or(VideoKind::File, |(kind, _)| kind) {
+                    VideoKind::Rtsp | VideoKind::File => {}
+                    video @ (VideoKind::V4l2 | VideoKind::Libcamera | VideoKind::Test) => {
+                        let problem = format!("a {} source has no sound track of its own", video.word());
+                        let hint = "embedded goes with file and rtsp";
+                        self.problems.push(at, "audio.source.kind", problem, hint);
+                    }
                 }
                 AudioSource::Embedded
             }
-            _ => AudioSource::Test,
+            AudioKind::Test => AudioSource::Test,
         };
         Some(Audio { source })
     }

@@ -2,7 +2,9 @@
 
 use crate::support::*;
 use kasacam::capture::board::{Description, Element, Origin, Stage, describe, scaled};
-use kasacam::config::{self, Audio, AudioSource, Board, Encoder, Transport, VideoFormat, VideoSource};
+use kasacam::config::{
+    self, Audio, AudioSource, Board, Encoder, EncoderKind, Transport, VideoFormat, VideoSource,
+};
 use kasacam::domain::effect::CaptureSettings;
 use std::path::{Path, PathBuf};
 
@@ -32,18 +34,18 @@ fn every_encoder_is_told_rate_and_gop() {
     board.video.fps = 15;
     board.video.bitrate = 2_000_000;
     for (kind, factory, rate, gop) in [
-        ("x264", "x264enc", ("bitrate", "2000"), ("key-int-max", "7")),
-        ("openh264", "openh264enc", ("bitrate", "2000000"), ("gop-size", "7")),
-        ("mpph264", "mpph264enc", ("bps", "2000000"), ("gop", "7")),
-        ("vpuenc_h264", "vpuenc_h264", ("bitrate", "2000"), ("gop-size", "7")),
-        ("omxh264", "omxh264enc", ("target-bitrate", "2000000"), ("interval-intraframes", "7")),
+        (EncoderKind::X264, "x264enc", ("bitrate", "2000"), ("key-int-max", "7")),
+        (EncoderKind::OpenH264, "openh264enc", ("bitrate", "2000000"), ("gop-size", "7")),
+        (EncoderKind::MppH264, "mpph264enc", ("bps", "2000000"), ("gop", "7")),
+        (EncoderKind::VpuencH264, "vpuenc_h264", ("bitrate", "2000"), ("gop-size", "7")),
+        (EncoderKind::OmxH264, "omxh264enc", ("target-bitrate", "2000000"), ("interval-intraframes", "7")),
     ] {
-        board.video.encoder = Some(Encoder { kind: String::from(kind) });
+        board.video.encoder = Some(Encoder { kind });
         let video = described(&board, SILENT).video;
         assert_eq!(property(&video, factory, rate.0), rate.1, "{kind}");
         assert_eq!(property(&video, factory, gop.0), gop.1, "{kind}");
     }
-    board.video.encoder = Some(Encoder { kind: String::from("v4l2h264") });
+    board.video.encoder = Some(Encoder { kind: EncoderKind::V4l2H264 });
     let controls = property(&described(&board, SILENT).video, "v4l2h264enc", "extra-controls").to_owned();
     assert!(
         controls.contains("video_bitrate=2000000") && controls.contains("h264_i_frame_period=7"),

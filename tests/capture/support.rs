@@ -6,7 +6,7 @@ use kasacam::capture::FragmentSource;
 use kasacam::capture::board::Description;
 use kasacam::capture::gst::GstSource;
 use kasacam::config::{
-    Audio, AudioSource, Board, Durability, Encoder, Recording, Video, VideoFormat, VideoSource,
+    Audio, AudioSource, Board, Durability, Encoder, EncoderKind, Recording, Video, VideoFormat, VideoSource,
 };
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::entitlement::{Entitlement, Features};
@@ -63,7 +63,7 @@ pub fn test_board() -> Board {
         video: Video {
             source: VideoSource::Test,
             format: VideoFormat::Raw,
-            encoder: Some(Encoder { kind: String::from("x264") }),
+            encoder: Some(Encoder { kind: EncoderKind::X264 }),
             width: 320,
             height: 180,
             fps: 20,

@@ -2,16 +2,16 @@
 
 use crate::oracle::Kept;
 use crate::support::*;
-use kasacam::config::Encoder;
+use kasacam::config::{Encoder, EncoderKind};
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::fragment::{Chunk, SpanEnd};
 use kasacam::system::clock::mono;
 
 /// Fragments of a board with this encoder, and all that the oracle finds in them.
-fn taken(encoder: &str, bitrate: u64, max_height: u32) -> (Vec<Chunk>, Kept) {
+fn taken(encoder: EncoderKind, bitrate: u64, max_height: u32) -> (Vec<Chunk>, Kept) {
     let folder = folder();
     let mut board = test_board();
-    board.video.encoder = Some(Encoder { kind: encoder.to_owned() });
+    board.video.encoder = Some(Encoder { kind: encoder });
     board.video.bitrate = bitrate;
     let mut camera = Camera::new(board);
     camera.start(1, CaptureSettings { audio: true, max_height });
@@ -25,10 +25,10 @@ fn taken(encoder: &str, bitrate: u64, max_height: u32) -> (Vec<Chunk>, Kept) {
 #[test]
 fn every_picture_tells_its_number_and_its_time_twice() {
     for (encoder, bitrate, max_height) in [
-        ("x264", 300_000, 1080),
-        ("x264", 150_000, 1080),
-        ("x264", 300_000, 120),
-        ("openh264", 300_000, 1080),
+        (EncoderKind::X264, 300_000, 1080),
+        (EncoderKind::X264, 150_000, 1080),
+        (EncoderKind::X264, 300_000, 120),
+        (EncoderKind::OpenH264, 300_000, 1080),
     ] {
         let before = mono().0;
 

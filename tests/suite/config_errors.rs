@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kasacam::config::schema::Kind;
 use kasacam::config::{
     self, Config, Problem, Problems, StoreCredentials, Surroundings, Transport, VideoSource,
 };
@@ -67,6 +68,15 @@ impl Folder {
         folder.secret("storage.toml", "access_key_id = \"AKIDEXAMPLE\"\nsecret_access_key = \"s3cr3t\"\n");
         folder.write("board.toml", BOARD);
         folder
+    }
+
+    /// With the files of another folder, but for `agent.toml`.
+    fn filled_from(self, other: &Folder) -> Folder {
+        for entry in fs::read_dir(other.dir.path()).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), self.dir.path().join(entry.file_name())).unwrap();
+        }
+        self
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -376,7 +386,12 @@ fn values_out_of_range_are_told_their_range() {
         ("spool", "max_bytes = -1", "spool.max_bytes", "out of range"),
         ("spool", "max_files = 3", "spool.max_files", "from 16 to 1000000"),
         ("spool", "hold = \"3 years\"", "spool.hold", "unknown unit"),
-        ("spool", "when_full = \"evcit\"", "spool.when_full", "did you mean \"evict\"?"),
+        (
+            "spool",
+            "when_full = \"evcit\"",
+            "spool.when_full",
+            "did you mean \"evict\"? known here: evict, stop",
+        ),
         ("privacy", "pending = true", "privacy.pending", "is true or false, but must be text"),
         ("clock", "trust = \"ntp\"", "clock.trust", "known here: kernel, system"),
     ] {
@@ -390,6 +405,73 @@ fn values_out_of_range_are_told_their_range() {
         ("region = \"US East\"", "upload.region", "a-z 0-9"),
     ] {
         Folder::new().agent("[upload]", &format!("[upload]\n{line}")).is_told(key, line, what);
+    }
+}
+
+/// A word that is read as another one would make the same configuration as that one.
+#[test]
+fn every_word_of_a_key_makes_another_configuration() {
+    let shown = |folder: &Folder, word: &str| {
+        let config = folder.load().unwrap_or_else(|why| panic!("{word}: {why}"));
+        // The folder of each configuration is one of its own.
+        format!("{config:?}").replace(folder.dir.path().to_str().unwrap(), "")
+    };
+    let mut keys = 0;
+    for section in config::schema::AGENT {
+        for key in section.keys {
+            let Kind::Choice(words) = key.kind else { continue };
+            // What the certificate must bear is looked at, and not kept.
+            if (section.name, key.name) == ("device", "identity") {
+                continue;
+            }
+            keys += 1;
+            let mut seen = std::collections::BTreeSet::new();
+            let folder = Folder::new();
+            for word in words {
+                let heading = format!("[{}]", section.name);
+                let line = format!("{heading}\n{} = \"{word}\"", key.name);
+                let agent = if AGENT.contains(&heading) {
+                    AGENT.replacen(&heading, &line, 1)
+                } else {
+                    format!("{AGENT}\n{line}\n")
+                };
+                let folder = Folder { agent, dir: tempfile::tempdir().unwrap() }.filled_from(&folder);
+                assert!(seen.insert(shown(&folder, word)), "{}.{} = {word}", section.name, key.name);
+            }
+        }
+    }
+    assert!(keys >= 6, "{keys}");
+    let sources = [
+        ("v4l2", "device = \"/dev/video0\""),
+        ("libcamera", "camera = \"a\""),
+        ("rtsp", "url = \"rtsp://192.0.2.7/1\""),
+        ("file", "path = \"a.mp4\""),
+        ("test", ""),
+    ];
+    let tagged = |section: &str, name: &str| {
+        let section = config::schema::BOARD.iter().find(|known| known.name == section).unwrap();
+        match section.keys.iter().find(|key| key.name == name).unwrap().kind {
+            Kind::Tagged(variants) => variants.iter().map(|variant| variant.kind).collect::<Vec<_>>(),
+            _ => panic!("{name} has a kind"),
+        }
+    };
+    let mut seen = std::collections::BTreeSet::new();
+    for kind in tagged("video", "source") {
+        let (_, more) = sources.iter().find(|(known, _)| *known == kind).expect("each kind has an example");
+        let format = if matches!(kind, "rtsp" | "file") { "h264" } else { "raw" };
+        let encoder = if format == "raw" { "encoder = { kind = \"x264\" }" } else { "" };
+        let source = format!("source = {{ kind = \"{kind}\", {more} }}\nformat = \"{format}\"\n{encoder}\n");
+        let folder = Folder::new().board(
+            "source = { kind = \"test\" }\nencoder = { kind = \"x264\" }\n",
+            &source.replace(", }", " }"),
+        );
+        let board = folder.load().unwrap_or_else(|why| panic!("{kind}: {why}")).board;
+        let shown = format!("{:?}", std::mem::discriminant(&board.video.source));
+        assert!(seen.insert(shown), "{kind} is read as another source");
+    }
+    for kind in tagged("video", "encoder") {
+        let folder = Folder::new().board("kind = \"x264\"", &format!("kind = \"{kind}\""));
+        assert_eq!(folder.load().unwrap().board.video.encoder.unwrap().kind.to_string(), kind);
     }
 }
 
@@ -464,7 +546,12 @@ fn a_board_is_judged_as_strictly_as_the_agent_file() {
             "unknown key",
         ),
         ("{ kind = \"test\" }", "\"test\"", "video.source", "must be a table"),
-        ("kind = \"x264\"", "kind = \"x265\"", "video.encoder.kind", "did you mean \"x264\"?"),
+        (
+            "kind = \"x264\"",
+            "kind = \"x265\"",
+            "video.encoder.kind",
+            "did you mean \"x264\"? known here: v4l2h264, x264, openh264",
+        ),
         ("width = 640", "width = 641", "video.width", "even number"),
         ("bitrate = \"600 kbit/s\"", "bitrate = 600", "video.bitrate", "a rate in quotes"),
         ("name = \"dev-test\"", "name = \"dev test\"", "name", "1 to 64 of"),

@@ -1,0 +1,41 @@
+//! `video.encoder`: what makes H.264 of raw pictures.
+
+use super::words::Word;
+use std::fmt;
+
+/// `video.encoder` of a board.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Encoder {
+    /// `video.encoder.kind`.
+    pub kind: EncoderKind,
+}
+
+/// The encoders that are known by name. Shown as board files name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EncoderKind {
+    /// `v4l2h264`: an encoder of the kernel's (V4L2 memory to memory).
+    V4l2H264,
+    /// `x264`: in software.
+    X264,
+    /// `openh264`: in software.
+    OpenH264,
+    /// `mpph264`: Rockchip's.
+    MppH264,
+    /// `vpuenc_h264`: that of NXP's i.MX 8M.
+    VpuencH264,
+    /// `omxh264`: by OpenMAX IL.
+    OmxH264,
+}
+
+impl EncoderKind {
+    /// Every one, in the order in which they are told of.
+    pub fn all() -> impl Iterator<Item = EncoderKind> {
+        EncoderKind::WORDS.iter().filter_map(|word| EncoderKind::of(word))
+    }
+}
+
+impl fmt::Display for EncoderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}

@@ -1,0 +1,81 @@
+//! The words that keys take. Each is a variant of an enum, so that a new word cannot be read as an old one: the schema
+//! takes its words from here, and whoever reads a key gets the variant.
+
+use super::material::Bears;
+use super::{
+    Addressing, ClockTrust, Durability, EncoderKind, LatchKind, PrivacyPending, Transport, UploadOrder,
+    VideoFormat, WhenFull,
+};
+
+/// An enum whose variants a file says by words.
+pub(super) trait Word: Copy + 'static {
+    /// In the order in which a person is told of them.
+    const WORDS: &'static [&'static str];
+
+    /// The variant that `word` stands for.
+    fn of(word: &str) -> Option<Self>;
+}
+
+/// The words of an enum, one for each variant: one without a word does not compile, nor does a word that is there twice.
+macro_rules! words {
+    ($type:ident { $($word:literal = $variant:ident),+ $(,)? }) => {
+        impl $type {
+            /// What a file says for it.
+            pub(crate) const fn word(self) -> &'static str {
+                match self {
+                    $($type::$variant => $word),+
+                }
+            }
+        }
+
+        impl Word for $type {
+            const WORDS: &'static [&'static str] = &[$($type::$variant.word()),+];
+
+            fn of(word: &str) -> Option<$type> {
+                match word {
+                    $($word => Some($type::$variant),)+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+words!(Bears { "cn" = CommonName, "san" = San, "any" = Anything });
+words!(ClockTrust { "kernel" = Kernel, "system" = System });
+words!(Durability { "chunk" = Chunk, "fragment" = Fragment, "segment" = Segment });
+words!(WhenFull { "evict" = Evict, "stop" = Stop });
+words!(Addressing { "path" = Path, "virtual" = Virtual });
+words!(UploadOrder { "newest" = Newest, "oldest" = Oldest });
+words!(PrivacyPending { "upload" = Upload, "hold" = Hold, "purge" = Purge });
+words!(LatchKind { "switch" = Switch, "button" = Button });
+words!(Transport { "auto" = Auto, "tcp" = Tcp, "udp" = Udp });
+words!(VideoFormat { "h264" = H264, "raw" = Raw });
+words!(VideoKind { "v4l2" = V4l2, "libcamera" = Libcamera, "rtsp" = Rtsp, "file" = File, "test" = Test });
+words!(AudioKind { "alsa" = Alsa, "test" = Test, "embedded" = Embedded });
+words!(EncoderKind {
+    "v4l2h264" = V4l2H264,
+    "x264" = X264,
+    "openh264" = OpenH264,
+    "mpph264" = MppH264,
+    "vpuenc_h264" = VpuencH264,
+    "omxh264" = OmxH264,
+});
+
+/// `video.source.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum VideoKind {
+    V4l2,
+    Libcamera,
+    Rtsp,
+    File,
+    Test,
+}
+
+/// `audio.source.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AudioKind {
+    Alsa,
+    Test,
+    Embedded,
+}
