@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo fleet test test-long mutants soak bench bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo fleet test test-long mutants soak bench bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -77,10 +77,14 @@ deps: ## install what is missing
 build: deps ## everything, for development
 	cargo build --locked --features devcloud
 
-release: deps ## the agent alone, for a camera
-	cargo build --locked --release --bin kasacamd
+release: ## what is published for TARGET: program, package, bill of materials (CycloneDX), licences, checksums
+	scripts/release.sh $(TARGET)
 
-size: release ## how large it is
+reproducible: ## builds the release for TARGET in two folders, and compares the two byte by byte
+	scripts/reproducible.sh $(TARGET)
+
+size: deps ## how large the agent is, built for this machine
+	cargo build --locked --release --bin kasacamd
 	scripts/size.sh
 
 cross: ## the agent for a board, without containers: TARGET=armv7-unknown-linux-gnueabihf or aarch64-unknown-linux-gnu

@@ -8,6 +8,10 @@ cd "$(dirname "$0")/.."
 enter "${1:-}"
 profile=${2:-release}
 
+# The program knows when it was built: the time of its commit, so that the same commit gives the same program.
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
+export SOURCE_DATE_EPOCH
+
 started=$SECONDS
 "$cargo" build --locked --profile "$profile" --target "$target" --bin kasacamd
 binary=${CARGO_TARGET_DIR:-target}/$target/${profile/#dev/debug}/kasacamd

@@ -5,7 +5,7 @@
 . cross/target.sh
 
 enter() {
-  local packages root upper
+  local packages root upper home
   target_is "$1" || exit
   if ! command -v apt-get >/dev/null || [[ $(dpkg --print-architecture) != amd64 ]]; then
     echo "make cross needs Debian on amd64. Elsewhere: cross build --release --target $target" >&2
@@ -21,9 +21,11 @@ enter() {
   upper=${target^^}
   upper=${upper//-/_}
   export PATH PKG_CONFIG_ALLOW_CROSS=1
-  export "CARGO_TARGET_${upper}_RUSTFLAGS=-C link-arg=--sysroot=$root"
+  # Paths of this machine do not get into the program.
+  home=${CARGO_HOME:-$HOME/.cargo}
+  export "CARGO_TARGET_${upper}_RUSTFLAGS=-C link-arg=--sysroot=$root --remap-path-prefix=$PWD=/kasacam --remap-path-prefix=$home=/cargo"
   export "CC_${target//-/_}=$gnu-gcc"
-  export "CFLAGS_${target//-/_}=--sysroot=$root"
+  export "CFLAGS_${target//-/_}=--sysroot=$root -ffile-prefix-map=$PWD=/kasacam -ffile-prefix-map=$home=/cargo"
   export "PKG_CONFIG_SYSROOT_DIR_${target//-/_}=$root"
   export "PKG_CONFIG_LIBDIR_${target//-/_}=$root/usr/lib/$gnu/pkgconfig:$root/usr/share/pkgconfig"
 }

@@ -8,8 +8,8 @@ Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
 Upstream-Name: kasacam
 Comment:
  The program contains libraries under licences of their own, linked statically. They are under
- MIT, Apache-2.0, BSD, ISC, Zlib or Unicode terms; Cargo.lock names each with its version, and "cargo vendor" fetches
- the source of all, their licences included. GStreamer and GLib (LGPL-2.1+) are linked dynamically.
+ MIT, Apache-2.0, BSD, ISC or Unicode terms. third-party-licences.gz beside this file has the text of each, with the
+ names and versions of what it covers. GStreamer and GLib (LGPL-2.1+) are linked dynamically.
 
 Files: *
 Copyright: the Kasa Cam firmware authors

@@ -8,4 +8,4 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 target=armv7-unknown-linux-gnueabihf
 install -D --mode=755 /bin/true "$work/$target/release/kasacamd"
-CARGO_TARGET_DIR=$work scripts/deb.sh "$target" >/dev/null
+CARGO_TARGET_DIR=$work LICENCES=LICENSE scripts/deb.sh "$target" >/dev/null

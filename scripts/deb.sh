@@ -2,6 +2,8 @@
 # Packs the binary that was built for TARGET, its unit, boards and documents as a Debian package.
 #
 #   scripts/deb.sh TARGET
+#
+# LICENCES names a file with the licences of the libraries; without it, it is made.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh
@@ -36,6 +38,11 @@ for example in systemd/examples/*; do put 644 "$example" "usr/share/doc/kasacam/
 sed -i 's|](docs/|](|g; s|](LICENSE)|](copyright)|g' "$root/usr/share/doc/kasacam/README.md"
 gzip --best --no-name --stdout CHANGELOG.md >"$root/usr/share/doc/kasacam/changelog.gz"
 packaging/copyright.sh >"$root/usr/share/doc/kasacam/copyright"
+if [[ -z ${LICENCES:-} ]]; then
+  LICENCES=$out/third-party-licences.txt
+  scripts/licences.sh "$target" >"$LICENCES"
+fi
+gzip --best --no-name --stdout <"$LICENCES" >"$root/usr/share/doc/kasacam/third-party-licences.gz"
 
 install -d "$root/DEBIAN"
 for script in postinst prerm postrm; do install --mode=755 "packaging/$script" "$root/DEBIAN/$script"; done
