@@ -54,7 +54,7 @@ const INPUTS: usize = 1024;
 /// Chunks on their way to the spool: two seconds and more of them.
 const CHUNKS: usize = 32;
 /// How long the answer to `privacy on` or `off` waits for the device to be closed and the latch to be durable.
-const SETTLED_WITHIN: Duration = Duration::from_secs(2);
+const SETTLED_TIMEOUT: Duration = Duration::from_secs(2);
 /// Privacy commands that may wait for their answers at once.
 const ANSWERS: usize = 8;
 /// Within which the broker is to be told that we leave.
@@ -322,7 +322,7 @@ impl Agent {
             }
             Command::Privacy { closed } => {
                 if self.unanswered.len() < ANSWERS {
-                    self.unanswered.push((now.mono + SETTLED_WITHIN, request));
+                    self.unanswered.push((now.mono + SETTLED_TIMEOUT, request));
                 }
                 return Some(Input::Latch { closed });
             }

@@ -17,8 +17,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How often the spool thread is asked whether it still turns.
-const ASK_EVERY: Duration = Duration::from_secs(1);
+/// How often the spool thread is asked whether it still answers.
+const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Storage {
     live: LiveEpoch,
@@ -167,7 +167,7 @@ impl Storage {
             self.asked = None;
             self.answered = now;
         }
-        if now.since(self.answered) >= ASK_EVERY {
+        if now.since(self.answered) >= ASK_INTERVAL {
             let (done, answer) = bounded(1);
             self.tell(Command::Drain { done });
             self.asked = Some((now, answer));
@@ -177,7 +177,7 @@ impl Storage {
 
     /// While the thread does not answer: when to look at it next.
     pub(super) fn due(&self, now: Mono) -> Option<Mono> {
-        self.asked.as_ref().map(|_| now + ASK_EVERY)
+        self.asked.as_ref().map(|_| now + ASK_INTERVAL)
     }
 
     /// Asks the thread to take in what waits, to seal, and to leave.

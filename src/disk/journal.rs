@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A file holds about 1,200 lines; a camera that is switched ten times a day keeps four months.
-pub const MOST_BYTES: u64 = 256 * 1024;
+pub const MAX_BYTES: u64 = 256 * 1024;
 const CURRENT: &str = "privacy.log";
 const PREVIOUS: &str = "privacy.log.1";
 const NEW: &str = "privacy.log.new";
@@ -66,7 +66,7 @@ impl Journal {
     /// # Errors
     /// Those of [`Fs`]. What is in the files is never an error.
     pub fn open(fs: Arc<dyn Fs>, state_dir: &Path) -> io::Result<Journal> {
-        Journal::with_room(fs, state_dir, MOST_BYTES)
+        Journal::with_room(fs, state_dir, MAX_BYTES)
     }
 
     /// As [`Journal::open`], with files of at most so many bytes.
@@ -284,7 +284,7 @@ pub fn whole(fs: &dyn Fs, state_dir: &Path) -> io::Result<Vec<u8>> {
 }
 
 fn load(fs: &dyn Fs, path: &Path) -> io::Result<Option<Vec<u8>>> {
-    match read(fs, path, 2 * MOST_BYTES) {
+    match read(fs, path, 2 * MAX_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         // Far longer than any of ours: nothing in it can be continued.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(b"too long\n".to_vec())),

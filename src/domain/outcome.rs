@@ -57,7 +57,7 @@ pub enum Outcome {
     /// Another segment holds the key: try the next microsecond.
     KeyTaken,
     /// Not stored, or not known to be: try again.
-    /// `after` is the least wait the store asked for, at most [`MOST_RETRY_AFTER`]; `why` is fit for a log.
+    /// `after` is the least wait the store asked for, at most [`MAX_RETRY_AFTER`]; `why` is fit for a log.
     #[allow(missing_docs, reason = "its fields are told of above")]
     Retry { scope: Scope, after: Option<Duration>, why: String },
 }
@@ -73,7 +73,7 @@ pub enum Scope {
 
 /// However long a store says to wait, it is asked again after this: a mistake on its side must not
 /// end the uploads of a camera.
-pub const MOST_RETRY_AFTER: Duration = Duration::from_secs(3600);
+pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
 /// A segment is stored only where a 2xx, or a conflict about its own key, comes with the store's
 /// word that it holds these very bytes. All else is tried again; nothing here gives a segment up.
@@ -86,7 +86,7 @@ pub fn classify(attempt: Attempt) -> Outcome {
             return Outcome::Retry { scope: Scope::Segment, after: None, why };
         }
     };
-    let retry_after = retry_after.map(|wait| wait.min(MOST_RETRY_AFTER));
+    let retry_after = retry_after.map(|wait| wait.min(MAX_RETRY_AFTER));
     let retry = |scope| Outcome::Retry {
         scope,
         after: retry_after,

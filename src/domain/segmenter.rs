@@ -26,7 +26,7 @@ pub enum Durability {
 /// slewed alike, so that anything else than a step leaves the offset as it is.
 const STEP: u64 = 100_000_000;
 /// A gap is never seen in less than this, in nanoseconds: timestamps are rounded to ticks.
-const LEAST_GAP: u64 = 20_000_000;
+const MIN_GAP: u64 = 20_000_000;
 
 /// A chunk that is taken so much after its end has waited for the disk: whatever else stands between it and the camera is
 /// quicker.
@@ -307,7 +307,7 @@ impl Span {
         // A picture and a half: less is jitter, more means that a picture is missing. An overlap
         // is a break as well: time ran backwards.
         let picture = self.picture.max(chunk.picture());
-        let tolerance = Duration::from_nanos((picture + picture / 2).max(LEAST_GAP));
+        let tolerance = Duration::from_nanos((picture + picture / 2).max(MIN_GAP));
         if chunk.start.since(self.end) > tolerance || self.end.since(chunk.start) > tolerance {
             return Some(SpanEnd::Source);
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 /// How often the clock is looked at: it may step, and a sleep of months would not know.
-const LOOK_INTERVAL: Duration = Duration::from_secs(60);
+const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 /// A server that issues certificates which are due at once is not asked in a tight loop.
 const MIN_WAIT: Duration = Duration::from_secs(1);
 /// After a failure; a third of the certificate's life is left for them.
@@ -59,7 +59,7 @@ impl Watched {
                 let until = current.as_ref().map(|it| it.until);
                 std::mem::replace(told, until) != until
             });
-            let mut wait = LOOK_INTERVAL;
+            let mut wait = CHECK_INTERVAL;
             let now = clock::now(self.trust);
             if let (Some(enrolment), Some(current), true) = (&self.enrolment, current, now.synchronised) {
                 let due = renew_at(current.from, current.until);
@@ -76,7 +76,7 @@ impl Watched {
                                 current.until
                             );
                             match failure {
-                                Failure::Later(Some(wait)) => wait.max(LOOK_INTERVAL),
+                                Failure::Later(Some(wait)) => wait.max(CHECK_INTERVAL),
                                 Failure::Later(None) | Failure::Refused(_) | Failure::Disk(_) => {
                                     RETRY_INTERVAL
                                 }

@@ -13,14 +13,14 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
 /// 2^53 - 1: the largest number that every JSON reader takes for what it is (RFC 7493, 2.2).
-pub const MOST_VERSION: u64 = (1 << 53) - 1;
+pub const MAX_VERSION: u64 = (1 << 53) - 1;
 
 /// Lines of picture.
 const HEIGHT: RangeInclusive<u64> = 1..=4320;
 /// Ten years.
 const HISTORY_HOURS: RangeInclusive<u64> = 0..=87_600;
 /// Bytes of a plan's id and tier: they go into metadata of objects.
-const MOST_NAME: usize = 64;
+const MAX_NAME: usize = 64;
 /// Bytes of an object's key, as with S3.
 const MAX_KEY: usize = 1024;
 /// Bytes of a presigned URL. Servers take 8 KiB of a request's head.
@@ -39,7 +39,7 @@ pub fn privacy(payload: &[u8], device: &str) -> Result<PrivacyChoice, Rejection>
     let claims = Claims(&members);
     claims.are_for(device)?;
     Ok(PrivacyChoice {
-        version: claims.number("version", 0..=MOST_VERSION)?,
+        version: claims.number("version", 0..=MAX_VERSION)?,
         issued_at: claims.time("issued_at")?,
         do_not_record: claims.flag("do_not_record")?,
     })
@@ -60,7 +60,7 @@ pub fn entitlement(payload: &[u8], device: &str) -> Result<Lease, Rejection> {
         features: features(claims.object("features")?)?,
     };
     Ok(Lease {
-        version: claims.number("version", 0..=MOST_VERSION)?,
+        version: claims.number("version", 0..=MAX_VERSION)?,
         issued_at: claims.time("issued_at")?,
         not_after: claims.time("not_after")?,
         next: claims.optional_object("next")?.map(|claims| next(claims, &terms)).transpose()?,
@@ -90,7 +90,7 @@ fn plan(claims: Claims<'_>) -> Result<Plan, Rejection> {
 
 /// Visible ASCII without spaces: it goes into a header of HTTP as it is.
 fn name(text: &str) -> Result<String, Rejection> {
-    let is_good = (1..=MOST_NAME).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    let is_good = (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if is_good { Ok(text.to_owned()) } else { Err(Rejection::Malformed) }
 }
 
@@ -122,7 +122,7 @@ pub fn grant(payload: &[u8], device: &str) -> Result<GrantAnswer, Rejection> {
     let members = json::object(payload).ok_or(Rejection::Malformed)?;
     let claims = Claims(&members);
     claims.are_for(device)?;
-    claims.number("version", 0..=MOST_VERSION)?;
+    claims.number("version", 0..=MAX_VERSION)?;
     Ok(GrantAnswer {
         id: name(claims.text("id")?)?,
         issued_at: claims.time("issued_at")?,
@@ -163,7 +163,7 @@ fn header((name, value): (&String, &Json)) -> Result<(String, String), Rejection
 fn refused(claims: Claims<'_>) -> Result<Refused, Rejection> {
     let reason = claims.text("reason")?;
     let is_letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_';
-    if !(1..=MOST_NAME).contains(&reason.len()) || !reason.bytes().all(is_letter) {
+    if !(1..=MAX_NAME).contains(&reason.len()) || !reason.bytes().all(is_letter) {
         return Err(Rejection::Malformed);
     }
     Ok(Refused { key: printable(claims.text("key")?, MAX_KEY)?, reason: reason.to_owned() })

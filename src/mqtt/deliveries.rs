@@ -11,7 +11,7 @@ pub(super) const RECEIVE_MAXIMUM: u16 = 16;
 
 /// How many we bear with. mosquitto 2.0.11 oversteps `Receive Maximum` once a message is acknowledged,
 /// and sends all that it has queued: by default 1,000.
-pub(super) const MOST: usize = 1024;
+pub(super) const MAX: usize = 1024;
 
 #[derive(Debug)]
 pub(super) struct Deliveries {
@@ -33,11 +33,11 @@ impl Deliveries {
     }
 
     /// Takes note of a delivery. `packet` is `None` for QoS 0, which has no PUBACK. `None` where more
-    /// than [`MOST`] wait.
+    /// than [`MAX`] wait.
     pub(super) fn take(&mut self, packet: Option<u16>) -> Option<AckToken> {
         self.count += 1;
         if let Some(packet) = packet {
-            if self.waiting.len() >= MOST {
+            if self.waiting.len() >= MAX {
                 return None;
             }
             self.waiting.push_back(Delivery { number: self.count, packet, done: false });
@@ -109,7 +109,7 @@ mod tests {
     #[test]
     fn a_broker_without_bounds_is_told_apart() {
         let mut deliveries = Deliveries::new(1);
-        assert!((0..MOST).all(|_| deliveries.take(Some(1)).is_some()));
+        assert!((0..MAX).all(|_| deliveries.take(Some(1)).is_some()));
         assert_eq!(deliveries.take(Some(1)), None);
         assert!(deliveries.take(None).is_some());
     }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 /// Objects and lists within each other; the contract has four.
-const MOST_DEPTH: u32 = 8;
+const MAX_DEPTH: u32 = 8;
 
 /// Items of a list that are kept: more than any list of the contract may have, so that one that was cut short is too long
 /// all the same.
@@ -49,7 +49,7 @@ struct Node {
 
 impl Node {
     fn inner<E: Error>(self) -> Result<Node, E> {
-        if self.depth < MOST_DEPTH {
+        if self.depth < MAX_DEPTH {
             Ok(Node { depth: self.depth + 1 })
         } else {
             Err(E::custom("nested too deeply"))

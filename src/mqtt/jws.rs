@@ -12,20 +12,20 @@ use ring::signature::{ED25519, UnparsedPublicKey};
 use std::collections::BTreeMap;
 
 /// The longest JWS that is looked at, in bytes.
-pub const MOST_BYTES: usize = 16 * 1024;
+pub const MAX_BYTES: usize = 16 * 1024;
 /// The longest one that holds grants: 16 presigned URLs with the session token of whoever signed them, and as much as
 /// the brokers of clouds carry.
 pub const MAX_GRANT_BYTES: usize = 128 * 1024;
 
 /// The longest header, encoded. Ours has about 90 bytes.
-const MOST_HEADER: usize = 1024;
+const MAX_HEADER: usize = 1024;
 
 /// The payload of `compact`, if one of `keys` signed it as a `typ`.
 ///
 /// # Errors
 /// Why it is not accepted. Nothing of the payload is read before the signature is found good.
 pub fn verify(keys: &[VerifyingKey], typ: &str, compact: &[u8]) -> Result<Vec<u8>, Rejection> {
-    verify_within(MOST_BYTES, keys, typ, compact)
+    verify_within(MAX_BYTES, keys, typ, compact)
 }
 
 /// [`verify`] of a JWS of at most `max` bytes.
@@ -45,7 +45,7 @@ pub fn verify_within(
     let (signed, signature) = compact.rsplit_once('.').ok_or(Rejection::Malformed)?;
     // A third dot would stand in the payload, and base64url has none.
     let (header, payload) = signed.split_once('.').ok_or(Rejection::Malformed)?;
-    if header.len() > MOST_HEADER {
+    if header.len() > MAX_HEADER {
         return Err(Rejection::Malformed);
     }
     let header = json::object(&decode(header)?).ok_or(Rejection::Malformed)?;

@@ -33,7 +33,7 @@ const MAX_REFUSALS: u32 = 3;
 /// Connections that the broker may end over one message.
 const MAX_ENDED: u32 = 2;
 /// A connection that the broker ends so soon after a message was sent, it ended over that message.
-const BLAMED_WITHIN: Duration = Duration::from_secs(5);
+const BLAME_TIMEOUT: Duration = Duration::from_secs(5);
 /// Before a refused message is sent again.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const MIN_WAIT: Duration = Duration::from_millis(500);
@@ -190,7 +190,7 @@ impl Outbox {
     pub fn connection_lost(&mut self, is_blamed: bool, now: Instant) -> Option<Message> {
         let Sent { lane: name, message, at } = self.in_flight.take()?;
         let lane = self.lane(name);
-        if is_blamed && now.saturating_duration_since(at) <= BLAMED_WITHIN {
+        if is_blamed && now.saturating_duration_since(at) <= BLAME_TIMEOUT {
             lane.ended = lane.ended.saturating_add(1);
             if lane.is_doubtful() || lane.ended >= MAX_ENDED {
                 return Some(self.set_aside(name, message, now));

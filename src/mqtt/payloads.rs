@@ -16,7 +16,7 @@ pub const ENTITLEMENT_TYP: &str = "kasacam-entitlement+jws";
 pub const GRANT_TYP: &str = "kasacam-grant+jws";
 
 /// The most that is told of a topic which is not ours, in bytes.
-const MOST_TOPIC: usize = 128;
+const MAX_TOPIC: usize = 128;
 
 /// Who we are, and whom we believe.
 #[derive(Clone, Debug)]
@@ -135,5 +135,5 @@ fn text(payload: &[u8]) -> Result<String, Rejection> {
 /// A foreign topic, cut short, with nothing in it that could shape a log line.
 fn printable(topic: &[u8]) -> String {
     let letter = |b: &u8| if b.is_ascii_graphic() { char::from(*b) } else { '?' };
-    topic.iter().take(MOST_TOPIC).map(letter).collect()
+    topic.iter().take(MAX_TOPIC).map(letter).collect()
 }

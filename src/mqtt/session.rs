@@ -29,7 +29,7 @@ use tokio::time::Instant;
 const DIAL_STEP: Duration = Duration::from_secs(15);
 
 /// Acknowledgements on their way to the connection: all that it can owe.
-const MOST_ACKS: usize = deliveries::MOST;
+const MAX_ACKS: usize = deliveries::MAX;
 
 /// Takes the answers with grants, each verified. Called on the thread of the network: it does not wait.
 pub type OnGrants = Arc<dyn Fn(GrantAnswer) + Send + Sync>;
@@ -139,7 +139,7 @@ impl Session {
     /// that message again.
     pub fn ack(&self, token: AckToken) {
         let mut acks = self.shared.acks();
-        if acks.len() < MOST_ACKS {
+        if acks.len() < MAX_ACKS {
             acks.push(token);
         }
         drop(acks);

@@ -13,7 +13,7 @@ use std::sync::Arc;
 pub const OFFLINE: &[u8] = br#"{"online":false}"#;
 
 /// The most bytes of a report. What is longer is not sent.
-const MOST_BYTES: usize = 16 * 1024;
+const MAX_BYTES: usize = 16 * 1024;
 
 /// What the cloud may tell the camera.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Topics {
             Report::Telemetry(_) => (&self.telemetry, Kind::Telemetry),
             Report::Event(_) => (&self.event, Kind::Event),
         };
-        let payload = serde_json::to_vec(report).ok().filter(|payload| payload.len() <= MOST_BYTES)?;
+        let payload = serde_json::to_vec(report).ok().filter(|payload| payload.len() <= MAX_BYTES)?;
         Some(Message { topic: Arc::clone(topic), kind, payload: payload.into(), reply: None })
     }
 
@@ -171,7 +171,7 @@ impl Topics {
     /// A request for grants. `None` where it cannot be written or is over 16 KiB.
     #[must_use]
     pub fn grant_request(&self, request: &GrantRequest) -> Option<Message> {
-        let payload = serde_json::to_vec(request).ok().filter(|payload| payload.len() <= MOST_BYTES)?;
+        let payload = serde_json::to_vec(request).ok().filter(|payload| payload.len() <= MAX_BYTES)?;
         let correlation = Bytes::copy_from_slice(request.id.as_bytes());
         Some(Message {
             topic: Arc::clone(&self.grant_request),

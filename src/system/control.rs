@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 const LINE_LIMIT: u64 = 4096;
 const ANSWER_LIMIT: u64 = 16 * LINE_LIMIT;
 /// Within which a client must have asked, and an answer must have come.
-const DEADLINE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Clients at once; more wait in the kernel's backlog.
 const CLIENTS: usize = 4;
 
@@ -93,7 +93,8 @@ impl Server {
                 Ok((stream, _)) => {
                     let requests = requests.clone();
                     tokio::spawn(async move {
-                        let served = tokio::time::timeout(2 * DEADLINE, serve_one(stream, requests)).await;
+                        let served =
+                            tokio::time::timeout(2 * REQUEST_TIMEOUT, serve_one(stream, requests)).await;
                         if let Ok(Err(e)) = served {
                             tracing::debug!("a client of the control socket left: {e}");
                         }
@@ -118,7 +119,8 @@ impl Drop for Server {
 async fn serve_one(stream: UnixStream, requests: mpsc::Sender<Request>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    let read = tokio::time::timeout(DEADLINE, (&mut stream).take(LINE_LIMIT).read_line(&mut line)).await;
+    let read =
+        tokio::time::timeout(REQUEST_TIMEOUT, (&mut stream).take(LINE_LIMIT).read_line(&mut line)).await;
     let answer = match read {
         Err(_) => error("no request came in time"),
         Ok(Err(_)) => error("the request is not UTF-8"),
@@ -138,7 +140,7 @@ async fn ask_agent(command: Command, requests: &mpsc::Sender<Request>) -> Value 
     if requests.send(Request { command, reply }).await.is_err() {
         return error("the agent is stopping");
     }
-    match tokio::time::timeout(DEADLINE, answer).await {
+    match tokio::time::timeout(REQUEST_TIMEOUT, answer).await {
         Ok(Ok(value)) => value,
         Ok(Err(_)) => error("the agent is stopping"),
         Err(_) => error("the agent did not answer in time"),
@@ -158,8 +160,8 @@ pub fn ask<T: DeserializeOwned>(path: &Path, command: &Command) -> Result<T, Str
     let told = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());
     let mut stream = std::os::unix::net::UnixStream::connect(path)
         .map_err(|e| format!("{} (is kasacamd running? --socket names another socket)", told(&e)))?;
-    stream.set_read_timeout(Some(2 * DEADLINE)).map_err(|e| told(&e))?;
-    stream.set_write_timeout(Some(DEADLINE)).map_err(|e| told(&e))?;
+    stream.set_read_timeout(Some(2 * REQUEST_TIMEOUT)).map_err(|e| told(&e))?;
+    stream.set_write_timeout(Some(REQUEST_TIMEOUT)).map_err(|e| told(&e))?;
     let mut request = serde_json::to_vec(command).map_err(|e| told(&e))?;
     request.push(b'\n');
     stream.write_all(&request).map_err(|e| told(&e))?;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
 /// How often a device that is away is looked for.
-const AGAIN: Duration = Duration::from_secs(1);
+const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 /// The longest wait for an event, in milliseconds; then whoever listens is asked whether it still does.
 const WAIT: u16 = 1_000;
 
@@ -140,7 +140,7 @@ impl Latch {
                         return;
                     }
                 }
-                std::thread::sleep(AGAIN);
+                std::thread::sleep(REOPEN_INTERVAL);
             }
         })?;
         Ok(())

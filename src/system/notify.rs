@@ -15,7 +15,7 @@ use std::time::Duration;
 /// A spool thread that has not turned for so long is beyond help from inside.
 pub const MAX_STALL: Duration = Duration::from_secs(600);
 /// No status is sent sooner after the one before.
-const STATUS_EVERY: Duration = Duration::from_secs(1);
+const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The way to systemd; says nothing where `NOTIFY_SOCKET` is not set.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ impl Notifier {
 
     /// Sends `STATUS=` where it differs from the last one.
     pub fn status(&mut self, status: String, now: Mono) {
-        let soon = self.told_at.is_some_and(|at| now < at + STATUS_EVERY);
+        let soon = self.told_at.is_some_and(|at| now < at + STATUS_INTERVAL);
         if self.status != status && !soon {
             self.told_at = Some(now);
             // A status has one line, or it would be more than a status.

@@ -41,7 +41,7 @@ const MAX_ANSWER: usize = 64 * 1024;
 /// Also bounds the head of an answer.
 const BUFFER: usize = 64 * 1024;
 /// Shorter than servers keep an idle connection, so that a request rarely meets one being closed.
-const POOL_IDLE: Duration = Duration::from_secs(15);
+const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// As many as there are uploads at once.
 const POOL_SIZE: usize = 2;
 /// A body of so many bytes is worth a round trip before it is sent.
@@ -50,7 +50,7 @@ const ASK_FIRST: u64 = 256 * 1024;
 /// least share of the least `upload.max_rate`.
 const MIN_PROGRESS: u64 = 64 * 1024;
 /// How long a server may take over `100 Continue` until the body goes without it.
-const CONTINUE_WITHIN: Duration = Duration::from_secs(1);
+const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 const NAMES: Names = Names { url: "upload.endpoint", ca: "upload.ca", cert: None };
 
 /// One client, and so one pool of connections.
@@ -102,7 +102,7 @@ impl Client {
         let pool = Pool::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(POOL_IDLE)
+            .pool_idle_timeout(POOL_IDLE_TIMEOUT)
             .pool_max_idle_per_host(POOL_SIZE)
             .http1_max_buf_size(BUFFER)
             .build(Connector { dialer: dialer.clone(), tls });
@@ -266,7 +266,7 @@ struct Wait {
 impl Wait {
     fn new(go: Arc<Notify>, never_continues: Arc<AtomicBool>) -> Wait {
         let go = Box::pin(async move { go.notified().await });
-        Wait { go, patience: Box::pin(sleep(CONTINUE_WITHIN)), never_continues }
+        Wait { go, patience: Box::pin(sleep(CONTINUE_TIMEOUT)), never_continues }
     }
 }
 

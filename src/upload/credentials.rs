@@ -18,10 +18,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-const MOST_BYTES: u64 = 16 * 1024;
-const MOST_KEY: usize = 256;
+const MAX_BYTES: u64 = 16 * 1024;
+const MAX_KEY: usize = 256;
 /// Tokens of AWS STS are about 1 KiB; a head of more than 8 KiB is refused by most servers.
-const MOST_TOKEN: usize = 6 * 1024;
+const MAX_TOKEN: usize = 6 * 1024;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -107,7 +107,7 @@ impl Credentials {
             }
         }
         let mut text = String::new();
-        file.take(MOST_BYTES + 1)
+        file.take(MAX_BYTES + 1)
             .read_to_string(&mut text)
             .map_err(|error| format!("cannot be read: {}", error.kind()))?;
         parse(&text).map(|credential| (stamp, Arc::new(credential)))
@@ -121,7 +121,7 @@ fn examine(path: &Path, file: &File) -> Result<Stamp, String> {
         return Err("is not a plain file".into());
     }
     secret::guarded(path, &meta, &Surroundings::here()).map_err(|unguarded| unguarded.to_string())?;
-    if meta.len() > MOST_BYTES {
+    if meta.len() > MAX_BYTES {
         return Err("is larger than 16 KiB".into());
     }
     Ok(Stamp::of(&meta))
@@ -145,14 +145,14 @@ fn parse(text: &str) -> Result<Keys, String> {
 
 /// Keys, if a signature can be made with them.
 pub(super) fn keys(id: String, secret: String, token: Option<String>) -> Result<Keys, String> {
-    sound("access_key_id", &id, MOST_KEY)?;
+    sound("access_key_id", &id, MAX_KEY)?;
     // These separate the parts of the header that the id is written into.
     if id.contains(['/', ',', '=']) {
         return Err("access_key_id: has one of / , =".into());
     }
-    sound("secret_access_key", &secret, MOST_KEY)?;
+    sound("secret_access_key", &secret, MAX_KEY)?;
     if let Some(token) = &token {
-        sound("session_token", token, MOST_TOKEN)?;
+        sound("session_token", token, MAX_TOKEN)?;
     }
     Ok(Keys::new(id, secret, token, None, "upload.credentials"))
 }

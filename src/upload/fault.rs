@@ -9,15 +9,15 @@ use std::io;
 pub(super) use crate::net::Fault;
 
 /// No chain is that long; a cycle would be.
-const MOST_LINKS: usize = 16;
+const MAX_LINKS: usize = 16;
 /// A peer's certificate may carry long names.
-const MOST_CHARACTERS: usize = 200;
+const MAX_CHARACTERS: usize = 200;
 
 /// The chain of errors in words, from what failed to why.
 pub(super) fn describe(error: &(dyn Error + 'static)) -> Fault {
     let mut words: Vec<String> = Vec::new();
     let mut next = Some(error);
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         let Some(error) = next else { break };
         if let Some(word) = kind(error) {
             if words.last() != Some(&word) {
@@ -89,13 +89,13 @@ fn hyper_kind(error: &hyper::Error) -> Option<&'static str> {
 
 /// Without control characters, and short.
 fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).take(MOST_CHARACTERS).collect()
+    text.chars().filter(|c| !c.is_control()).take(MAX_CHARACTERS).collect()
 }
 
 /// Whether the peer ended the connection, rather than stalling or refusing it.
 pub(super) fn broke_off(error: &(dyn Error + 'static)) -> bool {
     let mut next = Some(error);
-    for _ in 0..MOST_LINKS {
+    for _ in 0..MAX_LINKS {
         let Some(error) = next else { return false };
         if let Some(error) = error.downcast_ref::<hyper_util::client::legacy::Error>() {
             if error.is_connect() {

@@ -14,13 +14,13 @@ use tokio::time::{Instant, Sleep};
 /// What may be sent at once after a pause: short, so that a rate holds over every second.
 const BURST: Duration = Duration::from_millis(100);
 /// The largest piece of a body that is handed on at once.
-const MOST_PIECE: u64 = 16 * 1024;
-const LEAST_PIECE: u64 = 256;
+const MAX_PIECE: u64 = 16 * 1024;
+const MIN_PIECE: u64 = 256;
 /// The pieces of two uploads take turns. Beside an upload with a full share, those of one with the rest are
 /// so many times smaller.
 const REST: u64 = 8;
 /// A rate below this would be a stall. 8 kbit/s, in bytes.
-const LEAST_RATE: u64 = 1000;
+const MIN_RATE: u64 = 1000;
 
 /// The bucket's arithmetic, free of any clock.
 #[derive(Debug, Default)]
@@ -34,7 +34,7 @@ pub struct Bucket {
 impl Bucket {
     /// Sets the rate, in bytes a second, and forgets what was promised at the old one.
     pub fn set(&mut self, rate: Option<u64>, now: Duration) {
-        self.rate = rate.map(|rate| rate.max(LEAST_RATE));
+        self.rate = rate.map(|rate| rate.max(MIN_RATE));
         self.even = now;
     }
 
@@ -50,10 +50,10 @@ impl Bucket {
     /// A piece takes a twentieth of a second at most, so that the pieces of two uploads interleave and a new
     /// rate is felt at once.
     fn piece(&self, share: Share) -> u64 {
-        let piece = self.rate.map_or(MOST_PIECE, |rate| (rate / 20).clamp(LEAST_PIECE, MOST_PIECE));
+        let piece = self.rate.map_or(MAX_PIECE, |rate| (rate / 20).clamp(MIN_PIECE, MAX_PIECE));
         match share {
             Share::Full => piece,
-            Share::Rest => (piece / REST).max(LEAST_PIECE),
+            Share::Rest => (piece / REST).max(MIN_PIECE),
         }
     }
 }

@@ -20,13 +20,13 @@ use tokio::sync::Notify;
 
 /// Keys that one upload tries. Two segments of one camera begin in the same microsecond only after a
 /// clock was set back; sixteen never should.
-const MOST_KEYS: u64 = 16;
+const MAX_KEYS: u64 = 16;
 /// The probe is tried so often, where no answer tells.
 const MAX_PROBES: u32 = 3;
 /// A larger object is not put a second time: on a slow link that would take hours. The end of a span is empty.
 const MAX_PROBE_BYTES: u64 = 4 * 1024 * 1024;
 /// S3 takes 2 KB of metadata altogether.
-const MOST_METADATA: usize = 200;
+const MAX_METADATA: usize = 200;
 
 /// Uploads segments. Shared by every upload; an upload may be dropped at any await, which ends its
 /// request and leaves nothing behind but, perhaps, the stored object.
@@ -169,7 +169,7 @@ impl Uploader {
         };
         // The next span may begin in the very microsecond in which this one ends: in the order of keys it comes behind.
         let time = if segment.is_end() { time - Duration::from_micros(1) } else { time };
-        for moved in 0..MOST_KEYS {
+        for moved in 0..MAX_KEYS {
             let time = time.floor_micros() + Duration::from_micros(moved);
             let mut object = object_for(&self.form, segment, time, clock, Arc::clone(&body), digest);
             (object.share, object.half_sent) = (share, Arc::clone(&half_sent));
@@ -252,12 +252,12 @@ pub(super) fn footage_type(codecs: &str) -> String {
     let names: String = codecs
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ',' | '-' | '_' | '+'))
-        .take(MOST_METADATA)
+        .take(MAX_METADATA)
         .collect();
     if names.is_empty() { "video/mp4".into() } else { format!("video/mp4; codecs=\"{names}\"") }
 }
 
 /// Fit for a header that is signed: visible ASCII, since servers trim and fold what is not, and short.
 fn header_text(text: &str) -> String {
-    text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(MOST_METADATA).collect()
+    text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(MAX_METADATA).collect()
 }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 use kasacam::domain::fragment::SpanEnd;
-use kasacam::domain::outcome::{Attempt, Held, MOST_RETRY_AFTER, Outcome, Scope, classify};
+use kasacam::domain::outcome::{Attempt, Held, MAX_RETRY_AFTER, Outcome, Scope, classify};
 use kasacam::domain::segment::{Content, KeyClock, KeyForm, Record, RecordClock, Segment, Serial};
 use kasacam::domain::time::Utc;
 use kasacam::upload::rate::Bucket;
@@ -108,8 +108,8 @@ fn the_store_cannot_keep_us_waiting_for_more_than_an_hour() {
     };
     assert_eq!(wait(None), None);
     assert_eq!(wait(Some(Duration::from_secs(120))), Some(Duration::from_secs(120)));
-    assert_eq!(wait(Some(Duration::MAX)), Some(MOST_RETRY_AFTER));
-    assert_eq!(MOST_RETRY_AFTER, Duration::from_secs(3600));
+    assert_eq!(wait(Some(Duration::MAX)), Some(MAX_RETRY_AFTER));
+    assert_eq!(MAX_RETRY_AFTER, Duration::from_secs(3600));
 }
 
 pub fn footage() -> Segment {

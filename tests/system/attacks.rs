@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 /// What a camera may hold in memory under attack, while it records.
-const MOST_RSS: u64 = 64 << 20;
+const MAX_RSS: u64 = 64 << 20;
 const TYP: &str = "kasacam-privacy+jws";
 const LEASE: &str = "kasacam-entitlement+jws";
 
@@ -233,7 +233,7 @@ fn no_message_but_the_owners_and_the_clouds_changes_anything() {
     let metrics = String::from_utf8(camera.command(&["metrics"]).stdout).unwrap();
     let counted = format!("kasacam_messages_rejected_total {}\n", expected.len());
     assert!(metrics.contains(&counted), "{metrics}");
-    assert!(most < MOST_RSS, "{most} bytes of RSS");
+    assert!(most < MAX_RSS, "{most} bytes of RSS");
     figure(&format!(
         "{} attacks by message, no change of state; at most {} KiB of memory",
         all.len(),

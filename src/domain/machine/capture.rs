@@ -52,7 +52,7 @@ enum Run {
 }
 
 /// What a device that does not close is given, for the prohibition to become durable.
-const ABORT_WITHIN: Duration = Duration::from_secs(2);
+const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
@@ -107,7 +107,7 @@ impl State {
     /// When a device that does not close ends the process, at the latest.
     pub(super) fn abort_at(&self) -> Option<Mono> {
         match self.run {
-            Run::Closing { stuck, .. } if !self.aborts => stuck.map(|stuck| stuck + ABORT_WITHIN),
+            Run::Closing { stuck, .. } if !self.aborts => stuck.map(|stuck| stuck + ABORT_TIMEOUT),
             Run::Closed | Run::Open { .. } | Run::Closing { .. } => None,
         }
     }

@@ -9,13 +9,13 @@ use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
 /// A newer choice that came by itself may be one of several that the broker had queued: the next is this close.
-const QUEUED_WITHIN: Duration = Duration::from_secs(2);
+const QUEUED_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the store is asked whether it answers, while footage waits unheard.
-const ASK_STORE_EVERY: Duration = Duration::from_secs(60);
+const ASK_STORE_INTERVAL: Duration = Duration::from_secs(60);
 /// A connection may have been dead for so long before that is noticed (two keep-alives of 30 s and an answer).
-const HALF_OPEN: Duration = Duration::from_secs(90);
+const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(90);
 /// A lease that the broker retains is there within this time of a session, or there is none.
-const LEASE_WITHIN: Duration = Duration::from_secs(60);
+const LEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The session with the broker, and what was heard on it.
 #[derive(Debug, Default)]
@@ -61,7 +61,7 @@ impl Session {
     /// A choice came that is as new as any that is known, or newer.
     pub(super) fn heard_choice(&mut self, retained: bool, now: Mono) {
         if retained || self.up.is_some() {
-            let from = if retained { now } else { now + QUEUED_WITHIN };
+            let from = if retained { now } else { now + QUEUED_TIMEOUT };
             self.choice = Some(self.choice.map_or(from, |known| known.min(from)));
         }
     }
@@ -90,7 +90,7 @@ impl Session {
 
     /// Whether the lease that the broker retains is known, or there is none.
     pub(super) fn lease_is_heard(&self, now: Mono) -> bool {
-        self.up.is_some_and(|up| self.lease || now.since(up) >= LEASE_WITHIN)
+        self.up.is_some_and(|up| self.lease || now.since(up) >= LEASE_TIMEOUT)
     }
 
     pub(super) fn is_up(&self) -> bool {
@@ -111,7 +111,8 @@ impl Session {
 
     /// While a session seemed to be up it may have been dead for a while: but not before the choice was heard on it.
     fn know_to(&mut self, now: Mono, heard: Option<Mono>) {
-        let doubtful = Mono(now.0.saturating_sub(u64::try_from(HALF_OPEN.as_nanos()).unwrap_or(u64::MAX)));
+        let doubtful =
+            Mono(now.0.saturating_sub(u64::try_from(HALF_OPEN_TIMEOUT.as_nanos()).unwrap_or(u64::MAX)));
         let known = heard.map_or(doubtful, |heard| heard.max(doubtful));
         self.known_to = Some(self.known_to.map_or(known, |before| before.max(known)));
     }
@@ -192,7 +193,7 @@ impl Machine {
     pub(super) fn hearing_changes_at(&self, decision: &Decision, now: Now) -> Option<Mono> {
         let session = &self.session;
         let over = session.store.answers_since.zip(self.settings.unheard_hold).map(|(at, hold)| at + hold);
-        let lease = session.up.map(|up| up + LEASE_WITHIN);
+        let lease = session.up.map(|up| up + LEASE_TIMEOUT);
         let ask = self.store_matters(decision, now).then_some(session.store.ask_at);
         [session.choice, over, lease, ask].into_iter().flatten().filter(|at| *at > now.mono).min()
     }
@@ -216,7 +217,7 @@ impl Machine {
     fn ask_every(&self) -> Duration {
         self.settings
             .unheard_hold
-            .map_or(ASK_STORE_EVERY, |hold| (hold / 4).clamp(Duration::from_secs(1), ASK_STORE_EVERY))
+            .map_or(ASK_STORE_INTERVAL, |hold| (hold / 4).clamp(Duration::from_secs(1), ASK_STORE_INTERVAL))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
 /// What an ordered stop may take before the uploads that are left stay for the next start.
-const FLUSH_WITHIN: Duration = Duration::from_millis(4000);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(4000);
 
 #[derive(Debug)]
 pub(super) struct Leaving {
@@ -25,7 +25,7 @@ enum LeavingStage {
 impl Machine {
     pub(super) fn begin_to_leave(&mut self, now: Now) {
         self.leaving
-            .get_or_insert(Leaving { deadline: now.mono + FLUSH_WITHIN, stage: LeavingStage::Draining });
+            .get_or_insert(Leaving { deadline: now.mono + FLUSH_TIMEOUT, stage: LeavingStage::Draining });
     }
 
     /// When an ordered stop has used up its time.

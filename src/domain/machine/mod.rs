@@ -177,13 +177,13 @@ pub enum Why {
 }
 
 /// How often the clock is looked at while it may be what a message was refused for.
-const LOOK_AT_CLOCK_EVERY: Duration = Duration::from_secs(5);
+const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// How often the rules of retention are looked at without a cause.
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 /// How often the passing of time is made durable: ten minutes lost from it are cheap, flash is not.
-const KEEP_TIME_EVERY: Duration = Duration::from_secs(10 * 60);
+const KEEP_TIME_INTERVAL: Duration = Duration::from_secs(10 * 60);
 /// By how much the cloud's clock may be ahead of a trusted one of ours.
-const MOST_AHEAD: Duration = Duration::from_secs(24 * 3600);
+const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
 /// All state of the agent; has no clock, file or socket of its own.
 #[derive(Debug)]
@@ -380,7 +380,7 @@ impl Machine {
         let waiting_for_store = self.store.until(now.mono).or_else(|| self.queue.next_try(now.mono));
         [
             self.capture.retry_at(now.mono).map(|at| (at, Why::RetryCapture)),
-            self.refused_ahead.map(|_| (now.mono + LOOK_AT_CLOCK_EVERY, Why::AskAgain)),
+            self.refused_ahead.map(|_| (now.mono + CLOCK_INTERVAL, Why::AskAgain)),
             self.choice.retry_at().filter(|_| self.choice_may_be_written()).map(|at| (at, Why::RetryPersist)),
             self.hearing_changes_at(&decision, now).map(|at| (at, Why::Hearing)),
             self.capture.abort_at().map(|at| (at, Why::CloseDevice)),
@@ -393,13 +393,13 @@ impl Machine {
             self.pins.due(now.mono).map(|at| (at, Why::PinTimes)),
             self.leaves_at().map(|at| (at, Why::Leave)),
             Some((self.reports.telemetry_at(self.settings.telemetry), Why::Telemetry)),
-            Some((now.mono + KEEP_TIME_EVERY.saturating_sub(self.time_unkept(now)), Why::KeepTime)),
+            Some((now.mono + KEEP_TIME_INTERVAL.saturating_sub(self.time_unkept(now)), Why::KeepTime)),
         ]
         .into_iter()
         .flatten()
         .min()
-        .unwrap_or((now.mono + SWEEP_EVERY, Why::Sweep))
-        .min((now.mono + SWEEP_EVERY, Why::Sweep))
+        .unwrap_or((now.mono + SWEEP_INTERVAL, Why::Sweep))
+        .min((now.mono + SWEEP_INTERVAL, Why::Sweep))
     }
 
     // ---- the invariants --------------------------------------------------------------------
@@ -515,7 +515,7 @@ impl Machine {
     }
 
     fn keep_time(&mut self, now: Now) {
-        if self.time_unkept(now) >= KEEP_TIME_EVERY {
+        if self.time_unkept(now) >= KEEP_TIME_INTERVAL {
             self.write_floor(now);
         }
     }
@@ -567,7 +567,7 @@ impl Machine {
     /// Whether a message claims to be from a time that has not come. Without a clock to be trusted nobody can
     /// tell, and the cloud's clock and ours may differ.
     fn is_ahead(&self, issued_at: Utc, now: Now) -> bool {
-        self.clock(now) == Clock::Trusted && issued_at > now.system + MOST_AHEAD
+        self.clock(now) == Clock::Trusted && issued_at > now.system + MAX_AHEAD
     }
 
     /// What was refused as from the future is asked for again once it is not.

@@ -12,7 +12,7 @@ use std::time::Duration;
 const WRITE_INTERVAL: Duration = Duration::from_secs(60);
 /// For so long after a start a suspension from before it lets nothing go unless the lease has been heard: it may have ended
 /// while the camera was off.
-const HEARD_WITHIN: Duration = Duration::from_secs(3600);
+const HEAR_LEASE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub(super) struct Stopped {
@@ -88,7 +88,7 @@ impl Machine {
     pub(super) fn stands_still_for_certain(&self, now: Now) -> bool {
         let heard = self.session.lease_is_heard(now.mono);
         match self.entitlement(now) {
-            Entitlement::Suspended => heard || now.mono.since(self.stopped.started) >= HEARD_WITHIN,
+            Entitlement::Suspended => heard || now.mono.since(self.stopped.started) >= HEAR_LEASE_TIMEOUT,
             Entitlement::Lapsed
             | Entitlement::Granted(_)
             | Entitlement::Terminated

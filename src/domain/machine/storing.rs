@@ -8,7 +8,7 @@ use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
 /// A card that was pulled is looked for as often: recording goes on within five seconds of its return.
-const LOOK_FOR_CARD_EVERY: Duration = Duration::from_secs(2);
+const CARD_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The fault of a card that was pulled, whatever the first call said that failed for it.
 const AWAY: &str = "its file system is away, and the mount point is empty";
@@ -62,7 +62,7 @@ impl Machine {
             if away {
                 broken.why = String::from(AWAY);
             }
-            broken.probe_at = now.mono + if away { pause.min(LOOK_FOR_CARD_EVERY) } else { pause };
+            broken.probe_at = now.mono + if away { pause.min(CARD_INTERVAL) } else { pause };
             self.evict_for_want_of_room(full);
         }
     }

@@ -312,7 +312,7 @@ impl Machine {
     }
 
     pub(super) fn sweep_is_due(&self, now: Now) -> bool {
-        self.swept_at.is_none_or(|at| now.mono >= at + super::SWEEP_EVERY)
+        self.swept_at.is_none_or(|at| now.mono >= at + super::SWEEP_INTERVAL)
     }
 
     pub(super) fn sweep(&mut self, decision: &Decision, now: Now) {
