@@ -3,8 +3,9 @@
 use crate::config::{self, Config};
 use crate::disk::Fs;
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
-use crate::domain::input::{Input, Usage};
+use crate::domain::input::Input;
 use crate::domain::segment::{Record, Segment, Serial};
+use crate::domain::storage::Usage;
 use crate::domain::time::{Clock, Mono, Now};
 use crate::fmp4;
 use crate::spool::{self, Command, Encryption, LiveEpoch, ReadError, Sealed, Setup, Spool};

@@ -20,11 +20,11 @@ mod upload;
 mod validate;
 mod words;
 
-use crate::domain::machine::Settings;
-pub use crate::domain::machine::UploadOrder;
 use crate::domain::policy::Rules;
 pub use crate::domain::policy::{PrivacyPending, WhenFull};
 pub use crate::domain::segmenter::Durability;
+use crate::domain::settings::Settings;
+pub use crate::domain::settings::UploadOrder;
 use crate::domain::storage::Budget;
 use crate::domain::time::Utc;
 pub use encoder::{Encoder, EncoderKind};

@@ -1,11 +1,13 @@
 //! Everything that the outside can tell the machine.
 
-use super::aside::{Aside, AsideFigures};
+use super::aside::Aside;
 use super::entitlement::Lease;
 use super::fragment::Epoch;
 use super::outcome::Outcome;
 use super::privacy::{PrivacyChoice, Shutter};
 use super::segment::{Segment, Serial};
+use super::settings::Settings;
+use super::storage::Usage;
 use super::time::Mono;
 use std::time::Duration;
 
@@ -251,7 +253,7 @@ pub enum Input {
 
     // From whoever runs us.
     /// The configuration was read again.
-    Reload(Box<super::machine::Settings>),
+    Reload(Box<Settings>),
     /// SIGTERM, SIGINT.
     Shutdown,
 }
@@ -259,23 +261,6 @@ pub enum Input {
 /// Pairs an [`super::effect::Effect::Persist`] or an [`super::effect::Effect::Light`] with its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
-
-/// What the spool holds and what its file system has left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Bytes in the spool, quarantine and what is set aside included.
-    pub bytes: u64,
-    /// Files in the spool, those set aside included.
-    pub files: u64,
-    /// Bytes free to an unprivileged user (`statvfs.f_bavail`); `None` where the file system does not say.
-    pub free: Option<u64>,
-    /// Files in quarantine.
-    pub quarantined: u64,
-    /// What is set aside.
-    pub set_aside: AsideFigures,
-    /// Not all files of the spool are known yet: there is more of everything.
-    pub is_scanning: bool,
-}
 
 /// A file that was set aside or in quarantine, and made room.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -21,6 +21,7 @@ pub mod recovery;
 pub mod retention;
 pub mod segment;
 pub mod segmenter;
+pub mod settings;
 pub mod status;
 pub mod storage;
 pub mod time;

@@ -1,6 +1,23 @@
 //! How the spool's flash stands.
 
-use super::input::Usage;
+use super::aside::AsideFigures;
+
+/// What the spool holds and what its file system has left.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes in the spool, quarantine and what is set aside included.
+    pub bytes: u64,
+    /// Files in the spool, those set aside included.
+    pub files: u64,
+    /// Bytes free to an unprivileged user (`statvfs.f_bavail`); `None` where the file system does not say.
+    pub free: Option<u64>,
+    /// Files in quarantine.
+    pub quarantined: u64,
+    /// What is set aside.
+    pub set_aside: AsideFigures,
+    /// Not all files of the spool are known yet: there is more of everything.
+    pub is_scanning: bool,
+}
 
 /// The fact that the policy sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -3,10 +3,10 @@
 //! an agent that is slow to take inputs holds up no ping.
 
 use super::exchange::{By, Exchange, MAX_PACKET, Stop};
+use super::link::Link;
 use super::login::{self, Login};
 use super::packet;
 use super::reason;
-use super::session::Link;
 use crate::net::{Stream, Target};
 use bytes::BytesMut;
 use std::io;

@@ -16,10 +16,11 @@ mod hearing;
 mod outgoing;
 
 use super::deliveries::{self, Deliveries};
+use super::link::{Link, Retains};
 use super::login::Login;
 use super::packet::{self, Code, ConnAck, Connect, Packet, Publish, Will};
 use super::reason;
-use super::session::{Link, Retains, Shared};
+use super::shared::Shared;
 use super::timers::{Due, Timers};
 use super::topics::OFFLINE;
 use crate::domain::input::{AckToken, Input};

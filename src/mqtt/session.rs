@@ -4,23 +4,23 @@
 use super::connection::{self, End};
 use super::deliveries;
 use super::exchange::By;
-use super::outbox::Outbox;
+use super::link::{Link, OnGrants, Retains};
 use super::payloads::{Keys, Reader};
+use super::shared::Shared;
 use super::tls::Credentials;
-use super::topics::{Kind, Message, Topics};
+use super::topics::Topics;
 use super::waits::Waits;
-use crate::config::{Config, Mqtt, MqttLogin};
+use crate::config::{Config, Mqtt};
 use crate::domain::backoff::Jitter;
-use crate::domain::effect::{Event, Report};
-use crate::domain::grant::{GrantAnswer, GrantRequest};
+use crate::domain::effect::Report;
+use crate::domain::grant::GrantRequest;
 use crate::domain::input::{AckToken, Input};
 use crate::domain::time::Utc;
 use crate::net::{self, Dialer};
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -30,9 +30,6 @@ const DIAL_STEP: Duration = Duration::from_secs(15);
 
 /// Acknowledgements on their way to the connection: all that it can owe.
 const MAX_ACKS: usize = deliveries::MAX;
-
-/// Takes the answers with grants, each verified. Called on the thread of the network: it does not wait.
-pub type OnGrants = Arc<dyn Fn(GrantAnswer) + Send + Sync>;
 
 /// The agent's end of the session. Dropping it breaks the connection off, and the last will fires.
 #[derive(Debug)]
@@ -212,116 +209,6 @@ impl Drop for Session {
     fn drop(&mut self) {
         if let Some(task) = self.task.take() {
             task.abort();
-        }
-    }
-}
-
-/// Between the agent and the task.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    outbox: Mutex<Outbox>,
-    acks: Mutex<Vec<AckToken>>,
-    leaving: Mutex<Option<Duration>>,
-    since: Mutex<Option<Utc>>,
-    connected: AtomicBool,
-    ask_again: AtomicBool,
-    read_again: AtomicBool,
-    new_keys: Mutex<Option<Keys>>,
-    pub(super) changed: Notify,
-}
-
-impl Shared {
-    pub(super) fn outbox(&self) -> MutexGuard<'_, Outbox> {
-        self.outbox.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(super) fn acks(&self) -> MutexGuard<'_, Vec<AckToken>> {
-        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Within which to leave, once we are to.
-    pub(super) fn leaving(&self) -> MutexGuard<'_, Option<Duration>> {
-        self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// When the agent started, once that is known.
-    pub(super) fn since(&self) -> MutexGuard<'_, Option<Utc>> {
-        self.since.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The keys to believe from now on, said once.
-    pub(super) fn takes_new_keys(&self) -> Option<Keys> {
-        self.new_keys.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-
-    /// Whether to subscribe anew, said once.
-    pub(super) fn takes_ask_again(&self) -> bool {
-        self.ask_again.swap(false, Ordering::Relaxed)
-    }
-
-    /// Whether to look at certificate, key and roots again, said once.
-    pub(super) fn takes_read_again(&self) -> bool {
-        self.read_again.swap(false, Ordering::Relaxed)
-    }
-
-    pub(super) fn set_connected(&self, connected: bool) {
-        self.connected.store(connected, Ordering::Relaxed);
-    }
-}
-
-/// Whether the broker keeps messages for whoever subscribes later. Each connection hears it anew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Retains {
-    /// It does, as far as is known.
-    Yes,
-    /// It told so with the CONNACK of a connection that it accepted.
-    No,
-    /// It refused a CONNECT for its retained will: the next one goes without.
-    Refused,
-}
-
-/// What every connection needs, and what goes from one to the next.
-pub(super) struct Link {
-    pub(super) credentials: Credentials,
-    pub(super) login: Option<MqttLogin>,
-    pub(super) host: String,
-    pub(super) port: u16,
-    pub(super) keep_alive: Duration,
-    pub(super) dialer: Dialer,
-    pub(super) topics: Topics,
-    pub(super) reader: Reader,
-    pub(super) shared: Arc<Shared>,
-    pub(super) on_grants: Option<OnGrants>,
-    pub(super) inputs: Sender<Input>,
-    /// Inputs that the agent has not yet taken: of one connection, since none is begun before they are
-    /// delivered.
-    pub(super) pending: VecDeque<Input>,
-    /// Connections so far.
-    pub(super) connections: u64,
-    /// What the broker said last.
-    pub(super) retains: Retains,
-    pub(super) jitter: Jitter,
-}
-
-impl Link {
-    /// What is subscribed to, each with QoS 1.
-    pub(super) fn subscriptions(&self) -> Vec<&str> {
-        let mut topics = self.topics.subscriptions().to_vec();
-        if self.on_grants.is_some() {
-            topics.push(self.topics.grant_response());
-        }
-        topics
-    }
-
-    /// Says that the broker will not take a message: in the log, and on `R/event` unless it is an event.
-    pub(super) fn tell_set_aside(&self, message: &Message, why: &str) {
-        tracing::error!("{message:?} is set aside: {why}. Look at what it lets this device publish");
-        if message.kind != Kind::Event {
-            let (topic, why) = (String::from(&*message.topic), String::from(why));
-            let event = Report::Event(Event::MessageSetAside { topic, why });
-            if let Some(event) = self.topics.message(&event) {
-                self.shared.outbox().push(event);
-            }
         }
     }
 }

@@ -3,7 +3,7 @@
 //! advertised and leads nowhere, costs a quarter of a second and not the connection.
 
 use super::Stream;
-use super::fault::{Fault, of_stream};
+use super::fault::{Fault, Names, of_stream};
 use super::progress::Watched;
 use super::resolve::Resolver;
 use nix::sys::socket::{setsockopt, sockopt};
@@ -32,17 +32,6 @@ pub struct Limits {
     pub step: Duration,
     /// With no byte in either direction for so long, the connection ends.
     pub inactivity: Duration,
-}
-
-/// The configuration's names for what may have to be mended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Names {
-    /// Of the peer's address, such as `mqtt.url`.
-    pub url: &'static str,
-    /// Of the roots, such as `mqtt.ca`.
-    pub ca: &'static str,
-    /// Of our own certificate, where we have one.
-    pub cert: Option<&'static str>,
 }
 
 /// Where to connect to.

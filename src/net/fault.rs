@@ -1,11 +1,21 @@
 //! Why there is no connection, in words that are safe to log and that say what to do.
 
-use super::dial::Names;
 use rustls::{AlertDescription, CertificateError, Error as RustlsError};
 use rustls_pki_types::UnixTime;
 use std::error::Error;
 use std::fmt;
 use std::io;
+
+/// The configuration's names for what may have to be mended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Names {
+    /// Of the peer's address, such as `mqtt.url`.
+    pub url: &'static str,
+    /// Of the roots, such as `mqtt.ca`.
+    pub ca: &'static str,
+    /// Of our own certificate, where we have one.
+    pub cert: Option<&'static str>,
+}
 
 /// A fault in words of our own, free of secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]

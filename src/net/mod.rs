@@ -9,8 +9,8 @@ mod fault;
 mod progress;
 mod resolve;
 
-pub use dial::{Dialer, Limits, Names, Target};
-pub use fault::{Fault, of_io, of_stream, of_tls};
+pub use dial::{Dialer, Limits, Target};
+pub use fault::{Fault, Names, of_io, of_stream, of_tls};
 pub use progress::Watched;
 
 use tokio::io::{AsyncRead, AsyncWrite};

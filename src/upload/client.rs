@@ -12,7 +12,6 @@ use super::body::Streamed;
 use super::fault::{Fault, describe};
 use super::rate::{Rate, Throttled};
 use super::roots::Roots;
-use super::store::Timeouts;
 use super::{Object, SignedRequest, Signer};
 use crate::domain::grant::Proof;
 use crate::domain::outcome::Scope;
@@ -35,6 +34,28 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
+
+/// How long the steps of a request may take. There is no limit for the whole: a slow link takes as long as it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// The name, an address, and TLS: 10 s for each of them.
+    pub connect: Duration,
+    /// With no byte sent or received for so long the connection ends: 30 s.
+    pub inactivity: Duration,
+    /// From the last byte of the body leaving us to the end of the answer: 3 min. What lies in the kernel's buffer goes
+    /// within it, at 2 KiB/s.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            connect: Duration::from_secs(10),
+            inactivity: Duration::from_secs(30),
+            answer: Duration::from_secs(180),
+        }
+    }
+}
 
 /// Answers of S3 are error documents of about 1 KiB.
 const MAX_ANSWER: usize = 64 * 1024;

@@ -28,8 +28,9 @@ pub mod tls;
 pub mod worker;
 
 pub use body::Body;
+pub use client::Timeouts;
 pub use request::{SignedRequest, Signer, Unsigned};
-pub use store::{S3Store, Timeouts};
+pub use store::S3Store;
 pub use worker::{Uploader, object_for};
 
 use crate::domain::effect::Share;

@@ -12,7 +12,7 @@
 //! be there only if the store took a request whose signature covers the SHA-256 of the body.
 
 use super::answer::Answer;
-use super::client::{Ask, Client, Exchanged, Failed, NoAnswer};
+use super::client::{Ask, Client, Exchanged, Failed, NoAnswer, Timeouts};
 use super::credentials::{Credentials, Source};
 use super::grant::{Granting, Grants};
 use super::iot::Provider;
@@ -27,29 +27,6 @@ use crate::domain::outcome::{Attempt, Held};
 use http::{StatusCode, Uri};
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Duration;
-
-/// How long the steps of a request may take. There is no limit for the whole: a slow link takes as long as it takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Timeouts {
-    /// The name, an address, and TLS: 10 s for each of them.
-    pub connect: Duration,
-    /// With no byte sent or received for so long the connection ends: 30 s.
-    pub inactivity: Duration,
-    /// From the last byte of the body leaving us to the end of the answer: 3 min. What lies in the kernel's buffer goes
-    /// within it, at 2 KiB/s.
-    pub answer: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Timeouts {
-        Timeouts {
-            connect: Duration::from_secs(10),
-            inactivity: Duration::from_secs(30),
-            answer: Duration::from_secs(180),
-        }
-    }
-}
 
 /// One bucket of an S3 store.
 pub struct S3Store {

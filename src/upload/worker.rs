@@ -1,10 +1,11 @@
 //! From a segment of the spool to an object of the store.
 
 use super::body::{self, Body, Digest};
+use super::client::Timeouts;
 use super::grant::Grants;
 use super::onvif;
 use super::rate::Rate;
-use super::store::{S3Store, Timeouts};
+use super::store::S3Store;
 use super::{Object, ObjectStore};
 use crate::config;
 use crate::domain::effect::Share;

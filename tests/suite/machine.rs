@@ -6,12 +6,13 @@ use crate::support::rig::{
 use kasacam::domain::effect::{Event, Fact, Report, Rule, Share, StopManner};
 use kasacam::domain::entitlement::{Lease, Next, Status, Terms};
 use kasacam::domain::fragment::{Epoch, SpanEnd};
-use kasacam::domain::input::{AckToken, FaultKind, Input, Usage};
-use kasacam::domain::machine::UploadOrder;
+use kasacam::domain::input::{AckToken, FaultKind, Input};
 use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::policy::WhenFull;
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice, Shutter};
 use kasacam::domain::segment::{Content, RecordClock, Serial};
+use kasacam::domain::settings::UploadOrder;
+use kasacam::domain::storage::Usage;
 use kasacam::domain::time::{Mono, Now, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -389,7 +390,7 @@ fn a_store_that_refuses_one_segment_after_the_other_is_left_alone_and_told_with_
 fn an_hour_without_the_issuer_of_grants_ends_with_the_session_that_comes_up() {
     for granted in [true, false] {
         let mut rig = Rig::new(Start {
-            settings: kasacam::domain::machine::Settings { granted, ..settings() },
+            settings: kasacam::domain::settings::Settings { granted, ..settings() },
             ..allowed()
         });
         for _ in 0..20 {

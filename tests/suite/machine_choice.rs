@@ -169,7 +169,7 @@ fn a_start_under_a_prohibition_purges_what_the_power_cut_kept_of_it() {
     };
     let spool = Ok((
         vec![at(1, 40), at(2, 10)],
-        kasacam::domain::input::Usage { free: Some(1_000_000), ..Default::default() },
+        kasacam::domain::storage::Usage { free: Some(1_000_000), ..Default::default() },
     ));
     let start = Start { privacy: Known::Is(made(5, true, chosen)), spool, ..allowed() };
     let rig = Rig::at(start, now());
@@ -259,7 +259,7 @@ fn after_a_start_all_waits_for_the_first_session() {
     let mut old = segment(1, now());
     old.record.boot = String::from("boot-0");
     let spool =
-        Ok((vec![old], kasacam::domain::input::Usage { free: Some(1_000_000), ..Default::default() }));
+        Ok((vec![old], kasacam::domain::storage::Usage { free: Some(1_000_000), ..Default::default() }));
     let mut rig = Rig::offline(Start { spool, ..allowed() }, now());
     let fresh = rig.seal();
     rig.pass(HOUR);

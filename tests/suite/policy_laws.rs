@@ -4,7 +4,6 @@ use crate::support::dice::parameter;
 use kasacam::domain::backoff::{Backoff, Jitter};
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Next, Plan, Status, Terms};
 use kasacam::domain::fragment::Epoch;
-use kasacam::domain::input::Usage;
 use kasacam::domain::offset::{MAX_BOOTS, Offsets, Pinned, key_time};
 use kasacam::domain::outcome::{Attempt, Held, Outcome, Scope, classify};
 use kasacam::domain::policy::{
@@ -15,6 +14,7 @@ use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice, strictest};
 use kasacam::domain::segment::{
     KeyClock, KeyForm, Record, RecordClock, Serial, SpoolKind, SpoolName, object_key,
 };
+use kasacam::domain::storage::Usage;
 use kasacam::domain::storage::{Budget, Storage};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use proptest::prelude::*;

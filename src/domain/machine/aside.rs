@@ -3,7 +3,8 @@
 use super::Machine;
 use crate::domain::aside::Aside;
 use crate::domain::effect::{Effect, Event, Rule};
-use crate::domain::input::{AsideFile, Usage};
+use crate::domain::input::AsideFile;
+use crate::domain::storage::Usage;
 use crate::domain::time::Now;
 
 /// How far the eviction of such files has come.

@@ -25,54 +25,19 @@ mod transfer;
 use super::backoff::Jitter;
 use super::effect::{Effect, Event, Fact, Report};
 use super::entitlement::{Entitlement, Lease};
-use super::input::{AckToken, Input, Rejection, Usage};
+use super::input::{AckToken, Input, Rejection};
 use super::offset::Offsets;
-use super::policy::{self, Facts, Pending, Rules, TrustedClock, WhenFull};
+use super::policy::{self, Facts, Pending, TrustedClock, WhenFull};
 use super::privacy::{self, Known, Privacy, PrivacyChoice, Shutter};
 use super::segment::Segment;
-use super::storage::{Budget, Storage};
+use super::settings::Settings;
+use super::storage::{Storage, Usage};
 use super::time::{Clock, Mono, Now, Utc};
 use durable::Durable;
 use figures::Figures;
 use std::cmp::Ordering;
 use std::collections::VecDeque;
 use std::time::Duration;
-
-/// `upload.order`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UploadOrder {
-    /// Live footage first, then the backlog from its newest on. The backlog never takes the last of several
-    /// uploads at once: one is always free for the segment that is sealed next.
-    Newest,
-    /// As it was captured.
-    Oldest,
-}
-
-/// What the configuration says to the machine.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Settings {
-    /// What the configuration adds to the policy. Reloadable.
-    pub rules: Rules,
-    /// What the spool may take of flash.
-    pub budget: Budget,
-    /// `entitlement.offline_grace`.
-    pub grace: Duration,
-    /// `spool.hold`.
-    pub hold: Duration,
-    /// `privacy.unheard_hold`: for how long footage that was captured unheard waits while the store answers and the
-    /// broker does not. `None`: until the choice has been heard.
-    pub unheard_hold: Option<Duration>,
-    /// `mqtt.telemetry`.
-    pub telemetry: Duration,
-    /// Which pending segment goes first.
-    pub order: UploadOrder,
-    /// Uploads at once.
-    pub concurrency: usize,
-    /// The cloud signs each upload, over the broker: once a session is up, it is tried again at once.
-    pub granted: bool,
-    /// Lines of the picture that we encode: a plan that allows more changes nothing.
-    pub board_height: u32,
-}
 
 /// What is known when the agent starts.
 #[derive(Debug)]

@@ -1,8 +1,8 @@
 //! The segments that the cloud does not hold yet, and whose turn it is.
 
-use super::UploadOrder;
 use crate::domain::effect::Rule;
 use crate::domain::segment::{Record, Segment, Serial};
+use crate::domain::settings::UploadOrder;
 use crate::domain::time::Mono;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;

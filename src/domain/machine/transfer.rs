@@ -1,16 +1,17 @@
 //! What goes to the store, and what leaves the spool.
 
+use super::Machine;
 use super::pending::Stage;
-use super::{Machine, UploadOrder};
 use crate::domain::backoff::Backoff;
 use crate::domain::effect::{Effect, Event, Rule, Share};
 use crate::domain::entitlement::{Entitlement, Lease};
-use crate::domain::input::Usage;
 use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::policy::{Decision, Pending, Upload};
 use crate::domain::retention::{self, Sweep};
 use crate::domain::segment::{Content, Segment, Serial};
+use crate::domain::settings::UploadOrder;
 use crate::domain::storage::Storage;
+use crate::domain::storage::Usage;
 use crate::domain::time::{Mono, Now};
 use std::collections::BTreeSet;
 use std::time::Duration;

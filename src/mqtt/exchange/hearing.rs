@@ -7,8 +7,8 @@
 use super::{Exchange, HEAR_TIMEOUT, PING_TIMEOUT, Phase, Stop, lost};
 use crate::domain::input::Input;
 use crate::mqtt::exchange::By;
+use crate::mqtt::link::Link;
 use crate::mqtt::packet::{self, Code, Publish};
-use crate::mqtt::session::Link;
 use crate::mqtt::timers::Due;
 use crate::mqtt::topics::Command;
 use tokio::time::Instant;

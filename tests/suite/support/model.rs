@@ -3,9 +3,9 @@
 
 use kasacam::domain::effect::CaptureSettings;
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Status};
-use kasacam::domain::machine::Settings;
 use kasacam::domain::policy::{PrivacyPending, WhenFull};
 use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::settings::Settings;
 use kasacam::domain::time::{Now, Utc};
 
 /// One of the three facts that are kept: the owner's choice, the latch, the lease.

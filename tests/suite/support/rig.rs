@@ -3,14 +3,16 @@
 use kasacam::domain::effect::{CaptureSettings, Effect, Event, Fact, Report, Rule, Share, StopManner};
 use kasacam::domain::entitlement::{Features, Lease, Plan, Status, Terms};
 use kasacam::domain::fragment::{Epoch, SpanEnd};
-use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket, Usage};
+use kasacam::domain::input::{AckToken, Fault, FaultKind, Input, Ticket};
 use kasacam::domain::journal::What;
-use kasacam::domain::machine::{Machine, Seen, Settings, Signed, Start, Tombstones, UploadOrder};
+use kasacam::domain::machine::{Machine, Seen, Signed, Start, Tombstones};
 use kasacam::domain::offset::Offsets;
 use kasacam::domain::policy::{PrivacyPending, Rules, WhenFull};
 use kasacam::domain::privacy::{Known, PrivacyChoice};
 use kasacam::domain::segment::{Content, KeyClock, Record, RecordClock, Segment, Serial};
+use kasacam::domain::settings::{Settings, UploadOrder};
 use kasacam::domain::storage::Budget;
+use kasacam::domain::storage::Usage;
 use kasacam::domain::time::{Mono, Now, Utc};
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -109,7 +109,7 @@ pub struct Ledger {
     /// Files told of as set aside.
     pub set_aside: u64,
     pub aside_evicted: Vec<Option<kasacam::domain::input::AsideFile>>,
-    pub usage: Option<kasacam::domain::input::Usage>,
+    pub usage: Option<kasacam::domain::storage::Usage>,
 }
 
 impl Ledger {

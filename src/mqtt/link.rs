@@ -1,0 +1,76 @@
+//! What every connection needs, and what goes from one to the next.
+
+use super::payloads::Reader;
+use super::shared::Shared;
+use super::tls::Credentials;
+use super::topics::{Kind, Message, Topics};
+use crate::config::MqttLogin;
+use crate::domain::backoff::Jitter;
+use crate::domain::effect::{Event, Report};
+use crate::domain::grant::GrantAnswer;
+use crate::domain::input::Input;
+use crate::net::Dialer;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::mpsc::Sender;
+
+/// Takes the answers with grants, each verified. Called on the thread of the network: it does not wait.
+pub type OnGrants = Arc<dyn Fn(GrantAnswer) + Send + Sync>;
+
+/// Whether the broker keeps messages for whoever subscribes later. Each connection hears it anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Retains {
+    /// It does, as far as is known.
+    Yes,
+    /// It told so with the CONNACK of a connection that it accepted.
+    No,
+    /// It refused a CONNECT for its retained will: the next one goes without.
+    Refused,
+}
+
+/// What every connection needs, and what goes from one to the next.
+pub(super) struct Link {
+    pub(super) credentials: Credentials,
+    pub(super) login: Option<MqttLogin>,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) keep_alive: Duration,
+    pub(super) dialer: Dialer,
+    pub(super) topics: Topics,
+    pub(super) reader: Reader,
+    pub(super) shared: Arc<Shared>,
+    pub(super) on_grants: Option<OnGrants>,
+    pub(super) inputs: Sender<Input>,
+    /// Inputs that the agent has not yet taken: of one connection, since none is begun before they are
+    /// delivered.
+    pub(super) pending: VecDeque<Input>,
+    /// Connections so far.
+    pub(super) connections: u64,
+    /// What the broker said last.
+    pub(super) retains: Retains,
+    pub(super) jitter: Jitter,
+}
+
+impl Link {
+    /// What is subscribed to, each with QoS 1.
+    pub(super) fn subscriptions(&self) -> Vec<&str> {
+        let mut topics = self.topics.subscriptions().to_vec();
+        if self.on_grants.is_some() {
+            topics.push(self.topics.grant_response());
+        }
+        topics
+    }
+
+    /// Says that the broker will not take a message: in the log, and on `R/event` unless it is an event.
+    pub(super) fn tell_set_aside(&self, message: &Message, why: &str) {
+        tracing::error!("{message:?} is set aside: {why}. Look at what it lets this device publish");
+        if message.kind != Kind::Event {
+            let (topic, why) = (String::from(&*message.topic), String::from(why));
+            let event = Report::Event(Event::MessageSetAside { topic, why });
+            if let Some(event) = self.topics.message(&event) {
+                self.shared.outbox().push(event);
+            }
+        }
+    }
+}
