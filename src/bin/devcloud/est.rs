@@ -5,32 +5,24 @@
 
 use crate::certificates::{Pki, write_new};
 use crate::events::Events;
+use crate::https;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use kasacam::system::clock;
 use rcgen::{
     CertificateSigningRequestParams, CertifiedIssuer, DnType, DnValue, ExtendedKeyUsagePurpose, KeyPair,
     KeyUsagePurpose, PublicKeyData,
 };
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer};
+use rustls_pki_types::CertificateSigningRequestDer;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
-use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The common name of the claim certificate.
 pub(crate) const CLAIM: &str = "kasacam-claim";
@@ -38,7 +30,6 @@ pub(crate) const CLAIM: &str = "kasacam-claim";
 const USER: &str = "kasacam";
 /// A request is about 400 bytes.
 const MAX_REQUEST: usize = 16 * 1024;
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the authority does with the next requests.
 #[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
@@ -93,15 +84,14 @@ impl Est {
         events: Events,
     ) -> Result<Est, String> {
         let (file, password) = password(dir)?;
-        let listener = match TcpListener::bind(("127.0.0.1", port)).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await,
-        };
-        let listener = listener.map_err(|e| format!("the EST server finds no port: {e}"))?;
-        let port = listener.local_addr().map_err(|e| format!("the EST server's port: {e}"))?.port();
+        let (listener, port) = https::listen("the EST server", port).await?;
         let shared = Shared { ca, password, used: Mutex::default(), manner: Mutex::default(), events };
         let shared = Arc::new(shared);
-        tokio::spawn(accept(listener, acceptor(pki)?, Arc::clone(&shared)));
+        let answering = Arc::clone(&shared);
+        https::serve(listener, https::acceptor(pki)?, move |request, shown| {
+            let shared = Arc::clone(&answering);
+            async move { shared.answer(request, shown.as_deref()).await }
+        });
         Ok(Est { port, password: file, shared })
     }
 
@@ -120,56 +110,6 @@ fn password(dir: &Path) -> Result<(PathBuf, String), String> {
     }
     let text = std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     Ok((file, text.trim_end().to_owned()))
-}
-
-pub(crate) fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
-    let failed = |path: &Path, why: String| format!("{}: {why}", path.display());
-    let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
-        CertificateDer::pem_file_iter(path)
-            .and_then(Iterator::collect)
-            .map_err(|e| failed(path, e.to_string()))
-    };
-    let mut roots = RootCertStore::empty();
-    for root in certificates(&pki.ca)? {
-        roots.add(root).map_err(|e| failed(&pki.ca, e.to_string()))?;
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| failed(&pki.ca, e.to_string()))?;
-    let key =
-        PrivateKeyDer::from_pem_file(&pki.server_key).map_err(|e| failed(&pki.server_key, e.to_string()))?;
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|e| format!("TLS: {e}"))?
-        .with_client_cert_verifier(verifier)
-        .with_single_cert(certificates(&pki.server_cert)?, key)
-        .map_err(|e| failed(&pki.server_cert, e.to_string()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
-}
-
-async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let served = serve(stream, tls.clone(), Arc::clone(&shared));
-        tokio::spawn(tokio::time::timeout(CONNECTION_TIMEOUT, served));
-    }
-}
-
-async fn serve(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
-    let Ok(stream) = tls.accept(stream).await else { return };
-    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| name_of(chain.first()?));
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let (shared, shown) = (Arc::clone(&shared), shown.clone());
-        async move { Ok::<_, hyper::Error>(shared.answer(request, shown.as_deref()).await) }
-    });
-    // A client that goes away in the middle is its own affair.
-    let _ended =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
 
 impl Shared {
@@ -255,13 +195,6 @@ impl Shared {
         let issued = request.signed_by(&self.ca).map_err(|e| format!("the certificate of {device}: {e}"))?;
         Ok(issued.der().to_vec())
     }
-}
-
-/// The common name of a certificate.
-pub(crate) fn name_of(der: &CertificateDer<'_>) -> Option<String> {
-    let (_, parsed) = X509Certificate::from_der(der).ok()?;
-    let name = parsed.subject().iter_common_name().next()?;
-    name.as_str().ok().map(str::to_owned)
 }
 
 fn plain(status: StatusCode, why: &str) -> Response<Full<Bytes>> {

@@ -2,16 +2,14 @@
 //! of the thing that it names.
 
 use crate::certificates::Pki;
-use crate::est::{acceptor, name_of};
 use crate::events::Events;
+use crate::https;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
 use kasacam::domain::time::Utc;
 use kasacam::system::clock;
 use ring::rand::{SecureRandom, SystemRandom};
@@ -19,12 +17,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
-use tokio::net::{TcpListener, TcpStream};
-use tokio_rustls::TlsAcceptor;
 
 pub(crate) const PATH: &str = "/role-aliases/kasacam/credentials";
-const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 /// Keys that are good at once; the one that ends first makes room.
 const MAX_KEYS: usize = 64;
 
@@ -99,43 +93,18 @@ impl Provider {
     /// # Errors
     /// Where the certificates cannot be read, or no port can be had.
     pub(crate) async fn start(pki: &Pki, port: u16, keys: Keys, events: Events) -> Result<Provider, String> {
-        let listener = match TcpListener::bind(("127.0.0.1", port)).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await,
-        };
-        let listener = listener.map_err(|e| format!("the credentials provider finds no port: {e}"))?;
-        let port = listener.local_addr().map_err(|e| format!("the provider's port: {e}"))?.port();
+        let (listener, port) = https::listen("the credentials provider", port).await?;
         let shared = Arc::new(Shared { keys, manner: Mutex::default(), events });
-        tokio::spawn(accept(listener, acceptor(pki)?, Arc::clone(&shared)));
+        let answering = Arc::clone(&shared);
+        https::serve(listener, https::acceptor(pki)?, move |request, shown| {
+            std::future::ready(answering.answer(&request, shown.as_deref()))
+        });
         Ok(Provider { port, shared })
     }
 
     pub(crate) fn behave(&self, manner: Manner) {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
-}
-
-async fn accept(listener: TcpListener, tls: TlsAcceptor, shared: Arc<Shared>) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        let served = serve(stream, tls.clone(), Arc::clone(&shared));
-        tokio::spawn(tokio::time::timeout(CONNECTION_TIMEOUT, served));
-    }
-}
-
-async fn serve(stream: TcpStream, tls: TlsAcceptor, shared: Arc<Shared>) {
-    let Ok(stream) = tls.accept(stream).await else { return };
-    let shown = stream.get_ref().1.peer_certificates().and_then(|chain| name_of(chain.first()?));
-    let answer = service_fn(move |request: Request<Incoming>| {
-        let answer = shared.answer(&request, shown.as_deref());
-        async move { Ok::<_, hyper::Error>(answer) }
-    });
-    // A client that goes away in the middle is its own affair.
-    let _ended =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
 
 impl Shared {

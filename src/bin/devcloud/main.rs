@@ -18,6 +18,7 @@ mod fleet;
 mod footage;
 mod foreign;
 mod grants;
+mod https;
 mod keys;
 mod lease;
 mod objects;
