@@ -13,6 +13,7 @@ pub mod h264;
 pub mod muxer;
 pub mod test_card;
 pub mod timing;
+mod watch;
 
 pub use self::gst::{Report, probe};
 

@@ -6,9 +6,10 @@ use super::microphone::Microphone;
 use super::run::{Event, Outside, Shared, Slot, Stop};
 use super::{Describe, bus, fault, flag, initialise, intake};
 use crate::capture::board::{Description, Origin, Unfit};
-use crate::domain::effect::{CaptureSettings, StopManner};
+use crate::capture::watch::{Ending, Flow, Happening, Next, Watch};
+use crate::domain::effect::CaptureSettings;
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
-use crate::domain::input::{Fault, FaultKind, Input};
+use crate::domain::input::{FaultKind, Input};
 use crate::domain::time::Mono;
 use crate::system::clock::mono;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never, select};
@@ -18,19 +19,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// For what was captured to be handed over, before the devices are closed.
-const DRAIN: Duration = Duration::from_secs(2);
-/// For the rest of a stream whose source failed.
-const SALVAGE: Duration = Duration::from_millis(800);
 /// How often it is looked whether a file is closed.
 const READER_INTERVAL: Duration = Duration::from_millis(1);
 /// For the pipeline to reach NULL.
 const CLOSE: Duration = Duration::from_secs(5);
-/// The least that a stall is judged by, before the first chunk: connecting takes its time.
-const FIRST_CHUNK: Duration = Duration::from_secs(10);
-/// Frames come, but no IDR frame among them: some cameras make one a minute.
-const NO_CHUNK: Duration = Duration::from_secs(90);
-
 /// The thread that builds the pipeline, waits for what happens to it, and ends the run.
 pub(super) struct Control {
     pub(super) epoch: Epoch,
@@ -43,39 +35,6 @@ pub(super) struct Control {
     pub(super) stops: Receiver<Stop>,
     pub(super) close: Sender<()>,
     pub(super) closed: Receiver<Mono>,
-}
-
-/// How a run ends.
-enum Ending {
-    Asked(SpanEnd),
-    /// The closer has done its work, and the order itself is still on its way.
-    ClosedByDrop,
-    Failed(Fault),
-}
-
-impl Ending {
-    /// Only a file can be used up. A camera that ends its stream restarts, or was unplugged: it is away, and may return.
-    /// A file that is broken amid its frames is broken there the next time too: what stands before is not stored again.
-    fn of(self, origin: &Origin, stored: bool) -> Ending {
-        match (self, origin) {
-            (Ending::Failed(fault), Origin::File { .. }) if stored && fault.kind == FaultKind::Pipeline => {
-                let message = format!("{}; what stands behind is not recorded", fault.message);
-                Ending::Failed(Fault { kind: FaultKind::EndOfStream, message })
-            }
-            (Ending::Failed(fault), Origin::Rtsp(_) | Origin::Branches)
-                if fault.kind == FaultKind::EndOfStream =>
-            {
-                Ending::Failed(Fault { kind: FaultKind::DeviceMissing, ..fault })
-            }
-            (ending, Origin::Rtsp(_) | Origin::Branches | Origin::File { .. }) => ending,
-        }
-    }
-}
-
-impl From<Fault> for Ending {
-    fn from(fault: Fault) -> Ending {
-        Ending::Failed(fault)
-    }
 }
 
 /// No more comes in; what is under way is to be handed over.
@@ -221,82 +180,55 @@ impl Control {
 
     /// Waits until the run is to end.
     fn watch(&self, description: &Description, started: &mut Started) -> Ending {
-        let mut draining: Option<(Mono, Ending)> = None;
+        let mut watch = Watch::new(&description.source, description.fragment);
         let mut stops = self.stops.clone();
         loop {
-            let until = match &draining {
-                Some((deadline, _)) => *deadline,
-                None => self.stalls_at(description),
-            };
-            // Looked at anew now and then: what comes meanwhile moves the time, and tells nobody.
-            let wait = until.since(mono()).min(description.fragment);
             let Some(pipeline) = self.pipeline() else {
                 return Ending::ClosedByDrop;
             };
-            if draining.is_none() {
+            if !watch.is_draining() {
                 if let Some(why) = started.microphone.as_mut().and_then(Microphone::look) {
                     self.tell_audio(started, false, Some(why));
                 }
             }
-            select! {
-                recv(stops) -> stop => {
-                    let Ok(stop) = stop else {
-                        // The source has let go of the run: nobody else can end it.
-                        if draining.is_none() {
-                            return Ending::Asked(SpanEnd::Shutdown);
-                        }
+            let happening = select! {
+                recv(stops) -> stop => match stop {
+                    Ok(Stop { manner, reason }) => Some(Happening::Stop(manner, reason)),
+                    Err(_) => {
                         stops = never();
+                        Some(Happening::Abandoned)
+                    }
+                },
+                recv(self.events) -> event => match event {
+                    Ok(Event::HandedOver) => Some(Happening::HandedOver),
+                    Ok(Event::Failed(fault)) => Some(Happening::Failed(fault)),
+                    // Asked to end, a microphone ends: that is no fault of it.
+                    Ok(Event::MicrophoneFailed(_) | Event::NotHeard(_)) if watch.is_draining() => continue,
+                    Ok(event @ (Event::Playing
+                    | Event::Latency
+                    | Event::Trouble(_)
+                    | Event::Holes(..)
+                    | Event::Heard
+                    | Event::NotHeard(_)
+                    | Event::MicrophoneFailed(_))) => {
+                        self.heed(event, &pipeline, description, started);
                         continue;
-                    };
-                    let ending = Ending::Asked(stop.reason);
-                    match stop.manner {
-                        StopManner::Drop => return ending,
-                        StopManner::Drain => {
-                            drain(&pipeline, started);
-                            draining = Some((mono() + DRAIN, ending));
-                        }
                     }
-                }
-                recv(self.events) -> event => {
-                    let Ok(event) = event else { return Ending::ClosedByDrop };
-                    match event {
-                        Event::HandedOver => {
-                            return draining.take().map_or_else(
-                                || fault(
-                                    FaultKind::EndOfStream,
-                                    format!("{} has come to its end", description.source),
-                                ).into(),
-                                |(_, ending)| ending,
-                            );
-                        }
-                        Event::Failed(fault) if fault.kind == FaultKind::ExceedsPlan => return fault.into(),
-                        Event::Failed(fault) => {
-                            if draining.is_none() {
-                                drain(&pipeline, started);
-                                draining = Some((mono() + SALVAGE, fault.into()));
-                            }
-                        }
-                        // Asked to end, a microphone ends: that is no fault of it.
-                        Event::MicrophoneFailed(_) | Event::NotHeard(_) if draining.is_some() => {}
-                        event @ (Event::Playing
-                        | Event::Latency
-                        | Event::Trouble(_)
-                        | Event::Holes(..)
-                        | Event::Heard
-                        | Event::NotHeard(_)
-                        | Event::MicrophoneFailed(_)) => self.heed(event, &pipeline, description, started),
-                    }
-                }
-                default(wait) => {
-                    let due = mono() >= until;
-                    match draining.take() {
-                        Some((_, ending)) if due => {
-                            tracing::warn!("the rest of the stream did not come in time");
-                            return ending;
-                        }
-                        None if mono() >= self.stalls_at(description) => return self.stalled(description).into(),
-                        not_yet => draining = not_yet,
-                    }
+                    Err(_) => return Ending::ClosedByDrop,
+                },
+                default(watch.wait(self.flow(), mono())) => None,
+            };
+            let next = match happening {
+                Some(happening) => watch.on(happening, mono()),
+                None => watch.on_time(self.flow(), mono()),
+            };
+            match next {
+                Next::Wait => {}
+                Next::Drain => drain(&pipeline, started),
+                Next::End(ending) => return ending,
+                Next::GiveUp(ending) => {
+                    tracing::warn!("the rest of the stream did not come in time");
+                    return ending;
                 }
             }
         }
@@ -346,24 +278,12 @@ impl Control {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner).pipeline.clone()
     }
 
-    /// When the source counts as stalled, if nothing comes until then.
-    fn stalls_at(&self, description: &Description) -> Mono {
-        let patience = description.fragment.saturating_mul(3);
-        let picture = Mono(self.shared.picture.load(Ordering::Acquire));
-        let chunk = Mono(self.shared.chunk.load(Ordering::Acquire));
-        let begun = flag(&self.shared.any_chunk);
-        let picture = picture + if begun { patience } else { patience.max(FIRST_CHUNK) };
-        picture.min(chunk + patience.max(NO_CHUNK))
-    }
-
-    fn stalled(&self, description: &Description) -> Fault {
-        fault(
-            FaultKind::Stalled,
-            format!(
-                "nothing to record came from {} for three fragment times: look at its connection",
-                description.source
-            ),
-        )
+    fn flow(&self) -> Flow {
+        Flow {
+            frame: Mono(self.shared.picture.load(Ordering::Acquire)),
+            chunk: Mono(self.shared.chunk.load(Ordering::Acquire)),
+            begun: flag(&self.shared.any_chunk),
+        }
     }
 
     /// When the devices were closed. Where they do not close in time that is told, and it goes on to wait: nobody says
