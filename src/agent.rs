@@ -1,4 +1,4 @@
-//! The composition root: builds every unit, joins them by channels, and turns the wheel.
+//! The composition root: builds every unit, joins them by channels, and runs the event loop.
 //!
 //! `select -> apply -> perform`: the loop waits for one input, the machine applies it, and what the
 //! machine then asks for is performed before the next input is looked at. Nothing in the loop blocks
@@ -26,7 +26,7 @@ use crate::disk::journal::Journal;
 use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
 use crate::domain::input::Input;
-use crate::domain::machine::{Machine, Seen, Signed, Start, Tombstones as Found};
+use crate::domain::machine::{Machine, Seen, Signed, Start, Tombstones as Found, Why};
 use crate::domain::offset::Offsets;
 use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
 use crate::domain::segment::Serial;
@@ -80,6 +80,19 @@ pub async fn run(config: Config, path: &Path) -> Result<(), Failure> {
     agent.turn().await;
     agent.leave().await;
     Ok(())
+}
+
+/// Why the loop wakes although nothing has come.
+#[derive(Clone, Copy, Debug)]
+enum Wake {
+    /// The machine has something to do.
+    Machine(Why),
+    /// The watchdog of the init is to be fed.
+    Watchdog,
+    /// The spool thread is asked whether it still answers.
+    SpoolThread,
+    /// A privacy command has waited long enough for its answer.
+    Answer,
 }
 
 struct Agent {
@@ -283,10 +296,7 @@ impl Agent {
     /// Waits for what comes next. `None` where a request was answered on the way.
     async fn next_input(&mut self) -> Option<Input> {
         let now = clock::now(self.trust);
-        let (due, _why) = self.machine.poll_timeout(now);
-        let due = self.notifier.due().map_or(due, |feed| feed.min(due));
-        let due = self.storage.due(now.mono).map_or(due, |look| look.min(due));
-        let due = self.unanswered.iter().fold(due, |due, (deadline, _)| due.min(*deadline));
+        let (due, why) = self.wakes_at(now);
         tokio::select! {
             biased;
             Some(input) = self.inputs.recv() => Some(self.believed(input)),
@@ -294,8 +304,25 @@ impl Agent {
             Some(finished) = self.uploads.join_next() => finished.ok(),
             Some(request) = self.requests.recv() => self.answer(request),
             loaded = self.reloading.loaded() => self.take_over(loaded),
-            () = tokio::time::sleep(due.since(now.mono)) => Some(Input::Tick),
+            () = tokio::time::sleep(due.since(now.mono)) => {
+                tracing::trace!(?why, "woken by the time");
+                Some(Input::Tick)
+            }
         }
+    }
+
+    /// When to look again although nothing has come, and why.
+    fn wakes_at(&self, now: Now) -> (Mono, Wake) {
+        let (due, why) = self.machine.poll_timeout(now);
+        let answer = self.unanswered.iter().map(|(deadline, _)| *deadline).min();
+        [
+            self.notifier.due().map(|at| (at, Wake::Watchdog)),
+            self.storage.due(now.mono).map(|at| (at, Wake::SpoolThread)),
+            answer.map(|at| (at, Wake::Answer)),
+        ]
+        .into_iter()
+        .flatten()
+        .fold((due, Wake::Machine(why)), |first, other| if other.0 < first.0 { other } else { first })
     }
 
     fn requested(&mut self, request: Request) -> Option<Input> {
