@@ -83,12 +83,6 @@ impl Rate {
         self.with(|bucket| bucket.set(bits.map(|bits| bits / 8), now));
     }
 
-    /// Bytes a second, where there is a limit.
-    #[must_use]
-    pub fn bytes_per_second(&self) -> Option<u64> {
-        self.with(|bucket| bucket.rate)
-    }
-
     fn take(&self, most: usize, share: Share) -> (usize, Duration) {
         let now = self.origin.elapsed();
         // With nobody else on the way the rest is all of it.
@@ -181,5 +175,25 @@ impl<E> Body for Throttled<E> {
 
     fn size_hint(&self) -> SizeHint {
         SizeHint::with_exact(self.left)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beside_live_footage_the_rest_gets_one_part_in_nine() {
+        let mut bucket = Bucket::default();
+        bucket.set(Some(1 << 20), Duration::ZERO);
+        let (mut now, mut full, mut rest) = (Duration::ZERO, 0, 0);
+        for _ in 0..1000 {
+            for (share, sent) in [(Share::Full, &mut full), (Share::Rest, &mut rest)] {
+                let bytes = bucket.piece(share);
+                now += bucket.take(bytes, now);
+                *sent += bytes;
+            }
+        }
+        assert_eq!(full, 8 * rest);
     }
 }

