@@ -2,8 +2,12 @@
 //! order. Plain data, made by a pure function; [`super::gst`] builds it.
 
 use super::encoder::{self, Demand};
-use crate::config::{AudioSource, Board, EncoderKind, Recording, Transport, VideoFormat, VideoSource};
+use super::raw::Raw;
+use crate::config::{
+    AudioSource, Board, EncoderKind, FrameRate, Property, Recording, Transport, VideoFormat, VideoSource,
+};
 use crate::domain::effect::CaptureSettings;
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,7 +32,7 @@ pub struct Element {
     /// For elements that are looked up later.
     pub name: Option<&'static str>,
     /// In the syntax of `gst-launch-1.0`.
-    pub properties: Vec<(&'static str, String)>,
+    pub properties: Vec<(Cow<'static, str>, String)>,
 }
 
 impl Element {
@@ -48,7 +52,23 @@ impl Element {
     /// Adds a property, in the syntax of `gst-launch-1.0`.
     #[must_use]
     pub fn with(mut self, property: &'static str, value: impl ToString) -> Element {
-        self.properties.push((property, value.to_string()));
+        self.properties.push((Cow::Borrowed(property), value.to_string()));
+        self
+    }
+
+    /// Sets a property, in place of the value that it has. Controls of V4L2 are laid over those that are there.
+    pub fn set(&mut self, property: &str, value: &str) {
+        match self.properties.iter_mut().find(|(name, _)| name == property) {
+            Some((_, there)) if property == "extra-controls" => *there = controls(there, value),
+            Some((_, there)) => value.clone_into(there),
+            None => self.properties.push((Cow::Owned(property.to_owned()), value.to_owned())),
+        }
+    }
+
+    fn with_all(mut self, properties: &[Property]) -> Element {
+        for property in properties {
+            self.set(&property.name, &property.value);
+        }
         self
     }
 }
@@ -64,6 +84,8 @@ pub enum Stage {
     Optional(Element),
     /// A `capsfilter`.
     Caps(String),
+    /// What somebody else put together, in the syntax of `gst-launch-1.0`; may hold a password, and is never logged.
+    Foreign(String),
 }
 
 /// Where the branches get their data from.
@@ -114,7 +136,7 @@ pub struct Description {
     /// Lines of picture at most.
     pub max_height: u32,
     /// Pictures a second, where a stream does not tell.
-    pub fps: u32,
+    pub fps: FrameRate,
     /// The source, for messages: fit for a log.
     pub source: String,
 }
@@ -154,12 +176,16 @@ pub fn describe(
                 .with("tcp-timeout", 5_000_000)
                 .with("timeout", 5_000_000)
                 // It is told that the stream ends; that the camera closes does not wait for its answer.
-                .with("teardown-timeout", 50_000_000),
+                .with("teardown-timeout", 50_000_000)
+                .with_all(&board.video.source_properties),
         ),
         VideoSource::File { path, repeat, .. } => {
             Origin::File { path: path.clone(), container: container(path), repeat: *repeat }
         }
-        VideoSource::V4l2 { .. } | VideoSource::Libcamera { .. } | VideoSource::Test => Origin::Branches,
+        VideoSource::V4l2 { .. }
+        | VideoSource::Libcamera { .. }
+        | VideoSource::Pipeline { .. }
+        | VideoSource::Test => Origin::Branches,
     };
     Ok(Description {
         origin,
@@ -172,58 +198,31 @@ pub fn describe(
         max_gop: MAX_GOP,
         may_use_udp: matches!(board.video.source, VideoSource::Rtsp { transport: Transport::Auto, .. }),
         max_height: settings.max_height,
-        fps: board.video.fps.max(1),
+        fps: board.video.fps,
         source: source_name(&board.video.source),
     })
 }
 
 fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Result<Vec<Stage>, Unfit> {
-    let (width, height) = scaled(board.video.width, board.video.height, settings.max_height);
-    let fps = board.video.fps.max(1);
+    let (width, height, fps) = (board.video.width, board.video.height, board.video.fps);
+    let properties = &board.video.source_properties;
     let mut stages = Vec::new();
-    let raw_caps =
-        |width: u32, height: u32| format!("video/x-raw,width={width},height={height},framerate={fps}/1");
     match &board.video.source {
-        VideoSource::Test => {
-            stages.push(Stage::Element(
-                Element::new("videotestsrc")
-                    .named(TEST_SOURCE)
-                    .with("is-live", true)
-                    .with("pattern", "smpte"),
-            ));
-            stages.push(Stage::Caps(format!("{},format=I420", raw_caps(width, height))));
-            stages.push(Stage::Optional(
-                Element::new("timeoverlay")
-                    .with("time-mode", "running-time")
-                    .with("valignment", "bottom")
-                    .with("font-desc", "Monospace 18"),
-            ));
-            stages.push(Stage::Optional(
-                Element::new("textoverlay")
-                    .named(NUMBERED)
-                    .with("valignment", "top")
-                    .with("font-desc", "Monospace 18"),
-            ));
-            encode(board, recording, &mut stages)?;
-        }
+        VideoSource::Test => return test_pictures(board, recording, settings),
         VideoSource::V4l2 { device } => {
             let source = Element::new("v4l2src").with("device", device.display()).with("do-timestamp", false);
-            stages.push(Stage::Element(source));
             match board.video.format {
                 VideoFormat::H264 => {
-                    let (width, height) = (board.video.width, board.video.height);
+                    stages.push(Stage::Element(source.with_all(properties)));
                     stages.push(Stage::Caps(format!(
-                        "video/x-h264,width={width},height={height},framerate={fps}/1"
+                        "video/x-h264,width={width},height={height},framerate={fps}"
                     )));
                 }
                 VideoFormat::Raw => {
-                    let size = raw_caps(board.video.width, board.video.height);
-                    let jpeg = size.replace("video/x-raw", "image/jpeg");
-                    // A webcam reaches its larger sizes as Motion JPEG only.
-                    stages.push(Stage::Caps(format!("{size};{jpeg}")));
-                    stages.push(Stage::Element(Element::new("decodebin")));
-                    picture(board, (width, height), &mut stages);
-                    encode(board, recording, &mut stages)?;
+                    let raw = raw(board, settings)?;
+                    stages.push(Stage::Element(raw.v4l2(source).with_all(properties)));
+                    raw.stages(&mut stages);
+                    encode(board, recording, &raw, &mut stages);
                 }
             }
         }
@@ -233,10 +232,21 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
                 Some(camera) => source.with("camera-name", camera),
                 None => source,
             };
-            stages.push(Stage::Element(source));
-            stages.push(Stage::Caps(raw_caps(board.video.width, board.video.height)));
-            picture(board, (width, height), &mut stages);
-            encode(board, recording, &mut stages)?;
+            stages.push(Stage::Element(source.with_all(properties)));
+            let raw = raw(board, settings)?;
+            raw.stages(&mut stages);
+            encode(board, recording, &raw, &mut stages);
+        }
+        VideoSource::Pipeline { description } => {
+            stages.push(Stage::Foreign(description.clone()));
+            match board.video.format {
+                VideoFormat::H264 => stages.push(Stage::Caps(String::from(STREAM_FORMATS))),
+                VideoFormat::Raw => {
+                    let raw = raw(board, settings)?;
+                    raw.stages(&mut stages);
+                    encode(board, recording, &raw, &mut stages);
+                }
+            }
         }
         VideoSource::Rtsp { .. } => {
             stages.push(Stage::Element(Element::new("rtph264depay")));
@@ -254,38 +264,78 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
     Ok(stages)
 }
 
-/// Pictures that we encode, brought to size.
-fn picture(board: &Board, (width, height): (u32, u32), stages: &mut Vec<Stage>) {
-    // A picture too many for the encoder is dropped here, before it costs anything.
-    stages.push(Stage::Element(
-        Element::new("queue")
-            .with("leaky", "downstream")
-            .with("max-size-buffers", 4)
-            .with("max-size-bytes", 0)
-            .with("max-size-time", 0),
-    ));
-    stages.push(Stage::Element(Element::new("videoconvert")));
-    if (width, height) != (board.video.width, board.video.height) {
-        stages.push(Stage::Element(Element::new("videoscale").with("add-borders", false)));
-        stages.push(Stage::Caps(format!("video/x-raw,width={width},height={height},pixel-aspect-ratio=1/1")));
+/// H.264 in either packing (ITU-T H.264, Annex B; ISO/IEC 14496-15).
+const STREAM_FORMATS: &str = "video/x-h264,stream-format={ (string)byte-stream, (string)avc }";
+
+fn test_pictures(
+    board: &Board,
+    recording: &Recording,
+    settings: CaptureSettings,
+) -> Result<Vec<Stage>, Unfit> {
+    let named = board.video.encoder.as_ref().map(|encoder| encoder.kind);
+    let raw = Raw::new(board, named.unwrap_or(EncoderKind::OpenH264), settings.max_height);
+    let overlay = |element: Element| Stage::Optional(element.with("font-desc", "Monospace 18"));
+    let mut stages = vec![
+        Stage::Element(
+            Element::new("videotestsrc").named(TEST_SOURCE).with("is-live", true).with("pattern", "smpte"),
+        ),
+        raw.drawn(),
+        overlay(Element::new("timeoverlay").with("time-mode", "running-time").with("valignment", "bottom")),
+        overlay(Element::new("textoverlay").named(NUMBERED).with("valignment", "top")),
+    ];
+    if named.is_some() {
+        encode(board, recording, &raw, &mut stages);
+    } else {
+        let demand = demand(board, recording, &raw);
+        let either = [EncoderKind::X264, EncoderKind::OpenH264];
+        stages.push(Stage::FirstOf(either.map(|kind| vec![encoder::element(kind, demand)]).to_vec()));
+        stages.push(encoded());
+    }
+    Ok(stages)
+}
+
+fn raw(board: &Board, settings: CaptureSettings) -> Result<Raw<'_>, Unfit> {
+    let encoder = board.video.encoder.as_ref();
+    let encoder = encoder.ok_or_else(|| Unfit(String::from("raw pictures need `video.encoder`")))?;
+    Ok(Raw::new(board, encoder.kind, settings.max_height))
+}
+
+fn demand(board: &Board, recording: &Recording, raw: &Raw<'_>) -> Demand {
+    let gop = board.video.fps.pictures_in(recording.fragment);
+    Demand {
+        bitrate: board.video.bitrate,
+        gop: u32::try_from(gop).unwrap_or(u32::MAX).max(1),
+        size: raw.size(),
+        fps: board.video.fps,
     }
 }
 
-fn encode(board: &Board, recording: &Recording, stages: &mut Vec<Stage>) -> Result<(), Unfit> {
-    let demand = Demand { bitrate: board.video.bitrate, gop: gop(board.video.fps, recording.fragment) };
-    match (&board.video.encoder, &board.video.source) {
-        (Some(named), _) => stages.extend(encoder::stages(named.kind, demand)),
-        (None, VideoSource::Test) => stages.push(Stage::FirstOf(
-            [EncoderKind::X264, EncoderKind::OpenH264]
-                .map(|kind| vec![encoder::element(kind, demand)])
-                .to_vec(),
-        )),
-        (None, _) => return Err(Unfit(String::from("raw pictures need `video.encoder`"))),
+fn encode(board: &Board, recording: &Recording, raw: &Raw<'_>, stages: &mut Vec<Stage>) {
+    raw.encode(demand(board, recording, raw), stages);
+    stages.push(encoded());
+}
+
+fn encoded() -> Stage {
+    Stage::Caps(format!("{STREAM_FORMATS},alignment=au"))
+}
+
+/// Controls of V4L2, `name,key=value,…`: those of `over` beside those of `under`, and in place of those of the same name.
+fn controls(under: &str, over: &str) -> String {
+    let split = |text: &str| -> Vec<(String, String)> {
+        text.split(',')
+            .filter_map(|pair| pair.split_once('='))
+            .map(|(name, value)| (name.trim().to_owned(), value.trim_end_matches(';').trim().to_owned()))
+            .collect()
+    };
+    let mut merged = split(under);
+    for (name, value) in split(over) {
+        match merged.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, there)) => *there = value,
+            None => merged.push((name, value)),
+        }
     }
-    stages.push(Stage::Caps(String::from(
-        "video/x-h264,stream-format={ (string)byte-stream, (string)avc },alignment=au",
-    )));
-    Ok(())
+    let pairs: Vec<String> = merged.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    format!("controls,{}", pairs.join(","))
 }
 
 fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
@@ -302,7 +352,11 @@ fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
         ]
     };
     match source {
-        AudioSource::Alsa { device } => encoded(Element::new("alsasrc").with("device", device)),
+        AudioSource::Alsa { device } => {
+            let properties =
+                board.audio.as_ref().map(|audio| audio.properties.as_slice()).unwrap_or_default();
+            encoded(Element::new("alsasrc").with("device", device).with_all(properties))
+        }
         AudioSource::Test => encoded(
             Element::new("audiotestsrc").with("is-live", true).with("wave", "ticks").with("volume", 0.2),
         ),
@@ -312,6 +366,7 @@ fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
                 VideoSource::File { .. }
                 | VideoSource::V4l2 { .. }
                 | VideoSource::Libcamera { .. }
+                | VideoSource::Pipeline { .. }
                 | VideoSource::Test => feed(AUDIO_FEED),
             };
             let mut stages = vec![Stage::Element(first), Stage::Element(Element::new("aacparse"))];
@@ -323,6 +378,7 @@ fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
                 VideoSource::File { .. }
                 | VideoSource::V4l2 { .. }
                 | VideoSource::Libcamera { .. }
+                | VideoSource::Pipeline { .. }
                 | VideoSource::Test => {}
             }
             stages.push(Stage::Caps(String::from("audio/mpeg,mpegversion=4,stream-format=raw")));
@@ -346,12 +402,6 @@ pub const FEED_DEPTH: u64 = 8;
 
 fn queue() -> Element {
     Element::new("queue").with("max-size-buffers", 0).with("max-size-bytes", 8 << 20).with("max-size-time", 0)
-}
-
-/// Pictures from one IDR to the next.
-fn gop(fps: u32, fragment: Duration) -> u32 {
-    let pictures = u128::from(fps) * fragment.as_millis() / 1000;
-    u32::try_from(pictures).unwrap_or(u32::MAX).max(1)
 }
 
 /// The picture's size within `max_height` lines: the aspect is kept, both numbers are even, as
@@ -389,25 +439,7 @@ fn source_name(source: &VideoSource) -> String {
             format!("the RTSP camera at {host}")
         }
         VideoSource::File { path, .. } => path.display().to_string(),
+        VideoSource::Pipeline { .. } => String::from("the board's own pipeline"),
         VideoSource::Test => String::from("the test source"),
     }
-}
-
-/// The Debian package that has an element, for messages.
-#[must_use]
-pub fn package(factory: &str) -> Option<&'static str> {
-    Some(match factory {
-        "videotestsrc" | "audiotestsrc" | "appsrc" | "appsink" | "videoconvert" | "videoscale"
-        | "audioconvert" | "audioresample" | "decodebin" => "gstreamer1.0-plugins-base",
-        "queue" | "capsfilter" | "clocksync" | "identity" | "filesrc" => "libgstreamer1.0-0",
-        "v4l2src" | "v4l2h264enc" | "rtspsrc" | "rtph264depay" | "rtpmp4gdepay" | "qtdemux"
-        | "matroskademux" | "aacparse" | "jpegdec" => "gstreamer1.0-plugins-good",
-        "openh264enc" | "voaacenc" | "fdkaacenc" | "faac" => "gstreamer1.0-plugins-bad",
-        "x264enc" => "gstreamer1.0-plugins-ugly",
-        "avenc_aac" => "gstreamer1.0-libav",
-        "alsasrc" => "gstreamer1.0-alsa",
-        "libcamerasrc" => "gstreamer1.0-libcamera",
-        "timeoverlay" | "textoverlay" => "gstreamer1.0-x",
-        _ => return None,
-    })
 }

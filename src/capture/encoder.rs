@@ -4,7 +4,8 @@
 //! and a scene cut would make it shorter for nothing. None makes B-frames, which add delay.
 
 use super::board::{Element, Stage};
-use crate::config::EncoderKind;
+use super::level;
+use crate::config::{EncoderKind, FrameRate, Pixels};
 
 /// What an encoder is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,54 @@ pub struct Demand {
     pub bitrate: u64,
     /// Pictures from one IDR to the next.
     pub gop: u32,
+    /// Pixels and lines of a picture.
+    pub size: (u32, u32),
+    /// Pictures a second.
+    pub fps: FrameRate,
+}
+
+/// How an encoder reads from memory that it shares with the source (dmabuf).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    /// It does so by itself.
+    AsItIs,
+    /// By a property with this value.
+    By(&'static str, &'static str),
+}
+
+/// The layouts of raw pictures that an encoder takes, the best first.
+#[must_use]
+pub fn takes(kind: EncoderKind) -> &'static [Pixels] {
+    match kind {
+        EncoderKind::X264 => &[Pixels::I420, Pixels::Nv12],
+        EncoderKind::OpenH264 => &[Pixels::I420],
+        EncoderKind::V4l2H264 | EncoderKind::MppH264 | EncoderKind::VpuencH264 | EncoderKind::OmxH264 => {
+            &[Pixels::Nv12]
+        }
+    }
+}
+
+/// Whether, and how, an encoder shares memory with the source.
+#[must_use]
+pub fn sharing(kind: EncoderKind) -> Option<Sharing> {
+    match kind {
+        EncoderKind::V4l2H264 => Some(Sharing::By("output-io-mode", "dmabuf-import")),
+        EncoderKind::MppH264 | EncoderKind::VpuencH264 => Some(Sharing::AsItIs),
+        EncoderKind::X264 | EncoderKind::OpenH264 | EncoderKind::OmxH264 => None,
+    }
+}
+
+/// The GStreamer element of an encoder.
+#[must_use]
+pub fn factory(kind: EncoderKind) -> &'static str {
+    match kind {
+        EncoderKind::X264 => "x264enc",
+        EncoderKind::OpenH264 => "openh264enc",
+        EncoderKind::V4l2H264 => "v4l2h264enc",
+        EncoderKind::MppH264 => "mpph264enc",
+        EncoderKind::VpuencH264 => "vpuenc_h264",
+        EncoderKind::OmxH264 => "omxh264enc",
+    }
 }
 
 /// The stages of an encoder: the element, and caps behind it where it needs them.
@@ -20,8 +69,10 @@ pub struct Demand {
 pub fn stages(kind: EncoderKind, demand: Demand) -> Vec<Stage> {
     let mut stages = vec![Stage::Element(element(kind, demand))];
     if kind == EncoderKind::V4l2H264 {
-        // Drivers refuse to start without a level; 4.2 reaches 1080p60 and 2560x1440 at 30.
-        stages.push(Stage::Caps(String::from("video/x-h264,level=(string)4.2")));
+        // Drivers refuse to start without a level.
+        let (width, height) = demand.size;
+        let level = level::of(width, height, demand.fps, demand.bitrate);
+        stages.push(Stage::Caps(format!("video/x-h264,level=(string){level}")));
     }
     stages
 }
@@ -29,10 +80,11 @@ pub fn stages(kind: EncoderKind, demand: Demand) -> Vec<Stage> {
 /// The element of an encoder, with its properties.
 #[must_use]
 pub fn element(kind: EncoderKind, demand: Demand) -> Element {
-    let Demand { bitrate, gop } = demand;
+    let Demand { bitrate, gop, .. } = demand;
     let kilobits = (bitrate / 1000).max(1);
+    let element = Element::new(factory(kind));
     match kind {
-        EncoderKind::X264 => Element::new("x264enc")
+        EncoderKind::X264 => element
             .with("tune", "zerolatency")
             .with("speed-preset", "ultrafast")
             .with("bitrate", kilobits)
@@ -40,7 +92,7 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
             .with("bframes", 0)
             // min-keyint keeps x264 from answering a request for a key frame with a mere I picture.
             .with("option-string", "scenecut=0:open-gop=0"),
-        EncoderKind::OpenH264 => Element::new("openh264enc")
+        EncoderKind::OpenH264 => element
             .with("bitrate", bitrate.min(u64::from(u32::MAX)))
             .with("rate-control", "bitrate")
             .with("gop-size", gop)
@@ -48,22 +100,20 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
             // Skipped pictures would be gaps in the recording.
             .with("enable-frame-skip", false)
             .with("complexity", "low"),
-        EncoderKind::V4l2H264 => Element::new("v4l2h264enc").with(
+        EncoderKind::V4l2H264 => element.with(
             "extra-controls",
             format!(
                 "controls,video_bitrate={bitrate},video_gop_size={gop},h264_i_frame_period={gop},\
                  video_b_frames=0,repeat_sequence_header=1"
             ),
         ),
-        EncoderKind::MppH264 => Element::new("mpph264enc")
+        EncoderKind::MppH264 => element
             .with("bps", bitrate)
             .with("gop", gop)
             .with("rc-mode", "vbr")
             .with("header-mode", "each-idr"),
-        EncoderKind::VpuencH264 => {
-            Element::new("vpuenc_h264").with("bitrate", kilobits).with("gop-size", gop)
-        }
-        EncoderKind::OmxH264 => Element::new("omxh264enc")
+        EncoderKind::VpuencH264 => element.with("bitrate", kilobits).with("gop-size", gop),
+        EncoderKind::OmxH264 => element
             .with("target-bitrate", bitrate)
             .with("control-rate", "variable")
             .with("interval-intraframes", gop),

@@ -12,9 +12,11 @@ mod check;
 mod control;
 mod demux;
 mod feed;
+mod foreign;
 mod intake;
 mod keys;
 mod microphone;
+mod properties;
 mod run;
 mod source;
 
@@ -22,7 +24,7 @@ pub use check::probe;
 
 use super::FragmentSource;
 use super::board::{self, Description, Unfit};
-use crate::config::{Board, Recording};
+use crate::config::{Board, FrameRate, Recording};
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Fault, FaultKind, Input};
@@ -136,6 +138,11 @@ fn initialise() -> Result<(), String> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     DONE.get_or_init(|| gst::init().map_err(|why| format!("GStreamer does not start: {}", why.message())))
         .clone()
+}
+
+fn fraction(rate: FrameRate) -> gst::Fraction {
+    let part = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    gst::Fraction::new(part(rate.numerator()), part(rate.denominator()))
 }
 
 fn flag(value: &AtomicBool) -> bool {

@@ -1,5 +1,6 @@
 //! `video.encoder`: what makes H.264 of raw pictures.
 
+use super::properties::Property;
 use super::words::Word;
 use std::fmt;
 
@@ -8,6 +9,15 @@ use std::fmt;
 pub struct Encoder {
     /// `video.encoder.kind`.
     pub kind: EncoderKind,
+    /// `video.encoder.properties`.
+    pub properties: Vec<Property>,
+}
+
+/// Without properties of its own.
+impl From<EncoderKind> for Encoder {
+    fn from(kind: EncoderKind) -> Encoder {
+        Encoder { kind, properties: Vec::new() }
+    }
 }
 
 /// The encoders that are known by name. Shown as board files name them.

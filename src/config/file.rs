@@ -31,7 +31,8 @@ pub(super) enum Value {
     Text(String),
     /// `None` where it does not fit.
     Integer(Option<i64>),
-    Float,
+    /// As it is written.
+    Float(String),
     Boolean(bool),
     Datetime,
     Array(Vec<(Place, Value)>),
@@ -44,7 +45,7 @@ impl Value {
         match self {
             Value::Text(_) => "text",
             Value::Integer(_) => "a whole number",
-            Value::Float => "a decimal number",
+            Value::Float(_) => "a decimal number",
             Value::Boolean(_) => "true or false",
             Value::Datetime => "a date",
             Value::Array(_) => "a list",
@@ -182,7 +183,7 @@ impl<'a> Lines<'a> {
             DeValue::Integer(number) => {
                 Value::Integer(i64::from_str_radix(number.as_str(), number.radix()).ok())
             }
-            DeValue::Float(_) => Value::Float,
+            DeValue::Float(number) => Value::Float(number.as_str().to_owned()),
             DeValue::Boolean(flag) => Value::Boolean(*flag),
             DeValue::Datetime(_) => Value::Datetime,
             DeValue::Array(items) => Value::Array(

@@ -2,8 +2,10 @@
 //! its default where it is absent. What fits no key, or fits badly, becomes a problem.
 
 use super::file::{Entry, Table, Value};
+use super::frame_rate::FrameRate;
 use super::nearest::{choices_hint, suggestion};
 use super::problem::{Place, Problems};
+use super::properties::{self, Property};
 use super::schema::{Absent, Key, Kind, Section, Variant};
 use super::units;
 use super::words::Word;
@@ -13,6 +15,8 @@ use std::time::Duration;
 
 /// `entitlement.keys` and the like hold no more than these.
 const MOST_PATHS: usize = 16;
+/// Bytes of a pipeline's description.
+const MAX_DESCRIPTION: usize = 4096;
 /// What a duration without an end is written as.
 pub(super) const FOREVER: &str = "forever";
 
@@ -35,6 +39,8 @@ enum Scalar {
     Number(u64),
     Duration(Duration),
     Paths(Vec<(Place, String)>),
+    Rate(FrameRate),
+    Properties(Vec<Property>),
 }
 
 /// A value and where it was said: at its own place, or at its section's where it is a default.
@@ -44,7 +50,12 @@ impl Merged {
     pub(super) fn text(&self, key: &str) -> Option<Said<'_, &str>> {
         self.settings.get(key).and_then(|setting| match &setting.value {
             Scalar::Text(text) => Some((text.as_str(), &setting.at)),
-            Scalar::Flag(_) | Scalar::Number(_) | Scalar::Duration(_) | Scalar::Paths(_) => None,
+            Scalar::Flag(_)
+            | Scalar::Number(_)
+            | Scalar::Duration(_)
+            | Scalar::Paths(_)
+            | Scalar::Rate(_)
+            | Scalar::Properties(_) => None,
         })
     }
 
@@ -56,7 +67,12 @@ impl Merged {
     pub(super) fn flag(&self, key: &str) -> Option<Said<'_, bool>> {
         self.settings.get(key).and_then(|setting| match &setting.value {
             Scalar::Flag(flag) => Some((*flag, &setting.at)),
-            Scalar::Text(_) | Scalar::Number(_) | Scalar::Duration(_) | Scalar::Paths(_) => None,
+            Scalar::Text(_)
+            | Scalar::Number(_)
+            | Scalar::Duration(_)
+            | Scalar::Paths(_)
+            | Scalar::Rate(_)
+            | Scalar::Properties(_) => None,
         })
     }
 
@@ -64,14 +80,24 @@ impl Merged {
     pub(super) fn number(&self, key: &str) -> Option<Said<'_, u64>> {
         self.settings.get(key).and_then(|setting| match &setting.value {
             Scalar::Number(number) => Some((*number, &setting.at)),
-            Scalar::Text(_) | Scalar::Flag(_) | Scalar::Duration(_) | Scalar::Paths(_) => None,
+            Scalar::Text(_)
+            | Scalar::Flag(_)
+            | Scalar::Duration(_)
+            | Scalar::Paths(_)
+            | Scalar::Rate(_)
+            | Scalar::Properties(_) => None,
         })
     }
 
     pub(super) fn duration(&self, key: &str) -> Option<Said<'_, Duration>> {
         self.settings.get(key).and_then(|setting| match &setting.value {
             Scalar::Duration(duration) => Some((*duration, &setting.at)),
-            Scalar::Text(_) | Scalar::Flag(_) | Scalar::Number(_) | Scalar::Paths(_) => None,
+            Scalar::Text(_)
+            | Scalar::Flag(_)
+            | Scalar::Number(_)
+            | Scalar::Paths(_)
+            | Scalar::Rate(_)
+            | Scalar::Properties(_) => None,
         })
     }
 
@@ -83,7 +109,37 @@ impl Merged {
     pub(super) fn paths(&self, key: &str) -> &[(Place, String)] {
         self.settings.get(key).map_or(&[], |setting| match &setting.value {
             Scalar::Paths(paths) => paths,
-            Scalar::Text(_) | Scalar::Flag(_) | Scalar::Number(_) | Scalar::Duration(_) => &[],
+            Scalar::Text(_)
+            | Scalar::Flag(_)
+            | Scalar::Number(_)
+            | Scalar::Duration(_)
+            | Scalar::Rate(_)
+            | Scalar::Properties(_) => &[],
+        })
+    }
+
+    pub(super) fn frame_rate(&self, key: &str) -> Option<Said<'_, FrameRate>> {
+        self.settings.get(key).and_then(|setting| match setting.value {
+            Scalar::Rate(rate) => Some((rate, &setting.at)),
+            Scalar::Text(_)
+            | Scalar::Flag(_)
+            | Scalar::Number(_)
+            | Scalar::Duration(_)
+            | Scalar::Paths(_)
+            | Scalar::Properties(_) => None,
+        })
+    }
+
+    /// None where the key is absent.
+    pub(super) fn properties(&self, key: &str) -> &[Property] {
+        self.settings.get(key).map_or(&[], |setting| match &setting.value {
+            Scalar::Properties(properties) => properties,
+            Scalar::Text(_)
+            | Scalar::Flag(_)
+            | Scalar::Number(_)
+            | Scalar::Duration(_)
+            | Scalar::Paths(_)
+            | Scalar::Rate(_) => &[],
         })
     }
 
@@ -192,6 +248,9 @@ impl Walk<'_> {
                         Kind::Text
                         | Kind::Path
                         | Kind::Paths
+                        | Kind::Description
+                        | Kind::FrameRate
+                        | Kind::Properties
                         | Kind::Duration { .. }
                         | Kind::DurationOrForever { .. }
                         | Kind::Bytes { .. }
@@ -218,6 +277,28 @@ impl Walk<'_> {
                 Err(("is longer than 1024 bytes or has a control character".to_owned(), String::new()))
             }
             (Kind::Text | Kind::Path, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
+            (Kind::Description, Value::Text(text)) if text.trim().is_empty() => {
+                Err(("is empty".to_owned(), String::new()))
+            }
+            (Kind::Description, Value::Text(text))
+                if text.len() > MAX_DESCRIPTION
+                    || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') =>
+            {
+                let problem = format!("is longer than {MAX_DESCRIPTION} bytes or has a control character");
+                Err((problem, String::new()))
+            }
+            (Kind::Description, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
+            (Kind::FrameRate, Value::Integer(Some(number))) => frame_rate(&number.to_string()),
+            (Kind::FrameRate, Value::Float(text) | Value::Text(text)) => frame_rate(text),
+            (Kind::Properties, Value::Table(table)) => {
+                match properties::read(key, table, at, self.problems) {
+                    Some(properties) => Ok(Scalar::Properties(properties)),
+                    None => {
+                        self.merged.bad.insert(key.to_owned());
+                        return;
+                    }
+                }
+            }
             (Kind::Flag, Value::Boolean(flag)) => Ok(Scalar::Flag(*flag)),
             (Kind::Number { least, most }, Value::Integer(number)) => {
                 let number = number.and_then(|number| u64::try_from(number).ok());
@@ -270,6 +351,9 @@ impl Walk<'_> {
                 Kind::Text
                 | Kind::Path
                 | Kind::Paths
+                | Kind::Description
+                | Kind::FrameRate
+                | Kind::Properties
                 | Kind::Flag
                 | Kind::Number { .. }
                 | Kind::Duration { .. }
@@ -362,6 +446,11 @@ fn within<T: PartialOrd + Copy>(
     }
 }
 
+fn frame_rate(text: &str) -> Result<Scalar, Refusal> {
+    let hint = || String::from("write it like 15, 12.5, 29.97 or \"30000/1001\"");
+    FrameRate::parse(text).map(Scalar::Rate).map_err(|why| (why, hint()))
+}
+
 fn paths(items: &[(Place, Value)]) -> Result<Scalar, Refusal> {
     let mut paths = Vec::new();
     for (at, item) in items {
@@ -371,7 +460,7 @@ fn paths(items: &[(Place, Value)]) -> Result<Scalar, Refusal> {
             }
             Value::Text(_)
             | Value::Integer(_)
-            | Value::Float
+            | Value::Float(_)
             | Value::Boolean(_)
             | Value::Datetime
             | Value::Array(_)
@@ -389,6 +478,9 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Text => "text",
         Kind::Path => "a path in quotes",
         Kind::Paths => "a list of paths",
+        Kind::Description => "text",
+        Kind::FrameRate => "a number such as 15, 12.5 or \"30000/1001\"",
+        Kind::Properties => "a table such as { io-mode = \"dmabuf\" }",
         Kind::Flag => "true or false",
         Kind::Number { .. } => "a whole number",
         Kind::Duration { .. } => "a duration in quotes such as \"30s\"",

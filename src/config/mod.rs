@@ -7,11 +7,15 @@
 mod address;
 mod encoder;
 mod file;
+mod frame_rate;
 mod material;
 mod merge;
 mod nearest;
 pub mod pem;
+mod pixels;
+mod privacy;
 mod problem;
+mod properties;
 mod reload;
 pub mod schema;
 pub mod secret;
@@ -28,7 +32,11 @@ pub use crate::domain::settings::UploadOrder;
 use crate::domain::storage::Budget;
 use crate::domain::time::Utc;
 pub use encoder::{Encoder, EncoderKind};
+pub use frame_rate::FrameRate;
+pub use pixels::{Colorimetry, Pixels};
+pub use privacy::{LatchDevice, LatchKind, Privacy, PrivacyLatch};
 pub use problem::{Place, Problem, Problems};
+pub use properties::Property;
 pub use reload::{reload_difference, with_reloadable};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -487,50 +495,6 @@ impl fmt::Debug for SpoolKey {
     }
 }
 
-/// The section `[privacy]`.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Privacy {
-    /// Who may sign the owner's choice: 1 to 16, each with a `kid` of its own; `entitlement.keys` unless told.
-    pub keys: Vec<VerifyingKey>,
-    /// What becomes of footage of before a "do not record"; `upload` unless told.
-    pub pending: PrivacyPending,
-    /// How long unheard footage waits while the store answers and the broker does not. `None`: for ever.
-    pub unheard_hold: Option<Duration>,
-    /// The folder of an LED (`/sys/class/leds/…`) that is lit while the camera is open.
-    pub indicator: Option<PathBuf>,
-    /// The shutter, switch or button on the camera, where it has one.
-    pub latch: Option<PrivacyLatch>,
-}
-
-/// A thing on the camera itself by which the household closes it; an input device of the kernel (evdev).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PrivacyLatch {
-    /// Which input device.
-    pub device: LatchDevice,
-    /// How the input is read.
-    pub kind: LatchKind,
-    /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
-    pub code: u16,
-}
-
-/// How `privacy.latch` names its input device.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LatchDevice {
-    /// `device`: a node, or a link to one.
-    Path(PathBuf),
-    /// `name`: as the kernel calls it.
-    Named(String),
-}
-
-/// What kind of input closes the camera.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LatchKind {
-    /// A shutter or a switch with two positions; in one of them the camera is closed.
-    Switch,
-    /// Each press sets the latch, or lifts it.
-    Button,
-}
-
 /// The board file: what this product is made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Board {
@@ -556,9 +520,15 @@ pub struct Video {
     /// Lines: 16 to 4320, even; the plan's `max_height` may lower it.
     pub height: u32,
     /// Pictures a second, 1 to 120.
-    pub fps: u32,
+    pub fps: FrameRate,
     /// Bits a second.
     pub bitrate: u64,
+    /// `video.colorimetry`: what raw pictures are brought to before they are encoded.
+    pub colorimetry: Option<Colorimetry>,
+    /// `video.source.pixels`: how the source lays out its raw pictures, where that is told.
+    pub pixels: Option<Pixels>,
+    /// `video.source.properties`.
+    pub source_properties: Vec<Property>,
 }
 
 /// `video.source`: where pictures come from.
@@ -589,6 +559,11 @@ pub enum VideoSource {
         realtime: bool,
         /// `loop`: begin again at its end; false unless told.
         repeat: bool,
+    },
+    /// A source that we did not foresee, put together by whoever wrote the board file.
+    Pipeline {
+        /// In the syntax of `gst-launch-1.0`, 1 to 4096 bytes; may hold a password, and is never logged.
+        description: String,
     },
     /// Test cards that we draw, without a device.
     Test,
@@ -623,6 +598,9 @@ impl fmt::Debug for VideoSource {
                 .field("realtime", realtime)
                 .field("repeat", repeat)
                 .finish(),
+            VideoSource::Pipeline { description } => {
+                f.debug_struct("Pipeline").field("bytes", &description.len()).finish_non_exhaustive()
+            }
             VideoSource::Test => f.write_str("Test"),
         }
     }
@@ -642,6 +620,15 @@ pub enum VideoFormat {
 pub struct Audio {
     /// Where sound comes from.
     pub source: AudioSource,
+    /// `audio.source.properties`.
+    pub properties: Vec<Property>,
+}
+
+/// Without properties of its own.
+impl From<AudioSource> for Audio {
+    fn from(source: AudioSource) -> Audio {
+        Audio { source, properties: Vec::new() }
+    }
 }
 
 /// `audio.source`: where sound comes from.

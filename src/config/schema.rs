@@ -5,8 +5,8 @@
 use super::material::Bears;
 use super::words::{AudioKind, VideoKind, Word};
 use super::{
-    Addressing, ClockTrust, Durability, EncoderKind, LatchKind, PrivacyPending, Transport, UploadOrder,
-    VideoFormat, WhenFull,
+    Addressing, ClockTrust, Colorimetry, Durability, EncoderKind, LatchKind, Pixels, PrivacyPending,
+    Transport, UploadOrder, VideoFormat, WhenFull,
 };
 use std::time::Duration;
 
@@ -52,6 +52,12 @@ pub enum Kind {
     Path,
     /// One to sixteen paths.
     Paths,
+    /// A pipeline in the syntax of `gst-launch-1.0`: 1 to 4096 bytes, on one line or several.
+    Description,
+    /// Pictures a second, 1 to 120: a whole number, a decimal, or a fraction as text.
+    FrameRate,
+    /// A table of properties of a GStreamer element, at most 32.
+    Properties,
     /// `true` or `false`.
     Flag,
     /// A whole number.
@@ -253,8 +259,10 @@ pub const BOARD: &[Section] = &[
             key("encoder", Kind::Tagged(ENCODERS), Nothing),
             key("width", Kind::Number { least: 16, most: 7680 }, Refused),
             key("height", Kind::Number { least: 16, most: 4320 }, Refused),
-            key("fps", Kind::Number { least: 1, most: 120 }, Refused),
+            key("fps", Kind::FrameRate, Refused),
             key("bitrate", Kind::Rate { least: 16_000, most: 100_000_000 }, Refused),
+            // Absent, bt709 for libcamera, and as the source says for all others.
+            key("colorimetry", one_of::<Colorimetry>(), Nothing),
         ],
     ),
     Section { name: "audio", keys: &[key("source", Kind::Tagged(AUDIO_SOURCES), Refused)], optional: true },
@@ -280,12 +288,16 @@ const LATCHES: &[Variant] = &[
     ),
 ];
 
+const PIXELS: Key = key("pixels", one_of::<Pixels>(), Nothing);
+const PROPERTIES: Key = key("properties", Kind::Properties, Nothing);
+
 const VIDEO_SOURCES: &[Variant] = &[
-    variant(VideoKind::V4l2.word(), &[key("device", Kind::Path, Refused)]),
-    variant(VideoKind::Libcamera.word(), &[key("camera", Kind::Text, Nothing)]),
+    variant(VideoKind::V4l2.word(), &[key("device", Kind::Path, Refused), PIXELS, PROPERTIES]),
+    variant(VideoKind::Libcamera.word(), &[key("camera", Kind::Text, Nothing), PIXELS, PROPERTIES]),
+    variant(VideoKind::Pipeline.word(), &[key("description", Kind::Description, Refused), PIXELS]),
     variant(
         VideoKind::Rtsp.word(),
-        &[key("url", Kind::Text, Refused), key("transport", one_of::<Transport>(), Is("auto"))],
+        &[key("url", Kind::Text, Refused), key("transport", one_of::<Transport>(), Is("auto")), PROPERTIES],
     ),
     variant(
         VideoKind::File.word(),
@@ -299,18 +311,18 @@ const VIDEO_SOURCES: &[Variant] = &[
 ];
 
 const AUDIO_SOURCES: &[Variant] = &[
-    variant(AudioKind::Alsa.word(), &[key("device", Kind::Text, Refused)]),
+    variant(AudioKind::Alsa.word(), &[key("device", Kind::Text, Refused), PROPERTIES]),
     variant(AudioKind::Test.word(), &[]),
     variant(AudioKind::Embedded.word(), &[]),
 ];
 
 const ENCODERS: &[Variant] = &[
-    variant(EncoderKind::V4l2H264.word(), &[]),
-    variant(EncoderKind::X264.word(), &[]),
-    variant(EncoderKind::OpenH264.word(), &[]),
-    variant(EncoderKind::MppH264.word(), &[]),
-    variant(EncoderKind::VpuencH264.word(), &[]),
-    variant(EncoderKind::OmxH264.word(), &[]),
+    variant(EncoderKind::V4l2H264.word(), &[PROPERTIES]),
+    variant(EncoderKind::X264.word(), &[PROPERTIES]),
+    variant(EncoderKind::OpenH264.word(), &[PROPERTIES]),
+    variant(EncoderKind::MppH264.word(), &[PROPERTIES]),
+    variant(EncoderKind::VpuencH264.word(), &[PROPERTIES]),
+    variant(EncoderKind::OmxH264.word(), &[PROPERTIES]),
 ];
 
 // Each word has its form: one that is left out above could not be written.

@@ -7,9 +7,9 @@ use super::problem::{Place, Problems};
 use super::units::show_duration;
 use super::words::{AudioKind, VideoKind};
 use super::{
-    Audio, AudioSource, Board, Claim, Clock, Config, Device, Encoder, Enrolment, Entitlement, KeyProvider,
-    LatchDevice, Mqtt, MqttLogin, Places, Privacy, PrivacyLatch, Recording, Spool, StoreCredentials,
-    Surroundings, Upload, VerifyingKey, Video, VideoFormat, VideoSource,
+    Audio, AudioSource, Board, Claim, Clock, Config, Device, Encoder, Enrolment, Entitlement, LatchDevice,
+    Mqtt, MqttLogin, Pixels, Places, Privacy, PrivacyLatch, Recording, Spool, Surroundings, VerifyingKey,
+    Video, VideoFormat, VideoSource,
 };
 use std::path::{Path, PathBuf};
 
@@ -116,6 +116,8 @@ pub(super) fn resolve(text: &str, at: &Place, around: &Surroundings) -> Result<P
     let joined = folder.join(text);
     Ok(if joined.is_absolute() { joined } else { around.working_directory.join(joined) })
 }
+
+mod upload;
 
 struct Check<'a> {
     merged: &'a Merged,
@@ -382,122 +384,6 @@ impl<'a> Check<'a> {
         })
     }
 
-    fn upload(&mut self, device: Option<&Device>, mqtt: Option<&Mqtt>) -> Option<Upload> {
-        let bucket = self.merged.text("upload.url").and_then(|(url, at)| match address::bucket(url) {
-            Ok(bucket) => Some(bucket),
-            Err(problem) => {
-                self.problems.push(at, "upload.url", problem, "write it like \"s3://kasa-care/v1/\"");
-                None
-            }
-        });
-        let allow_plaintext = self.merged.flag("upload.allow_plaintext").map(|(flag, _)| flag);
-        let endpoint = self.endpoint(allow_plaintext.unwrap_or(false));
-        let region = self.merged.text("upload.region").and_then(|(region, at)| {
-            let good = region.len() <= 32
-                && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
-            if !good {
-                self.problems.push(
-                    at,
-                    "upload.region",
-                    "must be 1 to 32 of a-z 0-9 -",
-                    "such as \"us-east-1\"",
-                );
-            }
-            good.then(|| region.to_owned())
-        });
-        let postfix = self.postfix();
-        let ca = self.authorities("upload.ca");
-        let credentials = self.store_credentials(device, mqtt);
-        let order = self.merged.word("upload.order")?.0;
-        let addressing = self.merged.word("upload.addressing")?.0;
-        let (bucket, prefix) = bucket?;
-        Some(Upload {
-            addressing,
-            tags: self.merged.flag("upload.tags")?.0,
-            checksums: self.merged.flag("upload.checksums")?.0,
-            bucket,
-            prefix,
-            postfix: postfix?,
-            endpoint: endpoint?,
-            region: region?,
-            ca: ca?,
-            credentials: credentials?,
-            max_rate: self.merged.number("upload.max_rate").map(|(rate, _)| rate),
-            order,
-            allow_plaintext: allow_plaintext?,
-            concurrency: usize::try_from(self.merged.number("upload.concurrency")?.0).ok()?,
-        })
-    }
-
-    fn postfix(&mut self) -> Option<String> {
-        let Some((postfix, at)) = self.merged.text("upload.postfix") else { return Some(String::new()) };
-        let good = address::are_folders(postfix);
-        if !good {
-            let problem = "has an empty folder, a slash at an end, or other than A-Z a-z 0-9 - _ . !";
-            self.problems.push(at, "upload.postfix", problem, "write it like \"front-door\"");
-        }
-        good.then(|| postfix.to_owned())
-    }
-
-    fn store_credentials(
-        &mut self,
-        device: Option<&Device>,
-        mqtt: Option<&Mqtt>,
-    ) -> Option<StoreCredentials> {
-        const KEY: &str = "upload.credentials";
-        if let Some((grant, at)) = self.merged.flag("upload.credentials.grant") {
-            if !grant {
-                let hint = "leave grant out, and give a file or iot";
-                self.problems.push(at, KEY, "grant = false leaves nothing to upload with", hint);
-            }
-            return grant.then_some(StoreCredentials::Grant);
-        }
-        if let Some((url, at)) = self.merged.text("upload.credentials.iot") {
-            let (authority, path) = match address::key_provider(url) {
-                Ok(found) => found,
-                Err((problem, hint)) => {
-                    self.problems.push(at, KEY, problem, hint);
-                    return None;
-                }
-            };
-            let (device, mqtt) = (device?, mqtt?);
-            return Some(StoreCredentials::Iot(KeyProvider {
-                host: authority.host,
-                port: authority.port.unwrap_or(443),
-                path,
-                ca: mqtt.ca.clone(),
-                cert: mqtt.cert.clone(),
-                key: mqtt.key.clone(),
-                thing: device.id.clone(),
-            }));
-        }
-        let (path, at) = self.path("upload.credentials.file")?;
-        // One that is not there yet is no reason not to record.
-        if path.exists() {
-            let examined = Examined { at, key: KEY, path: &path };
-            material::credentials(&examined, self.around, self.problems);
-        }
-        Some(StoreCredentials::File(path))
-    }
-
-    fn endpoint(&mut self, allow_plaintext: bool) -> Option<String> {
-        let (url, at) = self.merged.text("upload.endpoint")?;
-        let (problem, hint) = match address::endpoint(url) {
-            Ok((true, _)) => return Some(url.trim_end_matches('/').to_owned()),
-            Ok((false, authority)) if allow_plaintext && authority.is_loopback() => {
-                return Some(url.trim_end_matches('/').to_owned());
-            }
-            Ok((false, authority)) if authority.is_loopback() => (
-                "is not encrypted",
-                "for development, upload.allow_plaintext = true permits it on this machine",
-            ),
-            Ok((false, _)) => ("is not encrypted", "footage leaves the camera over https:// only"),
-            Err(refusal) => refusal,
-        };
-        self.problems.push(at, "upload.endpoint", problem, hint);
-        None
-    }
-
     fn board(&mut self) -> Option<Board> {
         let name = self.merged.text("name").and_then(|(name, at)| {
             let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
@@ -552,11 +438,17 @@ impl<'a> Check<'a> {
         Some(Video {
             source: source?,
             format: format?,
-            encoder: encoder.map(|(kind, _)| Encoder { kind }),
+            encoder: encoder.map(|(kind, _)| Encoder {
+                kind,
+                properties: self.merged.properties("video.encoder.properties").to_vec(),
+            }),
             width: width?,
             height: height?,
-            fps: u32::try_from(self.merged.number("video.fps")?.0).ok()?,
+            fps: self.merged.frame_rate("video.fps")?.0,
             bitrate: self.merged.number("video.bitrate")?.0,
+            colorimetry: self.merged.word("video.colorimetry").map(|(colorimetry, _)| colorimetry),
+            pixels: self.pixels(kind, format),
+            source_properties: self.merged.properties("video.source.properties").to_vec(),
         })
     }
 
@@ -586,8 +478,31 @@ impl<'a> Check<'a> {
                 realtime: self.merged.flag("video.source.realtime")?.0,
                 repeat: self.merged.flag("video.source.loop")?.0,
             }),
+            VideoKind::Pipeline => {
+                let description = self.merged.text("video.source.description")?.0.to_owned();
+                Some(VideoSource::Pipeline { description })
+            }
             VideoKind::Test => Some(VideoSource::Test),
         }
+    }
+
+    fn pixels(&mut self, kind: VideoKind, format: Option<VideoFormat>) -> Option<Pixels> {
+        let (pixels, at) = self.merged.word("video.source.pixels")?;
+        if format == Some(VideoFormat::H264) {
+            let hint = "leave it out, or say format = \"raw\"";
+            self.problems.push(
+                at,
+                "video.source.pixels",
+                "the source gives H.264, and no raw pictures",
+                hint,
+            );
+        }
+        if pixels == Pixels::Mjpeg && kind != VideoKind::V4l2 {
+            let hint = "mjpeg is for v4l2";
+            let problem = format!("a {} source gives no JPEG images", kind.word());
+            self.problems.push(at, "video.source.pixels", problem, hint);
+        }
+        Some(pixels)
     }
 
     /// As it is told, or as it follows from the source.
@@ -596,7 +511,7 @@ impl<'a> Check<'a> {
         let follows = match kind {
             VideoKind::Rtsp | VideoKind::File => Some(VideoFormat::H264),
             VideoKind::Test => Some(VideoFormat::Raw),
-            VideoKind::V4l2 | VideoKind::Libcamera => None,
+            VideoKind::V4l2 | VideoKind::Libcamera | VideoKind::Pipeline => None,
         };
         match (told, follows) {
             (Some((told, at)), Some(follows)) if told != follows => {
@@ -640,7 +555,10 @@ impl<'a> Check<'a> {
             AudioKind::Embedded => {
                 match self.merged.word("video.source.kind").map_or(VideoKind::File, |(kind, _)| kind) {
                     VideoKind::Rtsp | VideoKind::File => {}
-                    video @ (VideoKind::V4l2 | VideoKind::Libcamera | VideoKind::Test) => {
+                    video @ (VideoKind::V4l2
+                    | VideoKind::Libcamera
+                    | VideoKind::Pipeline
+                    | VideoKind::Test) => {
                         let problem = format!("a {} source has no sound track of its own", video.word());
                         let hint = "embedded goes with file and rtsp";
                         self.problems.push(at, "audio.source.kind", problem, hint);
@@ -650,7 +568,7 @@ impl<'a> Check<'a> {
             }
             AudioKind::Test => AudioSource::Test,
         };
-        Some(Audio { source })
+        Some(Audio { source, properties: self.merged.properties("audio.source.properties").to_vec() })
     }
 }
 

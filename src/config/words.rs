@@ -3,8 +3,8 @@
 
 use super::material::Bears;
 use super::{
-    Addressing, ClockTrust, Durability, EncoderKind, LatchKind, PrivacyPending, Transport, UploadOrder,
-    VideoFormat, WhenFull,
+    Addressing, ClockTrust, Colorimetry, Durability, EncoderKind, LatchKind, Pixels, PrivacyPending,
+    Transport, UploadOrder, VideoFormat, WhenFull,
 };
 
 /// An enum whose variants a file says by words.
@@ -51,7 +51,16 @@ words!(PrivacyPending { "upload" = Upload, "hold" = Hold, "purge" = Purge });
 words!(LatchKind { "switch" = Switch, "button" = Button });
 words!(Transport { "auto" = Auto, "tcp" = Tcp, "udp" = Udp });
 words!(VideoFormat { "h264" = H264, "raw" = Raw });
-words!(VideoKind { "v4l2" = V4l2, "libcamera" = Libcamera, "rtsp" = Rtsp, "file" = File, "test" = Test });
+words!(Colorimetry { "bt601" = Bt601, "bt709" = Bt709 });
+words!(Pixels { "nv12" = Nv12, "i420" = I420, "yuy2" = Yuy2, "uyvy" = Uyvy, "mjpeg" = Mjpeg });
+words!(VideoKind {
+    "v4l2" = V4l2,
+    "libcamera" = Libcamera,
+    "rtsp" = Rtsp,
+    "file" = File,
+    "pipeline" = Pipeline,
+    "test" = Test,
+});
 words!(AudioKind { "alsa" = Alsa, "test" = Test, "embedded" = Embedded });
 words!(EncoderKind {
     "v4l2h264" = V4l2H264,
@@ -69,6 +78,7 @@ pub(super) enum VideoKind {
     Libcamera,
     Rtsp,
     File,
+    Pipeline,
     Test,
 }
 

@@ -3,7 +3,7 @@
 use crate::support::*;
 use kasacam::capture::board::{Element, Stage};
 use kasacam::capture::gst::probe;
-use kasacam::config::{Encoder, EncoderKind, VideoFormat, VideoSource};
+use kasacam::config::{EncoderKind, VideoFormat, VideoSource};
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::FaultKind;
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 #[test]
 fn a_missing_element_is_named() {
     let mut board = test_board();
-    board.video.encoder = Some(Encoder { kind: EncoderKind::MppH264 });
+    board.video.encoder = Some(EncoderKind::MppH264.into());
     let mut camera = Camera::new(board.clone());
 
     camera.start(1, SILENT);

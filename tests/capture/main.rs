@@ -15,6 +15,7 @@ mod byte_stream;
 mod faults;
 mod file_source;
 mod formats;
+mod golden;
 mod odd;
 mod odd_sources;
 mod odd_streams;
@@ -23,6 +24,7 @@ mod odd_streams;
 mod oracle;
 #[path = "../suite/support/patience.rs"]
 mod patience;
+mod pipelines;
 mod rtsp;
 mod sound;
 mod stops;

@@ -5,7 +5,7 @@ use crate::odd::by_hand::{self, Form};
 use crate::odd::camera::{Manners, OddCamera};
 use crate::odd_streams::{captured, moovs, pictures, rtsp_board, sent, stored};
 use crate::support::*;
-use kasacam::config::{Audio, AudioSource};
+use kasacam::config::AudioSource;
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::{Chunk, SpanEnd};
 use kasacam::domain::input::{FaultKind, Input};
@@ -68,7 +68,7 @@ fn a_back_channel_that_is_listed_first_is_not_waited_for() {
     clip(&path, 500, 10, 0, &[]);
     let odd = OddCamera::start(&path, Manners { back_channel: true, ..Manners::default() });
     let mut board = rtsp_board(&odd);
-    board.audio = Some(Audio { source: AudioSource::Embedded });
+    board.audio = Some(AudioSource::Embedded.into());
     let mut camera = Camera::new(board);
 
     let began = Instant::now();

@@ -1,7 +1,7 @@
 //! A camera elsewhere, over RTSP: a real server on loopback.
 
 use crate::support::*;
-use kasacam::config::{Audio, AudioSource, Board, Transport, VideoFormat, VideoSource};
+use kasacam::config::{AudioSource, Board, Transport, VideoFormat, VideoSource};
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::FaultKind;
@@ -39,7 +39,7 @@ impl Server {
         };
         board.video.format = VideoFormat::H264;
         board.video.encoder = None;
-        board.audio = sound.then_some(Audio { source: AudioSource::Embedded });
+        board.audio = sound.then_some(AudioSource::Embedded.into());
         board
     }
 }

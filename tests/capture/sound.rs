@@ -3,7 +3,7 @@
 use crate::support::*;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use kasacam::capture::board::{Element, Stage};
-use kasacam::config::{Audio, AudioSource};
+use kasacam::config::AudioSource;
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::{Chunk, SpanEnd};
 use kasacam::domain::input::Input;
@@ -85,7 +85,7 @@ fn a_microphone_that_never_speaks_does_not_keep_the_picture_waiting() {
 #[test]
 fn a_microphone_that_is_not_there_is_told_and_the_frames_go_on() {
     let mut board = test_board();
-    board.audio = Some(Audio { source: AudioSource::Alsa { device: String::from("hw:77") } });
+    board.audio = Some(AudioSource::Alsa { device: String::from("hw:77") }.into());
     let mut camera = Camera::new(board);
 
     camera.start(1, WITH_SOUND);
@@ -143,7 +143,7 @@ fn audio(camera: &Camera) -> Vec<(bool, bool, String)> {
 fn where_sound_is_off_no_audio_element_exists() {
     let mut board = test_board();
     // It could not be opened: that nothing fails shows that nobody tries.
-    board.audio = Some(Audio { source: AudioSource::Alsa { device: String::from("hw:77") } });
+    board.audio = Some(AudioSource::Alsa { device: String::from("hw:77") }.into());
     let mut camera = Camera::new(board);
 
     camera.start(1, SILENT);

@@ -6,7 +6,7 @@ use kasacam::capture::FragmentSource;
 use kasacam::capture::board::Description;
 use kasacam::capture::gst::GstSource;
 use kasacam::config::{
-    Audio, AudioSource, Board, Durability, Encoder, EncoderKind, Recording, Video, VideoFormat, VideoSource,
+    AudioSource, Board, Durability, EncoderKind, Recording, Video, VideoFormat, VideoSource,
 };
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::entitlement::{Entitlement, Features};
@@ -63,13 +63,16 @@ pub fn test_board() -> Board {
         video: Video {
             source: VideoSource::Test,
             format: VideoFormat::Raw,
-            encoder: Some(Encoder { kind: EncoderKind::X264 }),
+            encoder: Some(EncoderKind::X264.into()),
             width: 320,
             height: 180,
-            fps: 20,
+            fps: 20.into(),
             bitrate: 300_000,
+            colorimetry: None,
+            pixels: None,
+            source_properties: Vec::new(),
         },
-        audio: Some(Audio { source: AudioSource::Test }),
+        audio: Some(AudioSource::Test.into()),
     }
 }
 
@@ -79,8 +82,8 @@ pub fn file_board(path: &Path, realtime: bool, repeat: bool) -> Board {
     board.video.source = VideoSource::File { path: path.to_owned(), realtime, repeat };
     board.video.format = VideoFormat::H264;
     board.video.encoder = None;
-    board.video.fps = 25;
-    board.audio = Some(Audio { source: AudioSource::Embedded });
+    board.video.fps = 25.into();
+    board.audio = Some(AudioSource::Embedded.into());
     board
 }
 

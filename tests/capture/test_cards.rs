@@ -2,7 +2,7 @@
 
 use crate::oracle::Kept;
 use crate::support::*;
-use kasacam::config::{Encoder, EncoderKind};
+use kasacam::config::EncoderKind;
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::fragment::{Chunk, SpanEnd};
 use kasacam::system::clock::mono;
@@ -11,7 +11,7 @@ use kasacam::system::clock::mono;
 fn taken(encoder: EncoderKind, bitrate: u64, max_height: u32) -> (Vec<Chunk>, Kept) {
     let folder = folder();
     let mut board = test_board();
-    board.video.encoder = Some(Encoder { kind: encoder });
+    board.video.encoder = Some(encoder.into());
     board.video.bitrate = bitrate;
     let mut camera = Camera::new(board);
     camera.start(1, CaptureSettings { audio: true, max_height });

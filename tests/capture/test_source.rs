@@ -1,7 +1,7 @@
 //! The test source: pictures with a number and a time, and a ticking sound.
 
 use crate::support::*;
-use kasacam::config::{Encoder, EncoderKind};
+use kasacam::config::EncoderKind;
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::fragment::{Epoch, SpanEnd};
 use kasacam::system::clock::mono;
@@ -31,7 +31,7 @@ fn every_fragment_is_one_gop_and_the_next_fragment_ends_it_at_once() {
 #[test]
 fn openh264_makes_the_same_fragments() {
     let mut board = test_board();
-    board.video.encoder = Some(Encoder { kind: EncoderKind::OpenH264 });
+    board.video.encoder = Some(EncoderKind::OpenH264.into());
     let mut camera = Camera::new(board);
 
     camera.start(1, SILENT);

@@ -446,6 +446,7 @@ fn every_word_of_a_key_makes_another_configuration() {
         ("libcamera", "camera = \"a\""),
         ("rtsp", "url = \"rtsp://192.0.2.7/1\""),
         ("file", "path = \"a.mp4\""),
+        ("pipeline", "description = \"videotestsrc is-live=true\""),
         ("test", ""),
     ];
     let tagged = |section: &str, name: &str| {
@@ -558,6 +559,102 @@ fn a_board_is_judged_as_strictly_as_the_agent_file() {
         ("name = \"dev-test\"", "nam = \"dev-test\"\nname = \"x\"", "nam", "did you mean \"name\"?"),
     ] {
         Folder::new().board(from, to).is_told(key, to.lines().next().unwrap(), what);
+    }
+}
+
+#[test]
+fn pictures_a_second_are_a_number_a_decimal_or_a_fraction() {
+    for (text, rate) in [
+        ("15", (15, 1)),
+        ("12.5", (25, 2)),
+        ("29.97", (30_000, 1001)),
+        ("\"29.97\"", (30_000, 1001)),
+        ("\"30000/1001\"", (30_000, 1001)),
+    ] {
+        let board = Folder::new().board("fps = 15", &format!("fps = {text}")).load().unwrap().board;
+        assert_eq!((board.video.fps.numerator(), board.video.fps.denominator()), rate, "{text}");
+    }
+    for (text, what) in [
+        ("0", "out of range: from 1 to 120"),
+        ("121", "out of range"),
+        ("-15", "no number"),
+        ("1e1", "no number"),
+        ("\"30 fps\"", "no number"),
+        ("\"1/0\"", "out of range"),
+        ("true", "must be a number such as 15"),
+    ] {
+        let line = format!("fps = {text}");
+        Folder::new().board("fps = 15", &line).is_told("video.fps", &line, what);
+    }
+}
+
+#[test]
+fn properties_are_bounded_and_leave_to_the_agent_what_is_its_own() {
+    let with = |properties: &str| {
+        let encoder = format!("kind = \"x264\", properties = {{ {properties} }}");
+        Folder::new().board("kind = \"x264\"", &encoder)
+    };
+    let board =
+        with("speed-preset = \"fast\", qp-min = 7, ip-factor = 1.5, cabac = false").load().unwrap().board;
+    let told = board.video.encoder.unwrap().properties;
+    let told: Vec<(&str, &str)> = told.iter().map(|it| (it.name.as_str(), it.value.as_str())).collect();
+    assert_eq!(told, [("speed-preset", "fast"), ("qp-min", "7"), ("ip-factor", "1.5"), ("cabac", "false")]);
+
+    let many: Vec<String> = (0..33).map(|number| format!("p{number} = 1")).collect();
+    for (properties, key, what) in [
+        ("name = \"x\"", "video.encoder.properties.name", "cannot be set here"),
+        ("\"a b\" = 1", "video.encoder.properties", "A-Z a-z 0-9 - _"),
+        ("a = [1]", "video.encoder.properties.a", "is a list"),
+        ("a = { b = 1 }", "video.encoder.properties.a", "is a table"),
+        ("a = \"\\u0007\"", "video.encoder.properties.a", "control character"),
+        (&many.join(", "), "video.encoder.properties", "more than 32"),
+    ] {
+        with(properties).is_told(key, "x264", what);
+    }
+    let source = "kind = \"rtsp\", url = \"rtsp://192.0.2.7/\", properties = { user-pw = \"hunter2\" }";
+    let rtsp = Folder::new().board("kind = \"test\" }\nencoder = { kind = \"x264\"", source);
+    let problem = rtsp.problem();
+    assert_eq!(problem.key, "video.source.properties.user-pw");
+    assert!(!problem.to_string().contains("hunter2"), "{problem}");
+}
+
+#[test]
+fn a_pipeline_of_the_board_is_bounded_and_says_what_it_ends_in() {
+    let with = |description: &str, format: &str| {
+        let source = format!("kind = \"pipeline\", description = \"\"\"{description}\"\"\" }}\n{format}\n");
+        Folder::new().board("kind = \"test\" }\nencoder = { kind = \"x264\" }\n", &source)
+    };
+    let board = with("videotestsrc\n\t! x264enc", "format = \"h264\"").load().unwrap().board;
+    assert_eq!(
+        board.video.source,
+        VideoSource::Pipeline { description: String::from("videotestsrc\n\t! x264enc") }
+    );
+    for (description, format, key, what) in [
+        ("videotestsrc", "", "video.format", "is missing"),
+        ("videotestsrc", "format = \"raw\"", "video.encoder", "must be encoded"),
+        (" ", "format = \"h264\"", "video.source.description", "is empty"),
+        (&"x".repeat(4097), "format = \"h264\"", "video.source.description", "longer than 4096"),
+    ] {
+        let problem = with(description, format).problem();
+        assert!(problem.key == key && problem.to_string().contains(what), "{problem}");
+    }
+}
+
+#[test]
+fn the_layout_of_pictures_is_for_sources_that_give_pictures() {
+    let with = |source: &str, format: &str| {
+        let to = format!("{source} }}\nformat = \"{format}\"\n");
+        let encoder = if format == "raw" { "encoder = { kind = \"x264\" }\n" } else { "" };
+        Folder::new().board("kind = \"test\" }\nencoder = { kind = \"x264\" }\n", &(to + encoder))
+    };
+    let device = "kind = \"v4l2\", device = \"/dev/video0\", pixels = \"mjpeg\"";
+    assert!(with(device, "raw").load().is_ok());
+    for (source, format, what) in [
+        (device, "h264", "gives H.264"),
+        ("kind = \"libcamera\", pixels = \"mjpeg\"", "raw", "no JPEG images"),
+        ("kind = \"v4l2\", device = \"/dev/video0\", pixels = \"nv21\"", "raw", "known here: nv12, i420"),
+    ] {
+        with(source, format).is_told("video.source.pixels", "pixels", what);
     }
 }
 
@@ -968,7 +1065,7 @@ fn a_reload_says_what_it_changes_and_what_needs_a_restart() {
     new.privacy.keys.clear();
     new.mqtt.host = "elsewhere.example".into();
     new.recording.segment = Duration::from_secs(10);
-    new.board.video.fps = 5;
+    new.board.video.fps = 5.into();
 
     let (reloadable, restart) = config::reload_difference(&old, &new);
 

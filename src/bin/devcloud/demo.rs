@@ -264,7 +264,7 @@ impl Run<'_> {
         let is_footage = |name: &str| kasacam::domain::segment::SpoolName::parse(name).is_some();
         let left = spool.into_iter().flatten().flatten();
         let left = left.filter(|entry| entry.file_name().to_str().is_some_and(is_footage)).count();
-        let gop = config.recording.fragment.as_millis() * u128::from(config.board.video.fps);
+        let gop = config.board.video.fps.pictures_in(config.recording.fragment);
         say(self.began, &format!("the camera has ended: {ended}"));
         Ok(Seen {
             segments,
@@ -272,7 +272,7 @@ impl Run<'_> {
             private: chronicle.private,
             private_told: self.private_told,
             counters: chronicle.counters,
-            gop: u64::try_from(gop.div_ceil(1000)).unwrap_or(u64::MAX),
+            gop: gop.max(1),
             board_has_sound: config.board.audio.is_some() && config.recording.audio,
             free_plan_was_in_force: chronicle.free_plan_was_in_force,
             camera_exit: ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)),

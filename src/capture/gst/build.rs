@@ -1,7 +1,8 @@
 //! A description becomes a pipeline.
 
-use super::fault;
-use crate::capture::board::{Description, Element, Origin, Stage, package};
+use super::{fault, foreign, properties};
+use crate::capture::board::{Description, Element, Origin, Stage};
+use crate::capture::packages;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 use std::collections::BTreeSet;
@@ -68,6 +69,7 @@ pub(super) fn branch(
                 Ok(made) => elements.push(made),
                 Err(why) => tracing::debug!("left out: {}", why.message),
             },
+            Stage::Foreign(description) => elements.push(foreign::make(description)?),
             Stage::Caps(caps) => elements.push(make(&Element::new("capsfilter").with("caps", caps))?),
         }
     }
@@ -102,20 +104,23 @@ fn first_of(chains: &[Vec<Element>]) -> Result<Vec<gst::Element>, Fault> {
             return chain.iter().map(make).collect();
         }
     }
-    let mut names = Vec::new();
-    for element in chains.iter().filter_map(|chain| chain.first()) {
-        names.push(match package(element.factory) {
-            Some(package) => format!("{} (Debian: {package})", element.factory),
-            None => element.factory.to_owned(),
-        });
-    }
-    Err(fault(
-        FaultKind::ElementMissing,
-        format!("none of these GStreamer elements is installed: {}", names.join(", ")),
-    ))
+    Err(none_of(chains))
 }
 
-/// Says which element is missing, and in which Debian package it is.
+/// Says which elements there might be, and where they are to be had.
+pub(super) fn none_of(chains: &[Vec<Element>]) -> Fault {
+    let named = |element: &Element| match packages::of(element.factory).and_then(|it| it.debian) {
+        Some(package) => format!("{} (Debian: {package})", element.factory),
+        None => element.factory.to_owned(),
+    };
+    let names: Vec<String> = chains.iter().filter_map(|chain| chain.first()).map(named).collect();
+    fault(
+        FaultKind::ElementMissing,
+        format!("none of these GStreamer elements is installed: {}", names.join(", ")),
+    )
+}
+
+/// Says which element is missing, and in which package it is.
 pub(super) fn make(element: &Element) -> Result<gst::Element, Fault> {
     let factory = gst::ElementFactory::find(element.factory).ok_or_else(|| missing(element.factory))?;
     let mut builder = factory.create();
@@ -132,21 +137,14 @@ pub(super) fn make(element: &Element) -> Result<gst::Element, Fault> {
 }
 
 pub(super) fn missing(factory: &str) -> Fault {
-    let hint = match package(factory) {
-        Some(package) => format!("install the Debian package {package}"),
-        None => String::from("install the plugin that comes with the board's software"),
-    };
+    let hint = packages::advice(factory);
     fault(FaultKind::ElementMissing, format!("the GStreamer element {factory} is not installed: {hint}"))
 }
 
 /// Values are not quoted: an address may carry a password.
 fn set(element: &gst::Element, factory: &str, property: &str, text: &str) -> Result<(), Fault> {
-    let bad = |what: &str| fault(FaultKind::Pipeline, format!("{factory}: the property {property} {what}"));
-    let spec = element.find_property(property).ok_or_else(|| bad("does not exist in this version"))?;
-    let value =
-        gst::glib::Value::deserialize_with_pspec(text, &spec).map_err(|_| bad("does not take its value"))?;
-    element.set_property_from_value(property, &value);
-    Ok(())
+    properties::set(element, property, text)
+        .map_err(|why| fault(FaultKind::Pipeline, format!("{factory}: the property {property} {why}")))
 }
 
 fn add(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
@@ -157,10 +155,7 @@ fn add(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
 
 /// Links two elements, now or as soon as the first one has a pad to link (`decodebin`).
 fn link(from: &gst::Element, to: &gst::Element) -> Result<(), Fault> {
-    let grows = from.pad_template_list().iter().any(|template| {
-        template.direction() == gst::PadDirection::Src && template.presence() == gst::PadPresence::Sometimes
-    });
-    if !grows {
+    if !grows(from) {
         return from.link(to).map_err(|_| link_failed(from, to));
     }
     let to = to.downgrade();
@@ -171,6 +166,13 @@ fn link(from: &gst::Element, to: &gst::Element) -> Result<(), Fault> {
         }
     });
     Ok(())
+}
+
+/// Its pads for what comes out are made once it knows what does.
+pub(super) fn grows(element: &gst::Element) -> bool {
+    element.pad_template_list().iter().any(|template| {
+        template.direction() == gst::PadDirection::Src && template.presence() == gst::PadPresence::Sometimes
+    })
 }
 
 fn link_failed(from: &gst::Element, to: &gst::Element) -> Fault {

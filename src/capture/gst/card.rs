@@ -93,11 +93,11 @@ impl UnderWay {
     }
 }
 
-/// The luma plane of I420, which comes first; its lines are of a multiple of four bytes.
+/// The luma plane of I420 and NV12, which comes first; its lines are of a multiple of four bytes.
 fn size(pad: &gst::Pad) -> Option<Size> {
     let caps = pad.current_caps()?;
     let caps = caps.structure(0)?;
-    if caps.get::<&str>("format") != Ok("I420") {
+    if !matches!(caps.get::<&str>("format"), Ok("I420" | "NV12")) {
         return None;
     }
     let side = |name: &str| caps.get::<i32>(name).ok().and_then(|side| usize::try_from(side).ok());

@@ -1,8 +1,10 @@
-//! Before anything is opened: is all there that a board needs?
+//! Before anything is opened: is all there that a board needs? Elements are built, with their properties, and linked; none
+//! is started.
 
 use super::initialise;
 use crate::capture::board::{self, Description, Element, Origin, Stage, Unfit};
-use crate::config::{AudioSource, Board, Durability, Problem, Recording, VideoSource};
+use crate::capture::encoder;
+use crate::config::{Audio, AudioSource, Board, Durability, Problem, Property, Recording, VideoSource};
 use crate::domain::effect::CaptureSettings;
 use crate::domain::input::{Fault, FaultKind};
 use std::path::{Path, PathBuf};
@@ -14,20 +16,19 @@ use std::time::Duration;
 #[must_use]
 pub fn probe(board: &Board) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut found = |key: &str, problem: String| {
-        problems.push(Problem {
-            file: PathBuf::new(),
-            line: 0,
-            column: 0,
-            key: key.to_owned(),
-            problem,
-            hint: String::new(),
-        });
+    let mut whole = None;
+    let problem = |key: &str, problem: String| Problem {
+        file: PathBuf::new(),
+        line: 0,
+        column: 0,
+        key: key.to_owned(),
+        problem,
+        hint: String::new(),
     };
     if let Err(why) = initialise() {
-        found("", why);
-        return problems;
+        return vec![problem("", why)];
     }
+    let mut found = |key: &str, why: String| problems.push(problem(key, why));
     let recording = Recording {
         segment: Duration::from_secs(30),
         fragment: Duration::from_secs(2),
@@ -37,6 +38,11 @@ pub fn probe(board: &Board) -> Vec<Problem> {
     };
     // Scaled, so that what scales is looked for as well.
     let settings = CaptureSettings { audio: true, max_height: board.video.height.saturating_sub(2).max(2) };
+    for (key, factory, properties) in told(board) {
+        for (key, why) in untaken(key, factory, properties) {
+            found(&key, why);
+        }
+    }
     match board::describe(board, &recording, settings) {
         Ok(description) => {
             for why in missing_in(&description.video).into_iter().chain(missing_origin(&description)) {
@@ -45,9 +51,17 @@ pub fn probe(board: &Board) -> Vec<Problem> {
             for why in description.audio.as_deref().map(missing_in).unwrap_or_default() {
                 found("audio", why);
             }
+            whole = Some(description);
         }
         Err(Unfit(why)) => found("video", why),
     }
+    if let (Some(description), true) = (&whole, problems.is_empty()) {
+        // Each is there by itself: do they fit together?
+        if let Err(fault) = super::build::build(description, description.audio.is_some()) {
+            problems.push(problem("video", fault.message));
+        }
+    }
+    let mut found = |key: &str, why: String| problems.push(problem(key, why));
     match &board.video.source {
         VideoSource::V4l2 { device } => {
             unreadable(device).into_iter().for_each(|why| found("video.source.device", why))
@@ -55,7 +69,10 @@ pub fn probe(board: &Board) -> Vec<Problem> {
         VideoSource::File { path, .. } => {
             unreadable(path).into_iter().for_each(|why| found("video.source.path", why))
         }
-        VideoSource::Libcamera { .. } | VideoSource::Rtsp { .. } | VideoSource::Test => {}
+        VideoSource::Libcamera { .. }
+        | VideoSource::Rtsp { .. }
+        | VideoSource::Pipeline { .. }
+        | VideoSource::Test => {}
     }
     if let Some(AudioSource::Alsa { device }) = board.audio.as_ref().map(|audio| &audio.source) {
         if !Path::new("/dev/snd").exists() {
@@ -77,14 +94,50 @@ fn missing_in(stages: &[Stage]) -> Vec<String> {
                 missing.push(super::build::missing(element.factory).message)
             }
             Stage::FirstOf(chains) if chains.iter().all(|chain| chain.iter().any(absent)) => {
-                let names: Vec<&str> =
-                    chains.iter().filter_map(|chain| chain.first()).map(|element| element.factory).collect();
-                missing.push(format!("none of these GStreamer elements is installed: {}", names.join(", ")));
+                missing.push(super::build::none_of(chains).message);
+            }
+            Stage::Foreign(description) => {
+                missing.extend(super::foreign::make(description).err().map(|fault| fault.message));
             }
             Stage::Element(_) | Stage::FirstOf(_) | Stage::Optional(_) | Stage::Caps(_) => {}
         }
     }
     missing
+}
+
+/// What the board file says of properties: its key, the element, and the properties.
+fn told(board: &Board) -> Vec<(&'static str, &'static str, &[Property])> {
+    let source = match &board.video.source {
+        VideoSource::V4l2 { .. } => Some("v4l2src"),
+        VideoSource::Libcamera { .. } => Some("libcamerasrc"),
+        VideoSource::Rtsp { .. } => Some("rtspsrc"),
+        VideoSource::File { .. } | VideoSource::Pipeline { .. } | VideoSource::Test => None,
+    };
+    let mut told = Vec::new();
+    if let Some(factory) = source {
+        told.push(("video.source.properties", factory, board.video.source_properties.as_slice()));
+    }
+    if let Some(encoder) = &board.video.encoder {
+        let factory = encoder::factory(encoder.kind);
+        told.push(("video.encoder.properties", factory, encoder.properties.as_slice()));
+    }
+    if let Some(Audio { source: AudioSource::Alsa { .. }, properties }) = &board.audio {
+        told.push(("audio.source.properties", "alsasrc", properties.as_slice()));
+    }
+    told
+}
+
+/// Those that the element does not take, each with its key. That the element is missing is told elsewhere.
+fn untaken(key: &str, factory: &'static str, properties: &[Property]) -> Vec<(String, String)> {
+    if properties.is_empty() {
+        return Vec::new();
+    }
+    let Ok(element) = super::build::make(&Element::new(factory)) else { return Vec::new() };
+    let judge = |property: &Property| {
+        let why = super::properties::value(&element, &property.name, &property.value).err()?;
+        Some((format!("{key}.{}", property.name), format!("{why} (element {factory})")))
+    };
+    properties.iter().filter_map(judge).collect()
 }
 
 fn missing_origin(description: &Description) -> Vec<String> {
@@ -132,7 +185,11 @@ pub(super) fn source_is_there(description: &Description) -> Result<(), Fault> {
                 .iter()
                 .find(|(name, _)| *name == "device")
                 .map(|(_, device)| PathBuf::from(device)),
-            Stage::Element(_) | Stage::FirstOf(_) | Stage::Optional(_) | Stage::Caps(_) => None,
+            Stage::Element(_)
+            | Stage::FirstOf(_)
+            | Stage::Optional(_)
+            | Stage::Foreign(_)
+            | Stage::Caps(_) => None,
         }),
     };
     match path.as_deref().and_then(unreadable) {

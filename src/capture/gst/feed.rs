@@ -10,6 +10,7 @@ use super::run::Shared;
 use crate::capture::annexb::{AccessUnit, NotAnnexB, Reader};
 use crate::capture::board::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED};
 use crate::capture::container::{self, Track};
+use crate::config::FrameRate;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 use std::fs::{File, OpenOptions};
@@ -28,7 +29,7 @@ const LOOK: Duration = Duration::from_millis(20);
 pub(super) struct Feed {
     path: PathBuf,
     repeat: bool,
-    fps: u32,
+    fps: FrameRate,
     source: Source,
     /// Clockwise turns by a quarter, by which its pictures are to be shown.
     turns: u8,
@@ -63,7 +64,7 @@ impl Feed {
         container: Container,
         repeat: bool,
         sound: bool,
-        fps: u32,
+        fps: FrameRate,
         shared: &Arc<Shared>,
     ) -> Result<Feed, Fault> {
         let container = match contents(path) {
@@ -184,7 +185,7 @@ impl Drop for Feed {
 struct Job {
     path: PathBuf,
     repeat: bool,
-    fps: u32,
+    fps: FrameRate,
     stop: Arc<AtomicBool>,
     shared: Arc<Shared>,
     video: gst_app::AppSrc,
@@ -211,7 +212,7 @@ impl Job {
         let caps = gst::Caps::builder("video/x-h264")
             .field("stream-format", "byte-stream")
             .field("alignment", "au")
-            .field("framerate", gst::Fraction::new(i32::try_from(self.fps).unwrap_or(i32::MAX), 1))
+            .field("framerate", super::fraction(self.fps))
             .build();
         self.video.set_caps(Some(&caps));
         let mut file = open_without_waiting(&self.path).map_err(|why| self.unreadable(&why))?;
@@ -262,10 +263,7 @@ impl Job {
 
     /// Pushes one access unit; `false` when the pipeline takes no more.
     fn push_unit(&self, unit: AccessUnit) -> bool {
-        let time = |count: u64| {
-            let nanos = u128::from(count) * 1_000_000_000 / u128::from(self.fps.max(1));
-            gst::ClockTime::from_nseconds(u64::try_from(nanos).unwrap_or(u64::MAX - 1))
-        };
+        let time = |count: u64| gst::ClockTime::from_nseconds(self.fps.nanos(count).min(u64::MAX - 1));
         let mut buffer = gst::Buffer::from_slice(unit.bytes);
         if let Some(buffer) = buffer.get_mut() {
             buffer.set_pts(time(unit.presented));
@@ -326,7 +324,7 @@ impl Job {
 
     /// What a picture lasts where the file does not say.
     fn picture(&self, kind: Kind) -> Option<i64> {
-        (kind == Kind::Pictures).then(|| 1_000_000_000 / i64::from(self.fps.max(1)))
+        (kind == Kind::Pictures).then(|| i64::try_from(self.fps.nanos(1)).unwrap_or(i64::MAX))
     }
 
     /// Pushes one stream of the file, once or again and again.

@@ -82,7 +82,7 @@ pub(super) fn install(
     let settings = Settings {
         epoch,
         chunk: nanos(description.chunk),
-        frame: 1_000_000_000 / i64::from(description.fps.max(1)),
+        frame: i64::try_from(description.fps.nanos(1)).unwrap_or(i64::MAX),
         sound,
         patience: (!file).then_some(nanos(LIVE_PATIENCE)),
         max_height: description.max_height,

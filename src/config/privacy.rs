@@ -1,0 +1,49 @@
+//! The section `[privacy]`: what closes the camera, and what that does.
+
+use super::{PrivacyPending, VerifyingKey};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The section `[privacy]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Privacy {
+    /// Who may sign the owner's choice: 1 to 16, each with a `kid` of its own; `entitlement.keys` unless told.
+    pub keys: Vec<VerifyingKey>,
+    /// What becomes of footage of before a "do not record"; `upload` unless told.
+    pub pending: PrivacyPending,
+    /// How long unheard footage waits while the store answers and the broker does not. `None`: for ever.
+    pub unheard_hold: Option<Duration>,
+    /// The folder of an LED (`/sys/class/leds/…`) that is lit while the camera is open.
+    pub indicator: Option<PathBuf>,
+    /// The shutter, switch or button on the camera, where it has one.
+    pub latch: Option<PrivacyLatch>,
+}
+
+/// A thing on the camera itself by which the household closes it; an input device of the kernel (evdev).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrivacyLatch {
+    /// Which input device.
+    pub device: LatchDevice,
+    /// How the input is read.
+    pub kind: LatchKind,
+    /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
+    pub code: u16,
+}
+
+/// How `privacy.latch` names its input device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LatchDevice {
+    /// `device`: a node, or a link to one.
+    Path(PathBuf),
+    /// `name`: as the kernel calls it.
+    Named(String),
+}
+
+/// What kind of input closes the camera.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LatchKind {
+    /// A shutter or a switch with two positions; in one of them the camera is closed.
+    Switch,
+    /// Each press sets the latch, or lifts it.
+    Button,
+}
