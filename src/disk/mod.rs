@@ -79,6 +79,20 @@ pub trait Fs: Send + Sync {
     fn read_at(&self, file: &Handle, offset: u64, into: &mut [u8]) -> io::Result<usize>;
     /// Writes all of `bytes` at `offset`. Where it fails, any part of them may have been written.
     fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes these bytes one after the other, from `offset` on. As [`Fs::write_at`] of all of them, and in one call where
+    /// the file system can: an implementation that cannot writes them one by one.
+    ///
+    /// # Errors
+    /// As [`Fs::write_at`]; some of them may be written then.
+    fn write_parts(&self, file: &Handle, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let mut at = offset;
+        for part in parts {
+            self.write_at(file, at, part)?;
+            at = at.saturating_add(part.len() as u64);
+        }
+        Ok(())
+    }
     /// Cuts the file off at `len`.
     fn truncate(&self, file: &Handle, len: u64) -> io::Result<()>;
     /// Makes contents and size durable.

@@ -3,11 +3,15 @@
 use super::{Fs, Handle, Kind, Meta};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::sys::uio::pwritev;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::Path;
+
+/// Slices of one `pwritev(2)`: far below `IOV_MAX`.
+const MAX_PARTS: usize = 64;
 
 /// The kernel's file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -64,6 +68,31 @@ impl Fs for RealFs {
 
     fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> io::Result<()> {
         descriptor(file)?.write_all_at(bytes, offset)
+    }
+
+    fn write_parts(&self, file: &Handle, offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let file = descriptor(file)?;
+        let mut at = offset;
+        for group in parts.chunks(MAX_PARTS) {
+            let slices: Vec<IoSlice<'_>> = group.iter().map(|part| IoSlice::new(part)).collect();
+            let from = i64::try_from(at).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+            let mut written = match pwritev(file, &slices, from) {
+                Ok(written) => written,
+                Err(Errno::EINTR) => 0,
+                Err(errno) => return Err(errno.into()),
+            };
+            // What it did not take goes by itself.
+            for part in group {
+                let done = written.min(part.len());
+                written -= done;
+                let rest = part.get(done..).unwrap_or_default();
+                if !rest.is_empty() {
+                    file.write_all_at(rest, at.saturating_add(done as u64))?;
+                }
+                at = at.saturating_add(part.len() as u64);
+            }
+        }
+        Ok(())
     }
 
     fn truncate(&self, file: &Handle, len: u64) -> io::Result<()> {

@@ -4,9 +4,38 @@ use super::crypt::{Encryption, Kind, Run};
 use super::decrypt::{End, Mark};
 use super::{MAX_FILE, scan};
 use crate::disk::{Fs, Handle};
+use bytes::Bytes;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+
+/// A chunk that waits to be written.
+pub(super) struct Held {
+    pub(super) prft: Vec<u8>,
+    /// What stands before its pictures, with the times of the file.
+    moof: Vec<u8>,
+    /// As they came from the source: they are not copied.
+    pictures: Bytes,
+}
+
+impl Held {
+    /// Takes a chunk of the source apart; `move_times` puts the times of the file into its `moof`.
+    pub(super) fn new<E>(
+        prft: Vec<u8>,
+        chunk: &Bytes,
+        move_times: impl FnOnce(&mut [u8]) -> Result<(), E>,
+    ) -> Result<Held, E> {
+        let at = before_pictures(chunk);
+        let mut moof = chunk.get(..at).unwrap_or_default().to_vec();
+        move_times(&mut moof)?;
+        Ok(Held { prft, moof, pictures: chunk.slice(at.min(chunk.len())..) })
+    }
+
+    /// Bytes that it takes in the file.
+    pub(super) fn len(&self) -> u64 {
+        (self.prft.len() + self.moof.len() + self.pictures.len()) as u64
+    }
+}
 
 pub(super) struct Growing {
     fs: Arc<dyn Fs>,
@@ -62,20 +91,19 @@ impl Growing {
         self.records.as_ref().map_or(self.len, |records| records.marks.last().map_or(0, |mark| mark.file))
     }
 
-    /// Adds chunks, each a `prft` and what the source gave, behind what stands before them all. Encrypted,
-    /// their pictures are records of their own, which a start leaves out.
-    pub(super) fn append_chunks(&mut self, front: &[u8], chunks: &[(Vec<u8>, Vec<u8>)]) -> io::Result<()> {
+    /// Adds chunks behind what stands before them all, in one write. Encrypted, their pictures are records of their own,
+    /// which a start leaves out.
+    pub(super) fn append_chunks(&mut self, front: &[u8], chunks: &[Held]) -> io::Result<()> {
         if self.records.is_none() {
-            let front = std::iter::once(front).filter(|front| !front.is_empty());
-            let parts = chunks.iter().flat_map(|(prft, chunk)| [prft.as_slice(), chunk.as_slice()]);
-            return self.write(front.chain(parts));
+            let parts = chunks.iter().flat_map(|held| [&*held.prft, &*held.moof, &*held.pictures]);
+            let parts: Vec<&[u8]> = std::iter::once(front).chain(parts).filter(|it| !it.is_empty()).collect();
+            return self.write(&parts);
         }
         let mut records = Vec::new();
-        for (index, (prft, chunk)) in chunks.iter().enumerate() {
-            let (moof, pictures) = chunk.split_at_checked(before_pictures(chunk)).unwrap_or((chunk, &[]));
+        for (index, held) in chunks.iter().enumerate() {
             let front = if index == 0 { front } else { &[] };
-            records.push((Kind::Data, vec![front, prft, moof]));
-            records.push((Kind::Pictures, vec![pictures]));
+            records.push((Kind::Data, vec![front, &held.prft, &held.moof]));
+            records.push((Kind::Pictures, vec![&held.pictures]));
         }
         self.write_records(&records)
     }
@@ -84,7 +112,7 @@ impl Growing {
     pub(super) fn append_last(&mut self, parts: &[&[u8]]) -> io::Result<()> {
         match self.records {
             Some(_) => self.write_records(&[(Kind::Last, parts.to_vec())]),
-            None => self.write(parts.iter().copied()),
+            None => self.write(parts),
         }
     }
 
@@ -115,11 +143,9 @@ impl Growing {
         self.fs.sync(&self.file)
     }
 
-    fn write<'a>(&mut self, parts: impl Iterator<Item = &'a [u8]>) -> io::Result<()> {
-        for part in parts {
-            self.fs.write_at(&self.file, self.len, part)?;
-            self.len = self.len.saturating_add(part.len() as u64);
-        }
+    fn write(&mut self, parts: &[&[u8]]) -> io::Result<()> {
+        self.fs.write_parts(&self.file, self.len, parts)?;
+        self.len = self.len.saturating_add(parts.iter().map(|part| part.len() as u64).sum());
         Ok(())
     }
 

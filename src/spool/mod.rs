@@ -43,6 +43,7 @@ mod glance;
 mod growing;
 mod live;
 mod order;
+mod pieces;
 mod quarantine;
 mod read;
 mod scan;

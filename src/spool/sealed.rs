@@ -3,6 +3,7 @@
 
 use super::crypt::{Encryption, FRAME, HEADER, Kind, Run, SHAPE, TAG, Tag, is_encrypted};
 use super::decrypt::End;
+use super::pieces::Pieces;
 use super::read::ReadError;
 use super::scan::NoSegment;
 use super::{MAX_FILE, scan};
@@ -34,6 +35,7 @@ pub struct Sealed {
     encryption: Encryption,
     /// Where other bytes go than those that come first in the file, in order: patches, and times that were moved.
     changes: Vec<(u64, Vec<u8>)>,
+    pieces: Pieces,
 }
 
 impl fmt::Debug for Sealed {
@@ -88,7 +90,8 @@ pub fn open_sealed(
             changes.push((place.start as u64, change.to_vec()));
         }
     }
-    Ok(Sealed { fs, file, len, duration, attributes, encryption: encryption.clone(), changes })
+    let (encryption, pieces) = (encryption.clone(), Pieces::new(PIECE));
+    Ok(Sealed { fs, file, len, duration, attributes, encryption, changes, pieces })
 }
 
 impl Sealed {
@@ -113,22 +116,23 @@ impl Sealed {
         let mut front = [0; 8];
         let seen = self.fs.read_at(&self.file, 0, &mut front).map_err(of_disk)?;
         let mut sent = 0_u64;
-        let mut hand_on = |mut piece: Vec<u8>| {
-            self.change(&mut piece, sent);
-            sent = sent.saturating_add(piece.len() as u64);
-            piece.is_empty() || take(Bytes::from(piece))
-        };
         if is_encrypted(front.get(..seen).unwrap_or_default()) {
-            return self.decrypt(&mut hand_on);
+            return self.decrypt(&mut |mut piece: Vec<u8>| {
+                self.change(&mut piece, sent);
+                sent = sent.saturating_add(piece.len() as u64);
+                piece.is_empty() || take(Bytes::from(piece))
+            });
         }
-        let mut at = 0;
-        while at < self.len {
-            let mut piece = vec![0; PIECE.min(usize::try_from(self.len - at).unwrap_or(PIECE))];
-            if self.fs.read_at(&self.file, at, &mut piece).map_err(of_disk)? < piece.len() {
+        while sent < self.len {
+            let len = PIECE.min(usize::try_from(self.len - sent).unwrap_or(PIECE));
+            let mut buffer = self.pieces.take();
+            let piece = buffer.get_mut(..len).unwrap_or_default();
+            if self.fs.read_at(&self.file, sent, piece).map_err(of_disk)? < len {
                 return Err(ReadError::Damaged("it is shorter than it was".to_owned()));
             }
-            at += piece.len() as u64;
-            if !hand_on(piece) {
+            self.change(piece, sent);
+            sent = sent.saturating_add(len as u64);
+            if !take(self.pieces.share(buffer, len)) {
                 return Ok(());
             }
         }

@@ -2,7 +2,7 @@
 
 use super::Setup;
 use super::crypt::Encryption;
-use super::growing::Growing;
+use super::growing::{Growing, Held};
 use super::scan::{self, PRFT};
 use crate::disk::Fs;
 use crate::domain::fragment::{Chunk, Init};
@@ -59,8 +59,8 @@ struct Extent {
 
 #[derive(Default)]
 struct Fragment {
-    /// Not yet in the file: `prft`, then `moof` and `mdat` with the times of the file.
-    held: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Not yet in the file.
+    held: Vec<Held>,
     held_bytes: u64,
     frames: u32,
     end: Mono,
@@ -139,9 +139,10 @@ impl Writer {
     /// Takes a chunk into the open fragment. With durability `chunk` it is on flash afterwards;
     /// else it is held in memory, as long as that is not too much.
     pub(super) fn append(&mut self, chunk: &Chunk, info: &ChunkInfo) -> io::Result<()> {
-        let (mut bytes, mut info) = (chunk.bytes.to_vec(), info.clone());
+        let mut info = info.clone();
         let origin = *self.origin.get_or_insert_with(|| Origin::of(&self.init, &info));
-        fmp4::rebase(&self.init, &mut bytes, &mut info, origin).map_err(io::Error::other)?;
+        let move_times = |moof: &mut [u8]| fmp4::rebase(&self.init, moof, &mut info, origin);
+        let mut held = Held::new(Vec::new(), &chunk.bytes, move_times).map_err(io::Error::other)?;
         self.open.frames = self.open.frames.saturating_add(chunk.frames);
         let video = self.init.video.id;
         let media_time =
@@ -155,9 +156,9 @@ impl Writer {
         let header = if self.written == 0 { self.header().len() as u64 } else { 0 };
         let at = self.written.saturating_add(header).saturating_add(self.open.held_bytes);
         self.moofs.push(fmp4::entry(&info, video, at.saturating_add(PRFT)));
-        self.open.held_bytes =
-            self.open.held_bytes.saturating_add(PRFT).saturating_add(chunk.bytes.len() as u64);
-        self.open.held.push((prft, bytes));
+        held.prft = prft;
+        self.open.held_bytes = self.open.held_bytes.saturating_add(held.len());
+        self.open.held.push(held);
         self.open.end = chunk.start + Duration::from_nanos(chunk.duration);
         match self.durability {
             Durability::Chunk => {
@@ -176,8 +177,8 @@ impl Writer {
     /// 3. The file is synced, and the first time the directory too. With durability `segment` both
     ///    wait for the seal.
     pub(super) fn complete(&mut self) -> io::Result<Option<Durable>> {
-        if let Some((prft, _)) = self.open.held.last_mut() {
-            scan::mark(prft, true);
+        if let Some(last) = self.open.held.last_mut() {
+            scan::mark(&mut last.prft, true);
         } else if let (Some((at, prft)), Some(file)) = (&mut self.open.last_prft, &mut self.file) {
             let before = prft.clone();
             scan::mark(prft, true);
@@ -298,11 +299,10 @@ impl Writer {
         let Some(file) = &mut self.file else { return Ok(()) };
         let held = std::mem::take(&mut self.open.held);
         file.append_chunks(&header, &held)?;
-        let bytes = held.iter().map(|(prft, chunk)| prft.len() as u64 + chunk.len() as u64).sum::<u64>();
+        let bytes = held.iter().map(Held::len).sum::<u64>();
         self.written = self.written.saturating_add(header.len() as u64).saturating_add(bytes);
-        if let Some((prft, chunk)) = held.last() {
-            let behind = prft.len() as u64 + chunk.len() as u64;
-            self.open.last_prft = Some((self.written.saturating_sub(behind), prft.clone()));
+        if let Some(last) = held.last() {
+            self.open.last_prft = Some((self.written.saturating_sub(last.len()), last.prft.clone()));
         }
         self.open.held_bytes = 0;
         Ok(())
