@@ -387,18 +387,10 @@ fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
     }
 }
 
+/// What is read from a file is pushed into it.
 fn feed(name: &'static str) -> Element {
-    Element::new("appsrc")
-        .named(name)
-        .with("format", "time")
-        .with("block", false)
-        .with("max-buffers", FEED_DEPTH)
-        .with("max-bytes", 0)
-        .with("max-time", 0)
+    Element::new("identity").named(name).with("silent", true)
 }
-
-/// Pictures, or pieces of sound, that may wait between the reader of a file and the pipeline.
-pub const FEED_DEPTH: u64 = 8;
 
 fn queue() -> Element {
     Element::new("queue").with("max-size-buffers", 0).with("max-size-bytes", 8 << 20).with("max-size-time", 0)

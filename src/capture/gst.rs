@@ -5,6 +5,7 @@
 //! so that a privacy stop creates no thread and waits for nobody. A file has *readers* besides. All else is
 //! GStreamer's: its threads mux what they bring, and hand over the chunks.
 
+mod basket;
 mod build;
 mod bus;
 mod card;
@@ -13,6 +14,7 @@ mod control;
 mod demux;
 mod feed;
 mod foreign;
+mod head;
 mod intake;
 mod keys;
 mod microphone;

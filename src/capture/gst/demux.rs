@@ -1,5 +1,6 @@
 //! One stream of an MP4 or Matroska file, taken out by a small pipeline of its own.
 
+use super::basket::Basket;
 use super::build::{make, name};
 use super::fault;
 use super::run::Shared;
@@ -7,11 +8,14 @@ use crate::capture::board::{Container, Element};
 use crate::domain::input::{Fault, FaultKind};
 use crossbeam_channel::{Receiver, bounded};
 use gst::prelude::*;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+/// How often a reader that waits looks whether it is still wanted.
+const LOOK: Duration = Duration::from_millis(50);
 /// For a file to be opened and its streams to be found.
 const OPEN: Duration = Duration::from_secs(10);
 /// A kind of stream in a file.
@@ -52,13 +56,14 @@ impl Times {
 /// One stream of a file, being taken out. Closed when dropped.
 pub(super) struct Demuxed {
     pipeline: gst::Pipeline,
-    sink: gst_app::AppSink,
+    basket: Arc<Basket>,
     pub(super) failures: Receiver<Fault>,
     path: PathBuf,
 }
 
 impl Drop for Demuxed {
     fn drop(&mut self) {
+        self.basket.end();
         let _a_file_closes = self.pipeline.set_state(gst::State::Null);
     }
 }
@@ -84,7 +89,7 @@ impl Demuxed {
         let sink = make(
             &Element::new("appsink")
                 .with("sync", false)
-                .with("max-buffers", 8)
+                .with("max-buffers", 1)
                 .with("enable-last-sample", false),
         )?;
         let (media, between): (&str, &[&'static str]) = match kind {
@@ -131,7 +136,18 @@ impl Demuxed {
         let sink = sink.downcast::<gst_app::AppSink>().map_err(|_| failed("no appsink"))?;
         // What an edit list leaves out was captured all the same.
         sink.set_drop_out_of_segment(false);
-        let demuxed = Demuxed { pipeline, sink, failures, path: path.to_owned() };
+        let basket = Arc::<Basket>::default();
+        let (filled, ended) = (Arc::clone(&basket), Arc::clone(&basket));
+        sink.set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Flushing)?;
+                    if filled.put(sample) { Ok(gst::FlowSuccess::Ok) } else { Err(gst::FlowError::Flushing) }
+                })
+                .eos(move |_| ended.end())
+                .build(),
+        );
+        let demuxed = Demuxed { pipeline, basket, failures, path: path.to_owned() };
         if demuxed.pipeline.set_state(gst::State::Paused).is_err() {
             return Err(demuxed.failures.try_recv().unwrap_or_else(|_| failed("it cannot be opened")));
         }
@@ -163,16 +179,14 @@ impl Demuxed {
             .map_err(|_| fault(FaultKind::Pipeline, format!("{} cannot be read", self.path.display())))
     }
 
-    /// The next sample, or nothing at the end, at a failure, or when nothing is wanted.
-    pub(super) fn pull(&self, wanted: impl Fn() -> bool) -> Option<gst::Sample> {
+    /// The next samples; nothing at the end, at a failure, or when nothing is wanted.
+    pub(super) fn pull(&self, wanted: impl Fn() -> bool) -> VecDeque<gst::Sample> {
         while wanted() {
-            if let Some(sample) = self.sink.try_pull_sample(gst::ClockTime::from_mseconds(50)) {
-                return Some(sample);
-            }
-            if self.sink.is_eos() || !self.failures.is_empty() {
-                return None;
+            let (samples, over) = self.basket.take(LOOK);
+            if !samples.is_empty() || over || !self.failures.is_empty() {
+                return samples;
             }
         }
-        None
+        VecDeque::new()
     }
 }

@@ -6,13 +6,14 @@
 
 use super::demux::{Demuxed, Kind, Times};
 use super::fault;
+use super::head::Head;
 use super::run::Shared;
 use crate::capture::annexb::{AccessUnit, NotAnnexB, Reader};
 use crate::capture::board::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED};
 use crate::capture::container::{self, Track};
 use crate::config::FrameRate;
 use crate::domain::input::{Fault, FaultKind};
-use gst::prelude::*;
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -117,15 +118,8 @@ impl Feed {
 
     /// Begins to push into the pipeline.
     pub(super) fn begin(&mut self, pipeline: &gst::Pipeline) -> Result<(), Fault> {
-        let appsrc = |name: &str| pipeline.by_name(name).and_then(|it| it.downcast::<gst_app::AppSrc>().ok());
-        let video = appsrc(VIDEO_FEED).ok_or_else(|| {
-            fault(FaultKind::Pipeline, String::from("the pipeline takes nothing from a file"))
-        })?;
-        video.set_property("block", true);
-        let audio = appsrc(AUDIO_FEED);
-        if let Some(audio) = &audio {
-            audio.set_property("block", true);
-        }
+        let video = Head::of_frames(pipeline, VIDEO_FEED)?;
+        let audio = Head::of(pipeline, AUDIO_FEED);
         let job = Job {
             path: self.path.clone(),
             repeat: self.repeat,
@@ -151,7 +145,7 @@ impl Feed {
                 job.shared.tell(super::run::Event::Failed(why));
             }
             for end in [Some(&job.video), job.audio.as_ref()].into_iter().flatten() {
-                let _pipeline_is_closed = end.end_of_stream();
+                end.end();
             }
         });
         self.reader =
@@ -188,8 +182,8 @@ struct Job {
     fps: FrameRate,
     stop: Arc<AtomicBool>,
     shared: Arc<Shared>,
-    video: gst_app::AppSrc,
-    audio: Option<gst_app::AppSrc>,
+    video: Head,
+    audio: Option<Head>,
     /// Where the last picture ends, in nanoseconds, once it is known: no sound is taken beyond it.
     pictures_end: AtomicI64,
 }
@@ -214,7 +208,7 @@ impl Job {
             .field("alignment", "au")
             .field("framerate", super::fraction(self.fps))
             .build();
-        self.video.set_caps(Some(&caps));
+        self.video.set_caps(&caps);
         let mut file = open_without_waiting(&self.path).map_err(|why| self.unreadable(&why))?;
         let fifo = file.metadata().is_ok_and(|facts| facts.file_type().is_fifo());
         let not_h264 = |NotAnnexB(why)| fault(FaultKind::Pipeline, format!("{}: {why}", self.path.display()));
@@ -273,7 +267,7 @@ impl Job {
                 buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
             }
         }
-        !self.stopped() && self.video.push_buffer(buffer).is_ok()
+        !self.stopped() && self.video.push(buffer)
     }
 
     fn demuxed(&self, container: Container, video: Demuxed, audio: Option<Demuxed>) -> Result<(), Fault> {
@@ -281,7 +275,7 @@ impl Job {
         let first = video.pull(|| self.wanted());
         // Decode times of reordered pictures begin before zero; no time in the pipeline may.
         let start = first
-            .as_ref()
+            .front()
             .and_then(|it| Times::of(it, container, None))
             .map_or(0, |times| times.dts.min(times.pts));
         let shift = (-start).max(0);
@@ -293,14 +287,15 @@ impl Job {
         thread::scope(|scope| {
             let sound = audio.zip(self.audio.as_ref()).map(|(from, to)| {
                 scope.spawn(move || {
-                    let outcome = self.rounds(container, Kind::Sound, (from, None), to, (shift, length));
-                    let _pipeline_is_closed = to.end_of_stream();
+                    let outcome =
+                        self.rounds(container, Kind::Sound, (from, VecDeque::new()), to, (shift, length));
+                    to.end();
                     outcome
                 })
             });
             let pictures =
                 self.rounds(container, Kind::Pictures, (video, first), &self.video, (shift, length));
-            let _pipeline_is_closed = self.video.end_of_stream();
+            self.video.end();
             match sound.map(thread::ScopedJoinHandle::join) {
                 Some(Ok(Err(why))) => pictures.and(Err(why)),
                 Some(Ok(Ok(())) | Err(_)) | None => pictures,
@@ -314,9 +309,15 @@ impl Job {
         for kind in [Kind::Pictures, Kind::Sound] {
             let Some(stream) = Demuxed::open(&self.path, container, kind, &self.shared)? else { continue };
             stream.play()?;
-            while let Some(sample) = stream.pull(|| self.wanted()) {
-                length = Times::of(&sample, container, self.picture(kind))
-                    .map_or(length, |it| length.max(it.pts + it.duration));
+            loop {
+                let samples = stream.pull(|| self.wanted());
+                if samples.is_empty() {
+                    break;
+                }
+                for sample in &samples {
+                    length = Times::of(sample, container, self.picture(kind))
+                        .map_or(length, |it| length.max(it.pts + it.duration));
+                }
             }
         }
         Ok(length)
@@ -332,14 +333,14 @@ impl Job {
         &self,
         container: Container,
         kind: Kind,
-        (mut round, mut first): (Demuxed, Option<gst::Sample>),
-        to: &gst_app::AppSrc,
+        (mut round, mut first): (Demuxed, VecDeque<gst::Sample>),
+        to: &Head,
         (shift, length): (i64, Option<i64>),
     ) -> Result<(), Fault> {
         let mut offset = shift;
         loop {
             round.play()?;
-            let end = self.pump(&round, first.take(), to, (container, kind), offset);
+            let end = self.pump(&round, std::mem::take(&mut first), to, (container, kind), offset);
             if let Ok(why) = round.failures.try_recv() {
                 return Err(why);
             }
@@ -365,26 +366,24 @@ impl Job {
     fn pump(
         &self,
         round: &Demuxed,
-        first: Option<gst::Sample>,
-        to: &gst_app::AppSrc,
+        mut here: VecDeque<gst::Sample>,
+        to: &Head,
         (container, kind): (Container, Kind),
         offset: i64,
     ) -> i64 {
         let mut end = offset;
-        let mut next = first.or_else(|| round.pull(|| self.wanted()));
-        while let Some(sample) = next {
-            let Some(times) = Times::of(&sample, container, self.picture(kind)) else {
-                next = round.pull(|| self.wanted());
-                continue;
-            };
+        loop {
+            if here.is_empty() {
+                here = round.pull(|| self.wanted());
+            }
+            let Some(sample) = here.pop_front() else { break };
+            let Some(times) = Times::of(&sample, container, self.picture(kind)) else { continue };
             if kind == Kind::Sound && times.pts + offset >= self.pictures_end.load(Ordering::Acquire) {
                 break;
             }
             let Some(mut buffer) = sample.buffer_owned() else { break };
             if let Some(caps) = sample.caps() {
-                if to.caps().is_none_or(|before| !before.is_strictly_equal(caps)) {
-                    to.set_caps(Some(&caps.to_owned()));
-                }
+                to.set_caps(caps);
             }
             drop(sample);
             let at = |nanos: i64| gst::ClockTime::from_nseconds(u64::try_from(nanos + offset).unwrap_or(0));
@@ -393,10 +392,9 @@ impl Job {
             changed.set_dts(at(times.dts));
             changed.set_duration(gst::ClockTime::from_nseconds(u64::try_from(times.duration).unwrap_or(0)));
             end = end.max(times.pts + times.duration + offset);
-            if self.stopped() || to.push_buffer(buffer).is_err() {
+            if self.stopped() || !to.push(buffer) {
                 break;
             }
-            next = round.pull(|| self.wanted());
         }
         end
     }

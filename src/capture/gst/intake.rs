@@ -168,7 +168,7 @@ impl Intake {
         let Some(buffer) = sample.buffer() else { return Ok(()) };
         self.shared.arrived(mono());
         let shown = running_time(sample, buffer.pts());
-        for nal in Nals::new(bytes_of(buffer)?, state.packing) {
+        for nal in Nals::new(kept(sample)?, state.packing) {
             if let Some(unit) = state.assembler.push(nal, shown) {
                 state = self.unit(state, unit)?;
             }
@@ -252,7 +252,7 @@ impl Intake {
         let Some(buffer) = sample.buffer() else { return Ok(()) };
         let Some(shown) = running_time(sample, buffer.pts()) else { return Ok(()) };
         let duration = buffer.duration().map_or(0, |it| i64::try_from(it.nseconds()).unwrap_or(0));
-        let data = bytes_of(buffer)?;
+        let data = kept(sample)?;
         if self.file {
             state = self.wait(state, FILE_SOUND_TIMEOUT, Muxer::sound_is_ahead);
         }
@@ -432,10 +432,24 @@ impl State {
     }
 }
 
+/// The bytes of a buffer, for as long as a chunk may take. Those of a pool are copied: it may be the camera's own, and so
+/// small that the camera waits for them. Others are held as they are.
+fn kept(sample: &gst::Sample) -> Result<Bytes, Fault> {
+    let Some(buffer) = sample.buffer_owned() else { return Ok(Bytes::new()) };
+    // SAFETY: a plain read of a member of a buffer that lives; nothing is done with what it points to.
+    let pooled = unsafe { !(*buffer.as_ptr()).pool.is_null() };
+    // What shares the bytes of a buffer of a pool names it as its parent.
+    if pooled || buffer.meta::<gst::ParentBufferMeta>().is_some() || buffer.n_memory() != 1 {
+        return bytes_of(&buffer);
+    }
+    let held = buffer.into_mapped_buffer_readable();
+    held.map(Bytes::from_owner)
+        .map_err(|_| fault(FaultKind::Pipeline, String::from("a buffer cannot be read")))
+}
+
 fn bytes_of(buffer: &gst::BufferRef) -> Result<Bytes, Fault> {
     let map = buffer.map_readable();
     let map = map.map_err(|_| fault(FaultKind::Pipeline, String::from("a buffer cannot be read")))?;
-    // A copy: the buffer goes back to its pool, which may be the camera's own.
     Ok(Bytes::copy_from_slice(&map))
 }
 
