@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo fleet test test-long mutants soak bench bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo fleet test test-long mutants soak bench bench-all bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -56,7 +56,11 @@ bench-start: deps ## how long a start takes beside KASACAM_FILES=20000 segments,
 bench-memory: deps ## the peak memory of an agent that sends a backlog of KASACAM_SEGMENTS=20
 	cargo bench --locked --features devcloud --bench memory
 
-bench: bench-privacy bench-wear bench-start bench-memory ## every measurement
+# N is 7 here, unless it is told.
+bench: ## what the agent costs beside other ways to record and upload: one table, of N=7 interleaved runs
+	N=$(if $(filter command line environment,$(origin N)),$(N),7) scripts/bench.sh
+
+bench-all: bench bench-privacy bench-wear bench-start bench-memory ## every measurement
 
 lint: deps ## format, clippy, scripts, the unit, the package, plugins of the emulated tests; cargo-deny where it is installed
 	scripts/debian-packages.sh shellcheck

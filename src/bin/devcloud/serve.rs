@@ -45,6 +45,9 @@ pub(crate) struct Peers {
     /// The region that this store wants in a signature.
     #[arg(long, default_value = "us-east-1")]
     pub store_region: String,
+    /// Our own store takes objects without a checksum too, as other programs send them: for measurements beside them.
+    #[arg(long)]
+    pub any_put: bool,
 }
 
 /// Requests for grants that wait to be answered.
@@ -306,7 +309,11 @@ impl Devcloud {
         Ok(json!({
             "device": self.device,
             "broker": {"up": up, "pid": pid, "port": self.mqtt_port, "connected": self.cloud.connected()},
-            "store": {"state": format!("{:?}", self.store.conduct()).to_lowercase(), "port": self.store.port},
+            "store": {
+                "state": format!("{:?}", self.store.conduct()).to_lowercase(),
+                "port": self.store.port,
+                "requests": self.store.requests(),
+            },
             "privacy_version": kept.privacy_version,
             "entitlement_version": kept.entitlement_version,
             "objects": objects.len(),

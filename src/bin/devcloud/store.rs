@@ -30,6 +30,7 @@ use serde_json::json;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -60,6 +61,7 @@ pub(crate) struct Store {
     pub key: StoreKey,
     conduct: watch::Sender<Conduct>,
     foreign: Option<Foreign>,
+    requests: Arc<AtomicU64>,
 }
 
 /// Who keeps what is put.
@@ -107,15 +109,17 @@ impl Store {
         let keeper = match &foreign {
             Some(foreign) => Keeper::Foreign(foreign.clone(), bucket.clone(), events),
             None => {
-                let mut builder =
-                    S3ServiceBuilder::new(Door { bucket: bucket.clone(), events, keys: keys.clone() });
+                let any_put = peers.any_put;
+                let door = Door { bucket: bucket.clone(), events, keys: keys.clone(), any_put };
+                let mut builder = S3ServiceBuilder::new(door);
                 builder.set_auth(Known { access, secret: secret.into(), keys });
                 Keeper::Ours(builder.build().into_shared())
             }
         };
         let (conduct, watching) = watch::channel(Conduct::Up);
-        tokio::spawn(accept(listener, acceptor(pki)?, keeper, watching));
-        Ok(Store { port, credentials, bucket, key, conduct, foreign })
+        let requests = Arc::<AtomicU64>::default();
+        tokio::spawn(accept(listener, acceptor(pki)?, keeper, watching, Arc::clone(&requests)));
+        Ok(Store { port, credentials, bucket, key, conduct, foreign, requests })
     }
 
     /// Where the store is another one: how many objects it gives back as they were sent.
@@ -135,6 +139,11 @@ impl Store {
 
     pub(crate) fn conduct(&self) -> Conduct {
         *self.conduct.borrow()
+    }
+
+    /// Requests that came since it was started, whatever became of them.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
     }
 }
 
@@ -176,7 +185,13 @@ fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-async fn accept(listener: TcpListener, tls: TlsAcceptor, keeper: Keeper, conduct: watch::Receiver<Conduct>) {
+async fn accept(
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    keeper: Keeper,
+    conduct: watch::Receiver<Conduct>,
+    requests: Arc<AtomicU64>,
+) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of descriptors, most likely: others may close theirs meanwhile.
@@ -187,7 +202,7 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, keeper: Keeper, conduct
             continue;
         }
         let mut until_down = conduct.clone();
-        let served = serve(stream, tls.clone(), keeper.clone(), conduct.clone());
+        let served = serve(stream, tls.clone(), keeper.clone(), conduct.clone(), Arc::clone(&requests));
         tokio::spawn(async move {
             tokio::select! {
                 () = served => {}
@@ -197,12 +212,19 @@ async fn accept(listener: TcpListener, tls: TlsAcceptor, keeper: Keeper, conduct
     }
 }
 
-async fn serve(stream: TcpStream, tls: TlsAcceptor, keeper: Keeper, conduct: watch::Receiver<Conduct>) {
+async fn serve(
+    stream: TcpStream,
+    tls: TlsAcceptor,
+    keeper: Keeper,
+    conduct: watch::Receiver<Conduct>,
+    requests: Arc<AtomicU64>,
+) {
     let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await else {
         return;
     };
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let (keeper, conduct) = (keeper.clone(), *conduct.borrow());
+        requests.fetch_add(1, Ordering::Relaxed);
         async move {
             match conduct {
                 Conduct::Error(status) => {
@@ -248,6 +270,8 @@ struct Door {
     bucket: Bucket,
     events: Events,
     keys: Keys,
+    /// Objects without a checksum are taken too.
+    any_put: bool,
 }
 
 #[async_trait::async_trait]
@@ -267,9 +291,10 @@ impl S3 for Door {
             Some("*") => true,
             Some(_) => return Err(s3_error!(NotImplemented, "If-None-Match takes * only")),
         };
-        let Some(told) = input.checksum_sha256 else {
+        let told = input.checksum_sha256;
+        if told.is_none() && !self.any_put {
             return Err(s3_error!(InvalidRequest, "x-amz-checksum-sha256 is required"));
-        };
+        }
         let body = input.body.map_or_else(Body::empty, Body::from);
         let body = Limited::new(body, MAX_BYTES).collect().await;
         let body = body.map_err(|_| s3_error!(IncompleteBody))?.to_bytes();
@@ -281,7 +306,7 @@ impl S3 for Door {
         let (bucket, key) = (self.bucket.clone(), input.key);
         let stored = tokio::task::spawn_blocking(move || {
             let sha256 = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, &body));
-            if sha256 != told {
+            if told.is_some_and(|told| told != sha256) {
                 return Err(s3_error!(BadDigest, "the SHA-256 of the body is another"));
             }
             let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# What the agent costs beside what a user might have instead: one table. It builds what it needs, makes the clip once, and
+# starts the development cloud: with Garage behind its TLS where scripts/test-interop.sh has built that, else with its
+# own store. The table says which.
+#
+#   scripts/bench.sh              the table
+#   scripts/bench.sh sink         builds awss3putobjectsink, which Debian does not have, as one more peer (20 minutes)
+#
+# N (7) is the number of interleaved runs, LIVE (3) that of those of a minute each, CLIP_SECONDS (600) the clip's length.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+out=$(realpath -m "${CARGO_TARGET_DIR:-target}")
+seconds=${CLIP_SECONDS:-600}
+cache=${KASACAM_INTEROP:-${XDG_CACHE_HOME:-$HOME/.cache}/kasacam/interop}
+
+scripts/debian-packages.sh
+scripts/debian-packages.sh rclone awscli time
+
+if [[ ${1:-} == sink ]]; then
+  # A plugin is found by its name, and a crate of another makes no shared library: so this one has its source.
+  version=0.14.5
+  mkdir -p "$cache/sink/src"
+  printf '[package]\nname = "sink"\nversion = "0.0.0"\nedition = "2021"\n\n[workspace]\n\n[dependencies]\ngst-plugin-aws = "=%s"\n' \
+    "$version" >"$cache/sink/Cargo.toml"
+  : >"$cache/sink/src/lib.rs"
+  # Its own lock has the versions it was tried with.
+  cd "$cache/sink"
+  cargo fetch
+  manifest=$(cargo metadata --format-version 1 | python3 -c '
+import json, sys
+print(next(it["manifest_path"] for it in json.load(sys.stdin)["packages"] if it["name"] == "gst-plugin-aws"))')
+  rm -rf plugin
+  cp -r "$(dirname "$manifest")" plugin
+  cd plugin
+  CARGO_TARGET_DIR=$cache/build CARGO_PROFILE_RELEASE_LTO=false timeout 1h nice cargo build --locked --release --lib
+  install "$cache/build/release/libgstaws.so" "$cache/bin/"
+  exit 0
+fi
+
+mkdir -p "$out/bench"
+clip=$out/bench/clip-$seconds.mp4
+if [[ ! -s $clip ]]; then
+  # 2 Mbit/s at every moment, an IDR frame every two seconds.
+  ffmpeg -v error -nostdin -y -f lavfi -i testsrc2=size=1920x1080:rate=15 -t "$seconds" -c:v libx264 -preset ultrafast \
+    -profile:v baseline -g 30 -b:v 2M -minrate 2M -maxrate 2M -bufsize 2M -x264-params nal-hrd=cbr:scenecut=0 \
+    -pix_fmt yuv420p "$out/bench/clip-part.mp4"
+  mv "$out/bench/clip-part.mp4" "$clip"
+fi
+cargo build --locked --release --bin kasacamd
+cargo build --locked --features devcloud --bin kasacam-devcloud
+
+GST_PLUGIN_AWS=$cache/bin exec python3 tests/bench/table/table.py --kasacamd "$out/release/kasacamd" \
+  --devcloud "$out/debug/kasacam-devcloud" --garage "$cache/bin/garage" --clip "$clip" --room "$out/bench/room" \
+  --runs "${N:-7}" --live-runs "${LIVE:-3}"
