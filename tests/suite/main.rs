@@ -18,6 +18,8 @@ mod calendar;
 mod certificates;
 mod config_boards;
 mod config_errors;
+#[cfg(feature = "schema")]
+mod conformance;
 mod decode_times;
 mod facts_lost;
 mod fmp4_damage;

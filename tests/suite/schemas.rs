@@ -27,7 +27,7 @@ fn validator(name: &str) -> Validator {
     jsonschema::draft202012::new(&read(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
 }
 
-fn assert_made_from<T: JsonSchema>(name: &str, title: &str) {
+pub fn assert_made_from<T: JsonSchema>(name: &str, title: &str) {
     let mut schema =
         SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>();
     schema.insert("title".into(), title.into());

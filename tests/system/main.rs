@@ -61,3 +61,4 @@ mod timeline;
 mod toggles;
 mod unheard;
 mod unwritten;
+mod verify;

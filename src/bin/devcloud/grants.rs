@@ -62,6 +62,8 @@ pub(crate) struct Manner {
 }
 
 const LIFE: u32 = 900;
+/// A segment is far smaller.
+const MAX_SIZE: u64 = 256 << 20;
 
 fn life() -> u32 {
     LIFE
@@ -133,8 +135,10 @@ impl Issuer {
         for want in &asked.want {
             // A camera stores below its own id, and nowhere else.
             let is_its_own = want.key.starts_with(&format!("v1/{}/", request.device));
+            let is_too_large = want.size > MAX_SIZE;
             let reason = match (is_its_own, manner.answer) {
                 (false, _) => Some("another_device"),
+                (true, _) if is_too_large => Some("too_large"),
                 (true, Answering::Refuse) => Some("as_told"),
                 (true, _) => None,
             };

@@ -10,6 +10,7 @@ mod certificates;
 mod child;
 mod chronicle;
 mod cloud;
+mod conformance;
 mod control;
 mod demo;
 mod est;
@@ -59,7 +60,10 @@ enum Task {
     /// Run many cameras at once, and say how broker and store fare.
     Fleet(fleet::Fleet),
     /// Issue a certificate for another camera, without starting anything.
-    Issue { device: String },
+    Issue {
+        device: String,
+    },
+    Verify(Box<conformance::verify::Verify>),
     #[command(flatten)]
     Command(control::Command),
 }
@@ -80,6 +84,10 @@ fn main() -> ExitCode {
         Task::Serve(arguments) => run(serve(named, &arguments)),
         Task::Demo(demo) => run(demo::run(dir, &demo)),
         Task::Fleet(fleet) => run(fleet::run(dir, &fleet)),
+        Task::Verify(verify) => {
+            let outcome = run(conformance::verify::run(&verify));
+            return conformance::conclude(outcome, &verify.output);
+        }
         Task::Issue { device } => certificates::issue_device(named, &device)
             .and_then(|(cert, key)| say(&serde_json::json!({"ok": true, "cert": cert, "key": key}))),
         Task::Command(command) => ask(named, command),
@@ -94,7 +102,7 @@ fn main() -> ExitCode {
 }
 
 /// On this very thread: a child lives no longer than the thread that started it.
-fn run(task: impl Future<Output = Result<(), String>>) -> Result<(), String> {
+fn run<T>(task: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
     let outcome = runtime.block_on(async {

@@ -12,6 +12,7 @@ pub mod cloud;
 pub mod figures;
 pub mod h264;
 pub mod kernel;
+pub mod mqtt_proxy;
 pub mod opened;
 pub mod oracle;
 pub mod pipe;

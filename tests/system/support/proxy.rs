@@ -41,6 +41,10 @@ pub enum Fault {
     Answer(u16, &'static str),
     /// The store's answer, with this header changed.
     Header(&'static str, &'static str),
+    /// The store's answer to this method, with this header changed.
+    HeaderOf(&'static str, &'static str, &'static str),
+    /// The store's answer to this method, with the second status in place of the first.
+    Status(&'static str, u16, u16),
     Expired,
     WrongHost,
     WrongCa,
@@ -89,6 +93,14 @@ impl Inside {
         state.left = state.left.checked_sub(1)?;
         state.hits += 1;
         Some(fault)
+    }
+
+    /// Whether the fault is one of this method; all but two are of PUT.
+    fn concerns(&self, method: &str) -> bool {
+        match self.state().fault {
+            Some(Fault::HeaderOf(of, ..) | Fault::Status(of, ..)) => of == method,
+            _ => method == "PUT",
+        }
     }
 
     fn slow(&self) -> bool {
@@ -227,7 +239,8 @@ fn handle(stream: TcpStream, inside: &Inside, way: &Way) -> std::io::Result<()> 
     let mut camera = StreamOwned::new(session, stream);
     let head = read_head(&mut camera)?;
     let length = header(&head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    let fault = if head.starts_with(b"PUT ") { inside.strike(false) } else { None };
+    let method = String::from_utf8_lossy(&head).split(' ').next().unwrap_or_default().to_owned();
+    let fault = if inside.concerns(&method) { inside.strike(false) } else { None };
 
     let mut body = vec![0; length];
     match fault {
@@ -272,7 +285,10 @@ fn handle(stream: TcpStream, inside: &Inside, way: &Way) -> std::io::Result<()> 
                     return Ok(());
                 }
                 Some(Fault::CutAnswer) => answer.truncate(answer.len() / 2),
-                Some(Fault::Header(name, value)) => answer = with_header(&answer, name, value),
+                Some(Fault::Header(name, value) | Fault::HeaderOf(_, name, value)) => {
+                    answer = with_header(&answer, name, value);
+                }
+                Some(Fault::Status(_, from, to)) => answer = with_status(answer, from, to),
                 _ => {}
             }
             camera.write_all(&answer)?;
@@ -320,6 +336,14 @@ fn header(head: &[u8], name: &str) -> Option<String> {
     let text = String::from_utf8_lossy(head);
     let mut pairs = text.lines().filter_map(|line| line.split_once(':'));
     pairs.find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim().to_owned())
+}
+
+fn with_status(answer: Vec<u8>, from: u16, to: u16) -> Vec<u8> {
+    let line = format!("HTTP/1.1 {from} ");
+    match answer.strip_prefix(line.as_bytes()) {
+        Some(rest) => [format!("HTTP/1.1 {to} ").as_bytes(), rest].concat(),
+        None => answer,
+    }
 }
 
 fn with_header(answer: &[u8], name: &str, value: &str) -> Vec<u8> {

@@ -1,0 +1,65 @@
+//! Who is let in that should not be.
+
+use super::super::client::{Client, Manner};
+use super::super::judgement::cloud::seen::{CloudSeen, Door};
+use super::super::judgement::row::Look;
+use super::super::party::{Party, tls};
+use super::Check;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
+    seen.old_tls = old_tls(check).await;
+    seen.nobody = nobody(check).await;
+}
+
+/// A client without a certificate and a name, under the device's id.
+async fn nobody(check: &Check<'_>) -> Look<Door> {
+    let party =
+        Party { client: check.device.client.clone(), tls: tls(&check.told.broker.ca, None)?, login: None };
+    let manner = Manner { clean_start: true, ..Manner::default() };
+    Ok(match Client::connect(&check.place, &party, manner).await {
+        Ok((_, connack, _)) if connack.success => Door::Open("it was let in".into()),
+        Ok((_, connack, _)) => Door::Shut(format!("CONNACK: {}", connack.code)),
+        Err(closed) => Door::Shut(closed.why()),
+    })
+}
+
+/// A `ClientHello` (RFC 4346, 7.4.1.2) of TLS 1.1: what comes back is a `ServerHello`, or none.
+async fn old_tls(check: &Check<'_>) -> Look<Door> {
+    let place = &check.place;
+    let asking = async {
+        let mut stream = TcpStream::connect((place.host.as_str(), place.port)).await?;
+        stream.write_all(&hello()).await?;
+        let mut answer = [0; 11];
+        stream.read_exact(&mut answer).await?;
+        Ok::<_, std::io::Error>(answer)
+    };
+    match timeout(place.within, asking).await {
+        // A handshake record with a `ServerHello` in it, and the version in that.
+        Ok(Ok([22, _, _, _, _, 2, _, _, _, 3, minor])) if minor <= 2 => {
+            Ok(Door::Open(format!("it goes on with TLS 1.{}", minor.saturating_sub(1))))
+        }
+        Ok(Ok([21, ..])) => Ok(Door::Shut("it answers with an alert".into())),
+        Ok(Ok(_)) => Ok(Door::Shut("it does not go on with it".into())),
+        Ok(Err(_)) => Ok(Door::Shut("it ends the connection".into())),
+        Err(_) => Err(format!("no answer within {:?}", place.within)),
+    }
+}
+
+fn hello() -> Vec<u8> {
+    let suites = [0xc0, 0x09, 0xc0, 0x13, 0xc0, 0x0a, 0xc0, 0x14, 0x00, 0x2f, 0x00, 0x35];
+    // Groups P-256, P-384 and X25519; points without compression.
+    let extensions = [0, 10, 0, 8, 0, 6, 0, 23, 0, 24, 0, 29, 0, 11, 0, 2, 1, 0];
+    let mut body = vec![3, 2];
+    body.extend([0x4b; 32]);
+    body.extend([0, 0, 12]);
+    body.extend(suites);
+    body.extend([1, 0, 0, 18]);
+    body.extend(extensions);
+    let length = u8::try_from(body.len()).unwrap_or(u8::MAX);
+    let mut hello = vec![22, 3, 1, 0, length.saturating_add(4), 1, 0, 0, length];
+    hello.extend(body);
+    hello
+}

@@ -1,0 +1,86 @@
+//! Three sessions as a camera has them: one anew, the return to it, and one more anew; and what each is given.
+
+use super::super::client::{Client, Heard, Manner};
+use super::super::judgement::cloud::seen::{CloudSeen, Delivered, Round};
+use super::super::judgement::row::Look;
+use super::Check;
+use rumqttc::v5::mqttbytes::QoS;
+use tokio::time::Instant;
+
+/// Seconds; as a camera's, but not for longer than a check may take.
+const EXPIRY: u32 = 600;
+
+pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
+    let anew = Manner { clean_start: true, expiry: EXPIRY, will: None };
+    let back = Manner { clean_start: false, ..anew };
+    match Client::connect(&check.place, &check.device, anew).await {
+        Ok((client, connack, present)) => {
+            let success = connack.success;
+            seen.connack = Ok(connack);
+            if !success {
+                let why = || "the device was not let in".to_owned();
+                (seen.first, seen.back, seen.anew) = (Err(why()), Err(why()), Err(why()));
+                return;
+            }
+            seen.first = round(check, client, present, false).await;
+        }
+        Err(closed) => {
+            seen.connack = Err(closed.why());
+            return;
+        }
+    }
+    seen.back = begin(check, back, true).await;
+    seen.anew = begin(check, anew, false).await;
+}
+
+/// The session that was kept is given up, and the retained status says that nobody is there.
+pub(super) async fn clean_up(check: &Check<'_>) {
+    let manner = Manner { clean_start: true, ..Manner::default() };
+    if let Ok((mut client, _)) = Client::session(&check.place, &check.device, manner).await {
+        let _best_effort =
+            client.publish(&check.topic("status"), kasacam::mqtt::topics::OFFLINE, true, None).await;
+        client.leave().await;
+    }
+}
+
+async fn begin(check: &Check<'_>, manner: Manner<'_>, returns: bool) -> Look<Round> {
+    let (client, present) = Client::session(&check.place, &check.device, manner).await?;
+    round(check, client, present, returns).await
+}
+
+async fn round(check: &Check<'_>, mut client: Client, session_present: bool, returns: bool) -> Look<Round> {
+    let topics = [check.topic("privacy/desired"), check.topic("entitlement/desired")];
+    let filters = [topics[0].as_str(), topics[1].as_str()];
+    let mut round = Round { session_present, ..Round::default() };
+    round.codes = client.subscribe(&filters, QoS::AtLeastOnce, false).await?;
+    take(&mut client, &filters, &mut round).await?;
+    if returns && (round.privacy.is_none() || round.lease.is_none()) {
+        round.asked_twice = true;
+        client.unsubscribe(&filters).await?;
+        client.subscribe(&filters, QoS::AtLeastOnce, false).await?;
+        take(&mut client, &filters, &mut round).await?;
+    }
+    client.leave().await;
+    Ok(round)
+}
+
+/// What comes until both are there, or the contract's two seconds are over.
+async fn take(client: &mut Client, [privacy, lease]: &[&str; 2], round: &mut Round) -> Result<(), String> {
+    let until = Instant::now() + super::RETAINED_TIMEOUT;
+    while round.privacy.is_none() || round.lease.is_none() {
+        let Some(heard) = client.hear(until).await? else { return Ok(()) };
+        let slot = if heard.topic == *privacy {
+            &mut round.privacy
+        } else if heard.topic == *lease {
+            &mut round.lease
+        } else {
+            continue;
+        };
+        *slot = Some(delivered(&heard));
+    }
+    Ok(())
+}
+
+fn delivered(heard: &Heard) -> Delivered {
+    Delivered { payload: heard.payload.to_vec(), qos: heard.qos, retain: heard.retain }
+}

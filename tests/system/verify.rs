@@ -1,0 +1,544 @@
+//! `kasacam-devcloud verify` against a real development cloud: whole, and with one thing wrong at a time. Each fault is
+//! planted from outside: in the broker's ACL, in what is published, or in what passes before the broker or the store.
+
+use crate::support::cloud::{Cloud, DEADLINE, wait_up_to};
+use crate::support::mqtt_proxy::{Change, Habits, MqttProxy, Passing, Way, packet};
+use crate::support::proxy::{Fault, Proxy};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use ring::rand::SystemRandom;
+use ring::signature::Ed25519KeyPair;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_kasacam-devcloud");
+/// Checks that run at once.
+const AT_ONCE: usize = 8;
+
+/// The claims signed by the cloud.
+fn sign(dir: &Path, kind: &str, claims: &Value) -> String {
+    let mut stream = UnixStream::connect(dir.join("cloud.sock")).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let line = json!({"command": "sign", "kind": kind, "claims": claims.to_string()});
+    stream.write_all(format!("{line}\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(stream).read_line(&mut answer).unwrap();
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    answer["jws"].as_str().unwrap_or_else(|| panic!("{answer}")).to_owned()
+}
+
+/// A device of the cloud, its choice and its lease.
+struct Device {
+    id: String,
+    other: String,
+}
+
+fn choice(device: &str, version: u64) -> Value {
+    json!({"device_id": device, "version": version, "issued_at": "2026-11-01T12:00:00Z", "do_not_record": false})
+}
+
+fn lease(device: &str, not_after: &str) -> Value {
+    json!({"device_id": device, "version": 3, "issued_at": "2026-11-01T12:00:00Z", "not_after": not_after,
+        "plan": {"id": "plus-monthly", "tier": "plus"}, "status": "active",
+        "features": {"record": true, "audio": true, "max_height": 1080, "history_hours": 720}})
+}
+
+const LATER: &str = "2099-01-01T00:00:00Z";
+
+fn publish(cloud: &Cloud, device: &str, name: &str, payload: &str) {
+    let file = cloud.dir().join(format!("{device}-{name}.jws"));
+    std::fs::write(&file, payload).unwrap();
+    let topic = format!("kasacam/v1/{device}/{name}/desired");
+    cloud.tell(&["publish-raw", &topic, file.to_str().unwrap()]);
+}
+
+impl Device {
+    fn new(cloud: &Cloud, n: usize) -> Device {
+        let device = Device { id: format!("dev-{n:02}-a"), other: format!("dev-{n:02}-b") };
+        cloud.issue(&device.id);
+        cloud.issue(&device.other);
+        publish(cloud, &device.id, "privacy", &sign(cloud.dir(), "privacy", &choice(&device.id, 7)));
+        publish(
+            cloud,
+            &device.id,
+            "entitlement",
+            &sign(cloud.dir(), "entitlement", &lease(&device.id, LATER)),
+        );
+        device
+    }
+
+    /// The check, begun.
+    fn verify(&self, cloud: &Cloud, broker: &str, more: &[String]) -> Child {
+        let at = |path: &str| cloud.dir().join(path).to_str().unwrap().to_owned();
+        let file = |device: &str, name: &str| at(&format!("{device}/{name}"));
+        Command::new(PROGRAM)
+            .args(["verify", "--broker", broker, "--ca", &at("pki/ca.pem"), "--device", &self.id])
+            .args(["--cert", &file(&self.id, "device.pem"), "--key", &file(&self.id, "device.key")])
+            .args(["--other", &self.other])
+            .args(["--other-cert", &file(&self.other, "device.pem")])
+            .args(["--other-key", &file(&self.other, "device.key")])
+            .args(["--lease-key", &at("entitlement-dev-1.pem"), "--grants"])
+            .args(["--store", &format!("https://localhost:{}", cloud.s3_port)])
+            .args(["--store-credentials", &at("storage.toml"), "--within", "8", "--json", "-"])
+            .args(more)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+}
+
+/// Somebody who may hear every device: then the last will is looked at, which takes ten seconds.
+fn observer(cloud: &Cloud) -> [String; 4] {
+    let at = |path: &str| cloud.dir().join(path).to_str().unwrap().to_owned();
+    ["--observer-cert".into(), at("pki/cloud.pem"), "--observer-key".into(), at("pki/cloud.key")]
+}
+
+/// Its report, and the exit code.
+fn report(child: Child) -> (Value, Option<i32>) {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let report = serde_json::from_str(&said)
+        .unwrap_or_else(|e| panic!("{e}: {said} {}", String::from_utf8_lossy(&output.stderr)));
+    (report, output.status.code())
+}
+
+/// Ids of the rows that came out so.
+fn rows(report: &Value, outcome: &str) -> Vec<String> {
+    let rows = report["rows"].as_array().unwrap().iter().filter(|row| row["outcome"] == outcome);
+    rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
+}
+
+/// Lets everything pass.
+fn pipe() -> Change {
+    Arc::new(|passing| vec![(passing.way, passing.bytes.clone())])
+}
+
+/// Changes some packets: `None` where this one is none of them.
+fn changing(change: impl Fn(&Passing) -> Option<Vec<(Way, Vec<u8>)>> + Send + Sync + 'static) -> Change {
+    Arc::new(move |passing| change(passing).unwrap_or_else(|| vec![(passing.way, passing.bytes.clone())]))
+}
+
+/// Changes the claims of what comes to the camera on a topic that ends so, signed anew by the cloud.
+fn restated(
+    cloud: &Cloud,
+    topic: &'static str,
+    kind: &'static str,
+    change: impl Fn(usize, &mut Value) + Send + Sync + 'static,
+) -> Change {
+    let dir = cloud.dir().to_owned();
+    changing(move |passing| {
+        let concerns = passing.way == Way::ToClient && passing.topic().is_some_and(|it| it.ends_with(topic));
+        let mut claims = concerns.then(|| claims(passing.payload()))??;
+        change(passing.connection, &mut claims);
+        Some(vec![(Way::ToClient, passing.with_payload(sign(&dir, kind, &claims).as_bytes()))])
+    })
+}
+
+fn claims(jws: &[u8]) -> Option<Value> {
+    let claims = std::str::from_utf8(jws).ok()?.split('.').nth(1)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
+}
+
+/// The claims signed with a key that nobody knows, under the name of the cloud's.
+fn forged(kind: &str, claims: &Value) -> String {
+    let pkcs8 = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+    let key = Ed25519KeyPair::from_pkcs8(pkcs8.as_ref()).unwrap();
+    let header = json!({"alg": "EdDSA", "kid": "entitlement-dev-1", "typ": format!("kasacam-{kind}+jws")});
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", encode(&header), encode(claims));
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(key.sign(signed.as_bytes())))
+}
+
+type Plant = Box<dyn Fn(&Cloud, &Device)>;
+type Changes = Box<dyn Fn(&Cloud, &Device) -> Change>;
+
+/// Where a fault is planted.
+enum Planted {
+    /// In what the cloud did before the check.
+    Before(Plant),
+    /// In the ACL of the broker: a line for the device.
+    Acl(fn(&Device) -> String),
+    /// In what passes before the broker.
+    Broker(Habits, Changes),
+    /// In what passes before the store.
+    Store(Fault),
+}
+
+fn before(plant: impl Fn(&Cloud, &Device) + 'static) -> Planted {
+    Planted::Before(Box::new(plant))
+}
+
+fn on_the_way(change: impl Fn(&Cloud, &Device) -> Change + 'static) -> Planted {
+    Planted::Broker(Habits::default(), Box::new(change))
+}
+
+fn each_grant(claims: &mut Value, change: impl Fn(&mut Value)) {
+    claims["grants"].as_array_mut().unwrap().iter_mut().for_each(change);
+}
+
+/// The row that has to fail, and the fault.
+fn faults() -> Vec<(&'static str, Planted)> {
+    let habit = |habits: Habits| Planted::Broker(habits, Box::new(|_, _| pipe()));
+    vec![
+        ("acl.publish", Planted::Acl(|it| format!("topic write kasacam/v1/{}/event", it.other))),
+        ("acl.subscribe", Planted::Acl(|it| format!("topic read kasacam/v1/{}/event", it.other))),
+        ("acl.command", Planted::Acl(|it| format!("topic write kasacam/v1/{}/privacy/desired", it.id))),
+        (
+            "privacy.signature",
+            before(|cloud, it| publish(cloud, &it.id, "privacy", &forged("privacy", &choice(&it.id, 7)))),
+        ),
+        (
+            "privacy.claims",
+            before(|cloud, it| {
+                publish(cloud, &it.id, "privacy", &sign(cloud.dir(), "privacy", &choice(&it.other, 7)));
+            }),
+        ),
+        ("privacy.retained", before(|cloud, it| publish(cloud, &it.id, "privacy", ""))),
+        (
+            "lease.in-force",
+            before(|cloud, it| {
+                let ended = lease(&it.id, "2026-11-02T00:00:00Z");
+                publish(cloud, &it.id, "entitlement", &sign(cloud.dir(), "entitlement", &ended));
+            }),
+        ),
+        (
+            "broker.nobody",
+            Planted::Broker(
+                Habits { lends: Some("dev-07-a".into()), ..Habits::default() },
+                Box::new(|_, _| pipe()),
+            ),
+        ),
+        ("broker.will", habit(Habits { says_goodbye: true, ..Habits::default() })),
+        (
+            "broker.session",
+            on_the_way(|_, _| {
+                changing(|passing| {
+                    let mut changed = passing.bytes.clone();
+                    // Session Present is the first byte of a CONNACK's body.
+                    (passing.kind() == 2).then(|| changed[2] = 0)?;
+                    Some(vec![(Way::ToClient, changed)])
+                })
+            }),
+        ),
+        (
+            "broker.limits",
+            on_the_way(|_, _| {
+                // Maximum Packet Size of 4 KiB.
+                changing(|passing| {
+                    let limited = packet(0x20, &[0, 0, 5, 0x27, 0, 0, 0x10, 0]);
+                    let is_new = passing.kind() == 2 && passing.bytes[2] == 0;
+                    is_new.then(|| vec![(Way::ToClient, limited)])
+                })
+            }),
+        ),
+        (
+            "broker.puback",
+            on_the_way(|_, _| {
+                changing(|passing| {
+                    let lost = passing.way == Way::ToBroker
+                        && passing.topic().is_some_and(|it| it.ends_with("-a/event"));
+                    lost.then(Vec::new)
+                })
+            }),
+        ),
+        (
+            "commands.clean",
+            on_the_way(|_, _| {
+                // The third session is given nothing. The first is TLS alone, the second the client nobody knows.
+                let sessions = std::sync::Mutex::new(Vec::new());
+                changing(move |passing| {
+                    let mut sessions = sessions.lock().unwrap();
+                    if passing.kind() == 8
+                        && passing.bytes.windows(16).any(|it| it == b"/privacy/desired")
+                        && !sessions.contains(&passing.connection)
+                    {
+                        sessions.push(passing.connection);
+                    }
+                    let third = sessions.get(2) == Some(&passing.connection);
+                    (third && passing.way == Way::ToClient && passing.kind() == 3).then(Vec::new)
+                })
+            }),
+        ),
+        (
+            "versions.back",
+            on_the_way(|cloud, _| {
+                let first = std::sync::Mutex::new(None);
+                restated(cloud, "/privacy/desired", "privacy", move |connection, claims| {
+                    let first = *first.lock().unwrap().get_or_insert(connection);
+                    claims["version"] = json!(if connection == first { 7 } else { 6 });
+                })
+            }),
+        ),
+        (
+            "grant.signature",
+            on_the_way(|_, _| {
+                changing(|passing| {
+                    let concerns = passing.way == Way::ToClient
+                        && passing.topic().is_some_and(|it| it.ends_with("/grant/response"));
+                    let said = concerns.then(|| claims(passing.payload()))??;
+                    Some(vec![(Way::ToClient, passing.with_payload(forged("grant", &said).as_bytes()))])
+                })
+            }),
+        ),
+        (
+            "grant.id",
+            on_the_way(|cloud, _| {
+                restated(cloud, "/grant/response", "grant", |_, claims| {
+                    claims["id"] = json!("0123456789abcdef0123456789abcdef")
+                })
+            }),
+        ),
+        (
+            "grant.size",
+            on_the_way(|cloud, _| {
+                restated(cloud, "/grant/response", "grant", |_, claims| {
+                    each_grant(claims, |grant| grant["headers"]["content-length"] = json!("1025"));
+                })
+            }),
+        ),
+        (
+            "grant.expiry",
+            on_the_way(|cloud, _| {
+                restated(cloud, "/grant/response", "grant", |_, claims| {
+                    let issued = claims["issued_at"].clone();
+                    each_grant(claims, |grant| grant["expires_at"] = issued.clone());
+                })
+            }),
+        ),
+        (
+            "grant.own-prefix",
+            on_the_way(|cloud, _| {
+                // What is refused is granted after all, with a grant of before.
+                let before = std::sync::Mutex::new(None);
+                restated(cloud, "/grant/response", "grant", move |_, claims| {
+                    let mut before = before.lock().unwrap();
+                    if let Some(grant) = claims["grants"].get(0) {
+                        *before = Some(grant.clone());
+                    }
+                    let refused = claims["refused"].clone();
+                    let of_another =
+                        refused.as_array().unwrap().iter().filter(|it| it["reason"] == "another_device");
+                    let granted: Vec<Value> = of_another
+                        .map(|it| {
+                            let mut grant = before.clone().unwrap();
+                            grant["key"] = it["key"].clone();
+                            grant
+                        })
+                        .collect();
+                    if !granted.is_empty() {
+                        claims["grants"] = json!(granted);
+                        claims["refused"] = json!([]);
+                    }
+                })
+            }),
+        ),
+        ("store.checksum", Planted::Store(Fault::Status("PUT", 400, 200))),
+        ("store.condition", Planted::Store(Fault::Status("PUT", 412, 200))),
+        ("store.proof", Planted::Store(Fault::HeaderOf("PUT", "x-amz-checksum-sha256", "AAAA"))),
+        ("store.anonymous", Planted::Store(Fault::Status("GET", 403, 200))),
+        ("store.metadata", Planted::Store(Fault::HeaderOf("HEAD", "x-amz-meta-span", "another"))),
+    ]
+}
+
+/// A check that runs, with what it goes through.
+struct Running {
+    row: &'static str,
+    child: Child,
+    _broker: Option<MqttProxy>,
+    store: Option<Proxy>,
+}
+
+fn begin(cloud: &Cloud, (row, planted): (&'static str, Planted), device: &Device) -> Running {
+    let direct = format!("localhost:{}", cloud.mqtt_port);
+    let heard = ["acl.publish", "broker.will"].contains(&row);
+    let observer = if heard { observer(cloud).to_vec() } else { Vec::new() };
+    match planted {
+        Planted::Before(_) | Planted::Acl(_) => {
+            Running { row, child: device.verify(cloud, &direct, &observer), _broker: None, store: None }
+        }
+        Planted::Broker(mut habits, change) => {
+            habits.lends = habits.lends.map(|_| device.id.clone());
+            let proxy = MqttProxy::start(cloud, habits, change(cloud, device));
+            Running {
+                row,
+                child: device.verify(cloud, &proxy.place(), &observer),
+                _broker: Some(proxy),
+                store: None,
+            }
+        }
+        Planted::Store(fault) => {
+            let mut proxy = Proxy::bind();
+            proxy.serve(cloud);
+            proxy.set(fault, u32::MAX);
+            let connect = ["--store-connect".to_owned(), format!("127.0.0.1:{}", proxy.port)];
+            let child = device.verify(cloud, &direct, &connect);
+            Running { row, child, _broker: None, store: Some(proxy) }
+        }
+    }
+}
+
+/// The lines stand in the ACL, and the broker has read it again.
+fn widen(cloud: &Cloud, lines: &[String]) {
+    let acl = cloud.dir().join("broker/acl");
+    let before = std::fs::read_to_string(&acl).unwrap();
+    std::fs::write(&acl, format!("{before}\n{}\n", lines.join("\n"))).unwrap();
+    cloud.tell(&["broker", "restart"]);
+}
+
+#[test]
+fn a_cloud_with_one_thing_wrong_fails_one_row() {
+    let cloud = Cloud::start(&[]);
+    let faults = faults();
+    assert!(faults.len() >= 10);
+    let devices: Vec<Device> = (0..faults.len()).map(|n| Device::new(&cloud, n)).collect();
+    let mut lines = Vec::new();
+    for ((_, planted), device) in faults.iter().zip(&devices) {
+        match planted {
+            Planted::Acl(line) => lines.push(format!("user {}\n{}", device.id, line(device))),
+            Planted::Before(plant) => plant(&cloud, device),
+            Planted::Broker(..) | Planted::Store(_) => {}
+        }
+    }
+    widen(&cloud, &lines);
+    let mut wrong = Vec::new();
+    let mut waiting = faults.into_iter().zip(&devices);
+    loop {
+        let running: Vec<Running> =
+            waiting.by_ref().take(AT_ONCE).map(|(fault, device)| begin(&cloud, fault, device)).collect();
+        if running.is_empty() {
+            break;
+        }
+        for check in running {
+            let (report, code) = report(check.child);
+            let failed = rows(&report, "fail");
+            if failed != [check.row] || code != Some(1) {
+                let seen: Vec<&Value> = report["rows"]
+                    .as_array()
+                    .unwrap()
+                    .iter()
+                    .filter(|row| row["outcome"] == "fail")
+                    .collect();
+                wrong.push(format!("{}: {code:?}, {seen:#?}", check.row));
+            }
+            let passed = rows(&report, "pass").len();
+            if passed < 38 {
+                wrong.push(format!(
+                    "{}: {passed} passed, not checked: {:?}",
+                    check.row,
+                    rows(&report, "not-checked")
+                ));
+            }
+            if let Some(store) = check.store {
+                assert!(store.hits() > 0, "{}: the fault did not strike", check.row);
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Rows that no cloud can pass from where the check stands.
+const UNSEEN: [&str; 5] =
+    ["duty.after-choice", "versions.grow", "grant.not-logged", "store.lifecycle", "identity.names"];
+
+#[test]
+fn a_cloud_as_it_should_be_passes_every_row_and_its_report_fits_the_schema() {
+    let cloud = Cloud::start(&[]);
+    let device = Device::new(&cloud, 0);
+    let direct = format!("localhost:{}", cloud.mqtt_port);
+    let (seen, code) = report(device.verify(&cloud, &direct, &observer(&cloud)));
+    assert_eq!((rows(&seen, "fail"), code), (vec![], Some(0)), "{seen:#}");
+    assert_eq!(rows(&seen, "not-checked"), UNSEEN, "{seen:#}");
+    let schema = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schemas/conformance.json");
+    let schema = serde_json::from_str(&std::fs::read_to_string(schema).unwrap()).unwrap();
+    let schema = jsonschema::draft202012::new(&schema).unwrap();
+    let faults: Vec<String> = schema.iter_errors(&seen).map(|fault| fault.to_string()).collect();
+    assert!(faults.is_empty(), "{faults:?}");
+
+    // Nothing of a key, a grant or a signature is shown.
+    let text = seen.to_string();
+    let secret = std::fs::read_to_string(cloud.dir().join("storage.toml")).unwrap();
+    let secret =
+        secret.lines().find_map(|line| line.strip_prefix("secret_access_key = ")).unwrap().trim_matches('"');
+    for word in [secret, "X-Amz-Signature", "X-Amz-Credential", "eyJ"] {
+        assert!(!text.contains(word), "{word}");
+    }
+
+    // The development cloud keeps what was captured after a choice, so that tests find it: `verify` says so.
+    let private = json!({"device_id": device.id, "version": 8, "issued_at": "2026-11-01T12:00:00Z", "do_not_record": true});
+    publish(&cloud, &device.id, "privacy", &sign(cloud.dir(), "privacy", &private));
+    let (seen, code) = report(device.verify(&cloud, &direct, &["--deletion".into(), "1".into()]));
+    assert_eq!((rows(&seen, "fail"), code), (vec!["duty.after-choice".to_owned()], Some(1)), "{seen:#}");
+    // A store that deletes it, by hand, passes.
+    let stored = || -> Vec<PathBuf> {
+        let below = cloud.dir().join("bucket/v1").join(&device.id);
+        let mut found = vec![below];
+        let mut files = Vec::new();
+        while let Some(path) = found.pop() {
+            match std::fs::read_dir(&path) {
+                Ok(entries) => found.extend(entries.map(|entry| entry.unwrap().path())),
+                Err(_) => files.push(path),
+            }
+        }
+        files
+    };
+    let old = stored();
+    let child = device.verify(&cloud, &direct, &["--deletion".into(), "4".into()]);
+    // The object of this row is stored last, beside the two that are kept.
+    let new = wait_up_to(DEADLINE, "the object that is to go", || {
+        let new: Vec<PathBuf> = stored().into_iter().filter(|path| !old.contains(path)).collect();
+        (new.len() >= 4).then_some(new)
+    });
+    for path in new {
+        std::fs::remove_file(path).unwrap();
+    }
+    let (seen, code) = report(child);
+    assert_eq!((rows(&seen, "fail"), code), (vec![], Some(0)), "{seen:#}");
+}
+
+#[test]
+fn a_check_that_cannot_be_run_says_so() {
+    let cloud = Cloud::start(&[]);
+    let device = Device::new(&cloud, 0);
+    let nobody = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap().local_addr().unwrap().port();
+    for (broker, why) in [(format!("localhost:{nobody}"), "refused"), ("localhost".to_owned(), "HOST:PORT")] {
+        let output = device.verify(&cloud, &broker, &[]).wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!((output.status.code(), said.contains(why)), (Some(2), true), "{said}");
+    }
+    let output = Command::new(PROGRAM).args(["verify", "--device", "a"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    // An authority that did not sign the broker's certificate: the check ran, and a row failed.
+    let stranger = Cloud::start(&[]);
+    let ca = stranger.dir().join("pki/ca.pem");
+    let at = |path: &str| cloud.dir().join(path);
+    let output = Command::new(PROGRAM)
+        .args([
+            "verify",
+            "--broker",
+            &format!("localhost:{}", cloud.mqtt_port),
+            "--device",
+            &device.id,
+            "--json",
+            "-",
+            "--ca",
+        ])
+        .arg(ca)
+        .arg("--cert")
+        .arg(at(&format!("{}/device.pem", device.id)))
+        .arg("--key")
+        .arg(at(&format!("{}/device.key", device.id)))
+        .output()
+        .unwrap();
+    let seen: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (rows(&seen, "fail"), output.status.code()),
+        (vec!["broker.tls".to_owned()], Some(1)),
+        "{seen:#}"
+    );
+}
