@@ -1,26 +1,26 @@
-//! Files of the spool that are set aside: whole as far as anybody knows, and not to be sent as things stand.
+//! Files of the spool that are set aside: they seem whole, but cannot be sent as they are.
 //!
-//! Such a file stays where it is, is counted and shown, and goes only where room is needed
-//! ([`super::effect::Rule::Evicted`]). Once the cause is mended a start takes it up like any other. Only what is proved to
-//! be damaged goes into the quarantine.
+//! Such a file stays where it is, is counted and shown, and is removed only to make room
+//! ([`super::effect::Rule::Evicted`]). Once the cause is removed, the next start takes it up like any other
+//! file. Only a file that is proved to be damaged goes into the quarantine.
 
 use serde::{Deserialize, Serialize};
 
 /// Why a file is set aside.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Aside {
-    /// Its record names another device: the card is another camera's, or `device.id` is not what it was.
+    /// Its record names another device: the card belongs to another camera, or `device.id` was changed.
     Device,
     /// It is encrypted, and `spool.key` is not its key, or there is none.
     Key,
-    /// A later release wrote it, in a form that this one does not know.
+    /// A later release wrote it, in a form that this release does not know.
     Format,
-    /// Its name is none of ours, or another file has its number.
+    /// Its name is not a name of the spool, or another file has its number.
     Name,
 }
 
 impl Aside {
-    /// Every reason there is.
+    /// All reasons.
     pub const ALL: [Aside; 4] = [Aside::Device, Aside::Key, Aside::Format, Aside::Name];
 
     /// The stable text for events and figures.
@@ -34,7 +34,7 @@ impl Aside {
         }
     }
 
-    /// What it is, and what mends it, for people.
+    /// For people: what it is, and how to mend it.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -51,9 +51,9 @@ impl Aside {
 #[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct AsideFigures {
-    /// All of them.
+    /// All files that are set aside.
     pub files: u64,
-    /// Bytes of all of them; they are part of what the spool holds.
+    /// Their size in bytes; it is part of what the spool holds.
     pub bytes: u64,
     /// Files of another device.
     pub device: u64,
@@ -61,7 +61,7 @@ pub struct AsideFigures {
     pub key: u64,
     /// Files of a later release.
     pub format: u64,
-    /// Files with names that are not ours.
+    /// Files with names that are not names of the spool.
     pub name: u64,
 }
 
@@ -77,7 +77,7 @@ impl AsideFigures {
         }
     }
 
-    /// One more file, of so many bytes.
+    /// Counts one more file, of `bytes` bytes.
     pub fn add(&mut self, why: Aside, bytes: u64) {
         self.files = self.files.saturating_add(1);
         self.bytes = self.bytes.saturating_add(bytes);

@@ -1,5 +1,5 @@
-//! Exponential back-off with full jitter: each wait is drawn evenly from zero to a ceiling that
-//! doubles, so that a fleet that lost its cloud together does not come back together.
+//! Exponential back-off with full jitter: each wait is drawn uniformly from zero to a ceiling that doubles,
+//! so that cameras that lost the cloud together do not come back together.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use std::time::Duration;
 pub struct Jitter(u64);
 
 impl Jitter {
-    /// A generator (for spreading waits, not for secrets) that gives the same numbers for the same `seed`.
+    /// A generator that gives the same numbers for the same `seed`.
     #[must_use]
     pub fn new(seed: u64) -> Jitter {
         Jitter(seed)
@@ -22,7 +22,7 @@ impl Jitter {
         z ^ (z >> 31)
     }
 
-    /// Evenly from `low` to `high`.
+    /// Uniformly from `low` to `high`.
     pub fn between(&mut self, low: Duration, high: Duration) -> Duration {
         let low = u64::try_from(low.as_nanos()).unwrap_or(u64::MAX);
         let high = u64::try_from(high.as_nanos()).unwrap_or(u64::MAX);
@@ -31,7 +31,7 @@ impl Jitter {
     }
 }
 
-/// The waits of one thing that is tried again and again, without end.
+/// The waits between the retries of one thing, which never end.
 #[derive(Clone, Debug)]
 pub struct Backoff {
     least: Duration,
@@ -52,8 +52,9 @@ impl Backoff {
         self.next_in(self.most, jitter)
     }
 
-    /// The wait after one more failure of something that has been failing for `lasted`: no longer than `first`, or than
-    /// two thirds of that. Failures that come quickly do not make the waits longer than what is waited for.
+    /// The wait after one more failure of something that has been failing for `lasted`: at most `first`, or
+    /// two thirds of `lasted` if that is longer. So failures that come quickly do not make the waits longer
+    /// than the outage.
     pub fn next_of(&mut self, lasted: Duration, jitter: &mut Jitter) -> Duration {
         self.next_in(lasted.saturating_mul(2) / 3, jitter)
     }
@@ -65,7 +66,7 @@ impl Backoff {
         jitter.between(self.least.min(ceiling), ceiling)
     }
 
-    /// To be called after a success: the next wait starts from `first` again.
+    /// Call it after a success: the next wait starts from `first` again.
     pub fn reset(&mut self) {
         self.failures = 0;
     }
@@ -85,8 +86,8 @@ mod tests {
         Duration::from_secs(n)
     }
 
-    /// Tries, each of which fails at once, until something that lasts for `outage` is over: how many failed, and how
-    /// long after its end the next one comes.
+    /// Retries, each of which fails at once, until an outage that lasts for `outage` is over: how many
+    /// failed, and how long after its end the next one comes.
     fn tried(outage: Duration, seed: u64) -> (u32, Duration) {
         let mut backoff = Backoff::new(Duration::from_millis(500), seconds(2), seconds(300));
         let (mut jitter, mut at) = (Jitter::new(seed), Duration::ZERO);

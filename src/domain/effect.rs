@@ -1,4 +1,4 @@
-//! Everything that the machine can ask of the outside.
+//! Everything that the machine can ask the outside to do.
 
 use super::aside::AsideFigures;
 use super::fragment::{Epoch, SpanEnd};
@@ -11,122 +11,124 @@ use super::time::Utc;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
-/// What the machine wants done, in this order; whoever performs it answers with an `Input`.
+/// What the machine wants done, in this order. Whoever performs it answers with an `Input`.
 #[derive(Debug)]
 pub enum Effect {
     /// Open the devices and capture under this permit.
-    /// `settings` are what the plan and the configuration leave of sound and picture.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// `settings` are what the plan and the configuration permit of audio and frame height.
+    #[allow(missing_docs, reason = "its fields are described above")]
     StartCapture { permit: Permit, settings: CaptureSettings },
     /// Close the devices.
-    /// `manner` is what becomes of the open fragment; `reason` goes into the end of the span.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// `manner` says what happens to the open fragment; `reason` goes into the end of the span.
+    #[allow(missing_docs, reason = "its fields are described above")]
     StopCapture { epoch: Epoch, manner: StopManner, reason: SpanEnd },
-    /// Light the LED of `privacy.indicator`, or put it out; answered by `Input::LightSet`. Where an earlier one has not
-    /// been answered, this one is to follow it.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// Light the LED of `privacy.indicator`, or put it out; answered by `Input::LightSet`. If an earlier one
+    /// has not been answered, this one follows it.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Light { ticket: Ticket, on: bool },
-    /// Write a line of the privacy journal. Nothing answers, and nothing waits for it.
-    /// `time` is the system clock's, `clock` how far it could be believed.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// Write a line of the privacy journal. There is no answer, and nothing waits for it. `time` is that of
+    /// the system clock, `clock` says how far it is believed.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Note { time: Utc, clock: RecordClock, what: What },
-    /// Make a fact durable; answered by `Input::Persisted`. Where it `forbids` and cannot be written, the fact before it
-    /// permits what is forbidden now: it is then to be removed. `ticket` comes back in the answer.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// Make a fact durable; answered by `Input::Persisted`. If it `forbids` and cannot be written, the fact
+    /// before it permits what is now forbidden: that one is then to be removed. `ticket` comes back in the
+    /// answer.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Persist { ticket: Ticket, fact: Fact, forbids: bool },
-    /// Lay a prohibition that is not durable yet where the next start of the process finds it, without the disk.
+    /// Put a prohibition that is not durable yet where the next start of the process finds it, without the
+    /// disk.
     RaiseTombstone(Fact),
-    /// It is durable, or not in force any more.
+    /// The prohibition is durable, or not in force any more: remove its tombstone.
     LiftTombstone(Fact),
     /// Send the PUBACK.
     Ack(AckToken),
     /// Send a report to the broker.
     Publish(Report),
     /// Send this segment to the store under this time.
-    /// `time` and `clock` form its key; `share` is its part of the bandwidth.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// `time` and `clock` form its key; `share` is its share of the bandwidth.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Upload { segment: Segment, time: Utc, clock: KeyClock, share: Share },
-    /// Break off this upload; nothing answers.
+    /// Cancel this upload; there is no answer.
     /// `serial` is the file's number in the spool.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     CancelUpload { serial: Serial },
     /// Remove a file from the spool.
     /// `serial` is the file's number, `why` the rule that lets it go.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Forget { serial: Serial, why: Rule },
-    /// Remove the oldest file of the quarantine, or, where that is empty, of those that are set aside; answered by
-    /// `Input::AsideEvicted`.
+    /// Remove the oldest file of the quarantine or, if that is empty, of those that are set aside; answered
+    /// by `Input::AsideEvicted`.
     EvictAside,
-    /// Keep of a segment only the whole fragments that end within so much of its first picture; answered by
+    /// Keep of a segment only the whole fragments that end at most `keep` after its first frame; answered by
     /// `Input::Cut`.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     CutBack { serial: Serial, keep: Duration },
-    /// Give the end of a span this record, since footage before it has gone; answered by `Input::Cut`.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// Give the end of a span this record, because footage before it was removed; answered by `Input::Cut`.
+    #[allow(missing_docs, reason = "its fields are described above")]
     MoveEnd { serial: Serial, record: Box<Record>, reason: SpanEnd },
-    /// Subscribe anew, so that the broker gives what it retains again: a message was refused as from the future, and the
-    /// clock has been set since.
+    /// Subscribe again, so that the broker sends its retained messages again: one was refused because it came
+    /// from the future, and the clock has been set since.
     AskAgain,
-    /// Ask the store whether it answers at all; answered by `Input::StoreAnswered`.
+    /// Ask the store whether it answers; answered by `Input::StoreAnswered`.
     AskStore,
-    /// What segments opened from now on say of the plan they were captured under.
+    /// What segments opened from now on say of the plan under which they were captured.
     /// `plan` is `plan.id` of the lease, `history_hours` its history in hours.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     SetTerms { plan: String, history_hours: u32 },
     /// Answer with `Input::Flushed` once everything captured so far is sealed.
     FlushSpool,
-    /// Look whether the spool can be written again; answered by `Input::StorageProbed`.
+    /// Check whether the spool can be written again; answered by `Input::StorageProbed`.
     ProbeStorage,
-    /// The agent has nothing more to wait for: leave.
+    /// The agent has nothing more to wait for: exit.
     Exit,
     /// A device does not close: end the process at once, so that the kernel closes it.
     Abort,
 }
 
-/// How an upload shares the way with others that run at the same time.
+/// How an upload shares the bandwidth with others that run at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Share {
-    /// Footage of this moment, or the next in the order of age.
+    /// Live footage, or the next in the order of age.
     #[default]
     Full,
-    /// Footage left over from an outage: it takes what live footage leaves.
+    /// Footage left over from an outage: it gets the bandwidth that live footage leaves.
     Rest,
 }
 
-/// How capture comes to its end.
+/// How capture ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StopManner {
     /// Close at once; the open GOP is dropped.
     Drop,
-    /// Send end-of-stream and take what was captured first, within a deadline.
+    /// Send end-of-stream and first take what was captured, until a deadline.
     Drain,
 }
 
-/// What a capture run is to be like.
+/// How a capture run is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CaptureSettings {
-    /// Whether sound may be captured: the plan and `recording.audio` both allow it.
+    /// Whether audio may be captured: the plan and `recording.audio` both allow it.
     pub audio: bool,
-    /// Lines of the picture at most, by the plan.
+    /// Maximum height of a frame in lines, from the plan.
     pub max_height: u32,
 }
 
-/// A fact that outlives the process.
+/// A fact that must survive the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// The owner's choice, as it was signed: its version, and the JWS.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// The owner's choice, as signed: its version, and the JWS.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Privacy { version: u64, jws: String },
-    /// The lease, as it was signed: its version, and the JWS.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// The lease, as signed: its version, and the JWS.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Entitlement { version: u64, jws: String },
     /// `true`: the local latch is set, and the camera stays closed.
     Latch(bool),
-    /// Since when the service stands still, as the camera has seen it; `None` where it goes on.
+    /// Since when the service is stopped, as this camera has seen it; `None` while it is not.
     Stopped(Option<Utc>),
-    /// The latest trusted time: time never stands before it again.
+    /// The latest trusted time: from then on, time is never taken to be before it.
     Floor(Utc),
-    /// Where the times of boots lie whose clock could not be trusted: all that is decided of it.
+    /// All offsets that were decided for boots whose clock could not be trusted.
     Offsets(Offsets),
 }
 
@@ -135,7 +137,7 @@ pub enum Fact {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Rule {
-    /// The store proved that it holds it.
+    /// The store proved that it holds the file.
     Stored,
     /// K2, K10: older than the plan's history.
     HistoryExceeded,
@@ -143,11 +145,11 @@ pub enum Rule {
     HoldExpired,
     /// K9: the service was terminated.
     Terminated,
-    /// K11: captured after "do not record" was chosen, and before it was heard.
+    /// K11: captured after "do not record" was chosen, and before the camera heard of it.
     AfterChoice,
     /// `privacy.pending = "purge"`.
     PrivacyPurge,
-    /// `spool.when_full = "evict"`: what cannot be sent makes room, then the oldest.
+    /// `spool.when_full = "evict"`: what cannot be sent is removed first, then the oldest.
     Evicted,
 }
 
@@ -184,7 +186,7 @@ pub enum Report {
 /// A word of the contract, such as `closed`.
 pub type Word = std::borrow::Cow<'static, str>;
 
-/// What the camera made of the owner's choice, as `docs/contract.md` has it.
+/// How the camera applied the owner's choice, as in `docs/contract.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PrivacyReport {
@@ -195,21 +197,21 @@ pub struct PrivacyReport {
     pub do_not_record: bool,
     /// The local latch is set.
     pub latch: bool,
-    /// The capture device: `open`, `closing` or `closed`. Closed is said only of a device of which no file is open.
+    /// The capture device: `open`, `closing` or `closed`. It is `closed` only while no file of it is open.
     #[cfg_attr(feature = "schema", schemars(extend("enum" = ["open", "closing", "closed"])))]
     pub capture: Word,
-    /// When the device came into this state.
+    /// When the device entered this state.
     pub applied_at: Utc,
 }
 
-/// What the camera made of its lease, as `docs/contract.md` has it.
+/// How the camera applied its lease, as in `docs/contract.md`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EntitlementReport {
     /// Version of the lease in force; absent while none is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<u64>,
-    /// [`super::entitlement::Entitlement::text`]: how the lease stands now.
+    /// [`super::entitlement::Entitlement::text`]: the state of the lease now.
     pub state: Word,
     /// `plan.id` of the terms in force.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,7 +219,7 @@ pub struct EntitlementReport {
     /// [`super::entitlement::Status::text`] of the terms in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<Word>,
-    /// When the lease ends, without the grace that comes on top.
+    /// When the lease ends, without the grace period that follows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<Utc>,
     /// [`super::policy::Reason::text`]: why uploads are on or off.
@@ -231,12 +233,12 @@ pub struct EntitlementReport {
 pub enum Event {
     /// A command from the broker was not accepted.
     Rejected {
-        /// Topic that it came on.
+        /// The topic on which it came.
         topic: String,
         /// [`super::input::Rejection::text`].
         reason: &'static str,
     },
-    /// Footage left the spool without having been stored.
+    /// Footage was removed from the spool without having been stored.
     SegmentPurged {
         /// Number of the spool file.
         serial: u64,
@@ -246,9 +248,9 @@ pub enum Event {
         n: u64,
         /// UTC of the first sample, as recorded.
         start: Utc,
-        /// It was no footage, but told when its span ended.
+        /// It was not footage, but the end of its span.
         is_end: bool,
-        /// The rule that let it go.
+        /// The rule by which it was removed.
         rule: Rule,
     },
     /// A segment was cut back to what was captured before "do not record" was chosen.
@@ -261,19 +263,20 @@ pub enum Event {
         n: u64,
         /// UTC of the first sample, as recorded.
         start: Utc,
-        /// How much is left of it from its first sample on, in milliseconds.
+        /// How much of it is left, from its first sample on, in milliseconds.
         kept_ms: u64,
-        /// The rule that let the rest go.
+        /// The rule by which the rest was removed.
         rule: Rule,
     },
-    /// Footage waits that was captured while nobody could tell the camera of a choice.
+    /// Footage is waiting that was captured while nobody could tell the camera of a choice.
     Unheard,
-    /// It waits no more.
+    /// That footage no longer waits.
     UnheardOver {
-        /// `choice`: it has been heard. `hold`: the store answered all the time, and `privacy.unheard_hold` is over.
+        /// `choice`: the choice has been heard. `hold`: the store answered all the time, and
+        /// `privacy.unheard_hold` is over.
         by: &'static str,
     },
-    /// Files of the spool are left where they are, unsent, until the cause is mended.
+    /// Files of the spool are left where they are, unsent, until the cause is removed.
     SetAside {
         /// [`super::aside::Aside::text`].
         why: &'static str,
@@ -282,15 +285,15 @@ pub enum Event {
         /// The name of one of them.
         name: String,
     },
-    /// A file that was set aside or in quarantine made room.
+    /// A file that was set aside or in quarantine was removed to make room.
     AsidePurged {
         /// The name that it had in the spool.
         name: String,
-        /// [`super::aside::Aside::text`], or `damaged` where it was in quarantine.
+        /// [`super::aside::Aside::text`], or `damaged` if it was in quarantine.
         why: &'static str,
         /// Its size.
         bytes: u64,
-        /// The rule that let it go.
+        /// The rule by which it was removed.
         rule: Rule,
     },
     /// A file of the spool is damaged and was moved into the quarantine.
@@ -300,14 +303,14 @@ pub enum Event {
         /// What is wrong with it.
         why: String,
     },
-    /// A capture run ended unasked.
+    /// A capture run ended by itself.
     CaptureFailed {
-        /// Stable, for scripts.
+        /// A stable word, for scripts.
         kind: FaultKind,
         /// For people: the element or device, and what to do.
         message: String,
     },
-    /// Audio is wanted and is not being stored; the pictures go on.
+    /// Audio is wanted but is not being stored; video goes on.
     AudioFailed {
         /// For people: the element or device, and what to do.
         message: String,
@@ -328,57 +331,58 @@ pub enum Event {
     },
     /// The spool cannot be written; capture stops.
     StorageFailed {
-        /// No room (ENOSPC, EDQUOT), as against a fault.
+        /// No room (ENOSPC, EDQUOT); `false` for any other error.
         full: bool,
         /// The error of the operating system.
         why: String,
     },
     /// The spool can be written again.
     StorageRecovered,
-    /// The disk keeps the spool waiting. What is captured meanwhile is held up to a bound; what finds no room then is
-    /// not recorded, and its span ends with the reason `storage`.
+    /// The disk keeps the spool waiting. What is captured meanwhile is kept in memory up to a limit. What
+    /// exceeds the limit is not recorded, and its span ends with the reason `storage`.
     StorageStalled,
     /// The disk answers again.
     StorageResumed {
         /// How long the spool waited for it, in whole seconds.
         stalled_s: u64,
     },
-    /// The store refuses this segment; others go on. Told once a segment.
+    /// The store refuses this segment; others go on. Reported once per segment.
     UploadRefused {
         /// Number of the spool file.
         serial: u64,
         /// The store's own reason.
         why: String,
     },
-    /// Every upload waits.
+    /// All uploads wait.
     UploadStalled {
-        /// The last failure; holds no URL and no secret.
+        /// The last failure; contains no URL and no secret.
         why: String,
     },
     /// A segment was stored after `upload_stalled`.
     UploadResumed,
-    /// The store ignores `If-None-Match`: an object may be replaced by another of the same key. Told once a start.
+    /// The store ignores `If-None-Match`: an object may be replaced by another with the same key. Reported
+    /// once per start.
     StoreReplaces,
-    /// The broker does not take a message, and it is not sent again for now.
+    /// The broker does not accept a message, and it is not sent again for now.
     MessageSetAside {
         /// The topic of the message.
         topic: String,
-        /// What the broker does instead.
+        /// What the broker does instead of accepting it.
         why: String,
     },
-    /// The shutter or button of `privacy.latch` cannot be read; it is tried again.
+    /// The shutter or button of `privacy.latch` cannot be read; this is retried.
     LatchFailed {
         /// What is wrong with it.
         why: String,
     },
-    /// A state file could not be written; it is tried again.
+    /// A state file could not be written; this is retried.
     PersistFailed {
         /// The error of the operating system.
         why: String,
     },
 }
 
-/// Figures and counters since the start of the process, unless a unit says otherwise.
+/// Figures and counters since the start of the process, unless stated otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -394,20 +398,21 @@ pub struct Telemetry {
     pub clock: Word,
     /// Commands from the broker that were not accepted.
     pub rejected: u64,
-    /// Events that never reached the broker: for want of room, or since it does not take them; filled in by whoever
-    /// performs the report.
+    /// Events that never reached the broker, because there was no room or because the broker does not accept
+    /// them; filled in by whoever performs the report.
     pub dropped_events: u64,
-    /// What the household has in its hands and before its eyes.
+    /// The light and the latch of the camera.
     pub household: HouseholdFigures,
     /// Peak resident set, in KiB (`getrusage`); filled in by whoever performs the report.
     pub peak_rss_kib: u64,
-    /// Whole days until the device's certificate ends, 0 once it has; absent where it cannot be read. Filled in likewise.
+    /// Whole days until the device's certificate ends, 0 after that; absent if it cannot be read. Filled in
+    /// by whoever performs the report.
     pub certificate_days_left: Option<u64>,
-    /// Where the privacy journal stands; filled in likewise.
+    /// The state of the privacy journal. Filled in by whoever performs the report.
     pub journal: JournalFigures,
 }
 
-/// The `household` part of the telemetry: what is wrong with the light and the latch of the camera.
+/// The `household` part of the telemetry: faults of the light and the latch of the camera.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -420,14 +425,14 @@ pub struct HouseholdFigures {
     pub light_fault: Option<String>,
 }
 
-/// Whoever has heard these can tell later whether the end of the journal was cut off or written anew.
+/// Whoever has received these can tell later whether the end of the journal was cut off or rewritten.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JournalFigures {
-    /// Lines ever written.
+    /// Lines written so far.
     pub lines: u64,
-    /// SHA-256 of the last one, in hexadecimal.
+    /// SHA-256 of the last line, in hexadecimal.
     pub head: String,
 }
 
@@ -446,29 +451,30 @@ pub struct CaptureFigures {
     pub open: bool,
     /// Why capture is on or off: [`super::policy::Reason::text`].
     pub reason: Word,
-    /// Capture runs begun.
+    /// Capture runs started.
     pub starts: u64,
-    /// Capture runs that ended unasked.
+    /// Capture runs that ended by themselves.
     pub faults: u64,
-    /// Coded pictures handed over by the capture pipeline.
+    /// Frames handed over by the capture pipeline.
     pub frames_captured: u64,
-    /// Coded pictures written to the spool.
+    /// Frames written to the spool.
     pub frames_committed: u64,
-    /// Coded pictures that were dropped, at a privacy switch or for want of a permit.
+    /// Frames that were dropped, at a privacy switch or because there was no permit.
     pub frames_dropped: u64,
-    /// Places in the stream of the source at which frames were missing, told by the times of those that came.
+    /// Places in the stream of the source at which frames were missing, as shown by the times of those that
+    /// came.
     pub holes: u64,
-    /// About so many frames were missing there.
+    /// Approximate number of frames missing there.
     pub frames_missing: u64,
-    /// Sound is to be captured where there is a microphone: the plan and `recording.audio` both allow it.
+    /// Audio is to be captured if there is a microphone: the plan and `recording.audio` both allow it.
     pub audio_wanted: bool,
-    /// The footage that was sealed last has sound; absent before the first.
+    /// The footage that was sealed last has audio; absent before the first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio: Option<bool>,
     /// Why nothing is captured although it is allowed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
-    /// Why there is no sound although it is wanted.
+    /// Why there is no audio although it is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio_fault: Option<String>,
 }
@@ -491,9 +497,9 @@ pub struct SpoolFigures {
     pub quarantined: u64,
     /// Files that are left where they are, unsent, and why.
     pub set_aside: AsideFigures,
-    /// Not all files are known yet since the start: there is more of everything.
+    /// Not all files are known yet since the start: all of these figures may grow.
     pub scanning: bool,
-    /// Why it cannot be written, while it cannot.
+    /// Why it cannot be written; absent while it can.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fault: Option<String>,
     /// Sealed files now that the cloud does not hold yet.
@@ -509,17 +515,17 @@ pub struct SpoolFigures {
 pub struct UploadFigures {
     /// The policy allows uploads.
     pub on: bool,
-    /// Segments that wait since they were captured while nobody could tell the camera of a choice.
+    /// Segments that wait because they were captured while nobody could tell the camera of a choice.
     pub unheard: u64,
     /// Uploads under way now.
     pub in_flight: u64,
-    /// Segments of which the store proved that it holds them.
+    /// Segments that are proved to be stored.
     pub stored: u64,
-    /// Bytes of those.
+    /// Bytes of those segments.
     pub stored_bytes: u64,
-    /// Attempts that failed and are made again.
+    /// Attempts that failed and are retried.
     pub retries: u64,
-    /// Seconds since the oldest footage that waits was captured; absent where none waits.
+    /// Seconds since the oldest waiting footage was captured; absent if none waits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub oldest_pending_s: Option<u64>,
     /// Why uploads wait for the store; absent while they do not.

@@ -13,11 +13,11 @@ pub struct Lease {
     pub version: u64,
     /// When the cloud signed it.
     pub issued_at: Utc,
-    /// The lease itself ends here; `entitlement.offline_grace` comes on top.
+    /// The lease ends here; `entitlement.offline_grace` follows.
     pub not_after: Utc,
-    /// What holds until `next` is due.
+    /// In force until `next` is due.
     pub terms: Terms,
-    /// What replaces `terms` at a time.
+    /// What replaces `terms` at a given time.
     pub next: Option<Next>,
 }
 
@@ -26,7 +26,7 @@ pub struct Lease {
 pub struct Terms {
     /// The plan that the features come from; for reports.
     pub plan: Plan,
-    /// How the account stands.
+    /// The state of the account.
     pub status: Status,
     /// What may be recorded, and how far back it is kept.
     pub features: Features,
@@ -44,21 +44,21 @@ pub struct Plan {
 /// A change of plan that is known in advance.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Next {
-    /// From then on `terms` hold.
+    /// From then on `terms` are in force.
     pub from: Utc,
-    /// When these terms end, without the grace that comes on top; `None`: when the lease does.
+    /// When these terms end, without the grace period that follows; `None`: when the lease ends.
     pub not_after: Option<Utc>,
     /// The terms that replace the lease's own.
     pub terms: Terms,
 }
 
-/// How the account stands with Kasa Care.
+/// The state of the account with Kasa Care.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// Paid for: the features hold.
+    /// Paid: the features are in force.
     Active,
-    /// A declined card: records and uploads as `active` does.
+    /// A declined card: the camera records and uploads as with `active`.
     PastDue,
     /// No capture and no upload; pending footage is held for `spool.hold`.
     Suspended,
@@ -84,16 +84,16 @@ impl Status {
 pub struct Features {
     /// The camera may record at all.
     pub record: bool,
-    /// It may record sound as well.
+    /// It may record audio as well.
     pub audio: bool,
-    /// Lines of picture at most; 1 to 4320.
+    /// Maximum height of a frame in lines; 1 to 4320.
     pub max_height: u32,
-    /// Hours that recordings reach back; 0 to 87,600.
+    /// How many hours back recordings are kept; 0 to 87,600.
     pub history_hours: u32,
 }
 
 impl Features {
-    /// What both permit to record. The history stays: what is kept is not deleted by what may not come.
+    /// What both permit to record. The history is that of `self`: a future plan must not delete what is kept.
     #[must_use]
     pub fn least(self, other: Features) -> Features {
         Features {
@@ -134,19 +134,19 @@ impl Entitlement {
     }
 }
 
-/// A lease seen at one moment.
+/// The state of a lease at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing<'a> {
-    /// What the policy is told.
+    /// The fact that the policy sees.
     pub entitlement: Entitlement,
     /// The terms in force: the lease's own, or its due `next`.
     pub terms: &'a Terms,
-    /// The next moment at which this may change by the passing of time alone.
+    /// The next time at which this may change only because time passes.
     pub until: Option<Utc>,
 }
 
 impl Lease {
-    /// How the lease stands at `at`, with `grace` beyond its end.
+    /// The state of the lease at `at`, with a grace period of `grace` after its end.
     #[must_use]
     pub fn standing(&self, at: Utc, grace: Duration) -> Standing<'_> {
         let due = self.next.as_ref().filter(|next| next.from <= at);

@@ -4,7 +4,7 @@ use super::time::Mono;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// The number of a permit. Grows by one with each start of capture in this process; 0 is no permit.
+/// The number of a permit. Grows by one with each start of capture in this process; 0 means no permit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(pub u64);
 
@@ -15,13 +15,13 @@ pub struct Init {
     pub bytes: Bytes,
     /// RFC 6381 codec names in track order, such as `avc1.64001f,mp4a.40.2`.
     pub codecs: String,
-    /// The track of the coded pictures.
+    /// The video track.
     pub video: Track,
-    /// The sound track, if there is one.
+    /// The audio track, if there is one.
     pub audio: Option<Track>,
-    /// Width and height of the coded picture in pixels.
+    /// Frame width in pixels.
     pub width: u32,
-    /// Lines of the coded picture.
+    /// Frame height in lines.
     pub height: u32,
 }
 
@@ -43,15 +43,15 @@ pub struct Chunk {
     pub init: Arc<Init>,
     /// `moof` and `mdat`; `tfdt` counts from the start of the capture run.
     pub bytes: Bytes,
-    /// The first picture is an IDR: a fragment starts here.
+    /// The first frame is an IDR: a fragment starts here.
     pub starts_fragment: bool,
-    /// The next picture is an IDR, or none follows: the fragment is complete with this chunk.
+    /// The next frame is an IDR, or none follows: the fragment is complete with this chunk.
     pub ends_fragment: bool,
-    /// `CLOCK_MONOTONIC` at the presentation of the first picture.
+    /// `CLOCK_MONOTONIC` at the presentation of the first frame.
     pub start: Mono,
-    /// From the first picture's presentation to the end of the last one's, in nanoseconds.
+    /// From the presentation of the first frame to the end of the last one, in nanoseconds.
     pub duration: u64,
-    /// Coded pictures in it.
+    /// Frames in it.
     pub frames: u32,
 }
 
@@ -101,7 +101,7 @@ pub enum Captured {
     Chunk(Chunk),
     /// No more chunks of this epoch follow. Always the last message of an epoch.
     End {
-        /// The permit that it ends.
+        /// The permit that ends.
         epoch: Epoch,
         /// Why the source stopped.
         reason: SpanEnd,

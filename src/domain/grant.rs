@@ -1,20 +1,20 @@
-//! Upload grants: what is asked of the cloud, and what it answers. A grant is a request to the store that the cloud has
-//! signed already, so that the camera needs no key of the store.
+//! Upload grants: what the camera asks of the cloud, and what the cloud answers. A grant is a request to the
+//! store that the cloud has already signed, so that the camera needs no key of the store.
 
 use super::time::Utc;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Objects that one request may name, and grants that one answer may hold.
+/// Maximum number of objects in one request, and of grants in one answer.
 pub const MAX_GRANTS: usize = 16;
 
-/// An object that is to be stored, as the cloud is told of it: the member of `want` of `R/grant/request`.
+/// An object that is to be stored, as described to the cloud: a member of `want` of `R/grant/request`.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Want {
-    /// The whole key within the bucket.
+    /// The whole key in the bucket.
     pub key: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
     /// SHA-256 of the bytes, in hexadecimal, lower case.
     pub sha256: String,
@@ -28,7 +28,7 @@ pub struct Want {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct GrantRequest {
-    /// Random, 32 hexadecimal digits; the answer repeats it. Also the correlation data of the message.
+    /// Random, 32 hexadecimal digits; the answer repeats it. It is also the correlation data of the message.
     pub id: String,
     /// 1 to 16 objects.
     pub want: Vec<Want>,
@@ -46,7 +46,7 @@ pub enum Proof {
 }
 
 impl Proof {
-    /// The name of the header, as it stands in a grant.
+    /// The name of the header, as in a grant.
     #[must_use]
     pub fn header(self) -> &'static str {
         match self {
@@ -63,22 +63,22 @@ impl Proof {
     }
 }
 
-/// One presigned PUT, as the cloud says it; not yet held against what was asked for.
+/// One presigned PUT, as received from the cloud; not yet checked against the request.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Grant {
     /// The object's key.
     pub key: String,
-    /// Where the PUT goes. It authorises: never shown.
+    /// The URL of the PUT. It authorises, so it is never shown.
     pub url: String,
-    /// What the PUT has to bear, names in lower case.
+    /// The headers that the PUT must have, names in lower case.
     pub headers: BTreeMap<String, String>,
-    /// Until when the store takes it.
+    /// How long the store accepts it.
     pub expires_at: Utc,
-    /// What the store will prove with that it holds the object.
+    /// The header with which the store will prove that it holds the object.
     pub proof: Proof,
 }
 
-/// Without the URL and the headers, which authorise.
+/// Without the URL and the headers, because they authorise.
 impl fmt::Debug for Grant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Grant")
@@ -89,7 +89,7 @@ impl fmt::Debug for Grant {
     }
 }
 
-/// An object that the cloud gives no grant for.
+/// An object for which the cloud gives no grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refused {
     /// The object's key.
@@ -101,9 +101,10 @@ pub struct Refused {
 /// The claims of a `kasacam-grant+jws`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantAnswer {
-    /// That of the request.
+    /// The id of the request.
     pub id: String,
-    /// When the cloud signed it, by its own clock. Only the time from here to a grant's `expires_at` is used.
+    /// When the cloud signed it, by the cloud's own clock. Only the time from here to a grant's `expires_at`
+    /// is used.
     pub issued_at: Utc,
     /// At most [`MAX_GRANTS`].
     pub grants: Vec<Grant>,

@@ -1,4 +1,4 @@
-//! Everything that the outside can tell the machine.
+//! Everything that the outside can report to the machine.
 
 use super::aside::Aside;
 use super::entitlement::Lease;
@@ -11,7 +11,7 @@ use super::storage::Usage;
 use super::time::Mono;
 use std::time::Duration;
 
-/// Stands for a PUBLISH that waits for its PUBACK. Good for one connection; a stale one is ignored.
+/// Stands for a PUBLISH that waits for its PUBACK. Valid for one connection; a stale one is ignored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct AckToken {
     /// The connection it came on, counted from 1 in this process.
@@ -20,57 +20,58 @@ pub struct AckToken {
     pub delivery: u64,
 }
 
-/// What the machine is told. Each is handled at one moment, and answered by effects.
+/// What the machine is told. Each input is handled at one point in time, and answered by effects.
 #[derive(Debug)]
 pub enum Input {
-    /// Nothing happened but time.
+    /// Nothing happened; time has passed.
     Tick,
 
     // From the broker.
     /// The MQTT session is up: CONNACK was good (MQTT 5, 3.2) and the topics are subscribed.
     Connected,
-    /// The MQTT session is gone; a new one is tried without end.
+    /// The MQTT session is lost; reconnecting is retried without end.
     Disconnected {
-        /// What was seen, fit for a log.
+        /// The cause, fit for a log.
         why: String,
     },
-    /// A verified privacy choice; `jws` is what is kept of it.
+    /// A verified privacy choice; `jws` is the form in which it is stored.
     Privacy {
         /// The verified claims.
         choice: PrivacyChoice,
         /// The JWS in compact form (RFC 7515, 3.1).
         jws: String,
-        /// The broker had retained it and gives it to whoever subscribes: it is the newest that there is.
+        /// The broker had retained it and sends it to every subscriber: it is the newest choice.
         retained: bool,
         /// To be acknowledged once the choice is durable.
         ack: AckToken,
     },
-    /// A verified lease; `jws` is what is kept of it.
+    /// A verified lease; `jws` is the form in which it is stored.
     Entitlement {
         /// The verified claims.
         lease: Lease,
         /// The JWS in compact form (RFC 7515, 3.1).
         jws: String,
-        /// As that of a choice.
+        /// As for a choice.
         retained: bool,
         /// To be acknowledged once the lease is durable.
         ack: AckToken,
     },
-    /// A message that was not accepted. Changes no state.
+    /// A message that was not accepted. It changes no state.
     Rejected {
-        /// Topic that it came on.
+        /// The topic on which it came.
         topic: String,
         /// The first check that it failed.
         reason: Rejection,
-        /// For the PUBACK (MQTT 5, 3.4), where there is one to send.
+        /// For the PUBACK (MQTT 5, 3.4), if there is one to send.
         ack: Option<AckToken>,
     },
 
-    /// Keys were withdrawn, under which the owner's choice (`privacy`) or the lease (`entitlement`) was accepted.
+    /// Keys were withdrawn under which the owner's choice (`privacy`) or the lease (`entitlement`) was
+    /// accepted.
     Disbelieved {
-        /// The choice in force, or one that is coming.
+        /// The choice in force, or one that is not in force yet.
         privacy: bool,
-        /// The lease in force, or one that is coming.
+        /// The lease in force, or one that is not in force yet.
         entitlement: bool,
     },
 
@@ -82,16 +83,16 @@ pub enum Input {
     },
     /// The button of the local latch was pressed.
     LatchPressed,
-    /// The input device of the latch was opened (`None`), or cannot be.
+    /// The input device of the latch was opened (`None`), or cannot be opened.
     LatchDevice {
         /// What is wrong with it, fit for a log.
         fault: Option<String>,
     },
-    /// The shutter was moved, or can be read no more.
+    /// The shutter was moved, or can no longer be read.
     Shutter(Shutter),
-    /// A state file was written, or not.
+    /// A state file was written, or could not be written.
     Persisted {
-        /// That of the `Effect::Persist`.
+        /// The ticket of the `Effect::Persist`.
         ticket: Ticket,
         /// The error's text is fit for a log.
         result: Result<(), String>,
@@ -99,7 +100,7 @@ pub enum Input {
 
     /// The answer to `Effect::Light`.
     LightSet {
-        /// That of the effect.
+        /// The ticket of the effect.
         ticket: Ticket,
         /// The error's text is fit for a log.
         result: Result<(), String>,
@@ -108,64 +109,64 @@ pub enum Input {
     // From capture.
     /// The pipeline of this run reached PLAYING: its devices are open.
     CaptureStarted {
-        /// That of the permit.
+        /// The epoch of the permit.
         epoch: Epoch,
     },
-    /// The devices of this run are closed. Comes exactly once a start, whatever happened.
+    /// The devices of this run are closed. Comes exactly once per start, whatever happened.
     CaptureClosed {
-        /// That of the permit.
+        /// The epoch of the permit.
         epoch: Epoch,
         /// When the pipeline reached NULL.
         at: Mono,
-        /// Absent where the stop was asked for.
+        /// Absent if the stop was requested.
         fault: Option<Fault>,
     },
 
-    /// A run goes on, but nothing of it can be kept for now, or it can again.
+    /// A run goes on, but nothing of it can be stored for now, or it can be stored again.
     CaptureTrouble {
-        /// The run's.
+        /// The epoch of the run.
         epoch: Epoch,
-        /// What it lacks; absent once it does not.
+        /// What is missing; absent once nothing is.
         why: Option<String>,
     },
-    /// How audio stands in a run that goes on.
+    /// The state of audio in a run that goes on.
     CaptureAudio {
-        /// The run's.
+        /// The epoch of the run.
         epoch: Epoch,
         /// Board, plan and configuration ask for audio.
         wanted: bool,
         /// It is being stored.
         actual: bool,
-        /// Why not, where it is wanted and is not.
+        /// Why it is not stored, if it is wanted.
         why: Option<String>,
     },
     /// Frames were missing in what came from the source of a run that goes on.
     CaptureHoles {
-        /// Places at which some were missing, since this was told last.
+        /// Places at which frames were missing, since the last report.
         holes: u64,
-        /// About so many frames.
+        /// Approximate number of missing frames.
         frames: u64,
     },
-    /// The devices of this run do not close within the time that they have for it. `CaptureClosed` may still come.
+    /// The devices of this run did not close before their timeout. `CaptureClosed` may still come.
     CaptureStuck {
-        /// The run's.
+        /// The epoch of the run.
         epoch: Epoch,
     },
 
     // From the spool.
-    /// Coded pictures that reached the spool thread under a live epoch.
+    /// Frames that reached the spool thread under a live epoch.
     Arrived {
         /// How many.
         frames: u32,
     },
     /// A fragment was written, and made durable as `recording.durability` asks.
     Committed {
-        /// Coded pictures in the fragment.
+        /// Frames in the fragment.
         frames: u32,
         /// Its size on flash.
         bytes: u64,
     },
-    /// Coded pictures that were not kept.
+    /// Frames that were not kept.
     Dropped {
         /// The permit under which they came.
         epoch: Epoch,
@@ -174,21 +175,22 @@ pub enum Input {
     },
     /// A file is sealed and durable.
     Sealed(Segment),
-    /// Files were found that were sealed before this process began, or left behind and sealed since.
+    /// Files were found that were sealed before this process began, or that were left open and have been
+    /// sealed since.
     Found(Vec<Segment>),
-    /// A file is gone from the spool.
+    /// A file was removed from the spool.
     Forgotten {
         /// Its number, which is not used again.
         serial: Serial,
     },
-    /// A file was cut back, or an end moved: what is left of it.
+    /// The spool has cut a file back, or moved an end: what is left of it.
     Cut {
-        /// The file's number, which stays.
+        /// The file's number, which does not change.
         serial: Serial,
-        /// The segment as it now lies there; `None` where no whole fragment is left and the file is to be forgotten.
+        /// The segment as it is now; `None` if no whole fragment is left and the file is to be removed.
         left: Option<Segment>,
     },
-    /// Files were found that are to stay where they are, unsent.
+    /// Files were found that stay where they are, unsent.
     SetAside {
         /// Why.
         why: Aside,
@@ -197,7 +199,7 @@ pub enum Input {
         /// The name of one of them.
         name: String,
     },
-    /// The answer to `Effect::EvictAside`: the file that went, or nothing where none could.
+    /// The answer to `Effect::EvictAside`: the file that was removed, or `None` if none could be.
     AsideEvicted(Option<AsideFile>),
     /// A file was moved into the quarantine because it is damaged.
     Quarantined {
@@ -208,13 +210,13 @@ pub enum Input {
     },
     /// The spool and its file system were measured.
     Usage(Usage),
-    /// The thread of the spool waits for the disk, and has for a while.
+    /// The spool thread has been waiting for the disk for a while.
     StorageStalled,
-    /// It turns again; it has waited for so long.
+    /// The spool thread runs again; it waited for this long.
     StorageResumed(Duration),
-    /// The spool could not be written. `full` tells ENOSPC and EDQUOT from all else.
+    /// The spool could not be written. `full` distinguishes ENOSPC and EDQUOT from all other errors.
     StorageFailed {
-        /// No room, as against a fault.
+        /// No room; `false` for any other error.
         full: bool,
         /// The error of the operating system.
         why: String,
@@ -223,35 +225,35 @@ pub enum Input {
     StorageProbed {
         /// A file could be written and synced.
         ok: bool,
-        /// It failed for want of room.
+        /// It failed because there was no room.
         full: bool,
-        /// The file system is not there: a card was pulled.
+        /// The file system is not there: a card was removed.
         away: bool,
     },
     /// The answer to `Effect::FlushSpool`: all that was captured before is sealed.
     Flushed,
 
     // From the uploader.
-    /// An attempt to store a segment has ended, well or badly.
+    /// An attempt to store a segment has ended, with or without success.
     UploadFinished {
         /// The segment's number.
         serial: Serial,
-        /// What the store's answer comes to.
+        /// What the store's answer means.
         outcome: Outcome,
         /// From the start of the attempt to its end.
         took: Duration,
     },
-    /// Whether the store answers, whatever it says.
+    /// Whether the store answers, whatever the answer is.
     StoreAnswered(bool),
-    /// The store took an object a second time that was to be refused: it ignores `If-None-Match`.
+    /// The store accepted an object a second time that it had to refuse: it ignores `If-None-Match`.
     StoreReplaces,
     /// More than half of a segment is sent.
     UploadPastHalf {
-        /// Which one.
+        /// The segment's number.
         serial: Serial,
     },
 
-    // From whoever runs us.
+    // From the operator.
     /// The configuration was read again.
     Reload(Box<Settings>),
     /// SIGTERM, SIGINT.
@@ -262,18 +264,18 @@ pub enum Input {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Ticket(pub u64);
 
-/// A file that was set aside or in quarantine, and made room.
+/// A file that was set aside or in quarantine, and was removed to make room.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AsideFile {
     /// The name that it had in the spool.
     pub name: String,
-    /// Why it was set aside; `None` where it was in quarantine.
+    /// Why it was set aside; `None` if it was in quarantine.
     pub why: Option<Aside>,
     /// Its size.
     pub bytes: u64,
 }
 
-/// Why a capture run ended unasked.
+/// Why a capture run ended by itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Stable, for events and counters.
@@ -282,24 +284,24 @@ pub struct Fault {
     pub message: String,
 }
 
-/// What kind of fault; its text goes into the `capture_failed` event.
+/// The kind of fault; its text goes into the `capture_failed` event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum FaultKind {
     /// A GStreamer element that the pipeline needs is not installed.
     ElementMissing,
-    /// The device or file is not there, or may not be opened.
+    /// The device or file does not exist, or may not be opened.
     DeviceMissing,
-    /// The picture is larger than the plan allows and cannot be scaled.
+    /// The frame is larger than the plan allows and cannot be scaled.
     ExceedsPlan,
     /// The pipeline reported an error.
     Pipeline,
-    /// No fragment came within three fragment times.
+    /// No fragment came for three fragment times.
     Stalled,
-    /// The source is used up: a file that does not repeat was read to its end.
+    /// The source has ended: a file that does not repeat was read to its end.
     EndOfStream,
-    /// The device did not close in time.
+    /// The device did not close before its timeout.
     CloseTimeout,
     /// The light of `privacy.indicator` cannot be lit: no device is opened without it.
     LightFailed,
@@ -317,17 +319,17 @@ pub enum Rejection {
     WrongAlgorithm,
     /// `typ` is not that of the topic.
     WrongType,
-    /// `kid` names none of our keys.
+    /// `kid` names none of the camera's keys.
     UnknownKey,
     /// The Ed25519 signature (RFC 8032) does not fit the bytes.
     BadSignature,
-    /// `device_id` is another camera's.
+    /// `device_id` is that of another camera.
     WrongDevice,
-    /// The version is lower than one already seen.
+    /// The version is lower than one that was already seen.
     StaleVersion,
     /// The same version with other content.
     ConflictingVersion,
-    /// A permission whose `issued_at` lies more than a day ahead of a clock that can be trusted.
+    /// A permission whose `issued_at` is more than a day ahead of a trusted clock.
     IssuedAhead,
     /// A topic that was never subscribed to.
     UnknownTopic,

@@ -1,7 +1,7 @@
-//! The privacy journal: when the camera was open, and why it opened and closed, as lines each of which
-//! carries the SHA-256 of the line before it. Whoever changes, removes or inserts a line breaks the chain
-//! there; whoever cuts lines off the end is found out by the head, which the cloud is told; and whoever cuts them off
-//! the front, by what the journal says of where it begins: at line 1, or where its last [`What::Continued`] says.
+//! The privacy journal: when the camera was open, and why it opened and closed. Each line carries the SHA-256
+//! of the line before it. A changed, removed or inserted line breaks the chain. Lines cut off the end are
+//! detected by the head, which the cloud is told. Lines cut off the front are detected by what the journal
+//! says of its beginning: line 1, or the line that its last [`What::Continued`] names.
 
 use super::segment::RecordClock;
 use super::time::Utc;
@@ -17,9 +17,9 @@ pub const LONGEST: usize = 1024;
 pub struct Entry {
     /// Counts from 1 and has no gaps.
     pub n: u64,
-    /// UTC by the system clock when it was written.
+    /// UTC by the system clock when the line was written.
     pub time: Utc,
-    /// How that time could be believed.
+    /// How far that time is believed.
     pub clock: RecordClock,
     /// What happened.
     #[serde(flatten)]
@@ -34,35 +34,36 @@ pub struct Entry {
 pub enum What {
     /// The agent began.
     /// `version` is the agent's own.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Started { version: String },
     /// The devices are opened, under this version of the owner's choice and this version of the lease.
-    /// `sound`: with sound; `lines`: of the picture at most.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// `sound`: with audio; `lines`: maximum frame height in lines.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Opened { sound: bool, lines: u32, choice: Option<u64>, lease: Option<u64> },
     /// The devices are closed.
     /// `reason` is a stable text, as in the `capture_closed` event.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Closed { reason: String },
-    /// What the owner allows has changed, by the app or by the latch of the camera itself.
+    /// What the owner allows has changed, through the app or the latch on the camera.
     /// `version` of the app's choice; `do_not_record` is what is in force, `latch` included.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Choice { version: Option<u64>, do_not_record: bool, latch: bool },
-    /// The process before this one ended with the camera open: power was lost, or it was killed.
+    /// The previous process ended with the camera open: power was lost, or the process was killed.
     CutOff,
-    /// The journal before this line could not be continued, or was gone; `prev` is the SHA-256 of all its bytes.
+    /// The journal before this line could not be continued, or was missing; `prev` is the SHA-256 of all its
+    /// bytes.
     Began,
-    /// A new file begins. The journal now begins with the line of this number and this SHA-256: what was older made
-    /// room.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// A new file begins. The journal now begins with the line of this number and this SHA-256: older lines
+    /// were removed to make room.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Continued { first: u64, hash: Hash },
-    /// So many lines before this one could not be written.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// This many lines before this one could not be written.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Lost { lines: u64 },
 }
 
 impl What {
-    /// Whether the camera is open from this line on; `None` where it says nothing of that.
+    /// Whether the camera is open from this line on; `None` if the line does not say.
     #[must_use]
     pub fn opens(&self) -> Option<bool> {
         match self {
@@ -82,7 +83,7 @@ impl What {
 pub struct Hash([u8; 32]);
 
 impl Hash {
-    /// What the first line carries.
+    /// The `prev` of the first line.
     pub const ZERO: Hash = Hash([0; 32]);
 
     /// SHA-256 (FIPS 180-4) of these bytes.
@@ -128,10 +129,10 @@ impl<'de> Deserialize<'de> for Hash {
     }
 }
 
-/// Where a journal stands: its last line.
+/// The state of a journal: its last line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
-    /// Number of the last line; 0 where there is none.
+    /// Number of the last line; 0 if there is none.
     pub n: u64,
     /// Its hash.
     pub hash: Hash,
@@ -144,11 +145,11 @@ impl Default for Head {
 }
 
 impl Head {
-    /// The next line, with its line feed, and where the journal stands with it.
+    /// The next line, with its line feed, and the head that results.
     #[must_use]
     pub fn next(self, time: Utc, clock: RecordClock, what: What) -> (Vec<u8>, Head) {
         let entry = Entry { n: self.n.saturating_add(1), time, clock, what, prev: self.hash };
-        // Strings and numbers: there is nothing in it that JSON cannot hold.
+        // Only strings and numbers: JSON can hold all of it.
         let mut line = serde_json::to_vec(&entry).unwrap_or_default();
         let head = Head { n: entry.n, hash: Hash::of(&line) };
         line.push(b'\n');
@@ -156,7 +157,7 @@ impl Head {
     }
 }
 
-/// Reads one line, without its line feed. `None` where it is none of ours.
+/// Reads one line, without its line feed. `None` if it is not a line of the journal.
 #[must_use]
 pub fn read(line: &[u8]) -> Option<(Entry, Head)> {
     if line.len() > LONGEST {
@@ -167,33 +168,33 @@ pub fn read(line: &[u8]) -> Option<(Entry, Head)> {
     Some((entry, head))
 }
 
-/// What a look at a whole journal tells.
+/// The result of reading a whole journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Verified {
     /// The entries up to the first break of the chain.
     pub entries: Vec<Entry>,
-    /// Where the next entry would follow on.
+    /// The head that the next entry would continue.
     pub head: Head,
     /// The number of the line (from 1, as an editor counts) at which the chain breaks, and how.
     pub broken: Option<(usize, &'static str)>,
-    /// What should be there and is not, the oldest first.
+    /// What is missing, the oldest first.
     pub missing: Vec<Missing>,
 }
 
-/// Something that is not in a journal.
+/// Something that a journal lacks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "missing", rename_all = "snake_case")]
 pub enum Missing {
     /// There is no line at all. An agent writes one before anything else.
     All,
     /// The journal begins later than it says: the lines of these numbers were cut off its front.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Front { first: u64, last: u64 },
-    /// The first line is not the one that stood there.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// The first line is not the one that was there.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Replaced { first: u64 },
-    /// So many lines before the one of this number could not be written.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// This many lines before the one of this number could not be written.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Lost { before: u64, lines: u64 },
 }
 
@@ -205,8 +206,8 @@ impl Verified {
     }
 }
 
-/// Follows the chain from the first of these lines to the last, and holds the first against where the journal says
-/// that it begins. A last line without a line feed was cut off while it was written.
+/// Follows the chain from the first of these lines to the last, and compares the first with where the journal
+/// says that it begins. A last line without a line feed was cut off while it was being written.
 #[must_use]
 pub fn verify(bytes: &[u8]) -> Verified {
     let mut found =
@@ -267,7 +268,7 @@ fn missing(entries: &[Entry], first: Option<Head>) -> Vec<Missing> {
     front.into_iter().chain(lost).collect()
 }
 
-/// What is missing of a journal that is to begin with one line and begins with another.
+/// What is missing if a journal should begin with line `is_to` and begins with line `does`.
 fn front(is_to: u64, does: u64) -> Option<Missing> {
     (does > is_to).then(|| Missing::Front { first: is_to, last: does - 1 })
 }

@@ -1,8 +1,7 @@
 //! The decisions of the camera, and nothing else: no clock, no file, no socket, no thread.
 //!
-//! Everything here is a value or a function of values. Time is an argument ([`time::Now`]); what
-//! happens outside comes in as an [`input::Input`]; what is to be done goes out as an
-//! [`effect::Effect`].
+//! Everything here is a value or a function of values. Time is an argument ([`time::Now`]). What happens
+//! outside arrives as an [`input::Input`]. What the outside must do is returned as an [`effect::Effect`].
 
 pub mod aside;
 pub mod backoff;

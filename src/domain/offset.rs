@@ -1,33 +1,36 @@
-//! Where the times of a boot lie whose clock could not be trusted, and so the keys of its objects.
+//! The offsets that give times to boots whose clock could not be trusted, and so form the keys of their
+//! objects.
 //!
-//! Such a boot has good monotonic times and no good civil ones. What has to be added to them is decided **once a boot**,
-//! apart for what was captured by a plausible clock and by one that was not set, and is durable before the first object
-//! is sent under it: so a segment and the end of a span have one key at every attempt, whatever the clocks did meanwhile, a
-//! start included, and the times of a span stand in their order.
+//! The monotonic times of such a boot are good; its civil times are not. The offset between them is decided
+//! **once per boot**, separately for what was captured with a plausible clock and with one that was not set.
+//! It is durable before the first object is sent under it. So a segment and the end of a span have one key at
+//! every attempt, whatever the clocks do meanwhile, a restart included, and the times of a span stay in
+//! order.
 
 use super::segment::{KeyClock, Record, RecordClock};
 use super::time::Utc;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-/// Boots of which offsets are kept at once. A boot goes once none of its footage is left.
+/// Maximum number of boots whose offsets are kept. A boot is dropped once none of its footage is left.
 pub const MAX_BOOTS: usize = 256;
-/// Bytes of a boot's id. The kernel's has 36.
+/// Maximum length of a boot's id in bytes. The kernel's id has 36.
 const MAX_ID: usize = 64;
 
-/// What the times of one boot are, of what was captured by one kind of clock.
+/// How to get the times of one boot, for what was captured with one kind of clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pinned {
-    /// As the plausible clock of then told them.
+    /// As the plausible clock told them at the time.
     AsRecorded,
-    /// So many nanoseconds more than the monotonic clock's, by a clock that was trusted later in the same boot.
+    /// The monotonic time plus this many nanoseconds, from a clock that was trusted later in the same boot.
     Corrected(i64),
-    /// The same, by no clock: so that the boot ended when this camera last knew that time had passed.
+    /// The same, but without a trusted clock: chosen so that the boot ended when this camera last knew that
+    /// time had passed.
     Vague(i64),
 }
 
 impl Pinned {
-    /// The time of the first sample, and what the object says of it.
+    /// The time of the first sample, and the clock that the object names.
     #[must_use]
     pub fn time_of(self, record: &Record) -> (Utc, KeyClock) {
         let moved = |nanos: i64| Utc(as_nanos(record.start_mono).saturating_add(nanos));
@@ -56,8 +59,8 @@ impl OfBoot {
 }
 
 impl Offsets {
-    /// What was decided for what `boot` captured by such a clock. A trusted clock needs nothing; an id that is none of
-    /// the kernel's has its times as they are.
+    /// What was decided for footage of `boot` with this kind of clock. A trusted clock needs no offset;
+    /// footage with an id that is not a kernel's keeps its times.
     #[must_use]
     pub fn get(&self, boot: &str, clock: RecordClock) -> Option<Pinned> {
         if !is_id(boot) {
@@ -71,8 +74,8 @@ impl Offsets {
         }
     }
 
-    /// Decides, unless that was done before. A boot has one correction, whatever its clock was at first. False where
-    /// there is no room for one boot more.
+    /// Decides, unless that was done before. A boot has one correction, whatever its clock was at first.
+    /// False if there is no room for one more boot.
     pub fn pin(&mut self, boot: &str, clock: RecordClock, pinned: Pinned) -> bool {
         if !is_id(boot) || (self.0.len() >= MAX_BOOTS && !self.0.contains_key(boot)) {
             return !is_id(boot);
@@ -94,12 +97,12 @@ impl Offsets {
         true
     }
 
-    /// Lets go of boots that nobody needs any more.
+    /// Drops boots that are no longer needed.
     pub fn retain(&mut self, is_needed: impl Fn(&str) -> bool) {
         self.0.retain(|boot, _| is_needed(boot));
     }
 
-    /// As it is kept: a line each, of boot, clock, how, and nanoseconds.
+    /// The stored form: one line for each boot and clock, with how and the nanoseconds.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();
@@ -117,7 +120,7 @@ impl Offsets {
         text
     }
 
-    /// Reads [`Offsets::text`]; `None` where it is anything else.
+    /// Reads [`Offsets::text`]; `None` for anything else.
     #[must_use]
     pub fn parse(text: &str) -> Option<Offsets> {
         let mut offsets = Offsets::default();
@@ -152,9 +155,10 @@ fn as_nanos(mono: u64) -> i64 {
     i64::try_from(mono).unwrap_or(i64::MAX)
 }
 
-/// The time that a segment goes under, or `None` while none is decided. `boot` is this boot.
+/// The time under which a segment is sent, or `None` while none is decided. `boot` is this boot.
 ///
-/// What a plausible clock told goes as it is where its boot is over: in that boot alone it could have been corrected.
+/// What a plausible clock recorded is sent as it is once its boot is over: only in that boot could it have
+/// been corrected.
 #[must_use]
 pub fn key_time(record: &Record, boot: &str, offsets: &Offsets) -> Option<(Utc, KeyClock)> {
     if record.clock == RecordClock::Trusted {

@@ -2,67 +2,68 @@
 
 use std::time::Duration;
 
-/// What is known once an attempt is over. Only [`Attempt::Answered`] says anything of the store.
+/// What is known once an attempt is over. Only [`Attempt::Answered`] says something about the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attempt {
     /// The store answered the PUT.
     Answered {
         /// HTTP status of the PUT.
         status: u16,
-        /// What the store says of the bytes that it holds under the key: from the PUT's own answer,
-        /// or from a HEAD afterwards.
+        /// What the store says of the bytes that it holds under the key: from the answer to the PUT, or from
+        /// a HEAD afterwards.
         held: Held,
         /// `Retry-After`, where the answer has one.
         retry_after: Option<Duration>,
         /// The S3 error code of the body, such as `RequestTimeTooSkewed`; letters and digits only.
         code: Option<String>,
     },
-    /// No answer: refused, reset, stalled, timed out, or TLS failed. The object may be stored or not.
+    /// No answer: refused, reset, stalled, timed out, or TLS failed. The object may or may not be stored.
     Unanswered {
-        /// What was seen, without URL, token or credential.
+        /// The cause, without URL, token or credential.
         why: String,
     },
-    /// The segment could not be read to its end: that says nothing of the store.
+    /// The segment could not be read to its end; this says nothing about the store.
     Unreadable {
         /// What was wrong with it.
         why: String,
     },
-    /// Nobody signs a request for this object: the cloud grants none, or one that is not taken.
+    /// There is no signed request for this object: the cloud gives no grant, or one that is not accepted.
     Ungranted {
         /// The cloud's reason, or what was wrong with its grant.
         why: String,
     },
 }
 
-/// The store's own word on what it holds under a key.
+/// What the store says that it holds under a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Held {
-    /// Its checksum (and size, for a HEAD) is that of the segment.
+    /// Its checksum (and size, for a HEAD) equals that of the segment.
     Same,
-    /// Its checksum or size is another.
+    /// Its checksum or size differs.
     Different,
     /// Nothing is held.
     Nothing,
-    /// We may not ask: the key may put and nothing else.
+    /// The camera may not ask: its key may only put.
     Secret,
     /// The store does not say.
     Untold,
 }
 
-/// What to do about it.
+/// What follows from an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// Proved to be stored: the spool may forget it.
+    /// Proved to be stored: the spool may remove it.
     Stored,
     /// Another segment holds the key: try the next microsecond.
     KeyTaken,
-    /// Not stored, or not known to be: try again.
-    /// `after` is the least wait the store asked for, at most [`MAX_RETRY_AFTER`]; `why` is fit for a log.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// Not stored, or not known to be: retry.
+    /// `after` is the minimum wait that the store asked for, at most [`MAX_RETRY_AFTER`]; `why` is fit for a
+    /// log.
+    #[allow(missing_docs, reason = "its fields are described above")]
     Retry { scope: Scope, after: Option<Duration>, why: String },
 }
 
-/// Whom a refusal concerns.
+/// What a refusal concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The store as a whole: every upload waits.
@@ -71,12 +72,11 @@ pub enum Scope {
     Segment,
 }
 
-/// However long a store says to wait, it is asked again after this: a mistake on its side must not
-/// end the uploads of a camera.
+/// Maximum wait, however long a store asks for: a mistake on its side must not end the uploads of a camera.
 pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(3600);
 
-/// A segment is stored only where a 2xx, or a conflict about its own key, comes with the store's
-/// word that it holds these very bytes. All else is tried again; nothing here gives a segment up.
+/// A segment is stored only if a 2xx, or a conflict about its own key, comes with the store's statement that
+/// it holds exactly these bytes. Everything else is retried; no segment is given up here.
 #[must_use]
 pub fn classify(attempt: Attempt) -> Outcome {
     let (status, held, retry_after, code) = match attempt {
@@ -97,7 +97,8 @@ pub fn classify(attempt: Attempt) -> Outcome {
     };
     match (status, held) {
         (200..=299 | 409 | 412, Held::Same) => Outcome::Stored,
-        // A 412 says that something is there: with a key that may only put, the PUT under the next one is the proof.
+        // A 412 says that the key is taken. If the camera may only put, the PUT under the next key is the
+        // proof.
         (409 | 412, Held::Different) | (412, Held::Secret) => Outcome::KeyTaken,
         (200..=299, Held::Different | Held::Nothing | Held::Secret | Held::Untold) => Outcome::Retry {
             scope: Scope::Segment,
@@ -105,7 +106,7 @@ pub fn classify(attempt: Attempt) -> Outcome {
             why: format!("HTTP {status} without proof that the object is held as sent: {}", unproved(held)),
         },
         (409 | 412, Held::Nothing | Held::Secret | Held::Untold) => retry(Scope::Segment),
-        // The object itself is refused: too long, malformed, a checksum that the store disputes.
+        // The object itself is refused: too long, malformed, or a checksum that the store disputes.
         (400 | 411 | 413 | 414 | 415 | 422, _) if !is_about_us(code.as_deref()) => retry(Scope::Segment),
         _ => retry(Scope::Store),
     }
@@ -121,8 +122,8 @@ fn unproved(held: Held) -> &'static str {
     }
 }
 
-/// 400s that say nothing about the object but everything about our clock, credentials, connection
-/// or configuration.
+/// A 400 with one of these codes says nothing about the object, but is about our clock, credentials,
+/// connection or configuration.
 fn is_about_us(code: Option<&str>) -> bool {
     matches!(
         code,

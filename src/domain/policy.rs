@@ -1,6 +1,6 @@
 //! What the camera may do, as one function of the facts.
 //!
-//! The whole table of [`decide`] is a golden file and stands in `docs/policy.md`.
+//! The whole table of [`decide`] is a golden file and is printed in `docs/policy.md`.
 
 use super::entitlement::{Entitlement, Features};
 use super::fragment::{Epoch, SpanEnd};
@@ -10,36 +10,36 @@ use super::storage::Storage;
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
-    /// The owner's choice with the latch and the shutter.
+    /// The owner's choice, combined with the latch and the shutter.
     pub privacy: Privacy,
-    /// How the lease stands now.
+    /// The state of the lease now.
     pub entitlement: Entitlement,
     /// How far the clock is believed.
     pub clock: TrustedClock,
-    /// What room the spool has.
+    /// How much room the spool has.
     pub storage: Storage,
-    /// Whether the owner's present choice is known.
+    /// Whether the owner's current choice is known.
     pub hearing: Hearing,
     /// What the configuration adds.
     pub rules: Rules,
 }
 
-/// Whether the camera knows what its owner wants at this moment. It decides what is sent, never whether to record.
+/// Whether the camera knows what its owner wants now. This decides what is sent, never whether to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hearing {
-    /// A session with the broker is up and the choice that it retains has been heard; or, where the store answers and
-    /// the broker does not, that has lasted for `privacy.unheard_hold`.
+    /// A session with the broker is up, and the choice that the broker retains has been heard; or the store
+    /// has answered for `privacy.unheard_hold` while the broker has not.
     Heard,
     /// Neither.
     Unheard,
 }
 
-/// Whether the clock is trusted. It decides how objects are marked, never whether to record.
+/// Whether the clock is trusted. This decides how objects are marked, never whether to record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TrustedClock {
-    /// Synchronised, or `clock.trust` says to take it so.
+    /// Synchronised, or `clock.trust` says to treat it as synchronised.
     Trusted,
-    /// All else: names are plausible at best.
+    /// Everything else: the times in names are plausible at best.
     Untrusted,
 }
 
@@ -48,25 +48,25 @@ pub enum TrustedClock {
 pub struct Rules {
     /// `recording.audio`.
     pub audio: bool,
-    /// What gives way when the budget is used up.
+    /// What happens when the budget is used up.
     pub when_full: WhenFull,
-    /// What becomes of footage of before a "do not record".
+    /// What happens to footage from before a "do not record".
     pub pending: PrivacyPending,
 }
 
 /// `spool.when_full`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum WhenFull {
-    /// The oldest segments make room: the default.
+    /// The oldest segments are removed to make room: the default.
     Evict,
     /// Capture stops until there is room.
     Stop,
 }
 
-/// `privacy.pending`: what becomes of footage of before the owner's choice.
+/// `privacy.pending`: what happens to footage from before the owner's choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PrivacyPending {
-    /// It was allowed when it was captured: it goes to the cloud. The default.
+    /// It was allowed when it was captured: it is sent to the cloud. The default.
     Upload,
     /// It stays on flash until the owner allows recording again.
     Hold,
@@ -80,15 +80,15 @@ pub struct Decision {
     capture: Capture,
     /// Whether segments go to the store, or why not.
     pub upload: Upload,
-    /// What becomes of the segments that wait.
+    /// What happens to the segments that wait.
     pub pending: Pending,
 }
 
 /// On, and how; or off, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Capture {
-    /// `audio`: with sound; `max_height`: lines of picture at most.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// `audio`: with audio; `max_height`: maximum frame height in lines.
+    #[allow(missing_docs, reason = "its fields are described above")]
     On { audio: bool, max_height: u32 },
     /// No device may be open.
     Off(Reason),
@@ -99,13 +99,14 @@ pub enum Capture {
 pub enum Upload {
     /// Pending segments are sent.
     On,
-    /// Only what was captured while the owner's choice was known; the rest waits until it is again.
+    /// Only what was captured while the owner's choice was known is sent; the rest waits until it is known
+    /// again.
     Heard,
-    /// None is sent, and running uploads are broken off.
+    /// None is sent, and running uploads are cancelled.
     Off(Reason),
 }
 
-/// What becomes of segments that the cloud does not hold yet.
+/// What happens to segments that the cloud does not hold yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Pending {
     /// Kept within the plan's history and the budget.
@@ -131,20 +132,20 @@ impl Pending {
     }
 }
 
-/// Why something is as it is. The text is stable: the cloud and people's scripts read it.
+/// Why something is as it is. The text is stable: the cloud and scripts read it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// Nothing forbids it.
     Allowed,
-    /// The owner's choice, the latch or the shutter says no.
+    /// The owner's choice, the latch or the shutter forbids it.
     DoNotRecord,
-    /// No choice is known, or it cannot be read: taken for no.
+    /// No choice is known, or it cannot be read: treated as a prohibition.
     PrivacyUnknown,
-    /// The owner chose "do not record", and `privacy.pending` keeps footage back.
+    /// The owner chose "do not record", and `privacy.pending` holds footage back.
     PrivacyHold,
     /// No lease is known, or it cannot be read.
     EntitlementUnknown,
-    /// The lease and its grace have ended.
+    /// The lease and its grace period have ended.
     Lapsed,
     /// The lease says `suspended`.
     Suspended,
@@ -177,7 +178,7 @@ impl Reason {
         }
     }
 
-    /// What the end of a span that stops for this reason says.
+    /// The reason that the end of a span carries if it stops for this reason.
     #[must_use]
     pub fn span_end(self) -> SpanEnd {
         match self {
@@ -194,15 +195,14 @@ impl Reason {
 }
 
 impl Decision {
-    /// Whether the devices may be open. Read-only: a decision to capture is made by [`decide`] alone.
+    /// Whether the devices may be open. Read-only: only [`decide`] makes a decision to capture.
     #[must_use]
     pub fn capture(&self) -> Capture {
         self.capture
     }
 }
 
-/// Decides. Privacy is asked first: where several things forbid capture, the owner's wish is the
-/// reason that is told.
+/// Decides. Privacy comes first: if several facts forbid capture, the reported reason is the owner's wish.
 #[must_use]
 pub fn decide(facts: &Facts) -> Decision {
     let granted = granted(facts.entitlement);
@@ -220,7 +220,7 @@ pub fn decide(facts: &Facts) -> Decision {
         }
     };
 
-    // An unknown choice is private, but it is no choice of the owner's to purge by.
+    // An unknown choice is private, but it is not a choice of the owner that allows a purge.
     let kept_back = facts.privacy == Privacy::DoNotRecord && facts.rules.pending != PrivacyPending::Upload;
     let upload = match granted {
         Err(reason) => Upload::Off(reason),
@@ -257,14 +257,14 @@ fn granted(entitlement: Entitlement) -> Result<Features, Reason> {
     }
 }
 
-/// Permission to capture, once. It cannot be copied, and nothing but [`permit`] makes one.
+/// Permission to capture, once. It cannot be copied, and only [`permit`] makes one.
 #[derive(Debug)]
 pub struct Permit {
     epoch: Epoch,
 }
 
 impl Permit {
-    /// The number that all footage captured under it bears.
+    /// The epoch that all footage captured under it carries.
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch

@@ -18,7 +18,7 @@ pub struct PrivacyChoice {
 pub enum Privacy {
     /// The owner allows recording, and nothing on the camera forbids it.
     Record,
-    /// The app, the latch or the shutter says no.
+    /// The app, the latch or the shutter forbids it.
     DoNotRecord,
     /// No choice is known, or it cannot be read. Treated as private.
     Unknown,
@@ -27,16 +27,16 @@ pub enum Privacy {
 /// A fact read back from flash at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Known<T> {
-    /// As it was published.
+    /// As it was written.
     Is(T),
     /// Never written.
     Missing,
-    /// There, but damaged, foreign, or signed by a key that is not ours.
+    /// It exists, but is damaged, belongs to another device, or is signed by an unknown key.
     Unreadable,
 }
 
 impl<T> Known<T> {
-    /// What was read, if it was.
+    /// The value, if it was read.
     #[must_use]
     pub fn value(&self) -> Option<&T> {
         match self {
@@ -46,22 +46,22 @@ impl<T> Known<T> {
     }
 }
 
-/// A shutter, or a switch with two positions, on the camera itself. Nothing of it is persisted: it is read.
+/// A shutter, or a switch with two positions, on the camera itself. It is read, never persisted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Shutter {
     /// The camera has none.
     #[default]
     Absent,
-    /// The camera may see: the shutter restricts nothing.
+    /// The shutter is open: it restricts nothing.
     Open,
-    /// The camera is closed by hand, whatever the app says.
+    /// The camera was closed by hand, whatever the app says.
     Closed,
-    /// The camera has one, and cannot read it. Treated as private.
+    /// The camera has a shutter and cannot read it. Treated as private.
     Unknown,
 }
 
 impl Shutter {
-    /// What is left of what the owner allows.
+    /// Combines the shutter with what the owner allows.
     #[must_use]
     pub fn restrict(self, privacy: Privacy) -> Privacy {
         match (self, privacy) {
@@ -72,9 +72,9 @@ impl Shutter {
     }
 }
 
-/// The strictest of the app's choice and the local latch.
+/// The stricter of the app's choice and the local latch.
 ///
-/// A latch that was never set does not hinder; one that cannot be read makes the whole unknown.
+/// A latch that was never set restricts nothing; one that cannot be read makes the result unknown.
 #[must_use]
 pub fn strictest(choice: &Known<PrivacyChoice>, latch: &Known<bool>) -> Privacy {
     let app = match choice {

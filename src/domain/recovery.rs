@@ -1,6 +1,6 @@
-//! What is to be done about the files that a start finds in the spool.
+//! What to do with the files that a start finds in the spool.
 //!
-//! Pure: [`plan`] is given the names and what could be read behind each, and returns the repairs.
+//! Pure: [`plan`] gets the names and what could be read of each file, and returns the repairs.
 
 use super::aside::Aside;
 use super::fragment::SpanEnd;
@@ -9,32 +9,32 @@ use super::time::Mono;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A file with a name of ours.
+/// A file whose name is a name of the spool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// Tells serial and kind.
     pub name: SpoolName,
     /// Size of the file.
     pub bytes: u64,
-    /// What its content turned out to be.
+    /// What was read of its content.
     pub read: Read,
 }
 
-/// What could be read of it.
+/// What could be read of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Read {
-    /// Begins as a segment file, whole or not.
+    /// It begins as a segment file, whole or not.
     Footage(Footage),
     /// The end of a span.
     End {
-        /// That of the end itself: time and counter are the end's.
+        /// The record of the end itself: its time and counter.
         record: Record,
         /// Why the span ended.
         reason: SpanEnd,
     },
-    /// It is not to be read as things stand, and nothing says that it is damaged.
+    /// It cannot be read as it is, but nothing says that it is damaged.
     Aside(Aside),
-    /// It is damaged: what of it, and where.
+    /// It is damaged: how, and where.
     Unreadable(String),
 }
 
@@ -54,9 +54,9 @@ pub struct Footage {
 /// The whole fragments of a segment file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole {
-    /// Offset behind the last of them.
+    /// Offset of the first byte after the last of them.
     pub end: u64,
-    /// Nanoseconds.
+    /// Duration in nanoseconds.
     pub duration: u64,
 }
 
@@ -67,29 +67,29 @@ pub enum Repair {
     Keep(Segment),
     /// Nothing of it was ever committed.
     /// `name` is the file to remove.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Remove { name: SpoolName },
     /// Cut the file back to `whole.end`, add the `mfra`, and seal it.
     /// `name` is the file, `footage` what was read of it, `whole` what is kept.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Seal { name: SpoolName, footage: Footage, whole: Whole },
-    /// It is whole, and another file has its number: give it one of its own, and look at it again.
+    /// It is whole, but another file has its number: give it a number of its own, and look at it again.
     /// `name` is the file.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Renumber { name: SpoolName },
     /// Leave it where it is, and count it.
     /// `name` is the file, `bytes` its size, `why` goes into the `set_aside` event.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     SetAside { name: SpoolName, bytes: u64, why: Aside },
     /// It is proved to be damaged: move it into the quarantine.
     /// `name` is the file, `why` goes into the `quarantined` event.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Quarantine { name: SpoolName, why: String },
 }
 
-/// Plans, in the order of the serials, whatever has to make way first.
+/// Plans the repairs in the order of the serials; files that others need out of the way come first.
 ///
-/// `device` is this camera: footage of another is not uploaded as though it were this one's.
+/// `device` is this camera: footage of another camera must not be uploaded as footage of this one.
 #[must_use]
 pub fn plan(found: &[Found], device: &str) -> Vec<Repair> {
     let mut sorted: Vec<&Found> = found.iter().collect();
@@ -107,8 +107,8 @@ pub fn plan(found: &[Found], device: &str) -> Vec<Repair> {
     twins.chain(winners.into_iter().map(|found| repair(found, device))).collect()
 }
 
-/// What becomes of a file whose number another has. Nothing says that it is damaged, unless it is a copy of the other:
-/// then it has nothing that the other has not.
+/// What happens to a file whose number another file has. Nothing says that it is damaged, unless it is a copy
+/// of the other: then it holds nothing that the other does not.
 fn twin(found: &Found, best: Option<&Found>, device: &str) -> Repair {
     let name = found.name;
     let is_copy = match (record(&found.read), best.and_then(|best| record(&best.read))) {
@@ -151,9 +151,9 @@ pub fn end_of(last: &Record, duration: u64) -> Record {
     }
 }
 
-/// How long a span's last segment lasted, in nanoseconds, that was to end `duration` after `start`: its last frame, of so
-/// many nanoseconds, was shown until the device was closed, and no longer. What lies further ahead is no device's, but a
-/// file's that is read faster than it plays.
+/// The duration of a span's last segment in nanoseconds, if it was expected to end `duration` after `start`. Its
+/// last frame, of `frame` nanoseconds, was shown until the device was closed, and no longer. A time further ahead
+/// does not come from a device, but from a file that is read faster than it plays.
 #[must_use]
 pub fn until_closed(start: Mono, duration: u64, frame: u64, closed: Mono) -> u64 {
     let over = start.0.saturating_add(duration).saturating_sub(closed.0);
@@ -194,7 +194,7 @@ fn repair(found: &Found, device: &str) -> Repair {
     }
 }
 
-/// Of two files with one serial, the one that tells more is kept; ours before another device's.
+/// Of two files with one serial, the one with more content is kept; our own is preferred to another device's.
 fn rank(found: &Found, device: &str) -> u8 {
     match &found.read {
         Read::Unreadable(_) => 0,

@@ -1,8 +1,7 @@
-//! Which segments a rule lets go, and which one.
+//! Which segments are removed, and by which rule.
 //!
-//! Rules that go by time act only on time that can be trusted: a synchronised clock, or the
-//! monotonic clock of the boot in which a segment was captured. A clock that merely jumped must
-//! never empty the spool.
+//! Rules that depend on time act only on trusted time: a synchronised clock, or the monotonic clock of the
+//! boot in which a segment was captured. A clock that merely jumped must never empty the spool.
 
 use super::effect::Rule;
 use super::entitlement::Entitlement;
@@ -11,51 +10,51 @@ use super::segment::{Content, RecordClock, Segment};
 use super::time::{Clock, Mono, Now, Utc};
 use std::time::Duration;
 
-/// What the rules go by, the same for every segment of one sweep.
+/// What the rules depend on; the same for every segment of one sweep.
 #[derive(Clone, Copy, Debug)]
 pub struct Sweep<'a> {
     /// The clocks at the time of the sweep.
     pub now: Now,
-    /// How far the system clock is believed: age is counted by a trusted one alone.
+    /// How far the system clock is believed: only a trusted one gives an age.
     pub clock: Clock,
     /// The id of this boot.
     pub boot: &'a str,
     /// What the policy says of segments that wait.
     pub pending: Pending,
-    /// How the lease stands now.
+    /// The state of the lease now.
     pub entitlement: Entitlement,
-    /// Since when the camera has known that the service stands still; `None` where that cannot be told.
+    /// Since when the camera has known that the service is stopped; `None` if that cannot be told.
     pub since: Option<Utc>,
     /// `spool.hold`.
     pub hold: Duration,
-    /// The service cannot have been taken up again while the camera was away: the broker's retained lease has been heard,
-    /// or there is none.
+    /// The service cannot have been resumed while the camera was away: the broker's retained lease has been
+    /// heard, or there is none.
     pub is_certain: bool,
 }
 
-/// "Do not record", and since when it counts.
+/// "Do not record", and from when it counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Prohibition {
     /// When it was chosen.
     pub from: Utc,
-    /// What ended before then was captured before it was chosen, whatever the clock said; in this boot.
+    /// What ended before this was captured before the choice was made, whatever the clock said; in this boot.
     pub known_to: Option<Mono>,
 }
 
 /// What a prohibition leaves of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Left {
-    /// It goes.
+    /// It is removed.
     Nothing,
-    /// So much from its first picture on.
+    /// This much is kept, from its first frame on.
     Until(Duration),
     /// It stays as it is.
     All,
 }
 
 impl Prohibition {
-    /// Nothing captured after the choice is kept. Where the time of the capture is not known for sure, the doubt counts
-    /// against keeping.
+    /// Nothing captured after the choice is kept. If the time of capture is uncertain, the footage is not
+    /// kept.
     #[must_use]
     pub fn leaves(&self, segment: &Segment, now: Now, clock: Clock, boot: &str) -> Left {
         let duration = match segment.content {
@@ -74,7 +73,7 @@ impl Prohibition {
             Some(start) if start + duration <= self.from => Left::All,
             Some(start) if start >= self.from => Left::Nothing,
             Some(start) => Left::Until(self.from.since(start)),
-            // Of an earlier boot, and a choice was heard since: it is from before that one.
+            // Of an earlier boot, and a choice has been heard since: it is from before that choice.
             None if self.known_to.is_some_and(|to| !here || segment.start_mono() + duration <= to) => {
                 Left::All
             }
@@ -83,7 +82,7 @@ impl Prohibition {
     }
 }
 
-/// The rule by which `segment` goes now, if any. Eviction for want of room is not decided here.
+/// The rule by which `segment` is removed now, if any. Eviction to make room is not decided here.
 #[must_use]
 pub fn due(segment: &Segment, sweep: &Sweep<'_>) -> Option<Rule> {
     let terminated = match sweep.entitlement {
@@ -113,7 +112,7 @@ pub fn due(segment: &Segment, sweep: &Sweep<'_>) -> Option<Rule> {
     }
 }
 
-/// How long ago the segment ended, where that can be told.
+/// How long ago the segment ended, if that can be told.
 fn age(segment: &Segment, sweep: &Sweep<'_>) -> Option<Duration> {
     let duration = match segment.content {
         Content::Footage { duration, .. } => Duration::from_nanos(duration),
@@ -126,7 +125,7 @@ fn age(segment: &Segment, sweep: &Sweep<'_>) -> Option<Duration> {
         (RecordClock::Trusted, Clock::Trusted) => {
             Some(sweep.now.system.since(segment.record.start_utc + duration))
         }
-        // A plausible clock may have been restored from long before: what it told is no age.
+        // A plausible clock may have been restored from a time long past: its times give no age.
         (RecordClock::Plausible | RecordClock::Unset, _) | (_, Clock::Plausible | Clock::Unset) => None,
     }
 }

@@ -11,11 +11,12 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Serial(pub u64);
 
-/// The highest serial of a spool file: names have ten digits. At one file a second it lasts for three centuries.
+/// The highest serial of a spool file: names have ten digits. At one file per second, this is enough for
+/// three centuries.
 pub const MAX_SERIAL: Serial = Serial(9_999_999_999);
 
 impl Serial {
-    /// The number after this one; stays at the largest.
+    /// The number after this one; stays at the maximum.
     #[must_use]
     pub fn next(self) -> Serial {
         Serial(self.0.saturating_add(1))
@@ -28,10 +29,10 @@ impl fmt::Display for Serial {
     }
 }
 
-/// What a spool file is, told by its extension.
+/// The kind of a spool file, given by its extension.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SpoolKind {
-    /// `.open`: a segment that grows, or that a cut left behind.
+    /// `.open`: a segment that is still growing, or that a power cut left behind.
     Open,
     /// `.mp4`: a sealed segment.
     Sealed,
@@ -77,11 +78,12 @@ impl fmt::Display for SpoolName {
     }
 }
 
-/// What the cloud needs to know of a segment. It travels inside the file, in a `uuid` box behind
-/// the `moov`, so that there is no index whose loss loses footage.
+/// What the cloud needs to know of a segment. It is stored inside the file, in a `uuid` box behind the
+/// `moov`, so there is no index whose loss would lose footage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
-    /// The device that captured it: a spool moved to another camera is not uploaded as that one's.
+    /// The device that captured it: footage in a spool moved to another camera is not uploaded as that
+    /// camera's.
     pub device: String,
     /// The span that it belongs to.
     pub span: String,
@@ -91,9 +93,9 @@ pub struct Record {
     pub boot: String,
     /// `CLOCK_MONOTONIC` of the first sample, in nanoseconds.
     pub start_mono: u64,
-    /// UTC of the first sample by the system clock of then, in whole microseconds.
+    /// UTC of the first sample by the system clock at capture, in whole microseconds.
     pub start_utc: Utc,
-    /// How that clock could be believed.
+    /// How far that clock was believed.
     pub clock: RecordClock,
     /// `plan.id` of the lease under which it was captured.
     pub plan: String,
@@ -103,7 +105,7 @@ pub struct Record {
     pub late_sync: bool,
 }
 
-/// [`Clock`] as it is written into a [`Record`].
+/// [`Clock`] as written into a [`Record`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RecordClock {
@@ -130,9 +132,9 @@ impl From<Clock> for RecordClock {
 pub struct Segment {
     /// Its number in the spool: its age and its name.
     pub serial: Serial,
-    /// What stands in the file.
+    /// What the file contains.
     pub content: Content,
-    /// What the file says of itself.
+    /// The record in the file.
     pub record: Record,
     /// Size of the file, in bytes.
     pub bytes: u64,
@@ -141,7 +143,7 @@ pub struct Segment {
 /// What a sealed file holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Content {
-    /// Coded pictures (and sound).
+    /// Video (and audio).
     Footage {
         /// From the first sample to the end of the last one, in nanoseconds.
         duration: u64,
@@ -150,7 +152,7 @@ pub enum Content {
     },
     /// The span ended, at the time `record.start_utc` says, with counter `record.n`.
     /// `reason` is the text of the `mp4_end` object.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     End { reason: SpanEnd },
 }
 
@@ -170,14 +172,14 @@ impl Segment {
     }
 }
 
-/// How the time in a key was come by; its text is the object's metadata `clock`.
+/// How the time in a key was determined; its text is the object's metadata `clock`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KeyClock {
     /// The clock was synchronised at capture.
     Trusted,
-    /// The clock was not synchronised, or never known: the time may be off.
+    /// The clock was not synchronised, or never known: the time may be wrong.
     Plausible,
-    /// Reckoned from the monotonic clock, by a clock that was synchronised later in the same boot.
+    /// Computed from the monotonic clock, with a clock that was synchronised later in the same boot.
     Corrected,
 }
 
@@ -200,7 +202,7 @@ pub struct KeyForm {
     pub prefix: String,
     /// The device id.
     pub device: String,
-    /// Behind the date: empty, or folders without a slash at either end.
+    /// After the date: empty, or folders without a slash at either end.
     pub postfix: String,
 }
 

@@ -1,17 +1,17 @@
 //! Where a fragment, a segment and a span begin and end.
 //!
-//! Pure: it is told of each chunk, and says what is to be done in which order. A span is an
-//! unbroken run of one `moov` (ONVIF Recording Control 25.12, Annex B), so whatever breaks the
-//! run ends the span, and the next IDR begins another.
+//! Pure: it receives each chunk, and says what to do in which order. A span is a continuous run of one `moov`
+//! (ONVIF Recording Control 25.12, Annex B), so whatever interrupts the run ends the span, and the next IDR
+//! begins another.
 //!
-//! A fragment is one GOP. Where a GOP is longer than it should be, it is committed in parts, so that a power
-//! cut costs no more for it; a segment still ends at an IDR alone.
+//! A fragment is one GOP. A GOP that is too long is committed in parts, so that a power cut loses no more
+//! than with a short one; a segment still ends only at an IDR.
 
 use super::fragment::{Epoch, SpanEnd};
 use super::time::{Clock, Mono, Now};
 use std::time::Duration;
 
-/// `recording.durability`: what is synced as it comes.
+/// `recording.durability`: how often data is synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
     /// Each chunk: a power cut loses at most one.
@@ -22,52 +22,52 @@ pub enum Durability {
     Segment,
 }
 
-/// Offsets between the clocks that differ by more are a step, in nanoseconds. Both clocks are
-/// slewed alike, so that anything else than a step leaves the offset as it is.
+/// If two offsets between the clocks differ by more than this, a clock was stepped; in nanoseconds. Both
+/// clocks are slewed alike, so only a step changes the offset.
 const STEP: u64 = 100_000_000;
-/// A gap is never seen in less than this, in nanoseconds: timestamps are rounded to ticks.
+/// Minimum length of a gap, in nanoseconds: timestamps are rounded to ticks.
 const MIN_GAP: u64 = 20_000_000;
 
-/// A chunk that is taken so much after its end has waited for the disk: whatever else stands between it and the camera is
-/// quicker.
+/// A chunk that is received this long after its end has waited for the disk: everything else between it and
+/// the camera is faster.
 const HELD_UP: Duration = Duration::from_secs(5);
 
-/// What the segmenter must know of a chunk.
+/// What the segmenter needs to know of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ChunkFacts {
-    /// The permit under which it was captured; another one ends the span.
+    /// The permit under which it was captured; a different one ends the span.
     pub epoch: Epoch,
     /// The same `moov` as that of the chunk before.
     pub same_format: bool,
-    /// Its `mfhd` and `tfdt` go on from the chunk before, as a reader of the file demands.
+    /// Its `mfhd` and `tfdt` continue those of the chunk before, as a reader of the file requires.
     pub follows: bool,
-    /// Its first picture is an IDR.
+    /// Its first frame is an IDR.
     pub starts_fragment: bool,
-    /// The next picture is an IDR, or none follows.
+    /// The next frame is an IDR, or none follows.
     pub ends_fragment: bool,
-    /// `CLOCK_MONOTONIC` at the presentation of its first picture.
+    /// `CLOCK_MONOTONIC` at the presentation of its first frame.
     pub start: Mono,
-    /// Nanoseconds.
+    /// Duration in nanoseconds.
     pub duration: u64,
-    /// Coded pictures in it.
+    /// Frames in it.
     pub frames: u32,
-    /// Size of `moof` and `mdat`.
+    /// Size of `moof` and `mdat`, in bytes.
     pub bytes: u64,
 }
 
-/// One thing to do. Steps are done in order; when one fails, the rest are void and
-/// [`Segmenter::reset`] is called.
+/// One thing to do. Steps are done in order; if one fails, the rest are void and [`Segmenter::reset`] is
+/// called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Begin segment `n` of the span; `n == 0` begins the span as well.
     /// `start` is the first sample's time; `time` converts it to UTC.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     Open { n: u64, start: Mono, time: SpanTime },
-    /// Take the chunk into the open fragment.
+    /// Add the chunk to the open fragment.
     Append,
     /// The chunk is not kept.
     Refuse,
-    /// The open fragment, or a part of it, is complete: write it, and make it durable. The commit point.
+    /// The open fragment, or a part of it, is complete: write it and make it durable. The commit point.
     Complete,
     /// The open fragment is dropped.
     Discard,
@@ -75,40 +75,40 @@ pub enum Step {
     Seal,
     /// Close the span.
     /// `reason` is the text of the `mp4_end` object.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    #[allow(missing_docs, reason = "its fields are described above")]
     End { reason: SpanEnd },
 }
 
-/// How time stood when the span began, and how far it is believed now.
+/// The clock offset when the span began, and how far the clock is believed now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpanTime {
     /// [`Now::offset`] at the start of the span; `Utc = Mono + offset` for all of it.
     pub offset: i64,
-    /// How far the system clock is believed; may improve within the span.
+    /// How far the system clock is believed; may improve during the span.
     pub clock: Clock,
 }
 
-/// Bounds.
+/// The limits of segments and fragments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// `recording.segment`: a segment is closed at the first fragment boundary at or behind it.
+    /// `recording.segment`: a segment is closed at the first fragment boundary at or after this duration.
     pub segment: Duration,
-    /// A segment of more bytes is closed at the next fragment boundary, however short it is.
+    /// A segment with more bytes is closed at the next fragment boundary, however short it is.
     pub segment_bytes: u64,
-    /// A fragment that goes on for longer is committed up to there.
+    /// A fragment that is longer is committed up to here.
     pub part: Duration,
-    /// So is one of more bytes.
+    /// So is a fragment with more bytes.
     pub part_bytes: u64,
-    /// A segment never has more bytes: where no IDR has come until then, the span ends.
+    /// A segment never has more bytes: if no IDR comes before that, the span ends.
     pub max_bytes: u64,
 }
 
-/// Decides.
+/// Decides where fragments, segments and spans begin and end.
 #[derive(Debug)]
 pub struct Segmenter {
     limits: Limits,
     span: Option<Span>,
-    /// The disk held chunks up until then, and what was captured since has not come yet.
+    /// The disk held chunks up until this time, and what was captured since has not come yet.
     held_until: Option<Mono>,
 }
 
@@ -116,16 +116,16 @@ pub struct Segmenter {
 struct Span {
     epoch: Epoch,
     time: SpanTime,
-    /// Of the segment that is open, or of the next one.
+    /// Number of the segment that is open, or of the next one.
     n: u64,
     segment: Option<Open>,
-    /// What of the open fragment is not committed.
+    /// The part of the open fragment that is not committed.
     part: Option<Part>,
-    /// The pictures that the next ones depend on are here: the fragment goes on.
+    /// The frames that the next ones depend on are here: the fragment continues.
     goes_on: bool,
     /// Where the last chunk ended.
     end: Mono,
-    /// Mean duration of a picture in the last chunk, in nanoseconds.
+    /// Mean duration of a frame in the last chunk, in nanoseconds.
     picture: u64,
 }
 
@@ -148,13 +148,13 @@ impl Segmenter {
         Segmenter { limits, span: None, held_until: None }
     }
 
-    /// The epoch of the span that goes on.
+    /// The epoch of the open span.
     #[must_use]
     pub fn epoch(&self) -> Option<Epoch> {
         self.span.as_ref().map(|span| span.epoch)
     }
 
-    /// A chunk has come.
+    /// Takes the next chunk.
     pub fn chunk(&mut self, chunk: &ChunkFacts, now: Now, clock: Clock) -> Vec<Step> {
         let mut steps = Vec::new();
         let time = SpanTime { offset: now.offset(), clock };
@@ -162,7 +162,7 @@ impl Segmenter {
             self.held_until = Some(now.mono);
         }
         if let Some(reason) = self.span.as_ref().and_then(|span| span.broken_by(chunk, time, &self.limits)) {
-            // What is missing then found no room in front of the disk.
+            // What is missing was dropped because there was no room while waiting for the disk.
             let is_dropped = reason == SpanEnd::Source && self.held_until.is_some();
             let same_run = self.epoch() == Some(chunk.epoch);
             let reason = if is_dropped && same_run { SpanEnd::Storage } else { reason };
@@ -170,8 +170,7 @@ impl Segmenter {
         }
         self.held_until = self.held_until.filter(|until| chunk.start <= *until);
         if chunk.starts_fragment {
-            // The source tells the end of a fragment with its last chunk; where it did not, the
-            // next IDR does.
+            // The source marks the last chunk of a fragment; if it did not, the next IDR ends the fragment.
             self.end_fragment(&mut steps);
         }
         if self.span.is_none() && chunk.starts_fragment {
@@ -191,7 +190,7 @@ impl Segmenter {
             steps.push(Step::Refuse);
             return steps;
         };
-        // Trust may grow within a span as long as the clock does not step.
+        // Trust may grow during a span as long as the clock does not step.
         span.time.clock = clock;
         if span.segment.is_none() {
             span.segment = Some(Open { start: chunk.start, bytes: 0 });
@@ -216,8 +215,8 @@ impl Segmenter {
         steps
     }
 
-    /// No more chunks of this epoch will come. The open fragment is kept, as far as it goes,
-    /// unless the owner's choice is the reason.
+    /// No more chunks of this epoch will come. The open fragment is kept as far as it goes, unless the
+    /// owner's choice is the reason.
     pub fn end(&mut self, epoch: Epoch, reason: SpanEnd) -> Vec<Step> {
         let mut steps = Vec::new();
         if self.epoch() == Some(epoch) {
@@ -227,7 +226,7 @@ impl Segmenter {
         steps
     }
 
-    /// Leave was withdrawn from this epoch, and from all before it: the open fragment is dropped.
+    /// Permission was withdrawn from this epoch and all before it: the open fragment is dropped.
     pub fn revoke(&mut self, epoch: Epoch, reason: SpanEnd) -> Vec<Step> {
         let mut steps = Vec::new();
         if self.epoch().is_some_and(|own| own <= epoch) {
@@ -243,7 +242,7 @@ impl Segmenter {
         steps
     }
 
-    /// A step could not be done: the span is over, as far as this goes.
+    /// A step failed: the span is over for the segmenter.
     pub fn reset(&mut self) {
         self.span = None;
     }
@@ -258,7 +257,8 @@ impl Segmenter {
             steps.push(Step::Complete);
         }
         let due = span.segment.as_ref().is_some_and(|segment| {
-            // Half a picture of grace, or rounding would make every other segment a fragment longer.
+            // Half a frame of tolerance: otherwise rounding would make every other segment one fragment
+            // longer.
             let long =
                 span.end.since(segment.start) + Duration::from_nanos(span.picture / 2) >= limits.segment;
             long || segment.bytes >= limits.segment_bytes
@@ -285,7 +285,7 @@ impl Segmenter {
     }
 }
 
-/// What becomes of a fragment that is not complete.
+/// What happens to a fragment that is not complete.
 #[derive(Clone, Copy)]
 enum Partial {
     Keep,
@@ -304,22 +304,22 @@ impl Span {
         if !chunk.follows {
             return Some(SpanEnd::Source);
         }
-        // A picture and a half: less is jitter, more means that a picture is missing. An overlap
-        // is a break as well: time ran backwards.
+        // One and a half frames: less is jitter, more means that a frame is missing. An overlap is a break
+        // too: time ran backwards.
         let picture = self.picture.max(chunk.picture());
         let tolerance = Duration::from_nanos((picture + picture / 2).max(MIN_GAP));
         if chunk.start.since(self.end) > tolerance || self.end.since(chunk.start) > tolerance {
             return Some(SpanEnd::Source);
         }
         if !self.goes_on && !chunk.starts_fragment {
-            // The picture that it depends on is missing.
+            // The frame that it depends on is missing.
             return Some(SpanEnd::Source);
         }
         let bytes = self.segment.as_ref().map_or(0, |segment| segment.bytes);
         if !chunk.starts_fragment && bytes.saturating_add(chunk.bytes) > limits.max_bytes {
             return Some(SpanEnd::Source);
         }
-        // Only at an IDR, for elsewhere the pictures up to the next one would be lost by it.
+        // Only at an IDR: anywhere else, the frames up to the next IDR would be lost.
         let stepped = time.offset.abs_diff(self.time.offset) > STEP;
         let known = self.time.clock == Clock::Unset && time.clock != Clock::Unset;
         (chunk.starts_fragment && (stepped || known)).then_some(SpanEnd::Clock)

@@ -7,10 +7,10 @@ use std::time::Duration;
 /// `upload.order`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadOrder {
-    /// Live footage first, then the backlog from its newest on. The backlog never takes the last of several
-    /// uploads at once: one is always free for the segment that is sealed next.
+    /// Live footage first, then the backlog from its newest on. If several uploads may run at once, the
+    /// backlog never takes the last of them: one is always free for the segment that is sealed next.
     Newest,
-    /// As it was captured.
+    /// In the order of capture.
     Oldest,
 }
 
@@ -19,23 +19,23 @@ pub enum UploadOrder {
 pub struct Settings {
     /// What the configuration adds to the policy. Reloadable.
     pub rules: Rules,
-    /// What the spool may take of flash.
+    /// How much flash the spool may use.
     pub budget: Budget,
     /// `entitlement.offline_grace`.
     pub grace: Duration,
     /// `spool.hold`.
     pub hold: Duration,
-    /// `privacy.unheard_hold`: for how long footage that was captured unheard waits while the store answers and the
-    /// broker does not. `None`: until the choice has been heard.
+    /// `privacy.unheard_hold`: how long footage that was captured unheard waits while the store answers and
+    /// the broker does not. `None`: until the choice has been heard.
     pub unheard_hold: Option<Duration>,
     /// `mqtt.telemetry`.
     pub telemetry: Duration,
     /// Which pending segment goes first.
     pub order: UploadOrder,
-    /// Uploads at once.
+    /// Maximum number of uploads at once.
     pub concurrency: usize,
-    /// The cloud signs each upload, over the broker: once a session is up, it is tried again at once.
+    /// The cloud signs each upload, over the broker: once a session is up, uploads are retried at once.
     pub granted: bool,
-    /// Lines of the picture that we encode: a plan that allows more changes nothing.
+    /// Height of the frames that we encode, in lines: a plan that allows more changes nothing.
     pub board_height: u32,
 }

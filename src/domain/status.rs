@@ -1,4 +1,5 @@
-//! What the control socket answers to `status`: the same type for the agent that says it and the command that reads it.
+//! What the control socket answers to `status`: one type for the agent that sends it and the command that
+//! reads it.
 
 use super::effect::{EntitlementReport, PrivacyReport, Telemetry};
 use serde::{Deserialize, Serialize};
@@ -9,27 +10,27 @@ use serde::{Deserialize, Serialize};
 pub struct Status {
     /// `device.id`.
     pub device: String,
-    /// Of the agent.
+    /// Version of the agent.
     pub version: String,
     /// The members of `R/telemetry`.
     #[serde(flatten)]
     pub telemetry: Telemetry,
-    /// How the owner's choice stands.
+    /// The state of the owner's choice.
     pub privacy: PrivacyStanding,
-    /// How the lease stands.
+    /// The state of the lease.
     pub entitlement: EntitlementReport,
     /// The connection to the broker.
     pub mqtt: MqttStanding,
 }
 
-/// The members of `R/privacy/reported`, and whether the choice outlives a cut of the power.
+/// The members of `R/privacy/reported`, and whether the choice survives a power cut.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct PrivacyStanding {
-    /// As reported, or about to be.
+    /// As reported, or as about to be reported.
     #[serde(flatten)]
     pub report: PrivacyReport,
-    /// What forbids recording is on flash.
+    /// The prohibition in force is on flash.
     pub durable: bool,
 }
 

@@ -1,13 +1,13 @@
-//! How the spool's flash stands.
+//! The state of the spool's flash.
 
 use super::aside::AsideFigures;
 
-/// What the spool holds and what its file system has left.
+/// What the spool holds and how much room its file system has left.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes in the spool, quarantine and what is set aside included.
+    /// Bytes in the spool, including quarantine and what is set aside.
     pub bytes: u64,
-    /// Files in the spool, those set aside included.
+    /// Files in the spool, including those set aside.
     pub files: u64,
     /// Bytes free to an unprivileged user (`statvfs.f_bavail`); `None` where the file system does not say.
     pub free: Option<u64>,
@@ -15,7 +15,7 @@ pub struct Usage {
     pub quarantined: u64,
     /// What is set aside.
     pub set_aside: AsideFigures,
-    /// Not all files of the spool are known yet: there is more of everything.
+    /// Not all files of the spool are known yet: all of these figures may grow.
     pub is_scanning: bool,
 }
 
@@ -28,7 +28,7 @@ pub enum Storage {
     Tight,
     /// A budget is used up.
     Full,
-    /// Writing failed, and has not been seen to work since.
+    /// Writing failed, and has not succeeded since.
     Broken,
 }
 
@@ -45,14 +45,14 @@ impl Storage {
     }
 }
 
-/// What the spool may take.
+/// How much the spool may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Budget {
-    /// Bytes at most.
+    /// Maximum number of bytes.
     pub max_bytes: u64,
-    /// Bytes that stay free for others.
+    /// Bytes that must stay free for others.
     pub min_free: u64,
-    /// Files at most.
+    /// Maximum number of files.
     pub max_files: u64,
 }
 
@@ -61,7 +61,7 @@ impl Budget {
     #[must_use]
     pub fn judge(&self, usage: Usage) -> Storage {
         let ninth = |of: u64| of - of / 10;
-        // What is not known is no reason to let anything go.
+        // If the free space is unknown, nothing is removed because of it.
         let is_free_below = |least: u64| usage.free.is_some_and(|free| free <= least);
         if usage.bytes >= self.max_bytes || usage.files >= self.max_files || is_free_below(self.min_free) {
             Storage::Full

@@ -1,8 +1,8 @@
 //! Two kinds of time, kept apart by type.
 //!
-//! [`Mono`] is `CLOCK_MONOTONIC`: it never steps, and means nothing after a reboot. [`Utc`] is
-//! civil time: it may step, and is only as good as the clock that told it. GStreamer's system
-//! clock is the same `CLOCK_MONOTONIC`, so a frame's [`Mono`] and the agent's compare directly.
+//! [`Mono`] is `CLOCK_MONOTONIC`: it never steps, and means nothing after a reboot. [`Utc`] is civil time: it
+//! may step, and is only as good as the clock that it was read from. GStreamer's system clock is the same
+//! `CLOCK_MONOTONIC`, so the [`Mono`] of a frame and of the agent can be compared directly.
 
 use std::fmt;
 use std::ops::{Add, Sub};
@@ -32,11 +32,11 @@ impl Add<Duration> for Mono {
 pub struct Utc(pub i64);
 
 impl Utc {
-    /// Parses an RFC 3339 time that ends in `Z` (the contract allows no other offset), from 1970 on. A
-    /// leap second reads as the one before it; what is finer than a nanosecond is left out.
+    /// Parses an RFC 3339 time that ends in `Z` (the contract allows no other offset), from 1970 on. A leap
+    /// second reads as the second before it; what is finer than a nanosecond is dropped.
     ///
-    /// It counts in 64 bits everywhere: what goes through the C library's or another's idea of time ends
-    /// in 2038 on 32-bit ARM, where a lease may not.
+    /// All arithmetic has 64 bits: the C library's time ends in 2038 on 32-bit ARM, and a lease may end
+    /// later.
     pub fn parse(text: &str) -> Option<Utc> {
         let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
         let [year, month, day] = numbers(date, '-', [4, 2, 2])?;
@@ -68,7 +68,7 @@ impl Utc {
         secs.checked_mul(1_000_000_000)?.checked_add(nanos).map(Utc)
     }
 
-    /// From whole seconds of Unix time; stays at the bounds where nanoseconds do not fit.
+    /// From whole seconds of Unix time; clamped to the range that nanoseconds can express.
     #[must_use]
     pub fn from_secs(secs: i64) -> Utc {
         Utc(secs.saturating_mul(1_000_000_000))
@@ -200,14 +200,14 @@ impl Sub<Duration> for Utc {
     }
 }
 
-/// The three readings that every decision is given.
+/// The three readings that every decision receives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Now {
     /// `CLOCK_MONOTONIC`.
     pub mono: Mono,
-    /// `CLOCK_REALTIME`, as it stands, right or wrong.
+    /// `CLOCK_REALTIME`, whether right or wrong.
     pub system: Utc,
-    /// The kernel says that the clock is synchronised (or the configuration says to take it so).
+    /// The kernel says that the clock is synchronised (or the configuration says to treat it as such).
     pub synchronised: bool,
 }
 
@@ -236,14 +236,14 @@ pub enum Clock {
     Unset,
 }
 
-/// The floor advances by the monotonic clock; readings of two clocks are never of one instant.
+/// The floor advances with the monotonic clock, and two clocks are never read at exactly the same time.
 const STEP_TOLERANCE: Duration = Duration::from_secs(2);
 
 impl Clock {
     /// Judges the system clock against `floor`, the latest time that is known to have passed.
     #[must_use]
     pub fn judge(now: Now, floor: Utc) -> Clock {
-        // Whoever has set it to a time that has passed has set it wrong.
+        // A clock that shows a time already known to be past is set wrong.
         let has_passed = now.system + STEP_TOLERANCE < floor;
         match (has_passed, now.synchronised) {
             (true, _) => Clock::Unset,
