@@ -1,4 +1,5 @@
-//! What is in quarantine or set aside makes room before footage that can be sent, one file after the other.
+//! Files that are in quarantine or set aside are removed before footage that can be sent, one after the
+//! other.
 
 use super::Machine;
 use crate::domain::aside::Aside;
@@ -7,18 +8,18 @@ use crate::domain::input::AsideFile;
 use crate::domain::storage::Usage;
 use crate::domain::time::Now;
 
-/// How far the eviction of such files has come.
+/// The progress of the eviction of such files.
 #[derive(Debug, Default)]
 pub(super) struct Eviction {
-    /// The spool was asked to remove one, and has not answered.
+    /// The spool was asked to remove one and has not answered.
     asked: bool,
-    /// It could remove none, of so many.
+    /// It could remove none, although it held this many.
     stuck: Option<u64>,
 }
 
 impl Machine {
-    /// Asks the spool to remove the oldest of them. False where there is none that could go: then it is the turn of
-    /// footage that can be sent.
+    /// Asks the spool to remove the oldest of them. False if none can be removed: then footage that can be
+    /// sent is next.
     pub(super) fn evict_aside(&mut self) -> bool {
         if self.aside.asked {
             return true;
@@ -51,7 +52,7 @@ impl Machine {
         self.tell(Event::AsidePurged { name, why, bytes, rule: Rule::Evicted });
     }
 
-    /// The spool cannot be opened: nobody knows what is in it.
+    /// The spool cannot be opened: its content is unknown.
     pub(super) fn spool_is_closed(&mut self, why: String, now: Now) {
         self.usage.is_scanning = true;
         self.storage_failed(false, why, now);

@@ -13,25 +13,25 @@ use std::time::Duration;
 pub(super) struct State {
     run: Run,
     epoch: Epoch,
-    /// The newest run is told as an opening, and its end will be. One that only tries again is told once it plays: a
-    /// device may be away for days.
+    /// The opening of the newest run was reported, and its end will be too. A retry after a failure is
+    /// reported only once it plays: a device may be away for days.
     told: bool,
     backoff: Backoff,
-    /// What the newest run was to be like.
+    /// The settings of the newest run.
     settings: Option<CaptureSettings>,
-    /// A fault: not to be opened again for now.
+    /// After a fault: do not open again for now.
     wait: Option<Wait>,
     /// Why the newest run failed, until one plays.
     fault: Option<String>,
-    /// What the run under way lacks.
+    /// What the current run is missing.
     trouble: Option<String>,
-    /// Why it has no audio, where that is wanted.
+    /// Why it has no audio, if audio is wanted.
     audio: Option<String>,
-    /// That was told.
+    /// The missing audio was reported.
     audio_failed: bool,
-    /// The process is to end, since the devices do not close.
+    /// The process will end because the devices do not close.
     aborts: bool,
-    /// When the devices came into the state they are in.
+    /// When the devices entered their current state.
     pub(super) changed_at: Option<Utc>,
 }
 
@@ -42,7 +42,7 @@ enum Run {
         epoch: Epoch,
         settings: CaptureSettings,
     },
-    /// With `stuck` the devices have not closed within their time, which ended then.
+    /// `stuck`: the devices have not closed before their timeout, which expired at that time.
     Closing {
         epoch: Epoch,
         manner: StopManner,
@@ -51,15 +51,15 @@ enum Run {
     },
 }
 
-/// What a device that does not close is given, for the prohibition to become durable.
+/// How long a device that does not close delays the abort, so that the prohibition can become durable.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     Until(Mono),
-    /// Until then, or until the plan asks for something else.
+    /// Until then, or until the plan asks for other settings.
     OtherPlan(Mono),
-    /// The source is used up: a file that does not repeat.
+    /// The source has ended: a file that does not repeat.
     Finished,
 }
 
@@ -69,7 +69,7 @@ impl State {
             run: Run::Closed,
             epoch: Epoch(0),
             told: false,
-            // That a device has returned is noticed, and it is opened, within five seconds.
+            // The return of a device is noticed, and the device opened, within five seconds.
             backoff: Backoff::new(
                 Duration::from_millis(200),
                 Duration::from_secs(1),
@@ -104,7 +104,7 @@ impl State {
         }
     }
 
-    /// When a device that does not close ends the process, at the latest.
+    /// The latest time at which a device that does not close ends the process.
     pub(super) fn abort_at(&self) -> Option<Mono> {
         match self.run {
             Run::Closing { stuck, .. } if !self.aborts => stuck.map(|stuck| stuck + ABORT_TIMEOUT),
@@ -127,7 +127,7 @@ impl State {
         }
     }
 
-    /// What can be told of it: neither a closing nor an attempt that follows a failure is under way.
+    /// Its state can be reported: neither a closing nor a retry after a failure is under way.
     pub(super) fn is_certain(&self) -> bool {
         match self.run {
             Run::Closed => true,
@@ -136,7 +136,7 @@ impl State {
         }
     }
 
-    /// When a fault has been waited out, if that is still to come.
+    /// When the wait after a fault is over, if that is in the future.
     pub(super) fn retry_at(&self, now: Mono) -> Option<Mono> {
         match (self.run, self.wait) {
             (Run::Closed, Some(Wait::Until(at) | Wait::OtherPlan(at))) if at > now => Some(at),
@@ -155,7 +155,7 @@ impl Machine {
                 Ok(CaptureSettings { audio, max_height: max_height.min(self.settings.board_height) })
             }
         };
-        // The owner's choice outranks the order of a stop that is under way.
+        // The owner's choice overrides the manner of a stop that is under way.
         let wanted = match decision.capture() {
             Capture::Off(reason) if reason.span_end() == SpanEnd::Privacy => Err(SpanEnd::Privacy),
             Capture::Off(_) | Capture::On { .. } => wanted,
@@ -197,11 +197,11 @@ impl Machine {
         }
     }
 
-    /// The pipeline plays: a device is open beyond doubt.
+    /// The pipeline plays: a device is certainly open.
     pub(super) fn capture_started(&mut self, started: Epoch, now: Now) {
         match self.capture.run {
             Run::Open { epoch, .. } if epoch == started => self.capture.fault = None,
-            // It has played, though it is being closed by now.
+            // It has played, although it is already being closed.
             Run::Closing { epoch, .. } if epoch == started => {}
             Run::Closed | Run::Open { .. } | Run::Closing { .. } => return,
         }
@@ -216,13 +216,13 @@ impl Machine {
         self.note_opened(settings.audio, settings.max_height, now);
     }
 
-    /// Footage has come in: whatever failed before is over.
+    /// Footage has arrived: whatever failed before works again.
     pub(super) fn capture_works(&mut self, now: Now) {
         self.capture.backoff.reset();
         self.capture_started(self.capture.epoch, now);
     }
 
-    /// The run goes on, and nothing of it can be kept; or it can again.
+    /// The run goes on but nothing of it can be stored; or it can be stored again.
     pub(super) fn capture_trouble(&mut self, epoch: Epoch, why: Option<String>) {
         if !self.capture.is_run(epoch) {
             return;
@@ -234,7 +234,8 @@ impl Machine {
         self.capture.trouble = why;
     }
 
-    /// Audio is missing for the reason `why`, or `heard`. That it is missing is told once, until it is there again.
+    /// Audio is missing for the reason `why`, or `heard`. Missing audio is reported once, until it is there
+    /// again.
     pub(super) fn capture_audio(&mut self, epoch: Epoch, why: Option<String>, heard: bool) {
         if !self.capture.is_run(epoch) {
             return;
@@ -251,7 +252,7 @@ impl Machine {
         }
     }
 
-    /// Why the run under way has no audio, where that is wanted.
+    /// Why the current run has no audio, if audio is wanted.
     #[must_use]
     pub fn audio_fault(&self) -> Option<&str> {
         self.capture.audio.as_deref()
@@ -263,8 +264,8 @@ impl Machine {
         self.effects.push_back(Effect::StopCapture { epoch, manner, reason });
     }
 
-    /// The devices do not close. It is not said to be closed, and goes on to be shown as open; the kernel closes them
-    /// when the process ends, which it does as soon as what forbids recording is durable.
+    /// The devices do not close. They are not reported as closed, and are still shown as open. The kernel
+    /// closes them when the process ends, which it does as soon as the prohibition is durable.
     pub(super) fn capture_stuck(&mut self, epoch: Epoch, now: Now) {
         let (manner, reason) = match self.capture.run {
             Run::Closing { epoch: closing, manner, reason, .. } if closing == epoch => (manner, reason),
@@ -307,7 +308,7 @@ impl Machine {
         let try_again = now.mono + self.capture.backoff.next(&mut self.jitter);
         let wait = match fault.kind {
             FaultKind::EndOfStream => Wait::Finished,
-            // Only another plan or another board mends it.
+            // Only another plan or another board solves it.
             FaultKind::ExceedsPlan => Wait::OtherPlan(now.mono + Duration::from_secs(60)),
             FaultKind::ElementMissing
             | FaultKind::DeviceMissing
@@ -319,19 +320,19 @@ impl Machine {
         self.capture.wait = Some(wait);
         self.figures.faults += 1;
         self.capture.fault = Some(fault.message.clone());
-        // A device that is away is tried every few seconds for days: the cloud hears of it once.
+        // A device that is away is retried every few seconds for days: the cloud is told once.
         if self.capture.backoff.failures() <= 1 {
             self.tell(Event::CaptureFailed { kind: fault.kind, message: fault.message });
         }
     }
 
-    /// What keeps a camera that may record from recording: why the newest run failed, until one plays.
+    /// Why a camera that may record does not record: the fault of the newest run, until one plays.
     #[must_use]
     pub fn capture_fault(&self) -> Option<&str> {
         self.light.fault().or(self.capture.fault.as_deref()).or(self.capture.trouble.as_deref())
     }
 
-    /// The best guess at civil time, for reports.
+    /// The best estimate of civil time, for reports.
     pub(super) fn best_time(&self, now: Now) -> Utc {
         self.lease_time(now)
     }

@@ -1,5 +1,5 @@
-//! A choice counts from when it was made: nothing captured after "do not record" was chosen is kept, however late the
-//! camera heard of it.
+//! A choice counts from when it was made: nothing captured after "do not record" was chosen is kept, however
+//! late the camera heard of it.
 
 use super::pending::Stage;
 use super::{Machine, compare};
@@ -13,7 +13,7 @@ use crate::domain::time::{Clock, Mono, Now};
 use std::cmp::Ordering;
 use std::time::Duration;
 
-/// Prohibitions of this process that are remembered for what is sealed late.
+/// Prohibitions of this process that are remembered for segments that are sealed late.
 const MAX_REMEMBERED: usize = 16;
 
 /// A prohibition of this process, in force or not.
@@ -25,25 +25,25 @@ pub(super) struct Forbidden {
     until: Option<Mono>,
 }
 
-/// What the owner forbade, and what of its consequences is still to come.
+/// What the owner forbade, and which consequences are still to come.
 #[derive(Debug, Default)]
 pub(super) struct Prohibitions {
     all: Vec<Forbidden>,
     sealing: Sealing,
 }
 
-/// Whether all is sealed that was captured before the newest prohibition.
+/// Whether everything captured before the newest prohibition is sealed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Sealing {
     #[default]
     Done,
-    /// Once the devices are closed the spool is to be asked.
+    /// Once the devices are closed, the spool must be asked.
     Due,
     Asked,
 }
 
 impl Prohibitions {
-    /// The spool has sealed all that was captured.
+    /// The spool has sealed everything that was captured.
     pub(super) fn flushed(&mut self) {
         if self.sealing == Sealing::Asked {
             self.sealing = Sealing::Done;
@@ -67,7 +67,7 @@ impl Machine {
         self.session.another_choice(now.mono);
         let order = compare(self.choice.newest(), self.seen.privacy, &choice, |c| c.version);
         let refused = match order {
-            // "Do not record" is believed whatever the time.
+            // "Do not record" is accepted whatever the time.
             Ok(Ordering::Greater) if !choice.do_not_record && self.is_ahead(choice.issued_at, now) => {
                 self.refuse_ahead(choice.issued_at)
             }
@@ -83,7 +83,7 @@ impl Machine {
                 let ack = self.choice.again(ack);
                 return self.effects.extend(ack.map(Effect::Ack));
             }
-            // Queued by the broker while the camera was away, or before it was heard: nobody does anything wrong.
+            // Queued by the broker while the camera was away, or before it was heard: not an error.
             Ok(Ordering::Less) if !self.session.is_up() => {
                 return self.effects.push_back(Effect::Ack(ack));
             }
@@ -100,7 +100,7 @@ impl Machine {
         }
     }
 
-    /// Of two choices with one version the stricter is in force.
+    /// Of two choices with one version, the stricter is in force.
     fn is_stricter(&self, offered: &PrivacyChoice) -> bool {
         self.choice.newest().is_some_and(|known| {
             let since = known.do_not_record && offered.issued_at < known.issued_at;
@@ -108,7 +108,7 @@ impl Machine {
         })
     }
 
-    /// Takes note of what the owner has come to forbid, or to permit again.
+    /// Notes what the owner now forbids, or permits again.
     pub(super) fn note_prohibition(&mut self, now: Now) {
         let live = self.choice.live().value().filter(|choice| choice.do_not_record).cloned();
         let Some(choice) = live else {
@@ -121,14 +121,14 @@ impl Machine {
         if before.as_ref().is_some_and(|before| before.choice == choice) {
             return;
         }
-        // No time that has not come yet.
+        // Not a time in the future.
         let mut from = match self.clock(now) {
             Clock::Trusted => choice.issued_at.min(now.system),
             Clock::Plausible | Clock::Unset => choice.issued_at,
         };
         let mut known_to = self.session.known_to();
         if let Some(before) = before {
-            // It forbids on: what was forbidden is not permitted by that.
+            // Recording stays forbidden: what was forbidden before is not permitted by the new choice.
             from = from.min(before.prohibition.from);
             known_to = before.prohibition.known_to;
             self.prohibitions.all.pop();
@@ -144,7 +144,7 @@ impl Machine {
         self.swept_at = None;
     }
 
-    /// Asks the spool to seal what was captured, once nothing more is.
+    /// Asks the spool to seal what was captured, once capture has ended.
     pub(super) fn seal_what_is_forbidden(&mut self) {
         if self.prohibitions.sealing == Sealing::Due && self.capture.is_closed() {
             self.prohibitions.sealing = Sealing::Asked;
@@ -152,7 +152,7 @@ impl Machine {
         }
     }
 
-    /// What the prohibitions of this process leave of a segment, the strictest of them.
+    /// What the prohibitions of this process leave of a segment; the strictest counts.
     fn leaves(&self, segment: &Segment, now: Now) -> Left {
         let concerned = self.prohibitions.all.iter().filter(|forbidden| {
             let captured_later = |until| segment.record.boot == self.boot && segment.start_mono() >= until;
@@ -165,7 +165,7 @@ impl Machine {
             .unwrap_or(Left::All)
     }
 
-    /// Lets go of what was captured after the choice, whole segments and parts of them.
+    /// Removes what was captured after the choice, whole segments and parts of them.
     pub(super) fn purge_after_choice(&mut self, now: Now) {
         if self.prohibitions.all.is_empty() {
             return;
@@ -232,7 +232,7 @@ impl Machine {
         self.swept_at = None;
     }
 
-    /// Whether something of what is forbidden may still be on flash.
+    /// Whether forbidden footage may still be on flash.
     pub(super) fn is_purging(&self) -> bool {
         self.prohibitions.sealing != Sealing::Done
             || self.queue.iter().any(|entry| match entry.stage {
@@ -241,12 +241,13 @@ impl Machine {
             })
     }
 
-    /// Whether there may be footage that is forbidden, and nobody has looked at it yet.
+    /// Whether there may be forbidden footage that has not been checked yet.
     pub(super) fn may_find_forbidden(&self) -> bool {
         self.usage.is_scanning && !self.prohibitions.all.is_empty()
     }
 
-    /// A segment goes: should nothing of its span before it be here, its end stands where it began.
+    /// A segment is removed: if nothing of its span before it is left, the end of the span moves to where the
+    /// segment began.
     fn first_gone(&mut self, serial: Serial) {
         let Some(entry) = self.queue.get(serial) else { return };
         let record = entry.segment.record.clone();
@@ -258,7 +259,7 @@ impl Machine {
         }
     }
 
-    /// The end of a span stands where its footage ends, also where that was cut back.
+    /// The end of a span is where its footage ends, also if that was cut back.
     fn move_ends(&mut self, now: Now) {
         let due: Vec<(Serial, Record)> = self
             .queue

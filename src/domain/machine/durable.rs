@@ -1,8 +1,8 @@
-//! A fact that is acted on and kept, in the order that privacy asks for.
+//! A fact that is acted on and stored, in the order that privacy requires.
 //!
-//! What restricts takes effect at once and is written then; what permits is written first and takes
-//! effect once it is durable. Either is acknowledged only when it is durable. Only the newest value
-//! is ever being written: writes go to one thread in order, so an older one cannot land later.
+//! A fact that restricts takes effect at once and is then written; a fact that permits is written first and
+//! takes effect once it is durable. Either is acknowledged only when it is durable. Only the newest value is
+//! ever being written: writes go to one thread in order, so an older one cannot arrive later.
 
 use crate::domain::backoff::{Backoff, Jitter};
 use crate::domain::input::{AckToken, Ticket};
@@ -13,9 +13,9 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Durable<T> {
     live: Known<T>,
-    /// What that is kept as.
+    /// Its stored form.
     text: Option<String>,
-    /// What is in force would be so after a cut of the power as well.
+    /// What is in force would be in force after a power cut as well.
     kept: bool,
     writing: Option<Writing<T>>,
     backoff: Backoff,
@@ -23,7 +23,7 @@ pub(super) struct Durable<T> {
 
 #[derive(Debug)]
 struct Writing<T> {
-    /// `None` while it waits for the next try.
+    /// `None` while it waits for the next retry.
     ticket: Option<Ticket>,
     retry_at: Option<Mono>,
     value: T,
@@ -31,13 +31,13 @@ struct Writing<T> {
     acks: Vec<AckToken>,
 }
 
-/// What the outcome of a write led to.
+/// The result of a write.
 pub(super) enum Settled {
-    /// Not one of ours.
+    /// Not a write of this fact.
     Foreign,
     /// Durable and in force; these may be acknowledged now.
     Durable(Vec<AckToken>),
-    /// It will be tried again.
+    /// It will be retried.
     Failed,
 }
 
@@ -63,17 +63,17 @@ impl<T: Clone + PartialEq> Durable<T> {
         self.writing.as_ref().map(|writing| &writing.value)
     }
 
-    /// What the newest value is kept as, while it is not durable.
+    /// The stored form of the newest value, while it is not durable.
     pub(super) fn coming_text(&self) -> Option<&str> {
         self.writing.as_ref().map(|writing| writing.text.as_str())
     }
 
-    /// What is in force, while a cut of the power would take it back.
+    /// What is in force but would be lost in a power cut.
     pub(super) fn unkept(&self) -> Option<&T> {
         self.live.value().filter(|_| !self.kept)
     }
 
-    /// Whether what is in force is durable: what permits counts only then.
+    /// Whether what is in force is durable: a permission counts only then.
     pub(super) fn is_kept(&self) -> bool {
         self.kept
     }
@@ -82,15 +82,15 @@ impl<T: Clone + PartialEq> Durable<T> {
         self.writing.is_none()
     }
 
-    /// Takes a new value. It is in force once it is durable, or once it is seen to restrict.
+    /// Takes a new value. It is in force once it is durable, or as soon as it restricts.
     pub(super) fn accept(&mut self, value: T, text: String, ack: Option<AckToken>, now: Mono) {
         let mut acks = self.writing.take().map(|writing| writing.acks).unwrap_or_default();
         acks.extend(ack);
         self.writing = Some(Writing { ticket: None, retry_at: Some(now), value, text, acks });
     }
 
-    /// Puts the newest value in force at once if it `restricts`, durable or not. What restricts may
-    /// come to do so by the passing of time, so this is asked at every step.
+    /// Puts the newest value in force at once if it `restricts`, durable or not. A value may begin to
+    /// restrict because time passes, so this is checked at every step.
     pub(super) fn enforce(&mut self, restricts: impl Fn(&T) -> bool) {
         let Some(writing) = self.writing.as_ref().filter(|writing| restricts(&writing.value)) else { return };
         if self.live.value() != Some(&writing.value) {
@@ -100,12 +100,13 @@ impl<T: Clone + PartialEq> Durable<T> {
         }
     }
 
-    /// What is in force and what is coming, as they are kept.
+    /// The stored forms of what is in force and of what is not in force yet.
     pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
         self.text.as_deref().into_iter().chain(self.coming_text())
     }
 
-    /// Nothing is believed any more of what is in force and what is coming; these may be acknowledged.
+    /// Neither what is in force nor what is not in force yet is believed any more; the returned tokens may be
+    /// acknowledged.
     pub(super) fn disbelieve(&mut self) -> Vec<AckToken> {
         (self.live, self.text, self.kept) = (Known::Unreadable, None, true);
         self.writing.take().map(|writing| writing.acks).unwrap_or_default()
@@ -149,7 +150,7 @@ impl<T: Clone + PartialEq> Durable<T> {
         Settled::Failed
     }
 
-    /// When a write is to be tried again.
+    /// When a write is to be retried.
     pub(super) fn retry_at(&self) -> Option<Mono> {
         self.writing.as_ref().and_then(|writing| writing.retry_at)
     }

@@ -1,4 +1,4 @@
-//! What the machine counts, and what it tells of that.
+//! What the machine counts, and the report of it.
 
 use super::{Machine, reports};
 use crate::domain::effect::{
@@ -24,12 +24,12 @@ pub(super) struct Figures {
     pub(super) stored_bytes: u64,
     pub(super) retries: u64,
     pub(super) last_latency: Duration,
-    /// Whether the last footage that was sealed has sound.
+    /// Whether the footage that was sealed last has audio.
     sound: Option<bool>,
 }
 
 impl Figures {
-    /// Takes note of a segment that was sealed.
+    /// Notes a segment that was sealed.
     pub(super) fn saw_sound(&mut self, segment: &Segment) {
         if let Content::Footage { codecs, .. } = &segment.content {
             // RFC 6381: AAC is `mp4a`, Opus `Opus`.
@@ -40,7 +40,7 @@ impl Figures {
 }
 
 impl Machine {
-    /// The figures, as `status` and `R/telemetry` give them.
+    /// The figures, as in `status` and `R/telemetry`.
     #[must_use]
     pub fn telemetry(&self, now: Now) -> Telemetry {
         let decision = policy::decide(&self.facts(now));
@@ -58,7 +58,7 @@ impl Machine {
                 frames_missing: self.figures.frames_missing,
                 audio_wanted: matches!(decision.capture(), policy::Capture::On { audio: true, .. }),
                 audio: self.figures.sound,
-                // Of no interest where it is closed on purpose.
+                // Of no interest if capture is closed on purpose.
                 fault: self.capture_fault().filter(|_| permitted).map(String::from),
                 audio_fault: self.audio_fault().map(String::from),
             },
@@ -103,12 +103,13 @@ impl Machine {
         }
     }
 
-    /// How long ago the oldest footage was captured that the cloud does not hold yet, by the best time we have.
+    /// How long ago the oldest footage that the cloud does not hold yet was captured, by the best time
+    /// available.
     fn oldest_pending(&self, now: Now) -> Option<Duration> {
         let oldest = self.queue.iter().find(|entry| !entry.segment.is_end())?;
         match self.key_time(&oldest.segment) {
             Some((captured, _)) => Some(self.best_time(now).since(captured)),
-            // No time is decided yet: what its own boot can tell, and nothing of another's.
+            // No time is decided yet: only its own boot can tell.
             None if oldest.segment.record.boot == self.boot => {
                 Some(now.mono.since(oldest.segment.start_mono()))
             }

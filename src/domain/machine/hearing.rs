@@ -1,5 +1,5 @@
-//! Whether the camera knows what its owner wants at this moment: a session with the broker is up, and the choice
-//! that the broker retains has been heard on it. What was captured while that was not so waits.
+//! Whether the camera knows what its owner wants now: a session with the broker is up, and the choice that
+//! the broker retains has been heard on it. Footage captured while this was not so waits.
 
 use super::Machine;
 use crate::domain::effect::{Effect, Event};
@@ -8,30 +8,31 @@ use crate::domain::segment::{Content, Segment};
 use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
-/// A newer choice that came by itself may be one of several that the broker had queued: the next is this close.
+/// A newer choice that was not retained may be one of several that the broker had queued: the next one
+/// follows within this time.
 const QUEUED_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the store is asked whether it answers, while footage waits unheard.
 const ASK_STORE_INTERVAL: Duration = Duration::from_secs(60);
-/// A connection may have been dead for so long before that is noticed (two keep-alives of 30 s and an answer).
+/// How long a connection may have been dead before this is noticed (two keep-alives of 30 s and an answer).
 const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(90);
-/// A lease that the broker retains is there within this time of a session, or there is none.
+/// A lease that the broker retains arrives within this time after a session begins, or there is none.
 const LEASE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The session with the broker, and what was heard on it.
 #[derive(Debug, Default)]
 pub(super) struct Session {
-    /// Since when every command is subscribed to.
+    /// Since when all commands are subscribed to.
     up: Option<Mono>,
     /// From when on the choice counts as heard on this session.
     choice: Option<Mono>,
     lease: bool,
-    /// What was captured before then, was captured before the camera last knew the choice. `None`: it never did,
-    /// since this process began.
+    /// What was captured before this time was captured before the camera last knew the choice. `None`: it has
+    /// not known it since this process began.
     known_to: Option<Mono>,
-    /// When the session before this one was last heard of, at the latest; what ended before it does not wait.
+    /// The latest time at which the session before this one was heard of; what ended before it does not wait.
     heard_to: Option<Mono>,
     store: Store,
-    /// Told that footage waits.
+    /// The waiting footage was reported.
     told: bool,
 }
 
@@ -52,13 +53,13 @@ impl Session {
         if self.is_heard(now) {
             self.heard_to = Some(now);
             self.know_to(now, self.choice);
-            // An attempt that fails begins no wait anew.
+            // An attempt that fails does not restart the wait.
             self.store = Store::default();
         }
         (self.up, self.choice, self.lease) = (None, None, false);
     }
 
-    /// A choice came that is as new as any that is known, or newer.
+    /// A choice came that is as new as any known choice, or newer.
     pub(super) fn heard_choice(&mut self, retained: bool, now: Mono) {
         if retained || self.up.is_some() {
             let from = if retained { now } else { now + QUEUED_TIMEOUT };
@@ -66,7 +67,7 @@ impl Session {
         }
     }
 
-    /// What was heard is not believed any more: it is as though the session had only now begun.
+    /// What was heard is not believed any more: as if the session had only now begun.
     pub(super) fn forget_choice(&mut self, now: Mono) {
         if self.is_heard(now) {
             self.heard_to = Some(now);
@@ -97,19 +98,20 @@ impl Session {
         self.up.is_some()
     }
 
-    /// A choice comes: until now the one before it was known to be the newest.
+    /// A new choice comes: until now the one before it was known to be the newest.
     pub(super) fn another_choice(&mut self, now: Mono) {
         if self.is_heard(now) {
             self.know_to(now, self.choice);
         }
     }
 
-    /// What ended before then was captured before the newest choice was made.
+    /// What ended before this time was captured before the newest choice was made.
     pub(super) fn known_to(&self) -> Option<Mono> {
         self.known_to
     }
 
-    /// While a session seemed to be up it may have been dead for a while: but not before the choice was heard on it.
+    /// While a session seemed to be up, it may have been dead for a while; but not before the choice was
+    /// heard on it.
     fn know_to(&mut self, now: Mono, heard: Option<Mono>) {
         let doubtful =
             Mono(now.0.saturating_sub(u64::try_from(HALF_OPEN_TIMEOUT.as_nanos()).unwrap_or(u64::MAX)));
@@ -135,7 +137,7 @@ impl Machine {
         if goes { Hearing::Heard } else { Hearing::Unheard }
     }
 
-    /// Whether a segment was captured, in part at least, while nobody could tell the camera of a choice.
+    /// Whether a segment was captured, at least in part, while nobody could tell the camera of a choice.
     pub(super) fn was_unheard(&self, segment: &Segment, now: Now) -> bool {
         if self.session.is_heard(now.mono) {
             return false;
@@ -146,7 +148,7 @@ impl Machine {
         }
     }
 
-    /// Segments that wait since they were captured unheard.
+    /// Segments that wait because they were captured unheard.
     #[must_use]
     pub fn unheard(&self, decision: &Decision, now: Now) -> u64 {
         match decision.upload {
@@ -168,7 +170,7 @@ impl Machine {
         };
     }
 
-    /// Tells that footage waits and that it does no more; asks whether the store would take it.
+    /// Reports when footage waits and when it no longer does; asks whether the store would accept it.
     pub(super) fn restore_hearing(&mut self, decision: &Decision, now: Now) {
         let waits = self.unheard(decision, now) > 0;
         if waits != self.session.told {
@@ -189,7 +191,7 @@ impl Machine {
         }
     }
 
-    /// When the passing of time may change what is heard.
+    /// When the passing of time may change the hearing.
     pub(super) fn hearing_changes_at(&self, decision: &Decision, now: Now) -> Option<Mono> {
         let session = &self.session;
         let over = session.store.answers_since.zip(self.settings.unheard_hold).map(|(at, hold)| at + hold);
@@ -198,7 +200,7 @@ impl Machine {
         [session.choice, over, lease, ask].into_iter().flatten().filter(|at| *at > now.mono).min()
     }
 
-    /// Whether there is anything that the store's answer could let go, or keep from going.
+    /// Whether the store's answer could release anything, or prevent its release.
     fn store_matters(&self, decision: &Decision, now: Now) -> bool {
         let counts = match self.settings.unheard_hold {
             Some(hold) => hold > Duration::ZERO,

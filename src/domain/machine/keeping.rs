@@ -1,4 +1,4 @@
-//! What is made durable, in which order, and what becomes of it where the disk fails.
+//! What is made durable, in which order, and what happens to it if the disk fails.
 
 use super::durable::Settled;
 use super::{Machine, Tombstones as Found};
@@ -7,18 +7,19 @@ use crate::domain::input::Ticket;
 use crate::domain::privacy::Known;
 use crate::domain::time::Now;
 
-/// The prohibitions that lie where the next start of the process looks, since they are not durable.
+/// Prohibitions that are stored where the next start of the process looks, because they are not durable.
 #[derive(Debug, Default)]
 pub(super) struct Tombstones {
     choice: Option<u64>,
     latch: bool,
-    /// One that cannot be read lies there.
+    /// One of them cannot be read.
     unreadable: bool,
 }
 
 impl Machine {
-    /// What an earlier process could not write is in force from the start, and written now. A latch of which nothing
-    /// is known, on a camera of which nothing is known, is written as open: should it be missing later, it was lost.
+    /// What an earlier process could not write is in force from the start, and is written now. If nothing is
+    /// known of a latch, nor of anything else on this camera, the latch is written as open: if it is missing
+    /// later, it was lost.
     pub(super) fn take_up(&mut self, found: Found, now: Now) {
         self.tombstones.unreadable = found.unreadable;
         if let Some((choice, jws)) = found.choice {
@@ -37,18 +38,19 @@ impl Machine {
         }
     }
 
-    /// The JWS that the owner's choice rests on: of the one in force, and of the one that is coming.
+    /// The JWS on which the owner's choice is based: of the one in force, and of the one that is not in force
+    /// yet.
     pub fn choice_signed(&self) -> impl Iterator<Item = &str> {
         self.choice.texts()
     }
 
-    /// As [`Machine::choice_signed`], of the lease.
+    /// The same as [`Machine::choice_signed`], for the lease.
     pub fn lease_signed(&self) -> impl Iterator<Item = &str> {
         self.lease.texts()
     }
 
-    /// The keys are not trusted any more under which facts were accepted: these are unknown until they are heard again,
-    /// under keys that are.
+    /// The keys under which facts were accepted are not trusted any more: these facts are unknown until they
+    /// are heard again, under trusted keys.
     pub(super) fn disbelieve(&mut self, privacy: bool, entitlement: bool, now: Now) {
         let mut acks = Vec::new();
         if privacy {
@@ -65,7 +67,8 @@ impl Machine {
         }
     }
 
-    /// A latch that cannot be read is told once, and no more than that: a shutter closes the camera by itself.
+    /// A latch that cannot be read is reported once, and nothing else follows: a shutter closes the camera by
+    /// itself.
     pub(super) fn latch_device(&mut self, fault: Option<String>) {
         if let (None, Some(why)) = (&self.latch_fault, &fault) {
             self.tell(Event::LatchFailed { why: why.clone() });
@@ -114,8 +117,9 @@ impl Machine {
         }
     }
 
-    /// What would take the place of a prohibition waits until nothing is left that it forbids: else a cut of the power
-    /// in between would leave footage that nobody remembers to be forbidden.
+    /// A choice that would replace a prohibition is written only when nothing is left that the prohibition
+    /// forbids. Otherwise a power cut in between would leave forbidden footage, and the prohibition would be
+    /// forgotten.
     pub(super) fn choice_may_be_written(&self) -> bool {
         let Some(coming) = self.choice.coming() else { return true };
         let forbids_on_flash =
@@ -123,13 +127,14 @@ impl Machine {
         (coming.do_not_record && !forbids_on_flash) || !(self.is_purging() || self.may_find_forbidden())
     }
 
-    /// Whether a prohibition is in force that a cut of the power would take back.
+    /// Whether a prohibition is in force that would be lost in a power cut.
     #[must_use]
     pub fn forbids_without_trace(&self) -> bool {
         self.choice.unkept().is_some_and(|choice| choice.do_not_record) || self.latch.unkept() == Some(&true)
     }
 
-    /// A prohibition that is not durable lies where a start of the process finds it, whatever the disk does.
+    /// A prohibition that is not durable is stored where the next start of the process finds it, whatever the
+    /// disk does.
     fn raise_tombstones(&mut self) {
         let unkept = self.choice.unkept().filter(|choice| choice.do_not_record).map(|choice| choice.version);
         if unkept != self.tombstones.choice {
@@ -140,9 +145,9 @@ impl Machine {
                     self.effects.push_back(Effect::RaiseTombstone(fact));
                     self.tombstones.choice = unkept;
                 }
-                // What is coming replaces it: until that is durable the one that lies there is good.
+                // The new choice replaces it: until that is durable, the existing tombstone is right.
                 (Some(_), _) => {}
-                // Nothing durable has taken its place: whoever finds it is to be private.
+                // Nothing durable has replaced it: the next start must be private.
                 (None, _) if *self.choice.live() == Known::Unreadable => {}
                 (None, _) => {
                     let version = self.tombstones.choice.take().unwrap_or_default();
@@ -171,7 +176,7 @@ impl Machine {
         let latch = self.latch.settle(ticket, ok, now.mono, &mut self.jitter);
         let lease = self.lease.settle(ticket, ok, now.mono, &mut self.jitter);
         if self.tombstones.unreadable {
-            // Something new of it is durable.
+            // A new value of it is durable.
             if let Settled::Durable(_) = choice {
                 self.tombstones.choice.get_or_insert(0);
             }

@@ -1,11 +1,11 @@
-//! An ordered stop: capture is drained, then the spool is flushed, then uploads get what time is left.
+//! An ordered stop: capture is drained, then the spool is flushed, then uploads get the remaining time.
 
 use super::Machine;
 use crate::domain::effect::{Effect, Report};
 use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
-/// What an ordered stop may take before the uploads that are left stay for the next start.
+/// How long an ordered stop may take; the uploads that remain then are left to the next start.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(4000);
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ impl Machine {
             leaving.stage = LeavingStage::Flushing;
             self.effects.push_back(Effect::FlushSpool);
         }
-        // The end of a span goes once its footage is gone from the spool.
+        // The end of a span is sent once its footage is gone from the spool.
         let idle = self.queue.uploading() == 0 && self.queue.leaving() == (0, 0);
         if leaving.stage == LeavingStage::Uploading && idle || late && leaving.stage != LeavingStage::Gone {
             leaving.stage = LeavingStage::Gone;

@@ -1,5 +1,5 @@
-//! The light that shows the household that the camera is open: no device is opened before it is lit, and it goes out
-//! once every device is closed.
+//! The light that shows the household that the camera is open: no device is opened before it is lit, and it
+//! goes out only once every device is closed.
 
 use super::Machine;
 use crate::domain::backoff::Backoff;
@@ -8,9 +8,9 @@ use crate::domain::input::{FaultKind, Ticket};
 use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
-/// Within which an LED is to answer. One behind a bus that hangs counts as one that cannot be lit.
+/// Timeout for the answer of an LED. If its bus hangs, the LED counts as one that cannot be lit.
 const LIGHT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often a light is tried again that does not go out.
+/// How often putting out a light is retried.
 const PUT_OUT_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
@@ -19,7 +19,7 @@ pub(super) struct Light {
     backoff: Backoff,
     /// Why it could not be lit, until it is.
     fault: Option<String>,
-    /// A device is to be opened, and waits for it.
+    /// A device is to be opened, and waits for the light.
     wanted: bool,
 }
 
@@ -28,12 +28,12 @@ enum State {
     /// The camera has none.
     Absent,
     Out,
-    /// To be lit under this ticket, until then at the latest.
+    /// Being lit under this ticket; the time is the timeout.
     Lighting(Ticket, Mono),
     Lit,
-    /// It could not be lit, and is tried again then.
+    /// It could not be lit; retried at this time.
     Failed(Mono),
-    /// To be put out under this ticket; tried again then.
+    /// Being put out under this ticket; retried at this time.
     PuttingOut(Ticket, Mono),
 }
 
@@ -67,12 +67,12 @@ impl Light {
 }
 
 impl Machine {
-    /// No device is about to be opened, unless [`Machine::is_lit`] is asked.
+    /// No device is about to be opened, unless [`Machine::is_lit`] is called.
     pub(super) fn forget_that_light_is_wanted(&mut self) {
         self.light.wanted = false;
     }
 
-    /// Whether a device may be opened now. If not, the light is on its way, or waits to be tried again.
+    /// Whether a device may be opened now. If not, the light is being lit, or waits for a retry.
     pub(super) fn is_lit(&mut self, now: Now) -> bool {
         self.light.wanted = true;
         match self.light.state {
@@ -88,7 +88,7 @@ impl Machine {
         }
     }
 
-    /// The light goes out once nothing is open and nothing is about to be.
+    /// The light goes out once nothing is open and nothing is about to be opened.
     pub(super) fn restore_light(&mut self, now: Now) {
         match self.light.state {
             State::Lighting(_, at) if at <= now.mono => {
@@ -114,7 +114,7 @@ impl Machine {
         }
     }
 
-    /// The LED was set, or could not be.
+    /// The LED was set, or could not be set.
     pub(super) fn light_set(&mut self, set: Ticket, result: Result<(), String>, now: Now) {
         match (self.light.state, result) {
             (State::Lighting(ticket, _), Ok(())) if ticket == set => {
@@ -124,7 +124,7 @@ impl Machine {
             }
             (State::Lighting(ticket, _), Err(why)) if ticket == set => self.light_failed(why, now),
             (State::PuttingOut(ticket, _), Ok(())) if ticket == set => self.light.state = State::Out,
-            // Of another ticket: overtaken. Else it is tried again at its time.
+            // Of another ticket: superseded. Otherwise it is retried at its time.
             (
                 State::Absent
                 | State::Out

@@ -1,9 +1,9 @@
 //! The machine: inputs in, effects out, and between them one set of facts.
 //!
-//! [`Machine::handle`] records what an input says and then restores the invariants, all of them,
-//! whatever the input was: capture is open exactly if the policy allows it, nothing is uploaded
-//! that the policy forbids, every segment that a rule lets go is let go, and what the cloud was
-//! told is what is so. So no branch has to think of the consequences of another.
+//! [`Machine::handle`] records what an input says and then restores all invariants, whatever the input was:
+//! capture is open exactly if the policy allows it, nothing is uploaded that the policy forbids, every
+//! segment that a rule removes is removed, and what the cloud was told is true. So no branch needs to
+//! consider the consequences of another.
 
 mod aside;
 mod capture;
@@ -44,36 +44,36 @@ use std::time::Duration;
 pub struct Start {
     /// The configuration as it was read at the start.
     pub settings: Settings,
-    /// The device id, by which topics are named.
+    /// The device id, which is part of the topics.
     pub device: String,
     /// The id of this boot.
     pub boot: String,
-    /// The app's last choice, as it stands on flash.
+    /// The app's last choice, as stored on flash.
     pub privacy: Known<PrivacyChoice>,
-    /// The last lease, as it stands on flash.
+    /// The last lease, as stored on flash.
     pub entitlement: Known<Lease>,
     /// The JWS that prove the choice and the lease, where they are known.
     pub signed: Signed,
-    /// The local latch, as it stands on flash; `true` is set. [`Known::Missing`] where nothing at all is known: it is then
-    /// written as open.
+    /// The local latch, as stored on flash; `true` means set. [`Known::Missing`] if nothing is stored at all:
+    /// it is then written as open.
     pub latch: Known<bool>,
-    /// The highest versions ever seen, whatever became of the facts themselves.
+    /// The highest versions ever seen, even if the facts themselves were lost.
     pub seen: Seen,
-    /// Prohibitions that an earlier process came to know of and could not write.
+    /// Prohibitions that an earlier process received and could not write.
     pub tombstones: Tombstones,
-    /// [`Shutter::Unknown`] where the camera has one: it is read after the start.
+    /// [`Shutter::Unknown`] if the camera has one: it is read after the start.
     pub shutter: Shutter,
-    /// Since when the service stands still, where that was seen by an earlier process.
+    /// Since when the service is stopped, if an earlier process saw that.
     pub stopped: Option<Utc>,
     /// The latest time known to have passed: the last persisted time or the build time.
     pub floor: Utc,
-    /// Where the times of boots lie whose clock could not be trusted, as far as that was decided.
+    /// The offsets of boots whose clock could not be trusted, as far as they were decided.
     pub offsets: Offsets,
     /// What the spool holds, or why it cannot be used.
     pub spool: Result<(Vec<Segment>, Usage), String>,
     /// The camera has a light (`privacy.indicator`): no device is opened before it is lit.
     pub light: bool,
-    /// The privacy journal ends with the camera open: the process before this one was killed, or power was lost.
+    /// The privacy journal ends with the camera open: the previous process was killed, or power was lost.
     pub cut_off: bool,
     /// Any number that differs between cameras.
     pub seed: u64,
@@ -97,14 +97,14 @@ pub struct Signed {
     pub entitlement: Option<String>,
 }
 
-/// What a process found that it could not write down, for the next one.
+/// What a process could not write down and left for the next one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tombstones {
     /// "Do not record", and the JWS that proves it.
     pub choice: Option<(PrivacyChoice, String)>,
     /// The latch is closed.
     pub latch: bool,
-    /// One lies there and cannot be read: what it concerns is unreadable, until something new of it is durable.
+    /// There is one that cannot be read: what it concerns is unreadable until a new value of it is durable.
     pub unreadable: bool,
 }
 
@@ -113,44 +113,46 @@ pub struct Tombstones {
 pub enum Why {
     /// The backoff after a capture fault is over.
     RetryCapture,
-    /// A message was refused as from the future: the clock may have been set.
+    /// A message was refused because it came from the future: the clock may have been set since.
     AskAgain,
-    /// A state file that could not be written is tried again.
+    /// A state file that could not be written is retried.
     RetryPersist,
     /// The backoff of an upload, or of the store as a whole, is over.
     RetryUpload,
-    /// A spool that could not be written is tried again.
+    /// A spool that could not be written is retried.
     ProbeStorage,
     /// A lease ends, or its `next` is due.
     LeaseChanges,
-    /// The times of a boot are decided, or what was decided of them is written again.
+    /// The times of a boot are decided, or what was decided is written again.
     PinTimes,
-    /// A choice counts as heard, a hold of unheard footage is over, or the store is to be asked whether it answers.
+    /// A choice counts as heard, a hold of unheard footage is over, or the store is to be asked whether it
+    /// answers.
     Hearing,
-    /// A device that does not close has used up its time.
+    /// A device that does not close has reached its timeout.
     CloseDevice,
-    /// The light is tried again, or has used up its time.
+    /// The light is retried, or has reached its timeout.
     RetryLight,
     /// `mqtt.telemetry` has passed since the last report.
     Telemetry,
-    /// The passing of time is to be made durable.
+    /// The current time is to be made durable.
     KeepTime,
-    /// The rules of retention are looked at again.
+    /// The rules of retention are applied again.
     Sweep,
     /// An ordered stop has used up its time.
     Leave,
 }
 
-/// How often the clock is looked at while it may be what a message was refused for.
+/// How often the clock is checked while it may be the reason why a message was refused.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the rules of retention are looked at without a cause.
+/// How often the rules of retention are applied without another cause.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// How often the passing of time is made durable: ten minutes lost from it are cheap, flash is not.
+/// How often the current time is made durable: losing ten minutes of it costs little, wearing out flash costs
+/// more.
 const KEEP_TIME_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// By how much the cloud's clock may be ahead of a trusted one of ours.
+/// How far the cloud's clock may be ahead of our trusted one.
 const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
 
-/// All state of the agent; has no clock, file or socket of its own.
+/// All state of the agent; it has no clock, file or socket of its own.
 #[derive(Debug)]
 pub struct Machine {
     settings: Settings,
@@ -166,13 +168,13 @@ pub struct Machine {
     prohibitions: choice::Prohibitions,
     floor: Utc,
     floor_at: Mono,
-    /// The floor that was written last.
+    /// The floor that was last written.
     kept_floor: Utc,
     tickets: u64,
     tombstones: keeping::Tombstones,
     /// The highest versions ever seen.
     seen: Seen,
-    /// When the earliest message claims to have been made that was refused as from the future.
+    /// The earliest claimed time of the messages that were refused because they came from the future.
     refused_ahead: Option<Utc>,
     jitter: Jitter,
     effects: VecDeque<Effect>,
@@ -182,13 +184,13 @@ pub struct Machine {
     noted: noting::Noted,
     usage: Usage,
     broken: Option<storing::Broken>,
-    /// Full, and nothing left to evict: others took the room.
+    /// The spool is full and nothing is left to evict: others used the room.
     starved: bool,
     aside: aside::Eviction,
     queue: pending::Queue,
     pins: offsets::Pins,
     store: transfer::StoreHealth,
-    /// What the last sweep went by.
+    /// The facts that the last sweep used.
     swept_by: Option<(Pending, Entitlement)>,
     swept_at: Option<Mono>,
     reports: reports::Told,
@@ -197,10 +199,10 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Takes up what flash remembers. The first effects wait in [`Machine::poll_effect`].
+    /// Takes up what is stored on flash. The first effects wait in [`Machine::poll_effect`].
     #[must_use]
     pub fn new(start: Start, now: Now) -> Machine {
-        // Of a generator of its own: what else is drawn stays as it is.
+        // From a generator of its own, so that other random draws stay the same.
         let phase = Jitter::new(!start.seed).between(Duration::ZERO, start.settings.telemetry);
         let mut machine = Machine {
             settings: start.settings,
@@ -239,7 +241,7 @@ impl Machine {
             figures: Figures::default(),
             leaving: None,
         };
-        // Before any fact is written: a journal that is missing beside one was lost.
+        // Before any fact is written: if the journal is missing beside a fact, it was lost.
         machine.note_start(start.cut_off, now);
         machine.take_up(start.tombstones, now);
         match start.spool {
@@ -253,7 +255,7 @@ impl Machine {
         machine
     }
 
-    /// Takes one input and restores the invariants. What is to be done is then in [`Machine::poll_effect`].
+    /// Takes one input and restores the invariants. The resulting effects wait in [`Machine::poll_effect`].
     pub fn handle(&mut self, input: Input, now: Now) {
         match input {
             Input::Tick => {}
@@ -263,7 +265,8 @@ impl Machine {
                 if self.settings.granted {
                     self.store.try_again();
                 }
-                // The retained reports may be another process's: after each connection they are told again.
+                // The retained reports may be those of another process: they are sent again after each
+                // connection.
                 self.reports.forget();
             }
             Input::Privacy { choice, jws, retained, ack } => {
@@ -275,7 +278,7 @@ impl Machine {
             Input::Rejected { topic, reason, ack } => self.reject(topic, reason, ack),
             Input::Disbelieved { privacy, entitlement } => self.disbelieve(privacy, entitlement, now),
             Input::Latch { closed } => self.set_latch(closed, now),
-            // One that cannot be read is taken for set, and a press lifts what is set; by hand, at the camera.
+            // A latch that cannot be read counts as set, and a press on the camera lifts a latch that is set.
             Input::LatchPressed => {
                 let lifted =
                     matches!(self.latch.newest(), Some(false)) || *self.latch.live() == Known::Missing;
@@ -375,10 +378,10 @@ impl Machine {
         self.note_prohibition(now);
         let decision = policy::decide(&self.facts(now));
         if self.privacy() == Privacy::Record {
-            // What permits is noted before the opening that follows from it.
+            // A permission is noted before the opening that follows from it.
             self.restore_journal(now);
         }
-        // First of all: nothing waits for the disk or the network before the device is closed.
+        // First of all: the device is closed without waiting for the disk or the network.
         self.restore_capture(&decision, now);
         self.write_what_is_due(now);
         self.restore_stopped(now);
@@ -437,7 +440,7 @@ impl Machine {
         }
     }
 
-    /// What restricts does not wait for the disk.
+    /// A restriction does not wait for the disk.
     fn enforce_what_restricts(&mut self, now: Now) {
         let (at, grace) = (self.lease_time(now), self.settings.grace);
         self.choice.enforce(|choice| choice.do_not_record);
@@ -464,7 +467,7 @@ impl Machine {
         Clock::judge(now, self.floor(now))
     }
 
-    /// The time that leases are held against.
+    /// The time with which leases are compared.
     fn lease_time(&self, now: Now) -> Utc {
         match self.clock(now) {
             Clock::Trusted => now.system,
@@ -472,7 +475,7 @@ impl Machine {
         }
     }
 
-    /// What a trusted clock has told has passed, whatever any clock says later.
+    /// A time that a trusted clock has shown has passed, whatever any clock says later.
     fn note_time(&mut self, now: Now) {
         if self.clock(now) == Clock::Trusted && now.system > self.floor(now) {
             (self.floor, self.floor_at) = (now.system, now.mono);
@@ -485,12 +488,12 @@ impl Machine {
         }
     }
 
-    /// How much has passed that a cut of the power would take back.
+    /// How much time has passed that would be lost in a power cut.
     fn time_unkept(&self, now: Now) -> Duration {
         self.floor(now).since(self.kept_floor)
     }
 
-    /// Makes durable that this time has passed. It is written without retry: the next one will do.
+    /// Makes the current time durable. A failed write is not retried: the next one follows anyway.
     fn write_floor(&mut self, now: Now) {
         let passed = self.floor(now);
         if passed > self.kept_floor {
@@ -529,13 +532,13 @@ impl Machine {
         format!("kasacam/v1/{}/{name}", self.device)
     }
 
-    /// Whether a message claims to be from a time that has not come. Without a clock to be trusted nobody can
-    /// tell, and the cloud's clock and ours may differ.
+    /// Whether a message claims to be from the future. Without a trusted clock this cannot be told, and the
+    /// clocks of the cloud and the camera may differ.
     fn is_ahead(&self, issued_at: Utc, now: Now) -> bool {
         self.clock(now) == Clock::Trusted && issued_at > now.system + MAX_AHEAD
     }
 
-    /// What was refused as from the future is asked for again once it is not.
+    /// A message that was refused because it came from the future is asked for again once its time has come.
     fn ask_again_if_due(&mut self, now: Now) {
         if self.refused_ahead.is_some_and(|issued_at| !self.is_ahead(issued_at, now)) {
             self.refused_ahead = None;
@@ -548,7 +551,7 @@ impl Machine {
         Rejection::IssuedAhead
     }
 
-    /// Changes no state but the count.
+    /// Changes no state except the count.
     fn reject(&mut self, topic: String, reason: Rejection, ack: Option<AckToken>) {
         self.figures.rejected += 1;
         self.tell(Event::Rejected { topic, reason: reason.text() });
@@ -562,10 +565,10 @@ impl Machine {
     }
 }
 
-/// Versions only grow: `seen` is the highest one that ever came, which counts also where its message is lost.
+/// Versions only grow: `seen` is the highest one that ever came; it counts even if its message is lost.
 ///
 /// # Errors
-/// One that is known must say what it said before.
+/// A version that is known must say what it said before.
 fn compare<T: PartialEq>(
     newest: Option<&T>,
     seen: u64,

@@ -1,4 +1,5 @@
-//! What the privacy journal says: when the camera was open, why it opened and closed, and what the owner allowed.
+//! What the privacy journal records: when the camera was open, why it opened and closed, and what the owner
+//! allowed.
 
 use super::Machine;
 use crate::domain::effect::Effect;
@@ -7,18 +8,18 @@ use crate::domain::journal::What;
 use crate::domain::segment::RecordClock;
 use crate::domain::time::Now;
 
-/// What the journal was told last of the owner's choice: version, do not record, latch.
+/// What the journal last recorded of the owner's choice: version, do not record, latch.
 #[derive(Debug, Default)]
 pub(super) struct Noted(Option<(Option<u64>, bool, bool)>);
 
 impl Machine {
-    /// A line of the privacy journal, of now.
+    /// Writes a line of the privacy journal, with the current time.
     pub(super) fn note(&mut self, what: What, now: Now) {
         let clock = RecordClock::from(self.clock(now));
         self.effects.push_back(Effect::Note { time: now.system, clock, what });
     }
 
-    /// The first lines of this process. `cut_off`: the one before it ended with the camera open.
+    /// The first lines of this process. `cut_off`: the previous process ended with the camera open.
     pub(super) fn note_start(&mut self, cut_off: bool, now: Now) {
         if cut_off {
             self.note(What::CutOff, now);
@@ -26,7 +27,7 @@ impl Machine {
         self.note(What::Started { version: String::from(env!("CARGO_PKG_VERSION")) }, now);
     }
 
-    /// The devices of the newest run are opened, or have been.
+    /// The devices of the newest run are being opened, or have been opened.
     pub(super) fn note_opened(&mut self, sound: bool, lines: u32, now: Now) {
         let choice = self.choice.live().value().map(|choice| choice.version);
         let lease = self.lease.live().value().map(|lease| lease.version);
@@ -38,7 +39,8 @@ impl Machine {
         self.note(What::Closed { reason: String::from(reason.text()) }, now);
     }
 
-    /// A line where what the owner allows is not what it was. Behind all else that is to be done: nothing waits for it.
+    /// Writes a line if what the owner allows has changed. It comes after all other effects: nothing waits
+    /// for it.
     pub(super) fn restore_journal(&mut self, now: Now) {
         let standing = self.privacy_standing(now);
         let choice = (standing.version, standing.do_not_record, standing.latch);

@@ -1,4 +1,5 @@
-//! Decides where the times of boots lie whose clock could not be trusted, and has that durable before it is used.
+//! Decides the offsets of boots whose clock could not be trusted, and makes them durable before they are
+//! used.
 
 use super::Machine;
 use super::hearing::ends;
@@ -12,25 +13,25 @@ use crate::domain::time::{Clock, Mono, Now, Utc};
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-/// How long what a plausible clock recorded waits, once it could go, for the clock to be set: the network that brings the
-/// store brings the time as well.
+/// How long what a plausible clock recorded waits for the clock to be set, once it could be sent: the network
+/// that reaches the store also brings the time.
 const CLOCK_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long offsets that could not be written wait for the next try.
+/// How long offsets that could not be written wait for a retry.
 const WRITE_INTERVAL: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(super) struct Pins {
     /// All that is decided.
     decided: Offsets,
-    /// What of it is durable: nothing else is used.
+    /// The durable part of it: nothing else is used.
     kept: Offsets,
     writing: Option<(Ticket, Offsets)>,
     retry_at: Mono,
     /// The latest time that was known to have passed when this process began.
     floor: Utc,
-    /// What was captured by such a clock waits, and nothing is decided for it.
+    /// Footage from such a clock is waiting, and nothing is decided for it.
     lacking: Lacking,
-    /// Since when that of a plausible clock could go.
+    /// Since when the footage from a plausible clock could be sent.
     could_go: Option<Mono>,
 }
 
@@ -54,7 +55,7 @@ impl Pins {
         }
     }
 
-    /// Takes note of a segment that waits; `boot` is this boot.
+    /// Notes a segment that waits; `boot` is this boot.
     pub(super) fn note(&mut self, segment: &Segment, boot: &str) {
         let record = &segment.record;
         if self.decided.get(&record.boot, record.clock).is_some() {
@@ -68,7 +69,7 @@ impl Pins {
         }
     }
 
-    /// When the passing of time decides something, or what is decided is written again.
+    /// When the passing of time decides something, or when what is decided is written again.
     pub(super) fn due(&self, now: Mono) -> Option<Mono> {
         let waits = self.writing.is_none() && self.decided != self.kept;
         let retry = waits.then_some(self.retry_at);
@@ -78,12 +79,12 @@ impl Pins {
 }
 
 impl Machine {
-    /// The time that a segment goes under, or `None` while none is durable.
+    /// The time under which a segment is sent, or `None` while none is durable.
     pub(super) fn key_time(&self, segment: &Segment) -> Option<(Utc, KeyClock)> {
         offset::key_time(&segment.record, &self.boot, &self.pins.kept)
     }
 
-    /// Decides what can be, and has it written.
+    /// Decides what can be decided, and has it written.
     pub(super) fn restore_offsets(&mut self, decision: &Decision, now: Now) {
         if self.clock(now) == Clock::Trusted {
             let Lacking { plausible_here, unset_here, .. } = self.pins.lacking;
@@ -132,9 +133,9 @@ impl Machine {
         }
     }
 
-    /// Boots that are over, and never had a clock: each ended when the one after it began, and the last of them when
-    /// this camera last knew that time had passed. So none lies ahead of what was captured after it, and none lies in
-    /// the future.
+    /// For boots that are over and never had a trusted clock: each is taken to have ended when the one after
+    /// it began, and the last of them when this camera last knew that time had passed. So none is later than
+    /// what was captured after it, and none is in the future.
     fn pin_before(&mut self) {
         self.let_boots_go();
         let mut place: HashMap<&str, usize> = HashMap::new();
@@ -164,7 +165,7 @@ impl Machine {
         self.pins.lacking.unset_before = !all;
     }
 
-    /// What a plausible clock recorded goes as it is, if the clock is not set within the time that it waits for that.
+    /// What a plausible clock recorded is sent as it is if the clock is not set before the timeout.
     fn pin_as_recorded(&mut self, decision: &Decision, now: Now) {
         let waits = self.pins.lacking.plausible_here;
         let goes = waits
@@ -187,7 +188,7 @@ impl Machine {
         }
     }
 
-    /// Lets go of boots of which nothing is left.
+    /// Drops boots of which no footage is left.
     fn let_boots_go(&mut self) {
         if self.usage.is_scanning {
             return;

@@ -1,4 +1,4 @@
-//! The segments that the cloud does not hold yet, and whose turn it is.
+//! The segments that the cloud does not hold yet, and which of them is next.
 
 use crate::domain::effect::Rule;
 use crate::domain::segment::{Record, Segment, Serial};
@@ -12,34 +12,34 @@ pub(super) struct Entry {
     pub(super) segment: Segment,
     pub(super) stage: Stage,
     pub(super) failures: u32,
-    /// It was cut back to so much of it.
+    /// It was cut back to this duration.
     pub(super) cut: Option<Duration>,
-    /// More than half of it is sent; true of an upload under way alone.
+    /// More than half of it is sent; only true of an upload under way.
     past_half: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    /// Not to be tried before then.
+    /// Not to be sent before this time.
     Waiting(Mono),
     Uploading,
-    /// Handed to the spool to cut back to so much of it.
+    /// Handed to the spool, to be cut back to this duration.
     Cutting(Duration),
-    /// Handed to the spool to remove.
+    /// Handed to the spool, to be removed.
     Leaving(Rule),
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     entries: BTreeMap<Serial, Entry>,
-    /// Footage of each span that is still here: a span's end goes last.
+    /// How many segments of footage of each span are still here: a span's end is sent last.
     footage: HashMap<String, u64>,
     uploading: BTreeSet<Serial>,
     /// The newest two segments of footage of this boot, the older one first.
     live: Option<(Serial, Serial)>,
     leaving_bytes: u64,
     leaving_files: u64,
-    /// The earliest segment of each span that went since it was captured after the choice.
+    /// The earliest segment of each span that was removed because it was captured after the choice.
     pub(super) gone: HashMap<String, Record>,
 }
 
@@ -119,14 +119,14 @@ impl Queue {
         }
     }
 
-    /// Takes note that a file was cut back to so much of it.
+    /// Notes that a file was cut back to this duration.
     pub(super) fn was_cut(&mut self, serial: Serial, to: Duration) {
         if let Some(entry) = self.entries.get_mut(&serial) {
             entry.cut = Some(to);
         }
     }
 
-    /// Counts one more failure of this segment and gives their number.
+    /// Counts one more failure of this segment and returns the total.
     pub(super) fn fail(&mut self, serial: Serial) -> u32 {
         self.entries.get_mut(&serial).map_or(0, |entry| {
             entry.failures = entry.failures.saturating_add(1);
@@ -134,7 +134,7 @@ impl Queue {
         })
     }
 
-    /// Forgets every failure: what waits for one may go now.
+    /// Forgets every failure: what waits because of one may be sent now.
     pub(super) fn forgive(&mut self, now: Mono) {
         for entry in self.entries.values_mut().filter(|entry| entry.failures > 0) {
             entry.failures = 0;
@@ -152,18 +152,18 @@ impl Queue {
         self.uploading.len()
     }
 
-    /// Footage of this moment begins with this serial: the segment that was sealed last and the one before
-    /// it, with the ends of their spans. What is older is backlog; without live footage all is.
+    /// Live footage begins with this serial: the segment that was sealed last and the one before it, with the
+    /// ends of their spans. What is older is backlog; without live footage everything is.
     pub(super) fn live_from(&self) -> Serial {
         self.live.map_or(Serial(u64::MAX), |(older, _)| older)
     }
 
-    /// Uploads under way that are backlog.
+    /// Number of uploads under way that are backlog.
     pub(super) fn uploading_backlog(&self) -> usize {
         self.uploading.range(..self.live_from()).count()
     }
 
-    /// Bytes and files that are on their way out of the spool.
+    /// Bytes and files that are being removed from the spool.
     pub(super) fn leaving(&self) -> (u64, u64) {
         (self.leaving_bytes, self.leaving_files)
     }
@@ -172,9 +172,9 @@ impl Queue {
         self.entries.values()
     }
 
-    /// What makes room next: the oldest footage that is not being sent; then the end of a span; then what is
-    /// being sent, but is not past half. `order = "oldest"` sends just what is oldest: were that evicted first,
-    /// a store that is a little too slow would never get anything.
+    /// What is removed next to make room: the oldest footage that is not being sent; then the end of a span;
+    /// then what is being sent and is not past half. `order = "oldest"` sends exactly the oldest: if that
+    /// were evicted first, a store that is slightly too slow would never receive anything.
     pub(super) fn evictable(&self) -> Option<Serial> {
         let waits = |entry: &&Entry| matches!(entry.stage, Stage::Waiting(_));
         let begun = |entry: &&Entry| entry.stage == Stage::Uploading && !entry.past_half;
@@ -190,9 +190,9 @@ impl Queue {
         }
     }
 
-    /// The next segment to upload, of those from the serial `from` on. `keyed` tells whether a time for its key is known. The end of a
-    /// span waits until none of the span's footage is here: it is the last that the cloud hears. Where `untried_first`,
-    /// those go first that were refused least often.
+    /// The next segment to upload, among those from the serial `from` on. `keyed` says whether a time for its
+    /// key is known. The end of a span waits until no footage of the span is here: it is the last that the
+    /// cloud receives. If `untried_first`, the segments that were refused least often come first.
     pub(super) fn next(
         &self,
         now: Mono,
@@ -218,7 +218,7 @@ impl Queue {
         !segment.is_end() || !self.footage.contains_key(&segment.record.span)
     }
 
-    /// The next time at which a waiting segment may be tried, if that is in the future.
+    /// The next time at which a waiting segment may be sent, if that is in the future.
     pub(super) fn next_try(&self, now: Mono) -> Option<Mono> {
         self.iter()
             .filter_map(|entry| match entry.stage {

@@ -1,4 +1,4 @@
-//! What the cloud is told: what is so, once it is so, and again only when it changes.
+//! What the cloud is told: what is true, once it is true, and again only when it changes.
 
 use super::Machine;
 use crate::domain::effect::{Effect, EntitlementReport, PrivacyReport, Report};
@@ -7,16 +7,17 @@ use crate::domain::privacy::{Known, Privacy, Shutter};
 use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
-/// What was told last.
+/// What was last reported.
 #[derive(Debug)]
 pub(super) struct Told {
     privacy: Option<PrivacyReport>,
-    /// `privacy` is to be told again, as it is.
+    /// `privacy` is to be reported again, unchanged.
     privacy_again: bool,
     entitlement: Option<EntitlementReport>,
     terms: Option<(String, u32)>,
     telemetry_at: Mono,
-    /// Cameras that lost their power together do not report together: the first report comes within an interval.
+    /// Cameras that lost power together must not report together: the first report comes at a random time in
+    /// the first interval.
     phase: Option<Duration>,
 }
 
@@ -32,7 +33,7 @@ impl Told {
         }
     }
 
-    /// Tell everything again.
+    /// Report everything again.
     pub(super) fn forget(&mut self) {
         self.privacy_again = true;
         self.entitlement = None;
@@ -43,7 +44,7 @@ impl Told {
     }
 }
 
-/// Why capture is as it is.
+/// Why capture is on or off.
 pub(super) fn capture_reason(decision: &Decision) -> &'static str {
     match decision.capture() {
         Capture::On { .. } => Reason::Allowed.text(),
@@ -63,8 +64,8 @@ impl Machine {
         }
     }
 
-    /// The plan goes on every segment: the spool hears of it before capture under it begins, and where that takes
-    /// another run, once the one before is over.
+    /// Each segment records the plan: the spool is told before capture under that plan begins. If the plan
+    /// needs another run, it is told after the run before is over.
     fn tell_spool(&mut self, now: Now) {
         if !self.capture.is_settled() {
             return;
@@ -76,8 +77,8 @@ impl Machine {
         }
     }
 
-    /// The privacy report as it would be sent now; `None` while a choice is being written, a device is being closed, or
-    /// one that failed is tried again: nothing is so yet.
+    /// The privacy report as it would be sent now. `None` while nothing is settled: a choice is being
+    /// written, a device is being closed, or a device that failed is being retried.
     #[must_use]
     pub fn privacy_report(&self, now: Now) -> Option<PrivacyReport> {
         if !self.capture.is_certain() || !self.choice.is_settled() || !self.latch.is_settled() {
@@ -86,7 +87,7 @@ impl Machine {
         Some(self.privacy_standing(now))
     }
 
-    /// How privacy stands this moment, settled or not.
+    /// The state of privacy now, settled or not.
     #[must_use]
     pub fn privacy_standing(&self, now: Now) -> PrivacyReport {
         let choice = self.choice.live().value();
@@ -97,7 +98,7 @@ impl Machine {
             latch: (*self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false))
                 || matches!(self.shutter, Shutter::Closed | Shutter::Unknown),
             capture: self.capture.text().into(),
-            // Nothing is applied before it was chosen, whatever our clock says.
+            // A choice is never applied before it was made, whatever the camera's clock says.
             applied_at: choice.map_or(changed_at, |choice| changed_at.max(choice.issued_at)),
         }
     }
@@ -112,7 +113,7 @@ impl Machine {
                 }
                 report.applied_at = told.applied_at;
             } else if told.capture == report.capture {
-                // The device stood like this before: what changed is the choice, and it did so now.
+                // The device was in this state before: what changed is the choice, and it changed now.
                 report.applied_at = report.applied_at.max(self.best_time(now));
             }
         }
@@ -134,7 +135,7 @@ impl Machine {
             not_after: lease.map(|lease| lease.not_after),
             reason: match decision.upload {
                 Upload::On | Upload::Heard => Reason::Allowed.text(),
-                // Privacy never alters what is said of the plan (K12).
+                // Privacy never changes what is reported about the plan (K12).
                 Upload::Off(Reason::PrivacyHold) => Reason::Allowed.text(),
                 Upload::Off(reason) => reason.text(),
             }
@@ -153,7 +154,7 @@ impl Machine {
         }
     }
 
-    /// The plan in force and its history, in hours.
+    /// The plan in force and its history in hours.
     fn plan(&self, now: Now) -> Option<(String, u32)> {
         let lease = self.lease.live().value()?;
         let terms = lease.standing(self.lease_time(now), self.settings.grace).terms;

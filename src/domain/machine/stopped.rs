@@ -1,5 +1,6 @@
-//! Since when the service stands still (suspended, or lapsed), as this camera came to know of it. `spool.hold` is counted
-//! from there: a suspension that is issued again does not begin it anew, and one that is heard late purges nothing at once.
+//! Since when the service has been stopped (suspended, or lapsed), as far as this camera knows. `spool.hold`
+//! counts from then: a suspension that is issued again does not restart it, and one that is heard late purges
+//! nothing at once.
 
 use super::Machine;
 use crate::domain::effect::Fact;
@@ -8,24 +9,25 @@ use crate::domain::input::Ticket;
 use crate::domain::time::{Clock, Mono, Now, Utc};
 use std::time::Duration;
 
-/// How long a fact that could not be written waits for the next try.
+/// How long a fact that could not be written waits for a retry.
 const WRITE_INTERVAL: Duration = Duration::from_secs(60);
-/// For so long after a start a suspension from before it lets nothing go unless the lease has been heard: it may have ended
-/// while the camera was off.
+/// For this long after a start, a suspension from before the start removes nothing unless the lease has been
+/// heard: the suspension may have ended while the camera was off.
 const HEAR_LEASE_TIMEOUT: Duration = Duration::from_secs(3600);
 
 #[derive(Debug)]
 pub(super) struct Stopped {
     /// When it was first seen; `None` while the service goes on.
     seen: Option<Seen>,
-    /// As it stands on flash.
+    /// The value on flash.
     kept: Option<Utc>,
     writing: Option<(Ticket, Option<Utc>)>,
     retry_at: Mono,
     started: Mono,
 }
 
-/// A time that no clock vouches for is taken from the monotonic one once that can be told.
+/// If the clock was not synchronised, the time is computed from the monotonic clock as soon as that is
+/// possible.
 #[derive(Clone, Copy, Debug)]
 enum Seen {
     At(Utc),
@@ -37,7 +39,7 @@ impl Stopped {
         Stopped { seen: kept.map(Seen::At), kept, writing: None, retry_at: now.mono, started: now.mono }
     }
 
-    /// Since when, where that can be told.
+    /// Since when, if that can be told.
     pub(super) fn since(&self) -> Option<Utc> {
         match self.seen {
             Some(Seen::At(since)) => Some(since),
@@ -47,7 +49,7 @@ impl Stopped {
 }
 
 impl Machine {
-    /// Takes note of when the service began to stand still, and of when it goes on.
+    /// Notes when the service was stopped, and when it goes on.
     pub(super) fn restore_stopped(&mut self, now: Now) {
         let trusted = self.clock(now) == Clock::Trusted;
         self.stopped.seen = match (self.entitlement(now), self.stopped.seen) {
@@ -55,7 +57,7 @@ impl Machine {
             (Entitlement::Suspended | Entitlement::Lapsed, None) if trusted => Some(Seen::At(now.system)),
             (Entitlement::Suspended | Entitlement::Lapsed, None) => Some(Seen::AtMono(now.mono)),
             (_, Some(Seen::AtMono(since))) if trusted => Some(Seen::At(now.utc_of(since))),
-            // Neither says that the service goes on.
+            // Neither means that the service goes on.
             (
                 Entitlement::Suspended | Entitlement::Lapsed | Entitlement::Terminated | Entitlement::Unknown,
                 seen,
@@ -84,7 +86,8 @@ impl Machine {
         }
     }
 
-    /// Whether a renewal that this camera has not heard of is out of the question, as far as that can be waited for.
+    /// Whether it is certain, as far as waiting can make it so, that no renewal exists of which this camera
+    /// has not heard.
     pub(super) fn stands_still_for_certain(&self, now: Now) -> bool {
         let heard = self.session.lease_is_heard(now.mono);
         match self.entitlement(now) {

@@ -1,4 +1,4 @@
-//! A spool that cannot be written: capture stops, and it is tried again.
+//! A spool that cannot be written: capture stops, and the write is retried.
 
 use super::Machine;
 use crate::domain::backoff::Backoff;
@@ -7,10 +7,11 @@ use crate::domain::policy::WhenFull;
 use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
-/// A card that was pulled is looked for as often: recording goes on within five seconds of its return.
+/// How often the spool checks for a card that was removed: recording goes on within five seconds of its
+/// return.
 const CARD_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The fault of a card that was pulled, whatever the first call said that failed for it.
+/// The fault of a card that was removed, whatever error the first failed call returned.
 const AWAY: &str = "its file system is away, and the mount point is empty";
 
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct Broken {
 }
 
 impl Machine {
-    /// When the spool is tried again, while it cannot be written.
+    /// When the spool is probed again, while it cannot be written.
     pub(super) fn probe_at(&self) -> Option<Mono> {
         self.broken.as_ref().map(|broken| broken.probe_at)
     }
@@ -43,7 +44,8 @@ impl Machine {
         self.evict_for_want_of_room(full);
     }
 
-    /// One, for each time that the disk was found to be full: another may have taken what was let go before.
+    /// Evicts one file each time that the disk was found to be full: another process may have used the room
+    /// that was freed.
     pub(super) fn evict_for_want_of_room(&mut self, full: bool) {
         let evicts = self.settings.rules.when_full == WhenFull::Evict && !self.usage.is_scanning;
         if full && evicts && !self.evict_aside() {
@@ -70,7 +72,7 @@ impl Machine {
     pub(super) fn probe_if_due(&mut self, now: Now) {
         let Some(broken) = &mut self.broken else { return };
         if broken.probe_at <= now.mono {
-            // Until the answer comes; it sets the time of the next one.
+            // Until the answer comes; it sets the time of the next probe.
             broken.probe_at = now.mono + Duration::from_secs(60);
             self.effects.push_back(Effect::ProbeStorage);
         }

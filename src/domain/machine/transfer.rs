@@ -1,4 +1,4 @@
-//! What goes to the store, and what leaves the spool.
+//! What is sent to the store, and what is removed from the spool.
 
 use super::Machine;
 use super::pending::Stage;
@@ -16,36 +16,38 @@ use crate::domain::time::{Mono, Now};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// How the store as a whole has been answering.
+/// The state of the store as a whole.
 #[derive(Debug)]
 pub(super) struct StoreHealth {
     backoff: Backoff,
     /// Since when it has stored nothing.
     failing_since: Option<Mono>,
     not_before: Mono,
-    /// When the last failure was that counted. An upload that had begun by then tells of the same outage.
+    /// When the last counted failure was. An upload that had begun before then belongs to the same outage.
     failed_at: Option<Mono>,
     /// Segments that it has refused since it last stored one.
     refused: BTreeSet<Serial>,
     /// The cloud was told that uploads wait.
     told: bool,
-    /// Why it does not store, since it last did.
+    /// Why it has not stored anything since it last did.
     why: Option<String>,
 }
 
-/// So many segments refused in a row, with none stored between them, are a fault of the store and not of each of them.
+/// If this many segments in a row are refused and none is stored in between, the fault is the store's, not
+/// that of each segment.
 const MAX_REFUSED: usize = 3;
-/// One failure passes: a second in a row is told.
+/// One failure may pass: the second in a row is reported.
 const TOLD_FROM: u32 = 2;
-/// Where the store refuses whatever it is given, a segment waits no longer than this beyond the store's own wait.
+/// While the store refuses whatever it is given, a segment waits at most this long beyond the store's own
+/// wait.
 const MAX_WAIT_REFUSED: Duration = Duration::from_secs(60);
 
 /// An attempt that stored nothing.
 struct Refusal {
     why: String,
-    /// The least wait that the store asked for.
+    /// The minimum wait that the store asked for.
     after: Duration,
-    /// Since the attempt began.
+    /// Time since the attempt began.
     took: Duration,
 }
 
@@ -64,12 +66,12 @@ impl StoreHealth {
         }
     }
 
-    /// Why uploads wait, once that was told.
+    /// Why uploads wait, once that was reported.
     pub(super) fn stalled(&self) -> Option<&str> {
         self.why.as_deref().filter(|_| self.told)
     }
 
-    /// What stood in the way is gone: nothing waits any longer.
+    /// The obstacle is gone: nothing waits any longer.
     pub(super) fn try_again(&mut self) {
         self.not_before = Mono(0);
     }
@@ -106,7 +108,7 @@ impl Machine {
             UploadOrder::Oldest => at_once,
         };
         let is_scanning = self.usage.is_scanning;
-        // The oldest is the last to be known.
+        // The oldest is found last.
         if is_scanning && order == UploadOrder::Oldest {
             return;
         }
@@ -114,7 +116,8 @@ impl Machine {
             let live_from = self.queue.live_from();
             let from = if self.queue.uploading_backlog() < most_backlog { Serial(0) } else { live_from };
             let goes = |s: &Segment| {
-                // The end of a span is the last of it that the cloud hears of, and there may be more of it.
+                // The end of a span is the last of it that the cloud receives, and there may be more of the
+                // span.
                 let may_go = !(is_scanning && s.is_end());
                 may_go
                     && self.key_time(s).is_some()
@@ -171,7 +174,7 @@ impl Machine {
                 self.store_is_well(now);
                 self.let_go(serial, Rule::Stored);
             }
-            // Cancelled meanwhile: its turn comes again without a wait.
+            // Cancelled meanwhile: it is sent again later, without a wait.
             Outcome::KeyTaken | Outcome::Retry { .. } if stage != Stage::Uploading => {}
             Outcome::KeyTaken => {
                 self.queue.set_stage(serial, Stage::Waiting(now.mono + Duration::from_secs(1)))
@@ -190,7 +193,7 @@ impl Machine {
         }
     }
 
-    /// The store stored something: whatever it refused may go again.
+    /// The store stored something: whatever it refused may be sent again.
     fn store_is_well(&mut self, now: Now) {
         let was_refusing = self.store.is_refusing();
         self.store.backoff.reset();
@@ -207,7 +210,8 @@ impl Machine {
         }
     }
 
-    /// Uploads that fail together are one failure: only one that began after the last failure counts as the next.
+    /// Uploads that fail together count as one failure: only one that began after the last failure counts as
+    /// the next.
     fn store_failed(&mut self, Refusal { why, after, took }: Refusal, now: Now) {
         self.store.not_before = self.store.not_before.max(now.mono + after);
         let is_next = self.store.failed_at.is_none_or(|at| now.mono.since(at) > took);
@@ -224,8 +228,8 @@ impl Machine {
         }
     }
 
-    /// This segment was refused: it waits by itself, the longer the more often. Where one after the other is, it is the
-    /// store, and all wait.
+    /// This segment was refused: it waits alone, longer with each refusal. If one segment after the other is
+    /// refused, the store is at fault, and all wait.
     fn refused(&mut self, serial: Serial, refusal: Refusal, now: Now) {
         let failures = self.queue.fail(serial);
         let ceiling = Duration::from_secs(2).saturating_mul(1 << failures.min(8));
@@ -237,29 +241,29 @@ impl Machine {
             self.tell(Event::UploadRefused { serial: serial.0, why: refusal.why.clone() });
         }
         if self.store.is_refusing() {
-            // Told at once: it took three to find out.
+            // Reported at once: it took three refusals to find out.
             if !std::mem::replace(&mut self.store.told, true) {
                 let why = format!("the store refuses one segment after the other: {}", refusal.why);
                 self.tell(Event::UploadStalled { why });
             }
             self.store_failed(refusal, now);
-            // Behind those that were not tried since.
+            // After those that were not tried since.
             wait = self.store.not_before.since(now.mono) + wait.min(MAX_WAIT_REFUSED);
         }
         self.queue.set_stage(serial, Stage::Waiting(now.mono + wait));
     }
 
-    /// Files of the spool came to be known.
+    /// Files of the spool were found.
     pub(super) fn found(&mut self, segments: Vec<Segment>) {
         for segment in segments {
             self.pins.note(&segment, &self.boot);
             self.queue.insert(segment, &self.boot);
         }
-        // What is found while all has to go must go as well, and not at the next round.
+        // What is found while everything must be removed is removed at once, not at the next sweep.
         self.swept_at = None;
     }
 
-    /// Asks the spool to remove a file, for a reason with a name.
+    /// Asks the spool to remove a file, by a named rule.
     pub(super) fn let_go(&mut self, serial: Serial, rule: Rule) {
         let Some(entry) = self.queue.get(serial) else { return };
         if let Stage::Leaving(_) = entry.stage {
@@ -289,8 +293,8 @@ impl Machine {
 
     pub(super) fn forgotten(&mut self, serial: Serial) {
         if let Some(entry) = self.queue.remove(serial) {
-            // Until the spool says how it stands. Where it said so before, this is once too often: then too
-            // little is evicted for a moment, and never too much.
+            // Until the spool reports its usage. If it already did, this is counted twice: then too little is
+            // evicted for a moment, and never too much.
             let bytes = entry.segment.bytes;
             self.usage.bytes = self.usage.bytes.saturating_sub(bytes);
             self.usage.files = self.usage.files.saturating_sub(1);
@@ -298,7 +302,7 @@ impl Machine {
         }
     }
 
-    /// What could not be removed while the storage was broken.
+    /// Removes again what could not be removed while the storage was broken.
     pub(super) fn forget_again(&mut self) {
         let leaving: Vec<Effect> = self
             .queue
@@ -341,21 +345,21 @@ impl Machine {
         }
     }
 
-    /// Evicts the oldest until what is left fits, counting what is on its way out as gone. True
-    /// where that changed whether there is anything left to evict.
+    /// Evicts the oldest until the rest fits; what is already being removed counts as gone. True if this
+    /// changed whether anything is left to evict.
     pub(super) fn make_room(&mut self, decision: &Decision) -> bool {
         let starved = match (self.storage(), decision.pending) {
-            // What is oldest nobody knows before all is known.
+            // The oldest is not known before all files are known.
             _ if self.usage.is_scanning => false,
             (Storage::Full, Pending::EvictOldest) => self.evict_until_it_fits(),
-            // Once starved, the decision is no longer to evict: only room ends it.
+            // Once starved, the decision is no longer to evict: only free room ends it.
             (Storage::Full, Pending::Keep | Pending::Hold | Pending::Purge) => self.starved,
             (Storage::Roomy | Storage::Tight | Storage::Broken, _) => false,
         };
         std::mem::replace(&mut self.starved, starved) != starved
     }
 
-    /// True where it does not fit although nothing is left to evict.
+    /// True if it does not fit although nothing is left to evict.
     fn evict_until_it_fits(&mut self) -> bool {
         loop {
             let (bytes, files) = self.queue.leaving();
@@ -377,7 +381,7 @@ impl Machine {
         }
     }
 
-    /// False where nothing is left that may be evicted.
+    /// False if nothing is left that may be evicted.
     pub(super) fn evict_one(&mut self) -> bool {
         let Some(serial) = self.queue.evictable() else { return false };
         self.let_go(serial, Rule::Evicted);
@@ -386,14 +390,14 @@ impl Machine {
 
     // ---- the lease, as it stands -----------------------------------------------------------
 
-    /// What is permitted is the least of what is durable and what is coming.
+    /// What is permitted is the minimum of what is durable and what is not durable yet.
     #[must_use]
     pub fn entitlement(&self, now: Now) -> Entitlement {
         let (at, grace) = (self.lease_time(now), self.settings.grace);
         let stands = |lease: &Lease| lease.standing(at, grace).entitlement;
         match (self.lease.live().value().map(stands), self.lease.coming().map(stands)) {
             (None, _) => Entitlement::Unknown,
-            // It restricted as it came, and permits by now: that counts once it is durable.
+            // It restricted when it came, and permits now: that counts once it is durable.
             (Some(Entitlement::Granted(_)), _) if !self.lease.is_kept() => Entitlement::Unknown,
             (Some(Entitlement::Granted(kept)), Some(Entitlement::Granted(coming))) => {
                 Entitlement::Granted(kept.least(coming))
@@ -402,7 +406,7 @@ impl Machine {
         }
     }
 
-    /// When the lease changes by the passing of time, on the monotonic clock.
+    /// When the lease changes because time passes, on the monotonic clock.
     pub(super) fn standing_until(&self, now: Now) -> Option<Mono> {
         let at = self.lease_time(now);
         [self.lease.live().value(), self.lease.coming()]
