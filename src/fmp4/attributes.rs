@@ -1,46 +1,47 @@
-//! What a segment tells of itself beside its bytes: the named attributes of its object (ONVIF Recording Control Service
-//! Specification 26.06, Annex B, "Object attributes").
+//! The named attributes of a segment's object (ONVIF Recording Control Service Specification 26.06, Annex B,
+//! "Object attributes").
 
 use super::boxes::build;
 use super::mfra::{Entry, table};
 use super::{ChunkInfo, Layout, init};
 use crate::domain::fragment::Track;
 
-/// Entries of a seek table, at most: the standard's own limit.
+/// Maximum number of entries of a seek table: the standard's own limit.
 pub const MAX_SEEK_ENTRIES: usize = 20;
 
-/// What the attributes of a segment's object are made of.
+/// The values from which the attributes of a segment's object are made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Attributes {
-    /// Sum of what the frames last, in nanoseconds.
+    /// Sum of the durations of the frames, in nanoseconds.
     pub duration: u64,
     /// Frames.
     pub frames: u64,
     /// Bytes of the coded frames.
     pub video_bytes: u64,
-    /// Columns of the coded picture, from the sample entry.
+    /// Width of the coded frame in pixels, from the sample entry.
     pub width: u32,
-    /// Its lines.
+    /// Its height in lines.
     pub height: u32,
-    /// Of the audio, where there is some.
+    /// Of the audio, if there is any.
     pub audio: Option<AudioAttributes>,
-    /// Ticks a second, where the movie and all tracks have the same.
+    /// Ticks per second, if the movie and all tracks have the same timescale.
     pub timescale: Option<u32>,
-    /// An `mfra` box (ISO/IEC 14496-12, 8.8.9) with [`MAX_SEEK_ENTRIES`] entries at most, without its `mfro`. Where there
-    /// are more fragments, it has those at even distances, the first among them; of the audio it has the first.
+    /// An `mfra` box (ISO/IEC 14496-12, 8.8.9) with at most [`MAX_SEEK_ENTRIES`] entries, without its `mfro`.
+    /// If there are more fragments, it lists some at even distances, including the first; for audio it lists
+    /// the first.
     pub seek_table: Vec<u8>,
 }
 
-/// What is told of the audio of a segment.
+/// The attributes of the audio of a segment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AudioAttributes {
     /// Bytes of the coded audio.
     pub bytes: u64,
-    /// Samples a second.
+    /// Samples per second.
     pub rate: u32,
 }
 
-/// The attributes of a segment that is whole.
+/// The attributes of a whole segment.
 #[must_use]
 pub fn attributes(layout: &Layout) -> Attributes {
     let (video, audio) = (layout.init.video, layout.init.audio);
@@ -67,7 +68,7 @@ pub fn attributes(layout: &Layout) -> Attributes {
     }
 }
 
-/// The place of the track in a chunk, if it begins there.
+/// The index entry of the track in a chunk, if the chunk has samples of it.
 fn place(chunk: &ChunkInfo, track: Track) -> Option<Entry> {
     let traf = chunk.runs.iter().position(|run| run.track == track.id)?;
     let time = u64::try_from(chunk.runs.get(traf)?.earliest_presentation).unwrap_or(0);

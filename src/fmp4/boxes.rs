@@ -2,7 +2,7 @@
 
 use super::Malformed;
 
-/// Big-endian reading that ends instead of panicking.
+/// Big-endian reading that returns `None` at the end instead of panicking.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Cursor<'a> {
     rest: &'a [u8],
@@ -51,15 +51,15 @@ impl<'a> Cursor<'a> {
     }
 }
 
-/// One box of a run of boxes.
+/// One box of a sequence of boxes.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BoxAt<'a> {
     pub(super) kind: [u8; 4],
-    /// Offset of its first byte, counted from where the walk counts.
+    /// Offset of its first byte, from the origin of the walk.
     pub(super) start: u64,
-    /// Offset behind its last byte.
+    /// Offset of the byte after its last one.
     pub(super) end: u64,
-    /// What stands behind its header.
+    /// The bytes after its header.
     pub(super) body: &'a [u8],
 }
 
@@ -79,8 +79,8 @@ impl BoxAt<'_> {
     }
 }
 
-/// Walks the boxes that lie one behind the other. Ends at the end, or with an error at the first box
-/// that is not whole. A box without a size of its own (`size == 0`) is refused: nothing we write has one.
+/// Walks a sequence of boxes. Stops at the end, or with an error at the first box that is not whole. A box
+/// without a size of its own (`size == 0`) is refused: the camera never writes one.
 pub(super) struct Walk<'a> {
     rest: &'a [u8],
     at: u64,
@@ -152,12 +152,12 @@ pub(super) fn build(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A box at the top level of some bytes.
+/// A box at the top level of a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Piece {
     /// The four-character code (ISO/IEC 14496-12, 4.2).
     pub kind: [u8; 4],
-    /// Where it stands, header included.
+    /// Its position, header included.
     pub range: std::ops::Range<usize>,
 }
 

@@ -8,10 +8,10 @@ use crate::domain::fragment::Init;
 /// `sample_is_non_sync_sample` of the sample flags.
 const NON_SYNC: u32 = 0x0001_0000;
 
-/// Reads one chunk: exactly a `moof` and an `mdat`, every sample of it within that `mdat`.
+/// Reads one chunk: exactly one `moof` and one `mdat` that contains every sample.
 ///
 /// # Errors
-/// Names the box that is not as it should be.
+/// Names the box that is wrong.
 pub fn read_chunk(init: &Init, bytes: &[u8]) -> Result<ChunkInfo, Malformed> {
     let mut walk = Walk::new(bytes, 0);
     let missing = || Malformed { offset: 0, what: String::from("no moof with its mdat") };
@@ -23,7 +23,7 @@ pub fn read_chunk(init: &Init, bytes: &[u8]) -> Result<ChunkInfo, Malformed> {
     read(init, &moof, &mdat)
 }
 
-/// Reads a `moof` and the `mdat` behind it, wherever they stand.
+/// Reads a `moof` and the `mdat` behind it, at any offset.
 pub(super) fn read(init: &Init, moof: &BoxAt<'_>, mdat: &BoxAt<'_>) -> Result<ChunkInfo, Malformed> {
     if !moof.is(b"moof") {
         return Err(moof.bad("stands where moof belongs"));
@@ -31,12 +31,13 @@ pub(super) fn read(init: &Init, moof: &BoxAt<'_>, mdat: &BoxAt<'_>) -> Result<Ch
     if !mdat.is(b"mdat") {
         return Err(mdat.bad("stands where mdat belongs"));
     }
-    // Samples must lie in this mdat, told relative to the moof.
+    // The samples must be inside this mdat; offsets are relative to the moof.
     let data = (mdat.body_start() - moof.start)..(mdat.end - moof.start);
     read_moof(init, moof, &data, mdat.end)
 }
 
-/// Reads a `moof` whose samples lie in `data`, counted from its first byte, and whose `mdat` ends at `end`.
+/// Reads a `moof` whose samples are in `data` (offsets from the first byte of the `moof`) and whose `mdat`
+/// ends at `end`.
 pub(super) fn read_moof(
     init: &Init,
     moof: &BoxAt<'_>,
@@ -164,7 +165,7 @@ fn read_trun(
     if needed.is_none_or(|needed| needed > cursor.rest().len()) {
         return Err(short());
     }
-    // Samples that say nothing of themselves cost the file nothing: only the mdat bounds their number.
+    // Samples without fields of their own take no bytes in the file: only the mdat limits their number.
     if fields == 0 && u64::from(samples.count) + u64::from(count) > data.end - data.start {
         return Err(trun.bad("has more samples than its mdat has bytes"));
     }
@@ -201,11 +202,11 @@ fn signed(field: u32) -> i64 {
     i64::from(i32::from_be_bytes(field.to_be_bytes()))
 }
 
-/// Gives the chunk its sequence number (`mfhd`, 8.8.5), in place: a muxer may give one number to all
-/// chunks of a fragment, and numbers must grow with every `moof` of a file.
+/// Sets the sequence number of the chunk (`mfhd`, 8.8.5) in place: a muxer may give one number to all chunks
+/// of a fragment, but numbers must grow with every `moof` of a file.
 ///
 /// # Errors
-/// Where a box cannot be read.
+/// If a box cannot be read.
 pub fn number_chunk(bytes: &mut [u8], sequence: u32) -> Result<(), Malformed> {
     let at = {
         let moof = Walk::new(bytes, 0)

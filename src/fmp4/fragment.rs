@@ -5,11 +5,11 @@ use bytes::{BufMut, Bytes, BytesMut};
 
 /// `default-base-is-moof`, and the default of the sample flags.
 const TFHD: u32 = 0x02_0000 | 0x20;
-/// The data offset, and of each sample its duration and size.
+/// The data offset, and the duration and size of each sample.
 const TRUN: u32 = 0x01 | 0x100 | 0x200;
 /// Flags of the first sample.
 const FIRST: u32 = 0x04;
-/// Of each sample the composition offset.
+/// The composition offset of each sample.
 const OFFSETS: u32 = 0x800;
 
 /// One sample.
@@ -17,11 +17,11 @@ const OFFSETS: u32 = 0x800;
 pub struct Sample {
     /// In ticks of the track.
     pub duration: u32,
-    /// From decoding to presentation, in ticks; may lie before zero.
+    /// From decoding to presentation, in ticks; may be negative.
     pub offset: i32,
     /// Its bytes, in pieces.
     pub data: Vec<Bytes>,
-    /// Each piece is a NAL unit, and its length goes before it, in four bytes.
+    /// Each piece is a NAL unit, and is preceded by its length in four bytes.
     pub nals: bool,
 }
 
@@ -33,7 +33,7 @@ impl Sample {
     }
 }
 
-/// The samples of one track in one chunk. Not more than the first is a sync sample, or all of them are.
+/// The samples of one track in one chunk. Either at most the first is a sync sample, or all are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// `track_ID`.
@@ -48,8 +48,8 @@ pub struct Run {
     pub samples: Vec<Sample>,
 }
 
-/// One `moof` with its `mdat`: the runs that have samples, in this order. `None` where there are more than
-/// 2 GiB of them, which no file reaches.
+/// One `moof` with its `mdat`: the runs that have samples, in this order. `None` if they have more than 2
+/// GiB, which no file reaches.
 #[must_use]
 pub fn write_chunk(sequence: u32, runs: &[Run]) -> Option<Bytes> {
     let runs: Vec<&Run> = runs.iter().filter(|run| !run.samples.is_empty()).collect();
@@ -86,7 +86,7 @@ fn put_head(bytes: &mut BytesMut, size: usize, kind: &[u8; 4]) {
     bytes.put_slice(kind);
 }
 
-/// Whether the offsets have to be written at all.
+/// Whether the composition offsets must be written.
 fn reorders(run: &Run) -> bool {
     run.samples.iter().any(|sample| sample.offset != 0)
 }
@@ -114,7 +114,7 @@ fn put_traf(bytes: &mut BytesMut, run: &Run, data: u32) {
     let offsets = reorders(run);
     let first = run.first_is_sync && !run.all_are_sync;
     let flags = TRUN | if first { FIRST } else { 0 } | if offsets { OFFSETS } else { 0 };
-    // Offsets of version 1 have a sign.
+    // Offsets of version 1 are signed.
     bytes.put_u32((1 << 24) | flags);
     bytes.put_u32(u32::try_from(run.samples.len()).unwrap_or(u32::MAX));
     bytes.put_u32(data);

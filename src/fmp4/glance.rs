@@ -1,4 +1,4 @@
-//! What a sealed segment tells of itself at its two ends, so that a start need not read what stands between.
+//! What can be read at the two ends of a sealed segment, so that a start need not read what is between them.
 
 use super::boxes::{BoxAt, Cursor, Walk};
 use super::{chunk, init, record};
@@ -20,17 +20,18 @@ pub struct Head {
 pub struct Tail {
     /// Offset of the `mfra`: the last chunk ends there.
     pub mfra: u64,
-    /// Presentation time of the first picture, in ticks of its track.
+    /// Presentation time of the first frame, in ticks of its track.
     pub first: u64,
-    /// That of the first picture of the last `moof` that is listed for it.
+    /// Presentation time of the first frame of the last `moof` that is listed for that track.
     pub last: u64,
-    /// From one of them to the next, at most, in ticks.
+    /// Maximum distance from one of them to the next, in ticks.
     pub longest: u64,
-    /// Offset of the last `moof` that is listed for any track: others may follow.
+    /// Offset of the last `moof` that is listed for any track: others may follow it.
     pub last_moof: u64,
 }
 
-/// Reads the front from the first bytes of a file. `None` where they do not reach, or are not such a front.
+/// Reads the front from the first bytes of a file. `None` if there are too few bytes, or they are not such a
+/// front.
 #[must_use]
 pub fn read_head(bytes: &[u8]) -> Option<Head> {
     let mut walk = Walk::new(bytes, 0).map_while(Result::ok);
@@ -41,7 +42,7 @@ pub fn read_head(bytes: &[u8]) -> Option<Head> {
     Some(Head { init, record })
 }
 
-/// Bytes of the `mfra` by the `mfro` that closes it: `bytes` are the last of a file.
+/// Size of the `mfra` in bytes, from the `mfro` that closes it: `bytes` are the last of a file.
 #[must_use]
 pub fn tail_len(bytes: &[u8]) -> Option<u64> {
     let (_, last) = bytes.split_last_chunk::<16>()?;
@@ -70,7 +71,7 @@ pub fn read_tail(mfra: &[u8], len: u64, video: Track) -> Option<Tail> {
     tail.map(|tail| Tail { last_moof, ..tail })
 }
 
-/// A table as we write it: its track, and what it says of that.
+/// A table as the camera writes it: its track, and what it lists of that track.
 fn read_tfra(table: &BoxAt<'_>, mfra: u64) -> Option<(u32, Tail)> {
     let mut cursor = Cursor::new(table.body);
     cursor.full().filter(|(version, _)| *version == 1)?;
@@ -86,17 +87,17 @@ fn read_tfra(table: &BoxAt<'_>, mfra: u64) -> Option<(u32, Tail)> {
     cursor.rest().is_empty().then_some((track, tail?))
 }
 
-/// One chunk, as its front tells of it.
+/// One chunk, from its first bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
-    /// Offset behind its `mdat`.
+    /// Offset of the byte after its `mdat`.
     pub end: u64,
-    /// When its last picture ends, in ticks of the track; `None` where it has no pictures.
+    /// When its last frame ends, in ticks of the track; `None` if it has no frames.
     pub over: Option<u64>,
 }
 
-/// Reads the front of a chunk: `bytes` begin at `at`, with its `moof` or the `prft` before it, and reach to the first bytes
-/// of its `mdat`. `None` where they do not, or are no such chunk.
+/// Reads the front of a chunk: `bytes` begin at `at`, with its `moof` or the `prft` before it, and reach the
+/// first bytes of its `mdat`. `None` if they do not, or are not such a chunk.
 #[must_use]
 pub fn read_step(init: &Init, bytes: &[u8], at: u64) -> Option<Step> {
     let mut walk = Walk::new(bytes, at).map_while(Result::ok);

@@ -3,45 +3,46 @@
 use super::boxes::build;
 use bytes::Bytes;
 
-/// `track_ID` of the coded pictures.
+/// `track_ID` of the video.
 pub const PICTURES: u32 = 1;
 /// `track_ID` of the audio.
 pub const SOUND: u32 = 2;
-/// Ticks a second of the coded pictures: the clock of RTP, in which the common frame rates are whole.
+/// Ticks per second of the video: the clock of RTP, in which one frame of the common frame rates is a whole
+/// number of ticks.
 pub const PICTURE_TIMESCALE: u32 = 90_000;
 
-/// `sample_is_non_sync_sample`, and that it depends on others.
+/// `sample_is_non_sync_sample`, and the sample depends on others.
 pub(super) const DEPENDS: u32 = 0x0101_0000;
 /// A sync sample, which depends on no other.
 pub(super) const SYNC: u32 = 0x0200_0000;
 
-/// What the `moov` says of the pictures.
+/// What the `moov` says of the video.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PictureFormat {
     /// The sequence parameter set, as a NAL unit.
     pub sps: Bytes,
-    /// The picture parameter sets, as NAL units; 255 at most are written.
+    /// The picture parameter sets, as NAL units; at most 255 are written.
     pub pps: Vec<Bytes>,
-    /// Columns and lines of the coded picture, cropped.
+    /// Width and height of the coded picture after cropping.
     pub size: (u32, u32),
-    /// Width to height of a sample.
+    /// Sample aspect ratio, width to height.
     pub aspect: (u32, u32),
-    /// `chroma_format_idc`, where the profile tells it.
+    /// `chroma_format_idc`, if the profile has it.
     pub chroma: Option<u8>,
-    /// Bits of a luma and of a chroma sample, less 8.
+    /// Bit depth of luma and chroma samples, minus 8.
     pub depths: (u8, u8),
-    /// Parameter sets may stand within the samples as well (`avc3` instead of `avc1`).
+    /// Parameter sets may also be inside the samples (`avc3` instead of `avc1`).
     pub sets_in_band: bool,
-    /// Clockwise turns by a quarter, 0 to 3, by which the picture is to be shown.
+    /// Clockwise quarter turns for display, 0 to 3.
     pub turns: u8,
 }
 
 /// What the `moov` says of the audio.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SoundFormat {
-    /// `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1), 100 bytes at most.
+    /// `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1), at most 100 bytes.
     pub config: Bytes,
-    /// Samples a second, which are the ticks of the track.
+    /// Samples per second; also the timescale of the track.
     pub rate: u32,
     /// Channels.
     pub channels: u16,
@@ -70,7 +71,7 @@ fn full(kind: &[u8; 4], version: u8, flags: u32, body: &[&[u8]]) -> Vec<u8> {
     build(kind, &bytes)
 }
 
-/// The transformation matrix (8.2.2) that turns by so many quarters, clockwise.
+/// The transformation matrix (8.2.2) for this many clockwise quarter turns.
 fn matrix(turns: u8) -> [u8; 36] {
     const ONE: i32 = 0x0001_0000;
     let (a, b, c, d) = match turns % 4 {
@@ -88,8 +89,8 @@ fn matrix(turns: u8) -> [u8; 36] {
 }
 
 fn mvhd() -> Vec<u8> {
-    // Creation, modification: not known. Duration told by the fragments. The timescale is that of the frames, so that
-    // a file without audio has one for all.
+    // Creation, modification: not known. The fragments give the duration. The timescale is that of the
+    // frames, so that a file without audio has a single timescale.
     let times = [0, 0, PICTURE_TIMESCALE, 0u32].map(u32::to_be_bytes).concat();
     let rate_and_volume = [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     full(b"mvhd", 0, 0, &[&times, &rate_and_volume, &matrix(0), &[0; 24], &u32::MAX.to_be_bytes()])
@@ -97,7 +98,7 @@ fn mvhd() -> Vec<u8> {
 
 fn tkhd(track: u32, volume: u16, turns: u8, (width, height): (u32, u32)) -> Vec<u8> {
     let head = [0, 0, track, 0, 0, 0, 0u32].map(u32::to_be_bytes).concat();
-    // Layer, and a group for audio alone: tracks of one group would be alternatives.
+    // Layer, and a group only for audio: tracks of one group would be alternatives.
     let group = [0, 0, volume, 0u16].map(u16::to_be_bytes).concat();
     let size = [width << 16, height << 16].map(u32::to_be_bytes).concat();
     full(b"tkhd", 0, 0x07, &[&head, &group, &matrix(turns), &size])
@@ -124,7 +125,7 @@ fn media(timescale: u32, handler: &[u8; 4], name: &[u8], header: &[u8], entry: &
     build(b"mdia", &mdia)
 }
 
-/// The language "und", five bits a letter (8.4.2).
+/// The language "und", five bits per letter (8.4.2).
 const UNDETERMINED: u16 = 0x55c4;
 
 fn picture_track(format: &PictureFormat) -> Vec<u8> {
@@ -148,7 +149,7 @@ fn picture_entry(format: &PictureFormat) -> Vec<u8> {
     body.extend([0; 16]);
     body.extend(short(format.size.0));
     body.extend(short(format.size.1));
-    // 72 dots an inch across and down, one frame a sample, no name, 24 bits deep.
+    // 72 dots per inch horizontally and vertically, one frame per sample, no name, 24 bits deep.
     body.extend([0, 72, 0, 0, 0, 72, 0, 0, 0, 0, 0, 0, 0, 1]);
     body.extend([0; 32]);
     body.extend([0, 24, 0xff, 0xff]);
@@ -162,7 +163,7 @@ fn picture_entry(format: &PictureFormat) -> Vec<u8> {
 /// `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 5.3.3.1).
 fn configuration(format: &PictureFormat) -> Vec<u8> {
     let mut record = vec![1];
-    // Profile, compatibility and level stand at the front of the set.
+    // Profile, compatibility and level are at the front of the set.
     record.extend((1..=3).map(|at| format.sps.get(at).copied().unwrap_or(0)));
     // Lengths of four bytes; one sequence parameter set.
     record.extend([0xff, 0xe1]);
@@ -195,7 +196,7 @@ fn sound_entry(format: &SoundFormat) -> Vec<u8> {
     body.extend([0; 8]);
     body.extend(format.channels.to_be_bytes());
     body.extend([0, 16, 0, 0, 0, 0]);
-    // 16.16: a rate that does not fit is told by the configuration alone.
+    // 16.16: a rate that does not fit is given only by the configuration.
     body.extend((format.rate.min(0xffff) << 16).to_be_bytes());
     body.extend(full(b"esds", 0, 0, &[&elementary_stream(format)]));
     build(b"mp4a", &body)
@@ -213,7 +214,7 @@ fn elementary_stream(format: &SoundFormat) -> Vec<u8> {
     descriptor(0x03, &[&[0, 2, 0], &decoder, &layer])
 }
 
-/// A descriptor of fewer than 128 + 16 bytes, its length in two sevens of bits.
+/// A descriptor of fewer than 128 + 16 bytes; its length in two groups of seven bits.
 fn descriptor(tag: u8, body: &[&[u8]]) -> Vec<u8> {
     let body = body.concat();
     let length = u16::try_from(body.len()).unwrap_or(0);

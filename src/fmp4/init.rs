@@ -5,7 +5,7 @@ use super::boxes::{BoxAt, Cursor, Walk, child, need};
 use crate::domain::fragment::{Init, Track};
 use bytes::Bytes;
 
-/// Reads `ftyp moov`: exactly one track of pictures, at most one of sound.
+/// Reads `ftyp moov`: exactly one video track, at most one audio track.
 ///
 /// # Errors
 /// Names the box that is missing or cannot be read.
@@ -47,7 +47,7 @@ pub fn mime(init: &Init) -> String {
     format!("video/mp4; codecs=\"{}\"", init.codecs)
 }
 
-/// What `trex` says of samples whose fragment says nothing.
+/// The defaults of `trex` for samples whose fragment does not say.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Defaults {
     pub(super) duration: u32,
@@ -80,7 +80,7 @@ pub(super) fn defaults(init: &Init, track: u32) -> Result<Defaults, Malformed> {
     Ok(Defaults::default())
 }
 
-/// Ticks a second of the movie (`mvhd`, ISO/IEC 14496-12, 8.2.2).
+/// Ticks per second of the movie (`mvhd`, ISO/IEC 14496-12, 8.2.2).
 pub(super) fn movie_timescale(init: &Init) -> Option<u32> {
     let mvhd = child(&moov_of(&init.bytes).ok()?, b"mvhd").ok()??;
     let mut cursor = Cursor::new(mvhd.body);
@@ -216,7 +216,7 @@ fn audio_object_type(esds: &[u8]) -> Option<u8> {
     }
 }
 
-/// The body of the descriptor with this tag; its length takes seven bits a byte.
+/// The body of the descriptor with this tag; its length has seven bits per byte.
 fn descriptor<'a>(cursor: &mut Cursor<'a>, tag: u8) -> Option<Cursor<'a>> {
     if cursor.u8()? != tag {
         return None;

@@ -7,13 +7,13 @@ use super::boxes::build;
 pub struct MoofEntry {
     /// Bytes from the start of the file.
     pub offset: u64,
-    /// One for each `traf` in file order: its track, and the presentation time of its first sample in ticks, where
-    /// that is a sync sample.
+    /// One for each `traf` in file order: its track, and the presentation time of its first sample in ticks,
+    /// if that is a sync sample.
     pub tracks: Vec<(u32, Option<u64>)>,
 }
 
-/// `mfra` with one `tfra` a track, closed by `mfro`. A `tfra` lists the `moof`s that begin with a sync sample of the track
-/// (8.8.10): of the pictures one a GOP, of the audio all.
+/// `mfra` with one `tfra` per track, closed by `mfro`. A `tfra` lists the `moof`s that begin with a sync
+/// sample of the track (8.8.10): for video one per GOP, for audio all.
 #[must_use]
 pub fn mfra_box(moofs: &[MoofEntry]) -> Vec<u8> {
     let mut tracks: Vec<u32> =
@@ -21,7 +21,7 @@ pub fn mfra_box(moofs: &[MoofEntry]) -> Vec<u8> {
     tracks.sort_unstable();
     tracks.dedup();
     let mut body: Vec<u8> = tracks.iter().flat_map(|track| tfra(*track, moofs)).collect();
-    // `mfro.size` is that of the whole `mfra`: its header, the tables, and the 16 bytes of `mfro`.
+    // `mfro.size` is the size of the whole `mfra`: its header, the tables, and the 16 bytes of `mfro`.
     let size = u32::try_from(8 + body.len() + 16).unwrap_or(u32::MAX);
     let mut mfro = vec![0; 4];
     mfro.extend_from_slice(&size.to_be_bytes());
@@ -45,7 +45,7 @@ pub(super) struct Entry {
     pub(super) time: u64,
     /// Offset of the `moof`.
     pub(super) moof: u64,
-    /// Place of the `traf` in it, counted from 0.
+    /// Index of the `traf` in it, from 0.
     pub(super) traf: usize,
 }
 

@@ -1,11 +1,12 @@
 //! Fragmented MP4 (ISO/IEC 14496-12): writing it, and reading what was written.
 //!
-//! A segment file is `ftyp moov uuid { prft moof mdat }* mfra`. Everything here is a function of
-//! bytes. Nothing trusts a number that it reads: no length reaches beyond the bytes at hand, and
-//! nothing is allocated by a number from a file.
+//! A segment file is `ftyp moov uuid { prft moof mdat }* mfra`. Everything here is a function of bytes. No
+//! number that is read is trusted: no length reaches beyond the given bytes, and no allocation depends on a
+//! number from a file.
 //!
-//! Times are those of the media, in ticks of a track, and each file begins at zero. Where frames are reordered, all of the
-//! media, audio included, lies later by a constant, so that no frame is shown before it is decoded; there is no edit list.
+//! Times are media times, in ticks of a track, and each file begins at zero. If frames are reordered, all
+//! media, audio included, is shifted later by a constant, so that no frame is shown before it is decoded;
+//! there is no edit list.
 
 mod attributes;
 mod boxes;
@@ -60,13 +61,13 @@ impl std::error::Error for Malformed {}
 pub struct ChunkInfo {
     /// Offset of the `moof` from the start of what was read.
     pub moof: u64,
-    /// Offset just behind the `mdat`.
+    /// Offset of the byte after the `mdat`.
     pub end: u64,
-    /// The first picture is a sync sample.
+    /// The first frame is a sync sample.
     pub starts_with_sync: bool,
     /// `mfhd.sequence_number`.
     pub sequence: u32,
-    /// One entry a `traf`, in file order.
+    /// One entry per `traf`, in file order.
     pub runs: Vec<TrackRun>,
 }
 
@@ -81,9 +82,9 @@ pub struct TrackRun {
     pub duration: u64,
     /// Samples in all its `trun` boxes (ISO/IEC 14496-12, 8.8.8).
     pub samples: u32,
-    /// Bytes of all its samples.
+    /// Size of all its samples in bytes.
     pub bytes: u64,
-    /// The least of its samples' presentation times, in ticks.
+    /// The earliest presentation time of its samples, in ticks.
     pub earliest_presentation: i64,
 }
 
@@ -96,8 +97,8 @@ pub struct Layout {
     pub record: Record,
     /// Whole chunks in file order; the first starts with a sync sample.
     pub chunks: Vec<ChunkInfo>,
-    /// Offset behind the last whole chunk: where `mfra` belongs, or where a torn tail begins.
+    /// Offset of the byte after the last whole chunk: where `mfra` belongs, or where a torn tail begins.
     pub chunks_end: u64,
-    /// The file ends right there with an `mfra` that lists exactly these chunks.
+    /// The file ends there with an `mfra` that lists exactly these chunks.
     pub complete: bool,
 }

@@ -1,7 +1,8 @@
 //! The media times of a file: those of the capture run, counted from where the file begins.
 //!
-//! A player shows a file as long as its last time says. So each file begins at zero, however long its span has gone on
-//! by then; which of its span it is, and when it was captured, the record, the key and `prft` tell.
+//! A player takes the last time in a file for its duration. So each file begins at zero, however long its
+//! span has lasted by then. The record, the key and `prft` say to which span it belongs and when it was
+//! captured.
 
 use super::boxes::{Cursor, Walk, need};
 use super::{ChunkInfo, Malformed, chunk};
@@ -10,12 +11,12 @@ use crate::domain::fragment::Init;
 /// Where the media of a file begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Origin {
-    /// In ticks of the pictures.
+    /// In ticks of the video track.
     ticks: u64,
 }
 
 impl Origin {
-    /// The earliest decode time of any track in the first chunk: no track of it then begins before zero.
+    /// The earliest decode time of any track in the first chunk: then no track of it begins before zero.
     #[must_use]
     pub fn of(init: &Init, first: &ChunkInfo) -> Origin {
         let scale = u128::from(init.video.timescale.max(1));
@@ -26,7 +27,7 @@ impl Origin {
         Origin { ticks: u64::try_from(earliest).unwrap_or(u64::MAX) }
     }
 
-    /// In ticks of this track, rounded down: all tracks move alike, so audio stays with its pictures.
+    /// In ticks of this track, rounded down: all tracks move alike, so audio stays in sync with video.
     fn of_track(self, init: &Init, track: u32) -> u64 {
         let scale = u128::from(timescale(init, track));
         let ticks = u128::from(self.ticks) * scale / u128::from(init.video.timescale.max(1));
@@ -39,10 +40,11 @@ fn timescale(init: &Init, track: u32) -> u32 {
     of_audio.unwrap_or(init.video.timescale).max(1)
 }
 
-/// Takes `origin` from every time of a chunk: from `tfdt` in its bytes, and from what was read of it. Audio that came so late that it lies before the origin begins at zero.
+/// Subtracts `origin` from every time of a chunk: from `tfdt` in its bytes, and from what was read of it.
+/// Audio that came so late that it would be before the origin begins at zero.
 ///
 /// # Errors
-/// Where a box cannot be read; the bytes are then as they were.
+/// If a box cannot be read; the bytes are then unchanged.
 pub fn rebase(init: &Init, bytes: &mut [u8], info: &mut ChunkInfo, origin: Origin) -> Result<(), Malformed> {
     let mut patches: Vec<(usize, Vec<u8>)> = Vec::new();
     {

@@ -8,11 +8,11 @@ use std::ops::Range;
 const NTP_TO_UNIX: i128 = 2_208_988_800;
 /// `flags`: the time at which the event was captured.
 const CAPTURED: u32 = 24;
-/// Where the NTP time stands behind the header: version and flags, then the track, come first.
+/// Offset of the NTP time after the box header: version and flags, then the track, come first.
 const NTP_AT: u64 = 8;
 
-/// `prft` version 1: `utc` is the time of capture of `media_time` ticks of `track`. The NTP time is
-/// that of the era in which it lies: its seconds wrap in 2036 (RFC 5905, 6).
+/// `prft` version 1: `utc` is the time of capture of `media_time` ticks of `track`. The NTP time is that of
+/// the current era: its seconds wrap in 2036 (RFC 5905, 6).
 #[must_use]
 pub fn prft_box(track: u32, utc: Utc, media_time: u64) -> Vec<u8> {
     let mut body = Vec::with_capacity(24);
@@ -23,8 +23,8 @@ pub fn prft_box(track: u32, utc: Utc, media_time: u64) -> Vec<u8> {
     build(b"prft", &body)
 }
 
-/// Moves the NTP time of every `prft` of the file by `nanos`, in place; where they stand. What
-/// follows a box that is not whole is left alone.
+/// Moves the NTP time of every `prft` of the file by `nanos`, in place, and returns the ranges changed. What
+/// follows a box that is not whole is left unchanged.
 pub fn shift_prft(bytes: &mut [u8], nanos: i64) -> Vec<Range<usize>> {
     let places: Vec<u64> = Walk::new(bytes, 0)
         .map_while(Result::ok)
@@ -55,6 +55,6 @@ fn ntp(utc: Utc) -> u64 {
     reason = "an era is 2^32 s: it wraps by design"
 )]
 fn fixed_point(nanos: i128) -> u64 {
-    // Rounded to the nearest 2^-32 s, so that a whole nanosecond survives the way back.
+    // Rounded to the nearest 2^-32 s, so that a whole nanosecond survives the conversion back.
     (((nanos << 32) + 500_000_000).div_euclid(1_000_000_000)) as u64
 }

@@ -8,8 +8,8 @@ use bytes::Bytes;
 /// Reads a segment file.
 ///
 /// # Errors
-/// Only where `ftyp`, `moov` or the record cannot be read: whatever is torn or foreign behind them
-/// ends the list of chunks.
+/// Only if `ftyp`, `moov` or the record cannot be read: torn or foreign data after them ends the list of
+/// chunks.
 pub fn read_segment(bytes: &[u8]) -> Result<Layout, Malformed> {
     let mut walk = Walk::new(bytes, 0);
     let mut need =
@@ -50,13 +50,13 @@ pub fn read_segment(bytes: &[u8]) -> Result<Layout, Malformed> {
     Ok(Layout { init, record, chunks, chunks_end, complete })
 }
 
-/// The entries of the `mfra` of these chunks. `video` is the track of the pictures.
+/// The entries of the `mfra` of these chunks. `video` is the video track.
 #[must_use]
 pub fn index(chunks: &[ChunkInfo], video: u32) -> Vec<MoofEntry> {
     chunks.iter().map(|chunk| entry(chunk, video, chunk.moof)).collect()
 }
 
-/// The entry in the `mfra` of one chunk whose `moof` is at `offset`. `video` is the track of the pictures; every sample
+/// The entry in the `mfra` of one chunk whose `moof` is at `offset`. `video` is the video track; every sample
 /// of another track is a sync sample.
 #[must_use]
 pub fn entry(chunk: &ChunkInfo, video: u32, offset: u64) -> MoofEntry {
@@ -76,8 +76,8 @@ fn presented(run: &TrackRun) -> u64 {
     u64::try_from(run.earliest_presentation).unwrap_or(0)
 }
 
-/// Whether a reader of the file takes the chunk as the next one: the next sequence number, and no track going back in
-/// time (ISO/IEC 14496-12, 8.8.5 and 8.8.12).
+/// Whether a reader of the file accepts the chunk as the next one: it has the next sequence number, and no
+/// track goes back in time (ISO/IEC 14496-12, 8.8.5 and 8.8.12).
 #[must_use]
 pub fn follows(before: &ChunkInfo, next: &ChunkInfo) -> bool {
     let forward = |run: &TrackRun| {

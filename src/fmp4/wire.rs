@@ -1,20 +1,20 @@
-//! A record as it is written: JSON, a form of its own, apart from what the rest of the agent works with.
+//! A record as it is written: JSON, in a form separate from what the rest of the agent uses.
 //!
-//! `v` is the number of the form. A member that is not known is passed over, so a release may add one and keep the
-//! number; it raises the number where what it writes means something else, or where the rest of the file does. A form of
-//! a higher number than [`FORMAT`] is not ours to understand: see [`Unread::Newer`].
+//! `v` is the number of the form. Unknown members are ignored, so a release may add one and keep the number.
+//! A release raises the number if a member or the rest of the file changes its meaning. A form with a higher
+//! number than [`FORMAT`] cannot be read: see [`Unread::Newer`].
 
 use crate::domain::segment::{Record, RecordClock};
 use crate::domain::time::Utc;
 use serde::{Deserialize, Serialize};
 
-/// The form that this release writes. It reads the one before as well: 0, which had no number.
+/// The form that this release writes. It also reads the form before it: 0, which had no number.
 pub const FORMAT: u32 = 1;
 
-/// Why bytes are not taken for what they should be.
+/// Why bytes are not accepted as a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// They are not as they were written.
+    /// They are not what was written.
     Damaged,
     /// They are whole, and a later release wrote them.
     Newer,
@@ -61,22 +61,22 @@ impl From<&Record> for WireRecord {
     }
 }
 
-/// Members of a record from before there was a checksum.
+/// Number of members of a record from before there was a checksum.
 const MEMBERS_UNCHECKED: usize = 9;
 
 impl WireRecord {
-    /// One from before there was a checksum. It has these members and no other: one more, and it is a newer one of which
-    /// the checksum is damaged.
+    /// Reads a record from before there was a checksum. It has these members and no other: with one more, it
+    /// is a newer record whose checksum is damaged.
     pub(super) fn unchecked(json: &[u8]) -> Option<WireRecord> {
         let members: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json).ok()?;
         let known = members.len() == MEMBERS_UNCHECKED && !members.contains_key("v");
         known.then(|| serde_json::from_value(members.into()).ok())?
     }
 
-    /// What it says.
+    /// The record.
     ///
     /// # Errors
-    /// [`Unread::Newer`] where its number is higher than ours.
+    /// [`Unread::Newer`] if its number is higher than [`FORMAT`].
     pub fn understand(self) -> Result<Record, Unread> {
         if self.v > FORMAT {
             return Err(Unread::Newer);
