@@ -1,7 +1,7 @@
-//! What the cloud says, once it is known that the cloud said it.
+//! The claims of the cloud, after the signature is verified.
 //!
-//! A claim that the contract does not name is passed over, so that a newer cloud can speak to an older
-//! camera. One that it does name must be there, of its type, and within its range.
+//! A claim that the contract does not name is ignored, so that a newer cloud can address an older camera. A
+//! claim that it names must be present, of its type, and in its range.
 
 use super::json::{self, Json};
 use crate::domain::entitlement::{Features, Lease, Next, Plan, Status, Terms};
@@ -12,20 +12,20 @@ use crate::domain::time::Utc;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-/// 2^53 - 1: the largest number that every JSON reader takes for what it is (RFC 7493, 2.2).
+/// 2^53 - 1: the largest integer that every JSON reader reads exactly (RFC 7493, 2.2).
 pub const MAX_VERSION: u64 = (1 << 53) - 1;
 
-/// Lines of picture.
+/// Range of the frame height, in lines.
 const HEIGHT: RangeInclusive<u64> = 1..=4320;
 /// Ten years.
 const HISTORY_HOURS: RangeInclusive<u64> = 0..=87_600;
-/// Bytes of a plan's id and tier: they go into metadata of objects.
+/// Maximum length of a plan's id and tier in bytes: they go into the metadata of objects.
 const MAX_NAME: usize = 64;
-/// Bytes of an object's key, as with S3.
+/// Maximum length of an object's key in bytes, as with S3.
 const MAX_KEY: usize = 1024;
-/// Bytes of a presigned URL. Servers take 8 KiB of a request's head.
+/// Maximum length of a presigned URL in bytes. Servers accept 8 KiB of a request's head.
 const MAX_URL: usize = 8 * 1024;
-/// Headers of one grant: metadata, the attributes of ONVIF among it, takes about 20.
+/// Maximum number of headers of one grant: metadata, including the attributes of ONVIF, needs about 20.
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_NAME: usize = 64;
 const MAX_HEADER_VALUE: usize = 2048;
@@ -45,8 +45,8 @@ pub fn privacy(payload: &[u8], device: &str) -> Result<PrivacyChoice, Rejection>
     })
 }
 
-/// Reads the claims of a `kasacam-entitlement+jws` for `device`. What `next` leaves out of `plan`,
-/// `status` and `features` stays as the lease has it.
+/// Reads the claims of a `kasacam-entitlement+jws` for `device`. What `next` omits of `plan`, `status` and
+/// `features` is taken from the lease.
 ///
 /// # Errors
 /// `WrongDevice`, else `Malformed`.
@@ -88,7 +88,7 @@ fn plan(claims: Claims<'_>) -> Result<Plan, Rejection> {
     Ok(Plan { id: name(claims.text("id")?)?, tier: name(claims.text("tier")?)? })
 }
 
-/// Visible ASCII without spaces: it goes into a header of HTTP as it is.
+/// Visible ASCII without spaces: it goes into an HTTP header unchanged.
 fn name(text: &str) -> Result<String, Rejection> {
     let is_good = (1..=MAX_NAME).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
     if is_good { Ok(text.to_owned()) } else { Err(Rejection::Malformed) }
@@ -113,7 +113,7 @@ fn features(claims: Claims<'_>) -> Result<Features, Rejection> {
     })
 }
 
-/// Reads the claims of a `kasacam-grant+jws` for `device`. Whether a grant is the one that was asked for is not looked at
+/// Reads the claims of a `kasacam-grant+jws` for `device`. Whether a grant answers the request is not checked
 /// here.
 ///
 /// # Errors
@@ -148,7 +148,7 @@ fn one_grant(claims: Claims<'_>) -> Result<Grant, Rejection> {
     })
 }
 
-/// A header's name in lower case, so that none stands there twice, and a value fit for HTTP.
+/// A header's name in lower case, so that none occurs twice, and a value fit for HTTP.
 fn header((name, value): (&String, &Json)) -> Result<(String, String), Rejection> {
     let Json::Text(value) = value else { return Err(Rejection::Malformed) };
     let is_name = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
@@ -206,7 +206,7 @@ impl<'a> Claims<'a> {
         self.optional_object(name)?.ok_or(Rejection::Malformed)
     }
 
-    /// A list of objects, and of nothing else.
+    /// A list that contains only objects.
     fn objects(self, name: &str, max: usize) -> Result<Vec<Claims<'a>>, Rejection> {
         let Some(Json::List(items)) = self.0.get(name) else { return Err(Rejection::Malformed) };
         if items.len() > max {

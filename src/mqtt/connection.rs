@@ -1,6 +1,6 @@
-//! One connection to the broker, from its start to its end: our own stream from [`Dialer`](crate::net::Dialer), and
-//! one task that waits at one place. What is to be done with what came is decided by [`Exchange`], which never waits:
-//! an agent that is slow to take inputs holds up no ping.
+//! One connection to the broker, from its start to its end: a stream from [`Dialer`](crate::net::Dialer), and
+//! one task that waits in one place. [`Exchange`] decides what follows from what was received, and never
+//! waits: an agent that is slow to take inputs does not delay a ping.
 
 use super::exchange::{By, Exchange, MAX_PACKET, Stop};
 use super::link::Link;
@@ -16,19 +16,19 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-/// Room that is made for what comes, in bytes.
+/// Buffer space reserved for reading, in bytes.
 const READ_AHEAD: usize = 4096;
 
 /// How a connection ended.
 pub(super) enum End {
-    /// To be tried again. `why` names the broker.
+    /// To be retried. `why` names the broker.
     Lost { why: String, was_stable: bool, by: By },
-    /// As we were asked to, or because the agent is gone.
+    /// As requested, or because the agent is gone.
     Left,
 }
 
 pub(super) async fn run(link: &mut Link) -> End {
-    // Before anything is dialled: a password that cannot be read is no fault of the network.
+    // Before dialling: a password that cannot be read is not a fault of the network.
     let login = match &link.login {
         Some(login) => match login::read(login).await {
             Ok(login) => Some(login),
@@ -48,7 +48,8 @@ pub(super) async fn run(link: &mut Link) -> End {
     }
 }
 
-/// The stream, or why there is none. `None` where we are to leave: nobody was told that we are online.
+/// The stream, or why there is none. `None` if the agent is leaving: nobody was told that the camera is
+/// online.
 async fn open(link: &mut Link) -> Option<Result<Stream, String>> {
     link.credentials = link.credentials.read_again().await;
     let link = &*link;
@@ -69,22 +70,22 @@ fn target(link: &Link) -> Target<'_> {
     Target { host: &link.host, port: link.port, names: reason::NAMES }
 }
 
-/// What the stream did.
+/// What happened on the stream.
 enum Moved {
-    /// Some of what we had to say has left.
+    /// Some of the output was written.
     Written(io::Result<usize>),
-    /// All that was written is on its way.
+    /// All that was written has been flushed.
     Flushed(io::Result<()>),
-    /// So many bytes came; 0 at its end.
+    /// This many bytes were read; 0 at the end of the stream.
     Read(io::Result<usize>),
 }
 
-/// Speaks MQTT on `stream` until that ends. Says whether it was a good connection.
+/// Speaks MQTT on `stream` until it ends. Returns the cause and whether the connection was stable.
 async fn exchange(link: &mut Link, login: Option<&Login>, stream: Stream) -> (Stop, bool) {
     let (mut reader, mut writer) = tokio::io::split(stream);
     let (shared, inputs, credentials) =
         (Arc::clone(&link.shared), link.inputs.clone(), link.credentials.clone());
-    // Looks at the files without holding up a ping.
+    // Checks the files without delaying a ping.
     let mut looking: Option<JoinHandle<bool>> = None;
     let mut exchange = Exchange::new(link, login, Instant::now());
     let (mut inbox, mut unflushed) = (BytesMut::new(), true);
@@ -128,7 +129,7 @@ async fn exchange(link: &mut Link, login: Option<&Login>, stream: Stream) -> (St
                     Err(exchange.ended("it closed the connection", By::Broker { blames: true }))
                 }
                 Moved::Written(Err(error)) | Moved::Flushed(Err(error)) | Moved::Read(Err(error)) => {
-                    // A stream that stands still is the network's doing.
+                    // A stream without progress is a fault of the network.
                     let stands_still = error.kind() == io::ErrorKind::TimedOut;
                     let by = if stands_still { By::Us } else { By::Broker { blames: true } };
                     Err(exchange.ended(&reason::of_stream(&error), by))
@@ -144,7 +145,7 @@ async fn exchange(link: &mut Link, login: Option<&Login>, stream: Stream) -> (St
     }
 }
 
-/// Whether the files have changed, once that was looked at; for ever on its way where nobody looks.
+/// Whether the files have changed, once checked; never resolves if no check is running.
 async fn looked(looking: &mut Option<JoinHandle<bool>>) -> bool {
     let Some(task) = looking else { return std::future::pending().await };
     let changed = task.await.unwrap_or(false);
@@ -152,8 +153,8 @@ async fn looked(looking: &mut Option<JoinHandle<bool>>) -> bool {
     changed
 }
 
-/// Writes, flushes or reads, whichever can be done. Dropped half-way it has done nothing: none of the three keeps
-/// bytes to itself.
+/// Writes, flushes or reads, whichever is possible. It is cancel-safe: none of the three buffers bytes
+/// itself.
 async fn moves(
     reader: &mut ReadHalf<Stream>,
     writer: &mut WriteHalf<Stream>,
@@ -178,7 +179,7 @@ async fn sends(writer: &mut WriteHalf<Stream>, out: &mut BytesMut) -> Moved {
     }
 }
 
-/// Hands on every packet that is there whole.
+/// Hands on every packet that has arrived completely.
 fn take(exchange: &mut Exchange<'_>, inbox: &mut BytesMut) -> Result<(), Stop> {
     exchange.heard();
     while let Some(packet) =
@@ -189,7 +190,7 @@ fn take(exchange: &mut Exchange<'_>, inbox: &mut BytesMut) -> Result<(), Stop> {
     Ok(())
 }
 
-/// Waits until then; for ever where there is nothing to wait for.
+/// Waits until then; for ever if there is nothing to wait for.
 async fn at(due: Option<Instant>) {
     match due {
         Some(due) => sleep_until(due).await,
@@ -197,7 +198,7 @@ async fn at(due: Option<Instant>) {
     }
 }
 
-/// For how long the stream may stand still: two pings that nobody answers.
+/// How long the stream may make no progress: two pings without an answer.
 pub(super) fn inactivity(keep_alive: Duration) -> Duration {
     keep_alive * 2 + Duration::from_secs(15)
 }

@@ -1,16 +1,16 @@
 //! What came with QoS 1 on this connection and has no PUBACK yet.
 //!
-//! PUBACKs go out in the order of the PUBLISHes (MQTT 5, [MQTT-4.6.0-2]), whatever the order in which
-//! the agent is done with them.
+//! PUBACKs are sent in the order of the PUBLISHes (MQTT 5, [MQTT-4.6.0-2]), whatever the order in which the
+//! agent finishes with them.
 
 use crate::domain::input::AckToken;
 use std::collections::VecDeque;
 
-/// `Receive Maximum`: the broker is to leave at most so many messages unacknowledged.
+/// `Receive Maximum`: the maximum number of messages that the broker may leave unacknowledged.
 pub(super) const RECEIVE_MAXIMUM: u16 = 16;
 
-/// How many we bear with. mosquitto 2.0.11 oversteps `Receive Maximum` once a message is acknowledged,
-/// and sends all that it has queued: by default 1,000.
+/// How many the camera tolerates. mosquitto 2.0.11 exceeds `Receive Maximum` once a message is acknowledged,
+/// and sends everything that it has queued: by default 1,000.
 pub(super) const MAX: usize = 1024;
 
 #[derive(Debug)]
@@ -32,8 +32,8 @@ impl Deliveries {
         Deliveries { connection, count: 0, waiting: VecDeque::new() }
     }
 
-    /// Takes note of a delivery. `packet` is `None` for QoS 0, which has no PUBACK. `None` where more
-    /// than [`MAX`] wait.
+    /// Records a delivery. `packet` is `None` for QoS 0, which has no PUBACK. Returns `None` if more than
+    /// [`MAX`] wait.
     pub(super) fn take(&mut self, packet: Option<u16>) -> Option<AckToken> {
         self.count += 1;
         if let Some(packet) = packet {
@@ -45,12 +45,12 @@ impl Deliveries {
         Some(AckToken { connection: self.connection, delivery: self.count })
     }
 
-    /// The agent is done with all that came.
+    /// The agent has finished with all deliveries.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// The agent is done with it. A token of another connection, or one used before, means nothing.
+    /// The agent has finished with it. A token of another connection, or one used before, is ignored.
     pub(super) fn done(&mut self, token: AckToken) {
         if token.connection == self.connection {
             if let Some(delivery) = self.waiting.iter_mut().find(|d| d.number == token.delivery) {
@@ -59,7 +59,7 @@ impl Deliveries {
         }
     }
 
-    /// The packet to acknowledge next, if its turn has come; it is so from then on.
+    /// The packet to acknowledge next, if it is due; from then on it counts as acknowledged.
     pub(super) fn next_ack(&mut self) -> Option<u16> {
         if !self.waiting.front()?.done {
             return None;

@@ -1,16 +1,16 @@
-//! What is said on one connection, and what follows from what is heard. Nothing here waits: what is to be sent is put
-//! into [`Exchange::out`], what is waited for into [`Exchange::timers`].
+//! What is sent on one connection, and what follows from what is received. Nothing here waits: output goes
+//! into [`Exchange::out`], timeouts into [`Exchange::timers`].
 //!
-//! One QoS 1 message is in flight at a time. It is sent anew on the next connection, without the DUP flag: QoS 1 is "at
-//! least once", and the broker keeps nothing of one that it has not acknowledged.
+//! One QoS 1 message is in flight at a time. It is sent again on the next connection, without the DUP flag:
+//! QoS 1 is "at least once", and the broker keeps no state of a message that it has not acknowledged.
 //!
-//! What the broker holds for us is heard first ([`hearing`]). Nothing is published before the agent is done with it, or
-//! [`HEAR_TIMEOUT`] is over: a broker that ends the connection over a message of ours has told us the owner's choice by
-//! then.
+//! What the broker holds for the camera is received first ([`hearing`]). Nothing is published before the
+//! agent has finished with it, or [`HEAR_TIMEOUT`] is over: so a broker that ends the connection because of a
+//! published message has delivered the owner's choice by then.
 //!
-//! Sizes: the broker is told that we take packets up to [`MAX_PACKET`], although no command may be
-//! over 16 KiB. What lies between is received, rejected, reported and acknowledged; were the limit
-//! itself 16 KiB, the broker would drop it without a word to anyone. What is larger still it does drop.
+//! Sizes: the broker is told that the camera accepts packets up to [`MAX_PACKET`], although no command may
+//! exceed 16 KiB. A command between the two is received, rejected, reported and acknowledged; if the limit
+//! itself were 16 KiB, the broker would drop it silently. It still drops what is larger.
 
 mod hearing;
 mod outgoing;
@@ -32,9 +32,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-/// `Maximum Packet Size`: above what the usual brokers of clouds carry (128 KiB).
+/// `Maximum Packet Size`: more than the usual cloud brokers accept (128 KiB).
 pub(super) const MAX_PACKET: usize = 256 * 1024;
-/// For how long the broker keeps our session while we are away.
+/// How long the broker keeps the session while the camera is away.
 const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 /// From the first byte of CONNECT to the CONNACK.
 const CONNACK_TIMEOUT: Duration = Duration::from_secs(20);
@@ -42,17 +42,17 @@ const CONNACK_TIMEOUT: Duration = Duration::from_secs(20);
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
 /// From a PINGREQ to any sign of life.
 const PING_TIMEOUT: Duration = Duration::from_secs(15);
-/// For how long commands are heard before we speak.
+/// How long the camera only receives before it publishes.
 const HEAR_TIMEOUT: Duration = Duration::from_secs(2);
-/// From our going to the broker's saying so.
+/// Delay of the will after the connection is lost.
 const WILL_DELAY: Duration = Duration::from_secs(30);
-/// A connection that lasted so long after the first PUBACK was a good one.
+/// A connection that lasted this long after the first PUBACK was stable.
 const STABLE_AFTER: Duration = Duration::from_secs(15);
-/// Where so many inputs wait for the agent, QoS 0 is dropped, as it may be. QoS 1 is bounded by what is
+/// If this many inputs wait for the agent, QoS 0 is dropped, as QoS 0 permits. QoS 1 is limited by what is
 /// not acknowledged.
 const MAX_PENDING: usize = 32;
 
-/// Where a connection stands.
+/// The state of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
 enum Phase {
     /// No CONNACK yet.
@@ -60,11 +60,11 @@ enum Phase {
     /// No SUBACK yet.
     Subscribing,
     Live,
-    /// To leave: sending what waits.
+    /// Leaving: sending what waits.
     Draining,
-    /// Saying that we are offline.
+    /// Publishing that the camera is offline.
     Farewell,
-    /// DISCONNECT is on its way; the broker closes.
+    /// DISCONNECT is being sent; the broker closes.
     Disconnecting,
 }
 
@@ -74,14 +74,14 @@ pub(super) enum Stop {
     Left,
 }
 
-/// Whose doing the end of a connection is.
+/// Who caused the end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum By {
-    /// Ours, or that of the network.
+    /// The camera or the network.
     Us,
-    /// The broker ended it. `blames`: for nothing that it told, or for what we sent.
+    /// The broker ended it. `blames`: without giving a reason, or because of what the camera sent.
     Broker {
-        /// It may be about what was sent last.
+        /// What was sent last may be the reason.
         blames: bool,
     },
 }
@@ -89,31 +89,31 @@ pub(super) enum By {
 pub(super) struct Exchange<'a> {
     link: &'a mut Link,
     shared: Arc<Shared>,
-    /// What is to be sent.
+    /// Output that is to be sent.
     pub(super) out: BytesMut,
     pub(super) timers: Timers,
     phase: Phase,
     deliveries: Deliveries,
-    /// Between two pings.
+    /// Interval between two pings.
     ping_interval: Duration,
     /// The broker's `Maximum Packet Size`.
     max_outgoing: usize,
-    /// It keeps what is sent with the RETAIN flag.
+    /// The broker keeps messages that are sent with the RETAIN flag.
     retains: bool,
-    /// The packet identifier given last.
+    /// The last packet identifier used.
     identifier: u16,
     /// The packet identifier of the message in flight.
     in_flight: Option<u16>,
     heard: Heard,
-    /// Commands have been heard: reports may go.
+    /// Commands have been received: reports may be sent.
     may_speak: bool,
     was_stable: bool,
-    /// A refused report is told once a connection.
+    /// A refused report is logged once per connection.
     has_warned: bool,
 }
 
 impl<'a> Exchange<'a> {
-    /// Begins with CONNECT.
+    /// Starts with CONNECT.
     pub(super) fn new(link: &'a mut Link, login: Option<&Login>, now: Instant) -> Exchange<'a> {
         link.connections += 1;
         let mut exchange = Exchange {
@@ -156,7 +156,7 @@ impl<'a> Exchange<'a> {
         exchange
     }
 
-    /// The connection lasted long enough to be called a good one.
+    /// The connection lasted long enough to count as stable.
     pub(super) fn was_stable(&self) -> bool {
         self.was_stable
     }
@@ -171,17 +171,17 @@ impl<'a> Exchange<'a> {
         self.link.pending.pop_front()
     }
 
-    /// All that was to be sent has left.
+    /// All output was written.
     pub(super) fn written(&mut self) {
         self.timers.clear(Due::Written);
     }
 
-    /// The broker lives.
+    /// The broker is alive.
     pub(super) fn heard(&mut self) {
         self.timers.clear(Due::PingAnswer);
     }
 
-    /// The stream is at its end.
+    /// The stream ended.
     pub(super) fn ended(&self, why: &str, by: By) -> Stop {
         match (self.phase, by) {
             (Phase::Disconnecting, _) => Stop::Left,
@@ -192,7 +192,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// A time is over.
+    /// A timeout expired.
     pub(super) fn elapsed(&mut self, due: Due, now: Instant) -> Result<(), Stop> {
         self.timers.clear(due);
         match due {
@@ -213,21 +213,21 @@ impl<'a> Exchange<'a> {
                 self.may_speak = true;
                 Ok(())
             }
-            // What waited is sent by `pump`.
+            // `pump` sends what waited.
             Due::Retry => Ok(()),
             Due::Stable => {
                 self.was_stable = true;
                 Ok(())
             }
             Due::HalfOfLeaving => {
-                // What is not retained stays behind.
+                // What is not retained is not sent.
                 self.shared.outbox().drop_transient();
                 Ok(())
             }
         }
     }
 
-    /// A packet came.
+    /// A packet was received.
     pub(super) fn happened(&mut self, packet: Packet, now: Instant) -> Result<(), Stop> {
         if self.phase == Phase::Connecting {
             return match packet {
@@ -254,7 +254,7 @@ impl<'a> Exchange<'a> {
                 self.ping_answered();
                 Ok(())
             }
-            // Of one that a SUBSCRIBE followed, which is answered too.
+            // Answer to an UNSUBSCRIBE that a SUBSCRIBE followed; that is answered too.
             Packet::UnsubAck => Ok(()),
             Packet::Disconnect(_) if self.phase == Phase::Disconnecting => Err(Stop::Left),
             Packet::Disconnect(code) => {
@@ -276,21 +276,22 @@ impl<'a> Exchange<'a> {
         self.max_outgoing = max.unwrap_or(usize::MAX);
         let said = if answer.retains_nothing { Retains::No } else { Retains::Yes };
         let before = std::mem::replace(&mut self.link.retains, said);
-        // One that has just refused a will for its flag would end the connection over a message with it.
+        // A broker that has just refused a will because of its RETAIN flag would end the connection if a
+        // message had the flag.
         self.retains = said == Retains::Yes && before != Retains::Refused;
         if !self.retains && before != Retains::No {
             tracing::warn!(
                 "the broker retains nothing: whoever subscribes later is not told how the camera stands"
             );
         }
-        // 0 asks for no pings; but they are how we find out that a connection is dead. For the same reason they go no
-        // more seldom than we are told, although a broker that asks for fewer gets more then.
+        // 0 asks for no pings, but pings are how a dead connection is detected. For the same reason they are
+        // never less frequent than configured; a broker that asks for fewer then gets more than it asked for.
         if let Some(seconds) = answer.keep_alive.filter(|seconds| *seconds > 0) {
             self.ping_interval = self.ping_interval.min(Duration::from_secs(seconds.into()));
         }
         self.timers.set(Due::Ping, now + self.ping_interval);
         self.heard = Heard::of(answer.session_present);
-        // Also where the broker kept our session: retained commands come again with a subscription.
+        // Also if the broker kept the session: retained commands are sent again after a subscription.
         self.subscribe();
         self.phase = Phase::Subscribing;
         self.timers.set(Due::Suback, now + ACKNOWLEDGE_TIMEOUT);
@@ -302,7 +303,7 @@ impl<'a> Exchange<'a> {
         self.identifier
     }
 
-    /// A message. Checked and handed on before anything else is done.
+    /// A message. It is checked and handed on before anything else happens.
     fn received(&mut self, publish: &Publish) -> Result<(), Stop> {
         let packet = match publish.qos {
             0 if self.link.pending.len() >= MAX_PENDING => {
@@ -328,7 +329,7 @@ impl<'a> Exchange<'a> {
         self.hand_on(input)
     }
 
-    /// Grants are for the uploads and no fact: once handed on they are acknowledged.
+    /// Grants are for the uploads and are not facts: once handed on, they are acknowledged.
     fn granted(&mut self, publish: &Publish, token: AckToken) -> Result<(), Stop> {
         match self.link.reader.grant(&publish.payload) {
             Ok(answer) => {
@@ -349,7 +350,7 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    /// To the agent at once if it has room, else as soon as it has.
+    /// To the agent at once if it has room, otherwise as soon as it has.
     fn hand_on(&mut self, input: Input) -> Result<(), Stop> {
         if !self.link.pending.is_empty() {
             self.link.pending.push_back(input);
@@ -369,7 +370,7 @@ impl<'a> Exchange<'a> {
         if let (By::Broker { blames: true }, Some(message)) = (by, self.shared.outbox().in_flight()) {
             let _infallible = write!(why, "; not acknowledged was {message:?}");
         } else if self.phase >= Phase::Live && !self.was_stable {
-            // Not every broker says so: mosquitto 2.0.11 just closes.
+            // Not every broker sends this code: mosquitto 2.0.11 just closes.
             why.push_str("; if that repeats, look for another client with this device's id");
         }
         Stop::Lost(why, by)

@@ -1,32 +1,32 @@
-//! JSON (RFC 8259) read strictly, as I-JSON (RFC 7493) asks: no name twice in an object, at any
-//! depth. Two readers of one text must never see two meanings.
+//! Strict JSON (RFC 8259), as I-JSON (RFC 7493) requires: no name twice in an object, at any depth. Two
+//! readers of one text must never get two meanings.
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// Objects and lists within each other; the contract has four.
+/// Maximum nesting of objects and lists; the contract uses four.
 const MAX_DEPTH: u32 = 8;
 
-/// Items of a list that are kept: more than any list of the contract may have, so that one that was cut short is too long
-/// all the same.
+/// Maximum number of list items that are kept: more than any list of the contract may have, so that a list
+/// that was cut short is still rejected as too long.
 const MAX_ITEMS: usize = 64;
 
-/// A value, as far as the claims need to tell values apart.
+/// A value, as far as the claims need to distinguish values.
 #[derive(PartialEq)]
 pub(super) enum Json {
     Null,
     Bool(bool),
     /// A whole number from 0 to 2^64 - 1, written without fraction and exponent.
     Unsigned(u64),
-    /// Negative, with a fraction or an exponent, or larger.
+    /// Negative, with a fraction or an exponent, or larger than that.
     OtherNumber,
     Text(String),
     List(Vec<Json>),
     Object(BTreeMap<String, Json>),
 }
 
-/// Reads one object and nothing behind it. `None` where the text is anything else.
+/// Reads exactly one object. `None` for any other text.
 pub(super) fn object(text: &[u8]) -> Option<BTreeMap<String, Json>> {
     let mut reader = serde_json::Deserializer::from_slice(text);
     let value = Node { depth: 0 }.deserialize(&mut reader).ok()?;

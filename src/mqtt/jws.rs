@@ -1,7 +1,7 @@
 //! Compact JWS (RFC 7515) with Ed25519 (RFC 8037), and nothing else of it.
 //!
-//! The key is one of ours, found by `kid` alone: what else the header may say of keys (`jwk`, `jku`,
-//! `x5c`, …) is not looked at. What changes how a JWS is to be read (`crit`, `b64`) is refused.
+//! The key is one of the camera's keys, found only by `kid`: other key members of the header (`jwk`, `jku`,
+//! `x5c`, …) are ignored. Members that change how a JWS is read (`crit`, `b64`) are refused.
 
 use super::json::{self, Json};
 use crate::config::VerifyingKey;
@@ -11,19 +11,19 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::signature::{ED25519, UnparsedPublicKey};
 use std::collections::BTreeMap;
 
-/// The longest JWS that is looked at, in bytes.
+/// Maximum length of a JWS, in bytes.
 pub const MAX_BYTES: usize = 16 * 1024;
-/// The longest one that holds grants: 16 presigned URLs with the session token of whoever signed them, and as much as
-/// the brokers of clouds carry.
+/// Maximum length of a JWS with grants: 16 presigned URLs with the session token of their signer; also the
+/// maximum that the brokers of clouds accept.
 pub const MAX_GRANT_BYTES: usize = 128 * 1024;
 
-/// The longest header, encoded. Ours has about 90 bytes.
+/// Maximum length of the encoded header. A header of the contract has about 90 bytes.
 const MAX_HEADER: usize = 1024;
 
-/// The payload of `compact`, if one of `keys` signed it as a `typ`.
+/// The payload of `compact`, if one of `keys` signed it with this `typ`.
 ///
 /// # Errors
-/// Why it is not accepted. Nothing of the payload is read before the signature is found good.
+/// Why it is not accepted. Nothing of the payload is read before the signature is verified.
 pub fn verify(keys: &[VerifyingKey], typ: &str, compact: &[u8]) -> Result<Vec<u8>, Rejection> {
     verify_within(MAX_BYTES, keys, typ, compact)
 }
@@ -43,7 +43,7 @@ pub fn verify_within(
     }
     let compact = std::str::from_utf8(compact).map_err(|_| Rejection::Malformed)?;
     let (signed, signature) = compact.rsplit_once('.').ok_or(Rejection::Malformed)?;
-    // A third dot would stand in the payload, and base64url has none.
+    // A third dot would be in the payload, and base64url has none.
     let (header, payload) = signed.split_once('.').ok_or(Rejection::Malformed)?;
     if header.len() > MAX_HEADER {
         return Err(Rejection::Malformed);
@@ -62,7 +62,7 @@ pub fn verify_within(
     if named.any(is_good) { Ok(payload) } else { Err(Rejection::BadSignature) }
 }
 
-/// The header's `kid`, if it is a header of ours for `typ`.
+/// The header's `kid`, if the header is valid for `typ`.
 fn check_header<'a>(header: &'a BTreeMap<String, Json>, typ: &str) -> Result<&'a str, Rejection> {
     if text(header, "alg")? != "EdDSA" {
         return Err(Rejection::WrongAlgorithm);

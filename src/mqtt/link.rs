@@ -1,4 +1,4 @@
-//! What every connection needs, and what goes from one to the next.
+//! What every connection needs, and the state that passes from one to the next.
 
 use super::payloads::Reader;
 use super::shared::Shared;
@@ -15,21 +15,21 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
-/// Takes the answers with grants, each verified. Called on the thread of the network: it does not wait.
+/// Takes the verified answers with grants. Called on the network thread: it must not wait.
 pub type OnGrants = Arc<dyn Fn(GrantAnswer) + Send + Sync>;
 
-/// Whether the broker keeps messages for whoever subscribes later. Each connection hears it anew.
+/// Whether the broker keeps messages for later subscribers. Each connection finds out anew.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Retains {
-    /// It does, as far as is known.
+    /// It does, as far as known.
     Yes,
-    /// It told so with the CONNACK of a connection that it accepted.
+    /// It said so in the CONNACK of a connection that it accepted.
     No,
-    /// It refused a CONNECT for its retained will: the next one goes without.
+    /// It refused a CONNECT because of its retained will: the next one has none.
     Refused,
 }
 
-/// What every connection needs, and what goes from one to the next.
+/// What every connection needs, and the state that passes from one to the next.
 pub(super) struct Link {
     pub(super) credentials: Credentials,
     pub(super) login: Option<MqttLogin>,
@@ -42,12 +42,12 @@ pub(super) struct Link {
     pub(super) shared: Arc<Shared>,
     pub(super) on_grants: Option<OnGrants>,
     pub(super) inputs: Sender<Input>,
-    /// Inputs that the agent has not yet taken: of one connection, since none is begun before they are
-    /// delivered.
+    /// Inputs that the agent has not yet taken. They are of one connection, because the next one begins only
+    /// after they are delivered.
     pub(super) pending: VecDeque<Input>,
     /// Connections so far.
     pub(super) connections: u64,
-    /// What the broker said last.
+    /// What the broker last said about retaining.
     pub(super) retains: Retains,
     pub(super) jitter: Jitter,
 }
@@ -62,7 +62,8 @@ impl Link {
         topics
     }
 
-    /// Says that the broker will not take a message: in the log, and on `R/event` unless it is an event.
+    /// Reports that the broker does not accept a message: in the log, and on `R/event` unless it is an event
+    /// itself.
     pub(super) fn tell_set_aside(&self, message: &Message, why: &str) {
         tracing::error!("{message:?} is set aside: {why}. Look at what it lets this device publish");
         if message.kind != Kind::Event {

@@ -1,5 +1,5 @@
-//! User name and password for brokers that want them beside the certificate. The password is read anew for each
-//! connection, so that one that is renewed needs no restart; it is never logged.
+//! User name and password for brokers that require them in addition to the certificate. The password is read
+//! again for each connection, so that a renewed one needs no restart; it is never logged.
 
 use crate::config::{MqttLogin, Surroundings, secret};
 use std::fmt;
@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-/// A token may be long; a packet of MQTT carries 65,535 bytes of it.
+/// A token may be long; an MQTT packet can carry 65,535 bytes of it.
 const MAX_PASSWORD: u64 = 16 * 1024;
 
 /// What goes into CONNECT.
@@ -22,7 +22,7 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Reads the password, if there is to be one, on a thread that may wait for a disk.
+/// Reads the password, if one is configured, on a thread that may wait for a disk.
 ///
 /// # Errors
 /// Which file cannot be used, and why.
@@ -50,7 +50,7 @@ fn password(path: &Path) -> Result<String, String> {
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MAX_PASSWORD {
         return Err(format!("mqtt.password: {at}: is longer than 16 KiB"));
     }
-    // The line's end is the editor's, not the password's.
+    // The line end comes from the editor and is not part of the password.
     bytes.truncate(bytes.trim_ascii_end().len());
     String::from_utf8(bytes).map_err(|_| format!("mqtt.password: {at}: is not UTF-8"))
 }

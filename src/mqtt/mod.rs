@@ -1,11 +1,11 @@
-//! MQTT 5: what the cloud says comes in as an [`Input`](crate::domain::input::Input), what the camera
-//! reports goes out.
+//! MQTT 5: what the cloud says comes in as an [`Input`](crate::domain::input::Input), what the camera reports
+//! goes out.
 //!
-//! - [`jws`]: who said it. [`claims`]: what is said. [`payloads`]: both together, bytes to `Input`.
-//! - [`topics`]: where a report goes, and as what.
-//! - [`outbox`]: what is still to be sent, whatever becomes of connections.
+//! - [`jws`]: signatures. [`claims`]: contents. [`payloads`]: both together, bytes to `Input`.
+//! - [`topics`]: the topic and kind of each report.
+//! - [`outbox`]: what is still to be sent; independent of connections.
 //! - [`packet`]: the packets of MQTT 5, as bytes.
-//! - [`session`]: connections, one after the other, for as long as the agent runs.
+//! - [`session`]: connections, one after the other, as long as the agent runs.
 //!
 //! Nothing that came from the broker is ever quoted in a log, an error or a `Debug` text.
 

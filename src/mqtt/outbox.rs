@@ -1,19 +1,21 @@
-//! What is still to be told to the broker. It outlives connections: a message leaves it only with the
-//! broker's PUBACK, for a newer one, for want of room, or because it is set aside.
+//! Messages that are still to be sent to the broker. The outbox survives connections: a message leaves it
+//! only with the broker's PUBACK, when a newer one replaces it, when there is no room, or when it is set
+//! aside.
 //!
 //! One message is in flight at a time. It may be sent again on the next connection although the broker
-//! had it already: QoS 1 is "at least once".
+//! already has it: QoS 1 is "at least once".
 //!
-//! Each kind of message has a lane. What goes wrong with the first message of a lane holds up that lane alone:
+//! Each kind of message has a lane. A problem with the first message of a lane delays only that lane:
 //!
-//! - The broker refuses it for now (no room, a quota): it is sent again after a wait that grows, with jitter.
-//! - The broker refuses it for good: likewise, and set aside with the third refusal.
-//! - The broker ends the connection right after it was sent, as some do on what is too large for them or what their
-//!   policy forbids: the lane goes last on the next connection, and the message is set aside when it happens again.
+//! - The broker refuses it for now (no room, a quota): it is sent again after a growing wait, with jitter.
+//! - The broker refuses it permanently: the same, and it is set aside after the third refusal.
+//! - The broker ends the connection right after it was sent, as some do if a message is too large or
+//!   forbidden by their policy: the lane is last on the next connection, and the message is set aside if this
+//!   happens again.
 //!
-//! What is set aside: an event is dropped; of the other kinds the latest waits for [`MIN_ASIDE`], doubled with each
-//! time to [`MAX_ASIDE`], since a second client of our name may have ended those connections. Until one of its messages
-//! is taken, a lane that had to set one aside gets one try a message.
+//! Setting aside: an event is dropped; of the other kinds the latest waits for [`MIN_ASIDE`], doubled each
+//! time up to [`MAX_ASIDE`], because a second client with this device's id may have caused those disconnects.
+//! Until one of its messages is accepted, a lane that had to set one aside gets one attempt per message.
 
 use super::packet::Code;
 use super::topics::{Kind, Message, Slot};
@@ -22,24 +24,24 @@ use std::collections::VecDeque;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Events that wait at most, the one in flight included.
+/// Maximum number of waiting events, including the one in flight.
 pub const MAX_EVENTS: usize = 256;
-/// How long a lane waits whose messages the broker does not take, at first.
+/// How long a lane first waits if the broker does not accept its messages.
 pub const MIN_ASIDE: Duration = Duration::from_secs(60);
-/// How long it waits at most.
+/// The maximum of that wait.
 pub const MAX_ASIDE: Duration = Duration::from_secs(60 * 60);
-/// Refusals for good, of one message.
+/// Permanent refusals of one message before it is set aside.
 const MAX_REFUSALS: u32 = 3;
-/// Connections that the broker may end over one message.
+/// Connections that the broker may end because of one message.
 const MAX_ENDED: u32 = 2;
-/// A connection that the broker ends so soon after a message was sent, it ended over that message.
+/// If the broker ends a connection this soon after a message was sent, that message is taken for the reason.
 const BLAME_TIMEOUT: Duration = Duration::from_secs(5);
-/// Before a refused message is sent again.
+/// The first wait before a refused message is sent again.
 const FIRST_WAIT: Duration = Duration::from_secs(2);
 const MIN_WAIT: Duration = Duration::from_millis(500);
 const MAX_WAIT: Duration = Duration::from_secs(60);
 
-/// Where a lane stands among the others: the first goes first.
+/// The order of the lanes: the first is sent first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LaneName {
     Privacy,
@@ -62,11 +64,11 @@ const LANES: [LaneName; 6] = [
 #[derive(Debug, Default)]
 struct Lane {
     waiting: VecDeque<Message>,
-    /// Refusals of the first message, and connections that were ended over it.
+    /// Refusals of the first message, and connections that ended because of it.
     refused: u32,
     refused_for_good: u32,
     ended: u32,
-    /// Messages that were set aside since one was last taken.
+    /// Messages that were set aside since one was last accepted.
     aside: u32,
     not_before: Option<Instant>,
 }
@@ -80,7 +82,7 @@ impl Lane {
         (self.refused, self.refused_for_good, self.ended) = (0, 0, 0);
     }
 
-    /// A message was set aside, and none has been taken since.
+    /// A message was set aside, and none has been accepted since.
     fn is_doubtful(&self) -> bool {
         self.aside > 0
     }
@@ -93,7 +95,7 @@ struct Sent {
     at: Instant,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug, Default)]
 pub struct Outbox {
     privacy: Lane,
@@ -107,7 +109,7 @@ pub struct Outbox {
 }
 
 impl Outbox {
-    /// Takes a message. Where 256 events wait, the oldest makes room.
+    /// Takes a message. If 256 events wait, the oldest is dropped.
     pub fn push(&mut self, message: Message) {
         let name = lane_of(&message);
         let in_flight = usize::from(self.in_flight.as_ref().is_some_and(|sent| sent.lane == name));
@@ -125,8 +127,8 @@ impl Outbox {
         self.lane(name).waiting.push_back(message);
     }
 
-    /// The message to send now, which is in flight from then on: the first lane that has one goes first, and those that
-    /// cost us a connection go last. `None` while one is in flight.
+    /// The message to send now, which is then in flight: the first lane that has one is first, and those that
+    /// caused a disconnect are last. `None` while one is in flight.
     pub fn send(&mut self, now: Instant) -> Option<&Message> {
         if self.in_flight.is_some() {
             return None;
@@ -143,7 +145,7 @@ impl Outbox {
         self.in_flight.as_ref().map(|sent| &sent.message)
     }
 
-    /// When a lane that waits will have a message to send; `None` where none waits for a time.
+    /// When a waiting lane will have a message to send; `None` if no lane waits for a time.
     #[must_use]
     pub fn next_at(&self) -> Option<Instant> {
         LANES
@@ -152,7 +154,7 @@ impl Outbox {
             .min()
     }
 
-    /// The broker has the message in flight.
+    /// The broker has accepted the message in flight.
     pub fn taken(&mut self) -> Option<Message> {
         let Sent { lane, message, .. } = self.in_flight.take()?;
         let lane = self.lane(lane);
@@ -161,7 +163,7 @@ impl Outbox {
         Some(message)
     }
 
-    /// The broker refuses the message in flight. Gives the message where it is set aside.
+    /// The broker refuses the message in flight. Returns the message if it is set aside.
     pub fn refused(&mut self, code: Code, now: Instant, jitter: &mut Jitter) -> Option<Message> {
         let Sent { lane: name, message, .. } = self.in_flight.take()?;
         let lane = self.lane(name);
@@ -178,15 +180,15 @@ impl Outbox {
         None
     }
 
-    /// The message in flight is larger than the broker says that it takes: it is set aside unsent.
+    /// The message in flight is larger than the broker accepts: it is set aside unsent.
     pub fn too_large(&mut self, now: Instant) -> Option<Message> {
         let Sent { lane, message, .. } = self.in_flight.take()?;
         Some(self.set_aside(lane, message, now))
     }
 
-    /// The connection is gone. What was in flight goes to the front again, unless a newer one of its kind has come.
-    /// `is_blamed`: the broker ended it, and gave no other reason than what we sent. Gives the message where that made
-    /// it the one to set aside.
+    /// The connection is lost. What was in flight goes to the front again, unless a newer message of its kind
+    /// has come. `is_blamed`: the broker ended it, and gave no other reason than what was sent. Returns the
+    /// message if it is now set aside.
     pub fn connection_lost(&mut self, is_blamed: bool, now: Instant) -> Option<Message> {
         let Sent { lane: name, message, at } = self.in_flight.take()?;
         let lane = self.lane(name);
@@ -206,13 +208,13 @@ impl Outbox {
         self.in_flight.as_ref().map(|sent| &sent.message)
     }
 
-    /// Nothing is in flight, and nothing waits but what is not to be sent yet.
+    /// Nothing is in flight, and everything that waits is waiting for a time.
     #[must_use]
     pub fn is_empty(&self, now: Instant) -> bool {
         self.in_flight.is_none() && !LANES.into_iter().any(|name| self.lane_of(name).is_ready(now))
     }
 
-    /// Gives up what is not retained and not in flight.
+    /// Drops what is neither retained nor in flight.
     pub fn drop_transient(&mut self) {
         self.telemetry.waiting.clear();
         self.grants.waiting.clear();
@@ -234,7 +236,7 @@ impl Outbox {
         lane.aside = lane.aside.saturating_add(1);
         lane.begin_anew();
         if name == LaneName::Events {
-            // The next one may be to the broker's liking; if not, it is not the message.
+            // The broker may accept the next one; if not, the message is not the problem.
             lane.not_before = was_doubtful.then(|| now + wait);
             self.dropped_events = self.dropped_events.saturating_add(1);
         } else {
@@ -244,7 +246,7 @@ impl Outbox {
         message
     }
 
-    /// In front, unless a newer one has taken its place.
+    /// To the front, unless a newer one has replaced it.
     fn put_back(&mut self, name: LaneName, message: Message) {
         let lane = self.lane(name);
         if name == LaneName::Events || lane.waiting.is_empty() {
@@ -286,7 +288,8 @@ fn lane_of(message: &Message) -> LaneName {
     }
 }
 
-/// Refusals that a wait may mend. `Unspecified` and `Implementation specific` are how brokers say that they fail.
+/// Refusals that may end after a wait. Brokers use `Unspecified` and `Implementation specific` for their own
+/// failures.
 fn is_for_now(code: Code) -> bool {
     [Code::UNSPECIFIED, Code::IMPLEMENTATION, Code::IDENTIFIER_IN_USE, Code::QUOTA].contains(&code)
 }

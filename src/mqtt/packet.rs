@@ -2,8 +2,8 @@
 //! SUBSCRIBE, UNSUBSCRIBE, PINGREQ and DISCONNECT go out; CONNACK, PUBLISH, PUBACK, SUBACK, UNSUBACK, PINGRESP and
 //! DISCONNECT come in.
 //!
-//! What comes in is a stranger's: nothing here panics on it, and no more is kept than one packet of the size that the
-//! broker was told. Properties that we have no use for are passed over; they are checked as far as their lengths go.
+//! Input is untrusted: it cannot cause a panic, and at most one packet of the announced maximum size is kept.
+//! Properties that the camera does not use are skipped; only their lengths are checked.
 
 mod code;
 mod read;
@@ -25,21 +25,21 @@ pub enum Packet {
     ConnAck(ConnAck),
     /// A message.
     Publish(Publish),
-    /// The answer to a PUBLISH of ours.
+    /// The answer to a PUBLISH of the camera.
     PubAck {
         /// The packet identifier of that PUBLISH.
         packet: u16,
-        /// Whether the broker took it.
+        /// Whether the broker accepted it.
         code: Code,
     },
-    /// The answer to a SUBSCRIBE of ours.
+    /// The answer to a SUBSCRIBE of the camera.
     SubAck {
         /// The packet identifier of that SUBSCRIBE.
         packet: u16,
         /// One for each topic, in the order of the SUBSCRIBE.
         codes: Vec<Code>,
     },
-    /// The answer to an UNSUBSCRIBE of ours, or a part of it: nothing depends on it.
+    /// The answer to an UNSUBSCRIBE of the camera, or a part of it: nothing depends on it.
     UnsubAck,
     /// The answer to a PINGREQ.
     PingResp,
@@ -47,12 +47,12 @@ pub enum Packet {
     Disconnect(Code),
 }
 
-/// CONNACK (MQTT 5, 3.2), as far as it concerns us.
+/// CONNACK (MQTT 5, 3.2), as far as the camera uses it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnAck {
-    /// Success, or why the broker refuses us.
+    /// Success, or why the broker refuses the connection.
     pub code: Code,
-    /// The broker kept our session while we were away.
+    /// The broker kept the session while the camera was away.
     pub session_present: bool,
     /// The form of MQTT 3.1.1, without properties: the broker does not speak MQTT 5.
     pub is_of_mqtt_3: bool,
@@ -67,21 +67,21 @@ pub struct ConnAck {
 /// PUBLISH (MQTT 5, 3.3) from the broker.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Publish {
-    /// The topic, whatever bytes it is made of.
+    /// The topic, as arbitrary bytes.
     pub topic: Bytes,
-    /// What is said.
+    /// The content.
     pub payload: Bytes,
     /// 0, 1 or 2.
     pub qos: u8,
     /// The packet identifier; 0 with QoS 0.
     pub packet: u16,
-    /// The broker had kept the message for whoever subscribes.
+    /// The broker had kept the message for its subscribers.
     pub retain: bool,
-    /// `Correlation Data`: what an answer repeats of a request.
+    /// `Correlation Data`: what an answer repeats from a request.
     pub correlation: Option<Bytes>,
 }
 
-/// Neither topic nor payload: they are the broker's words.
+/// Neither topic nor payload: they are text from the broker.
 impl std::fmt::Debug for Publish {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "Publish({} bytes, QoS {}, packet {})", self.payload.len(), self.qos, self.packet)

@@ -1,4 +1,4 @@
-//! Bytes that came on a topic, made into an [`Input`].
+//! Converts the bytes that came on a topic into an [`Input`].
 
 use super::topics::{Command, Topics};
 use super::{claims, jws};
@@ -15,24 +15,24 @@ pub const ENTITLEMENT_TYP: &str = "kasacam-entitlement+jws";
 /// `typ` of an answer with upload grants.
 pub const GRANT_TYP: &str = "kasacam-grant+jws";
 
-/// The most that is told of a topic which is not ours, in bytes.
+/// Maximum length of an unknown topic in a report, in bytes.
 const MAX_TOPIC: usize = 128;
 
-/// Who we are, and whom we believe.
+/// The device id, and the keys that are trusted.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    /// Our device id: the claim `device_id` must equal it.
+    /// The device id: the claim `device_id` must equal it.
     pub device: String,
     /// The keys that may sign commands, by their `kid`.
     pub keys: Keys,
 }
 
-/// Who may sign commands, a set of keys for each kind of them.
+/// The keys that may sign commands, one set for each kind.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Keys {
-    /// Those of `privacy.keys`: the owner's choice.
+    /// The keys of `privacy.keys`: for the owner's choice.
     pub privacy: Vec<VerifyingKey>,
-    /// Those of `entitlement.keys`: the lease.
+    /// The keys of `entitlement.keys`: for the lease.
     pub entitlement: Vec<VerifyingKey>,
 }
 
@@ -43,7 +43,7 @@ impl Keys {
         Keys { privacy: config.privacy.keys.clone(), entitlement: config.entitlement.keys.clone() }
     }
 
-    /// The same keys for commands of either kind.
+    /// The same keys for both kinds of command.
     #[must_use]
     pub fn for_all(keys: &[VerifyingKey]) -> Keys {
         Keys { privacy: keys.to_vec(), entitlement: keys.to_vec() }
@@ -51,7 +51,8 @@ impl Keys {
 }
 
 impl Reader {
-    /// What the message says, or why it is not accepted. `retained`: the broker had it and gave it to a subscriber.
+    /// The content of the message, or why it is not accepted. `retained`: the broker had kept it and sent it
+    /// to a subscriber.
     #[must_use]
     pub fn read(
         &self,
@@ -104,7 +105,7 @@ impl Reader {
         Ok((lease, text(payload)?))
     }
 
-    /// The grants of an answer on `R/grant/response`; those who may sign the lease may sign them.
+    /// The grants of an answer on `R/grant/response`; the keys that may sign the lease may sign them.
     ///
     /// # Errors
     /// Why it is not accepted.
@@ -114,14 +115,14 @@ impl Reader {
     }
 }
 
-/// The choice of a JWS that was kept, verified again. A key that is no longer ours makes it unreadable.
+/// The choice of a stored JWS, verified again. If its key was removed, it is unreadable.
 #[must_use]
 pub fn stored_privacy(keys: &[VerifyingKey], device: &str, jws: &str) -> Known<PrivacyChoice> {
     let reader = Reader { device: device.to_owned(), keys: Keys::for_all(keys) };
     reader.privacy(jws.as_bytes()).map_or(Known::Unreadable, |(choice, _)| Known::Is(choice))
 }
 
-/// The lease of a JWS that was kept, verified again. A key that is no longer ours makes it unreadable.
+/// The lease of a stored JWS, verified again. If its key was removed, it is unreadable.
 #[must_use]
 pub fn stored_entitlement(keys: &[VerifyingKey], device: &str, jws: &str) -> Known<Lease> {
     let reader = Reader { device: device.to_owned(), keys: Keys::for_all(keys) };
@@ -132,7 +133,7 @@ fn text(payload: &[u8]) -> Result<String, Rejection> {
     String::from_utf8(payload.to_vec()).map_err(|_| Rejection::Malformed)
 }
 
-/// A foreign topic, cut short, with nothing in it that could shape a log line.
+/// An unknown topic, cut short, without anything that could shape a log line.
 fn printable(topic: &[u8]) -> String {
     let letter = |b: &u8| if b.is_ascii_graphic() { char::from(*b) } else { '?' };
     topic.iter().take(MAX_TOPIC).map(letter).collect()

@@ -1,14 +1,14 @@
-//! Why a connection failed, in words for whoever reads the log. Nothing that the broker wrote is
-//! repeated but its codes.
+//! Why a connection failed, as text for a reader of the log. Nothing that the broker wrote is repeated except
+//! its codes.
 
 use super::packet::{Code, ConnAck};
 use crate::net::{self, Names};
 use std::io;
 
-/// The configuration's names for what may have to be mended.
+/// The names of the configuration keys that may need correction.
 pub(super) const NAMES: Names = Names { url: "mqtt.url", ca: "mqtt.ca", cert: Some("mqtt.cert") };
 
-/// What brokers do that do not know MQTT 5.
+/// The usual behaviour of brokers that do not support MQTT 5.
 const NOT_MQTT_5: &str =
     "it does not seem to speak MQTT 5, which the camera needs (RabbitMQ does so from 3.13 on)";
 
@@ -41,7 +41,8 @@ pub(super) fn of_refusal(answer: &ConnAck, has_login: bool) -> String {
     format!("it refuses the connection: {code}")
 }
 
-/// Whether a DISCONNECT with this code may be about what we sent last. The others give a reason of their own.
+/// Whether a DISCONNECT with this code may be about what was sent last. The other codes give their own
+/// reason.
 pub(super) fn blames_what_was_sent(code: Code) -> bool {
     matches!(code.0, 0x80..=0x83 | 0x87 | 0x90 | 0x95 | 0x97 | 0x99..=0x9b)
 }

@@ -1,4 +1,4 @@
-//! One connection after the other, for as long as the agent runs. What must survive a connection lives in
+//! One connection after the other, as long as the agent runs. What must survive a connection is in
 //! [`Outbox`].
 
 use super::connection::{self, End};
@@ -25,13 +25,13 @@ use tokio::sync::mpsc::Sender;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// For the name; then for each address; then for TLS.
+/// Timeout of each step: resolving the name; then each address; then TLS.
 const DIAL_STEP: Duration = Duration::from_secs(15);
 
-/// Acknowledgements on their way to the connection: all that it can owe.
+/// Acknowledgements on their way to the connection: the maximum that can be due.
 const MAX_ACKS: usize = deliveries::MAX;
 
-/// The agent's end of the session. Dropping it breaks the connection off, and the last will fires.
+/// The agent's end of the session. Dropping it breaks the connection, and the broker sends the last will.
 #[derive(Debug)]
 pub struct Session {
     shared: Arc<Shared>,
@@ -52,11 +52,11 @@ pub fn start(
     open_with(&config.device.id, &config.mqtt, &Keys::of(config), inputs, jitter_seed, on_grants)
 }
 
-/// Starts a session: `Connected`, `Disconnected`, `Privacy`, `Entitlement` and `Rejected` come as
-/// `inputs`; a message stays unacknowledged until [`Session::ack`]. Must be called within a tokio runtime.
+/// Starts a session: `Connected`, `Disconnected`, `Privacy`, `Entitlement` and `Rejected` come as `inputs`; a
+/// message stays unacknowledged until [`Session::ack`]. Must be called inside a tokio runtime.
 ///
 /// # Errors
-/// Where a file cannot be used, and which; where the broker's address cannot be.
+/// Which file cannot be used, or that the broker's address cannot be used.
 pub fn open(
     device: &str,
     mqtt: &Mqtt,
@@ -67,7 +67,7 @@ pub fn open(
     open_with(device, mqtt, keys, inputs, jitter_seed, None)
 }
 
-/// [`open`], with somebody who wants grants: only then `R/grant/response` is subscribed to.
+/// [`open`] with a receiver of grants: only then `R/grant/response` is subscribed to.
 ///
 /// # Errors
 /// As [`open`].
@@ -117,13 +117,13 @@ impl Session {
         }
     }
 
-    /// Whoever asks the cloud for grants.
+    /// The handle for requesting grants from the cloud.
     #[must_use]
     pub fn requester(&self) -> Requester {
         Requester { shared: Arc::clone(&self.shared), topics: self.topics.clone() }
     }
 
-    /// When the agent started, by a clock that can be trusted: from then on `R/status` tells it.
+    /// When the agent started, by a trusted clock: from then on `R/status` reports it.
     pub fn set_since(&self, since: Utc) {
         let before = self.shared.since().replace(since);
         if before != Some(since) && self.connected() {
@@ -132,8 +132,7 @@ impl Session {
         }
     }
 
-    /// Lets the PUBACK go. A token of an earlier connection means nothing any more: the broker sends
-    /// that message again.
+    /// Releases the PUBACK. A token of an earlier connection is ignored: the broker sends that message again.
     pub fn ack(&self, token: AckToken) {
         let mut acks = self.shared.acks();
         if acks.len() < MAX_ACKS {
@@ -143,27 +142,29 @@ impl Session {
         self.shared.changed.notify_one();
     }
 
-    /// Subscribes anew to every command, so that the broker gives what it retains again. Without a connection the next
-    /// one does that by itself.
+    /// Subscribes again to every command, so that the broker sends its retained messages again. Without a
+    /// connection nothing happens: the next one subscribes anyway.
     pub fn subscribe_again(&self) {
         self.shared.ask_again.store(true, Ordering::Relaxed);
         self.shared.changed.notify_one();
     }
 
-    /// Looks at certificate, key and roots again: where they have changed, the session goes on with the new ones at once, on
-    /// a connection of its own. Without a connection the next one reads them by itself.
+    /// Checks certificate, key and roots again: if they have changed, the session continues at once with the
+    /// new ones, on a new connection. Without a connection nothing happens: the next one reads them anyway.
     pub fn read_again(&self) {
         self.shared.read_again.store(true, Ordering::Relaxed);
         self.shared.changed.notify_one();
     }
 
-    /// Events that were dropped unsent since the start: for want of room, or since the broker does not take them.
+    /// Events that were dropped unsent since the start, because there was no room or because the broker does
+    /// not accept them.
     #[must_use]
     pub fn dropped_events(&self) -> u64 {
         self.shared.outbox().dropped_events()
     }
 
-    /// Believes these keys from the next message on, and no others. What was read before is the caller's to judge.
+    /// From the next message on, only these keys are trusted. What was read before is for the caller to
+    /// judge.
     pub fn set_keys(&self, keys: Keys) {
         *self.shared.new_keys.lock().unwrap_or_else(PoisonError::into_inner) = Some(keys);
     }
@@ -174,8 +175,8 @@ impl Session {
         self.shared.connected.load(Ordering::Relaxed)
     }
 
-    /// Leaves: sends what waits, then `{"online":false}`, awaits its PUBACK, and disconnects, all
-    /// within `deadline`. Past that the connection is broken off, and the last will says the same.
+    /// Leaves: sends what waits, then `{"online":false}`, waits for its PUBACK, and disconnects, all before
+    /// `deadline`. After that the connection is broken, and the last will says the same.
     pub async fn shutdown(mut self, deadline: Duration) {
         *self.shared.leaving() = Some(deadline);
         self.shared.changed.notify_one();
@@ -185,7 +186,7 @@ impl Session {
     }
 }
 
-/// Puts requests for grants into the outbox, for as long as there is a session.
+/// Puts requests for grants into the outbox, as long as there is a session.
 #[derive(Clone, Debug)]
 pub struct Requester {
     shared: Arc<Shared>,
@@ -193,7 +194,7 @@ pub struct Requester {
 }
 
 impl Requester {
-    /// Puts a request into the outbox, in place of one that still waits. Never waits.
+    /// Puts a request into the outbox; it replaces one that still waits. Never waits.
     pub fn ask(&self, request: &GrantRequest) {
         match self.topics.grant_request(request) {
             Some(message) => {
@@ -240,7 +241,7 @@ async fn keep_connected(mut link: Link, mut waits: Waits) {
     }
 }
 
-/// Waits until the agent has taken every input. False where it takes no more.
+/// Waits until the agent has taken every input. False if it takes no more.
 async fn deliver_all(link: &mut Link) -> bool {
     while !link.pending.is_empty() {
         let Ok(permit) = link.inputs.reserve().await else { return false };

@@ -1,4 +1,4 @@
-//! What the agent and the task of the session have in common.
+//! What the agent and the task of the session share.
 
 use super::outbox::Outbox;
 use super::payloads::Keys;
@@ -32,7 +32,7 @@ impl Shared {
         self.acks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Within which to leave, once we are to.
+    /// How long leaving may take, once it has begun.
     pub(super) fn leaving(&self) -> MutexGuard<'_, Option<Duration>> {
         self.leaving.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -42,17 +42,17 @@ impl Shared {
         self.since.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The keys to believe from now on, said once.
+    /// New keys to trust; returned once.
     pub(super) fn takes_new_keys(&self) -> Option<Keys> {
         self.new_keys.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Whether to subscribe anew, said once.
+    /// Whether to subscribe again; true once per request.
     pub(super) fn takes_ask_again(&self) -> bool {
         self.ask_again.swap(false, Ordering::Relaxed)
     }
 
-    /// Whether to look at certificate, key and roots again, said once.
+    /// Whether to check certificate, key and roots again; true once per request.
     pub(super) fn takes_read_again(&self) -> bool {
         self.read_again.swap(false, Ordering::Relaxed)
     }

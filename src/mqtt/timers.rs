@@ -1,4 +1,4 @@
-//! What a connection waits for until when. Each is set anew or cleared by name, so that every wake-up has a reason.
+//! The timeouts of a connection. Each is set or cleared by name, so that every wake-up has a reason.
 
 use tokio::time::Instant;
 
@@ -15,21 +15,21 @@ pub(super) enum Due {
     Ping,
     /// A PINGREQ must have been followed by some sign of life.
     PingAnswer,
-    /// What we write must have left.
+    /// Output must have been written.
     Written,
-    /// The connection counts as a good one.
+    /// The connection counts as stable.
     Stable,
-    /// Commands were given their time: we may speak.
+    /// The time for receiving commands is over: reports may be sent.
     Heard,
     /// A message that had to wait is to be sent.
     Retry,
-    /// Half of the time to leave is gone.
+    /// Half of the time for leaving is over.
     HalfOfLeaving,
-    /// The broker must have closed.
+    /// The broker must have closed the connection.
     Closed,
 }
 
-/// One time for each reason, at most.
+/// At most one time for each reason.
 #[derive(Debug, Default)]
 pub(super) struct Timers(Vec<(Due, Instant)>);
 
@@ -47,7 +47,7 @@ impl Timers {
         self.0.retain(|(other, _)| *other != due);
     }
 
-    /// What is due first.
+    /// The next timeout.
     pub(super) fn next(&self) -> Option<(Due, Instant)> {
         self.0.iter().min_by_key(|(_, at)| *at).copied()
     }

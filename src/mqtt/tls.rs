@@ -1,5 +1,4 @@
-//! TLS towards the broker: ring, TLS 1.2 and 1.3, the roots of `mqtt.ca` and no others, and the
-//! device's own certificate.
+//! TLS to the broker: ring, TLS 1.2 and 1.3, only the roots of `mqtt.ca`, and the device's own certificate.
 
 use crate::config::Mqtt;
 use crate::config::pem::Pem;
@@ -8,14 +7,14 @@ use rustls::ClientConfig;
 use rustls::client::Resumption;
 use std::sync::Arc;
 
-/// What connections are made with, and the files that it was read from. They are read again for each connection: a
-/// certificate that was renewed counts from the next one on.
+/// The TLS configuration, and the files from which it was read. They are read again for each connection: a
+/// renewed certificate is used from the next one on.
 #[derive(Clone)]
 pub(super) struct Credentials {
     mqtt: Arc<Mqtt>,
-    /// SHA-256 of what the files held.
+    /// SHA-256 of the contents of the files.
     digest: [u8; 32],
-    /// Kept while the files stay as they are, with the tickets of sessions that may be resumed.
+    /// Kept while the files do not change, including the tickets of sessions that may be resumed.
     config: Arc<ClientConfig>,
 }
 
@@ -23,19 +22,19 @@ impl Credentials {
     /// Reads them for the first time.
     ///
     /// # Errors
-    /// What is wrong with which file.
+    /// Which file is wrong, and what is wrong with it.
     pub(super) fn read(mqtt: &Mqtt) -> Result<Credentials, String> {
         let files = Files::read(mqtt)?;
         let config = client_config(mqtt, &files)?;
         Ok(Credentials { mqtt: Arc::new(mqtt.clone()), digest: files.digest(), config })
     }
 
-    /// The client configuration as it was read last.
+    /// The client configuration that was last read.
     pub(super) fn config(&self) -> &Arc<ClientConfig> {
         &self.config
     }
 
-    /// Whether the files hold something else than what was read last, and something that can be used.
+    /// Whether the files have changed since they were last read, and can be used.
     pub(super) async fn have_changed(&self) -> bool {
         let before = self.clone();
         let look = move || {
@@ -55,8 +54,8 @@ impl Credentials {
         }
     }
 
-    /// The files as they are now, read on a thread that may wait for a disk. Where they cannot be used, what was read
-    /// before is used on, and the log says so.
+    /// The files as they are now, read on a thread that may wait for a disk. If they cannot be used, the
+    /// previous ones stay in use, and this is logged.
     pub(super) async fn read_again(&self) -> Credentials {
         let before = self.clone();
         let read = move || {
@@ -79,7 +78,7 @@ impl Credentials {
     }
 }
 
-/// What the files hold, each read once: what is compared is what is used.
+/// The contents of the files, each read once: what is compared is what is used.
 struct Files {
     ca: Pem,
     cert: Pem,
@@ -119,7 +118,7 @@ fn client_config(mqtt: &Mqtt, files: &Files) -> Result<Arc<ClientConfig>, String
             let (cert, key) = (mqtt.cert.display(), mqtt.key.display());
             format!("mqtt.cert: {cert} does not go with mqtt.key: {key}: {error}")
         })?;
-    // One broker: a few tickets are plenty.
+    // One broker: a few tickets are enough.
     config.resumption = Resumption::in_memory_sessions(4);
     config.alpn_protocols = mqtt.alpn.iter().map(|alpn| alpn.as_bytes().to_vec()).collect();
     Ok(Arc::new(config))

@@ -1,5 +1,5 @@
-//! The topics of one camera, below `kasacam/v1/{device_id}`. None has a wildcard in it: a device id
-//! is made of `A-Z a-z 0-9 - _`.
+//! The topics of one camera, below `kasacam/v1/{device_id}`. None contains a wildcard: a device id consists
+//! of `A-Z a-z 0-9 - _`.
 
 use crate::domain::effect::Report;
 use crate::domain::grant::GrantRequest;
@@ -9,10 +9,10 @@ use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
 
-/// What the last will says.
+/// The payload of the last will.
 pub const OFFLINE: &[u8] = br#"{"online":false}"#;
 
-/// The most bytes of a report. What is longer is not sent.
+/// Maximum size of a report in bytes. A longer one is not sent.
 const MAX_BYTES: usize = 16 * 1024;
 
 /// What the cloud may tell the camera.
@@ -38,7 +38,7 @@ pub struct Topics {
     grant_response: Arc<str>,
 }
 
-/// What is retained by the broker: of each only the latest counts.
+/// What the broker retains: only the latest of each counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
     /// `R/status`.
@@ -49,10 +49,10 @@ pub enum Slot {
     Entitlement,
 }
 
-/// How a message waits for its turn.
+/// How a message waits to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Retained; a newer one takes the place of one that waits.
+    /// Retained; a newer one replaces one that waits.
     Retained(Slot),
     /// Every one counts.
     Event,
@@ -62,12 +62,12 @@ pub enum Kind {
     GrantRequest,
 }
 
-/// How a request is to be answered (MQTT 5, 4.10).
+/// How a request must be answered (MQTT 5, 4.10).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Reply {
-    /// The topic that the answer is to come on.
+    /// The topic of the answer.
     pub topic: Arc<str>,
-    /// What the answer is to repeat.
+    /// What the answer must repeat.
     pub correlation: Bytes,
 }
 
@@ -76,11 +76,11 @@ pub struct Reply {
 pub struct Message {
     /// The topic in full, without wildcards.
     pub topic: Arc<str>,
-    /// How it waits for its turn.
+    /// How it waits to be sent.
     pub kind: Kind,
     /// JSON in UTF-8.
     pub payload: Bytes,
-    /// Where it is a request.
+    /// Present if it is a request.
     pub reply: Option<Reply>,
 }
 
@@ -103,7 +103,7 @@ impl fmt::Debug for Message {
 }
 
 impl Topics {
-    /// All below `kasacam/v1/{device}/`; `device` must be a valid id.
+    /// The topics below `kasacam/v1/{device}/`; `device` must be a valid id.
     #[must_use]
     pub fn new(device: &str) -> Topics {
         let topic = |name: &str| format!("kasacam/v1/{device}/{name}");
@@ -126,7 +126,7 @@ impl Topics {
         [&self.privacy_desired, &self.entitlement_desired]
     }
 
-    /// The command of this topic; `None` for a topic that is not ours.
+    /// The command of this topic; `None` for an unknown topic.
     #[must_use]
     pub fn command(&self, topic: &[u8]) -> Option<Command> {
         [Command::Privacy, Command::Entitlement]
@@ -134,7 +134,7 @@ impl Topics {
             .find(|command| self.of_command(*command).as_bytes() == topic)
     }
 
-    /// The topic that the command comes on; to subscribe to.
+    /// The topic of the command; to subscribe to.
     #[must_use]
     pub fn of_command(&self, command: Command) -> &str {
         match command {
@@ -143,13 +143,13 @@ impl Topics {
         }
     }
 
-    /// `R/status`, which is the will topic as well (MQTT 5, 3.1.3.3).
+    /// `R/status`, which is also the will topic (MQTT 5, 3.1.3.3).
     #[must_use]
     pub fn status(&self) -> &str {
         &self.status
     }
 
-    /// Where a report goes, and as what. `None` where it cannot be written or is over 16 KiB.
+    /// The message of a report. `None` if it cannot be written or exceeds 16 KiB.
     #[must_use]
     pub fn message(&self, report: &Report) -> Option<Message> {
         let (topic, kind) = match report {
@@ -168,7 +168,7 @@ impl Topics {
         &self.grant_response
     }
 
-    /// A request for grants. `None` where it cannot be written or is over 16 KiB.
+    /// A request for grants. `None` if it cannot be written or exceeds 16 KiB.
     #[must_use]
     pub fn grant_request(&self, request: &GrantRequest) -> Option<Message> {
         let payload = serde_json::to_vec(request).ok().filter(|payload| payload.len() <= MAX_BYTES)?;
@@ -181,7 +181,8 @@ impl Topics {
         })
     }
 
-    /// That the camera is here, running this version since then; `None` while no clock can be trusted to tell.
+    /// Reports that the camera is online, with its version and its start time; `None` while no clock can be
+    /// trusted.
     #[must_use]
     pub fn online(&self, since: Option<Utc>) -> Message {
         #[derive(Serialize)]
@@ -195,7 +196,7 @@ impl Topics {
         self.status_message(serde_json::to_vec(&status).unwrap_or_default())
     }
 
-    /// That the camera leaves: what the last will says.
+    /// Reports that the camera goes offline: the same as the last will.
     #[must_use]
     pub fn offline(&self) -> Message {
         self.status_message(OFFLINE.to_vec())

@@ -1,21 +1,22 @@
 //! How long to wait before the next connection.
 //!
-//! A fleet that lost its broker must not come back within one second, and a camera that had a good session must not be
-//! deaf to its owner for minutes because of one restart. So: where the broker ended a good session, the first wait is
-//! drawn evenly from zero to `spread`. While that session is not long gone, further waits stay short. A broker that has
-//! not been reached for long, or never, is tried ever more seldom.
+//! Cameras that lost their broker together must not reconnect in the same second, and a camera that had a
+//! stable session must not be unreachable for its owner for minutes because of one restart. So if the broker
+//! ended a stable session, the first wait is drawn uniformly from zero to `spread`. If that session ended
+//! recently, further waits stay short. A broker that has not been reached for long, or never, is retried less
+//! and less often.
 
 use crate::domain::backoff::{Backoff, Jitter};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// No two attempts are closer than this.
+/// Minimum time between two attempts.
 const MIN_WAIT: Duration = Duration::from_millis(250);
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 const MAX_WAIT: Duration = Duration::from_secs(300);
-/// The most while a good session is not long gone, unless a third of the spread is more.
+/// The maximum wait while a stable session ended recently, unless a third of the spread is more.
 const MAX_SHORT_WAIT: Duration = Duration::from_secs(10);
-/// For how long after a good session waits stay short.
+/// How long after a stable session waits stay short.
 const SHORT_FOR: Duration = Duration::from_secs(60 * 60);
 
 pub(super) struct Waits {
@@ -36,8 +37,8 @@ impl Waits {
         }
     }
 
-    /// After a connection that ended at `now`. `was_stable`: it was a good one; `by_broker`: whoever ended it may have
-    /// ended others with it.
+    /// The wait after a connection that ended at `now`. `was_stable`: it was stable; `by_broker`: whatever
+    /// ended it may have ended other cameras' connections too.
     pub(super) fn next(
         &mut self,
         was_stable: bool,

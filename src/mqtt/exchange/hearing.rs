@@ -1,8 +1,8 @@
-//! Hearing what the broker holds for us, before anything is said.
+//! Receives what the broker holds for the camera, before anything is published.
 //!
-//! After SUBACK a PINGREQ marks where that ends. A broker that kept our session and gave no retained choice is asked once
-//! more, as if we had never subscribed: some (rumqttd 0.20) give what they retain to a new subscription alone, against
-//! [MQTT-3.8.4-4]. That is as well where there is no choice to be had.
+//! After SUBACK a PINGREQ marks where that ends. A broker that kept the session and sent no retained choice
+//! is asked once more, as if the camera had never subscribed: some (rumqttd 0.20) send retained messages only
+//! to a new subscription, against [MQTT-3.8.4-4]. If there is no choice to send, this does no harm.
 
 use super::{Exchange, HEAR_TIMEOUT, PING_TIMEOUT, Phase, Stop, lost};
 use crate::domain::input::Input;
@@ -20,9 +20,9 @@ pub(super) struct Heard {
     kept_session: bool,
     /// It gave the choice that it retains.
     choice: bool,
-    /// It was asked as if for the first time.
+    /// The camera subscribed again as if for the first time.
     asked_anew: bool,
-    /// All that it holds has come.
+    /// Everything that it holds has come.
     pub(super) is_past_retained: bool,
 }
 
@@ -31,7 +31,7 @@ impl Heard {
         Heard { kept_session, ..Heard::default() }
     }
 
-    /// A message came.
+    /// A message was received.
     pub(super) fn message(&mut self, link: &Link, publish: &Publish) {
         self.choice |= publish.retain && link.topics.command(&publish.topic) == Some(Command::Privacy);
     }
@@ -43,7 +43,7 @@ impl Exchange<'_> {
         packet::subscribe(&mut self.out, identifier, &self.link.subscriptions());
     }
 
-    /// Has all that is retained given again, also by a broker that gives it to a new subscription alone.
+    /// Requests all retained messages again, also from a broker that sends them only to a new subscription.
     pub(super) fn subscribe_anew(&mut self) {
         let identifier = self.next_identifier();
         packet::unsubscribe(&mut self.out, identifier, &self.link.subscriptions());
@@ -58,7 +58,7 @@ impl Exchange<'_> {
         }
         for (topic, code) in topics.iter().zip(codes) {
             if !matches!(code.0, 1 | 2) && *topic == self.link.topics.grant_response() {
-                // The owner's choice is to be heard all the same.
+                // The owner's choice must still be heard.
                 tracing::error!(
                     "the broker refuses the subscription to {topic}: {code}; no upload is granted"
                 );
@@ -67,7 +67,7 @@ impl Exchange<'_> {
             }
         }
         if self.phase != Phase::Subscribing {
-            // Asked for again on a session that is up: what is retained comes by itself.
+            // A repeated subscription on a live session: retained messages come by themselves.
             if !self.heard.is_past_retained {
                 packet::ping(&mut self.out);
             }

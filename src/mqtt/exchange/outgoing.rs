@@ -1,4 +1,4 @@
-//! What goes out on a connection that is up: PUBACKs, reports in their turn, and the way out.
+//! What is sent on a live connection: PUBACKs, reports in order, and the farewell.
 
 use super::{ACKNOWLEDGE_TIMEOUT, Exchange, Phase, STABLE_AFTER, Stop};
 use crate::mqtt::packet::{self, Code};
@@ -6,13 +6,13 @@ use crate::mqtt::timers::Due;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// From something to send to its having left.
+/// From queuing output to having written it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(60);
-/// From DISCONNECT to the broker's closing.
+/// From DISCONNECT until the broker closes.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Exchange<'_> {
-    /// Does what can be done without waiting.
+    /// Does everything that can be done without waiting.
     pub(in crate::mqtt) fn pump(&mut self, now: Instant) -> Result<(), Stop> {
         self.begins_to_leave(now)?;
         if self.phase != Phase::Connecting && self.phase != Phase::Disconnecting {
@@ -25,7 +25,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// A connection that is not live yet is simply dropped: nobody was told that we are online.
+    /// A connection that is not live yet is simply dropped: nobody was told that the camera is online.
     fn begins_to_leave(&mut self, now: Instant) -> Result<(), Stop> {
         let Some(deadline) = *self.shared.leaving() else { return Ok(()) };
         if self.phase < Phase::Live {
@@ -38,7 +38,7 @@ impl Exchange<'_> {
         Ok(())
     }
 
-    /// PUBACKs for what the agent is done with.
+    /// PUBACKs for what the agent has finished with.
     fn acknowledge(&mut self) {
         for token in self.shared.acks().drain(..) {
             self.deliveries.done(token);
@@ -48,7 +48,7 @@ impl Exchange<'_> {
         }
     }
 
-    /// Sends what has its turn.
+    /// Sends what is next.
     fn speak(&mut self, now: Instant) {
         if self.phase == Phase::Subscribing {
             return;
@@ -101,7 +101,7 @@ impl Exchange<'_> {
             if size <= self.max_outgoing {
                 break message;
             }
-            // The broker would end the connection over it, again and again.
+            // The broker would end the connection because of it, again and again.
             outbox.too_large(now);
             drop(outbox);
             self.link.tell_set_aside(&message, "the broker takes no packet as large as that");

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A reason code. From 0x80 on it tells of an error. [`Display`](fmt::Display) gives its name of the standard.
+/// A reason code. From 0x80 on it is an error. [`Display`](fmt::Display) gives its name in the standard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Code(pub u8);
 
@@ -32,7 +32,7 @@ impl Code {
     /// `Quota exceeded`.
     pub const QUOTA: Code = Code(0x97);
 
-    /// Whether it tells of an error.
+    /// Whether it is an error.
     #[must_use]
     pub fn is_error(self) -> bool {
         self.0 >= 0x80

@@ -1,9 +1,10 @@
-//! Bytes to packets: the codec of rumqttc, behind a frame of our own.
+//! Bytes to packets: the codec of rumqttc, behind framing of our own.
 //!
-//! The frame is ours so that a size is refused before it has come, and so that the codec only ever sees one packet, whole.
-//! Two forms that MQTT 5 allows, or that tell of a broker without MQTT 5, the codec does not read: a DISCONNECT that ends
-//! before its properties (3.14.2.2.1), and the CONNACK of MQTT 3.1.1. A PUBACK that ends so is taken with whatever reason
-//! it has: the codec knows a few only.
+//! The framing is our own so that a packet can be refused by its size before it has arrived, and so that the
+//! codec only ever sees one whole packet. The codec does not read two forms that MQTT 5 allows or that show a
+//! broker without MQTT 5: a DISCONNECT that ends before its properties (3.14.2.2.1), and the CONNACK of MQTT
+//! 3.1.1. A PUBACK that ends before its properties is read here with any reason code: the codec knows only a
+//! few.
 
 use super::{Code, ConnAck, Packet, Publish};
 use bytes::BytesMut;
@@ -11,14 +12,14 @@ use rumqttc::v5::mqttbytes::Error;
 use rumqttc::v5::mqttbytes::v5 as codec;
 use std::fmt;
 
-/// Why what the broker sent is no packet for us. Nothing of it is quoted.
+/// Why the broker's bytes are not a valid packet. Nothing of them is quoted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Malformed {
     /// Larger than the `Maximum Packet Size` that the broker was told.
     TooLarge,
-    /// Not as MQTT 5 writes a packet of its type.
+    /// Not a valid MQTT 5 packet of its type.
     Packet,
-    /// A type that a broker does not send, or that we did not ask for.
+    /// A type that a broker must not send, or that the camera did not ask for.
     Unexpected(u8),
 }
 
@@ -44,11 +45,11 @@ impl From<Error> for Malformed {
     }
 }
 
-/// Takes the first packet off `stream`; `None` while it is not there whole. `max` is the size that the broker was
+/// Takes the first packet off `stream`; `None` while it is incomplete. `max` is the size that the broker was
 /// told, in bytes, the fixed header included.
 ///
 /// # Errors
-/// What cannot be a packet for us. The connection must end then: where the next packet begins is not known.
+/// What cannot be a valid packet. The connection must then end: the start of the next packet is unknown.
 pub fn read(stream: &mut BytesMut, max: usize) -> Result<Option<Packet>, Malformed> {
     let Some((header, body)) = frame(stream)? else { return Ok(None) };
     let size = header.saturating_add(body);
@@ -61,7 +62,7 @@ pub fn read(stream: &mut BytesMut, max: usize) -> Result<Option<Packet>, Malform
     whole(stream.split_to(size), header).map(Some)
 }
 
-/// Length of the fixed header, and of what follows it (MQTT 5, 2.1.4). `None` while it is not there whole.
+/// Length of the fixed header, and of what follows it (MQTT 5, 2.1.4). `None` while it is incomplete.
 fn frame(stream: &[u8]) -> Result<Option<(usize, usize)>, Malformed> {
     let Some(length) = stream.get(1..) else { return Ok(None) };
     let mut value = 0;

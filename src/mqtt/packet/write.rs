@@ -4,37 +4,37 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5 as codec;
 
-/// What we ask for with CONNECT (MQTT 5, 3.1). `Clean Start` is 0.
+/// The parameters of CONNECT (MQTT 5, 3.1). `Clean Start` is 0.
 #[derive(Clone, Copy)]
 pub struct Connect<'a> {
     /// Client identifier.
     pub client: &'a str,
     /// Seconds; 0 for none.
     pub keep_alive: u16,
-    /// For how many seconds the broker keeps our session while we are away.
+    /// For how many seconds the broker keeps the session while the camera is away.
     pub session_expiry: u32,
-    /// How many messages we take that are not acknowledged yet, from 1 on.
+    /// Maximum number of messages that are not acknowledged yet, at least 1.
     pub receive_maximum: u16,
-    /// The largest packet that we take, in bytes.
+    /// The largest packet that the camera accepts, in bytes.
     pub max_packet: u32,
-    /// For brokers that want a name beside the certificate.
+    /// For brokers that require a name in addition to the certificate.
     pub username: Option<&'a str>,
     /// Its password; a secret.
     pub password: Option<&'a str>,
-    /// What the broker says once we are gone.
+    /// What the broker publishes when the camera is gone.
     pub will: Will<'a>,
 }
 
 /// A last will, QoS 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Will<'a> {
-    /// Where it is said.
+    /// Its topic.
     pub topic: &'a str,
-    /// What is said.
+    /// Its payload.
     pub payload: &'a [u8],
-    /// Seconds from our going to its being said. Being back before that prevents it.
+    /// Seconds from the loss of the connection until it is published. A reconnect before that prevents it.
     pub delay: u32,
-    /// Kept by the broker for whoever subscribes.
+    /// Retained by the broker.
     pub retain: bool,
 }
 
@@ -75,13 +75,13 @@ pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
     };
     let login =
         connect.username.map(|username| codec::Login::new(username, connect.password.unwrap_or_default()));
-    // The codec finds the flags from the start of what it writes to.
+    // The codec looks for the flags at the start of the buffer.
     let mut alone = BytesMut::new();
     write(&mut alone, &codec::Packet::Connect(told, Some(will), login));
     out.unsplit(alone);
 }
 
-/// Writes SUBSCRIBE: QoS 1, and what is retained is sent however often we subscribe.
+/// Writes SUBSCRIBE: QoS 1, and retained messages are sent with every subscription.
 pub fn subscribe(out: &mut BytesMut, identifier: u16, topics: &[&str]) {
     let filters = topics.iter().map(|topic| codec::Filter::new(*topic, QoS::AtLeastOnce)).collect();
     write(out, &codec::Packet::Subscribe(codec::Subscribe { pkid: identifier, filters, properties: None }));
@@ -96,7 +96,7 @@ pub fn unsubscribe(out: &mut BytesMut, identifier: u16, topics: &[&str]) {
     );
 }
 
-/// Writes PUBLISH with QoS 1, sent for the first time.
+/// Writes PUBLISH with QoS 1, as a first delivery.
 pub fn publish(out: &mut BytesMut, identifier: u16, topic: &str, retain: bool, payload: &[u8]) {
     let told = codec::Publish {
         dup: false,
@@ -110,7 +110,7 @@ pub fn publish(out: &mut BytesMut, identifier: u16, topic: &str, retain: bool, p
     write(out, &codec::Packet::Publish(told));
 }
 
-/// Writes PUBLISH with QoS 1 of a request (MQTT 5, 4.10): where the answer is to come, and what it is to repeat.
+/// Writes PUBLISH with QoS 1 of a request (MQTT 5, 4.10): the topic of the answer, and what it must repeat.
 pub fn request(
     out: &mut BytesMut,
     identifier: u16,
@@ -146,12 +146,12 @@ pub fn publish_size(topic: &str, payload: usize) -> usize {
 #[must_use]
 pub fn request_size(topic: &str, payload: usize, response_topic: &str, correlation: usize) -> usize {
     let properties = 3 + response_topic.len() + 3 + correlation;
-    // Without properties their length takes one byte, which is counted there.
+    // Without properties, their length takes one byte, which `publish_body` counts.
     let body = publish_body(topic, payload) - 1 + length(properties) + properties;
     1 + length(body) + body
 }
 
-/// Bytes of a Variable Byte Integer (MQTT 5, 1.5.5).
+/// Size of a Variable Byte Integer (MQTT 5, 1.5.5), in bytes.
 fn length(value: usize) -> usize {
     match value {
         0..=0x7f => 1,
@@ -176,13 +176,13 @@ pub fn ping(out: &mut BytesMut) {
     write(out, &codec::Packet::PingReq(codec::PingReq));
 }
 
-/// Writes DISCONNECT: the last will is not said.
+/// Writes DISCONNECT: the last will is not published.
 pub fn disconnect(out: &mut BytesMut) {
     let normal = codec::DisconnectReasonCode::NormalDisconnection;
     write(out, &codec::Packet::Disconnect(codec::Disconnect::new(normal)));
 }
 
-/// What we write is bounded by what we hold (`MAX_PACKET`), and has a packet identifier: the codec refuses nothing else.
+/// The output is limited by `MAX_PACKET` and has a packet identifier: the codec refuses nothing else.
 fn write(out: &mut BytesMut, packet: &codec::Packet) {
     if let Err(why) = packet.write(out, None) {
         tracing::error!("a packet could not be written: {why}");
