@@ -1,16 +1,18 @@
-//! The last known facts: what the camera was told, so that it knows after a restart.
+//! The last known facts: what the camera was told and must still know after a restart.
 //!
-//! `{state_dir}/state/{privacy,privacy.seen,entitlement,entitlement.seen,latch,stopped,floor,offsets,serial}`, each a header line with a checksum
-//! and a body ([`super::stamp()`]). A file that cannot be believed (damaged, too long, a link, open to
-//! other writers) is [`Known::Unreadable`], and **stays where it is**: were it moved away at the
-//! first start, the second would find it missing. Only when something new is published is a copy laid into
-//! `state/quarantine/`.
+//! The files are
+//! `{state_dir}/state/{privacy,privacy.seen,entitlement,entitlement.seen,latch,stopped,floor,offsets,serial}`,
+//! each a header line with a checksum and a body ([`super::stamp()`]). A file that cannot be trusted
+//! (damaged, too long, a link, writable by others) is [`Known::Unreadable`], and **stays where it is**: if
+//! the first start moved it away, the second would find it missing. Only when a new value is published, a
+//! copy goes into `state/quarantine/`.
 //!
-//! The latch is written at the first start. One that is missing beside any other fact was lost, with what it said:
-//! [`Known::Unreadable`]. The highest version seen of a signed fact is a fact of its own, written first: a file that
-//! cannot be read makes no older one good again.
+//! The latch is written at the first start. If it is missing while any other fact exists, it was lost, and
+//! its value is [`Known::Unreadable`]. The highest version seen of a signed fact is a fact of its own, and is
+//! written first: an unreadable file does not make an older version acceptable again.
 //!
-//! [`Facts::tombstones`] are prohibitions that could not be written, on a file system that needs no disk.
+//! [`Facts::tombstones`] are prohibitions that could not be written; they are kept on a file system that
+//! needs no disk.
 
 use super::place::Place;
 use super::{Fs, Kind, is_temporary, make_dir, publish, read, stamp, unstamp};
@@ -22,11 +24,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A fact is a compact JWS at most; nothing near this is ours.
+/// Maximum size of a fact's file in bytes. The largest fact is a compact JWS, far smaller than this.
 const LIMIT: u64 = 64 * 1024;
-/// As the header line names it.
+/// The kind that the header line names.
 const KIND: &str = "state";
-/// Copies of unreadable facts that are kept.
+/// Maximum number of copies of unreadable facts.
 const QUARANTINED: usize = 16;
 
 /// A file of the state directory.
@@ -42,11 +44,11 @@ pub enum Name {
     EntitlementSeen,
     /// `closed` or `open`.
     Latch,
-    /// Since when the service stands still, in nanoseconds since 1970, or `no`.
+    /// Since when the service has been stopped, in nanoseconds since 1970, or `no`.
     Stopped,
     /// The latest trusted time, in nanoseconds since 1970.
     Floor,
-    /// Where the times of boots lie whose clock could not be trusted; see [`Offsets::text`].
+    /// The offsets of boots whose clock could not be trusted; see [`Offsets::text`].
     Offsets,
     /// Serials below this one may have been used.
     Serial,
@@ -83,11 +85,11 @@ pub struct LastKnown {
     pub entitlement_seen: Known<u64>,
     /// `true`: the local latch was set.
     pub latch: Known<bool>,
-    /// Since when the service stands still, if it does; what cannot be read is not known.
+    /// Since when the service has been stopped, if it is; what cannot be read counts as unknown.
     pub stopped: Option<Utc>,
-    /// The latest trusted time that was kept.
+    /// The latest trusted time that was stored.
     pub floor: Known<Utc>,
-    /// Where the times of boots lie whose clock could not be trusted.
+    /// The offsets of boots whose clock could not be trusted.
     pub offsets: Known<Offsets>,
 }
 
@@ -96,20 +98,20 @@ pub struct LastKnown {
 pub struct Facts {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    /// Where it was when it was first asked for; absent where it was not there yet.
+    /// Its place when it was first asked for; absent if it did not exist yet.
     place: Option<Place>,
 }
 
 impl Facts {
-    /// The facts under `state_dir`. Touches nothing yet, so that it cannot fail: a directory that
-    /// cannot be made shows as unreadable facts and as failing [`Facts::store`].
+    /// The facts under `state_dir`. Does no I/O yet, so it cannot fail: a directory that cannot be made
+    /// results in unreadable facts and failing [`Facts::store`].
     #[must_use]
     pub fn new(fs: Arc<dyn Fs>, state_dir: &Path) -> Facts {
         Facts::at(fs, state_dir.join("state"))
     }
 
-    /// The prohibitions that could not be written, under the folder of the control socket: the next start of the
-    /// process finds them there, and a start of the machine does not.
+    /// The prohibitions that could not be written, in the folder of the control socket: the next start of the
+    /// process finds them there; a boot of the machine does not.
     #[must_use]
     pub fn tombstones(fs: Arc<dyn Fs>, runtime_dir: &Path) -> Facts {
         Facts::at(fs, runtime_dir.join("tombstones"))
@@ -120,7 +122,7 @@ impl Facts {
         Facts { fs, dir, place }
     }
 
-    /// Reads one fact. Never fails: what cannot be read is a fact of its own.
+    /// Reads one fact. Never fails: an unreadable file is a value of its own.
     #[must_use]
     pub fn load(&self, name: Name) -> Known<String> {
         let path = self.dir.join(name.text());
@@ -129,7 +131,7 @@ impl Facts {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Known::Missing,
             Err(_) => return Known::Unreadable,
         };
-        // Whoever else may write it may have written it.
+        // If others may write it, they may have written it.
         if meta.kind != Kind::File || meta.mode & 0o022 != 0 {
             return Known::Unreadable;
         }
@@ -145,20 +147,20 @@ impl Facts {
     /// Makes one fact durable.
     ///
     /// # Errors
-    /// Those of [`publish`](super::publish()): the fact must not be acted on as though it were kept.
+    /// Those of [`publish`](super::publish()): the fact must then not be treated as stored.
     pub fn store(&self, name: Name, body: &str) -> io::Result<()> {
         if let Some(place) = &self.place {
             place.is_there(&*self.fs, &self.dir)?;
         }
         make_dir(&*self.fs, &self.dir)?;
         if self.load(name) == Known::Unreadable {
-            // A copy is for people; that it cannot be made is no reason to refuse what is new.
+            // The copy is for people; if it fails, the new value is still written.
             let _ = self.lay_aside(name);
         }
         publish(&*self.fs, &self.dir, name.text(), &stamp(KIND, body))
     }
 
-    /// Reads all that the agent needs to begin.
+    /// Reads everything that the agent needs at the start.
     #[must_use]
     pub fn recall(&self) -> LastKnown {
         let mut latch = self.latch();
@@ -174,7 +176,7 @@ impl Facts {
         LastKnown { privacy, privacy_seen, entitlement, entitlement_seen, latch, stopped, floor, offsets }
     }
 
-    /// The latch, by its own file alone.
+    /// The latch, from its own file only.
     #[must_use]
     pub fn latch(&self) -> Known<bool> {
         parsed(self.load(Name::Latch), |body| match body {
@@ -184,7 +186,7 @@ impl Facts {
         })
     }
 
-    /// Whether there is any fact but the latch.
+    /// Whether any fact other than the latch exists.
     fn holds_anything(&self) -> bool {
         [
             Name::Privacy,
@@ -200,7 +202,7 @@ impl Facts {
         .any(|name| self.load(name) != Known::Missing)
     }
 
-    /// Makes what the machine asks for durable; of a signed fact its version first.
+    /// Makes durable what the machine asks for; of a signed fact its version first.
     ///
     /// # Errors
     /// As [`Facts::store`].
@@ -224,11 +226,11 @@ impl Facts {
         }
     }
 
-    /// As [`Facts::keep`], of a fact that forbids: where it cannot be written, the fact before it permits what is
-    /// forbidden now, and is withdrawn.
+    /// Like [`Facts::keep`], for a fact that forbids: if it cannot be written, the fact before it permits
+    /// what is now forbidden, and is withdrawn.
     ///
     /// # Errors
-    /// Those of [`Facts::keep`], and what became of the fact before it.
+    /// Those of [`Facts::keep`], and what happened to the fact before it.
     pub fn forbid(&self, fact: &Fact) -> io::Result<()> {
         let Err(error) = self.keep(fact) else { return Ok(()) };
         let told = match self.withdraw(fact) {
@@ -238,11 +240,11 @@ impl Facts {
         Err(io::Error::new(error.kind(), told))
     }
 
-    /// Makes sure that a fact which permits what is forbidden now is not found again: its file is removed, or made
-    /// unreadable.
+    /// Ensures that a fact which permits what is now forbidden is not found again: its file is removed, or
+    /// made unreadable.
     ///
     /// # Errors
-    /// Where neither could be done for sure.
+    /// If it is not certain that either was done.
     pub fn withdraw(&self, fact: &Fact) -> io::Result<()> {
         let path = self.dir.join(name_of(fact).text());
         let removed = match self.fs.unlink(&path) {
@@ -256,7 +258,7 @@ impl Facts {
         })
     }
 
-    /// Lays a prohibition down as it is, for the next start of the process.
+    /// Stores a prohibition unchanged, for the next start of the process.
     ///
     /// # Errors
     /// As [`Facts::store`].
@@ -267,7 +269,7 @@ impl Facts {
         }
     }
 
-    /// The highest version only grows.
+    /// Raises the highest version; it only grows.
     fn see(&self, name: Name, version: u64) -> io::Result<()> {
         let seen = parsed(self.load(name), |body| body.parse::<u64>().ok());
         if seen.value().is_some_and(|seen| *seen >= version) {
@@ -276,7 +278,7 @@ impl Facts {
         self.store(name, &version.to_string())
     }
 
-    /// Copies a file that cannot be read into the quarantine, the oldest copies making room.
+    /// Copies an unreadable file into the quarantine; the oldest copies are removed to make room.
     fn lay_aside(&self, name: Name) -> io::Result<()> {
         let bytes = read(&*self.fs, &self.dir.join(name.text()), LIMIT)?;
         let dir = self.dir.join("quarantine");

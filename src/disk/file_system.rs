@@ -1,27 +1,28 @@
-//! Which file system the spool is on, and whether it keeps what the spool rests on: a file that was synced, and a rename that
-//! is done or not done, are so after a power cut; and what is private stays so.
+//! Which file system the spool is on, and whether it gives the guarantees that the spool needs: a file that
+//! was synced, and a rename that is done or not done, survive a power cut as they are; and private files stay
+//! private.
 
 use nix::sys::statfs::statfs;
 use std::io;
 use std::path::Path;
 
-/// What is to be said of a file system.
+/// The result of the check of a file system.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// Its journal, or its log, keeps what the spool rests on.
+    /// Its journal or its log gives the guarantees.
     Supported,
-    /// It may do, and something is to be known of it.
+    /// It may give them, with this caveat.
     Doubtful(&'static str),
-    /// It does not.
+    /// It does not give them, for this reason.
     Refused(&'static str),
 }
 
 /// The file system that a path is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileSystem {
-    /// As `mount` calls it; of what is not known, `unknown`.
+    /// The name that `mount` uses; `unknown` for an unknown one.
     pub name: &'static str,
-    /// What is to be said of it.
+    /// The result of the check.
     pub verdict: Verdict,
 }
 
@@ -33,7 +34,7 @@ const NETWORK: &str = "another machine has it: recording stops whenever that is 
 
 /// By `f_type` of `statfs(2)`, as in `linux/magic.h` and the sources of Linux.
 const KNOWN: &[(u32, &str, Verdict)] = &[
-    // One number for all three. ext2 has no journal, and nobody mounts it for flash.
+    // One number for all three. ext2 has no journal, and is not used on flash.
     (0xef53, "ext4", Verdict::Supported),
     (0xf2f5_2010, "f2fs", Verdict::Supported),
     (0x2405_1905, "ubifs", Verdict::Supported),
@@ -60,7 +61,7 @@ const KNOWN: &[(u32, &str, Verdict)] = &[
 /// Those of `statfs(2)`.
 pub fn of(path: &Path) -> io::Result<FileSystem> {
     let kind = statfs(path)?.filesystem_type();
-    // Its width differs between targets; the number has 32 bits, whatever is done with the highest.
+    // Its width differs between targets; the number has 32 bits, whatever happens to the highest bit.
     #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::unnecessary_cast)]
     Ok(known_as(kind.0 as u32))
 }

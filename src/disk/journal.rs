@@ -2,20 +2,21 @@
 //! `privacy.log.1`, which it becomes when it is full. A journal that cannot be continued becomes
 //! `privacy.log.broken`, and is never written again.
 //!
-//! A line is durable once [`Journal::append`] has returned. A power cut within it leaves a line without its
-//! line feed, which the next start cuts off: it was never told to anybody.
+//! A line is durable once [`Journal::append`] has returned. A power cut before that leaves a line without its
+//! line feed, which the next start cuts off: nobody was told of it.
 //!
 //! When `privacy.log` is full:
 //!
-//! 1. `privacy.log.new` is published, with one line that says with which line, and which SHA-256 of it, the journal
-//!    begins from now on: the first one of the file that is full.
-//! 2. `privacy.log` is renamed to `privacy.log.1`, whose lines go with that; the directory is synced.
+//! 1. `privacy.log.new` is published. Its one line names the first line of the full file, and its SHA-256:
+//!    from now on the journal begins with that line.
+//! 2. `privacy.log` is renamed to `privacy.log.1`; this removes the lines of the previous `privacy.log.1`.
+//!    The directory is synced.
 //! 3. `privacy.log.new` is renamed to `privacy.log`; the directory is synced.
 //!
-//! After a cut: a `privacy.log.new` beside `privacy.log` is removed (before 2); one without it takes its place (after
-//! 2). A `privacy.log` is never there without a whole line: it is published with its first one. So one that is empty,
-//! or missing beside `privacy.log.1` or beside the latch, which is written after the journal's first line, was tampered with or
-//! lost, and the journal says that it begins anew.
+//! After a power cut: a `privacy.log.new` beside `privacy.log` is removed (before 2); one without it is
+//! renamed to it (after 2). A `privacy.log` always has a whole line: it is published with its first one. So
+//! if it is empty, or missing beside `privacy.log.1` or beside the latch (which is written after the
+//! journal's first line), it was tampered with or lost, and the journal records that it begins anew.
 
 use super::facts::Name;
 use super::{Fs, Handle, publish, read};
@@ -26,30 +27,30 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// A file holds about 1,200 lines; a camera that is switched ten times a day keeps four months.
+/// Maximum size of a file, about 1,200 lines; a camera that is switched ten times a day keeps four months.
 pub const MAX_BYTES: u64 = 256 * 1024;
 const CURRENT: &str = "privacy.log";
 const PREVIOUS: &str = "privacy.log.1";
 const NEW: &str = "privacy.log.new";
 const BROKEN: &str = "privacy.log.broken";
 
-/// The journal, open for more.
+/// The journal, open for appending.
 pub struct Journal {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
-    /// The latch is there: a journal that is not was lost.
+    /// The latch exists: a missing journal was lost.
     expected: bool,
     most_bytes: u64,
     stands: Stands,
-    /// What lies on flash may be other than is thought: it is looked at again before the next line.
+    /// The content on flash may differ from what is expected: it is read again before the next line.
     is_doubtful: bool,
 }
 
-/// How it stands on flash.
+/// The state of the journal on flash.
 #[derive(Default)]
 struct Stands {
     file: Option<Handle>,
-    /// There is a file to go on with.
+    /// There is a file that can be continued.
     exists: bool,
     len: u64,
     /// The first line of that file.
@@ -69,7 +70,7 @@ impl Journal {
         Journal::with_room(fs, state_dir, MAX_BYTES)
     }
 
-    /// As [`Journal::open`], with files of at most so many bytes.
+    /// Like [`Journal::open`], with files of at most `most_bytes` bytes.
     ///
     /// # Errors
     /// As [`Journal::open`].
@@ -89,7 +90,7 @@ impl Journal {
         self.stands.open
     }
 
-    /// Where the next entry follows on: the last entry's number and hash.
+    /// The head that the next entry continues: the last entry's number and hash.
     #[must_use]
     pub fn head(&self) -> Head {
         self.stands.head
@@ -98,7 +99,8 @@ impl Journal {
     /// Writes one line, durably.
     ///
     /// # Errors
-    /// Those of [`Fs`]: then the line is not there, or may come back, and the next one follows on whatever is there.
+    /// Those of [`Fs`]: then the line is not there, or may appear later, and the next one continues whatever
+    /// is there.
     pub fn append(&mut self, time: Utc, clock: RecordClock, what: What) -> io::Result<()> {
         if self.is_doubtful {
             self.look()?;
@@ -111,7 +113,7 @@ impl Journal {
         self.write(time, clock, what)
     }
 
-    /// Finishes what a cut has left, and finds out where the journal stands.
+    /// Finishes what a power cut interrupted, and reads the state of the journal.
     fn look(&mut self) -> io::Result<()> {
         self.stands = Stands::default();
         self.take_up_new()?;
@@ -146,7 +148,7 @@ impl Journal {
         Ok(())
     }
 
-    /// A cut came while one file took the place of another.
+    /// A power cut came while one file was replacing another.
     fn take_up_new(&mut self) -> io::Result<()> {
         let (new, current) = (self.dir.join(NEW), self.dir.join(CURRENT));
         let is_missing =
@@ -182,7 +184,7 @@ impl Journal {
         Ok(())
     }
 
-    /// The file that is full makes way for one that says where the journal begins.
+    /// Replaces the full file by one that says where the journal begins.
     fn change_files(&mut self, time: Utc, clock: RecordClock, first: Head) -> io::Result<()> {
         let what = What::Continued { first: first.n, hash: first.hash };
         let (line, head) = self.stands.head.next(time, clock, what);
@@ -203,7 +205,7 @@ impl Journal {
         };
         let written = self.fs.write_at(&file, self.stands.len, line).and_then(|()| self.fs.sync(&file));
         if let Err(error) = written {
-            // Nothing is known of these bytes: the next line goes into their place.
+            // The state of these bytes is unknown: the next line overwrites them.
             let _ = self.fs.truncate(&file, self.stands.len);
             self.is_doubtful = true;
             return Err(error);
@@ -213,7 +215,7 @@ impl Journal {
         Ok(())
     }
 
-    /// `None` where the file is not there.
+    /// `None` if the file does not exist.
     fn load(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         load(&*self.fs, &self.dir.join(name))
     }
@@ -223,7 +225,7 @@ fn length(line: &[u8]) -> u64 {
     u64::try_from(line.len()).unwrap_or(u64::MAX)
 }
 
-/// The first line, if it is one of ours.
+/// The first line, if it is a line of the journal.
 fn first(bytes: &[u8]) -> Option<Head> {
     let end = bytes.iter().position(|byte| *byte == b'\n')?;
     journal::read(bytes.get(..end)?).map(|(_, head)| head)
@@ -234,12 +236,12 @@ struct Last {
     /// Where it ends, in bytes.
     end: usize,
     head: Head,
-    /// Whether the camera is open behind it; `None` where the file does not say.
+    /// Whether the camera is open after it; `None` if the file does not say.
     open: Option<bool>,
 }
 
-/// `None` where there is no line of ours at the end. Behind it may stand one that a power cut tore: without its end, or
-/// with a sector of it unwritten.
+/// `None` if the file does not end with a line of the journal. A line torn by a power cut may follow the last
+/// whole one: without its end, or with a sector of it unwritten.
 fn last(bytes: &[u8]) -> Option<Last> {
     let mut end = bytes.iter().rposition(|byte| *byte == b'\n')? + 1;
     let read_back = |end: usize| {
@@ -266,11 +268,11 @@ fn last(bytes: &[u8]) -> Option<Last> {
 /// Both files, the older one first, for [`journal::verify`].
 ///
 /// # Errors
-/// Those of [`Fs`]; `NotFound` where there is no journal at all.
+/// Those of [`Fs`]; `NotFound` if there is no journal at all.
 pub fn whole(fs: &dyn Fs, state_dir: &Path) -> io::Result<Vec<u8>> {
     let dir = state_dir.join("journal");
     let earlier = load(fs, &dir.join(PREVIOUS))?;
-    // A power cut may have come while one file took the place of another.
+    // A power cut may have come while one file was replacing another.
     let current = match load(fs, &dir.join(CURRENT))? {
         Some(current) => Some(current),
         None => load(fs, &dir.join(NEW))?,
@@ -286,7 +288,7 @@ pub fn whole(fs: &dyn Fs, state_dir: &Path) -> io::Result<Vec<u8>> {
 fn load(fs: &dyn Fs, path: &Path) -> io::Result<Option<Vec<u8>>> {
     match read(fs, path, 2 * MAX_BYTES) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        // Far longer than any of ours: nothing in it can be continued.
+        // Far too long for a journal: nothing in it can be continued.
         Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Some(b"too long\n".to_vec())),
         other => other.map(Some),
     }

@@ -1,15 +1,15 @@
-//! The only door to the disk.
+//! All file access goes through here.
 //!
-//! [`Fs`] is what storage can do, small enough to be imitated with its faults: the tests run the
-//! whole spool over an `Fs` that loses whatever was not synced. [`RealFs`] is the one over the
-//! kernel. [`publish()`] is the one way to write a whole small file, and [`facts::Facts`] keeps the last
-//! known facts with it.
+//! [`Fs`] is the interface to storage, small enough that tests can imitate it with its faults: they run the
+//! whole spool over an `Fs` that loses whatever was not synced. [`RealFs`] implements it with the kernel.
+//! [`publish()`] is the only way to write a whole small file, and [`facts::Facts`] keeps the last known facts
+//! with it.
 //!
 //! What an implementation promises, and no more:
 //! - written bytes survive a power cut once `sync` of their file has succeeded;
 //! - a name (created, renamed or removed) survives once `sync_dir` of its directory has succeeded;
 //! - `rename` is atomic: at any moment the target is the old file or the new one;
-//! - after a `sync` that failed nothing is known of the bytes since the one before, and a later
+//! - after a `sync` that failed, nothing is known of the bytes written since the one before, and a later
 //!   success says nothing of them either: the kernel marks the pages clean.
 
 pub mod facts;
@@ -30,13 +30,13 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// An open file: a descriptor, or in an [`Fs`] that has none, a number that stands for one.
-/// Closed when it is dropped.
+/// An open file: a descriptor or, in an [`Fs`] that has none, a number that stands for one. Closed when
+/// dropped.
 #[derive(Debug)]
 pub enum Handle {
     /// A descriptor of the kernel.
     File(File),
-    /// The number by which an [`Fs`] without descriptors knows it.
+    /// The number that an [`Fs`] without descriptors uses.
     Token(u64),
 }
 
@@ -51,7 +51,7 @@ pub enum Kind {
     Other,
 }
 
-/// What `lstat` tells of a name.
+/// The result of `lstat` for a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// What the name stands for.
@@ -62,22 +62,23 @@ pub struct Meta {
     pub mode: u32,
 }
 
-/// What storage can do. Nothing here follows a symbolic link in the last component of a path.
+/// The interface to storage. Nothing here follows a symbolic link in the last component of a path.
 pub trait Fs: Send + Sync {
-    /// Makes a directory, 0700, with its parents. One that is there is kept, and made private. Durable once the
+    /// Makes a directory, 0700, with its parents. An existing one is kept, and made private. Durable once the
     /// parents are synced: see [`make_dir`].
     fn mkdir(&self, dir: &Path) -> io::Result<()>;
-    /// Makes a file, 0600, open for writing; `AlreadyExists` where the name is taken.
+    /// Makes a file, 0600, open for writing; `AlreadyExists` if the name is taken.
     fn create_new(&self, path: &Path) -> io::Result<Handle>;
-    /// Opens a regular file for reading; an error for everything else, without waiting for a pipe's writer.
+    /// Opens a regular file for reading; an error for everything else, without waiting for the writer of a
+    /// pipe.
     fn open_read(&self, path: &Path) -> io::Result<Handle>;
-    /// Opens a regular file for writing, as it is.
+    /// Opens an existing regular file for writing, without changing it.
     fn open_write(&self, path: &Path) -> io::Result<Handle>;
     /// Size in bytes.
     fn len(&self, file: &Handle) -> io::Result<u64>;
-    /// Fills `into` from `offset`, less only where the file ends; how many bytes were read.
+    /// Fills `into` from `offset`, less only at the end of the file; returns how many bytes were read.
     fn read_at(&self, file: &Handle, offset: u64, into: &mut [u8]) -> io::Result<usize>;
-    /// Writes all of `bytes` at `offset`. Where it fails, any part of them may have been written.
+    /// Writes all of `bytes` at `offset`. If it fails, any part of them may have been written.
     fn write_at(&self, file: &Handle, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
     /// Writes these bytes one after the other, from `offset` on. As [`Fs::write_at`] of all of them, and in one call where
@@ -97,19 +98,19 @@ pub trait Fs: Send + Sync {
     fn truncate(&self, file: &Handle, len: u64) -> io::Result<()>;
     /// Makes contents and size durable.
     fn sync(&self, file: &Handle) -> io::Result<()>;
-    /// `rename(2)`: replaces `to` at once; durable only after a [`Fs::sync_dir`].
+    /// `rename(2)`: replaces `to` atomically; durable only after a [`Fs::sync_dir`].
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// As [`Fs::rename`], where nothing has the name `to`; `AlreadyExists` where something has.
+    /// Like [`Fs::rename`], if the name `to` is free; `AlreadyExists` if it is taken.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Removes a name that is no directory.
+    /// Removes a name that is not a directory.
     fn unlink(&self, path: &Path) -> io::Result<()>;
     /// Removes an empty directory.
     fn rmdir(&self, path: &Path) -> io::Result<()>;
     /// Makes the names in a directory durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-    /// Names in a directory, in no order; no more than `limit` of them.
+    /// Names in a directory, in no order; at most `limit` of them.
     fn list(&self, dir: &Path, limit: usize) -> io::Result<Vec<OsString>>;
-    /// `lstat(2)`: a symbolic link is told as such.
+    /// `lstat(2)`: a symbolic link is reported as such.
     fn stat(&self, path: &Path) -> io::Result<Meta>;
     /// The number of the file system that a directory is on (`stat.st_dev`).
     fn device(&self, dir: &Path) -> io::Result<u64>;
@@ -117,9 +118,9 @@ pub trait Fs: Send + Sync {
     fn free(&self, dir: &Path) -> io::Result<u64>;
 }
 
-/// Makes a directory and its parents, private to us, so that a power cut does not take them back: its parent is
-/// synced, and the parent of each other that was not there. Its own parent is synced each time: whoever made the
-/// directory may have failed to.
+/// Makes a directory and its parents, private, so that a power cut does not remove them again: its parent is
+/// synced, and the parent of each other directory that did not exist. Its own parent is synced each time,
+/// because whoever made the directory may have failed to.
 ///
 /// # Errors
 /// Those of [`Fs`].
@@ -167,7 +168,7 @@ pub fn read(fs: &dyn Fs, path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether an error tells that the space is used up (`ENOSPC`, `EDQUOT`).
+/// Whether an error means that the space is used up (`ENOSPC`, `EDQUOT`).
 #[must_use]
 pub fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)

@@ -1,32 +1,32 @@
-//! Whether a directory is still on the file system that it was on. A card that is pulled leaves its mount point behind, an
-//! empty directory of the file system beneath: whoever writes there fills that one, and hides what he wrote once the card
-//! is back.
+//! Whether a directory is still on the same file system. A card that is removed leaves its mount point
+//! behind, an empty directory of the underlying file system: a write there fills that file system, and is
+//! hidden once the card is back.
 
 use super::Fs;
 use std::fmt;
 use std::io;
 use std::path::Path;
 
-/// Where a directory is, by device numbers (`stat.st_dev`).
+/// The place of a directory, by device numbers (`stat.st_dev`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {
     device: u64,
-    /// That of the nearest directory above on another file system.
+    /// The device number of the nearest directory above on another file system.
     beneath: Option<u64>,
 }
 
-/// What stands there now.
+/// What is there now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The same file system.
     Same,
-    /// The one beneath: it is not mounted.
+    /// The underlying one: the file system is not mounted.
     Away,
-    /// One that was never there.
+    /// A different one.
     Other,
 }
 
-/// The error of whoever would write to a file system that is not there.
+/// The error of writing to a file system that is not there.
 #[derive(Clone, Copy, Debug)]
 pub struct IsAway;
 
@@ -39,7 +39,7 @@ impl fmt::Display for IsAway {
 impl std::error::Error for IsAway {}
 
 impl Place {
-    /// Where `dir` is now.
+    /// The current place of `dir`.
     ///
     /// # Errors
     /// Those of [`Fs::device`].
@@ -50,7 +50,7 @@ impl Place {
         Ok(Place { device, beneath })
     }
 
-    /// What stands at `dir` now.
+    /// Compares the current file system of `dir` with the place.
     ///
     /// # Errors
     /// Those of [`Fs::device`].
@@ -70,7 +70,7 @@ impl Place {
     }
 
     /// # Errors
-    /// [`IsAway`], where it is; those of [`Fs::device`].
+    /// [`IsAway`] if the file system is away; those of [`Fs::device`].
     pub fn is_there(&self, fs: &dyn Fs, dir: &Path) -> io::Result<()> {
         match self.look(fs, dir)? {
             Found::Same => Ok(()),
@@ -80,7 +80,7 @@ impl Place {
     }
 }
 
-/// Whether an error tells that a file system is away.
+/// Whether an error means that a file system is away.
 #[must_use]
 pub fn is_away(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<IsAway>())

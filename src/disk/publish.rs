@@ -1,21 +1,21 @@
-//! The one way to write a whole small file.
+//! The only way to write a whole small file.
 
 use super::Fs;
 use std::io;
 use std::path::Path;
 
-/// Makes `dir/name` hold exactly `bytes`, whatever happens: before it returns `Ok`, a power cut
-/// leaves the old file or the new one; afterwards the new one.
+/// Makes `dir/name` contain exactly `bytes`, whatever happens: before it returns `Ok`, a power cut leaves the
+/// old file or the new one; afterwards the new one.
 ///
-/// 1. `name.tmp` is created, 0600. One that a cut left behind was never acknowledged: it is removed.
-/// 2. The bytes are written, and synced. Should that fail, nothing is known of them: the temporary
-///    file is removed, and the error returned.
-/// 3. It is renamed to `name`, which replaces the old file at one stroke.
-/// 4. The directory is synced. Should that fail, either file may come back after a cut: the caller
-///    must not act as though the new one were durable, and may publish again.
+/// 1. `name.tmp` is created, 0600. One that a power cut left behind was never acknowledged: it is removed.
+/// 2. The bytes are written and synced. If this fails, their state is unknown: the temporary file is removed,
+///    and the error returned.
+/// 3. It is renamed to `name`, which replaces the old file atomically.
+/// 4. The directory is synced. If this fails, either file may appear after a power cut: the caller must not
+///    treat the new one as durable, and may publish again.
 ///
-/// What opening finds after a cut: between 1 and 3 a `name.tmp` beside the old file, which whoever
-/// owns the directory removes ([`is_temporary`]); after 3 either file under `name`, both whole.
+/// What opening finds after a power cut: between 1 and 3 a `name.tmp` beside the old file, which the owner of
+/// the directory removes ([`is_temporary`]); after 3 either file under `name`, both whole.
 ///
 /// # Errors
 /// Those of [`Fs`], with the step that failed.
@@ -42,14 +42,14 @@ pub fn publish(fs: &dyn Fs, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<
         .and_then(|()| fs.sync(&file).map_err(step("syncing")))
         .and_then(|()| fs.rename(&temporary, &path).map_err(step("renaming")));
     if let Err(error) = written {
-        // Best effort: a temporary file that stays is removed by the next publish.
+        // Best effort: a temporary file that remains is removed by the next publish.
         let _ = fs.unlink(&temporary);
         return Err(error);
     }
     fs.sync_dir(dir).map_err(step("syncing the directory of"))
 }
 
-/// Whether a name is that of a file that [`publish`] had not finished.
+/// Whether a name is that of a file that [`publish`] did not finish.
 #[must_use]
 pub fn is_temporary(name: &str) -> bool {
     name.ends_with(".tmp")

@@ -1,4 +1,4 @@
-//! [`Fs`] over the kernel.
+//! [`Fs`] implemented with the kernel.
 
 use super::{Fs, Handle, Kind, Meta};
 use nix::errno::Errno;
@@ -100,7 +100,7 @@ impl Fs for RealFs {
     }
 
     fn sync(&self, file: &Handle) -> io::Result<()> {
-        // Not fdatasync: every commit changes the size, so there is nothing for it to leave out.
+        // Not fdatasync: every commit changes the size, so fdatasync would omit nothing.
         descriptor(file)?.sync_all()
     }
 
@@ -112,7 +112,7 @@ impl Fs for RealFs {
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
             Ok(()) => Ok(()),
-            // A file system that cannot promise it in one step. We alone give out names here.
+            // A file system that cannot do it in one step. Only the agent creates names here.
             Err(Errno::EINVAL | Errno::ENOSYS) => match fs::symlink_metadata(to) {
                 Ok(_) => Err(io::ErrorKind::AlreadyExists.into()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => self.rename(from, to),

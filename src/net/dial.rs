@@ -1,6 +1,6 @@
-//! Connecting by "Happy Eyeballs" (RFC 8305): the addresses of a name, families interleaved, begun 250 ms apart; the
-//! first that answers wins, and each has a time limit of its own. So one dead address, or a whole family that is
-//! advertised and leads nowhere, costs a quarter of a second and not the connection.
+//! Connecting by "Happy Eyeballs" (RFC 8305): the addresses of a name are tried with families interleaved,
+//! starting 250 ms apart. The first that answers wins, and each has its own timeout. So one dead address, or
+//! a whole family that is advertised but unreachable, costs a quarter of a second and not the connection.
 
 use super::Stream;
 use super::fault::{Fault, Names, of_stream};
@@ -18,19 +18,20 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsConnector;
 
-/// Addresses of one name that are tried.
+/// Maximum number of addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 /// "Connection Attempt Delay", RFC 8305, section 5.
 const STAGGER: Duration = Duration::from_millis(250);
-/// The kernel doubles it. Small, since a camera has little memory and a rate is to hold on the wire too.
+/// The kernel doubles it. Small, because a camera has little memory and the rate limit must hold on the wire
+/// too.
 const SEND_BUFFER: u32 = 128 * 1024;
 
 /// How long each step of a connection may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The name's resolution; then each address; then TLS: so much for each of them.
+    /// Timeout of each step: resolving the name; then each address; then TLS.
     pub step: Duration,
-    /// With no byte in either direction for so long, the connection ends.
+    /// The connection ends if no byte moves in either direction for this long.
     pub inactivity: Duration,
 }
 
@@ -41,12 +42,12 @@ pub struct Target<'a> {
     pub host: &'a str,
     /// Its TCP port.
     pub port: u16,
-    /// What the configuration calls it.
+    /// The names of its configuration keys.
     pub names: Names,
 }
 
 impl Target<'_> {
-    /// Host and port in words, an IPv6 address in brackets.
+    /// Host and port as text, an IPv6 address in brackets.
     #[must_use]
     pub fn place(&self) -> String {
         let host = self.host.trim_start_matches('[').trim_end_matches(']');
@@ -76,11 +77,11 @@ impl Dialer {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// A connection to `target`: within [`Limits::step`] each for the name, the last of its addresses and TLS. Without
-    /// `tls` it is plain TCP, and to loopback addresses alone.
+    /// Connects to `target`. The timeout is [`Limits::step`] each for the name, the last of its addresses,
+    /// and TLS. Without `tls` it is plain TCP, and only to loopback addresses.
     ///
     /// # Errors
-    /// Which step failed, on what, and where that is known what to do about it.
+    /// Which step failed, on what, and what to do about it if that is known.
     pub async fn open(
         &self,
         target: Target<'_>,
@@ -91,7 +92,7 @@ impl Dialer {
         let step = self.limits.step;
         let found = self.resolver.resolve(host, target.port, step).await;
         let found = found.map_err(|why| Fault(format!("{place}: {why}")))?;
-        // A name such as `localhost` is loopback only if it resolves so.
+        // A name such as `localhost` counts as loopback only if it resolves to a loopback address.
         let usable: Vec<SocketAddr> =
             found.into_iter().filter(|address| tls.is_some() || address.ip().is_loopback()).collect();
         let tcp = self.first(&place, interleave(&usable)).await?;
@@ -107,11 +108,11 @@ impl Dialer {
         }
     }
 
-    /// The first address that takes the connection.
+    /// The first address that accepts the connection.
     async fn first(&self, place: &str, addresses: Vec<SocketAddr>) -> Result<TcpStream, Fault> {
         let mut last = Fault(format!("{place}: the name has no usable address"));
         let mut waiting = addresses.into_iter().peekable();
-        // Dropped with what is still under way when one is there.
+        // Dropping it cancels the attempts still under way when one has succeeded.
         let mut under_way = JoinSet::new();
         loop {
             if let Some(address) = waiting.next() {
@@ -143,15 +144,15 @@ async fn attempt(address: SocketAddr, limits: Limits) -> Result<TcpStream, Strin
 async fn connect(address: SocketAddr, inactivity: Duration) -> io::Result<TcpStream> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     socket.set_send_buffer_size(SEND_BUFFER)?;
-    // A report must not wait for Nagle's algorithm.
+    // A report must not be delayed by Nagle's algorithm.
     socket.set_nodelay(true)?;
-    // What was sent and is never acknowledged ends the connection (half-open TCP).
+    // Data that is never acknowledged ends the connection (half-open TCP).
     let millis = u32::try_from(inactivity.as_millis()).unwrap_or(u32::MAX);
     setsockopt(&socket, sockopt::TcpUserTimeout, &millis).map_err(io::Error::from)?;
     socket.connect(address).await
 }
 
-/// The families take turns, beginning with that of the first address: the resolver has sorted them (RFC 6724).
+/// Alternates the families, starting with that of the first address: the resolver has sorted them (RFC 6724).
 fn interleave(found: &[SocketAddr]) -> Vec<SocketAddr> {
     let Some(first) = found.first() else { return Vec::new() };
     let (own, other): (Vec<SocketAddr>, Vec<SocketAddr>) =

@@ -1,4 +1,4 @@
-//! Why there is no connection, in words that are safe to log and that say what to do.
+//! Why there is no connection, in text that is safe to log and that says what to do.
 
 use rustls::{AlertDescription, CertificateError, Error as RustlsError};
 use rustls_pki_types::UnixTime;
@@ -6,18 +6,18 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-/// The configuration's names for what may have to be mended.
+/// The names of the configuration keys that may need correction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Names {
-    /// Of the peer's address, such as `mqtt.url`.
+    /// The key of the peer's address, such as `mqtt.url`.
     pub url: &'static str,
-    /// Of the roots, such as `mqtt.ca`.
+    /// The key of the roots, such as `mqtt.ca`.
     pub ca: &'static str,
-    /// Of our own certificate, where we have one.
+    /// The key of our own certificate, if there is one.
     pub cert: Option<&'static str>,
 }
 
-/// A fault in words of our own, free of secrets.
+/// A fault in our own words, free of secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault(pub String);
 
@@ -29,7 +29,7 @@ impl fmt::Display for Fault {
 
 impl Error for Fault {}
 
-/// A peer's certificate may carry long names.
+/// Maximum length of a message: a peer's certificate may contain long names.
 const MAX_CHARACTERS: usize = 200;
 
 /// A fault of a stream.
@@ -42,7 +42,8 @@ pub fn of_io(error: &io::Error) -> String {
     }
 }
 
-/// A fault of a stream that speaks TLS: with TLS 1.3 a client hears only after the handshake that it is refused.
+/// A fault of a stream that uses TLS: with TLS 1.3, a client learns only after the handshake that it is
+/// refused.
 #[must_use]
 pub fn of_stream(error: &io::Error, names: Names) -> String {
     match error.get_ref().and_then(|inner| inner.downcast_ref::<RustlsError>()) {
@@ -51,7 +52,7 @@ pub fn of_stream(error: &io::Error, names: Names) -> String {
     }
 }
 
-/// A fault of TLS: whose certificate is to be looked at, and what to reissue.
+/// A fault of TLS: whose certificate to check, and what to reissue.
 #[must_use]
 pub fn of_tls(error: &RustlsError, names: Names) -> String {
     if let RustlsError::AlertReceived(alert) = error {
@@ -65,7 +66,7 @@ pub fn of_tls(error: &RustlsError, names: Names) -> String {
 
 fn of_alert(alert: AlertDescription, names: Names) -> String {
     if alert == AlertDescription::HandshakeFailure || alert == AlertDescription::InsufficientSecurity {
-        // Also what OpenSSL says where no certificate of ours is to its liking.
+        // Also the alert that OpenSSL sends when it does not accept our certificate.
         let ours = names.cert.map(|cert| format!(", or look at {cert}")).unwrap_or_default();
         return format!(
             "it has no cipher or signature in common with us ({alert:?}): if its key is of a kind such as P-521, reissue its \
@@ -80,12 +81,12 @@ fn of_alert(alert: AlertDescription, names: Names) -> String {
     }
 }
 
-/// Keys whose signatures we verify.
+/// Keys whose signatures are accepted.
 const KEYS: &str = "an ECDSA key on P-256 or P-384, an Ed25519 key, or RSA from 2048 bits on";
 
 fn of_certificate(wrong: &CertificateError, names: Names) -> String {
     let (ca, url) = (names.ca, names.url);
-    // What webpki finds and rustls has no name for is told by its name alone.
+    // An error that webpki finds and rustls has no name for is recognised only by its text.
     let told = format!("{wrong:?}");
     if *wrong == CertificateError::UnknownIssuer {
         format!(
@@ -121,7 +122,7 @@ fn of_certificate(wrong: &CertificateError, names: Names) -> String {
     }
 }
 
-/// The bound that the clock was held against.
+/// The limit with which the clock was compared.
 fn at(wrong: &CertificateError) -> String {
     let days = |from: UnixTime, to: UnixTime| to.as_secs().saturating_sub(from.as_secs()) / 86_400;
     if let CertificateError::ExpiredContext { time, not_after } = wrong {
@@ -133,7 +134,7 @@ fn at(wrong: &CertificateError) -> String {
     String::new()
 }
 
-/// For which hosts it is, and for which it must be.
+/// The hosts for which the certificate is valid, and the host for which it must be.
 fn hosts(wrong: &CertificateError) -> String {
     let CertificateError::NotValidForNameContext { expected, presented } = wrong else {
         return String::new();
@@ -146,7 +147,7 @@ fn hosts(wrong: &CertificateError) -> String {
     format!(": it names {named}; reissue it with {expected} in subjectAltName")
 }
 
-/// Without control characters, and short.
+/// Without control characters, and cut short.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_CHARACTERS).collect()
 }

@@ -1,8 +1,8 @@
-//! The network, for the broker and for the store alike: one dialer, one kind of stream.
+//! The network, for both the broker and the store: one dialer, one kind of stream.
 //!
-//! [`Dialer::open`] resolves a name anew each time, tries its addresses as RFC 8305 says, speaks TLS on the one that
-//! answers first, and hands over a [`Stream`] that ends by itself when nothing moves. Why there is none is a
-//! [`Fault`]: words that are safe to log.
+//! [`Dialer::open`] resolves the name each time, tries its addresses as in RFC 8305, runs TLS on the first
+//! that answers, and returns a [`Stream`] that ends by itself when nothing moves. If there is none, a
+//! [`Fault`] says why, in text that is safe to log.
 
 mod dial;
 mod fault;
@@ -19,5 +19,5 @@ use tokio::io::{AsyncRead, AsyncWrite};
 pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
 
-/// A connection that is open: TLS, or plain TCP where that was asked for.
+/// An open connection: TLS, or plain TCP if that was requested.
 pub type Stream = Box<dyn Wire>;

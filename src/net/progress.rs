@@ -1,4 +1,4 @@
-//! A TCP stream that ends when nothing moves.
+//! A TCP stream with an inactivity timeout.
 
 use super::fault::Fault;
 use std::future::Future;
@@ -11,28 +11,29 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-/// Fails when no byte has moved for the limit, in whichever direction it waits. Bytes that leave the kernel's send
-/// buffer count as moved: on a link of a few KiB a second what lies there takes longer than any sensible limit.
+/// Fails when no byte has moved for the limit, in the direction in which it waits. Bytes that leave the
+/// kernel's send buffer count as moved: on a link of a few KiB per second, sending the buffer takes longer
+/// than any reasonable limit.
 ///
-/// What the peer said before it reset the connection can still be read (a server that refuses a request, and closes without
-/// having read it to its end, does just that). So a write that finds the connection reset is let pass, and the end comes
-/// where it is read.
+/// What the peer sent before it reset the connection can still be read (a server that refuses a request, and
+/// closes without reading it to its end, does exactly this). So a write that finds the connection reset is
+/// ignored, and the next read reports the end.
 pub struct Watched {
     tcp: TcpStream,
     limit: Duration,
     idle: Pin<Box<Sleep>>,
-    /// What lay in the send buffer when that was last looked at.
+    /// Bytes in the send buffer when it was last checked.
     queued: u64,
 }
 
 impl Watched {
-    /// Watches a stream; `limit` begins now.
+    /// Watches a stream; the limit starts now.
     #[must_use]
     pub fn new(tcp: TcpStream, limit: Duration) -> Watched {
         Watched { tcp, limit, idle: Box::pin(tokio::time::sleep(limit)), queued: 0 }
     }
 
-    /// Restarts the limit where bytes moved; where the stream waits, waits for the limit with it.
+    /// Restarts the timeout if bytes moved; if the stream waits, also waits for the timeout.
     fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
             self.queued = self.in_send_buffer();
@@ -56,11 +57,11 @@ impl Watched {
         self.idle.as_mut().reset(Instant::now() + limit);
     }
 
-    /// Bytes that the peer has not acknowledged; 0 where the kernel does not say.
+    /// Bytes that the peer has not acknowledged; 0 if the kernel does not say.
     fn in_send_buffer(&self) -> u64 {
         let mut bytes: libc::c_int = 0;
-        // SAFETY: TIOCOUTQ (`SIOCOUTQ` of a socket, tcp(7)) writes one int to the address that it is given, which is
-        // that of a live one, and the descriptor is open as long as `self.tcp` is.
+        // SAFETY: TIOCOUTQ (`SIOCOUTQ` of a socket, tcp(7)) writes one int to the given address, which is
+        // that of a live variable, and the descriptor stays open as long as `self.tcp` exists.
         let told = unsafe { libc::ioctl(self.tcp.as_raw_fd(), libc::TIOCOUTQ, &raw mut bytes) };
         if told == 0 { u64::try_from(bytes).unwrap_or(0) } else { 0 }
     }
@@ -105,7 +106,7 @@ impl AsyncWrite for Watched {
         self.tcp.is_write_vectored()
     }
 
-    // A flush of TCP moves no byte, so it does not restart the limit.
+    // A flush of TCP moves no byte, so it does not restart the timeout.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.tcp).poll_flush(cx)
     }

@@ -1,4 +1,4 @@
-//! Names to addresses, by the system's resolver, anew each time.
+//! Resolves names to addresses with the system's resolver, each time.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -6,7 +6,8 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
-/// Resolutions at once. One whose time is over goes on in its thread until the system's resolver gives up.
+/// Maximum number of resolutions at once. One that timed out continues in its thread until the system's
+/// resolver gives up.
 const MAX_AT_ONCE: usize = 4;
 
 #[derive(Debug)]
@@ -21,10 +22,10 @@ impl Default for Resolver {
 }
 
 impl Resolver {
-    /// The addresses of `host`, in the resolver's order. An address is its own.
+    /// The addresses of `host`, in the resolver's order. An address resolves to itself.
     ///
     /// # Errors
-    /// Why there are none, in words.
+    /// Why there are none, as text.
     pub(super) async fn resolve(
         &self,
         host: &str,
@@ -45,7 +46,7 @@ impl Resolver {
             });
             match found.await {
                 Ok(Ok(found)) => Ok(found),
-                // The resolver's own words say which: no such name, or no answer for now.
+                // The resolver's own text says which: no such name, or no answer for now.
                 Ok(Err(error)) => Err(format!("the name cannot be resolved: {}", words(&error))),
                 Err(_) => Err(slow()),
             }
@@ -54,7 +55,7 @@ impl Resolver {
     }
 }
 
-/// `getaddrinfo` without what the standard library writes before it.
+/// The error of `getaddrinfo` without the prefix of the standard library.
 fn words(error: &std::io::Error) -> String {
     let text = error.to_string();
     text.rsplit(": ").next().unwrap_or(&text).to_owned()
