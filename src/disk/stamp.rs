@@ -1,4 +1,4 @@
-//! Text with a header line that proves it whole: `kasacam-state 1 sha256=<hex>`.
+//! Text with a header line that proves that it is whole: `kasacam-state 1 sha256=<hex>`.
 
 use ring::digest::{SHA256, digest};
 use std::fmt::Write;
@@ -16,7 +16,7 @@ pub fn unstamp<'a>(kind: &str, bytes: &'a [u8]) -> Option<&'a str> {
     (first == header(kind, body)).then_some(body)
 }
 
-/// The number in the header line of a file of this `kind`, whatever stands behind it. Ours is 1.
+/// The number in the header line of a file of this `kind`, whatever follows it. This release writes 1.
 #[must_use]
 pub fn stamp_version(kind: &str, bytes: &[u8]) -> Option<u32> {
     let first = bytes.get(..bytes.len().min(128))?.split(|byte| *byte == b'\n').next()?;

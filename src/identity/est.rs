@@ -19,18 +19,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A chain of certificates is a few KiB.
+/// Maximum size of an answer in bytes. A chain of certificates is a few KiB.
 const MAX_ANSWER: usize = 256 * 1024;
-/// `user:password`.
+/// Maximum length of `user:password` in bytes.
 const MAX_PASSWORD: u64 = 1024;
-/// For all of a request: an authority may look into a database before it signs.
+/// Timeout for a whole request: an authority may query a database before it signs.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 const LIMITS: Limits = Limits { step: Duration::from_secs(10), inactivity: Duration::from_secs(60) };
 const NAMES: Names = Names { url: "identity.est", ca: "identity.ca", cert: Some("identity.cert") };
-/// A day: a server that names more is asked again then all the same.
+/// A day, in seconds: a server that names a longer time is asked again after this.
 const MAX_RETRY_AFTER: u64 = 86_400;
 
-/// A server, by its address in the configuration.
+/// An EST server, by its address in the configuration.
 #[derive(Debug)]
 pub struct Est {
     enrolment: Enrolment,
@@ -38,13 +38,13 @@ pub struct Est {
 }
 
 impl Est {
-    /// The server of `enrolment`; `identity` is the file that a renewal is asked for with.
+    /// The server of `enrolment`; `identity` is the file with which a renewal is requested.
     #[must_use]
     pub fn new(enrolment: Enrolment, identity: PathBuf) -> Est {
         Est { enrolment, identity }
     }
 
-    /// What the request is authenticated with: TLS with a certificate, or HTTP with a password.
+    /// The credentials of the request: TLS with a certificate, or HTTP with a password.
     fn credentials(&self, right: Right) -> Result<(ClientConfig, Option<HeaderValue>), String> {
         let ca = &self.enrolment.ca;
         let roots = Pem::of("identity.ca", ca)?.roots().map_err(|why| why.of("identity.ca", ca))?;
@@ -118,7 +118,7 @@ impl Est {
         tokio::pin!(answering);
         tokio::select! {
             answer = &mut answering => answer,
-            // What the connection has read before its end is still to be had.
+            // What the connection has read before its end can still be used.
             _ended = connection => answering.await,
         }
     }
@@ -137,7 +137,7 @@ impl Server for Est {
     }
 }
 
-/// RFC 7030, 4.2.3.
+/// Judges the answer (RFC 7030, 4.2.3).
 fn judge(status: StatusCode, retry_after: Option<&HeaderValue>, body: &[u8]) -> Result<Vec<u8>, Failure> {
     match status {
         StatusCode::OK => {

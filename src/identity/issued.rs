@@ -1,28 +1,28 @@
-//! What an EST server answers: a certs-only CMS message (RFC 5652, 5; RFC 8951), read and judged. Pure.
+//! The answer of an EST server: a certs-only CMS message (RFC 5652, 5; RFC 8951), read and judged. Pure.
 
 use crate::domain::time::Utc;
 use rustls_pki_types::CertificateDer;
 use x509_parser::asn1_rs::{Any, Class, FromBer, Oid, Tag, oid};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// A leaf and what stands between it and a root is far less.
+/// Maximum number of certificates. A leaf and the chain to a root have far fewer.
 const MAX_CERTIFICATES: usize = 8;
 
-/// A certificate that was issued to us.
+/// A certificate that was issued to the camera.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Issued {
-    /// The leaf first, each one followed by its issuer, as TLS wants it (RFC 8446, 4.4.2).
+    /// The leaf first, each one followed by its issuer, as TLS requires (RFC 8446, 4.4.2).
     pub chain: Vec<CertificateDer<'static>>,
-    /// When it begins to be good.
+    /// Start of its validity.
     pub from: Utc,
-    /// When it ends.
+    /// End of its validity.
     pub until: Utc,
 }
 
-/// The certificate of `answer` (DER) for the public key `spki` (DER), with those that lead to its root.
+/// The certificate in `answer` (DER) for the public key `spki` (DER), with the chain towards its root.
 ///
 /// # Errors
-/// What keeps it from being a certificate for `device` that is good at `now`, and what to reissue.
+/// Why it is not a certificate for `device` that is valid at `now`, and what to reissue.
 pub fn read_answer(answer: &[u8], spki: &[u8], device: &str, now: Utc) -> Result<Issued, String> {
     let all = certificates(answer)?;
     let mut rest: Vec<(&[u8], X509Certificate<'_>)> = Vec::new();
@@ -58,7 +58,7 @@ pub fn read_answer(answer: &[u8], spki: &[u8], device: &str, now: Utc) -> Result
     while let Some(at) = rest.iter().position(|(_, it)| it.subject().as_raw() == issuer) {
         let (der, next) = rest.swap_remove(at);
         issuer = next.issuer().as_raw().to_vec();
-        // The root is what the other side trusts already.
+        // The peer already trusts the root.
         if next.subject().as_raw() != issuer {
             chain.push(CertificateDer::from(der.to_vec()));
         }
@@ -66,8 +66,8 @@ pub fn read_answer(answer: &[u8], spki: &[u8], device: &str, now: Utc) -> Result
     Ok(Issued { chain, from, until })
 }
 
-/// `ContentInfo { signedData { …, certificates [0] } }`, without a look at anything else: EST's messages carry no
-/// signature, and what they are trusted for is the TLS connection that they came over (RFC 7030, 4.2.3).
+/// `ContentInfo { signedData { …, certificates [0] } }`; everything else is skipped: EST messages carry no
+/// signature, and are trusted because of the TLS connection over which they came (RFC 7030, 4.2.3).
 fn certificates(answer: &[u8]) -> Result<Vec<Vec<u8>>, String> {
     let bad = || String::from("the server's answer is no certs-only CMS message (application/pkcs7-mime)");
     let signed_data = oid!(1.2.840.113549.1.7.2);

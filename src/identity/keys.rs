@@ -5,7 +5,7 @@ use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, PublicKeyData
 /// A new ECDSA key on P-256, as PEM (PKCS#8).
 ///
 /// # Errors
-/// Where there is no randomness.
+/// If there is no randomness.
 pub(super) fn generate() -> Result<String, String> {
     let pair = KeyPair::generate().map_err(|e| format!("no private key can be made: {e}"))?;
     Ok(pair.serialize_pem())
@@ -29,6 +29,6 @@ pub(super) fn request(pem: &str, device: &str) -> Result<Vec<u8>, String> {
 }
 
 fn pair(pem: &str) -> Result<KeyPair, String> {
-    // The library's own words could quote the file.
+    // The library's own text could quote the file.
     KeyPair::from_pem(pem).map_err(|_| String::from("the private key cannot be read"))
 }

@@ -1,15 +1,18 @@
-//! The device's certificate and private key: got by EST (RFC 7030), kept in one file, renewed in time.
+//! The device's certificate and private key: obtained by EST (RFC 7030), kept in one file, renewed in time.
 //!
-//! Key and chain stand in one PEM file, [`FILE`] in the state directory, mode 600. So one rename replaces both: a power
-//! cut leaves the old identity or the new one, never a key that does not go with its certificate.
+//! Key and chain are in one PEM file, [`FILE`] in the state directory, mode 600. So one rename replaces both:
+//! a power cut leaves the old identity or the new one, never a key that does not match its certificate.
 //!
 //! [`enroll`] in steps:
-//! 1. A new private key is made on the camera, and published as [`PENDING`]. One that a cut left behind is used again:
-//!    the server may have issued a certificate for it already, and a one-time password may be used up for it.
-//! 2. The request is sent (`simpleenroll` with a claim, `simplereenroll` with the identity that is to be replaced).
-//! 3. The answer is checked: a certificate for our key, in our name, good now.
+//! 1. A new private key is made on the camera, and published as [`PENDING`]. One that a power cut left behind
+//!    is used again: the server may have issued a certificate for it already, and a one-time password may
+//!    have been used for it.
+//! 2. The request is sent (`simpleenroll` with a claim, `simplereenroll` with the identity that is to be
+//!    replaced).
+//! 3. The answer is checked: a certificate for this key, in the name of this device, valid now.
 //! 4. Key and chain are published as [`FILE`].
-//! 5. [`PENDING`] is removed. One that a cut leaves beside an identity with the same key is not used again.
+//! 5. [`PENDING`] is removed. If a power cut leaves it beside an identity with the same key, it is not used
+//!    again.
 
 mod est;
 mod issued;
@@ -27,7 +30,7 @@ use crate::domain::time::Utc;
 use std::path::Path;
 use std::time::Duration;
 
-/// By what right a certificate is asked for.
+/// What entitles the camera to a certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// A claim certificate or a one-time password: the first certificate.
@@ -39,11 +42,11 @@ pub enum Right {
 /// Why there is no certificate yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// The server wants somebody to approve it, and to be asked again (RFC 7030, 4.2.3).
+    /// The server wants somebody to approve the request, and to be asked again (RFC 7030, 4.2.3).
     Later(Option<Duration>),
-    /// The server said no, or nothing; with what to do.
+    /// The server refused, or did not answer; with what to do.
     Refused(String),
-    /// The disk, or what lies on it.
+    /// The disk failed, or its content is wrong.
     Disk(String),
 }
 
@@ -63,7 +66,7 @@ impl std::fmt::Display for Failure {
     }
 }
 
-/// What sends a request to the server: the network, or a test.
+/// Sends a request to the server: over the network, or in a test.
 pub trait Server {
     /// Sends a PKCS#10 request (DER), and returns the body of the answer, a certs-only CMS message (DER).
     ///
@@ -81,7 +84,7 @@ pub use est::Est;
 /// Gets a certificate for `device` and makes it durable in `dir`, in the steps of [`self`].
 ///
 /// # Errors
-/// See [`Failure`]; the identity that was there is then still there. Safe to call again.
+/// See [`Failure`]; the previous identity is then unchanged. Safe to call again.
 pub async fn enroll(
     fs: &dyn Fs,
     dir: &Path,
@@ -100,7 +103,7 @@ pub async fn enroll(
     Ok(issued)
 }
 
-/// How an enrolment is configured, for messages.
+/// A description of the configured enrolment, for messages.
 #[must_use]
 pub fn place(enrolment: &Enrolment) -> String {
     format!("the EST server at {}:{}", enrolment.host, enrolment.port)

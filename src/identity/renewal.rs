@@ -10,24 +10,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// How often the clock is looked at: it may step, and a sleep of months would not know.
+/// How often the clock is checked: it may step, and a sleep of months would not notice.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
-/// A server that issues certificates which are due at once is not asked in a tight loop.
+/// Minimum wait: a server that issues certificates which are due at once must not be asked in a tight loop.
 const MIN_WAIT: Duration = Duration::from_secs(1);
-/// After a failure; a third of the certificate's life is left for them.
+/// Wait after a failure; a third of the certificate's life remains for retries.
 const RETRY_INTERVAL: Duration = Duration::from_secs(3600);
 
-/// When a certificate that is good `from` … `until` is to be renewed: after two thirds of its life.
+/// When a certificate that is valid `from` … `until` is to be renewed: after two thirds of its life.
 #[must_use]
 pub fn renew_at(from: Utc, until: Utc) -> Utc {
     from + until.since(from) / 3 * 2
 }
 
-/// Watches the certificate that the agent uses, and renews it where `config` says how. Tells when it ends, as soon as
-/// that is known and after each renewal.
+/// Watches the certificate that the agent uses, and renews it if `config` says how. Publishes its end as soon
+/// as that is known and after each renewal.
 ///
-/// The new identity is used from the next connection on. Nothing else is touched: the session that is up goes on, and so
-/// does recording.
+/// The new identity is used from the next connection on. Nothing else is affected: the current session goes
+/// on, and so does recording.
 #[must_use]
 pub fn start(config: &Config, trust: clock::Trust) -> watch::Receiver<Option<Utc>> {
     let (tell, until) = watch::channel(None);
@@ -89,7 +89,7 @@ impl Watched {
         }
     }
 
-    /// Reads the certificate that is in use, away from the network's thread.
+    /// Reads the certificate that is in use, off the network thread.
     async fn current(&self) -> Option<store::Identity> {
         let file = self.file.clone();
         let read = move || store::parse(&std::fs::read(file).ok()?);

@@ -11,26 +11,27 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 /// The private key and the chain, PEM.
 pub const FILE: &str = crate::config::IDENTITY_FILE;
-/// A private key for which a certificate is asked.
+/// A private key for which a certificate is being requested.
 pub const PENDING: &str = "identity-pending.key";
-/// A key and a chain of a few certificates are far smaller.
+/// Maximum size of the file in bytes. A key and a chain of a few certificates are far smaller.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// What stands in [`FILE`].
+/// The content of [`FILE`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// When its certificate begins to be good.
+    /// Start of the certificate's validity.
     pub from: Utc,
-    /// When it ends.
+    /// End of its validity.
     pub until: Utc,
-    /// SubjectPublicKeyInfo of its certificate.
+    /// SubjectPublicKeyInfo of the certificate.
     spki: Vec<u8>,
 }
 
-/// The identity in `dir`, if there is one that can be read. One that cannot is as good as none: a new one is asked for.
+/// The identity in `dir`, if there is one that can be read. One that cannot be read counts as none: a new one
+/// is requested.
 ///
 /// # Errors
-/// Where the disk fails.
+/// If the disk fails.
 pub(super) fn load(fs: &dyn Fs, dir: &Path) -> Result<Option<Identity>, String> {
     let path = dir.join(FILE);
     match disk::read(fs, &path, MAX_FILE) {
@@ -52,7 +53,7 @@ pub(super) fn parse(pem: &[u8]) -> Option<Identity> {
     })
 }
 
-/// The key that waits for its certificate; a new one, durable, where none waits.
+/// The key that waits for its certificate; a new, durable one if none waits.
 pub(super) fn pending(fs: &dyn Fs, dir: &Path, current: Option<&Identity>) -> Result<String, Failure> {
     disk::make_dir(fs, dir).map_err(|e| Failure::Disk(format!("{}: {e}", dir.display())))?;
     let waiting =
@@ -68,7 +69,7 @@ pub(super) fn pending(fs: &dyn Fs, dir: &Path, current: Option<&Identity>) -> Re
     Ok(pem)
 }
 
-/// Replaces the identity at once, and durably.
+/// Replaces the identity atomically and durably.
 pub(super) fn publish(
     fs: &dyn Fs,
     dir: &Path,
@@ -81,7 +82,7 @@ pub(super) fn publish(
         pem += &as_pem(certificate);
     }
     disk::publish(fs, dir, FILE, pem.as_bytes()).map_err(|e| e.to_string())?;
-    // The identity stands. A pending key that stays is known as used by the next start.
+    // The identity is in place. If the pending key remains, the next start recognises it as used.
     let _stays = fs.unlink(&dir.join(PENDING)).and_then(|()| fs.sync_dir(dir));
     Ok(())
 }

@@ -1,27 +1,27 @@
-//! Which boot this is, and which build.
+//! The id of this boot, and the time of this build.
 
 use crate::domain::time::Utc;
 
-/// `/proc/sys/kernel/random/boot_id`: a UUID that the kernel draws anew at each boot.
+/// `/proc/sys/kernel/random/boot_id`: a UUID that the kernel draws at each boot.
 ///
 /// # Errors
-/// Where `/proc` is not mounted. Footage could not be told from that of another boot then.
+/// If `/proc` is not mounted. Footage could then not be distinguished from that of another boot.
 pub fn id() -> Result<String, String> {
     let path = "/proc/sys/kernel/random/boot_id";
     let text = std::fs::read_to_string(path).map_err(|e| format!("{path}: {e} (is /proc mounted?)"))?;
     Ok(text.trim().to_owned())
 }
 
-/// When this program was built, as `build.rs` wrote it down: no later time can be before it.
+/// When this program was built, as recorded by `build.rs`: the present is never earlier.
 #[must_use]
 pub fn build_time() -> Utc {
     Utc::from_secs(env!("KASACAM_BUILD_TIME").parse().unwrap_or(0))
 }
 
-/// Ends the process without a word to anybody; the kernel closes what it had open. No core is dumped, as `abort` would:
-/// there are pictures in memory.
+/// Ends the process at once, without notice; the kernel closes its files. Unlike `abort`, it dumps no core:
+/// there are frames in memory.
 pub fn end_at_once() -> ! {
-    // SAFETY: it does not return, and so leaves nothing behind that could be used.
+    // SAFETY: it does not return, so nothing can be used afterwards.
     unsafe { libc::_exit(70) }
 }
 

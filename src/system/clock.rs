@@ -1,4 +1,4 @@
-//! The only place that asks what time it is.
+//! The only place that reads the clocks.
 
 use crate::domain::time::{Mono, Now, Utc};
 use nix::time::{ClockId, clock_gettime};
@@ -11,20 +11,20 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// `systemd-timesyncd` touches it each time that it has set the clock (systemd-timesyncd.service(8)).
 const STAMP: &str = "/run/systemd/timesync/synchronized";
-/// The kernel takes a clock for unsynchronised once it may be 16 s off, and counts with a drift of
-/// 500 ppm (`NTP_PHASE_LIMIT`, `MAXFREQ`): so long after it was last set.
+/// The kernel treats a clock as unsynchronised once it may be 16 s wrong, and assumes a drift of 500 ppm
+/// (`NTP_PHASE_LIMIT`, `MAXFREQ`): this long after it was last set.
 const STAMP_HOLDS: Duration = Duration::from_secs(32_000);
 
-/// Where trust in the system clock comes from (`clock.trust`).
+/// The source of trust in the system clock (`clock.trust`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
-    /// The kernel's word: synchronised unless `adjtimex` reports `STA_UNSYNC` (clock state `TIME_ERROR`).
+    /// The kernel: synchronised unless `adjtimex` reports `STA_UNSYNC` (clock state `TIME_ERROR`).
     Kernel,
-    /// Taken as it is.
+    /// The system clock is trusted as it is.
     System,
 }
 
-/// `CLOCK_MONOTONIC`, the clock of GStreamer too. It exists on every Linux, so a failure means that
+/// `CLOCK_MONOTONIC`, which is also GStreamer's clock. It exists on every Linux, so a failure means that
 /// there is no time at all.
 #[must_use]
 pub fn mono() -> Mono {
@@ -32,9 +32,9 @@ pub fn mono() -> Mono {
     Mono(u64::try_from(since_boot.as_nanos()).unwrap_or(u64::MAX))
 }
 
-/// `CLOCK_REALTIME`, through the standard library, which asks for 64 bits of seconds on 32-bit ARM
-/// too, where the C library's own type ends in 2038. A time before 1970 reads as 1970: it lies before
-/// every floor and so is never believed.
+/// `CLOCK_REALTIME`, through the standard library, which uses 64-bit seconds on 32-bit ARM too, where the C
+/// library's own type ends in 2038. A time before 1970 reads as 1970: it is before every floor and so is
+/// never believed.
 #[must_use]
 #[expect(clippy::disallowed_methods, reason = "this is the place that others ask")]
 pub fn utc() -> Utc {
@@ -42,7 +42,7 @@ pub fn utc() -> Utc {
     Utc(i64::try_from(since_1970.as_nanos()).unwrap_or(i64::MAX))
 }
 
-/// All three readings of one moment.
+/// All three readings at one moment.
 #[must_use]
 pub fn now(trust: Trust) -> Now {
     let synchronised = match trust {
@@ -52,17 +52,18 @@ pub fn now(trust: Trust) -> Now {
     Now { mono: mono(), system: utc(), synchronised }
 }
 
-/// A time that had passed when the process started, and when that was.
+/// A time that had passed when the process started, and the monotonic time of that start.
 static PASSED: OnceLock<(Utc, Mono)> = OnceLock::new();
 
-/// Says what time has passed for sure: the last one that was persisted, or that of the build. Once a process.
+/// Sets a time that has certainly passed: the last one that was persisted, or the build time. Once per
+/// process.
 pub fn has_passed(time: Utc) {
     let _said_before = PASSED.set((time, mono()));
 }
 
-/// The time that certificates are held against (RFC 5280, 4.1.2.5): the system clock, but never one before a
-/// time that has passed for sure. A camera without a battery wakes in 1970, where no certificate is valid yet;
-/// it needs one that is to learn that its owner has forbidden it to record.
+/// The time with which certificates are checked (RFC 5280, 4.1.2.5): the system clock, but never a time
+/// before one that has certainly passed. A camera without a battery starts in 1970, when no certificate is
+/// valid yet; it needs a valid one to learn that its owner has forbidden it to record.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CertificateTime;
 
@@ -74,8 +75,8 @@ impl TimeProvider for CertificateTime {
     }
 }
 
-/// Whether the clock was set at the time that this file was last touched, and that is still good.
-/// A stamp of a time to come is from before the clock was moved by somebody else.
+/// Whether the clock was set when this file was last touched, and that is still recent enough. A stamp in the
+/// future is from before something else moved the clock.
 #[must_use]
 pub fn stamped(stamp: &Path, now: Utc) -> bool {
     let Ok(found) = std::fs::metadata(stamp) else { return false };
@@ -84,8 +85,8 @@ pub fn stamped(stamp: &Path, now: Utc) -> bool {
     u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) <= STAMP_HOLDS)
 }
 
-/// What `adjtimex` says. Under `ProtectClock=` nobody may ask it, not even to read (`EPERM`): then
-/// what the machine's time service wrote down.
+/// The result of `adjtimex`. Under `ProtectClock=` it may not be called, even to read (`EPERM`): then the
+/// stamp file of the machine's time service is used.
 fn kernel_synchronised() -> bool {
     // SAFETY: `timex` is plain data for which all zeros is a valid value, and `modes == 0` makes
     // the call a pure query that writes only into the struct it is given.

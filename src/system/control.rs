@@ -1,8 +1,8 @@
 //! The local control socket: the only socket that the agent listens on.
 //!
-//! One request a connection, one line of JSON each way:
-//! `{"command":"status"}`, `{"command":"metrics"}`, `{"command":"privacy","closed":true}`.
-//! The answer is the status object, `{"metrics":"…"}`, or `{"error":"…"}`.
+//! One request per connection, one line of JSON in each direction: `{"command":"status"}`,
+//! `{"command":"metrics"}`, `{"command":"privacy","closed":true}`. The answer is the status object,
+//! `{"metrics":"…"}`, or `{"error":"…"}`.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,15 +14,15 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-/// Longest request, in bytes; an answer may have sixteen times that.
+/// Maximum length of a request, in bytes; an answer may be sixteen times longer.
 const LINE_LIMIT: u64 = 4096;
 const ANSWER_LIMIT: u64 = 16 * LINE_LIMIT;
-/// Within which a client must have asked, and an answer must have come.
+/// Timeout for a client's request, and for the answer to it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
-/// Clients at once; more wait in the kernel's backlog.
+/// Maximum number of clients at once; more wait in the kernel's backlog.
 const CLIENTS: usize = 4;
 
-/// What a client asks.
+/// A client's request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "snake_case", deny_unknown_fields)]
 pub enum Command {
@@ -44,10 +44,10 @@ pub struct Metrics {
     pub metrics: String,
 }
 
-/// A request on its way to the agent, and where the answer goes.
+/// A request on its way to the agent, and where to send the answer.
 #[derive(Debug)]
 pub struct Request {
-    /// What was asked, already checked.
+    /// The command, already checked.
     pub command: Command,
     /// Takes the one answer.
     pub reply: oneshot::Sender<Value>,
@@ -60,8 +60,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the socket with mode 0600. One that a dead process left behind is replaced; one that
-    /// answers is another agent's, and an error.
+    /// Binds the socket with mode 0600. A socket that a dead process left behind is replaced; one that
+    /// answers belongs to another agent, and is an error.
     ///
     /// # Errors
     /// Names the path and what to do.
@@ -76,7 +76,7 @@ impl Server {
             }
             std::fs::remove_file(path).map_err(|e| told(&e))?;
         }
-        // The mode must be right from the first moment on, so it is set by the umask.
+        // The mode must be right from the beginning, so the umask sets it.
         let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o177));
         let bound = UnixListener::bind(path);
         nix::sys::stat::umask(before);
@@ -151,10 +151,10 @@ fn error(what: &str) -> Value {
     serde_json::json!({ "error": what })
 }
 
-/// Asks the agent behind `path`, as the commands `status`, `metrics` and `privacy` do.
+/// Sends a command to the agent behind `path`, as the commands `status`, `metrics` and `privacy` do.
 ///
 /// # Errors
-/// Names the path, and what to do where no agent answers, or one of another release that says something else.
+/// Names the path, and what to do if no agent answers, or an agent of another release with another format.
 pub fn ask<T: DeserializeOwned>(path: &Path, command: &Command) -> Result<T, String> {
     use std::io::{BufRead, Read, Write};
     let told = |e: &dyn std::fmt::Display| format!("{}: {e}", path.display());

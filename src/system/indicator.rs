@@ -1,5 +1,5 @@
-//! The LED that tells the household whether the camera is open (`Documentation/leds/leds-class.rst` of the kernel).
-//! When it is to be lit the machine decides (`Effect::Light`).
+//! The LED that shows the household whether the camera is open (`Documentation/leds/leds-class.rst` of the
+//! kernel). The machine decides when it is lit (`Effect::Light`).
 
 use crate::domain::input::{Input, Ticket};
 use std::io::{self, Write};
@@ -7,7 +7,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use tokio::sync::mpsc::Sender;
 
-/// Changes on their way to an LED behind a slow bus. No more can be: it changes when the camera does.
+/// Maximum number of waiting changes for an LED behind a slow bus. This is enough: it changes only when the
+/// camera opens or closes.
 const QUEUE: usize = 16;
 
 struct Change {
@@ -15,18 +16,18 @@ struct Change {
     on: bool,
 }
 
-/// Whoever sets the LED.
+/// Sets the LED.
 pub struct Indicator {
     changes: Option<SyncSender<Change>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Indicator {
-    /// Puts the LED in this folder out, whatever an earlier process left. `None`: there is no LED. Each change is
-    /// answered by `Input::LightSet`.
+    /// Puts out the LED in this folder, in case an earlier process left it lit. `None`: there is no LED. Each
+    /// change is answered by `Input::LightSet`.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// If the thread cannot be started.
     pub fn start(folder: Option<&Path>, inputs: Sender<Input>) -> io::Result<Indicator> {
         let Some(folder) = folder.map(Path::to_owned) else {
             return Ok(Indicator { changes: None, thread: None });
@@ -41,13 +42,13 @@ impl Indicator {
     /// Does not wait for the LED.
     ///
     /// # Errors
-    /// Where there is none, or it has not taken the changes before this one: nothing answers then.
+    /// If there is no LED, or it has not taken the changes before this one: then no answer follows.
     pub fn set(&self, ticket: Ticket, on: bool) -> Result<(), String> {
         let Some(changes) = &self.changes else { return Err(String::from("there is none")) };
         changes.try_send(Change { ticket, on }).map_err(|_| String::from("it does not answer"))
     }
 
-    /// Lets go of the thread, which puts the LED out at its end; true once it has.
+    /// Releases the thread, which puts out the LED at its end; returns true once it has.
     pub fn finish(self) -> impl Fn() -> bool {
         drop(self.changes);
         let thread = self.thread;
@@ -72,7 +73,7 @@ fn serve(folder: &Path, changes: &Receiver<Change>, inputs: &Sender<Input>) {
     let _told_before = put_out(folder);
 }
 
-/// Lights the LED in this folder, as brightly as it can be.
+/// Lights the LED in this folder at maximum brightness.
 ///
 /// # Errors
 /// What cannot be written, and why.
@@ -90,7 +91,7 @@ pub fn put_out(folder: &Path) -> Result<(), String> {
     set_brightness(folder, 0)
 }
 
-/// Whether the LED in this folder could be set, for `kasacamd check`. It is left as it is.
+/// Whether the LED in this folder could be set, for `kasacamd check`. Its state is not changed.
 ///
 /// # Errors
 /// What is missing, or may not be written.
@@ -103,14 +104,14 @@ pub fn test(folder: &Path) -> Result<(), String> {
 }
 
 fn set_brightness(folder: &Path, brightness: u32) -> Result<(), String> {
-    // A trigger would go on to switch it as it likes.
+    // A trigger would continue to switch it by itself.
     let _has_none = write(&folder.join("trigger"), "none");
     let path = folder.join("brightness");
     write(&path, &brightness.to_string())
         .map_err(|why| format!("{} cannot be written: {why}", path.display()))
 }
 
-/// An attribute of sysfs takes its value in one write and is never made.
+/// An attribute of sysfs takes its value in one write and is never created.
 fn write(path: &Path, value: &str) -> io::Result<()> {
     std::fs::OpenOptions::new().write(true).truncate(true).open(path)?.write_all(value.as_bytes())
 }

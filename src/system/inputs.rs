@@ -1,4 +1,4 @@
-//! Inputs on their way to the loop, from whatever thread.
+//! Sends inputs to the loop from any thread.
 
 use crate::domain::input::Input;
 use std::sync::Arc;
@@ -6,8 +6,8 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
-/// A way for inputs that any thread may use. A thread of its own waits while the loop is behind; the loop's own thread
-/// never does, since nobody would take what it waits with: what finds no room there is handed over by a task.
+/// A function that any thread may call with an input. If the queue is full, it blocks, except on the loop's
+/// own thread: there nobody would take the inputs, so a task hands them over instead.
 #[must_use]
 pub fn from_anywhere(inputs: Sender<Input>) -> Arc<dyn Fn(Input) + Send + Sync> {
     Arc::new(move |input| {

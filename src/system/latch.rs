@@ -1,6 +1,6 @@
-//! A shutter, a switch or a button on the camera, as the kernel's input system tells of it (evdev,
+//! A shutter, a switch or a button on the camera, as reported by the kernel's input system (evdev,
 //! `Documentation/input/input.rst` of the kernel; codes in `linux/input-event-codes.h`). Keys and switches on
-//! GPIO lines come the same way, through `gpio-keys` of the device tree.
+//! GPIO lines are reported the same way, through `gpio-keys` of the device tree.
 
 use crate::domain::input::Input;
 use crate::domain::privacy::Shutter;
@@ -13,9 +13,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::sync::mpsc::Sender;
 
-/// How often a device that is away is looked for.
+/// How often the camera looks for a missing device.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
-/// The longest wait for an event, in milliseconds; then whoever listens is asked whether it still does.
+/// Maximum wait for an event, in milliseconds; then it is checked whether anybody still listens.
 const WAIT: u16 = 1_000;
 
 // Types and codes of linux/input-event-codes.h.
@@ -24,54 +24,54 @@ const EV_KEY: u16 = 1;
 const EV_SW: u16 = 5;
 const SYN_DROPPED: u16 = 3;
 
-/// Bytes of `struct input_event`, which has two words of time before what we read of it.
+/// Size of `struct input_event` in bytes; it begins with two words of time, which are not used.
 const EVENT: usize = size_of::<libc::input_event>();
-/// Bytes of type, code and value.
+/// Size of type, code and value in bytes.
 const TAIL: usize = 8;
 
-// EVIOCGSW: the states of all switches, a bit each.
+// EVIOCGSW: the states of all switches, one bit each.
 nix::ioctl_read_buf!(
-    /// A bit for each switch, by its `SW_…` code; set while it is on.
+    /// One bit for each switch, by its `SW_…` code; set while it is on.
     switch_states, b'E', 0x1b, u8
 );
 // EVIOCGBIT(EV_KEY) and EVIOCGBIT(EV_SW): which keys and switches the device has.
 nix::ioctl_read_buf!(
-    /// A bit for each key, by its `KEY_…` code; set where the device has it.
+    /// One bit for each key, by its `KEY_…` code; set if the device has it.
     keys_it_has, b'E', 0x20 + 1, u8
 );
 nix::ioctl_read_buf!(
-    /// A bit for each switch, by its `SW_…` code; set where the device has it.
+    /// One bit for each switch, by its `SW_…` code; set if the device has it.
     switches_it_has, b'E', 0x20 + 5, u8
 );
 
-/// Bytes for a bit of every code up to `KEY_MAX`.
+/// Bytes for one bit of every code up to `KEY_MAX`.
 const BITS: usize = 0x300 / 8;
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Latch {
-    /// Which input device of the kernel.
+    /// The input device of the kernel.
     pub device: Device,
-    /// How its states are read.
+    /// How its states are interpreted.
     pub kind: Kind,
     /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
     pub code: u16,
 }
 
-/// Which input device is meant. Its number (`event0`) may be another one after the next start.
+/// Which input device is meant. Its number (`event0`) may change with the next start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Device {
     /// Such as a link below `/dev/input/by-path` or `/dev/input/by-id`.
     Path(PathBuf),
-    /// As the kernel calls it (`/sys/class/input/event*/device/name`).
+    /// The name given by the kernel (`/sys/class/input/event*/device/name`).
     Named(String),
 }
 
 impl Device {
-    /// Where it is to be opened now.
+    /// The path to open now.
     ///
     /// # Errors
-    /// Where none has the name, or more than one.
+    /// If none has the name, or more than one.
     pub fn find(&self) -> io::Result<PathBuf> {
         match self {
             Device::Path(path) => Ok(path.clone()),
@@ -89,13 +89,13 @@ impl std::fmt::Display for Device {
     }
 }
 
-/// Input devices that are looked at for a name.
+/// Maximum number of input devices that are searched for a name.
 const MAX_DEVICES: usize = 256;
 
-/// The node below `dev` of the one input device below `sys` that the kernel calls so.
+/// The node below `dev` of the single input device below `sys` with this name.
 ///
 /// # Errors
-/// `NotFound` where none is called so, `InvalidInput` where several are.
+/// `NotFound` if none has the name, `InvalidInput` if several have it.
 pub fn by_name(sys: &Path, dev: &Path, name: &str) -> io::Result<PathBuf> {
     let mut found = None;
     for entry in std::fs::read_dir(sys)?.take(MAX_DEVICES) {
@@ -111,7 +111,7 @@ pub fn by_name(sys: &Path, dev: &Path, name: &str) -> io::Result<PathBuf> {
     found.ok_or_else(|| io::Error::new(ErrorKind::NotFound, format!("no input device is called \"{name}\"")))
 }
 
-/// How the thing on the camera acts.
+/// How the switch or button acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Closed while it is on.
@@ -121,17 +121,17 @@ pub enum Kind {
 }
 
 impl Latch {
-    /// Watches on a thread of its own, for as long as anybody listens.
+    /// Watches on its own thread, as long as anybody listens.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// If the thread cannot be started.
     pub fn watch(self, inputs: Sender<Input>) -> io::Result<()> {
         std::thread::Builder::new().name(String::from("latch")).spawn(move || {
             let mut told = None;
             while !inputs.is_closed() {
                 let Err(why) = self.listen(&inputs, &mut told) else { return };
                 let fault = Some(format!("privacy.latch: {}: {why}; it is tried again", self.device));
-                // Once: it is tried again for as long as it takes.
+                // Reported once: opening is retried for as long as necessary.
                 if fault != told {
                     told.clone_from(&fault);
                     if inputs.blocking_send(Input::LatchDevice { fault }).is_err()
@@ -146,7 +146,7 @@ impl Latch {
         Ok(())
     }
 
-    /// Until nobody listens (`Ok`), or the device fails.
+    /// Runs until nobody listens (`Ok`), or the device fails.
     fn listen(&self, inputs: &Sender<Input>, told: &mut Option<String>) -> io::Result<()> {
         let mut device = self.open()?;
         *told = None;
@@ -190,7 +190,7 @@ impl Latch {
         }
     }
 
-    /// Opens it, and makes sure that it has the switch or the key.
+    /// Opens it, and checks that it has the switch or the key.
     fn open(&self) -> io::Result<File> {
         let flags = libc::O_NONBLOCK | libc::O_CLOEXEC;
         let device = File::options().read(true).custom_flags(flags).open(self.device.find()?)?;
@@ -201,17 +201,17 @@ impl Latch {
     /// Whether it can be read now, for `kasacamd check`.
     ///
     /// # Errors
-    /// Why not.
+    /// Why it cannot be read.
     pub fn test(&self) -> io::Result<()> {
         self.open().map(|_closed_again| ())
     }
 
-    /// A device without that switch or key never tells of it, and to the question how the switch stands it answers that
-    /// it is open: it is not taken for a latch. Nor is what is no input device at all (`ENOTTY`).
+    /// A device without that switch or key never reports it, and would report that the switch is open: it is
+    /// not accepted as a latch. Neither is something that is not an input device (`ENOTTY`).
     fn has_the_code(&self, device: &File) -> io::Result<()> {
         let mut bits = [0_u8; BITS];
         let fd = device.as_raw_fd();
-        // SAFETY: the buffer is ours, and the kernel writes no more than its length, which goes into the request.
+        // SAFETY: the buffer is ours, and the kernel writes at most its length, which is part of the request.
         let asked = unsafe {
             match self.kind {
                 Kind::Switch => switches_it_has(fd, &mut bits),
@@ -232,13 +232,14 @@ impl Latch {
         }
     }
 
-    /// Where the switch stands now. `None` for a button, and where nobody can tell before it is moved.
+    /// The current position of the switch. `None` for a button, and if the position is unknown until it is
+    /// moved.
     fn state(&self, device: &File) -> Option<Shutter> {
         if self.kind == Kind::Button {
             return None;
         }
         let mut bits = [0_u8; 8];
-        // SAFETY: the buffer is ours, and the kernel writes no more than its length, which goes into the request.
+        // SAFETY: the buffer is ours, and the kernel writes at most its length, which is part of the request.
         unsafe { switch_states(device.as_raw_fd(), &mut bits) }.ok()?;
         Some(if is_set(&bits, self.code) { Shutter::Closed } else { Shutter::Open })
     }
@@ -253,13 +254,13 @@ impl Latch {
             (EV_SW, Kind::Switch) if code == self.code => {
                 Some(Told::Is(if value != 0 { Shutter::Closed } else { Shutter::Open }))
             }
-            // 0 is let go, 2 is repeated.
+            // 0 is release, 2 is repeat.
             (EV_KEY, Kind::Button) if code == self.code && value == 1 => Some(Told::Pressed),
             _ => None,
         }
     }
 
-    /// False where nobody listens. A button has no state to lose.
+    /// False if nobody listens. A button has no state that could be lost.
     fn tell(&self, inputs: &Sender<Input>, shutter: Shutter) -> bool {
         self.kind == Kind::Button || inputs.blocking_send(Input::Shutter(shutter)).is_ok()
     }

@@ -1,7 +1,7 @@
 //! Logs go to stderr; under systemd each line begins with its priority (`sd-daemon(3)`).
 //!
-//! Only our own modules are heard below `WARN`: what a library says at `DEBUG` may hold a header
-//! or a payload, and those are nobody's business.
+//! Below `WARN` only the agent's own modules are logged: what a library logs at `DEBUG` may contain a header
+//! or a payload, which must stay private.
 
 use std::fmt;
 use tracing::level_filters::LevelFilter;
@@ -21,7 +21,7 @@ pub fn start(level: LevelFilter, under_systemd: bool) {
     let _already_started = tracing_subscriber::registry().with(layer).try_init();
 }
 
-/// Lets our own events through up to a level, those of libraries up to `WARN`.
+/// Passes the agent's own events up to a level, those of libraries up to `WARN`.
 #[derive(Clone, Copy, Debug)]
 pub struct Ours(pub LevelFilter);
 

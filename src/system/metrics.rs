@@ -3,7 +3,7 @@
 use crate::domain::effect::Telemetry;
 use std::fmt::Write;
 
-/// Renders the figures; ends with `# EOF` as the format asks.
+/// Renders the figures; ends with `# EOF` as the format requires.
 #[must_use]
 pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
     let mut text = String::with_capacity(4096);

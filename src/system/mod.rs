@@ -1,4 +1,4 @@
-//! The machine that we run on: its clock, its init, its signals, its people at the console.
+//! The machine on which the agent runs: its clock, its init, its signals, its local operator.
 
 pub mod allocator;
 pub mod boot;

@@ -1,23 +1,25 @@
-//! What systemd is told (`sd_notify(3)`), and the watchdog.
+//! Notifications to systemd (`sd_notify(3)`), and the watchdog.
 //!
-//! The watchdog is fed by progress: by a turn of the agent's loop, never by a timer of its own. A loop that hangs starves
-//! it. Flash that collects its garbage may hold up a sync for the better part of a minute, and ending the process would not
-//! hurry it: a spool thread that waits for the disk starves the watchdog after [`MAX_STALL`] only.
+//! The watchdog is fed by progress: by an iteration of the agent's loop, never by a timer of its own. A loop
+//! that hangs no longer feeds it. Flash that collects its garbage may delay a sync for most of a minute, and
+//! ending the process would not speed it up: so a spool thread that waits for the disk stops the feeding only
+//! after [`MAX_STALL`].
 //!
-//! Nothing here waits: a service manager that does not read (its socket holds a handful of datagrams) is told less. What
-//! it did not take is told again later, the watchdog first, and the status at most once a second.
+//! Nothing here waits: a service manager that does not read (its socket holds only a few datagrams) receives
+//! less. What it did not receive is sent again later, the watchdog first, and the status at most once per
+//! second.
 
 use crate::domain::time::Mono;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
-/// A spool thread that has not turned for so long is beyond help from inside.
+/// A spool thread that has made no progress for this long will not recover by itself.
 pub const MAX_STALL: Duration = Duration::from_secs(600);
-/// No status is sent sooner after the one before.
+/// Minimum time between two status messages.
 const STATUS_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The way to systemd; says nothing where `NOTIFY_SOCKET` is not set.
+/// The connection to systemd; does nothing if `NOTIFY_SOCKET` is not set.
 #[derive(Debug)]
 pub struct Notifier {
     /// Connected to the service manager, if there is one.
@@ -25,15 +27,15 @@ pub struct Notifier {
     /// Half of `WatchdogSec`, if there is one.
     feed_every: Option<Duration>,
     fed_at: Mono,
-    /// What was told last, and when.
+    /// What was last sent, and when.
     status: String,
     told_at: Option<Mono>,
-    /// `READY=1` was not taken yet.
+    /// `READY=1` was not received yet.
     owes_ready: bool,
 }
 
 impl Notifier {
-    /// Takes socket and watchdog's timeout from the environment; `now` counts as its first feeding.
+    /// Reads socket and watchdog timeout from the environment; `now` counts as the first feeding.
     #[must_use]
     pub fn new(now: Mono) -> Notifier {
         let address = std::env::var("NOTIFY_SOCKET").ok();
@@ -45,7 +47,7 @@ impl Notifier {
         Notifier { socket, feed_every, fed_at: now, status: String::new(), told_at: None, owes_ready: false }
     }
 
-    /// Sends `READY=1`: the start is over. Where it is not taken, [`Notifier::progress`] sends it again.
+    /// Sends `READY=1`: the start is over. If it is not received, [`Notifier::progress`] sends it again.
     pub fn ready(&mut self) {
         self.owes_ready = !self.send("READY=1");
     }
@@ -55,25 +57,25 @@ impl Notifier {
         self.send("STOPPING=1");
     }
 
-    /// Sends `STATUS=` where it differs from the last one.
+    /// Sends `STATUS=` if it differs from the last one.
     pub fn status(&mut self, status: String, now: Mono) {
         let soon = self.told_at.is_some_and(|at| now < at + STATUS_INTERVAL);
         if self.status != status && !soon {
             self.told_at = Some(now);
-            // A status has one line, or it would be more than a status.
+            // A status must be one line; a second line would be another variable.
             if self.send(&format!("STATUS={}", status.replace('\n', " "))) {
                 self.status = status;
             }
         }
     }
 
-    /// When the loop must turn at the latest for the watchdog to be fed in time.
+    /// When the loop must run at the latest, so that the watchdog is fed in time.
     #[must_use]
     pub fn due(&self) -> Option<Mono> {
         self.feed_every.map(|every| self.fed_at + every)
     }
 
-    /// The loop turned, and the spool thread last turned at `spool`.
+    /// The loop ran, and the spool thread last ran at `spool`.
     pub fn progress(&mut self, now: Mono, spool: Mono) {
         if let Some(every) = self.feed_every {
             if now >= self.fed_at + every && now.since(spool) < MAX_STALL {
@@ -86,13 +88,13 @@ impl Notifier {
         }
     }
 
-    /// Without waiting; whether it was taken, or there is nobody to take it.
+    /// Sends without waiting; true if it was received, or if there is no receiver.
     fn send(&self, text: &str) -> bool {
         self.socket.as_ref().is_none_or(|socket| socket.send(text.as_bytes()).is_ok())
     }
 }
 
-/// A socket that never waits, to the address of `NOTIFY_SOCKET`: a path, or an abstract name behind `@`.
+/// A non-blocking socket, connected to the address of `NOTIFY_SOCKET`: a path, or an abstract name after `@`.
 fn connected(address: &str) -> Option<UnixDatagram> {
     let address = match address.strip_prefix('@') {
         Some(name) => SocketAddr::from_abstract_name(name.as_bytes()),
@@ -104,7 +106,7 @@ fn connected(address: &str) -> Option<UnixDatagram> {
     Some(socket)
 }
 
-/// `WATCHDOG_USEC`, if it is meant for this process.
+/// `WATCHDOG_USEC`, if it is for this process.
 fn watchdog() -> Option<Duration> {
     let for_us = std::env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
     let micros = std::env::var("WATCHDOG_USEC").ok()?.parse().ok()?;

@@ -1,8 +1,8 @@
-//! What the operator says by signal.
+//! Signals from the operator.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// A request by signal.
+/// A request by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request {
     /// `SIGTERM`, `SIGINT`.
@@ -20,7 +20,7 @@ pub struct Signals {
 
 impl Signals {
     /// # Errors
-    /// Where the runtime cannot install a handler.
+    /// If the runtime cannot install a handler.
     pub fn new() -> std::io::Result<Signals> {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
