@@ -1,4 +1,4 @@
-//! What is kept of an answer of the store: what proof needs, what the back-off needs, and no more.
+//! What is kept of an answer of the store: only what the proof and the back-off need.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -6,21 +6,21 @@ use http::header::{CONTENT_LENGTH, DATE, RETRY_AFTER};
 use http::{HeaderMap, StatusCode};
 use std::time::Duration;
 
-/// The checksum by which the store vouches for the bytes it holds (S3 `PutObject`, `HeadObject`).
+/// The store's own checksum of the bytes that it holds (S3 `PutObject`, `HeadObject`).
 const CHECKSUM: &str = "x-amz-checksum-sha256";
-/// The checksum that we send along as metadata, for stores that keep none of their own.
+/// The checksum that the camera sends as metadata, for stores that keep none of their own.
 const METADATA_CHECKSUM: &str = "x-amz-meta-sha256";
 
-/// One answer, read and let go.
+/// One answer, read and released.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
     /// The HTTP status of the store (RFC 9110, 15).
     pub status: StatusCode,
-    /// SHA-256 by the store's own word.
+    /// SHA-256, as computed by the store.
     pub checksum: Option<[u8; 32]>,
-    /// MD5 by the store's own word: `Content-MD5` (RFC 1864), or the part `md5=` of `x-goog-hash`.
+    /// MD5, as computed by the store: `Content-MD5` (RFC 1864), or the part `md5=` of `x-goog-hash`.
     pub md5: Option<[u8; 16]>,
-    /// SHA-256 by the metadata that was sent with the object.
+    /// SHA-256 from the metadata that was sent with the object.
     pub metadata: Option<[u8; 32]>,
     /// `Content-Length`: after a HEAD, the size of the object in bytes.
     pub size: Option<u64>,
@@ -33,7 +33,7 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// Reads what an answer has; nothing in it is an error.
+    /// Reads the fields that the answer has; a missing or invalid one is not an error.
     #[must_use]
     pub fn read(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answer {
         Answer {
@@ -53,7 +53,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok().map(str::trim)
 }
 
-/// `x-goog-hash` has its parts in one header or in several.
+/// The parts of `x-goog-hash` may be in one header or in several.
 fn md5(headers: &HeaderMap) -> Option<[u8; 16]> {
     let of_google = headers.get_all("x-goog-hash").iter().filter_map(|value| value.to_str().ok());
     let of_google =
@@ -62,7 +62,7 @@ fn md5(headers: &HeaderMap) -> Option<[u8; 16]> {
     STANDARD.decode(sum).ok()?.try_into().ok()
 }
 
-/// The checksum of a multipart upload ends in `-N` and covers checksums, not bytes: it is none to us.
+/// The checksum of a multipart upload ends in `-N` and covers checksums, not bytes: it is ignored.
 fn from_base64(text: &str) -> Option<[u8; 32]> {
     STANDARD.decode(text).ok()?.try_into().ok()
 }
@@ -82,12 +82,12 @@ pub(super) fn to_hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// `Retry-After` (RFC 9110, 10.2.3) in either form. A date is counted from the answer's own `Date`,
-/// so that a camera whose clock is wrong waits no longer than it is told.
+/// `Retry-After` (RFC 9110, 10.2.3) in either form. A date is counted from the answer's own `Date`, so that a
+/// camera whose clock is wrong does not wait longer than requested.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let value = text(headers, RETRY_AFTER.as_str())?;
     if !value.is_empty() && value.bytes().all(|b| b.is_ascii_digit()) {
-        // A number too long for 64 bits is still a number.
+        // A number too large for 64 bits is still a number.
         return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let then = http_date(value)?;
@@ -114,8 +114,7 @@ pub(super) fn http_date(text: &str) -> Option<i64> {
     crate::domain::time::Utc::parse(&rfc3339).map(|utc| utc.0.div_euclid(1_000_000_000))
 }
 
-/// The `Code` of an S3 error document. Any other text of the body is left where it is: it may quote
-/// the request.
+/// The `Code` of an S3 error document. The rest of the body is ignored: it may quote the request.
 fn error_code(body: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(body).ok()?;
     let (_, rest) = text.split_once("<Error>")?;

@@ -1,7 +1,7 @@
-//! The bytes of an object on their way: read from where they lie, piece by piece, by a thread of its own.
+//! The bytes of an object being sent: read from their place, piece by piece, on a separate thread.
 //!
-//! No body is ever held whole. Reading and decrypting block, and hashing takes long: none of it is done on the thread
-//! of the network, where a privacy command would wait for it.
+//! No body is ever kept in memory as a whole. Reading and decrypting block, and hashing takes long: none of
+//! it happens on the network thread, where it would delay a privacy command.
 
 use super::fault::Fault;
 use crate::fmp4::Attributes;
@@ -15,21 +15,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
-/// The largest piece that is on its way at once, in bytes.
+/// Maximum size of a piece, in bytes.
 pub const MAX_PIECE: usize = 64 * 1024;
-/// Pieces between the thread that reads and the network.
+/// Maximum number of pieces between the reading thread and the network.
 const PIECES: usize = 2;
 
-/// The bytes of an object, which may be read from the front again and again, and are the same each time.
+/// The bytes of an object. They can be read from the start any number of times, and are the same each time.
 pub trait Body: Send + Sync + 'static {
-    /// Hands all bytes to `take`, in order, in pieces; ends early where `take` returns false. Blocks: called on a
-    /// thread of its own.
+    /// Hands all bytes to `take`, in order, in pieces; stops early if `take` returns false. Blocks: called on
+    /// its own thread.
     ///
     /// # Errors
-    /// Why they cannot be read, in words.
+    /// Why they cannot be read, as text.
     fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String>;
 
-    /// What they tell of themselves, if they are a segment.
+    /// The attributes of the object, if it is a segment.
     fn attributes(&self) -> Option<&Attributes> {
         None
     }
@@ -42,21 +42,21 @@ impl Body for Bytes {
     }
 }
 
-/// What is known of a body once it was read through.
+/// The result of reading a body to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Digest {
-    /// Bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// Of all of them.
+    /// SHA-256 of all bytes.
     pub sha256: [u8; 32],
 }
 
-/// Reads the body through, once.
+/// Reads the body to its end, once.
 ///
 /// # Errors
 /// Why it cannot be read.
 pub async fn digest(body: Arc<dyn Body>) -> Result<Digest, String> {
-    // A future that is dropped leaves no thread behind that reads on.
+    // If the future is dropped, the thread stops reading.
     let wanted = Arc::new(AtomicBool::new(true));
     let _withdraws = Withdraws(Arc::clone(&wanted));
     let reading = tokio::task::spawn_blocking(move || {
@@ -72,7 +72,8 @@ pub async fn digest(body: Arc<dyn Body>) -> Result<Digest, String> {
     reading.await.unwrap_or_else(|_| Err(String::from("reading it failed")))
 }
 
-/// The MD5 of a body, for stores that prove with it what they hold. Read through once more: most stores never ask for it.
+/// The MD5 of a body, for stores that prove with it what they hold. This reads the body once more: most
+/// stores never need it.
 ///
 /// # Errors
 /// Why it cannot be read.
@@ -98,7 +99,7 @@ impl Drop for Withdraws {
     }
 }
 
-/// A body as HTTP sends it. The thread that reads it ends when this is dropped.
+/// A body as HTTP sends it. The reading thread ends when this is dropped.
 pub(super) struct Streamed {
     pieces: mpsc::Receiver<Result<Bytes, String>>,
     left: u64,
@@ -106,7 +107,7 @@ pub(super) struct Streamed {
 }
 
 impl Streamed {
-    /// Begins to read `size` bytes; sets `spoilt` where that fails on our side.
+    /// Starts to read `size` bytes; sets `spoilt` if that fails on the camera's side.
     pub(super) fn begin(body: Arc<dyn Body>, size: u64, spoilt: Arc<AtomicBool>) -> Streamed {
         let (sender, pieces) = mpsc::channel(PIECES);
         if size > 0 {

@@ -1,11 +1,11 @@
-//! HTTP/1.1 to the store: one signed request, its body streamed, and the answer read and let go.
+//! HTTP/1.1 to the store: one signed request, its body streamed, and the answer read and released.
 //!
-//! Redirects are not followed, and the body of an answer is bounded. There is no deadline for a whole request: a slow
-//! link may take hours over a segment. What ends a request is that nothing moves ([`crate::net::Watched`]) or next to
-//! nothing does, or that the answer does not come once the body has gone.
+//! Redirects are not followed, and the body of an answer is bounded. A whole request has no deadline: a slow
+//! link may take hours for a segment. A request ends if no byte moves ([`crate::net::Watched`]), if almost
+//! none do, or if the answer does not come after the body has been sent.
 //!
-//! A large body waits for `100 Continue` (RFC 9110, 10.1.1): a store that refuses, or asks for patience, is then not sent
-//! tens of megabytes first. One that never says so is waited for once.
+//! A large body waits for `100 Continue` (RFC 9110, 10.1.1): if a store refuses or asks to wait, tens of
+//! megabytes have not been sent in vain. A store that never sends it is waited for only once.
 
 use super::answer::Answer;
 use super::body::Streamed;
@@ -35,15 +35,15 @@ use tokio::sync::Notify;
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
-/// How long the steps of a request may take. There is no limit for the whole: a slow link takes as long as it takes.
+/// Timeouts of the steps of a request. The whole has no limit: a slow link takes as long as it needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
-    /// The name, an address, and TLS: 10 s for each of them.
+    /// For resolving the name, for an address, and for TLS: 10 s each.
     pub connect: Duration,
-    /// With no byte sent or received for so long the connection ends: 30 s.
+    /// The connection ends if no byte is sent or received for this long: 30 s.
     pub inactivity: Duration,
-    /// From the last byte of the body leaving us to the end of the answer: 3 min. What lies in the kernel's buffer goes
-    /// within it, at 2 KiB/s.
+    /// From the last byte of the body leaving the process to the end of the answer: 3 min. At 2 KiB/s, this
+    /// is enough to send the content of the kernel's buffer.
     pub answer: Duration,
 }
 
@@ -57,38 +57,38 @@ impl Default for Timeouts {
     }
 }
 
-/// Answers of S3 are error documents of about 1 KiB.
+/// Maximum size of an answer. Answers of S3 are error documents of about 1 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
-/// Also bounds the head of an answer.
+/// Also limits the head of an answer.
 const BUFFER: usize = 64 * 1024;
-/// Shorter than servers keep an idle connection, so that a request rarely meets one being closed.
+/// Shorter than servers keep an idle connection, so that a request rarely meets one that is being closed.
 const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// As many as there are uploads at once.
 const POOL_SIZE: usize = 2;
-/// A body of so many bytes is worth a round trip before it is sent.
+/// A body of this many bytes or more justifies a round trip before it is sent.
 const ASK_FIRST: u64 = 256 * 1024;
-/// A connection over which less of a body goes within [`Timeouts::answer`] is given up. Far below 4 KiB/s, and below the
-/// least share of the least `upload.max_rate`.
+/// A connection that sends less of a body than this during [`Timeouts::answer`] is given up. Far below 4
+/// KiB/s, and below the minimum share of the minimum `upload.max_rate`.
 const MIN_PROGRESS: u64 = 64 * 1024;
-/// How long a server may take over `100 Continue` until the body goes without it.
+/// How long to wait for `100 Continue` before the body is sent without it.
 const CONTINUE_TIMEOUT: Duration = Duration::from_secs(1);
 const NAMES: Names = Names { url: "upload.endpoint", ca: "upload.ca", cert: None };
 
-/// One client, and so one pool of connections.
+/// One client with one pool of connections.
 pub(super) struct Client {
     pool: Pool<Connector, Held>,
     dialer: Dialer,
     rate: Arc<Rate>,
     timeouts: Timeouts,
-    /// This server was asked for `100 Continue` and never said it.
+    /// This server was asked for `100 Continue` and never sent it.
     never_continues: Arc<AtomicBool>,
 }
 
-/// What is asked of the store.
+/// A request to the store.
 #[derive(Clone, Copy)]
 pub(super) enum Ask<'a> {
     Put(&'a Object),
-    /// What stands under a key.
+    /// Asks what is stored under a key.
     Head(&'a str),
 }
 
@@ -101,22 +101,22 @@ pub(super) struct NoAnswer {
 /// What failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Failed {
-    /// The store or the way to it, or whoever signs for it.
+    /// The store, the connection to it, or the signer.
     Store,
-    /// Our side: the body could not be read.
+    /// The camera: the body could not be read.
     Body,
-    /// Nobody signs this one.
+    /// This request gets no signature.
     Signature,
 }
 
-/// An answer, and what in it is proof.
+/// An answer, and the header in it that is proof.
 pub(super) struct Exchanged {
     pub(super) answer: Answer,
     pub(super) proof: Proof,
 }
 
 impl Client {
-    /// `tls` is absent where `http` is spoken, and then to loopback addresses alone.
+    /// `tls` is absent for `http`, which is used only to loopback addresses.
     pub(super) fn new(tls: Option<Arc<Roots>>, rate: Arc<Rate>, timeouts: Timeouts) -> Client {
         let limits = net::Limits { step: timeouts.connect, inactivity: timeouts.inactivity };
         let dialer = Dialer::new(limits);
@@ -130,8 +130,8 @@ impl Client {
         Client { pool, dialer, rate, timeouts, never_continues: Arc::default() }
     }
 
-    /// Sends a request, a PUT with the object's bytes, and reads the answer. A connection that was kept
-    /// and turns out to be dead is no fault: the request goes again on another.
+    /// Sends a request, a PUT with the object's bytes, and reads the answer. If a kept connection turns out
+    /// to be dead, that is not a fault: the request is sent again on another.
     pub(super) async fn exchange(&self, signer: &dyn Signer, ask: Ask<'_>) -> Result<Exchanged, NoAnswer> {
         let mut stale = 0;
         loop {
@@ -152,15 +152,15 @@ impl Client {
             let asks_first = object.is_some_and(|object| object.size >= ASK_FIRST)
                 && !self.never_continues.load(Ordering::Relaxed);
             match self.once(request, object, asks_first, &spoilt).await {
-                // It does not know the question: without it, then (RFC 9110, 15.5.18).
+                // The server does not support `Expect`: send without it (RFC 9110, 15.5.18).
                 Ok(answer) if asks_first && answer.status == StatusCode::EXPECTATION_FAILED => {
                     self.never_continues.store(true, Ordering::Relaxed);
                 }
                 Ok(answer) => return Ok(Exchanged { answer, proof }),
                 Err(fault) => {
                     let is_ours = spoilt.load(Ordering::Relaxed);
-                    // No connection was opened for it: it went on one that was kept. The PUT is conditional, so
-                    // that doing it twice is doing it once.
+                    // No connection was opened: the request used a kept one. The PUT is conditional, so
+                    // sending it twice has the effect of sending it once.
                     let was_kept = self.dialer.opened() == opened && fault.broke_off;
                     if is_ours || !was_kept || stale >= POOL_SIZE {
                         let by = if is_ours { Failed::Body } else { Failed::Store };
@@ -216,9 +216,9 @@ impl Client {
             let (parts, body) = answer.into_parts();
             let body = match collect(body).await {
                 Ok(body) => body,
-                // It refused, and closed without waiting for our bytes: what its head says is enough.
+                // It refused, and closed without waiting for the body: the head of its answer is enough.
                 Err(fault) if fault.broke_off && !parts.status.is_success() => Vec::new(),
-                // Its head was there: this is no dead connection, and is not tried again here.
+                // Its head was received, so this is not a dead connection, and there is no retry here.
                 Err(fault) => return Err(Broken { broke_off: false, ..fault }),
             };
             Ok(Answer::read(parts.status, &parts.headers, &body))
@@ -253,7 +253,7 @@ impl Client {
 /// A request without an answer.
 struct Broken {
     why: Fault,
-    /// The connection ended; it did not stall, and it was not refused.
+    /// The connection ended; it did not stall, and was not refused.
     broke_off: bool,
 }
 
@@ -291,14 +291,14 @@ impl Wait {
     }
 }
 
-/// A body that may be held until the server wants it, and that says when all of it has gone.
+/// A body that may be held until the server wants it, and that reports when all of it was sent.
 struct Held {
     body: Throttled<Fault>,
     wait: Option<Wait>,
     gone: Arc<Notify>,
-    /// Bytes of it that went to the connection.
+    /// Bytes of it that were passed to the connection.
     sent: Arc<AtomicU64>,
-    /// Whom to tell once more bytes than this have gone.
+    /// Whom to notify once more bytes than this have been sent.
     half_sent: Option<(u64, Arc<Notify>)>,
 }
 
@@ -339,12 +339,12 @@ impl HttpBody for Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        // HTTP lets go of a body that has gone, or that nobody wants.
+        // HTTP drops a body that was sent, or that is not wanted.
         self.gone.notify_one();
     }
 }
 
-/// How the pool gets its connections.
+/// Provides connections to the pool.
 #[derive(Clone)]
 struct Connector {
     dialer: Dialer,
@@ -375,7 +375,7 @@ impl Service<Uri> for Connector {
     }
 }
 
-/// [`net::Stream`], as the pool wants it.
+/// [`net::Stream`], adapted to the pool.
 struct Open(net::Stream);
 
 impl tokio::io::AsyncRead for Open {

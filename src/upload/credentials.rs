@@ -5,7 +5,7 @@
 //! secret_access_key = "..."
 //! session_token = "..."      # for temporary credentials
 //! ```
-//! No error, no log line and no `Debug` of this module holds any of the three, nor a line of the file.
+//! No error, no log line and no `Debug` of this module contains any of the three, or a line of the file.
 
 use super::iot::Provider;
 use super::stamp::Stamp;
@@ -20,7 +20,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 const MAX_BYTES: u64 = 16 * 1024;
 const MAX_KEY: usize = 256;
-/// Tokens of AWS STS are about 1 KiB; a head of more than 8 KiB is refused by most servers.
+/// Tokens of AWS STS are about 1 KiB; most servers refuse a head of more than 8 KiB.
 const MAX_TOKEN: usize = 6 * 1024;
 
 #[derive(serde::Deserialize)]
@@ -31,7 +31,7 @@ struct Contents {
     session_token: Option<String>,
 }
 
-/// Where keys of the store come from.
+/// The source of the store's keys.
 #[derive(Debug)]
 pub enum Source {
     /// A file.
@@ -41,10 +41,10 @@ pub enum Source {
 }
 
 impl Source {
-    /// The keys to sign with now.
+    /// The current keys for signing.
     ///
     /// # Errors
-    /// Why there are none, in words that are safe to log.
+    /// Why there are none, in text that is safe to log.
     pub async fn current(&self) -> Result<Arc<Keys>, String> {
         match self {
             Source::File(file) => file.current(),
@@ -52,28 +52,28 @@ impl Source {
         }
     }
 
-    /// The store refused a signature with this error code. True where there may be other keys at once.
+    /// The store refused a signature with this error code. True if other keys may be available at once.
     pub(super) fn refused(&self, code: Option<&str>) -> bool {
         let is_about_keys = matches!(
             code,
             Some("ExpiredToken" | "InvalidToken" | "TokenRefreshRequired" | "InvalidAccessKeyId")
         );
         match self {
-            // It is looked at before each request: there is nothing newer.
+            // The file is checked before each request: there is nothing newer.
             Source::File(_) => false,
             Source::Iot(provider) => is_about_keys && provider.refused(),
         }
     }
 }
 
-/// The credentials of a file, as they stand there now.
+/// The credentials of a file, as they currently are.
 pub struct Credentials {
     path: PathBuf,
     last: Mutex<Option<(Stamp, Arc<Keys>)>>,
 }
 
 impl Credentials {
-    /// Reads nothing yet: the file is read when a request is to be signed.
+    /// Reads nothing yet: the file is read when a request must be signed.
     #[must_use]
     pub fn new(path: &Path) -> Credentials {
         Credentials { path: path.to_owned(), last: Mutex::new(None) }
@@ -94,7 +94,7 @@ impl Credentials {
     }
 
     fn read(&self, last: Option<&(Stamp, Arc<Keys>)>) -> Result<(Stamp, Arc<Keys>), String> {
-        // O_NONBLOCK: a FIFO in its place must not hang us.
+        // O_NONBLOCK: a FIFO in its place must not block the agent.
         let file = OpenOptions::new()
             .read(true)
             .custom_flags(libc::O_NONBLOCK)
@@ -114,7 +114,7 @@ impl Credentials {
     }
 }
 
-/// The file is a small plain one, and guarded.
+/// Checks that the file is small, regular and protected.
 fn examine(path: &Path, file: &File) -> Result<Stamp, String> {
     let meta = file.metadata().map_err(|error| format!("cannot be examined: {error}"))?;
     if !meta.is_file() {
@@ -127,7 +127,7 @@ fn examine(path: &Path, file: &File) -> Result<Stamp, String> {
     Ok(Stamp::of(&meta))
 }
 
-/// Reads the text. The parser's own message quotes the line, so only the line's number is taken from it.
+/// Reads the text. The parser's own message quotes the line, so only the line number is used.
 fn parse(text: &str) -> Result<Keys, String> {
     let contents: Contents = toml::from_str(text).map_err(|error| {
         let line = error
@@ -146,7 +146,7 @@ fn parse(text: &str) -> Result<Keys, String> {
 /// Keys, if a signature can be made with them.
 pub(super) fn keys(id: String, secret: String, token: Option<String>) -> Result<Keys, String> {
     sound("access_key_id", &id, MAX_KEY)?;
-    // These separate the parts of the header that the id is written into.
+    // These separate the parts of the header that contains the id.
     if id.contains(['/', ',', '=']) {
         return Err("access_key_id: has one of / , =".into());
     }
@@ -157,7 +157,7 @@ pub(super) fn keys(id: String, secret: String, token: Option<String>) -> Result<
     Ok(Keys::new(id, secret, token, None, "upload.credentials"))
 }
 
-/// Fit for an HTTP header.
+/// Checks that the value is fit for an HTTP header.
 fn sound(key: &str, value: &str, most: usize) -> Result<(), String> {
     if value.is_empty() || value.len() > most {
         return Err(format!("{key}: must have 1 to {most} characters"));

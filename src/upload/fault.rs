@@ -1,19 +1,19 @@
-//! Why there was no answer, in words that are safe to log.
+//! Why there was no answer, in text that is safe to log.
 //!
-//! The text is put together from the kinds of the errors in the chain. An error whose type is not
-//! known here adds nothing, because its text might quote the request.
+//! The text is composed from the kinds of the errors in the chain. An error of an unknown type adds nothing,
+//! because its text might quote the request.
 
 use std::error::Error;
 use std::io;
 
 pub(super) use crate::net::Fault;
 
-/// No chain is that long; a cycle would be.
+/// Maximum length of a chain: only a cycle would be longer.
 const MAX_LINKS: usize = 16;
-/// A peer's certificate may carry long names.
+/// Maximum length of the text: a peer's certificate may contain long names.
 const MAX_CHARACTERS: usize = 200;
 
-/// The chain of errors in words, from what failed to why.
+/// The chain of errors as text, from what failed to why.
 pub(super) fn describe(error: &(dyn Error + 'static)) -> Fault {
     let mut words: Vec<String> = Vec::new();
     let mut next = Some(error);
@@ -32,7 +32,8 @@ pub(super) fn describe(error: &(dyn Error + 'static)) -> Fault {
     Fault(words.join(": "))
 }
 
-/// What lies beneath. `io::Error::source` skips the error that it wraps, so that one is asked for first.
+/// The next error of the chain. `io::Error::source` skips the error that it wraps, so that one is asked for
+/// first.
 fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
     if let Some(inner) = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
         return Some(inner);
@@ -46,15 +47,15 @@ fn kind(error: &(dyn Error + 'static)) -> Option<String> {
     }
     if let Some(error) = error.downcast_ref::<io::Error>() {
         if error.kind() == io::ErrorKind::UnexpectedEof {
-            // TLS was not ended before the connection was: what this error wraps is not known here.
+            // The connection ended before TLS did: what this error wraps is unknown here.
             return Some(String::from("the connection closed"));
         }
         let words = match error.kind() == io::ErrorKind::TimedOut {
-            // `TCP_USER_TIMEOUT`: what was sent is not acknowledged.
+            // `TCP_USER_TIMEOUT`: sent data was not acknowledged.
             true => String::from("no byte moved for as long as is allowed"),
             false => error.kind().to_string(),
         };
-        // One that wraps another error only says `other error`: the other one speaks for it.
+        // One that wraps another error only says `other error`: the wrapped one is described instead.
         return error.get_ref().is_none().then_some(words);
     }
     if let Some(error) = error.downcast_ref::<rustls::Error>() {
@@ -87,7 +88,7 @@ fn hyper_kind(error: &hyper::Error) -> Option<&'static str> {
     }
 }
 
-/// Without control characters, and short.
+/// Without control characters, and cut short.
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(MAX_CHARACTERS).collect()
 }

@@ -1,14 +1,14 @@
 //! Upload: one segment at a time to object storage over TLS.
 //!
-//! [`worker`] names the object and moves its key where another segment has it; [`store`] sends it
-//! and finds out what the store then holds; what that means is decided by
-//! [`crate::domain::outcome::classify`], and nowhere else. Nothing here tries again by itself, and
-//! nothing here deletes: both are the machine's to order.
+//! [`worker`] names the object and changes its key if another segment has it; [`store`] sends it and finds
+//! out what the store then holds; only [`crate::domain::outcome::classify`] decides what that means. Nothing
+//! here retries by itself, and nothing here deletes: the machine orders both.
 //!
-//! The way of one request: a [`Signer`] makes a [`SignedRequest`] of an [`Object`], [`client`] sends it and reads the
-//! answer, [`body`] streams the bytes from where they lie, [`rate`] holds them back to `upload.max_rate`, and
-//! [`crate::net`] opens the connection and ends it when no byte moves. [`answer`] is what is kept of an answer,
-//! [`fault`] what is said where there is none; neither has room for a URL, a header that authorises, or a credential.
+//! One request: a [`Signer`] makes a [`SignedRequest`] of an [`Object`], [`client`] sends it and reads the
+//! answer, [`body`] streams the bytes from their place, [`rate`] limits them to `upload.max_rate`, and
+//! [`crate::net`] opens the connection and ends it when no byte moves. [`answer`] is what is kept of an
+//! answer, [`fault`] the text if there is none; neither has a field for a URL, a header that authorises, or a
+//! credential.
 
 pub mod answer;
 pub mod body;
@@ -39,16 +39,16 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::sync::Notify;
 
-/// One object, ready to go.
+/// One object, ready to send.
 #[derive(Clone)]
 pub struct Object {
-    /// The whole key within the bucket.
+    /// The whole key in the bucket.
     pub key: String,
-    /// Its bytes; none for the end of a span.
+    /// Its bytes; empty for the end of a span.
     pub body: Arc<dyn Body>,
-    /// How many they are.
+    /// Their number.
     pub size: u64,
-    /// Of the body; the store has to confirm it.
+    /// SHA-256 of the body; the store must confirm it.
     pub sha256: [u8; 32],
     /// `Content-Type`.
     pub content_type: String,
@@ -56,9 +56,9 @@ pub struct Object {
     pub metadata: Vec<(&'static str, String)>,
     /// Object tags.
     pub tags: Vec<(&'static str, String)>,
-    /// Of the rate, beside other uploads.
+    /// Its share of the rate, beside other uploads.
     pub share: Share,
-    /// Notified, once, when more than half of the bytes have gone to the connection.
+    /// Notified, once, when more than half of the bytes have been passed to the connection.
     pub half_sent: Arc<Notify>,
 }
 
@@ -68,17 +68,17 @@ impl fmt::Debug for Object {
     }
 }
 
-/// A place that keeps objects. The PUT is conditional: an object that is there is never replaced.
+/// A store of objects. The PUT is conditional: an existing object is never replaced.
 #[async_trait::async_trait]
 pub trait ObjectStore: Send + Sync {
-    /// Puts the object, and finds out what the store then holds under its key. Ends where nothing moves for the time
-    /// of the configuration, whatever the network does.
+    /// Puts the object, and finds out what the store then holds under its key. Ends if no byte moves for the
+    /// configured time, whatever the network does.
     async fn put(&self, object: &Object) -> Attempt;
 
-    /// Puts an object again that it has just stored, with the same bytes: whether it refuses to. `None` where it does
-    /// not say.
+    /// Puts an object that it has just stored a second time, with the same bytes, and returns whether the
+    /// store refuses it. `None` if the answer does not show it.
     async fn refuses_again(&self, object: &Object) -> Option<bool>;
 
-    /// Whether it answers at all, whatever it says. Ends within the same deadlines.
+    /// Whether it answers, whatever the answer is. Ends within the same timeouts.
     async fn answers(&self) -> bool;
 }

@@ -1,16 +1,17 @@
-//! The named attributes of a segment's object (ONVIF Recording Control Service Specification 26.06, Annex B, "Object
-//! attributes"), as user metadata. They stand beside ours, for readers of that standard. Names are in lower case, as
-//! headers of HTTP are compared and stores give them back.
+//! The named attributes of a segment's object (ONVIF Recording Control Service Specification 26.06, Annex B,
+//! "Object attributes"), as user metadata. They are added to the camera's own, for readers of that standard.
+//! Names are in lower case, because HTTP headers are compared so and stores return them so.
 
 use super::worker::footage_type;
 use crate::fmp4::Attributes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Attribute and value. `device` and `codecs` are fit for a header, or made so.
+/// Attribute and value. `device` and `codecs` are made fit for a header if they are not.
 ///
-/// Left out are `EventTopic` (nothing triggers a recording), and `VideoChannel` and `AudioChannel` (there is one of
-/// each). `Timescale` and `SeekTable` are there where the movie and all tracks have one timescale, as the standard wants.
+/// Left out are `EventTopic` (nothing triggers a recording), and `VideoChannel` and `AudioChannel` (there is
+/// one of each). `Timescale` and `SeekTable` are present if the movie and all tracks have one timescale, as
+/// the standard requires.
 pub(super) fn pairs(attributes: &Attributes, device: &str, codecs: &str) -> Vec<(&'static str, String)> {
     let Attributes { duration, frames, video_bytes, width, height, audio, timescale, seek_table } =
         attributes;
@@ -18,7 +19,7 @@ pub(super) fn pairs(attributes: &Attributes, device: &str, codecs: &str) -> Vec<
         ("version", "1.0".to_owned()),
         ("source", device.to_owned()),
         ("duration", iso_duration(*duration)),
-        // Some servers fold the spaces of a header, which its signature would not survive.
+        // Some servers fold the spaces of a header; the signature would then be wrong.
         ("fullcontenttype", footage_type(codecs).replace(' ', "")),
         ("videowidth", width.to_string()),
         ("videoheight", height.to_string()),
@@ -46,7 +47,7 @@ fn kilobits(bytes: u64, nanos: u64) -> u64 {
     rate(bytes, 8, nanos) / 1000
 }
 
-/// `count * scale` a second, rounded.
+/// `count * scale` per second, rounded.
 fn rate(count: u64, scale: u64, nanos: u64) -> u64 {
     let nanos = u128::from(nanos.max(1));
     let scaled = u128::from(count) * u128::from(scale) * 1_000_000_000;

@@ -1,4 +1,4 @@
-//! `upload.max_rate`: a token bucket on the bytes of bodies, shared by every upload.
+//! `upload.max_rate`: a token bucket on the bytes of bodies, shared by all uploads.
 
 use crate::domain::effect::Share;
 use bytes::Bytes;
@@ -11,28 +11,28 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep};
 
-/// What may be sent at once after a pause: short, so that a rate holds over every second.
+/// How much may be sent at once after a pause: little, so that the rate holds over every second.
 const BURST: Duration = Duration::from_millis(100);
-/// The largest piece of a body that is handed on at once.
+/// Maximum size of a piece of a body that is handed on at once.
 const MAX_PIECE: u64 = 16 * 1024;
 const MIN_PIECE: u64 = 256;
-/// The pieces of two uploads take turns. Beside an upload with a full share, those of one with the rest are
-/// so many times smaller.
+/// The pieces of two uploads alternate. Beside an upload with a full share, the pieces of one with
+/// `Share::Rest` are smaller by this factor.
 const REST: u64 = 8;
-/// A rate below this would be a stall. 8 kbit/s, in bytes.
+/// A lower rate would be a stall. 8 kbit/s, in bytes.
 const MIN_RATE: u64 = 1000;
 
-/// The bucket's arithmetic, free of any clock.
+/// The bucket's arithmetic, without a clock.
 #[derive(Debug, Default)]
 pub struct Bucket {
-    /// Bytes a second; `None` is as fast as it goes.
+    /// Bytes per second; `None` means unlimited.
     rate: Option<u64>,
-    /// When the bytes that were let through so far would have gone at exactly the rate.
+    /// When the bytes that were let through so far would have been sent at exactly the rate.
     even: Duration,
 }
 
 impl Bucket {
-    /// Sets the rate, in bytes a second, and forgets what was promised at the old one.
+    /// Sets the rate, in bytes per second, and forgets what was scheduled at the old one.
     pub fn set(&mut self, rate: Option<u64>, now: Duration) {
         self.rate = rate.map(|rate| rate.max(MIN_RATE));
         self.even = now;
@@ -47,8 +47,8 @@ impl Bucket {
         start.saturating_sub(now)
     }
 
-    /// A piece takes a twentieth of a second at most, so that the pieces of two uploads interleave and a new
-    /// rate is felt at once.
+    /// A piece takes at most a twentieth of a second, so that the pieces of two uploads interleave and a new
+    /// rate takes effect at once.
     fn piece(&self, share: Share) -> u64 {
         let piece = self.rate.map_or(MAX_PIECE, |rate| (rate / 20).clamp(MIN_PIECE, MAX_PIECE));
         match share {
@@ -62,14 +62,14 @@ impl Bucket {
 #[derive(Debug)]
 pub struct Rate {
     bucket: Mutex<Bucket>,
-    /// The fixed moment that the bucket counts from.
+    /// The fixed moment from which the bucket counts.
     origin: Instant,
-    /// Bodies with a full share that are under way.
+    /// Number of bodies with a full share that are being sent.
     full: AtomicUsize,
 }
 
 impl Rate {
-    /// `bits` a second, or as fast as it goes. Less than 8 kbit/s is taken as 8 kbit/s.
+    /// `bits` per second, or unlimited. Less than 8 kbit/s counts as 8 kbit/s.
     #[must_use]
     pub fn new(bits: Option<u64>) -> Rate {
         let rate = Rate { bucket: Mutex::default(), origin: Instant::now(), full: AtomicUsize::new(0) };
@@ -85,11 +85,11 @@ impl Rate {
 
     fn take(&self, most: usize, share: Share) -> (usize, Duration) {
         let now = self.origin.elapsed();
-        // With nobody else on the way the rest is all of it.
+        // If no other body is being sent, the rest is all of it.
         let share = if self.full.load(Ordering::Relaxed) == 0 { Share::Full } else { share };
         self.with(|bucket| {
             let bytes = u64::try_from(most).unwrap_or(u64::MAX).min(bucket.piece(share));
-            // No larger than `most`, so it fits.
+            // At most `most`, so it fits.
             (usize::try_from(bytes).unwrap_or(most), bucket.take(bytes, now))
         })
     }
@@ -99,15 +99,15 @@ impl Rate {
     }
 }
 
-/// A body that is handed on in pieces, no faster than the rate.
+/// A body that is handed on in pieces, at most at the rate.
 pub(super) struct Throttled<E> {
     body: BoxBody<Bytes, E>,
     rate: Arc<Rate>,
     /// Read from `body`, not yet handed on.
     rest: Bytes,
-    /// A piece that has its turn when the time comes.
+    /// A piece that is due when the time comes.
     turn: Option<(usize, Pin<Box<Sleep>>)>,
-    /// Bytes to come, `rest` included.
+    /// Bytes still to come, including `rest`.
     left: u64,
     share: Share,
 }

@@ -1,4 +1,4 @@
-//! The roots of `upload.ca`, as they stand in the file when a connection is made: ones that were replaced count from the
+//! The roots of `upload.ca`, as they are in the file when a connection is made: replaced roots count from the
 //! next connection on.
 
 use super::stamp::Stamp;
@@ -24,14 +24,14 @@ impl Roots {
     /// # Errors
     /// What is wrong with the file.
     pub(super) fn read(ca: &Path) -> Result<Roots, String> {
-        // Before it is read: a file that changes in between is read again the next time.
+        // Before it is read: if the file changes in between, it is read again the next time.
         let stamp = stamp(ca);
         let config = Arc::new(tls::client_config(ca)?);
         Ok(Roots { ca: ca.to_owned(), last: Mutex::new(Read { stamp, config }) })
     }
 
-    /// What to connect with now, looked up on a thread that may wait for a disk. Where the file cannot be used, what was
-    /// read before is used on, and the log says so once.
+    /// The configuration for a new connection, looked up on a thread that may wait for a disk. If the file
+    /// cannot be used, the previous roots stay in use, and this is logged once.
     pub(super) async fn current(self: &Arc<Roots>) -> Arc<ClientConfig> {
         let roots = Arc::clone(self);
         let looked = tokio::task::spawn_blocking(move || roots.look()).await;

@@ -1,4 +1,4 @@
-//! Signature Version 4 of AWS, as S3 wants it, with the keys of `upload.credentials`.
+//! Signature Version 4 of AWS, as S3 requires it, with the keys of `upload.credentials`.
 
 use super::request::{SignedRequest, Signer, Unsigned};
 use super::{Object, answer, credentials::Source};
@@ -21,19 +21,20 @@ use tracing::subscriber::NoSubscriber;
 
 /// SHA-256 of nothing.
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
-/// Stores take a signature that is 15 minutes off. Below this our own clock is as good as theirs.
+/// Stores accept a signature whose time is 15 minutes wrong. Below this difference, the camera's clock counts
+/// as good as theirs.
 const MIN_SKEW: i64 = 60;
 
-/// Signs with keys of our own.
+/// Signs with keys of the camera.
 #[derive(Debug)]
 pub(super) struct SigV4 {
-    /// Scheme, host and, where objects are addressed by path, the bucket; without a slash at its end.
+    /// Scheme, host and, if objects are addressed by path, the bucket; without a slash at its end.
     base: String,
     region: String,
     tags: bool,
     checksums: bool,
     credentials: Arc<Source>,
-    /// The store's clock less ours, in seconds; 0 where ours is good enough.
+    /// The store's clock minus the camera's, in seconds; 0 if the camera's is good enough.
     skew: AtomicI64,
 }
 
@@ -80,7 +81,7 @@ impl SigV4 {
         let body = SignableBody::Precomputed(payload.to_owned());
         let request = SignableRequest::new(method.as_str(), url.as_str(), listed, body)
             .map_err(|_| fault("its form"))?;
-        // The library logs what it signs, a session token among it, and its error could quote a header.
+        // The library logs what it signs, including a session token, and its error could quote a header.
         let signed = tracing::subscriber::with_default(NoSubscriber::default(), || sign(request, &params));
         let (instructions, _) = signed.map_err(|_| fault("its headers"))?.into_parts();
         let mut all = HeaderMap::new();
@@ -145,7 +146,7 @@ impl Signer for SigV4 {
     }
 }
 
-/// Percent-encodes what a path of S3 may not have in the clear; slashes stay.
+/// Percent-encodes everything that must be encoded in a path of S3; slashes stay.
 fn escape(text: &str) -> String {
     use std::fmt::Write;
     let mut out = String::with_capacity(text.len());

@@ -1,9 +1,9 @@
-//! What tells one version of a file from the next, without reading it.
+//! Distinguishes one version of a file from the next, without reading it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 
-/// Of one version.
+/// The stamp of one version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     device: u64,

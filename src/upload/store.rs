@@ -1,15 +1,14 @@
-//! An S3 store: the conditional PUT, and the store's word on what it holds afterwards.
+//! An S3 store: the conditional PUT, and the store's statement of what it holds afterwards.
 //!
 //! 1. PUT with `If-None-Match: *` and the SHA-256 that the store must check.
-//! 2. A 2xx that repeats the checksum is the proof. A 2xx without one, a 409 and a 412 say nothing of
-//!    the bytes that are held: S3 answers 409 also where a concurrent write failed and nothing is
-//!    stored. Then
-//! 3. HEAD, whose checksum and size are compared with those of the object. Where it has no size, the store's own checksum
-//!    is enough, and metadata is not.
+//! 2. A 2xx that repeats the checksum is the proof. A 2xx without one, a 409 and a 412 say nothing of the
+//!    bytes that are held: S3 also answers 409 if a concurrent write failed and nothing is stored. Then
+//! 3. HEAD, whose checksum and size are compared with those of the object. If it has no size, the store's own
+//!    checksum is enough, and metadata is not.
 //!
-//! The HEAD asks for the checksum (`x-amz-checksum-mode: ENABLED`, which S3 wants signed). Where a
-//! store keeps none, the metadata `sha256` that was sent with the object is compared instead: it can
-//! be there only if the store took a request whose signature covers the SHA-256 of the body.
+//! The HEAD asks for the checksum (`x-amz-checksum-mode: ENABLED`, which S3 requires to be signed). If a
+//! store keeps none, the metadata `sha256` that was sent with the object is compared instead: it can only be
+//! there if the store accepted a request whose signature covers the SHA-256 of the body.
 
 use super::answer::Answer;
 use super::client::{Ask, Client, Exchanged, Failed, NoAnswer, Timeouts};
@@ -46,10 +45,10 @@ impl S3Store {
     /// No connection is made, and the credentials are not read, until the first PUT.
     ///
     /// # Errors
-    /// What in the configuration cannot be, or what is wrong with the file of roots.
+    /// What in the configuration is impossible, or what is wrong with the file of roots.
     pub fn new(config: &config::Upload, rate: Arc<Rate>, timeouts: Timeouts) -> Result<S3Store, String> {
         let plaintext = check_endpoint(&config.endpoint, config.allow_plaintext)?;
-        // Both end up in a URL or a header, where nothing else may be.
+        // Both become part of a URL or a header, where no other characters are allowed.
         check_word("upload.region", &config.region)?;
         check_word("upload.url", &config.bucket)?;
         let tls = (!plaintext).then(|| Roots::read(&config.ca).map(Arc::new)).transpose()?;
@@ -68,7 +67,7 @@ impl S3Store {
         Ok(S3Store { client, signer, source: Some(source), grants: None })
     }
 
-    /// Where each PUT is signed by the cloud: what waits for that.
+    /// The grants to wait for, if the cloud signs each PUT.
     #[must_use]
     pub fn grants(&self) -> Option<Arc<Grants>> {
         self.grants.clone()
@@ -77,11 +76,11 @@ impl S3Store {
     /// Whether the credentials can be read, for `kasacamd check`.
     ///
     /// # Errors
-    /// What is wrong with their file; never what is in it.
+    /// What is wrong with their file; never its content.
     pub fn check_credentials(&self) -> Result<(), String> {
         match self.source.as_deref() {
             Some(Source::File(file)) => file.current().map(drop),
-            // Nothing is known before it is asked for.
+            // Nothing is known before the provider is asked.
             Some(Source::Iot(_)) | None => Ok(()),
         }
     }
@@ -91,7 +90,7 @@ impl S3Store {
         looked.map(|exchanged| exchanged.answer).map_err(|fault| fault.why)
     }
 
-    /// The PUT; once more where another signature may be taken at once.
+    /// The PUT; once more if another signature may be accepted at once.
     async fn send(&self, object: &Object) -> Result<Exchanged, NoAnswer> {
         let send = || self.client.exchange(&*self.signer, Ask::Put(object));
         let sent = send().await?;
@@ -137,7 +136,8 @@ impl super::ObjectStore for S3Store {
                     retry_after = retry_after.or(head.retry_after);
                     held_by_head(&head, object)
                 }
-                // Whatever the PUT was answered: nothing is known of this object, and the store is away.
+                // Whatever the PUT was answered: the state of this object is unknown, and the store is
+                // unreachable.
                 Err(why) => return Attempt::Unanswered { why },
             },
         };
@@ -159,7 +159,7 @@ impl super::ObjectStore for S3Store {
         }
     }
 
-    /// Looks for an object that nobody writes: that it is not there, or may not be seen, is an answer too.
+    /// Asks for an object that nobody writes: that it does not exist, or may not be seen, is an answer too.
     async fn answers(&self) -> bool {
         self.look("answers").await.is_ok()
     }
@@ -170,11 +170,11 @@ enum Verdict {
     AskHead,
 }
 
-/// `same`: whether the checksum of the answer is that of the object, where it has one that is proof.
+/// `same`: whether the checksum of the answer equals that of the object, if the answer has one that is proof.
 fn held_by_put(answer: &Answer, same: Option<bool>) -> Verdict {
     let success = answer.status.is_success();
     match same {
-        // An error document under a 2xx takes the 2xx back.
+        // An error document under a 2xx cancels the 2xx.
         Some(same) if success && answer.code.is_none() => {
             Verdict::Told(if same { Held::Same } else { Held::Different })
         }
@@ -190,26 +190,26 @@ fn held_by_head(answer: &Answer, object: &Object) -> Held {
     match answer.status {
         StatusCode::OK => {}
         StatusCode::NOT_FOUND => return Held::Nothing,
-        // A key that may only put, as a camera's should: nobody will tell, now or later.
+        // A key that may only put, as a camera's should: the store will not tell, now or later.
         StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => return Held::Secret,
         _ => return Held::Untold,
     }
     let same_size = answer.size.map(|held| held == object.size);
-    // The store's own checksum counts for more than metadata, which only says what was meant.
+    // The store's own checksum takes precedence over metadata, which only says what was intended.
     let same_sum = answer.checksum.or(answer.metadata).map(|sum| sum == object.sha256);
     match (same_size, same_sum) {
         (Some(true), Some(true)) => Held::Same,
-        // The store's own checksum is of all that it holds, however long that is.
+        // The store's own checksum covers everything that it holds, whatever the length.
         (None, Some(true)) if answer.checksum.is_some() => Held::Same,
         (Some(false), _) | (_, Some(false)) => Held::Different,
         (None, _) | (_, None) => Held::Untold,
     }
 }
 
-/// `https`, or `http` to this very machine where that is allowed. Says whether it is the latter.
+/// `https`, or `http` to this machine if that is allowed. Returns whether it is the latter.
 fn check_endpoint(endpoint: &str, allow_plaintext: bool) -> Result<bool, String> {
     let refuse = |why: &str| Err(format!("upload.endpoint: {why}"));
-    // Nothing of the endpoint is quoted: a password may stand in it.
+    // Nothing of the endpoint is quoted: it may contain a password.
     let Ok(uri) = endpoint.parse::<Uri>() else {
         return refuse("is not a URL of the form https://host[:port]");
     };

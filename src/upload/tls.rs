@@ -1,4 +1,4 @@
-//! TLS towards the store: ring, TLS 1.2 and 1.3, and no roots but those of `upload.ca`.
+//! TLS to the store: ring, TLS 1.2 and 1.3, and only the roots of `upload.ca`.
 
 use crate::config::pem::Pem;
 use crate::system::clock::CertificateTime;
@@ -21,8 +21,8 @@ pub fn client_config(ca: &Path) -> Result<ClientConfig, String> {
         .map(|builder| builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// ChaCha20-Poly1305 first where AES has no instructions of its own: on such a core it takes about a
-/// third of the time, and does not leak its key through the cache. The order within each kind stays.
+/// ChaCha20-Poly1305 first if the CPU has no instructions for AES: on such a core it takes about a third of
+/// the time, and does not leak its key through the cache. The order within each kind does not change.
 pub fn order_suites(provider: &mut CryptoProvider, has_aes: bool) {
     if !has_aes {
         provider.cipher_suites.sort_by_key(|suite| !format!("{:?}", suite.suite()).contains("CHACHA20"));
@@ -45,7 +45,7 @@ pub fn has_aes() -> bool {
         /// `HWCAP2_AES` of the kernel's `arch/arm/include/uapi/asm/hwcap.h`.
         const HWCAP2_AES: libc::c_ulong = 1;
         // SAFETY: getauxval only reads the vector that the kernel gave to this process; it has no
-        // preconditions, and answers 0 for what it does not know.
+        // preconditions, and returns 0 for unknown types.
         unsafe { libc::getauxval(libc::AT_HWCAP2) & HWCAP2_AES != 0 }
     }
     #[cfg(not(any(

@@ -19,24 +19,25 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::Notify;
 
-/// Keys that one upload tries. Two segments of one camera begin in the same microsecond only after a
-/// clock was set back; sixteen never should.
+/// Maximum number of keys that one upload tries. Two segments of one camera begin in the same microsecond
+/// only after a clock was set back; sixteen never should.
 const MAX_KEYS: u64 = 16;
-/// The probe is tried so often, where no answer tells.
+/// Maximum number of probes, if no answer shows the result.
 const MAX_PROBES: u32 = 3;
-/// A larger object is not put a second time: on a slow link that would take hours. The end of a span is empty.
+/// A larger object is not put a second time: on a slow link that would take hours. The end of a span is
+/// empty.
 const MAX_PROBE_BYTES: u64 = 4 * 1024 * 1024;
-/// S3 takes 2 KB of metadata altogether.
+/// Maximum length of a value. S3 accepts 2 KB of metadata altogether.
 const MAX_METADATA: usize = 200;
 
-/// Uploads segments. Shared by every upload; an upload may be dropped at any await, which ends its
-/// request and leaves nothing behind but, perhaps, the stored object.
+/// Uploads segments. Shared by all uploads; an upload may be dropped at any await, which ends its request and
+/// leaves nothing behind except, perhaps, the stored object.
 pub struct Uploader {
     store: Arc<dyn ObjectStore>,
     form: KeyForm,
     rate: Arc<Rate>,
     grants: Option<Arc<Grants>>,
-    /// How often it is still to be asked whether it refuses to replace an object.
+    /// How many more times to probe whether the store refuses to replace an object.
     to_ask: AtomicU32,
     replaces: AtomicBool,
 }
@@ -45,8 +46,8 @@ impl Uploader {
     /// An uploader to the store of the configuration, for this device. Makes no connection.
     ///
     /// # Errors
-    /// What in the configuration cannot be, or what is wrong with the file of roots. Credentials that
-    /// cannot be read are no error here, since they may come later: recording does not wait for them.
+    /// What in the configuration is impossible, or what is wrong with the file of roots. Credentials that
+    /// cannot be read are not an error here, because they may come later: recording does not wait for them.
     pub fn new(config: &config::Upload, device: &str) -> Result<Uploader, String> {
         Uploader::with_timeouts(config, device, Timeouts::default())
     }
@@ -99,15 +100,15 @@ impl Uploader {
         }
     }
 
-    /// Where each PUT is signed by the cloud: what waits for that. Somebody has to ask the cloud for it.
+    /// The grants to wait for, if the cloud signs each PUT. The caller must request them from the cloud.
     #[must_use]
     pub fn grants(&self) -> Option<Arc<Grants>> {
         self.grants.clone()
     }
 
-    /// With a probe: the first object of at most 4 MiB that a PUT has stored is put once more, with the same bytes, to
-    /// find out whether the store honours `If-None-Match`. One that does refuses before the body is sent, where it knows
-    /// `Expect`.
+    /// With a probe: the first object of at most 4 MiB that a PUT has stored is put once more, with the same
+    /// bytes, to find out whether the store honours `If-None-Match`. A store that does, and that supports
+    /// `Expect`, refuses before the body is sent.
     #[must_use]
     pub fn with_probe(self) -> Uploader {
         self.to_ask.store(MAX_PROBES, Ordering::Relaxed);
@@ -124,7 +125,7 @@ impl Uploader {
         if left == 0 || object.size > MAX_PROBE_BYTES {
             return;
         }
-        // Two uploads that end together may both ask: that does no harm.
+        // Two uploads that end together may both probe: that does no harm.
         self.to_ask.store(left - 1, Ordering::Relaxed);
         if let Some(refuses) = self.store.refuses_again(object).await {
             self.to_ask.store(0, Ordering::Relaxed);
@@ -137,20 +138,20 @@ impl Uploader {
         self.rate.set(bits);
     }
 
-    /// Whether the store answers at all, whatever it says.
+    /// Whether the store answers, whatever the answer is.
     pub async fn store_answers(&self) -> bool {
         self.store.answers().await
     }
 
-    /// Uploads one segment once: its key begins at `time` and moves by a microsecond for as long as
-    /// another object has it. `body` is the file as it is to be stored; the end of a span is stored
-    /// empty, whatever `body` is.
+    /// Uploads one segment once: its key begins at `time` and moves by a microsecond as long as another
+    /// object has it. `body` is the file as it is to be stored; the end of a span is stored empty, whatever
+    /// `body` is.
     pub async fn upload(&self, segment: &Segment, time: Utc, clock: KeyClock, body: impl Body) -> Outcome {
         self.upload_with((Share::Full, Arc::default()), segment, time, clock, Arc::new(body)).await
     }
 
-    /// [`Uploader::upload`] with less than a full share of the rate, where another one has that. The second of the
-    /// pair is notified when more than half of the body has gone to the connection.
+    /// [`Uploader::upload`] with less than a full share of the rate while another upload has a full one. The
+    /// second of the pair is notified when more than half of the body has been passed to the connection.
     pub async fn upload_with(
         &self,
         (share, half_sent): (Share, Arc<Notify>),
@@ -160,7 +161,7 @@ impl Uploader {
         body: Arc<dyn Body>,
     ) -> Outcome {
         if segment.record.device != self.form.device {
-            // A spool that was moved here from another camera: another household's footage.
+            // A spool that was moved here from another camera contains another household's footage.
             return refuse("it was captured by another device");
         }
         let body = if segment.is_end() { Arc::new(Bytes::new()) } else { body };
@@ -168,7 +169,8 @@ impl Uploader {
             Ok(digest) => digest,
             Err(why) => return refuse(&why),
         };
-        // The next span may begin in the very microsecond in which this one ends: in the order of keys it comes behind.
+        // The next span may begin in the very microsecond in which this one ends: the end must sort before
+        // it.
         let time = if segment.is_end() { time - Duration::from_micros(1) } else { time };
         for moved in 0..MAX_KEYS {
             let time = time.floor_micros() + Duration::from_micros(moved);
@@ -200,11 +202,11 @@ fn refuse(why: &str) -> Outcome {
     Outcome::Retry { scope: Scope::Segment, after: None, why: why.into() }
 }
 
-/// The object for a segment whose first sample (or, for the end of a span, whose last sample's end)
-/// is at `time`. `digest` is that of `body`.
+/// The object for a segment whose first sample (or, for the end of a span, whose last sample's end) is at
+/// `time`. `digest` is that of `body`.
 ///
-/// An `mp4_end` is no MP4 file, being empty: its type is `application/octet-stream`, so that nothing
-/// that lists a bucket by type tries to play it.
+/// An `mp4_end` is empty and so not an MP4 file: its type is `application/octet-stream`, so that nothing that
+/// lists a bucket by type tries to play it.
 #[must_use]
 pub fn object_for(
     form: &KeyForm,
@@ -248,7 +250,7 @@ pub fn object_for(
     }
 }
 
-/// `Content-Type` with the codecs of RFC 6381; what a codec name cannot have is left out.
+/// `Content-Type` with the codecs of RFC 6381; characters that a codec name cannot have are left out.
 pub(super) fn footage_type(codecs: &str) -> String {
     let names: String = codecs
         .chars()
@@ -258,7 +260,8 @@ pub(super) fn footage_type(codecs: &str) -> String {
     if names.is_empty() { "video/mp4".into() } else { format!("video/mp4; codecs=\"{names}\"") }
 }
 
-/// Fit for a header that is signed: visible ASCII, since servers trim and fold what is not, and short.
+/// Makes text fit for a signed header: only visible ASCII, because servers trim and fold everything else, and
+/// short.
 fn header_text(text: &str) -> String {
     text.chars().map(|c| if c.is_ascii_graphic() { c } else { '_' }).take(MAX_METADATA).collect()
 }

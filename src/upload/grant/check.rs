@@ -1,4 +1,4 @@
-//! Whether a grant is the one that was asked for, and leads to the store of the configuration.
+//! Whether a grant matches the request, and leads to the configured store.
 
 use crate::config;
 use crate::domain::grant::{Grant, Proof, Want};
@@ -8,7 +8,7 @@ use http::header::{CONTENT_LENGTH, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::fmt;
 
-/// Headers that frame the message, route it, or speak of who we are: they are ours, and no grant sets them.
+/// Headers that frame or route the message, or identify the camera: the camera sets them, and no grant may.
 const OURS: [&str; 15] = [
     "authorization",
     "connection",
@@ -27,7 +27,7 @@ const OURS: [&str; 15] = [
     "user-agent",
 ];
 
-/// Where footage may go: the endpoint of the configuration, and its bucket there.
+/// Where footage may be sent: the configured endpoint, and its bucket there.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Allowed {
     scheme: String,
@@ -37,7 +37,8 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// `endpoint` is `https://host[:port]`, or `http://` on loopback; `bucket` stands in the path or before the host.
+    /// `endpoint` is `https://host[:port]`, or `http://` on loopback; `bucket` is in the path or before the
+    /// host.
     #[must_use]
     pub fn new(endpoint: &str, bucket: &str) -> Allowed {
         let uri = endpoint.parse::<Uri>().unwrap_or_default();
@@ -55,7 +56,7 @@ impl Allowed {
         Allowed::new(&config.endpoint, &config.bucket)
     }
 
-    /// The path that the object has to have there, percent-decoded; `None` for another host.
+    /// The path that the object must have there, percent-decoded; `None` for another host.
     fn path(&self, url: &Uri, key: &str) -> Option<String> {
         let authority = url.authority()?;
         if url.scheme_str() != Some(self.scheme.as_str())
@@ -79,14 +80,14 @@ fn port(uri: &Uri) -> u16 {
     uri.port_u16().unwrap_or(if uri.scheme_str() == Some("http") { 80 } else { 443 })
 }
 
-/// A grant that was found to be the one that was asked for. Shown without what authorises.
+/// A grant that was found to match the request. Shown without what authorises.
 #[derive(Clone, PartialEq)]
 pub struct Granted {
-    /// Where the PUT goes.
+    /// The URL of the PUT.
     pub url: Uri,
-    /// What it bears, `Content-Length` left out.
+    /// Its headers, without `Content-Length`.
     pub headers: HeaderMap,
-    /// What proves afterwards that the store holds the object.
+    /// The header that proves afterwards that the store holds the object.
     pub proof: Proof,
 }
 
@@ -96,7 +97,7 @@ impl fmt::Debug for Granted {
     }
 }
 
-/// Holds a grant for the key of `want` against the rest of it, and against where footage may go.
+/// Checks a grant for the key of `want` against the rest of `want`, and against where footage may be sent.
 ///
 /// # Errors
 /// What it is not bound to, or bound to wrongly.
@@ -137,7 +138,7 @@ pub fn check(grant: &Grant, want: &Want, allowed: &Allowed) -> Result<Granted, &
     Ok(Granted { url, headers, proof: grant.proof })
 }
 
-/// Every SHA-256 that it names is that of the object, and it names one.
+/// Every SHA-256 that it names must be that of the object, and it must name one.
 fn checksum(grant: &Grant, want: &Want) -> Result<(), &'static str> {
     let mut named = false;
     for (name, value) in &grant.headers {
@@ -170,7 +171,7 @@ fn in_base64(hexadecimal: &str) -> Option<String> {
     digits.map(|bytes| STANDARD.encode(bytes))
 }
 
-/// Percent-decoded (RFC 3986, 2.1); `None` where an escape is none.
+/// Percent-decoded (RFC 3986, 2.1); `None` for an invalid escape.
 fn decoded(path: &str) -> Option<Vec<u8>> {
     let mut bytes = path.bytes();
     let mut out = Vec::with_capacity(path.len());

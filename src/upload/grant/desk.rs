@@ -1,12 +1,12 @@
-//! Which objects wait for a grant, when the cloud is asked, and who gets what it answers.
+//! Which objects wait for a grant, when the cloud is asked, and which upload gets which answer.
 //!
-//! One request is under way at a time; what comes to be wanted meanwhile goes with the next one, up to 16 objects and
-//! [`MAX_REQUEST`] bytes. Whoever wants a grant waits [`WANT_TIMEOUT`] at most, however the cloud behaves: then the
-//! upload has failed and the machine tries it again in its time.
+//! One request is under way at a time; objects that are wanted meanwhile are named in the next one, up to 16
+//! objects and [`MAX_REQUEST`] bytes. An upload waits for a grant at most [`WANT_TIMEOUT`], however the cloud
+//! behaves: then it has failed, and the machine retries it later.
 //!
-//! Times are told by the monotonic clock alone. A grant was signed after it was asked for: counted from the request, the
-//! time between its `issued_at` and its `expires_at` never ends later than the store's own. So a camera whose clock is
-//! wrong uploads as any other.
+//! Only the monotonic clock is used. A grant was signed after it was asked for: counted from the request, the
+//! time between its `issued_at` and its `expires_at` never ends later than the store's own limit. So a camera
+//! whose clock is wrong uploads like any other.
 
 use super::check::{self, Allowed, Granted};
 use crate::domain::backoff::{Backoff, Jitter};
@@ -15,31 +15,31 @@ use crate::domain::time::Mono;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// From a request to its answer; then it is asked anew.
+/// From a request to its answer; then the cloud is asked again.
 pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long one upload waits for a grant, through all that is tried.
+/// How long one upload waits for a grant, including all retries.
 pub const WANT_TIMEOUT: Duration = Duration::from_secs(60);
-/// A grant that ends sooner than this is not begun with.
+/// A grant that ends sooner than this is not used.
 pub const MIN_LEFT: Duration = Duration::from_secs(5);
-/// However long a grant is said to be good, it is asked for again after this.
+/// However long a grant is said to be valid, a new one is asked for after this.
 pub const MAX_LIFETIME: Duration = Duration::from_secs(12 * 3600);
-/// Grants that are kept for another attempt at the same object.
+/// Maximum number of grants that are kept for another attempt at the same object.
 pub const MAX_KEPT: usize = 32;
-/// Uploads that wait for a grant at once.
+/// Maximum number of uploads that wait for a grant.
 pub const MAX_WANTS: usize = 64;
-/// Bytes of the payload of one request, at most; below the 16 KiB of any report.
+/// Maximum size of the payload of one request, in bytes; below the 16 KiB of any report.
 pub const MAX_REQUEST: usize = 15 * 1024;
 
-/// Who wants a grant.
+/// Identifies who wants a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Ticket(u64);
 
 /// Why there is no grant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It concerns this object: others may have theirs.
+    /// It concerns this object: others may get a grant.
     Object(String),
-    /// Nobody answers.
+    /// The cloud does not answer.
     Unanswered(String),
 }
 
@@ -64,7 +64,7 @@ struct Kept {
     until: Mono,
 }
 
-/// See the module.
+/// See the module documentation.
 #[derive(Debug)]
 pub struct Desk {
     allowed: Allowed,
@@ -79,7 +79,7 @@ pub struct Desk {
 }
 
 impl Desk {
-    /// A desk that nobody stands at. `seed` spreads the waits.
+    /// An empty desk. `seed` spreads the waits.
     #[must_use]
     pub fn new(allowed: Allowed, seed: u64) -> Desk {
         Desk {
@@ -99,7 +99,7 @@ impl Desk {
         }
     }
 
-    /// An upload wants a grant. What becomes of it comes as an outcome of this ticket.
+    /// An upload wants a grant. The result comes as an outcome of this ticket.
     pub fn want(&mut self, want: Want, now: Mono) -> Ticket {
         self.last += 1;
         let ticket = Ticket(self.last);
@@ -116,7 +116,7 @@ impl Desk {
         ticket
     }
 
-    /// Nobody waits for it any more. A grant that still comes for it is kept.
+    /// The upload no longer waits for it. A grant that still comes is kept.
     pub fn withdraw(&mut self, ticket: Ticket) {
         if self.waiting.get(&ticket).is_some_and(|waiting| !waiting.asked) {
             self.waiting.remove(&ticket);
@@ -124,20 +124,20 @@ impl Desk {
         self.outcomes.retain(|(other, _)| *other != ticket);
     }
 
-    /// The store refused what was sent with the grant for `key`: it is asked for anew. True where the grant
-    /// had come to its end by `now`, so that the refusal says nothing but that.
+    /// The store refused what was sent with the grant for `key`: a new one is asked for. True if the grant
+    /// had expired by `now`, so that the refusal means nothing else.
     pub fn used_up(&mut self, key: &str, now: Mono) -> bool {
         self.kept.remove(key).is_some_and(|kept| kept.until <= now)
     }
 
-    /// The request to send now, under `id`, if there is one.
+    /// The request to send now, with `id`, if there is one.
     pub fn next_request(&mut self, id: &str, now: Mono) -> Option<GrantRequest> {
         if self.under_way.is_some() || now < self.not_before {
             return None;
         }
         let (mut tickets, mut want, mut bytes) = (Vec::new(), Vec::<Want>::new(), 0);
         for (ticket, waiting) in &mut self.waiting {
-            // Two uploads never want one key; if they did, the second would go with the next request.
+            // Two uploads never want one key; if they did, the second would be named in the next request.
             if want.iter().any(|other| other.key == waiting.want.key) {
                 continue;
             }
@@ -156,8 +156,8 @@ impl Desk {
         Some(GrantRequest { id: id.to_owned(), want })
     }
 
-    /// The cloud answered, and it was the cloud. False where nothing was asked under that id: the answer came too late,
-    /// or a second time.
+    /// A verified answer of the cloud. False if no request with that id is under way: the answer came too
+    /// late, or a second time.
     pub fn answered(&mut self, answer: &GrantAnswer, now: Mono) -> bool {
         let Some(UnderWay { tickets, sent, .. }) = self.under_way.take_if(|it| it.id == answer.id) else {
             return false;
@@ -169,7 +169,7 @@ impl Desk {
         for ticket in tickets {
             let Some(waiting) = self.waiting.get(&ticket) else { continue };
             let Some(outcome) = judge(answer, is_strange, &waiting.want, &self.allowed, (sent, now)) else {
-                // Left out: it goes with the next request.
+                // Not mentioned in the answer: it is named in the next request.
                 self.again(ticket);
                 continue;
             };
@@ -219,7 +219,7 @@ impl Desk {
         wants.chain(next).min()
     }
 
-    /// What has become of a ticket.
+    /// The next result of a ticket.
     pub fn next_outcome(&mut self) -> Option<(Ticket, Result<Granted, Refusal>)> {
         self.outcomes.pop_front()
     }
@@ -230,7 +230,7 @@ impl Desk {
         }
     }
 
-    /// The one that ends first makes room.
+    /// Keeps a grant; the one that ends first is dropped to make room.
     fn keep(&mut self, kept: Kept, now: Mono) {
         self.kept.retain(|_, kept| kept.until > now);
         if self.kept.len() >= MAX_KEPT {
@@ -241,7 +241,8 @@ impl Desk {
     }
 }
 
-/// What an answer says of one object; `None` where it says nothing. `is_strange`: it grants a key that nobody asked for.
+/// What an answer says of one object; `None` if it says nothing. `is_strange`: it grants a key that was not
+/// asked for.
 fn judge(
     answer: &GrantAnswer,
     is_strange: bool,
@@ -269,7 +270,7 @@ fn judge(
     )
 }
 
-/// Bytes of one member of `want`, the comma behind it included.
+/// Size of one member of `want` in bytes, including the comma after it.
 fn weight(want: &Want) -> usize {
     serde_json::to_vec(want).map_or(usize::MAX, |json| json.len() + 1)
 }

@@ -1,4 +1,5 @@
-//! Between the uploads that want grants and the agent that asks for them: the [`Desk`], with a clock and with waiting.
+//! Connects the uploads that want grants with the agent that requests them: the [`Desk`], with a clock and
+//! with waiting.
 
 use super::check::{Allowed, Granted};
 use super::desk::{Desk, MIN_LEFT, Refusal, Ticket, WANT_TIMEOUT};
@@ -19,11 +20,11 @@ use tokio::sync::{Notify, oneshot};
 
 type Outcome = Result<Granted, Refusal>;
 
-/// The grants of one store. Shared by the uploads, who want them, and the agent, who asks for them.
+/// The grants of one store. Shared by the uploads, which want them, and the agent, which requests them.
 pub struct Grants {
     state: Mutex<State>,
     changed: Notify,
-    /// The endpoint of the store, for asking whether it answers.
+    /// The endpoint of the store, for checking whether it answers.
     endpoint: String,
 }
 
@@ -33,7 +34,7 @@ struct State {
 }
 
 impl State {
-    /// Hands out what has been decided.
+    /// Hands out the outcomes.
     fn settle(&mut self) {
         while let Some((ticket, outcome)) = self.desk.next_outcome() {
             if let Some(waiting) = self.waiting.remove(&ticket) {
@@ -50,11 +51,11 @@ impl fmt::Debug for Grants {
 }
 
 impl Grants {
-    /// Nothing is asked for yet.
+    /// Requests nothing yet.
     #[must_use]
     pub fn new(config: &config::Upload) -> Grants {
         let mut seed = [0; 8];
-        // Without randomness the waits of a fleet are not spread, and that is all.
+        // Without randomness the waits of cameras are not spread; nothing else depends on it.
         let _same_as_others = SystemRandom::new().fill(&mut seed);
         let desk = Desk::new(Allowed::of(config), u64::from_ne_bytes(seed));
         let state = Mutex::new(State { desk, waiting: HashMap::new() });
@@ -65,10 +66,11 @@ impl Grants {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits until there is something to ask for. To be awaited again and again: time passes for the uploads here.
+    /// Waits until there is something to request. It must be awaited again and again: this also drives the
+    /// timeouts of the uploads.
     ///
     /// # Errors
-    /// Where there is no randomness for an id.
+    /// If there is no randomness for an id.
     pub async fn next_request(&self) -> Result<GrantRequest, String> {
         loop {
             let due = {
@@ -94,7 +96,7 @@ impl Grants {
         }
     }
 
-    /// An answer of the cloud, whose signature was found good.
+    /// An answer of the cloud with a verified signature.
     pub fn answered(&self, answer: &GrantAnswer) {
         let mut state = self.state();
         if !state.desk.answered(answer, clock::mono()) {
@@ -128,7 +130,7 @@ impl Grants {
     }
 }
 
-/// An upload that is dropped wants its grant no more.
+/// An upload that is dropped no longer wants its grant.
 struct Withdraws<'a> {
     grants: &'a Grants,
     ticket: Ticket,
@@ -175,7 +177,7 @@ impl Signer for Granting {
         }
     }
 
-    /// Without a signature: it tells whether the store answers, and nothing of what it holds.
+    /// Without a signature: it shows whether the store answers, and nothing of what it holds.
     async fn head(&self, _key: &str) -> Result<SignedRequest, Unsigned> {
         let url = self.0.endpoint.parse::<Uri>();
         let url = url.map_err(|_| Unsigned::of_store("upload.endpoint is no URL"))?;

@@ -1,8 +1,8 @@
-//! Temporary keys of the store from the AWS IoT credentials provider: the device's certificate is shown to it, and it
-//! answers with keys of the role behind the role alias.
+//! Temporary keys of the store from the AWS IoT credentials provider: the camera authenticates with the
+//! device's certificate, and gets keys of the role behind the role alias.
 //!
-//! [`renewal`] decides when they are asked for, without a clock of its own; here is the request. Nothing of an answer is
-//! ever quoted.
+//! [`renewal`] decides when they are requested, without a clock of its own; the request is here. Nothing of
+//! an answer is ever quoted.
 
 pub mod renewal;
 
@@ -25,14 +25,14 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// An answer is about 2 KiB.
+/// Maximum size of an answer, which has about 2 KiB.
 const MAX_ANSWER: usize = 64 * 1024;
-/// For all of a request.
+/// Timeout for a whole request.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const LIMITS: Limits = Limits { step: Duration::from_secs(10), inactivity: Duration::from_secs(30) };
 const NAMES: Names = Names { url: "upload.credentials", ca: "mqtt.ca", cert: Some("mqtt.cert") };
 
-/// The keys of one provider; they are got when the first request is to be signed.
+/// The keys of one provider; requested when the first request to the store must be signed.
 pub struct Provider {
     from: KeyProvider,
     state: Mutex<State>,
@@ -53,11 +53,11 @@ impl fmt::Debug for Provider {
 }
 
 impl Provider {
-    /// Asks for nothing yet.
+    /// Requests nothing yet.
     #[must_use]
     pub fn new(from: &KeyProvider) -> Provider {
         let mut seed = [0; 8];
-        // Without randomness the waits of a fleet are not spread, and that is all.
+        // Without randomness the waits of cameras are not spread; nothing else depends on it.
         let _same_as_others = SystemRandom::new().fill(&mut seed);
         let renewal = Renewal::new(u64::from_ne_bytes(seed));
         let state = State { renewal, keys: None, why: String::new() };
@@ -68,17 +68,18 @@ impl Provider {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keys that are good now. Those that will end are renewed meanwhile; where that fails, they are used to their end.
+    /// Keys that are valid now. Those that end soon are renewed in the background; if that fails, they are
+    /// used until they end.
     ///
     /// # Errors
-    /// Why there are none, in words that are safe to log.
+    /// Why there are none, in text that is safe to log.
     pub async fn current(self: &Arc<Provider>) -> Result<Arc<Keys>, String> {
         match self.look(clock::mono())? {
             (Some(keys), Step::Use) => return Ok(keys),
             (Some(keys), _) => {
                 let renewing = Arc::clone(self);
                 tokio::spawn(async move {
-                    // Another upload is at it already.
+                    // Another upload is already renewing them.
                     let Ok(_one) = renewing.asking.try_lock() else { return };
                     if renewing.state().renewal.step(clock::mono()) == Step::Renew {
                         renewing.renew().await;
@@ -97,7 +98,7 @@ impl Provider {
         state.keys.clone().ok_or_else(|| state.why.clone())
     }
 
-    /// The store says that the keys have ended. True where it is worth to ask for others at once.
+    /// The store says that the keys have expired. True if new ones may be requested at once.
     pub fn refused(&self) -> bool {
         let mut state = self.state();
         let dropped = state.renewal.refused(clock::mono());
@@ -107,7 +108,7 @@ impl Provider {
         dropped
     }
 
-    /// What there is, and what is to be done. `Err` while a provider that failed is left alone.
+    /// The current keys, and what to do. `Err` while a provider that failed is not asked again yet.
     fn look(&self, now: Mono) -> Result<(Option<Arc<Keys>>, Step), String> {
         let mut state = self.state();
         let step = state.renewal.step(now);
@@ -146,7 +147,7 @@ impl Provider {
         }
     }
 
-    /// Keys, and for how long they are good.
+    /// New keys, and how long they are valid.
     async fn ask(&self) -> Result<(Keys, Duration), String> {
         let KeyProvider { host, port, path, thing, .. } = &self.from;
         let from = self.from.clone();
@@ -169,14 +170,14 @@ impl Provider {
             let (parts, body) = sender.send_request(request).await.map_err(broke)?.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await;
             let body = body.map_err(|_| String::from("its answer broke off or is over 64 KiB"))?.to_bytes();
-            // The life of the keys is told by the provider's own clock.
+            // The lifetime of the keys is given by the provider's own clock.
             let date = parts.headers.get(DATE).and_then(|date| super::answer::http_date(date.to_str().ok()?));
             read(parts.status, &body, date.map_or_else(clock::utc, Utc::from_secs))
         };
         tokio::pin!(answering);
         tokio::select! {
             answer = &mut answering => answer,
-            // What the connection has read before its end is still to be had.
+            // What the connection has read before its end can still be used.
             _ended = connection => answering.await,
         }
     }
@@ -196,7 +197,7 @@ struct Inner {
     expiration: String,
 }
 
-/// What an answer says, `date` being when the provider gave it.
+/// Reads an answer; `date` is when the provider gave it.
 ///
 /// # Errors
 /// What is wrong; nothing of the answer is quoted.
