@@ -1,12 +1,12 @@
-//! The composition root: builds every unit, joins them by channels, and runs the event loop.
+//! The composition root: builds every unit, connects them by channels, and runs the event loop.
 //!
-//! `select -> apply -> perform`: the loop waits for one input, the machine applies it, and what the
-//! machine then asks for is performed before the next input is looked at. Nothing in the loop blocks
-//! but on the channels it selects from: files are written by the keeper and the spool thread, devices
-//! are opened and closed by capture's own threads, the network has tasks of its own.
+//! `select -> apply -> perform`: the loop waits for one input, the machine applies it, and the resulting
+//! effects are performed before the next input is taken. Nothing in the loop blocks except on the channels
+//! from which it selects: the keeper and the spool thread write files, capture's own threads open and close
+//! devices, and the network has its own tasks.
 //!
-//! Shutdown follows the data: the source first (drained, or dropped for privacy), then the spool
-//! (sealed), then uploads (until the deadline), then what the cloud is told, then the broker.
+//! Shutdown follows the data: first the source (drained, or dropped for privacy), then the spool (sealed),
+//! then uploads (until the deadline), then the reports to the cloud, then the broker.
 
 mod granting;
 mod journal;
@@ -49,35 +49,35 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 
-/// Inputs on their way to the machine. Producers wait when it is full; the loop never does.
-const INPUTS: usize = 1024;
-/// Chunks on their way to the spool: two seconds and more of them.
-const CHUNKS: usize = 32;
+/// Capacity of the queue of inputs for the machine. Producers wait when it is full; the loop never does.
+const INPUT_QUEUE: usize = 1024;
+/// Capacity of the queue of chunks for the spool: at least two seconds of them.
+const CHUNK_QUEUE: usize = 32;
 /// How long the answer to `privacy on` or `off` waits for the device to be closed and the latch to be durable.
 const SETTLED_TIMEOUT: Duration = Duration::from_secs(2);
-/// Privacy commands that may wait for their answers at once.
-const ANSWERS: usize = 8;
-/// Within which the broker is to be told that we leave.
-const FAREWELL: Duration = Duration::from_secs(2);
-/// Within which the spool thread and the keeper are to finish what they hold.
-const SETTLE: Duration = Duration::from_secs(2);
+/// Maximum number of privacy commands that wait for their answers.
+const MAX_ANSWERS: usize = 8;
+/// Timeout for telling the broker that the agent leaves.
+const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Timeout for the spool thread and the keeper to finish their work.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Why [`run`] ended other than by a clean stop.
+/// Why [`run`] failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The configuration asks for what cannot be; exit code 2.
+    /// The configuration asks for something impossible; exit code 2.
     Configuration(String),
-    /// Ours; exit code 70.
+    /// An internal fault; exit code 70.
     Internal(String),
 }
 
 /// Runs until it is told to stop.
 ///
 /// # Errors
-/// See [`Failure`]. What fails later, while it runs, is an event and is tried again.
+/// See [`Failure`]. What fails later, while the agent runs, is an event and is retried.
 pub async fn run(config: Config, path: &Path) -> Result<(), Failure> {
     let mut agent = Agent::start(config, path)?;
-    agent.turn().await;
+    agent.run_loop().await;
     agent.leave().await;
     Ok(())
 }
@@ -103,7 +103,8 @@ struct Agent {
     inputs: mpsc::Receiver<Input>,
     requests: mpsc::Receiver<control::Request>,
     reloading: reloading::Reloading,
-    /// The keys are other than at the start: what was read of a message before is judged by them anew.
+    /// The keys have changed since the start: messages that were read before are judged again by the new
+    /// keys.
     keys_changed: bool,
     signals: mpsc::Receiver<Request>,
     keeper: keeper::Keeper,
@@ -114,16 +115,16 @@ struct Agent {
     /// When the device's certificate ends.
     certificate: watch::Receiver<Option<Utc>>,
     started: Mono,
-    /// For how long the spool has waited for the disk, once that is worth a word.
+    /// How long the spool has waited for the disk, once that is worth reporting.
     stalled: Option<Duration>,
-    /// `started` was told as civil time.
+    /// The broker was told the civil time of `started`.
     told_since: bool,
     uploader: Arc<Uploader>,
     uploads: JoinSet<Input>,
     upload_handles: HashMap<Serial, AbortHandle>,
     notifier: Notifier,
     indicator: Indicator,
-    /// Privacy commands whose answers wait until what they asked for is so, and until when.
+    /// Privacy commands whose answers wait until the command has taken effect, and their deadlines.
     unanswered: Vec<(Mono, control::Request)>,
     leaving: bool,
 }
@@ -136,7 +137,7 @@ impl Agent {
         };
         let now = clock::now(trust);
         let boot = boot::id().map_err(Failure::Internal)?;
-        let (inputs_tx, inputs) = mpsc::channel(INPUTS);
+        let (inputs_tx, inputs) = mpsc::channel(INPUT_QUEUE);
 
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
         let facts = Facts::new(Arc::clone(&fs), &config.device.state_dir);
@@ -154,7 +155,7 @@ impl Agent {
             .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
         let may_record = known.privacy.value().is_some_and(|choice| !choice.do_not_record);
-        let (chunks_tx, chunks) = crossbeam_channel::bounded(CHUNKS);
+        let (chunks_tx, chunks) = crossbeam_channel::bounded(CHUNK_QUEUE);
         let judge = move || {
             let reading = clock::now(trust);
             (reading, Clock::judge(reading, floor + reading.mono.since(now.mono)))
@@ -241,8 +242,8 @@ impl Agent {
         })
     }
 
-    /// The loop. Ends when the machine says so.
-    async fn turn(&mut self) {
+    /// The event loop. Ends when the machine says so.
+    async fn run_loop(&mut self) {
         self.perform_all();
         self.notifier.ready();
         while !self.leaving {
@@ -285,7 +286,7 @@ impl Agent {
         self.perform_all();
     }
 
-    /// Tells the broker since when we run, once a clock can be trusted to say.
+    /// Tells the broker when the agent started, once a clock can be trusted.
     fn tell_since(&mut self, now: Now) {
         if !self.told_since && self.machine.clock(now) == Clock::Trusted {
             self.told_since = true;
@@ -293,7 +294,7 @@ impl Agent {
         }
     }
 
-    /// Waits for what comes next. `None` where a request was answered on the way.
+    /// Waits for what comes next. `None` if a request was answered directly.
     async fn next_input(&mut self) -> Option<Input> {
         let now = clock::now(self.trust);
         let (due, why) = self.wakes_at(now);
@@ -348,7 +349,7 @@ impl Agent {
                 status::metrics(&self.machine, self.broker.connected(), days_left, now)
             }
             Command::Privacy { closed } => {
-                if self.unanswered.len() < ANSWERS {
+                if self.unanswered.len() < MAX_ANSWERS {
                     self.unanswered.push((now.mono + SETTLED_TIMEOUT, request));
                 }
                 return Some(Input::Latch { closed });
@@ -358,7 +359,7 @@ impl Agent {
         None
     }
 
-    /// Whoever set the latch is to hear that the device *is* closed, not that it will be.
+    /// Whoever set the latch must be told that the device *is* closed, not that it will be.
     fn answer_what_is_settled(&mut self, now: Now) {
         let settled = self.machine.privacy_report(now).is_some();
         let (due, wait) = std::mem::take(&mut self.unanswered)
@@ -380,25 +381,26 @@ impl Agent {
         self.certificate.borrow().map(|until| until.since(now).as_secs() / 86_400)
     }
 
-    /// Ends what the loop has left: the spool and the keeper settle, then the broker is told.
+    /// Ends what the loop has left: the spool and the keeper finish, then the broker is told.
     async fn leave(mut self) {
         self.uploads.abort_all();
         self.storage.stop();
         let keeper_is_done = self.keeper.finish();
         let indicator_is_out = self.indicator.finish();
-        let deadline = clock::mono() + SETTLE;
+        let deadline = clock::mono() + SETTLE_TIMEOUT;
         while !(keeper_is_done() && indicator_is_out() && self.storage.is_stopped())
             && clock::mono() < deadline
         {
-            // Whoever still reports must not wait for a loop that has ended.
+            // Threads that still report must not wait for a loop that has ended.
             let _report = tokio::time::timeout(Duration::from_millis(10), self.inputs.recv()).await;
         }
-        self.broker.shutdown(FAREWELL).await;
+        self.broker.shutdown(FAREWELL_TIMEOUT).await;
         tracing::info!("stopped");
     }
 }
 
-/// Watches the camera's own switch or button, if it has one; what is known of a shutter until it has been read.
+/// Watches the camera's own switch or button, if it has one; returns what is known of a shutter until it has
+/// been read.
 fn watch_the_latch(config: &Config, inputs: &mpsc::Sender<Input>) -> Result<Shutter, Failure> {
     let Some(latch) = config.privacy.latch.clone().map(latch_of) else {
         return Ok(Shutter::Absent);
@@ -411,7 +413,7 @@ fn watch_the_latch(config: &Config, inputs: &mpsc::Sender<Input>) -> Result<Shut
     Ok(shutter)
 }
 
-/// The latch of a configuration.
+/// The latch that the configuration describes.
 #[must_use]
 pub fn latch_of(latch: PrivacyLatch) -> Latch {
     let device = match latch.device {
@@ -434,13 +436,13 @@ struct Remembered {
     seen: Seen,
     tombstones: Found,
     stopped: Option<Utc>,
-    /// The latest time known to have passed: the one kept, or that of the build.
+    /// The latest time known to have passed: the stored one, or the build time.
     floor: Utc,
     offsets: Offsets,
 }
 
 impl Remembered {
-    /// Reads the facts back. The two commands are kept as they were signed, and verified again.
+    /// Reads the facts. The two commands are stored as they were signed, and are verified again.
     fn recall(facts: &Facts, tombs: &Facts, config: &Config) -> Remembered {
         let (keys, device) = (mqtt::Keys::of(config), &config.device.id);
         let kept = facts.recall();
@@ -454,7 +456,7 @@ impl Remembered {
             privacy: highest(&kept.privacy_seen, privacy.value().map(|choice| choice.version)),
             entitlement: highest(&kept.entitlement_seen, entitlement.value().map(|lease| lease.version)),
         };
-        // A newer one was seen, and is lost: it may have forbidden what this one permits.
+        // A newer choice was seen and is lost: it may have forbidden what this one permits.
         if privacy.value().is_some_and(|choice| !choice.do_not_record && choice.version < seen.privacy) {
             privacy = Known::Unreadable;
         }
@@ -487,7 +489,7 @@ impl Remembered {
         }
         let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
         if kept.offsets == Known::Unreadable {
-            tracing::error!("where the times of earlier starts lie cannot be read: it is decided anew");
+            tracing::error!("the clock offsets of earlier boots cannot be read: they are decided again");
         }
         let offsets = kept.offsets.value().cloned().unwrap_or_default();
         let stopped = kept.stopped;
@@ -495,7 +497,7 @@ impl Remembered {
     }
 }
 
-/// The highest version that was seen: the one kept for itself, or that of the fact where that is lost.
+/// The highest version that was seen: the stored one, or that of the fact if the stored one is lost.
 fn highest(seen: &Known<u64>, of_fact: Option<u64>) -> u64 {
     seen.value().copied().unwrap_or(0).max(of_fact.unwrap_or(0))
 }
@@ -508,7 +510,7 @@ fn verified<T>(kept: Known<String>, verify: impl Fn(&str) -> Known<T>) -> Known<
     }
 }
 
-/// A task of its own hears the signals, so that the second one ends the process whatever the loop does.
+/// A separate task receives the signals, so that the second one ends the process whatever the loop does.
 fn listen_to_signals() -> Result<mpsc::Receiver<Request>, String> {
     let mut signals = Signals::new().map_err(|e| format!("no signal can be heard: {e}"))?;
     let (tx, rx) = mpsc::channel(4);

@@ -1,4 +1,4 @@
-//! `kasacamd enroll`: the device's first certificate, or a new one before its time.
+//! `kasacamd enroll`: the device's first certificate, or an early renewal.
 
 use kasacam::config;
 use kasacam::disk::RealFs;
@@ -6,8 +6,8 @@ use kasacam::identity::{self, Est, Right};
 use kasacam::system::clock;
 use std::path::Path;
 
-/// Asks for a certificate with the claim of the section `[identity]`, or where there is none with the identity that the
-/// camera has. A certificate that is asked for takes the place of the one before it.
+/// Requests a certificate with the claim of the section `[identity]` or, if there is none, with the identity
+/// that the camera has. The new certificate replaces the previous one.
 pub(crate) fn enroll(path: &Path) -> Result<String, String> {
     let (device, enrolment) = config::load_enrolment(path).map_err(|problems| problems.to_string())?;
     let file = device.state_dir.join(identity::FILE);

@@ -16,7 +16,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use tracing::level_filters::LevelFilter;
 
-/// Bad configuration, or bad arguments.
+/// Exit code for a wrong configuration or wrong arguments.
 const EXIT_CONFIG: u8 = 2;
 /// `EX_SOFTWARE` of `sysexits.h`.
 const EXIT_FAULT: u8 = 70;
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         }
         Arguments::Enroll { config } => told(enroll::enroll(&config)),
         Arguments::Reset { config } => told(reset::reset(&config)),
-        // As the agent said it, with whatever this release does not know.
+        // Unchanged as the agent sent it, including members that this release does not know.
         Arguments::Status { socket, json: true } => {
             asked(&socket, &control::Command::Status, |value: &Value| format!("{value}\n"))
         }
@@ -66,7 +66,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Prints what was done, or why it was not.
+/// Prints what was done, or why it was not done.
 fn told(outcome: Result<String, String>) -> ExitCode {
     match outcome {
         Ok(words) => print(&words),
@@ -77,7 +77,7 @@ fn told(outcome: Result<String, String>) -> ExitCode {
     }
 }
 
-/// Puts out the light that an agent left, which was killed. Nothing to do where there is none.
+/// Puts out the light that a killed agent left lit. Does nothing if there is no light.
 fn indicator_off(config: &Path) -> ExitCode {
     told(match config::indicator(config, &config::Surroundings::here()) {
         Ok(None) => Ok(String::new()),
@@ -86,7 +86,7 @@ fn indicator_off(config: &Path) -> ExitCode {
     })
 }
 
-/// Prints the privacy journal as it lies on flash, and fails where it is not whole.
+/// Prints the privacy journal on flash, and fails if it is not whole.
 fn privacy_log(state: &Path, json: bool) -> ExitCode {
     match agent::privacy_log(state, json) {
         Ok((told, unbroken)) => {
@@ -102,8 +102,8 @@ fn privacy_log(state: &Path, json: bool) -> ExitCode {
 
 fn run(path: &Path, verbose: bool) -> ExitCode {
     allocator::keep_small();
-    // GStreamer 1.22 otherwise gives its V4L2 buffers up instead of freeing them, and the file of a camera that was
-    // closed stays open (docs/privacy.md).
+    // Otherwise GStreamer 1.22 abandons its V4L2 buffers instead of freeing them, and the file of a closed
+    // camera stays open (docs/privacy.md).
     // SAFETY: no other thread has been started.
     unsafe { std::env::set_var("GST_V4L2_FORCE_DRAIN", "1") };
     let under_systemd = std::env::var_os("JOURNAL_STREAM").is_some();
@@ -126,7 +126,7 @@ fn run(path: &Path, verbose: bool) -> ExitCode {
             }
         };
     let ended = runtime.block_on(agent::run(config, path));
-    // Reads of the spool that are still under way must not hold the exit up.
+    // Reads of the spool that are still under way must not delay the exit.
     runtime.shutdown_timeout(std::time::Duration::from_millis(200));
     match ended {
         Ok(()) => ExitCode::SUCCESS,
@@ -141,7 +141,7 @@ fn run(path: &Path, verbose: bool) -> ExitCode {
     }
 }
 
-/// Asks the running agent, and prints the answer in the form that `form` gives it.
+/// Sends a command to the running agent, and prints the answer in the form that `form` gives it.
 fn asked<T: DeserializeOwned>(
     socket: &Path,
     command: &control::Command,
@@ -150,7 +150,7 @@ fn asked<T: DeserializeOwned>(
     asked_and_judged(socket, command, form, |_| None)
 }
 
-/// The same, and fails where the answer is not what was asked for.
+/// The same, and fails if the answer is not what was requested.
 fn asked_and_judged<T: DeserializeOwned>(
     socket: &Path,
     command: &control::Command,
@@ -175,7 +175,7 @@ fn asked_and_judged<T: DeserializeOwned>(
     }
 }
 
-/// To stdout; a reader that went away is no fault of ours.
+/// Prints to stdout; a reader that has gone away is not an error.
 fn print(text: &str) -> ExitCode {
     let _reader_went_away = std::io::stdout().write_all(text.as_bytes());
     ExitCode::SUCCESS

@@ -1,15 +1,16 @@
-//! `kasacamd reset`: what a household left on the camera goes, so that the next owner finds none of it (ETSI EN 303 645,
-//! 5.11).
+//! `kasacamd reset`: removes what a household left on the camera, so that the next owner finds none of it
+//! (ETSI EN 303 645, 5.11).
 //!
 //! 1. The agent must not run: it holds files open, and would write new ones.
-//! 2. The key of the spool goes first: what the flash may still hold of an encrypted spool is then noise.
-//! 3. The spool, and all else in the state directory: the owner's choice, the lease, the journal, the latch, an identity
-//!    that was enrolled. A cut in between leaves a camera that records nothing: facts beside a missing latch are
-//!    unreadable, and no facts at all permit nothing.
+//! 2. The key of the spool is removed first: what the flash may still hold of an encrypted spool is then
+//!    unreadable.
+//! 3. The spool, and everything else in the state directory: the owner's choice, the lease, the journal, the
+//!    latch, an identity that was enrolled. A power cut in between leaves a camera that records nothing:
+//!    facts beside a missing latch are unreadable, and without facts nothing is permitted.
 //! 4. The credentials of the store.
 //!
-//! What belongs to the product stays: the configuration, the board file, certificates of authorities, and a certificate
-//! and key that were not enrolled.
+//! What belongs to the product stays: the configuration, the board file, certificates of authorities, and a
+//! certificate and key that were not enrolled.
 
 use kasacam::config;
 use kasacam::system::control;
@@ -18,10 +19,10 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Deeper than anything that the agent makes.
+/// Deeper than any folder that the agent makes.
 const MAX_DEPTH: usize = 8;
 
-/// Removes it all, and says in words what was removed and what is still there.
+/// Removes everything, and returns a text that says what was removed and what remains.
 pub(crate) fn reset(path: &Path) -> Result<String, String> {
     let places = config::load_places(path).map_err(|problems| problems.to_string())?;
     if control::ask::<serde_json::Value>(&places.device.socket, &control::Command::Status).is_ok() {
@@ -45,7 +46,7 @@ pub(crate) fn reset(path: &Path) -> Result<String, String> {
     done.in_words(&stays)
 }
 
-/// What went, what did not.
+/// What was removed, and what could not be.
 #[derive(Default)]
 struct Removed {
     words: String,
@@ -67,7 +68,7 @@ impl Removed {
         }
     }
 
-    /// Everything in a folder, and not the folder.
+    /// Removes everything in a folder, but not the folder.
     fn folder(&mut self, path: &Path, what: &str) {
         let mut count = Count::default();
         let emptied = empty(path, MAX_DEPTH, &mut count).and_then(|()| match fs::File::open(path) {
@@ -118,8 +119,8 @@ struct Count {
     bytes: u64,
 }
 
-/// Empties a folder. Links are removed, never followed. Goes on where one file cannot be removed; the first such error
-/// is told.
+/// Empties a folder. Links are removed, never followed. Continues if a file cannot be removed; the first such
+/// error is returned.
 fn empty(folder: &Path, depth: usize, count: &mut Count) -> io::Result<()> {
     if !fs::symlink_metadata(folder)?.is_dir() {
         return Err(io::Error::new(io::ErrorKind::NotADirectory, "is no folder"));
@@ -144,12 +145,13 @@ fn empty(folder: &Path, depth: usize, count: &mut Count) -> io::Result<()> {
     first
 }
 
-/// Cuts a file to nothing before its name goes, so that its blocks are free even where somebody holds it open.
+/// Truncates a file before its name is removed, so that its blocks are free even if another process has it
+/// open.
 fn remove(path: &Path, len: u64) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let plain = fs::symlink_metadata(path)?.is_file();
     if plain && len > 0 {
-        // Best effort: a file that may not be written to may still be removed.
+        // Best effort: a file that may not be written can perhaps still be removed.
         let _kept = fs::OpenOptions::new()
             .write(true)
             .custom_flags(libc::O_NOFOLLOW)

@@ -1,4 +1,4 @@
-//! What the agent says of itself, in words for people.
+//! The agent's reports, as text for people.
 
 use kasacam::domain::aside::Aside;
 use kasacam::domain::status::Status;
@@ -55,14 +55,14 @@ pub(crate) fn of_status(status: &Status) -> String {
     words + &of_privacy(status)
 }
 
-/// How many files are left unsent in the spool, and what mends it.
+/// How many files are left unsent in the spool, and how to mend it.
 fn of_what_is_set_aside(status: &Status) -> String {
     let figures = &status.telemetry.spool.set_aside;
     let told = Aside::ALL.into_iter().filter(|why| figures.of(*why) > 0);
     told.map(|why| format!("{} {}", figures.of(why), why.words())).collect::<Vec<_>>().join("; ")
 }
 
-/// Why the latch that was set does not do what it is set for.
+/// Why the latch that was set has not taken effect.
 pub(crate) fn what_is_not_closed(status: &Status) -> Option<String> {
     let capture = &status.privacy.report.capture;
     if capture != "closed" {
@@ -76,7 +76,7 @@ pub(crate) fn what_is_not_closed(status: &Status) -> Option<String> {
     })
 }
 
-/// What stands between the camera and recording, as far as privacy goes.
+/// What prevents recording, as far as privacy is concerned.
 pub(crate) fn of_privacy(status: &Status) -> String {
     let report = &status.privacy.report;
     let latch = if report.latch { "set" } else { "not set" };

@@ -1,4 +1,4 @@
-//! The privacy journal for whoever asks: read, verified, in words.
+//! The privacy journal, read, verified and formatted.
 
 use crate::disk::{RealFs, journal};
 use crate::domain::journal::{Missing, Verified, What, verify};
@@ -7,11 +7,11 @@ use serde_json::json;
 use std::fmt::Write;
 use std::path::Path;
 
-/// The privacy journal under `state`, as JSON or for people, and whether it is whole: its chain unbroken, and nothing
-/// missing.
+/// The privacy journal under `state`, as JSON or for people, and whether it is whole: its chain is unbroken,
+/// and nothing is missing.
 ///
 /// # Errors
-/// Where it cannot be read.
+/// If it cannot be read.
 pub fn privacy_log(state: &Path, as_json: bool) -> Result<(String, bool), String> {
     let bytes = journal::whole(&RealFs, state).map_err(|why| {
         let at = state.display();
@@ -28,7 +28,7 @@ pub fn privacy_log(state: &Path, as_json: bool) -> Result<(String, bool), String
     Ok((told, found.is_whole()))
 }
 
-/// For people: a line an entry, and what the look at its chain has told.
+/// For people: one line per entry, and the result of verifying the chain.
 fn in_words(found: &Verified) -> String {
     let mut words = String::new();
     for entry in &found.entries {

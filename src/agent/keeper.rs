@@ -1,5 +1,4 @@
-//! The thread that makes facts durable, and the privacy journal, so that no fsync is ever waited for by a
-//! decision.
+//! The thread that makes facts and the privacy journal durable, so that no decision ever waits for an fsync.
 
 use crate::disk::facts::Facts;
 use crate::disk::journal::Journal;
@@ -13,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::mpsc::Sender;
 
-/// Facts and lines under way at once; the machine has at most one fact of each kind.
+/// Maximum number of facts and lines under way; the machine has at most one fact of each kind.
 const QUEUE: usize = 64;
 
 enum Job {
@@ -24,16 +23,17 @@ enum Job {
 pub(super) struct Keeper {
     jobs: mpsc::SyncSender<Job>,
     head: Arc<Mutex<Head>>,
-    /// Lines of the journal that could not be written since the last one that was.
+    /// Lines of the journal that could not be written since the last one that was written.
     lost: Arc<AtomicU64>,
     thread: std::thread::JoinHandle<()>,
 }
 
 impl Keeper {
-    /// A journal that cannot be opened is told of, and tried again with each line: the camera obeys all the same.
+    /// A journal that cannot be opened is logged, and opening is retried with each line: the camera still
+    /// obeys.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// If the thread cannot be started.
     pub(super) fn start(
         store: Facts,
         journal: io::Result<Journal>,
@@ -62,13 +62,15 @@ impl Keeper {
         Ok(Keeper { jobs, head, lost, thread })
     }
 
-    /// Hands a fact over; one that `forbids` takes the place of what permits, also where it cannot be written. `Err` where the keeper is stuck behind a disk that does not answer.
+    /// Hands a fact over. If it `forbids`, it replaces a fact that permits, even if it cannot be written.
+    /// `Err` if the keeper is stuck behind a disk that does not answer.
     pub(super) fn keep(&self, ticket: Ticket, fact: Fact, forbids: bool) -> Result<(), String> {
         let stuck = |_| String::from("the state directory does not answer");
         self.jobs.try_send(Job::Keep(ticket, fact, forbids)).map_err(stuck)
     }
 
-    /// Hands a line of the privacy journal over. One that finds no room is counted, and the journal will say so.
+    /// Hands a line of the privacy journal over. If there is no room, it is counted as lost, and the journal
+    /// will say so.
     pub(super) fn note(&self, time: Utc, clock: RecordClock, what: What) {
         if self.jobs.try_send(Job::Note(time, clock, what)).is_err() {
             self.lost.fetch_add(1, Ordering::AcqRel);
@@ -76,19 +78,19 @@ impl Keeper {
         }
     }
 
-    /// Where the journal stands.
+    /// The state of the journal.
     pub(super) fn head(&self) -> Head {
         *self.head.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Lets go of the thread; true once all that was handed over is durable.
+    /// Releases the thread; the returned function is true once everything handed over is durable.
     pub(super) fn finish(self) -> impl Fn() -> bool {
         drop(self.jobs);
         move || self.thread.is_finished()
     }
 }
 
-/// Writes the journal, and says in it what it could not write.
+/// Writes the journal, and records in it what it could not write.
 struct Writer<O> {
     journal: Option<Journal>,
     open: O,
@@ -109,7 +111,8 @@ impl<O: Fn() -> io::Result<Journal>> Writer<O> {
         }
     }
 
-    /// Writes one line, behind one of those that were lost before it, if any were. `Err`: how many are lost now.
+    /// Writes one line, after a line about those that were lost before it, if any. `Err`: how many are lost
+    /// now.
     fn append_with(
         &mut self,
         lost: u64,

@@ -1,4 +1,4 @@
-//! Performing what the machine asks for.
+//! Performs the effects of the machine.
 
 use super::storage::Reader;
 use super::{Agent, status};
@@ -30,7 +30,7 @@ impl Agent {
                 self.source.start(permit, settings);
             }
             Effect::StopCapture { epoch, manner, reason } => {
-                // The epoch dies first, so that nothing on its way reaches the disk; then the device
+                // The epoch is invalidated first, so that nothing under way reaches the disk. Then the device
                 // is closed; then the spool is told to drop what it holds of it.
                 if manner == StopManner::Drop {
                     self.storage.revoke();
@@ -64,7 +64,7 @@ impl Agent {
                     upload.abort();
                 }
             }
-            // Why it goes was told as an event.
+            // The reason was reported as an event.
             Effect::Forget { serial, why: _ } => self.storage.forget(serial),
             Effect::EvictAside => self.storage.evict_aside(),
             Effect::CutBack { serial, keep } => self.storage.cut_back(serial, keep),
@@ -99,11 +99,12 @@ impl Agent {
         self.broker.publish(report);
     }
 
-    /// Opens the segment on a thread of its own, and sends it in a task of its own, from where it lies.
+    /// Opens the segment on a separate thread, and sends it from its file in a separate task.
     fn upload(&mut self, mut segment: Segment, time: Utc, key_clock: KeyClock, share: Share) {
         let serial = segment.serial;
         let uploader = Arc::clone(&self.uploader);
-        // Where another time was found than was recorded, the times within the file move by as much.
+        // If the key has another time than was recorded, the times inside the file are shifted by the
+        // difference.
         let shift = match key_clock {
             KeyClock::Trusted => 0,
             KeyClock::Corrected | KeyClock::Plausible => time.0.saturating_sub(segment.record.start_utc.0),
@@ -137,7 +138,8 @@ impl Agent {
     }
 }
 
-/// Runs an upload, and tells the loop when more than half of it has gone: from there on it is not given up for room.
+/// Runs an upload, and tells the loop when more than half of it is sent: from then on it is not evicted to
+/// make room.
 async fn telling_of_half(
     upload: impl Future<Output = Outcome>,
     half_sent: &Notify,
@@ -149,7 +151,7 @@ async fn telling_of_half(
         biased;
         outcome = &mut upload => outcome,
         () = half_sent.notified() => {
-            // The loop takes it before the end of the upload, which comes after it.
+            // The loop receives it before the end of the upload, which is queued after it.
             let telling = inputs.send(Input::UploadPastHalf { serial });
             let (outcome, _told) = tokio::join!(upload, telling);
             outcome
@@ -157,7 +159,7 @@ async fn telling_of_half(
     }
 }
 
-/// What is to be sent of a segment: the end of a span is an empty object.
+/// The bytes to send for a segment: the end of a span is an empty object.
 async fn body(reader: Reader, segment: &mut Segment, shift: i64) -> Result<Arc<dyn Body>, String> {
     if segment.is_end() {
         return Ok(Arc::new(Bytes::new()));

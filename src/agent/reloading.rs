@@ -1,4 +1,4 @@
-//! SIGHUP: the configuration is read again, off the thread of the network, and taken over as far as that can be.
+//! SIGHUP: the configuration is read again, off the network thread, and applied as far as possible.
 
 use super::{Agent, status};
 use crate::config::{self, Config, Problems};
@@ -10,10 +10,10 @@ use tokio::task::JoinHandle;
 
 type Loaded = Result<Config, Problems>;
 
-/// Reads files on a thread of its own, one time after the other.
+/// Reads the files on a separate thread, once at a time.
 pub(super) struct Reloading {
     under_way: Option<JoinHandle<Loaded>>,
-    /// Asked for again meanwhile.
+    /// Requested again meanwhile.
     again: Option<PathBuf>,
 }
 
@@ -32,8 +32,8 @@ impl Reloading {
         self.under_way = Some(tokio::task::spawn_blocking(move || config::load(&path)));
     }
 
-    /// What was read; for ever on its way where nothing is being read. Nothing is lost where it is not awaited to the
-    /// end.
+    /// The result of reading; never resolves while nothing is being read. Cancel-safe: a dropped future loses
+    /// nothing.
     pub(super) async fn loaded(&mut self) -> Option<Loaded> {
         let Some(under_way) = &mut self.under_way else { return std::future::pending().await };
         let loaded = under_way.await;
@@ -46,7 +46,7 @@ impl Reloading {
 }
 
 impl Agent {
-    /// Takes over what can be changed under way, and names what cannot.
+    /// Applies what can be changed while running, and names what cannot.
     pub(super) fn take_over(&mut self, loaded: Option<Loaded>) -> Option<Input> {
         let new = match loaded? {
             Ok(new) => new,
@@ -73,8 +73,8 @@ impl Agent {
         Some(Input::Reload(Box::new(self.config.settings())))
     }
 
-    /// From now on no other key is believed, and nothing that only another one has signed. What a new one may have
-    /// signed is asked for.
+    /// From now on no other key is trusted, and nothing that only another key has signed. Messages that a new
+    /// key may have signed are requested again.
     fn take_over_keys(&mut self) {
         self.keys_changed = true;
         self.broker.set_keys(mqtt::Keys::of(&self.config));
@@ -96,7 +96,7 @@ impl Agent {
         mqtt::stored_entitlement(keys, device, jws).value().is_some()
     }
 
-    /// What was read of a message before the keys changed may rest on one that is withdrawn.
+    /// A message that was read before the keys changed may depend on a withdrawn key.
     pub(super) fn believed(&self, input: Input) -> Input {
         if !self.keys_changed {
             return input;

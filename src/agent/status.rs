@@ -1,4 +1,4 @@
-//! What people are told: status, metrics, the journal.
+//! Reports for people: status, metrics, the system journal.
 
 use crate::config::Config;
 use crate::domain::effect::{CaptureSettings, Event};
@@ -50,10 +50,10 @@ pub(super) fn metrics(machine: &Machine, connected: bool, days_left: Option<u64>
     json!(control::Metrics { metrics: metrics::render(&telemetry, connected) })
 }
 
-/// A write that takes longer is worth a word.
+/// A write that takes longer than this is reported.
 pub(super) const STALLED_FROM: Duration = Duration::from_secs(5);
 
-/// `STATUS=` for systemd. The spool thread has waited for the disk for so long.
+/// `STATUS=` for systemd. `stalled`: how long the spool thread has waited for the disk.
 pub(super) fn in_a_line(machine: &Machine, stalled: Duration, now: Now) -> String {
     let t = machine.telemetry(now);
     let camera = if t.capture.open { "recording" } else { "camera closed" };
@@ -67,7 +67,7 @@ pub(super) fn capture_in_words(settings: CaptureSettings) -> String {
     format!("at most {} lines, {sound}", settings.max_height)
 }
 
-/// What of the inputs belongs into the journal. Payloads never do.
+/// Logs the inputs that belong in the system journal. Payloads never do.
 pub(super) fn log(input: &Input) {
     match input {
         Input::Connected => tracing::info!("the broker is connected"),
@@ -102,7 +102,7 @@ pub(super) fn log(input: &Input) {
         }
         Input::LatchDevice { fault: Some(why) } => tracing::error!("{why}"),
         Input::LightSet { result: Err(why), .. } => tracing::debug!("the light: {why}"),
-        Input::Found(segments) => tracing::debug!("{} files of the spool came to be known", segments.len()),
+        Input::Found(segments) => tracing::debug!("found {} files in the spool", segments.len()),
         Input::CaptureStuck { .. } => tracing::error!("a device does not close"),
         Input::UploadFinished { serial, outcome, took } => match outcome {
             Outcome::Stored => tracing::debug!("stored {serial} in {} ms", took.as_millis()),
@@ -141,12 +141,12 @@ pub(super) fn log(input: &Input) {
     }
 }
 
-/// Every event is also a line of the journal.
+/// Every event is also a line of the system journal.
 pub(super) fn log_event(event: &Event) {
     match event {
         Event::Rejected { topic, reason } => tracing::warn!("a message on {topic} was rejected: {reason}"),
         Event::SegmentPurged { serial, rule, .. } => {
-            tracing::warn!("segment {serial} leaves unsent: {}", rule.text());
+            tracing::warn!("segment {serial} is removed unsent: {}", rule.text());
         }
         Event::SegmentCut { serial, kept_ms, rule, .. } => {
             tracing::warn!("segment {serial} is cut back to its first {kept_ms} ms: {}", rule.text());
@@ -154,19 +154,24 @@ pub(super) fn log_event(event: &Event) {
         Event::Unheard => {
             tracing::warn!("footage waits: it was captured while nobody could tell of a choice");
         }
-        Event::UnheardOver { by } => tracing::info!("footage that was captured unheard waits no more: {by}"),
+        Event::UnheardOver { by } => {
+            tracing::info!("footage that was captured unheard no longer waits: {by}")
+        }
         Event::SetAside { why, files, name } => {
             tracing::error!("{files} files of the spool, such as {name}, are set aside: {why}");
         }
         Event::AsidePurged { name, why, rule, .. } => {
-            tracing::warn!("{name}, which could not be sent ({why}), makes room: {}", rule.text());
+            tracing::warn!(
+                "{name}, which could not be sent ({why}), is removed to make room: {}",
+                rule.text()
+            );
         }
         Event::Quarantined { name, why } => tracing::error!("{name} is in quarantine: {why}"),
         Event::CaptureFailed { kind: FaultKind::EndOfStream, message } => {
-            tracing::info!("capture is over: {message}");
+            tracing::info!("capture ended: {message}");
         }
         Event::CaptureFailed { message, .. } => {
-            tracing::error!("capture failed, and is tried again: {message}")
+            tracing::error!("capture failed and is retried: {message}")
         }
         Event::AudioFailed { message } => tracing::error!("recording goes on without audio: {message}"),
         Event::AudioRecovered => tracing::info!("audio is recorded again"),
@@ -186,9 +191,9 @@ pub(super) fn log_event(event: &Event) {
         Event::StoreReplaces => {
             tracing::warn!("the store ignores If-None-Match: it replaces an object that has the same key");
         }
-        // Said where it happened.
+        // Logged where it happened.
         Event::MessageSetAside { .. } => {}
-        // The input was told of.
+        // The input was logged.
         Event::LatchFailed { .. } => {}
         Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),
     }

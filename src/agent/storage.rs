@@ -1,4 +1,4 @@
-//! The spool thread, as the loop sees it: something to be told, that never keeps anyone waiting.
+//! The loop's handle of the spool thread: it sends commands and never waits.
 
 use crate::config::{self, Config};
 use crate::disk::Fs;
@@ -18,31 +18,31 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use tokio::sync::mpsc;
 
-/// How often the spool thread is asked whether it still answers.
+/// How often the spool thread is asked whether it still runs.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(super) struct Storage {
     live: LiveEpoch,
-    /// Holds at most one removal for each segment of the spool, whose number `spool.max_files` bounds, and
-    /// a handful of other commands.
+    /// Holds at most one removal for each segment of the spool (`spool.max_files` limits their number), and a
+    /// few other commands.
     commands: Sender<Command>,
     inputs: mpsc::Sender<Input>,
     reader: Reader,
     thread: JoinHandle<()>,
-    /// When the thread was asked whether it turns, and where its answer comes; at most one question waits.
+    /// When the thread was asked whether it runs, and the channel for its answer; at most one question waits.
     asked: Option<(Mono, Receiver<()>)>,
     answered: Mono,
 }
 
-/// What was found at the start, as the machine takes it.
+/// What was found at the start, in the machine's form.
 pub(super) type Found = Result<(Vec<Segment>, Usage), String>;
 
 impl Storage {
-    /// Starts the thread of the spool, which goes on to look at what is there. A spool that cannot be opened is a fact for the machine:
-    /// it asks for a probe, time and again.
+    /// Starts the spool thread, which then reads the existing files. A spool that cannot be opened is a fact
+    /// for the machine, which probes it again and again.
     ///
     /// # Errors
-    /// Where the thread cannot be started.
+    /// If the thread cannot be started.
     pub(super) fn open(
         fs: Arc<dyn Fs>,
         config: &Config,
@@ -59,7 +59,7 @@ impl Storage {
             device: config.device.id.clone(),
             boot: boot.to_owned(),
             segment: config.recording.segment,
-            // A GOP that is as long as it should be, give or take, is one commit.
+            // A GOP of about the expected length is one commit.
             part: config.recording.fragment.saturating_mul(3) / 2,
             durability: config.recording.durability,
             keep_partial_gop,
@@ -98,17 +98,17 @@ impl Storage {
         Ok((storage, found))
     }
 
-    /// From here on what this permit captures may be written.
+    /// From now on, what this permit captures may be written.
     pub(super) fn admit(&self, epoch: Epoch) {
         self.live.allow(epoch);
     }
 
-    /// From here on nothing captured is written; takes effect ahead of every queue.
+    /// From now on, nothing captured is written; takes effect before everything that is queued.
     pub(super) fn revoke(&self) {
         self.live.revoke();
     }
 
-    /// Lets go of what is not complete of a run, and ends its span.
+    /// Drops what is not complete of a run, and ends its span.
     pub(super) fn drop_run(&self, epoch: Epoch, reason: SpanEnd) {
         self.tell(Command::Revoke { epoch, reason });
     }
@@ -137,20 +137,20 @@ impl Storage {
         self.tell(Command::Probe);
     }
 
-    /// Takes in and seals all that was captured; `Input::Flushed` answers, behind what was sealed. Nothing is
-    /// captured after it.
+    /// Takes in and seals everything that was captured; `Input::Flushed` answers, after the reports of what
+    /// was sealed. Nothing is captured after it.
     pub(super) fn flush(&self) {
         let (done, flushed) = bounded(1);
         self.tell(Command::Drain { done });
         let inputs = self.inputs.clone();
         tokio::task::spawn_blocking(move || {
-            // A thread that is gone has nothing left to flush either.
-            let _gone = flushed.recv_timeout(super::SETTLE);
+            // A thread that has ended has nothing left to flush.
+            let _gone = flushed.recv_timeout(super::SETTLE_TIMEOUT);
             let _the_agent_has_left = inputs.blocking_send(Input::Flushed);
         });
     }
 
-    /// Where the loop hears of what happens.
+    /// The channel through which the loop receives inputs.
     pub(super) fn inputs(&self) -> mpsc::Sender<Input> {
         self.inputs.clone()
     }
@@ -159,7 +159,7 @@ impl Storage {
         self.reader.clone()
     }
 
-    /// When the spool thread was last known to turn. Asks it anew now and then.
+    /// When the spool thread was last known to run. Asks it again from time to time.
     pub(super) fn alive_at(&mut self, now: Mono) -> Mono {
         if let Some((asked, answer)) = &self.asked {
             if answer.try_recv().is_err() {
@@ -176,12 +176,12 @@ impl Storage {
         now
     }
 
-    /// While the thread does not answer: when to look at it next.
+    /// While the thread does not answer: when to check it next.
     pub(super) fn due(&self, now: Mono) -> Option<Mono> {
         self.asked.as_ref().map(|_| now + ASK_INTERVAL)
     }
 
-    /// Asks the thread to take in what waits, to seal, and to leave.
+    /// Tells the thread to take in what waits, to seal, and to end.
     pub(super) fn stop(&self) {
         let (done, _nobody_waits) = bounded(1);
         self.tell(Command::Shutdown { done });
@@ -198,7 +198,7 @@ impl Storage {
     }
 }
 
-/// Whatever is in quarantine leaves most of the spool to footage.
+/// Limits of the quarantine: most of the spool is left to footage.
 fn quarantine_within(max_bytes: u64) -> spool::QuarantineLimits {
     let limits = spool::QuarantineLimits::default();
     spool::QuarantineLimits { bytes: limits.bytes.min(max_bytes / 8), ..limits }
@@ -226,8 +226,8 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// As [`spool::open_sealed`]; blocks. What turns out to be damaged, now or as it is read, is given back to the
-    /// spool, which saves what it can of it.
+    /// As [`spool::open_sealed`]; blocks. What turns out to be damaged, now or while it is read, is returned
+    /// to the spool, which recovers what it can.
     pub(super) fn open(&self, serial: Serial, shift: i64) -> Result<Footage, ReadError> {
         let opened = spool::open_sealed(&self.encryption, Arc::clone(&self.fs), &self.dir, serial, shift);
         let sealed = self.told(serial, opened)?;
@@ -242,7 +242,7 @@ impl Reader {
     }
 }
 
-/// A segment of the spool, as the uploader reads it.
+/// A segment of the spool, for the uploader.
 pub(super) struct Footage {
     sealed: Sealed,
     serial: Serial,

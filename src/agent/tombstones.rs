@@ -1,11 +1,12 @@
-//! The thread that lays down, without the disk, what the disk does not take: the next start of the process finds it.
+//! The thread that stores, without the disk, prohibitions that the disk does not take, so that the next start
+//! of the process finds them.
 
 use crate::disk::{Facts, Fs};
 use crate::domain::effect::Fact;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
 
-/// Tombstones on their way: each is raised and lifted once a choice.
+/// Capacity of the queue: each tombstone is raised and lifted once per choice.
 const QUEUE: usize = 64;
 
 enum Job {
@@ -17,7 +18,7 @@ pub(super) struct Tombstones(mpsc::SyncSender<Job>);
 
 impl Tombstones {
     /// # Errors
-    /// Where the thread cannot be started.
+    /// If the thread cannot be started.
     pub(super) fn start(store: Facts) -> std::io::Result<Tombstones> {
         let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
         std::thread::Builder::new().name(String::from("tombstones")).spawn(move || {
@@ -27,7 +28,7 @@ impl Tombstones {
                     Job::Lift(fact) => store.withdraw(&fact),
                 };
                 if let Err(why) = done {
-                    tracing::error!("what is forbidden cannot be laid down for the next start: {why}");
+                    tracing::error!("a prohibition cannot be stored for the next start: {why}");
                 }
             }
         })?;
@@ -44,14 +45,12 @@ impl Tombstones {
 
     fn hand_over(&self, job: Job) {
         if self.0.try_send(job).is_err() {
-            tracing::error!(
-                "what is forbidden cannot be laid down for the next start: its folder does not answer"
-            );
+            tracing::error!("a prohibition cannot be stored for the next start: its folder does not answer");
         }
     }
 }
 
-/// Where they lie.
+/// The place of the tombstones.
 pub(super) fn store(fs: Arc<dyn Fs>, socket: &Path) -> Facts {
     Facts::tombstones(fs, socket.parent().unwrap_or(Path::new("/run/kasacam")))
 }

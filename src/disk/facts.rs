@@ -25,11 +25,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Maximum size of a fact's file in bytes. The largest fact is a compact JWS, far smaller than this.
-const LIMIT: u64 = 64 * 1024;
+const MAX_BYTES: u64 = 64 * 1024;
 /// The kind that the header line names.
 const KIND: &str = "state";
 /// Maximum number of copies of unreadable facts.
-const QUARANTINED: usize = 16;
+const MAX_QUARANTINED: usize = 16;
 
 /// A file of the state directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +135,7 @@ impl Facts {
         if meta.kind != Kind::File || meta.mode & 0o022 != 0 {
             return Known::Unreadable;
         }
-        let Ok(bytes) = read(&*self.fs, &path, LIMIT) else {
+        let Ok(bytes) = read(&*self.fs, &path, MAX_BYTES) else {
             return Known::Unreadable;
         };
         match unstamp(KIND, &bytes) {
@@ -280,12 +280,12 @@ impl Facts {
 
     /// Copies an unreadable file into the quarantine; the oldest copies are removed to make room.
     fn lay_aside(&self, name: Name) -> io::Result<()> {
-        let bytes = read(&*self.fs, &self.dir.join(name.text()), LIMIT)?;
+        let bytes = read(&*self.fs, &self.dir.join(name.text()), MAX_BYTES)?;
         let dir = self.dir.join("quarantine");
         make_dir(&*self.fs, &dir)?;
         let mut kept: Vec<String> = self
             .fs
-            .list(&dir, 4 * QUARANTINED)?
+            .list(&dir, 4 * MAX_QUARANTINED)?
             .into_iter()
             .filter_map(|name| name.into_string().ok())
             .collect();
@@ -296,7 +296,7 @@ impl Facts {
         kept.sort_unstable();
         let number = |name: &String| name.split_once('-').and_then(|(number, _)| number.parse::<u64>().ok());
         let next = kept.iter().filter_map(number).max().unwrap_or(0).saturating_add(1);
-        let surplus = (kept.len() + 1).saturating_sub(QUARANTINED);
+        let surplus = (kept.len() + 1).saturating_sub(MAX_QUARANTINED);
         for oldest in kept.iter().take(surplus) {
             let _ = self.fs.unlink(&dir.join(oldest));
         }

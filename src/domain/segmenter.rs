@@ -24,13 +24,13 @@ pub enum Durability {
 
 /// If two offsets between the clocks differ by more than this, a clock was stepped; in nanoseconds. Both
 /// clocks are slewed alike, so only a step changes the offset.
-const STEP: u64 = 100_000_000;
+const MIN_STEP: u64 = 100_000_000;
 /// Minimum length of a gap, in nanoseconds: timestamps are rounded to ticks.
 const MIN_GAP: u64 = 20_000_000;
 
 /// A chunk that is received this long after its end has waited for the disk: everything else between it and
 /// the camera is faster.
-const HELD_UP: Duration = Duration::from_secs(5);
+const MIN_HELD_UP: Duration = Duration::from_secs(5);
 
 /// What the segmenter needs to know of a chunk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Segmenter {
     pub fn chunk(&mut self, chunk: &ChunkFacts, now: Now, clock: Clock) -> Vec<Step> {
         let mut steps = Vec::new();
         let time = SpanTime { offset: now.offset(), clock };
-        if now.mono.since(chunk.end()) >= HELD_UP {
+        if now.mono.since(chunk.end()) >= MIN_HELD_UP {
             self.held_until = Some(now.mono);
         }
         if let Some(reason) = self.span.as_ref().and_then(|span| span.broken_by(chunk, time, &self.limits)) {
@@ -320,7 +320,7 @@ impl Span {
             return Some(SpanEnd::Source);
         }
         // Only at an IDR: anywhere else, the frames up to the next IDR would be lost.
-        let stepped = time.offset.abs_diff(self.time.offset) > STEP;
+        let stepped = time.offset.abs_diff(self.time.offset) > MIN_STEP;
         let known = self.time.clock == Clock::Unset && time.clock != Clock::Unset;
         (chunk.starts_fragment && (stepped || known)).then_some(SpanEnd::Clock)
     }

@@ -16,7 +16,7 @@ const USERTYPE: [u8; 16] =
     [0x5e, 0x1d, 0x0c, 0x8a, 0x3b, 0x7f, 0x4e, 0x52, 0x9a, 0x61, 0x4b, 0x41, 0x53, 0x41, 0x43, 0x4d];
 
 /// Maximum length of a record, in bytes of JSON.
-const LONGEST: usize = 4096;
+const MAX_LENGTH: usize = 4096;
 
 /// The text before the checksum, and after it.
 const CHECK: &[u8] = b",\"check\":\"";
@@ -76,7 +76,7 @@ pub fn record_members(bytes: &[u8]) -> Option<Map<String, Value>> {
 
 pub(super) fn read_record(found: &BoxAt<'_>) -> Result<Record, Malformed> {
     let json = json_of(found)
-        .filter(|json| json.len() <= LONGEST)
+        .filter(|json| json.len() <= MAX_LENGTH)
         .ok_or_else(|| found.bad("stands where the record belongs"))?;
     understand(json).map_err(|unread| {
         found.bad(match unread {

@@ -337,7 +337,7 @@ impl<'a> Exchange<'a> {
                 match &self.link.on_grants {
                     Some(on_grants) if is_paired => on_grants(answer),
                     Some(_) | None => {
-                        tracing::debug!("an answer with grants bears the id of another request")
+                        tracing::debug!("an answer with grants has the id of another request")
                     }
                 }
                 self.deliveries.done(token);

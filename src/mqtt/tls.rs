@@ -70,7 +70,7 @@ impl Credentials {
         match tokio::task::spawn_blocking(read).await {
             Ok(Ok(now)) => now,
             Ok(Err(why)) => {
-                tracing::error!("{why}; connecting with what was read before");
+                tracing::error!("{why}; connecting with the files that were read before");
                 self.clone()
             }
             Err(_) => self.clone(),

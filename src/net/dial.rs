@@ -21,7 +21,7 @@ use tokio_rustls::TlsConnector;
 /// Maximum number of addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 /// "Connection Attempt Delay", RFC 8305, section 5.
-const STAGGER: Duration = Duration::from_millis(250);
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The kernel doubles it. Small, because a camera has little memory and the rate limit must hold on the wire
 /// too.
 const SEND_BUFFER: u32 = 128 * 1024;
@@ -119,7 +119,7 @@ impl Dialer {
                 let limits = self.limits;
                 under_way.spawn(async move { (address, attempt(address, limits).await) });
             }
-            let next = Instant::now() + STAGGER;
+            let next = Instant::now() + ATTEMPT_DELAY;
             tokio::select! {
                 ended = under_way.join_next() => match ended {
                     Some(Ok((_, Ok(tcp)))) => return Ok(tcp),

@@ -15,12 +15,12 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
 /// Maximum length of a request, in bytes; an answer may be sixteen times longer.
-const LINE_LIMIT: u64 = 4096;
-const ANSWER_LIMIT: u64 = 16 * LINE_LIMIT;
+const MAX_LINE: u64 = 4096;
+const MAX_ANSWER: u64 = 16 * MAX_LINE;
 /// Timeout for a client's request, and for the answer to it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of clients at once; more wait in the kernel's backlog.
-const CLIENTS: usize = 4;
+const MAX_CLIENTS: usize = 4;
 
 /// A client's request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ impl Server {
 
     /// Serves until it is dropped.
     pub async fn serve(self, requests: mpsc::Sender<Request>) {
-        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(CLIENTS));
+        let places = std::sync::Arc::new(tokio::sync::Semaphore::new(MAX_CLIENTS));
         loop {
             let Ok(place) = std::sync::Arc::clone(&places).acquire_owned().await else { return };
             match self.listener.accept().await {
@@ -120,7 +120,7 @@ async fn serve_one(stream: UnixStream, requests: mpsc::Sender<Request>) -> std::
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
     let read =
-        tokio::time::timeout(REQUEST_TIMEOUT, (&mut stream).take(LINE_LIMIT).read_line(&mut line)).await;
+        tokio::time::timeout(REQUEST_TIMEOUT, (&mut stream).take(MAX_LINE).read_line(&mut line)).await;
     let answer = match read {
         Err(_) => error("no request came in time"),
         Ok(Err(_)) => error("the request is not UTF-8"),
@@ -166,7 +166,7 @@ pub fn ask<T: DeserializeOwned>(path: &Path, command: &Command) -> Result<T, Str
     request.push(b'\n');
     stream.write_all(&request).map_err(|e| told(&e))?;
     let mut line = String::new();
-    std::io::BufReader::new(stream.take(ANSWER_LIMIT)).read_line(&mut line).map_err(|e| told(&e))?;
+    std::io::BufReader::new(stream.take(MAX_ANSWER)).read_line(&mut line).map_err(|e| told(&e))?;
     let value: Value = serde_json::from_str(&line).map_err(|_| told(&"the answer is not JSON"))?;
     match value.get("error").and_then(Value::as_str) {
         Some(error) => Err(told(&error)),

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::Sender;
 /// How often the camera looks for a missing device.
 const REOPEN_INTERVAL: Duration = Duration::from_secs(1);
 /// Maximum wait for an event, in milliseconds; then it is checked whether anybody still listens.
-const WAIT: u16 = 1_000;
+const MAX_WAIT_MILLIS: u16 = 1_000;
 
 // Types and codes of linux/input-event-codes.h.
 const EV_SYN: u16 = 0;
@@ -161,7 +161,7 @@ impl Latch {
         let mut bytes = [0_u8; EVENT * 16];
         loop {
             let mut waiting = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
-            match poll(&mut waiting, PollTimeout::from(WAIT)) {
+            match poll(&mut waiting, PollTimeout::from(MAX_WAIT_MILLIS)) {
                 Ok(_) | Err(nix::errno::Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }

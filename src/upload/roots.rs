@@ -50,7 +50,7 @@ impl Roots {
         let config = match tls::client_config(&self.ca) {
             Ok(config) => Arc::new(config),
             Err(why) => {
-                tracing::error!("{why}; connecting with what was read before");
+                tracing::error!("{why}; connecting with the roots that were read before");
                 before.config
             }
         };

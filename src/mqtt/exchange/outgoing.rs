@@ -144,7 +144,7 @@ impl Exchange<'_> {
 
     fn warn(&mut self, what: &str) {
         if !std::mem::replace(&mut self.has_warned, true) {
-            tracing::warn!("{what}; others on this connection will not be told of");
+            tracing::warn!("{what}; further ones on this connection are not logged");
         }
     }
 }

@@ -100,7 +100,7 @@ impl Grants {
     pub fn answered(&self, answer: &GrantAnswer) {
         let mut state = self.state();
         if !state.desk.answered(answer, clock::mono()) {
-            tracing::debug!("an answer with grants came that nobody waits for");
+            tracing::debug!("an answer with grants came, and no request waits for it");
         }
         state.settle();
         drop(state);

@@ -140,7 +140,7 @@ impl Provider {
             Err(why) => {
                 let at = format!("upload.credentials: {}:{}", self.from.host, self.from.port);
                 if state.renewal.failed(clock::mono()) {
-                    tracing::warn!("{at}: {why}; the keys that there are go on to their end");
+                    tracing::warn!("{at}: {why}; the current keys are used until they end");
                 }
                 state.why = format!("{at}: {why}");
             }
