@@ -1,5 +1,5 @@
-//! The clauses of the Kasa Care Service Agreement that can be held against decisions alone. Those
-//! that need a real broker and a real store are in `tests/system/agreement.rs`.
+//! The clauses of the Kasa Care Service Agreement that can be checked with decisions alone. Those that need a
+//! real broker and a real store are in `tests/system/agreement.rs`.
 
 use crate::support::rig::{Asked, HOUR, Rig, allowed, choice, lease, noon, settings};
 use kasacam::domain::effect::{Report, Rule};

@@ -1,10 +1,10 @@
-//! The shape of the code, held against the table in `docs/architecture.md`.
+//! The structure of the code, compared with the table in `docs/architecture.md`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// What each part may import of the crate. Parts that are not named here may not exist.
+/// Which modules of the crate each module may import. Modules that are not named here may not exist.
 const IMPORTS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("disk", &["domain"]),
@@ -27,7 +27,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Every Rust file below `src`, with its path from there and its text without comments and tests.
+/// Every Rust file below `src`, with its path below `src` and its text without comments and tests.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("src")];
@@ -48,20 +48,20 @@ fn sources() -> Vec<(PathBuf, String)> {
     found
 }
 
-/// The text up to its tests, without comments. Tests stand at a file's end.
+/// The text up to its tests, without comments. Tests are at the end of a file.
 fn code(text: &str) -> String {
     let text = text.split("#[cfg(test)]").next().unwrap();
     let lines = text.lines().map(|line| line.split("//").next().unwrap());
     lines.map(|line| format!("{line}\n")).collect()
 }
 
-/// The part that a file belongs to: its folder, or its own name.
+/// The module of a file: its folder, or its own name.
 fn part(file: &Path) -> String {
     let first = file.components().next().unwrap().as_os_str().to_str().unwrap();
     first.trim_end_matches(".rs").to_owned()
 }
 
-/// The parts that `crate::…` paths name, `use crate::{a, b}` included.
+/// The modules that `crate::…` paths name, including `use crate::{a, b}`.
 fn imported(code: &str, root: &str) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for (at, _) in code.match_indices(root) {
@@ -201,7 +201,7 @@ fn only_the_clock_asks_what_time_it_is() {
         for word in ["SystemTime::now", "std::time::Instant", "clock_gettime"] {
             assert!(!code.contains(word), "{} has {word}", file.display());
         }
-        // The clock of tokio's timers is for waiting, and says nothing of the time of day.
+        // The clock of tokio's timers is for waiting; it does not give the time of day.
         let waits = code.contains("tokio::time");
         assert!(waits || !code.contains("Instant::now"), "{} has Instant::now", file.display());
     }
@@ -241,7 +241,7 @@ fn there_is_one_crypto_provider() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let tree = String::from_utf8(output.stdout).unwrap();
     assert!(tree.lines().any(|line| line.starts_with("ring v")), "{tree}");
-    // The roots of the machine are none of ours, and of the verifiers of certificates there is the one that rustls brings.
+    // The machine's own roots are not used, and of the certificate verifiers only the one of rustls is.
     for foreign in [
         "rustls-native-certs",
         "rustls-webpki v0.102",

@@ -1,4 +1,5 @@
-//! The named attributes of an object (ONVIF Recording Control 26.06, Annex B), held against what `ffprobe` counts.
+//! The named attributes of an object (ONVIF Recording Control 26.06, Annex B), compared with what `ffprobe`
+//! counts.
 
 use crate::support::media::{Kind, media, packets, segment, whole_segment};
 use bytes::Bytes;
@@ -39,7 +40,7 @@ fn the_figures_of_a_segment_are_those_that_ffprobe_counts() {
         assert_eq!(attributes.frames, of_track(1).count() as u64, "{kind:?}");
         assert_eq!(attributes.video_bytes, of_track(1).map(|packet| packet.size).sum::<u64>(), "{kind:?}");
         assert_eq!((attributes.width, attributes.height), (made.init.width, made.init.height));
-        // 45 frames, 15 a second.
+        // 45 frames, 15 per second.
         assert_eq!(attributes.duration, 3_000_000_000, "{kind:?}");
         assert_eq!(attributes.audio.is_some(), kind.has_sound(), "{kind:?}");
         if let Some(audio) = attributes.audio {
@@ -58,7 +59,7 @@ fn a_seek_table_names_the_first_sample_of_each_track_and_twenty_places_at_most()
             let layout = fmp4::read_segment(bytes).unwrap();
             layout.chunks.into_iter().filter(|chunk| chunk.starts_with_sync).map(|chunk| chunk.moof)
         };
-        // As it is, and so often that it has far more than twenty fragments.
+        // Once as it is, and once repeated, so that it has far more than twenty fragments.
         for times in [1, 30] {
             let mut all = Vec::new();
             for round in 0..times {
@@ -83,7 +84,7 @@ fn a_seek_table_names_the_first_sample_of_each_track_and_twenty_places_at_most()
             if times == 1 {
                 assert_eq!(of_track(1).map(|(.., moof)| *moof).collect::<Vec<_>>(), whole, "{kind:?}");
             } else {
-                // 90 fragments and more in at most 20 entries: each so many places behind the one before.
+                // 90 or more fragments in at most 20 entries, at even distances.
                 let places: Vec<usize> = of_track(1)
                     .map(|(.., moof)| whole.iter().position(|other| other == moof).expect("a fragment"))
                     .collect();
@@ -127,7 +128,7 @@ impl Body for Told {
 #[test]
 fn an_object_carries_them_beside_ours_and_within_what_a_store_takes() {
     let mut attributes = of(&whole_segment(Kind::Chunked).bytes);
-    // The longest there may be: two kilobytes is what S3 takes of names and values altogether.
+    // The maximum length: S3 accepts two kilobytes of names and values altogether.
     attributes.timescale = Some(90_000);
     attributes.seek_table = vec![0xff; 8 + 2 * 24 + MAX_SEEK_ENTRIES * 19];
     let digest = Digest { size: 5, sha256: [1; 32] };

@@ -1,5 +1,5 @@
-//! Kasa Care in the life of a camera: what a household pays, forgets and cancels in a year, and what
-//! clocks do meanwhile. Time is simulated; every change is expected in the very second it is due.
+//! A year of Kasa Care: what a household pays, forgets and cancels, and what clocks do meanwhile. Time is
+//! simulated; every change is expected in the very second in which it is due.
 
 use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, utc};
 use kasacam::domain::effect::{CaptureSettings, Fact, Report, Rule};
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// A camera, its owner, and a diary of what the camera did and said.
+/// A camera, its owner, and a diary of what the camera did and reported.
 struct Household {
     rig: Rig,
     version: u64,
@@ -25,7 +25,7 @@ struct Household {
     capture: Option<CaptureSettings>,
     said: String,
     diary: Vec<String>,
-    /// By which rule each segment left.
+    /// By which rule each segment was removed.
     left: BTreeMap<Serial, Rule>,
     sealed: Vec<Serial>,
 }
@@ -76,7 +76,7 @@ impl Household {
         self.write_diary();
     }
 
-    /// Lives on until then; a segment is sealed every six hours while the camera records.
+    /// Runs until then; a segment is sealed every six hours while the camera records.
     fn until(&mut self, date: &str) {
         let end = utc(date);
         while self.rig.now.system < end {
@@ -150,7 +150,7 @@ impl Household {
         self.rig.events.clear();
     }
 
-    /// What was written since the last look.
+    /// What was written since the last call.
     fn diary(&mut self) -> Vec<String> {
         std::mem::take(&mut self.diary)
     }
@@ -183,7 +183,7 @@ fn standing(status: Status, lease: Lease) -> Lease {
 
 #[test]
 fn a_year_of_a_household() {
-    // November: out of the box. It knows nothing and records nothing; then the Free Package comes (K3).
+    // November: a new camera. It knows nothing and records nothing; then the Free Package comes (K3).
     let mut home = Household::unpacked_on("2026-11-23T12:00:00Z");
     home.until("2026-11-23T13:00:00Z");
     home.owner_allows_recording();
@@ -194,7 +194,7 @@ fn a_year_of_a_household() {
         ["2026-11-23T13:00:00 records 720 lines", "2026-11-23T13:00:00 says free active granted"]
     );
 
-    // December: an upgrade, at once (K8).
+    // December: an upgrade, effective at once (K8).
     home.until("2026-12-01T09:30:00Z");
     home.cloud_says(paid_until(plus(), "2027-01-01T00:00:00Z"));
     assert_eq!(
@@ -217,7 +217,7 @@ fn a_year_of_a_household() {
     }
     assert_eq!(home.diary(), [""; 0]);
 
-    // April: the card is declined, and five days later it is not (K5). No gap either.
+    // April: the card is declined, and accepted again five days later (K5). No gap either.
     home.until("2027-04-01T00:00:00Z");
     home.cloud_says(standing(Status::PastDue, paid_until(plus(), "2027-04-15T00:00:00Z")));
     home.until("2027-04-06T08:00:00Z");
@@ -230,7 +230,7 @@ fn a_year_of_a_household() {
         ]
     );
 
-    // May: nobody renews. The grace of 72 hours ends to the second; a day later it is paid.
+    // May: nobody renews. The grace period of 72 hours ends to the second; a day later it is paid.
     home.until("2027-05-05T10:00:00Z");
     home.cloud_says(paid_until(plus(), "2027-06-01T00:00:00Z"));
     assert_eq!(
@@ -256,11 +256,11 @@ fn a_year_of_a_household() {
         home.diary(),
         ["2027-06-01T00:00:00 records 720 lines", "2027-06-01T00:00:00 says free active granted"]
     );
-    // What was recorded offline and the free history does not reach back to has gone by that rule (K10).
+    // What was recorded offline and is older than the free history was removed by that rule (K10).
     let beyond_history = home.left_by(Rule::HistoryExceeded);
     assert!((20..=32).contains(&beyond_history.len()), "{} segments", beyond_history.len());
 
-    // July: suspended, and back within the hold (K9): nothing is lost.
+    // July: suspended, and resumed during the hold (K9): nothing is lost.
     home.until("2027-07-01T00:00:00Z");
     home.cloud_says(paid_until(plus(), "2028-07-01T00:00:00Z"));
     home.internet(false);
@@ -284,7 +284,7 @@ fn a_year_of_a_household() {
     assert_eq!(home.left.len(), home.sealed.len(), "what was held has been sent");
     assert_eq!(home.left_by(Rule::HoldExpired), []);
 
-    // August: suspended, and back after the hold: what was pending is gone, by its rule and no sooner.
+    // August: suspended, and resumed after the hold: what was pending is removed, by its rule and no sooner.
     home.until("2027-08-01T00:00:00Z");
     home.internet(false);
     home.until("2027-08-02T00:00:00Z");
@@ -299,8 +299,8 @@ fn a_year_of_a_household() {
     home.cloud_says(paid_until(plus(), "2027-09-10T00:00:00Z"));
     home.diary();
 
-    // September: two weeks without internet, in which the lease ends. It records through the grace, keeps
-    // what it has, and sends all of it when it hears of the renewal.
+    // September: two weeks without internet, in which the lease ends. It records during the grace period,
+    // keeps what it has, and sends all of it when it hears of the renewal.
     home.until("2027-09-01T00:00:00Z");
     home.internet(false);
     home.until("2027-09-15T00:00:00Z");
@@ -331,11 +331,11 @@ fn a_year_of_a_household() {
     assert_eq!(home.left_by(Rule::Terminated).len(), 4);
     assert_eq!(home.left.len(), home.sealed.len());
 
-    // All of it went its own way; the owner's choice is what it was on the first day (K12).
+    // All of it was sent or removed by a rule; the owner's choice is what it was on the first day (K12).
     assert_eq!(home.rig.machine.privacy(), Privacy::Record);
 }
 
-/// A camera whose lease ends on 1 December, its grace three days later.
+/// A camera whose lease ends on 1 December, and its grace period three days later.
 fn until_december() -> Start {
     Start { entitlement: Known::Is(paid_until(plus(), "2026-12-01T00:00:00Z")), ..allowed() }
 }
@@ -345,7 +345,7 @@ fn a_clock_that_is_set_back_stretches_no_lease() {
     let mut home = Household::with(Rig::new(until_december()));
     home.until("2026-11-30T00:00:00Z");
     home.diary();
-    // Nobody vouches for the clock any more, and it says October.
+    // The clock is no longer synchronised, and it says October.
     home.rig.now.synchronised = false;
     home.rig.now.system = utc("2026-10-01T00:00:00Z");
     home.until("2026-10-04T23:59:59Z");
@@ -356,7 +356,8 @@ fn a_clock_that_is_set_back_stretches_no_lease() {
 
 #[test]
 fn a_clock_that_was_right_for_one_moment_is_remembered() {
-    // It stood on a shelf: the floor is a year old. The first moment of true time tells that all is over.
+    // It was stored for a year: the floor is a year old. The first trusted time shows that everything has
+    // ended.
     let floor = utc("2025-11-23T00:00:00Z");
     let lapsed = paid_until(plus(), "2026-11-01T00:00:00Z");
     let mut home =
@@ -416,14 +417,14 @@ fn a_clock_that_jumps_ahead_purges_nothing_and_is_forgiven() {
     assert_eq!(home.left.get(&serial), Some(&Rule::Stored));
 }
 
-/// The seconds after which a signed and an unsigned count of 32 bits begin anew.
+/// The seconds after which a signed and an unsigned 32-bit count wrap.
 const ENDS_OF_TIME: [&str; 2] = ["2038-01-19T03:14:08Z", "2106-02-07T06:28:16Z"];
 
 #[test]
 fn plans_change_in_the_second_in_which_32_bits_overflow() {
     for date in ENDS_OF_TIME {
         let overflow = utc(date);
-        // Seventeen seconds off every minute at which the camera wakes anyway.
+        // Seventeen seconds away from every minute at which the camera wakes anyway.
         let start = (overflow - DAY - Duration::from_secs(17)).to_string();
         let mut home = Household::unpacked_on(&start);
         home.owner_allows_recording();

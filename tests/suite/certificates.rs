@@ -1,5 +1,5 @@
-//! Certificates that cannot work, shown by a real OpenSSL: what is told says which one it is and what to reissue, in the
-//! words of the broker's and of the store's configuration.
+//! Certificates that cannot work, presented by a real OpenSSL: the report says which certificate it is and
+//! what to reissue, with the key names of the broker's and of the store's configuration.
 
 use crate::support::patience::patient;
 use kasacam::net::{Dialer, Limits, Names, Target};
@@ -75,7 +75,7 @@ fn authority(name: &str, by: Option<&Authority>) -> Authority {
     Authority { pem: certificate.pem(), issuer: Issuer::new(params, key) }
 }
 
-/// A certificate for 127.0.0.1 but for what `change` does, and its key: PEM.
+/// A certificate for 127.0.0.1, except for what `change` does, and its key: PEM.
 fn issued(by: &Authority, change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
     let key = KeyPair::generate().unwrap();
     let mut params = CertificateParams::default();
@@ -91,7 +91,7 @@ fn openssl(folder: &Path, arguments: &str) {
     assert!(output.status.success(), "{arguments}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// What is told of a server that shows `chain`, where `root` is trusted.
+/// The report about a server that presents `chain`, if `root` is trusted.
 async fn told(root: &str, chain: &str, key: &str, names: Names) -> Result<(), String> {
     let folder = TempDir::new().unwrap();
     let write = |name: &str, text: &str| -> PathBuf {
@@ -174,7 +174,7 @@ async fn what_is_wrong_with_a_certificate_and_what_to_reissue_is_told() {
     }
     assert_eq!(looked_at, 12);
 
-    // What they lacked is all that was wrong.
+    // The missing extension was the only fault.
     let (leaf, key) = issued(&intermediate, |_| {});
     let chain = format!("{leaf}{}", intermediate.pem);
     assert_eq!(told(&root.pem, &chain, &key, BROKER).await, Ok(()));
@@ -196,7 +196,7 @@ async fn x509_version_1_and_p_521_are_told_by_name() {
     let why = told(&read("root.pem"), &read("v1.pem"), &read("v1.key"), BROKER).await.unwrap_err();
     assert!(why.contains("its certificate is of X.509 version 1: reissue it as version 3"), "{why}");
 
-    // A server's key that we cannot verify: the server itself finds nothing in common.
+    // A server's key that the camera cannot verify: the server itself finds no common algorithm.
     openssl(at, "ecparam -name secp521r1 -genkey -noout -out p521.key");
     openssl(at, "req -new -key p521.key -subj /CN=127.0.0.1 -out p521.csr");
     openssl(
@@ -209,7 +209,7 @@ async fn x509_version_1_and_p_521_are_told_by_name() {
         assert_eq!(why.contains("look at mqtt.cert"), names == BROKER, "{why}");
     }
 
-    // An authority's.
+    // A key of an authority.
     openssl(at, "req -x509 -new -key p521.key -subj /CN=large -days 30 -out large.pem");
     openssl(
         at,

@@ -1,4 +1,4 @@
-//! Every board that we ship loads, and every key that a file may have is in the documentation.
+//! Every shipped board file loads, and every key that a file may have is documented.
 
 use kasacam::config::schema::{AGENT, Absent, BOARD, Key, Kind};
 use kasacam::config::{self, AudioSource, VideoFormat, VideoSource};

@@ -1,4 +1,4 @@
-//! What is wrong with a configuration is told: the file, the line, the key, what to do; all at once.
+//! The faults of a configuration are reported: the file, the line, the key, what to do; all at once.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,7 +18,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// A camera's folder with everything that `agent.toml` names, and nothing wrong with it.
+/// A camera's folder with everything that `agent.toml` names, without a fault.
 struct Folder {
     dir: tempfile::TempDir,
     agent: String,
@@ -70,7 +70,7 @@ impl Folder {
         folder
     }
 
-    /// With the files of another folder, but for `agent.toml`.
+    /// With the files of another folder, except `agent.toml`.
     fn filled_from(self, other: &Folder) -> Folder {
         for entry in fs::read_dir(other.dir.path()).unwrap() {
             let entry = entry.unwrap();
@@ -92,7 +92,7 @@ impl Folder {
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
-    /// Replaces in `agent.toml`; what is replaced must be there.
+    /// Replaces text in `agent.toml`; the text must be there.
     fn agent(mut self, from: &str, to: &str) -> Folder {
         assert!(self.agent.contains(from), "{from} is not in agent.toml");
         self.agent = self.agent.replacen(from, to, 1);
@@ -118,7 +118,7 @@ impl Folder {
         self.load().expect_err("this configuration is wrong").iter().cloned().collect()
     }
 
-    /// The only problem there is.
+    /// The only problem.
     #[track_caller]
     fn problem(&self) -> Problem {
         let problems = self.problems();
@@ -126,7 +126,7 @@ impl Folder {
         problems[0].clone()
     }
 
-    /// Asserts that there is one problem, about this key, at the line in which `text` stands.
+    /// Asserts that there is one problem, about this key, at the line that contains `text`.
     #[track_caller]
     fn is_told(&self, key: &str, text: &str, what: &str) {
         let problem = self.problem();
@@ -408,19 +408,19 @@ fn values_out_of_range_are_told_their_range() {
     }
 }
 
-/// A word that is read as another one would make the same configuration as that one.
+/// If one word were read as another, both would give the same configuration.
 #[test]
 fn every_word_of_a_key_makes_another_configuration() {
     let shown = |folder: &Folder, word: &str| {
         let config = folder.load().unwrap_or_else(|why| panic!("{word}: {why}"));
-        // The folder of each configuration is one of its own.
+        // Each configuration has its own folder.
         format!("{config:?}").replace(folder.dir.path().to_str().unwrap(), "")
     };
     let mut keys = 0;
     for section in config::schema::AGENT {
         for key in section.keys {
             let Kind::Choice(words) = key.kind else { continue };
-            // What the certificate must bear is looked at, and not kept.
+            // What the certificate must contain is checked, but not stored.
             if (section.name, key.name) == ("device", "identity") {
                 continue;
             }
@@ -752,7 +752,7 @@ fn credentials_are_a_file_a_provider_or_grants() {
 fn a_private_key_of_another_user_is_refused() {
     let folder = Folder::new();
     let us = folder.around().user;
-    // Root may give its file away; others can only be judged as someone else.
+    // Root may give its file away; for others, only another user can judge.
     let user = if us == 0 { us } else { us + 1 };
     if us == 0 {
         chown(folder.path("device.key"), Some(4242), None).unwrap();
@@ -820,7 +820,7 @@ fn a_root_that_no_connection_would_take_is_told_beforehand() {
     let folder = Folder::new();
     let root = fs::read_to_string(folder.path("ca.pem")).unwrap();
     let mut der = pem_to_der(&root);
-    // X.509 as far as it goes, and then one byte more.
+    // A valid X.509 certificate with one more byte.
     der.push(0);
     folder.write("ca.pem", &format!("{root}{}", der_to_pem(&der)));
     let told: Vec<String> =
@@ -950,7 +950,7 @@ fn systemd_credentials_are_found() {
     let config = config::load_in(&folder.path("agent.toml"), &around).unwrap();
     assert_eq!(config.mqtt.key, folder.path("device.key"));
 
-    // The mask of systemd's access list shows as the group's bits.
+    // The mask of systemd's access list is shown as the group's bits.
     fs::set_permissions(folder.path("device.key"), fs::Permissions::from_mode(0o440)).unwrap();
     assert!(config::load_in(&folder.path("agent.toml"), &around).is_ok());
     fs::set_permissions(folder.path("device.key"), fs::Permissions::from_mode(0o444)).unwrap();
@@ -1046,7 +1046,7 @@ fn a_spool_key_may_be_a_credential_of_systemd() {
     let credentials = folder.path("credentials");
     fs::create_dir(&credentials).unwrap();
     folder.secret("credentials/spool.key", "0123456789abcdef0123456789abcdef");
-    // Its access list shows as the bits of the group.
+    // Its access list is shown as the bits of the group.
     fs::set_permissions(credentials.join("spool.key"), fs::Permissions::from_mode(0o440)).unwrap();
     let around = Surroundings { credentials_directory: Some(credentials), ..folder.around() };
     let config = config::load_in(&folder.path("agent.toml"), &around).unwrap();
@@ -1080,7 +1080,7 @@ fn a_reload_says_what_it_changes_and_what_needs_a_restart() {
     assert_eq!(taken.recording.segment, old.recording.segment);
 }
 
-/// Whatever a file holds, it is read or refused, and never ends the process.
+/// Whatever a file contains, it is read or refused, and never ends the process.
 #[test]
 fn no_file_is_too_strange_to_be_refused() {
     use proptest::prelude::*;

@@ -1,11 +1,11 @@
-//! Decode times that are found from times of presentation alone.
+//! Decode times that are computed from presentation times only.
 
 use kasacam::capture::timing::{DecodeTimes, Pace};
 use proptest::prelude::*;
 
 const FRAME: i64 = 40_000_000;
 
-/// Decode times of frames that are presented in this order, counted in frames.
+/// Decode times of frames that are presented in this order, in frames.
 fn decoded(shown: &[i64], depth: Option<u32>) -> Vec<i64> {
     let shown: Vec<i64> = shown.iter().map(|place| place * FRAME).collect();
     let mut times = DecodeTimes::new(&shown, depth, FRAME);
@@ -61,7 +61,7 @@ fn the_pace_is_that_of_the_last_frames() {
 }
 
 proptest! {
-    /// Frames of GOPs whose order within a few places is any.
+    /// Frames of GOPs with any order inside a few places.
     #[test]
     fn no_frame_is_shown_before_it_is_decoded(
         steps in prop::collection::vec(1_000_000..400_000_000i64, 24),

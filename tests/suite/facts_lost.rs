@@ -1,5 +1,5 @@
-//! What is left of the facts when the disk fails, and what is made of facts that are gone: never a permission that the
-//! owner has withdrawn.
+//! What is left of the facts when the disk fails, and how missing facts are treated: never as a permission
+//! that the owner has withdrawn.
 
 use crate::support::fault_fs::{Cut, FaultFs, Mutant, Plan};
 use crate::support::spool_model::state_dir;
@@ -67,7 +67,7 @@ fn a_prohibition_that_cannot_be_written_leaves_no_permission_in_its_place() {
 
 #[test]
 fn a_prohibition_that_can_never_be_written_takes_the_permission_with_it() {
-    // No space at all: files can be removed, and none be made.
+    // No space at all: files can be removed, and none can be created.
     let fs = FaultFs::new(Plan::Nothing, Mutant::None);
     let kept = allowed(&fs);
     for _ in 0..5 {

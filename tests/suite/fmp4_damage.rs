@@ -1,4 +1,5 @@
-//! Segments cut, flipped and made up: reading them ends, allocates little, and believes only what is whole.
+//! Segments that are cut off, have flipped bits or are made up: reading them ends, allocates little, and
+//! accepts only what is whole.
 
 use crate::support::heap::spent;
 use crate::support::media::{Kind, media, top_level, whole_segment};
@@ -11,7 +12,7 @@ fn rounds() -> usize {
     std::env::var("KASACAM_DAMAGED").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(4_000)
 }
 
-/// Reads a file that may be anything; panics if that costs more than the file is worth.
+/// Reads a file that may contain anything; panics if reading allocates more than the file justifies.
 fn read(bytes: &[u8]) -> Result<Layout, Malformed> {
     let (layout, cost) = spent(|| fmp4::read_segment(bytes));
     assert!(cost.largest <= 2 * bytes.len() + 4096, "{cost:?} for {} bytes", bytes.len());
@@ -28,7 +29,7 @@ fn read(bytes: &[u8]) -> Result<Layout, Malformed> {
     layout
 }
 
-/// Everything else that is given bytes from outside.
+/// All other readers of untrusted bytes.
 fn read_in_every_way(bytes: &[u8]) {
     let init = &media(Kind::Negative).init;
     let _any = fmp4::pieces(bytes);
@@ -83,7 +84,7 @@ fn a_chunk_or_a_header_cut_at_any_byte_is_an_error() {
     }
 }
 
-/// Asserts what holds of a segment in which only bytes from `at` on are not as they were.
+/// Asserts what is true of a segment in which only bytes from `at` on were changed.
 fn assert_undamaged_part_is_kept(
     whole: &Layout,
     found: &Result<Layout, Malformed>,
@@ -110,7 +111,7 @@ fn a_flipped_bit_loses_nothing_before_it() {
         .map(|(_, start, end)| (start + 8, end))
         .collect();
     let is_picture = |at: usize| pictures.iter().any(|(start, end)| (*start..*end).contains(&at));
-    // Every byte of the boxes; of the coded pictures, which nothing here reads, as many as asked for.
+    // Every byte of the boxes; of the coded frames, which nothing here reads, as many as requested.
     let stride = (segment.bytes.len() / rounds().max(1)).max(1);
     let mut bytes = segment.bytes.clone();
     for at in (0..bytes.len()).filter(|at| !is_picture(*at) || at % stride == 0) {
@@ -174,7 +175,7 @@ fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
     [&u32::try_from(body.len() + 8).unwrap().to_be_bytes()[..], kind, body].concat()
 }
 
-/// A box with a size of its own that may be a lie, around anything, boxes too.
+/// A box whose size may be wrong, around anything, including boxes.
 fn soup() -> impl Strategy<Value = Vec<u8>> {
     let kinds: Vec<[u8; 4]> = [
         b"ftyp", b"moov", b"trak", b"tkhd", b"mdia", b"mdhd", b"hdlr", b"minf", b"stbl", b"stsd", b"avc1",

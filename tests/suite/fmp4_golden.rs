@@ -1,4 +1,4 @@
-//! What `fmp4` reads of real media, held against `ffprobe`; and its own boxes, byte for byte.
+//! What `fmp4` reads of real media, compared with `ffprobe`; and its own boxes, byte for byte.
 
 use crate::support::media::{
     Kind, Packet, decoded_pictures, media, packet_counts, packets, record, segment, whole_segment,
@@ -20,7 +20,7 @@ fn full(kind: &[u8; 4], version: u8, flags: u32, fields: &[u32]) -> Vec<u8> {
     boxed(kind, &[&(u32::from(version) << 24 | flags).to_be_bytes(), &fields])
 }
 
-/// The header of a file with pictures in track 1 at 15360 ticks a second, and sound in track 2 at 16000.
+/// The header of a file with video in track 1 at 15360 ticks per second, and audio in track 2 at 16000.
 fn both_tracks() -> &'static Init {
     &media(Kind::Negative).init
 }
@@ -62,9 +62,9 @@ fn the_samples_of_real_chunks_are_those_that_ffprobe_reads() {
                     packet.track == run.track && (*at..at + chunk.len()).contains(&packet.position)
                 };
                 let samples: Vec<&Packet> = packets.iter().filter(within).collect();
-                // Where offsets are negative, ffprobe shows the track later by the least of them: one picture.
+                // If offsets are negative, ffprobe shows the track later by the smallest of them: one frame.
                 let late = if (kind, run.track) == (Kind::Negative, 1) { 1_024 } else { 0 };
-                // A packet's own duration is that of its frame; a sample's is up to the next one.
+                // A packet's duration is that of its frame; a sample's lasts until the next one.
                 let last = samples[samples.len() - 1];
                 let end = u64::try_from(last.dts).unwrap() + last.duration;
                 let expected = TrackRun {
@@ -77,7 +77,7 @@ fn the_samples_of_real_chunks_are_those_that_ffprobe_reads() {
                 };
                 let mut run = run.clone();
                 if packets.iter().rfind(|packet| packet.track == run.track) == Some(last) {
-                    // The last frame of a track may be cut short, which its packet does not tell.
+                    // The last frame of a track may be cut short; its packet does not show this.
                     let short = expected.duration - run.duration;
                     assert!(short < last.duration, "{kind:?}: {run:?}");
                     run.duration += short;
@@ -101,7 +101,7 @@ fn reordered_pictures_are_presented_before_they_were_decoded_where_the_muxer_say
         let made = media(kind);
         fmp4::read_chunk(&made.init, &made.chunks[1].1).unwrap().runs[0].clone()
     };
-    // One second in. B-frames in a pyramid are two pictures late, of 1024 ticks each.
+    // After one second. B-frames in a pyramid are two frames late, of 1024 ticks each.
     let negative = TrackRun {
         track: 1,
         decode_time: 15_360,
@@ -115,7 +115,7 @@ fn reordered_pictures_are_presented_before_they_were_decoded_where_the_muxer_say
     assert_eq!(TrackRun { bytes: 0, ..first(Kind::Reordered) }, positive);
 }
 
-/// A chunk of one track whose boxes are as given; the data offset in `trun` is for a `moof` of this very form.
+/// A chunk of one track with the given boxes; the data offset in `trun` is for a `moof` of exactly this form.
 struct Handmade {
     tfhd: Vec<u8>,
     tfdt: Vec<u8>,
@@ -166,7 +166,7 @@ fn the_fields_of_a_run_come_before_the_defaults_of_its_fragment() {
     };
     let defaults = |flags: u32| full(b"tfhd", 0, 0x02_0038, &[1, 100, 20, flags]);
 
-    // Nothing of their own: three of 100 ticks and 20 bytes.
+    // No fields of their own: three samples of 100 ticks and 20 bytes.
     check(run(defaults(OTHER), &|at| full(b"trun", 0, 0x1, &[3, at])), expected(false, 300, 0));
     check(run(defaults(SYNC), &|at| full(b"trun", 0, 0x1, &[3, at])), expected(true, 300, 0));
     // The first sample's flags.
@@ -183,7 +183,7 @@ fn the_fields_of_a_run_come_before_the_defaults_of_its_fragment() {
     check(run(defaults(SYNC), &signed), expected(true, 300, 200 - 250));
     let unsigned = |at| full(b"trun", 0, 0x801, &[3, at, 0x8000_0000, 0x7fff_ffff, 0xffff_ffff]);
     check(run(defaults(SYNC), &unsigned), expected(true, 300, 0x8000_0000));
-    // No default in the fragment: those of the moov, where ffmpeg says nothing.
+    // No default in the fragment: the defaults of the moov are used, where ffmpeg writes none.
     let bare = full(b"tfhd", 0, 0x02_0000, &[1]);
     check(run(bare, &own), expected(true, 7, 0));
 }
@@ -239,7 +239,7 @@ fn a_chunk_that_is_not_in_order_is_refused_with_its_box() {
 
 #[test]
 fn samples_of_no_size_are_not_counted_for_ever() {
-    // No field of their own and no byte in the mdat: each would cost the file nothing.
+    // No field of their own and no byte in the mdat: the file would not grow with their number.
     let tfhd = full(b"tfhd", 0, 0x02_0038, &[1, 1, 0, SYNC]);
     let tfdt = full(b"tfdt", 0, 0, &[0]);
     let many = full(b"trun", 0, 0x1, &[1 << 20, 108]);
@@ -283,7 +283,7 @@ fn a_header_that_the_spool_cannot_use_is_refused() {
     assert_eq!(fmp4::read_init(Bytes::from(timeless)).unwrap_err().what, "mdhd: has no timescale");
 }
 
-/// `AudioSpecificConfig` is the first thing behind tag 5; its top five bits are the object type.
+/// `AudioSpecificConfig` directly follows tag 5; its top five bits are the object type.
 #[test]
 fn the_audio_object_type_is_read_with_its_escape() {
     let init = &both_tracks().bytes;
@@ -322,7 +322,7 @@ fn rebasing_moves_every_track_by_the_same_time() {
 
         let (moved, after) = rebased(&made.init, chunk, Origin::of(&made.init, &first));
 
-        // The earliest of the tracks, in ticks of the pictures; and that in ticks of the audio, rounded down.
+        // The earliest of the tracks, in ticks of the video; and that in ticks of the audio, rounded down.
         let scale = |track: u32| match made.init.audio {
             Some(audio) if audio.id == track => u64::from(audio.timescale),
             _ => u64::from(made.init.video.timescale),
@@ -363,7 +363,7 @@ fn a_short_decode_time_stays_short() {
 #[test]
 fn a_file_begins_with_the_earliest_of_its_tracks_and_nothing_lies_before_it() {
     let made = media(Kind::Negative);
-    // The pictures begin at 2 s, the audio at 1.984 s: 30474.24 ticks of the pictures, and 31744 of its own.
+    // The video begins at 2 s, the audio at 1.984 s: 30474.24 ticks of the video, and 31744 of its own.
     let first = fmp4::read_chunk(&made.init, &made.chunks[2].1).unwrap();
     assert_eq!(first.runs.iter().map(|run| run.decode_time).collect::<Vec<_>>(), [30_720, 31_744]);
     let origin = Origin::of(&made.init, &first);
@@ -418,7 +418,7 @@ fn the_record_is_read_back_from_its_box() {
     );
 }
 
-/// A record box with these members, and a checksum where the record is to have one.
+/// A record box with these members, and a checksum if the record should have one.
 fn record_of(json: &str) -> Vec<u8> {
     let json = json.strip_suffix('}').unwrap();
     let digest = ring::digest::digest(&ring::digest::SHA256, json.as_bytes());
@@ -447,7 +447,7 @@ fn a_record_of_a_later_release_is_told_from_one_that_is_damaged() {
     ] {
         let bytes = file(&record_of(&later));
         assert!(fmp4::read_segment(&bytes).is_err() && fmp4::is_newer(&bytes), "{later}");
-        // Whatever the rest of the file is like by then.
+        // Whatever the rest of the file will be like then.
         let other = [boxed(b"styp", &[]), boxed(b"moov", &[&[0xff; 9]]), record_of(&later)].concat();
         assert!(fmp4::is_newer(&other), "{later}");
     }
@@ -566,7 +566,7 @@ fn mfra_is_written_byte_for_byte() {
     let moofs = [
         MoofEntry { offset: 0x1122, tracks: vec![(1, Some(0x0a)), (7, Some(0x0b))] },
         MoofEntry { offset: 0x0001_0000_0002, tracks: vec![(7, Some(0x0c)), (1, Some(0x0001_0000_000d))] },
-        // The first picture of this one is no sync sample.
+        // The first frame of this one is not a sync sample.
         MoofEntry { offset: 0x2233, tracks: vec![(7, None)] },
         MoofEntry { offset: 0x3344, tracks: vec![(1, Some(0x0e)), (7, None)] },
     ];
@@ -706,7 +706,7 @@ fn other_programs_play_what_begins_amid_a_run_from_zero() {
 
     let found = packets(&bytes);
     let first = |track: u32| found.iter().find(|packet| packet.track == track).unwrap().dts;
-    // The audio began at 0.96 s, which are 14745.6 ticks of the pictures' 15360: 14745, or 15359.375 of its own.
+    // The audio began at 0.96 s, which is 14745.6 ticks of the video's 15360: 14745, or 15359.375 of its own.
     assert_eq!((first(1), first(2)), (15_360 - 14_745, 1));
     assert_eq!(found.iter().filter(|packet| packet.track == 1).count(), 30);
     assert_eq!(decoded_pictures(&bytes), 30);

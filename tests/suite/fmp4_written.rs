@@ -1,4 +1,4 @@
-//! What the muxer writes, byte by byte and as its own reader reads it.
+//! What the muxer writes, byte by byte and as the crate's own reader reads it.
 
 use bytes::Bytes;
 use kasacam::fmp4::{self, PictureFormat, Run, Sample, SoundFormat};

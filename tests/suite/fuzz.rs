@@ -1,6 +1,7 @@
-//! Some seconds of fuzzing at every entry for bytes of strangers; `KASACAM_FUZZ_MILLIS` says how long each (1,000;
-//! or `KASACAM_BUDGET`, how many seconds all of them), `KASACAM_SEED` repeats a run. The corpus is `tests/fuzz/corpus`; with cargo-fuzz and nightly the same entries and
-//! corpus go on for as long as one likes (`docs/security.md`).
+//! A few seconds of fuzzing of every target for untrusted bytes; `KASACAM_FUZZ_MILLIS` says how long each
+//! (1,000; or `KASACAM_BUDGET`, how many seconds for all), `KASACAM_SEED` repeats a run. The corpus is
+//! `tests/fuzz/corpus`; with cargo-fuzz and nightly the same targets and corpus run for any length of time
+//! (`docs/security.md`).
 
 #[path = "../fuzz/entries.rs"]
 mod entries;
@@ -11,7 +12,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Longer inputs are cut: what parses 64 KiB parses more.
+/// Longer inputs are cut: they would test nothing more.
 const LONGEST: usize = 64 * 1024;
 
 fn corpus(entry: &str) -> Vec<Vec<u8>> {
@@ -22,12 +23,12 @@ fn corpus(entry: &str) -> Vec<Vec<u8>> {
     files.into_iter().map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect()
 }
 
-/// Evenly from zero to one less than `sides`.
+/// Uniformly from zero to one less than `sides`.
 fn roll(dice: &mut Dice, sides: usize) -> usize {
     usize::try_from(dice.roll(sides as u64)).unwrap()
 }
 
-/// One input made from others: bits flipped, bytes set, parts cut out, doubled, moved in from another.
+/// One input made from others: bits flipped, bytes set, parts cut out, doubled, or inserted from another.
 fn mutate(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     let mut bytes = seeds[roll(dice, seeds.len())].clone();
     for _ in 0..=roll(dice, 6) {
@@ -77,7 +78,7 @@ fn mutate(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// Of each entry.
+/// Minimum for each target.
 const MIN_EXECUTIONS: u64 = 100;
 
 #[test]
@@ -95,7 +96,7 @@ fn no_bytes_of_strangers_panic_or_break_a_promise() {
         let mut dice = Dice::new(seed);
         let until = Instant::now() + Duration::from_millis(millis);
         let mut executions = 0_u64;
-        // A busy machine takes longer instead of looking at less.
+        // A busy machine takes longer instead of testing less.
         while Instant::now() < until || millis > 0 && executions < MIN_EXECUTIONS {
             let input = mutate(&seeds, &mut dice);
             let outcome = catch_unwind(AssertUnwindSafe(|| entry(&input)));

@@ -1,4 +1,4 @@
-//! Uploads by grants, against a store that misbehaves. The cloud's part is played here.
+//! Uploads by grants, against a store that misbehaves. The test plays the cloud.
 
 use crate::support::patience::patient;
 use crate::support::store_server::{Act, Request, StoreServer, sha256_base64};
@@ -21,7 +21,7 @@ use tempfile::TempDir;
 const SIGNATURE: &str = "X-Amz-Signature=00112233445566778899";
 const ISSUED: Utc = Utc(1_796_000_000_000_000_000);
 
-/// What the cloud says to one object.
+/// The cloud's answer for one object.
 type Says = Arc<dyn Fn(usize, &Want) -> Result<Grant, &'static str> + Send + Sync>;
 
 struct Camera {
@@ -76,7 +76,7 @@ impl Camera {
     }
 }
 
-/// The right grant, good for so many seconds.
+/// The right grant, valid for this many seconds.
 fn grant(url: &str, want: &Want, seconds: u64) -> Grant {
     let sha256: Vec<u8> =
         (0..32).map(|i| u8::from_str_radix(&want.sha256[2 * i..2 * i + 2], 16).unwrap()).collect();
@@ -129,7 +129,7 @@ async fn a_key_that_is_taken_moves_and_the_next_one_has_a_grant_of_its_own() {
     server.put(FOOTAGE_KEY, b"another camera's");
     let camera = Camera::start(&server, right(&server));
     assert_eq!(camera.upload("picture").await, Outcome::Stored);
-    // It cannot ask what is there, and so asks nothing.
+    // It may not ask what is stored, and so sends no HEAD.
     assert_eq!(server.methods(), ["PUT", "PUT"]);
     let keys: Vec<String> = camera.asked.lock().unwrap().iter().map(|it| it.want[0].key.clone()).collect();
     assert!(keys.len() == 2 && keys[0] != keys[1], "{keys:?}");
@@ -155,7 +155,7 @@ async fn another_kind_of_store_proves_by_md5() {
         (answer("content-md5", STANDARD.encode([0; 16])), false),
         (answer("x-goog-hash", format!("crc32c=AAAAAA==,md5={md5}")), true),
         (answer("x-goog-hash", String::from("crc32c=AAAAAA==")), false),
-        // The header of another kind of store is not the proof that was named.
+        // The header of another kind of store is not the proof that the grant named.
         (answer("x-amz-checksum-sha256", sha256_base64(b"picture")), false),
     ] {
         server.will([act]);
@@ -174,7 +174,7 @@ fn hex(text: &str) -> Vec<u8> {
 async fn a_grant_that_ends_on_the_way_costs_one_retry_and_no_footage() {
     let server = StoreServer::start();
     let url = server.url();
-    // The first one is begun with in time, and ended when the store answers.
+    // The first grant is still valid when the upload begins, and has expired when the store answers.
     let says: Says = Arc::new(move |number, want| Ok(grant(&url, want, if number == 0 { 7 } else { 900 })));
     let camera = Camera::start(&server, says);
     server.will([Act::AnswerLate {
@@ -197,7 +197,7 @@ async fn a_good_grant_that_the_store_refuses_is_asked_for_again_at_the_next_atte
     assert_eq!(camera.asked(), 1);
     assert_eq!(camera.upload("picture").await, Outcome::Stored);
     assert_eq!(camera.asked(), 2);
-    // One that the store was away for is used again.
+    // A grant that was not used because the store was away is used again.
     let camera = Camera::start(&server, right(&server));
     server.forget(FOOTAGE_KEY);
     server.will([Act::status(503, "SlowDown")]);

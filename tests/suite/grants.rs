@@ -1,4 +1,4 @@
-//! Upload grants: what is read of them, what is taken, who gets one and when. No network here.
+//! Upload grants: which are read, which are accepted, who gets one and when. No network here.
 
 use crate::support::signer::{ENTITLEMENT, GRANT, PRIVACY, Signer};
 use base64::Engine;
@@ -73,7 +73,7 @@ fn outcomes(desk: &mut Desk) -> HashMap<Ticket, Result<Granted, Refusal>> {
     found
 }
 
-/// What becomes of one object that is answered for so.
+/// What happens to one object that gets this answer.
 fn taken(claims: &Value) -> Result<Granted, String> {
     let mut desk = desk();
     let ticket = desk.want(want(1), START);
@@ -113,7 +113,7 @@ fn only_a_grant_that_the_operator_signed_for_this_camera_is_read() {
     let mut other = good.clone();
     other["device_id"] = json!("cam-0002");
     assert_eq!(signed(&ours, GRANT, &other), Rejection::WrongDevice);
-    // The owner's key signs the choice, and no grant.
+    // The owner's key signs the choice, but no grant.
     let reader = Reader {
         device: DEVICE.into(),
         keys: Keys { privacy: vec![ours.key()], entitlement: vec![Signer::new("operator", 3).key()] },
@@ -267,7 +267,7 @@ fn a_store_of_another_kind_proves_with_a_header_of_its_own() {
         let granted = taken(&answer("id", std::slice::from_ref(grant), &[])).unwrap();
         assert_eq!(granted.proof.header(), grant["proof"].as_str().unwrap());
     }
-    // What it is not asked to check it will not prove.
+    // The store will not prove what it was not asked to check.
     goog["proof"] = json!("x-amz-checksum-sha256");
     assert!(taken(&answer("id", &[goog], &[])).unwrap_err().contains("its headers do not have"));
 }
@@ -384,7 +384,7 @@ fn an_hour_without_the_issuer_costs_nothing_but_the_hour() {
     let mut desk = desk();
     let (mut now, mut id, mut requests) = (START, 0, 0);
     while now < START + Duration::from_secs(3600) {
-        // As the machine does: an upload that failed is tried again in its time.
+        // As the machine does: a failed upload is retried later.
         let ticket = desk.want(want(1), now);
         loop {
             desk.tick(now);
@@ -445,7 +445,7 @@ fn a_grant_is_kept_for_another_attempt_until_it_ends() {
 fn a_grant_that_has_expired_is_not_taken_whatever_our_own_clock_says() {
     for (issued, expires, taken_at, is_good) in [
         ("2026-11-26T12:00:00Z", "2026-11-26T12:15:00Z", 1, true),
-        // Another decade: a camera without a clock uploads as well.
+        // Another decade: a camera without a clock uploads too.
         ("2036-11-26T12:00:00Z", "2036-11-26T12:15:00Z", 1, true),
         ("2026-11-26T12:00:00Z", "2026-11-26T12:00:00Z", 1, false),
         ("2026-11-26T12:00:00Z", "2026-11-26T11:00:00Z", 1, false),

@@ -1,4 +1,4 @@
-//! The device's certificate: what is taken from a server, and what a power cut leaves.
+//! The device's certificate: which is accepted from a server, and what a power cut leaves.
 
 use crate::support::fault_fs::{Cut, FaultFs, Mutant, Plan};
 use kasacam::domain::time::Utc;
@@ -19,7 +19,7 @@ const DEVICE: &str = "cam-0001";
 /// 2027-01-01.
 const NOW: Utc = Utc(1_798_761_600_000_000_000);
 
-/// An authority in memory. It issues what it is asked for, and remembers the public keys.
+/// An authority in memory. It issues what is requested, and remembers the public keys.
 struct Authority {
     ca: CertifiedIssuer<'static, KeyPair>,
     name: &'static str,
@@ -44,7 +44,7 @@ impl Authority {
         params.not_after = rcgen::date_time_ymd(self.years.1, 1, 1);
         let key = SubjectPublicKeyInfo::from_der(spki).unwrap();
         let leaf = params.signed_by(&key, &self.ca).unwrap();
-        // In the order in which nobody wants them.
+        // In the wrong order.
         certs_only(&[self.ca.der(), leaf.der()])
     }
 }
@@ -96,7 +96,8 @@ fn run(fs: &FaultFs, right: Right, server: &Authority) -> Result<Utc, Failure> {
     runtime.block_on(asked).map(|issued| issued.until)
 }
 
-/// The public key of the identity on flash, which must be whole: a private key, and a chain that begins with its certificate.
+/// The public key of the identity on flash, which must be whole: a private key, and a chain that begins with
+/// its certificate.
 fn identity(fs: &FaultFs) -> Option<Vec<u8>> {
     let pem = fs.peek(&state().join(FILE))?;
     let chain: Vec<_> = CertificateDer::pem_slice_iter(&pem).collect::<Result<_, _>>().unwrap();
@@ -121,7 +122,7 @@ fn an_enrolment_leaves_one_file_with_key_and_chain() {
     assert_ne!(identity(&fs), Some(key), "a renewal has a key of its own");
 }
 
-/// Each call of the file system is the last one before a cut, with everything, nothing and some of what was not synced.
+/// At each call of the file system the power is cut, keeping all, nothing or some of what was not synced.
 #[test]
 fn a_power_cut_leaves_the_old_identity_or_the_new_one() {
     let server = Authority::new();
@@ -186,7 +187,7 @@ fn a_failed_call_of_the_disk_costs_no_identity() {
     assert!(failed >= 5, "only {failed} calls failed it");
 }
 
-/// The harness: a file system that forgets what it was to sync is found out.
+/// Tests the harness: a file system that does not sync is detected.
 #[test]
 fn a_file_system_that_does_not_sync_is_noticed() {
     let server = Authority::new();

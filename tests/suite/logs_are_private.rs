@@ -1,4 +1,4 @@
-//! What the journal is told, at its most talkative, while secrets pass through.
+//! What is logged at the most verbose level while secrets pass through.
 
 use crate::support::broker::{Broker, eventually, wait};
 use crate::support::signer::{PRIVACY, Signer, encode, privacy_claims};
@@ -33,7 +33,7 @@ impl Write for Journal {
     }
 }
 
-/// Every run of 16 letters of a secret: a log that holds none of them does not hold the secret.
+/// All runs of 16 letters of a secret: a log that contains none of them does not contain the secret.
 fn pieces(secret: &str) -> impl Iterator<Item = &str> {
     (0..secret.len().saturating_sub(15)).filter_map(|at| secret.get(at..at + 16))
 }
@@ -54,7 +54,7 @@ async fn no_payload_no_signature_and_no_key_reaches_the_journal() {
         .with_filter(Ours(LevelFilter::TRACE));
     let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
 
-    // Arrange: one good message, and one for each way to be bad, each with a mark of its own.
+    // Arrange: one good message, and one for each way to be wrong, each with its own marker.
     let (device, ours) = ("cam-0001", Signer::ours());
     let marked = |mark: &str| {
         let mut claims = privacy_claims(device, 17, true);
@@ -89,7 +89,7 @@ async fn no_payload_no_signature_and_no_key_reaches_the_journal() {
     let (sender, mut inputs) = mpsc::channel(64);
     let session = mqtt::open(device, &mqtt_config, &mqtt::Keys::for_all(&[ours.key()]), sender, 7).unwrap();
 
-    // Act: take them all, one by one; then a refused report, a lost broker, a stop.
+    // Act: receive them all, one by one; then a refused report, a lost broker, a stop.
     let mut next = async || {
         let input = tokio::time::timeout(wait(), inputs.recv()).await.unwrap().unwrap();
         tracing::trace!(target: "kasacam::test", "to show that the journal is listening");

@@ -331,7 +331,7 @@ fn after_a_short_outage_of_the_store_uploads_go_on_within_seconds() {
     assert!(latest <= Duration::from_secs(6), "{latest:?} after an outage of {outage:?}");
 }
 
-/// Lets a store answer for so long: the serials of the uploads, and the events.
+/// Lets a store answer for this long; returns the serials of the uploads, and the events.
 fn answered(rig: &mut Rig, time: Duration, answer: impl Fn(Serial) -> Outcome) -> (Vec<Serial>, Vec<Event>) {
     rig.events.clear();
     let (mut sent, mut events) = (Vec::new(), Vec::new());
@@ -373,7 +373,7 @@ fn a_store_that_refuses_one_segment_after_the_other_is_left_alone_and_told_with_
     let stalls = stalls(&events);
     assert_eq!(stalls.len(), 1, "{events:?}");
     assert!(stalls[0].contains("HTTP 400 InvalidArgument"), "{stalls:?}");
-    // Once one is stored, all go at once: none is held back for what it was refused before.
+    // Once one is stored, all are sent at once: none waits because it was refused before.
     let end = rig.now.mono + Duration::from_secs(420);
     let (mut sent, mut events) = (Vec::new(), Vec::new());
     while sent.is_empty() && rig.now.mono < end {
@@ -385,7 +385,8 @@ fn a_store_that_refuses_one_segment_after_the_other_is_left_alone_and_told_with_
     assert_eq!(events.iter().filter(|event| **event == Event::UploadResumed).count(), 1, "{events:?}");
 }
 
-/// The cloud that signs uploads is away for an hour: told once, nothing is lost, and it goes on with the session.
+/// The cloud that signs uploads is away for an hour: reported once, nothing is lost, and uploads continue
+/// with the session.
 #[test]
 fn an_hour_without_the_issuer_of_grants_ends_with_the_session_that_comes_up() {
     for granted in [true, false] {
@@ -476,7 +477,7 @@ fn a_store_that_asks_for_patience_now_and_then_is_not_told_as_stalled() {
 #[test]
 fn uploads_that_fail_together_are_one_failure_of_the_store() {
     let away = || Outcome::Retry { scope: Scope::Store, after: None, why: String::from("reset") };
-    // The second had begun before the first failed, however long it took to fail itself.
+    // The second had begun before the first failed, however long it then took to fail.
     for later in [Duration::ZERO, Duration::from_millis(400), Duration::from_secs(20)] {
         let mut rig = Rig::new(allowed());
         let (first, second) = (rig.seal(), rig.seal());
@@ -494,7 +495,7 @@ fn uploads_that_fail_together_are_one_failure_of_the_store() {
         rig.pass(Duration::from_secs(2));
         let next = rig.take();
         assert!(next.iter().any(|asked| matches!(asked, Asked::Upload(_))), "{later:?}: {next:?}");
-        // The next one that fails had begun after it, and counts.
+        // The next one that fails began after it, and counts.
         let Some(Asked::Upload(serial)) = next.first() else { panic!("{next:?}") };
         rig.give(Input::UploadFinished { serial: *serial, outcome: away(), took: Duration::from_millis(1) });
         assert_eq!(stalls(&rig.events), ["reset"], "after {later:?}");
@@ -530,7 +531,7 @@ fn at_most_two_uploads_run_at_once_and_the_newest_goes_first() {
     assert_eq!(uploads, [Asked::Upload(serials[4]), Asked::Upload(serials[3])]);
 }
 
-/// A camera with so many segments left over from the boot before, the last of which ended an hour ago.
+/// A camera with this many segments left from the boot before, the last of which ended an hour ago.
 fn with_backlog(segments: u64, order: UploadOrder) -> Rig {
     let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
     let left_over = (0..segments).map(|n| {
@@ -615,8 +616,8 @@ fn live_footage_is_stored_within_two_segments_while_a_day_of_backlog_drains() {
     let mut drained = Vec::new();
     let (mut worst, mut live_stored) = (Duration::ZERO, 0);
 
-    // What is left of the rate is half of the video's, so that a day drains in two; what is lost here is the
-    // rest of the step in which an upload ends.
+    // The rest of the rate is half of the video's rate, so that a day of backlog takes two days; the loss
+    // here is the rest of the step in which an upload ends.
     for step in 1..=(48 + 4) * 3600 * 2_u32 {
         rig.now.mono = rig.now.mono + STEP;
         rig.now.system = rig.now.system + STEP;
@@ -681,7 +682,7 @@ fn a_full_spool_evicts_the_oldest_and_no_more_than_needed() {
     assert_eq!(forgotten, [Asked::Forget(serials[2], Rule::Evicted)]);
 }
 
-/// What was let go to make room.
+/// What was removed to make room.
 fn evicted(rig: &Rig) -> Vec<Serial> {
     let evicted = |asked: &Asked| match asked {
         Asked::Forget(serial, Rule::Evicted) => Some(*serial),
@@ -1043,7 +1044,7 @@ fn footage_of_another_boot_ages_only_by_a_clock_that_was_trusted() {
         let mut old = segment(7, now);
         old.record.boot = String::from("boot-0");
         old.record.clock = clock;
-        // By a clock restored from before forty days without power: the footage may be minutes old.
+        // With a clock restored from before forty days without power: the footage may be minutes old.
         old.record.start_utc = noon() - 40 * 24 * HOUR;
         let usage = Usage { free: Some(1_000_000), ..Usage::default() };
         let rig =

@@ -1,4 +1,4 @@
-//! The machine and the spool together, over a disk that fails by the path and fills up.
+//! The machine and the spool together, over a disk that fails on chosen paths and fills up.
 
 use crate::support::fault_fs::{Access, Coin, Cut, FaultFs};
 use crate::support::joined::{Joined, StoreIs};
@@ -16,7 +16,7 @@ use kasacam::domain::storage::Budget;
 use kasacam::domain::time::{Mono, Now};
 use std::time::Duration;
 
-/// A minute, in which a probe is due whatever its backoff.
+/// A minute; in it a probe is due whatever its backoff.
 const MINUTE: Duration = Duration::from_secs(60);
 
 #[test]
@@ -79,7 +79,7 @@ fn where_another_takes_the_room_that_was_made_more_is_made_until_recording_goes_
     fill(&fs);
     joined.record(2);
     for _ in 0..3 {
-        // Whatever was let go, the other writer takes it before the next probe.
+        // Whatever was freed, the other writer uses before the next probe.
         fill(&fs);
         joined.pass(MINUTE / 10);
     }
@@ -142,7 +142,7 @@ fn a_file_that_cannot_be_removed_hinders_nothing_else() {
     assert_eq!(joined.frames_dropped, 0);
     assert_eq!(joined.frames_committed, 24 * 4);
     assert!(joined.is_recording());
-    // The newest of the span waits for what comes next.
+    // The newest segment of the span waits for what comes next.
     assert!(joined.held().len() <= 3, "what was stored is kept: {:?}", joined.held());
     fs.heal(&stuck);
     joined.pass(2 * MINUTE);
@@ -200,7 +200,7 @@ fn k11_a_choice_that_the_power_took_is_heard_again_and_what_was_captured_meanwhi
         let mut before = Joined::start(&fs, Options::default());
         before.record(2 + u32::try_from(coin.below(6)).unwrap());
         let forbidden = PrivacyChoice { issued_at: before.now.system, ..choice(2, true) };
-        // It reaches the camera before the power goes, or the power goes first.
+        // Either it reaches the camera before the power is lost, or the power is lost first.
         let heard = coin.toss();
         if heard {
             before.hear_choice(forbidden.clone());
@@ -242,7 +242,7 @@ fn k11_a_choice_that_the_power_took_is_heard_again_and_what_was_captured_meanwhi
     assert!(opened > 10 && kept > 100, "{opened} opened by the choice before, {kept} chunks kept");
 }
 
-/// A microSD at the spool's directory is pulled, and put back after a while.
+/// A microSD card at the spool's directory is removed, and put back after a while.
 #[test]
 fn a_card_that_is_pulled_and_put_back_loses_nothing_and_is_recorded_to_within_five_seconds() {
     // The slot gives it the number that it had, or another one.
@@ -286,7 +286,7 @@ fn a_card_that_is_pulled_and_put_back_loses_nothing_and_is_recorded_to_within_fi
         assert!(joined.frames_committed >= committed + 12);
         joined.give(Input::Shutdown);
         joined.pass(Duration::from_secs(5));
-        // Everything has gone its way: all was stored, nothing was let go.
+        // All was stored, nothing was removed by another rule.
         assert!(joined.forgotten.values().all(|rule| *rule == kasacam::domain::effect::Rule::Stored));
         assert!(joined.sent.len() > held.len() + 1, "{:?}", joined.sent.keys());
         assert_eq!(joined.held(), Vec::<String>::new());
@@ -316,7 +316,7 @@ fn what_is_to_go_from_a_card_that_is_away_goes_once_it_is_back() {
     assert_eq!(joined.held(), Vec::<String>::new());
 }
 
-/// Somebody removes a segment behind the agent's back.
+/// A segment is removed by something other than the agent.
 #[test]
 fn a_segment_that_is_gone_is_asked_for_once_and_counted_no_more() {
     let fs = FaultFs::healthy();
@@ -326,7 +326,7 @@ fn a_segment_that_is_gone_is_asked_for_once_and_counted_no_more() {
     let serial = kasacam::domain::segment::SpoolName::parse(&name).unwrap().serial;
     let pending = joined.machine.telemetry(joined.now).spool.pending;
     fs.shared().unlink(&in_spool(&name)).unwrap();
-    // As the agent does where a file is not there.
+    // As the agent does if a file does not exist.
     joined.tell(kasacam::spool::Command::Damaged { serial });
     assert_eq!(joined.machine.telemetry(joined.now).spool.pending, pending - 1);
     assert!(joined.gone.contains(&serial));
@@ -336,12 +336,12 @@ fn a_segment_that_is_gone_is_asked_for_once_and_counted_no_more() {
     joined.pass(10 * MINUTE);
     assert!(joined.sent.get(&serial).is_none_or(|times| times.len() <= 2), "it is sent for ever");
     assert!(joined.is_recording());
-    // A second time, which nobody else knows any more.
+    // A second time, for a segment that is no longer known.
     joined.tell(kasacam::spool::Command::Damaged { serial });
     assert!(joined.is_recording());
 }
 
-/// Four hours of a store that takes a little less than is captured, the oldest first.
+/// Four hours of a store that accepts slightly less than is captured, the oldest first.
 #[test]
 fn a_store_that_is_a_little_too_slow_gets_what_it_can_take() {
     let fs = FaultFs::healthy();

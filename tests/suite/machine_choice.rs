@@ -1,4 +1,5 @@
-//! A choice counts from when it was made; what nobody could hear waits; the stricter wins; closed means closed.
+//! A choice counts from when it was made; footage captured while no choice could be heard waits; the stricter
+//! choice is in force; closed means closed.
 
 use crate::support::rig::{Asked, HOUR, Rig, SEGMENT, allowed, blank, choice, noon, segment};
 use kasacam::domain::effect::{Event, Fact, Report, Rule, StopManner, Word};
@@ -21,13 +22,13 @@ fn made(version: u64, do_not_record: bool, issued_at: Utc) -> PrivacyChoice {
     PrivacyChoice { issued_at, ..choice(version, do_not_record) }
 }
 
-/// As the broker's retained message, on a session that is up.
+/// As the broker's retained message, on a live session.
 fn hear(rig: &mut Rig, choice: PrivacyChoice) {
     let ack = rig.ack();
     rig.give(Input::Privacy { jws: format!("privacy-{}", choice.version), choice, retained: true, ack });
 }
 
-/// A choice that was made at this time, which is told from the time that it is now.
+/// A choice that was made at a time that `issued` computes from the current time.
 fn hear_made(rig: &mut Rig, version: u64, do_not_record: bool, issued: impl Fn(Utc) -> Utc) {
     let issued_at = issued(rig.now.system);
     hear(rig, made(version, do_not_record, issued_at));
@@ -48,7 +49,7 @@ fn purged(rig: &Rig) -> Vec<Serial> {
     rig.asked.iter().filter_map(after).collect()
 }
 
-/// An hour away from the broker, with a segment every ten minutes.
+/// An hour without the broker, with a segment every ten minutes.
 fn away(rig: &mut Rig) -> Vec<Serial> {
     rig.disconnect();
     (0..6)
@@ -101,7 +102,7 @@ fn the_segment_that_straddles_the_choice_is_cut_back_to_it_and_its_end_moves_wit
         .collect();
     assert_eq!(asked, [Asked::Cut(serial, SEGMENT - Duration::from_secs(10))]);
 
-    // To whole fragments of it.
+    // Cut back to whole fragments.
     let mut left = segment(serial.0, rig.now);
     left.bytes = 600;
     left.content = Content::Footage { duration: 18_000_000_000, codecs: String::from("avc1.64001f") };
@@ -141,7 +142,7 @@ fn what_is_sealed_after_the_choice_was_heard_is_judged_as_well() {
     hear_made(&mut rig, 2, true, |now| now - 5 * MINUTE);
     let late = rig.seal();
     assert_eq!(purged(&rig), [late]);
-    // And when the owner has permitted it again, and a failure held the file back until then.
+    // Also if the owner has permitted recording again, and a failure delayed the file until then.
     let later = {
         let late = rig.segment();
         rig.pass(MINUTE);
@@ -205,7 +206,7 @@ fn a_permission_is_not_durable_before_the_purge_for_the_prohibition_before_it_is
 fn where_the_time_of_capture_is_doubtful_it_counts_against_keeping() {
     let doubtful = Now { synchronised: false, ..now() };
     let mut rig = Rig::at(allowed(), doubtful);
-    // Captured before the camera last knew that nothing newer had been chosen.
+    // Captured before the camera last knew that there was no newer choice.
     let mut before = rig.segment();
     before.record.clock = RecordClock::Plausible;
     rig.give(Input::Sealed(before));
@@ -217,7 +218,7 @@ fn where_the_time_of_capture_is_doubtful_it_counts_against_keeping() {
     let away_serial = away.serial;
     rig.give(Input::Sealed(away));
     rig.give(Input::Connected);
-    // By the camera's clock it was chosen only now.
+    // By the camera's clock, the choice was made only now.
     hear_made(&mut rig, 2, true, |now| now);
     assert_eq!(purged(&rig), [away_serial]);
 }
@@ -391,7 +392,7 @@ fn of_two_choices_with_one_version_the_stricter_comes_into_force_and_stays() {
     hear(&mut rig, choice(1, false));
     assert!(rig.open.is_none(), "and stays");
     assert_eq!(told(&rig), 2);
-    // Of two prohibitions the one that counts from earlier on.
+    // Of two prohibitions, the one that counts from an earlier time.
     let serial = rig.seal();
     hear_made(&mut rig, 1, true, |now| now - HOUR);
     assert_eq!(purged(&rig), [serial]);

@@ -1,4 +1,4 @@
-//! What the machine keeps, and what it makes of what is gone.
+//! What the machine keeps, and how it treats what is missing.
 
 use crate::support::rig::{Asked, HOUR, Rig, allowed, blank, choice, lease, noon};
 use kasacam::domain::effect::{Event, Fact, Rule};
@@ -28,7 +28,8 @@ fn a_choice_whose_key_is_withdrawn_is_unknown_until_it_is_heard_under_another() 
         matches!(rig.machine.entitlement(rig.now), Entitlement::Granted(_)),
         "the plan is another matter"
     );
-    // What is captured under nothing heard waits; there is nothing to capture. The retained one comes again.
+    // Footage captured while no choice is heard waits; there is nothing to capture. The retained choice comes
+    // again.
     let ack = rig.ack();
     let choice = choice(1, false);
     rig.give(Input::Privacy { choice, jws: String::from("privacy-1 by another key"), retained: true, ack });
@@ -200,7 +201,7 @@ fn no_version_below_the_highest_one_seen_is_good_again_though_its_message_is_los
     assert!(rig.open.is_none());
     let stale = |event: &&Event| matches!(event, Event::Rejected { reason: "stale_version", .. });
     assert_eq!(rig.events.iter().filter(stale).count(), 2);
-    // The newest one itself is what the broker retains.
+    // The newest choice itself is what the broker retains.
     rig.lease(lease(7));
     rig.privacy(9, false);
     assert!(rig.open.is_some());
@@ -211,7 +212,7 @@ fn no_version_below_the_highest_one_seen_is_good_again_though_its_message_is_los
 
 #[test]
 fn a_clock_that_is_synchronised_to_a_time_that_has_passed_is_not_trusted() {
-    // The service that set the clock is wrong: what was kept says that forty days more have passed.
+    // The service that set the clock is wrong: the stored floor says that forty more days have passed.
     let floor = noon() + 40 * 24 * HOUR;
     let rig = Rig::new(Start { floor, ..allowed() });
     assert_eq!(rig.machine.clock(rig.now), Clock::Unset);
@@ -250,7 +251,7 @@ fn a_lease_that_lapsed_while_the_camera_was_away_purges_nothing_before_the_retai
         rig.disconnect();
         rig.pass(25 * 24 * HOUR);
         let serial = rig.seal();
-        // The rest of its thirty days, the grace, and the hold after that.
+        // The rest of its thirty days, the grace period, and the hold after that.
         rig.pass((5 * 24 + 72 + 73) * HOUR);
         rig.connect(Some(choice(1, false)));
         rig.pass(Duration::from_secs(30));

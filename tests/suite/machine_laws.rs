@@ -1,5 +1,5 @@
-//! Laws that need two machines to tell: what a fact must not alter is left out of one of them. And the
-//! laws that need the real spool, or the source text, beside the machine.
+//! Laws that need two machines: a fact that must not change something is omitted from one of them. And laws
+//! that need the real spool, or the source text, besides the machine.
 
 use crate::support::budget::Budget;
 use crate::support::dice::{Dice, parameter};
@@ -21,8 +21,8 @@ use kasacam::spool::Durability;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// The seeds of the sequences that a law is tried on: one for `steps` of `KASACAM_STEPS` (200,000), or as many as fit
-/// `KASACAM_BUDGET`.
+/// The seeds of the sequences with which a law is tried: one for each `steps` of `KASACAM_STEPS` (200,000),
+/// or as many as fit `KASACAM_BUDGET`.
 fn sequences(law: &'static str, steps: u64) -> impl Iterator<Item = u64> {
     let mut budget = Budget::scaled("KASACAM_STEPS", 200_000, (1, steps));
     let first = parameter("KASACAM_SEED", 0);
@@ -38,7 +38,7 @@ fn sequences(law: &'static str, steps: u64) -> impl Iterator<Item = u64> {
 
 const LENGTH: u64 = 150;
 
-/// A step that every machine hears of at the same time, however it stands.
+/// A step that every machine hears at the same time, whatever its state.
 fn common(dice: &mut Dice) -> Step {
     let status = [Status::Active, Status::Active, Status::PastDue, Status::Suspended, Status::Terminated];
     match dice.roll(12) {
@@ -62,7 +62,7 @@ fn common(dice: &mut Dice) -> Step {
     }
 }
 
-/// Takes the step if it can be, and lets the disk and the device answer.
+/// Takes the step if possible, and lets the disk and the device answer.
 fn take(world: &mut World, step: Step) {
     for step in [step, Step::Written(true), Step::Closed, Step::Written(true), Step::Written(true)] {
         if world.can(&step) {
@@ -110,8 +110,8 @@ fn privacy_alters_neither_the_plan_nor_the_uploads_and_the_plan_not_the_privacy(
         for _ in 0..LENGTH {
             let step = common(&mut dice);
             let of_owner = matches!(step, Step::Choice { .. } | Step::Latch(_));
-            // The device fails where it is open, and so not in both; a closed one has nothing to seal; and a doubtful
-            // time counts against keeping.
+            // The device fails only where it is open, and so not in both; a closed one has nothing to seal;
+            // and footage with an uncertain time is not kept.
             let private = both.machine.privacy() != Privacy::Record;
             let nothing_to_seal = private || !both.has_recorded_a_segment();
             if matches!(step, Step::Fault(_) | Step::Clock(_)) || (nothing_to_seal && step == Step::Sealed) {
@@ -146,7 +146,7 @@ fn what_is_unknown_behaves_as_private_whatever_else_happens() {
         world.step(Step::Connected);
         for _ in 0..LENGTH {
             let step = common(&mut dice);
-            // Only the owner's word ends it.
+            // Only a choice of the owner ends it.
             if matches!(step, Step::Choice { .. } | Step::Latch(_)) {
                 continue;
             }
@@ -298,7 +298,7 @@ fn every_deletion_has_a_proof_or_a_named_rule_and_each_rule_is_met() {
     assert_eq!(met.into_iter().collect::<Vec<_>>(), all, "a rule that is never met is not tested");
 }
 
-/// The machine's permits before the real spool: the channel between them holds back what it likes.
+/// The machine's permits with the real spool: the channel between them delays messages at random.
 #[test]
 fn no_fragment_captured_after_the_choice_reaches_the_flash() {
     for seed in sequences("no fragment captured after the choice reaches the flash", 4_000) {
@@ -309,7 +309,7 @@ fn no_fragment_captured_after_the_choice_reaches_the_flash() {
         let mut spool = spool_model::Rig::open(&fs, "boot-one", options);
         let now = rig::Rig::new(allowed()).now;
         let mut machine = Machine::new(Start { ..allowed() }, now);
-        // Labels of fragments that were incomplete, or on their way, when leave was withdrawn.
+        // Labels of fragments that were incomplete, or in the channel, when permission was withdrawn.
         let (mut private, mut version, mut forbidden) = (false, 1, BTreeSet::new());
         for _ in 0..40 {
             while let Some(effect) = machine.poll_effect() {
@@ -318,7 +318,7 @@ fn no_fragment_captured_after_the_choice_reaches_the_flash() {
                     Effect::StopCapture { epoch, manner, .. } => {
                         assert_eq!(manner, StopManner::Drop);
                         spool.live.revoke();
-                        // What the device had handed over and the spool had not taken in yet.
+                        // What the device had handed over and the spool had not taken yet.
                         let late = dice.roll(3) as u32;
                         forbidden.extend(spool.fragment..spool.fragment + late);
                         spool.fragments(late);

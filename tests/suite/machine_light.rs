@@ -1,4 +1,5 @@
-//! The light and the journal are asked for by the machine: no device is opened in the dark, and every opening is noted.
+//! The machine requests the light and the journal: no device is opened before the light is lit, and every
+//! opening is noted.
 
 use crate::support::rig::{Asked, Rig, allowed};
 use kasacam::domain::effect::{Event, StopManner};
@@ -12,7 +13,7 @@ fn lit() -> Rig {
     Rig::new(Start { light: true, ..allowed() })
 }
 
-/// Openings, closings and lights, in their order.
+/// Openings, closings and lights, in order.
 fn seen(rig: &mut Rig) -> Vec<Asked> {
     let wanted = |asked: &Asked| matches!(asked, Asked::Open(..) | Asked::Close(..) | Asked::Light(_));
     rig.take().into_iter().filter(wanted).collect()
@@ -77,7 +78,8 @@ fn a_light_that_never_answers_keeps_the_camera_closed_and_says_so() {
     rig.pass(Duration::from_secs(10));
     assert_eq!(rig.open, None);
     assert!(rig.machine.capture_fault().is_some_and(|why| why.contains("does not answer")));
-    // The answer to a question that was given up opens nothing: another may put it out by now.
+    // The answer to a request that was given up opens nothing: another request may have put the light out by
+    // now.
     let asked = std::mem::take(&mut rig.lights);
     rig.give(Input::LightSet { ticket: asked[0].0, result: Ok(()) });
     assert_eq!(rig.open, None);
@@ -140,7 +142,7 @@ fn the_journal_tells_of_the_start_the_choice_and_each_opening_and_closing() {
     let day =
         ["cut off", "started", "permitted", "opened", "forbidden", "closed", "permitted", "opened", "closed"];
     assert_eq!(told, day);
-    // One that tries again is an opening once it plays.
+    // A retry counts as an opening once it plays.
     rig.pass(Duration::from_secs(30));
     assert!(matches!(rig.notes.last(), Some(What::Closed { .. })));
     let (epoch, _) = rig.open.expect("it tries again");

@@ -1,5 +1,5 @@
-//! What the machine tells of itself: times that hold, figures that say what a cloud has to know, and a fleet that does
-//! not speak with one voice.
+//! What the machine reports of itself: stable times, the figures that a cloud needs, and telemetry of a fleet
+//! that is spread over time.
 
 use crate::support::rig::{HOUR, Rig, SEGMENT, allowed, choice, noon};
 use kasacam::domain::effect::{PrivacyReport, Report, Telemetry};
@@ -32,7 +32,7 @@ fn a_choice_is_applied_no_earlier_than_it_was_made() {
     let told = last_privacy(&rig);
     assert_eq!((told.version, told.applied_at), (Some(2), rig.now.system));
 
-    // Told again on the next session, word for word.
+    // Reported again on the next session, unchanged.
     rig.pass(HOUR);
     rig.disconnect();
     rig.reports.clear();

@@ -1,9 +1,9 @@
-//! Every state that the machine can come to within so many steps of a small alphabet, and every
-//! step from each: the laws and the model hold in all of them.
+//! All states that the machine can reach in a given number of steps of a small alphabet, and every step from
+//! each: the laws and the model hold in all of them.
 //!
-//! Breadth first, so that what fails is told by a shortest path. States that look alike from outside,
-//! times and numbers left out, are taken for one. The machine is walked anew to each state: it
-//! holds permits, and those cannot be copied. `KASACAM_DEPTH` looks further.
+//! Breadth first, so that a failure is reported with a shortest path. States that look alike from outside,
+//! without times and numbers, count as one. The machine is run again to each state: it holds permits, which
+//! cannot be copied. `KASACAM_DEPTH` goes further.
 
 use crate::support::dice::parameter;
 use crate::support::figures::{at_least, figure};
@@ -162,7 +162,7 @@ fn arrive(from: &From, path: &[u8]) -> World {
     world
 }
 
-/// Says, when a step fails, how to come there.
+/// Prints, when a step fails, the path to it.
 struct Told<'a> {
     from: &'a From,
     path: &'a [u8],
@@ -178,7 +178,7 @@ impl Drop for Told<'_> {
 
 #[test]
 fn a_lease_that_lapses_and_a_hold_that_expires_are_within_reach() {
-    // The alphabet would be worth little if its steps of time led nowhere.
+    // The alphabet would be worth little if its time steps reached nothing.
     let mut world = World::new(with_pending(PrivacyPending::Upload));
     for step in RECORDING {
         world.step(*step);

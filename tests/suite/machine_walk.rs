@@ -1,7 +1,7 @@
-//! Long random walks of the machine beside its model, and the laws at every step.
+//! Long random walks of the machine with its model, and the laws at every step.
 //!
-//! `KASACAM_STEPS` walks further. What fails prints its seed: `KASACAM_SEED` walks that one again, and a
-//! line in `tests/seeds/machine_walk` keeps it for good.
+//! `KASACAM_STEPS` walks further. A failure prints its seed: `KASACAM_SEED` repeats that walk, and a line in
+//! `tests/seeds/machine_walk` keeps it permanently.
 
 use crate::support::budget::Budget;
 use crate::support::dice::{Dice, parameter};
@@ -14,7 +14,8 @@ use kasacam::domain::policy::{PrivacyPending, WhenFull};
 use std::time::{Duration, Instant};
 
 const KEPT: &str = include_str!("../seeds/machine_walk");
-/// A walk this long sees a camera through dozens of restarts; longer ones find nothing that two of these do not.
+/// A walk of this length takes a camera through dozens of restarts; a longer one finds nothing that two of
+/// these do not.
 const WALK: u64 = 5_000;
 
 #[test]
@@ -46,7 +47,7 @@ fn walk(seed: u64, steps: u64) {
     let mut told = Told { seed, last: Vec::new() };
     let mut world = if dice.once_in(2) { World::lit(settings) } else { World::new(settings) };
     while world.steps < steps {
-        // A light answers sooner than a disk, and nothing is open before it has.
+        // A light answers sooner than a disk, and nothing is open before it has answered.
         let answers = world.can(&Step::LightSet(true)) && dice.once_in(4);
         let step = if answers { Step::LightSet(!dice.once_in(5)) } else { draw(&mut dice) };
         if !world.can(&step) {
@@ -72,7 +73,7 @@ fn walk(seed: u64, steps: u64) {
     }
 }
 
-/// Says, when a walk fails, which it was and what had happened last.
+/// Prints, when a walk fails, its seed and its last steps.
 struct Told {
     seed: u64,
     last: Vec<Step>,
@@ -96,7 +97,7 @@ impl Drop for Told {
     }
 }
 
-/// What a second time must change nothing.
+/// Steps that must change nothing the second time.
 fn comes_twice(step: &Step) -> bool {
     matches!(
         step,

@@ -1,4 +1,4 @@
-//! Everything that needs no camera, no broker and no store of its own: one binary, so that it links once.
+//! All tests that need no camera, broker or store of their own: one binary, so that it links once.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
 #![allow(

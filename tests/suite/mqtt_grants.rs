@@ -1,4 +1,4 @@
-//! Grants over the session: who subscribes, what a request carries, what becomes of an answer.
+//! Grants over the session: who subscribes, what a request contains, what happens to an answer.
 
 use crate::support::broker::wait;
 use crate::support::scripted_broker::{ScriptedBroker, Talk};

@@ -1,5 +1,6 @@
-//! The session against a broker that does what brokers do now and then: refuses a message for a while or for good, ends
-//! the connection over one, asks for other pings, keeps nothing, speaks another version.
+//! The session with a broker that behaves as brokers sometimes do: it refuses a message temporarily or
+//! permanently, ends the connection because of one, asks for other pings, retains nothing, speaks another
+//! version.
 
 use crate::mqtt_packets::no_properties;
 use crate::support::broker::wait;
@@ -42,7 +43,7 @@ impl Camera {
         Camera::start(&broker.client(DEVICE))
     }
 
-    /// Why the connection was lost. Whatever else comes is acknowledged as if it were durable.
+    /// Why the connection was lost. Everything else is acknowledged as if it were durable.
     async fn hears_disconnected(&mut self) -> String {
         loop {
             match tokio::time::timeout(wait(), self.inputs.recv()).await.expect("an input").unwrap() {
@@ -89,7 +90,7 @@ fn text(payload: &Bytes) -> String {
     String::from_utf8(payload.to_vec()).unwrap()
 }
 
-/// Acknowledges what comes until one on `topic`, which it leaves in flight.
+/// Acknowledges messages until one on `topic`, which it leaves in flight.
 async fn waits_for(talk: &mut Talk, topic: &str) -> Publish {
     loop {
         let publish = talk.hears_publish().await.unwrap_or_else(|| panic!("nothing came on {topic}"));
@@ -121,7 +122,7 @@ async fn a_disconnect_is_told_by_its_reason_however_short_it_is() {
 async fn a_broker_that_does_not_speak_mqtt_5_is_named_as_such() {
     let broker = ScriptedBroker::start().await;
     let mut camera = Camera::of(&broker);
-    // The CONNACK of MQTT 3.1.1 for a version that it does not know; that of MQTT 5; and none, as RabbitMQ before 3.13.
+    // The CONNACK of MQTT 3.1.1 for an unknown version; that of MQTT 5; and none, as RabbitMQ before 3.13.
     for bytes in [&[0x20, 2, 0, 1][..], &[0x20, 3, 0, 0x84, 0], &[]] {
         let mut talk = broker.accept().await;
         talk.hears_connect().await;
@@ -154,7 +155,7 @@ async fn a_broker_that_asks_for_fewer_pings_is_not_left_for_its_silence() {
     let properties = ConnAckProperties { server_keep_alive: Some(600), ..no_properties() };
     let mut talk = broker.goes_live(Some(properties)).await;
     talk.hears_on(STATUS).await;
-    // A dead connection is still found out as soon as we were told to.
+    // A dead connection is still detected as soon as configured.
     let began = Instant::now();
     assert!(matches!(talk.reads().await, Some(Packet::PingReq(_))));
     assert!(began.elapsed() < patient(Duration::from_secs(6)), "{:?}", began.elapsed());
@@ -190,7 +191,7 @@ async fn what_a_broker_holds_for_us_is_heard_before_anything_is_published() {
     talk.says(Packet::PingResp(PingResp)).await;
     assert!(talk.is_quiet_for(Duration::from_millis(300)).await, "a command waits for the agent");
     camera.hears_choice(3).await;
-    // The report about it goes before all that waited.
+    // The report about it is sent before all that waited.
     let mut order = Vec::new();
     while order.len() < 3 {
         match talk.reads().await.unwrap() {
@@ -233,7 +234,7 @@ async fn what_is_refused_for_now_is_sent_again_on_the_same_connection() {
         assert!(text(&publish.payload).contains("\"version\":5"));
         talk.acknowledges(&publish, reason).await;
         refusals.push(Instant::now());
-        // It holds nothing else up.
+        // It delays nothing else.
         camera.event(refusals.len());
         assert!(text(&talk.hears_on(EVENTS).await).contains(&format!("event {}.", refusals.len())));
     }
@@ -264,7 +265,7 @@ async fn what_is_refused_for_good_is_set_aside_with_the_third_time_and_told() {
     assert!(talk.is_quiet_for(Duration::from_secs(3)).await);
 }
 
-/// The commands come first on every connection, whatever happens to what we publish.
+/// The commands come first on every connection, whatever happens to what the camera publishes.
 #[tokio::test]
 async fn a_message_over_which_the_broker_ends_the_connection_is_set_aside_with_the_second_time() {
     let broker = ScriptedBroker::start().await;
@@ -275,7 +276,7 @@ async fn a_message_over_which_the_broker_ends_the_connection_is_set_aside_with_t
         talk.publishes(9, PRIVACY, &Signer::ours().privacy(DEVICE, round, true)).await;
         camera.hears_choice(round).await;
         if round == 2 {
-            // Behind what is not under suspicion.
+            // After what is not under suspicion.
             camera.event(4);
         }
         let mut before = Vec::new();
@@ -363,7 +364,7 @@ async fn a_broker_that_retains_nothing_gets_nothing_to_retain() {
     assert!(!will.unwrap().retain);
 }
 
-/// The next packet but for PUBLISH, which is acknowledged.
+/// The next packet except PUBLISH, which is acknowledged.
 async fn reads_command(talk: &mut Talk) -> Packet {
     loop {
         match talk.reads().await.unwrap() {
@@ -400,13 +401,13 @@ async fn a_broker_that_gives_what_it_retains_to_new_subscriptions_alone_is_subsc
     grants_anew(&mut talk).await;
     talk.publishes(9, PRIVACY, &Signer::ours().privacy(DEVICE, 3, true)).await;
     camera.hears_choice(3).await;
-    // Once: what there is has come.
+    // Only once: everything has come.
     assert!(matches!(reads_command(&mut talk).await, Packet::PingReq(_)));
     talk.says(Packet::PingResp(PingResp)).await;
     assert!(matches!(reads_command(&mut talk).await, Packet::PubAck(_)));
     talk.hears_on(REPORTED).await;
 
-    // What is asked for again comes again, by the same way.
+    // What is asked for again comes again, in the same way.
     camera.session.subscribe_again();
     grants_anew(&mut talk).await;
     talk.publishes(10, PRIVACY, &Signer::ours().privacy(DEVICE, 4, false)).await;
@@ -434,7 +435,7 @@ async fn whether_a_broker_retains_is_heard_anew_on_each_connection() {
     let broker = ScriptedBroker::start().await;
     let mut camera = Camera::of(&broker);
     let nothing = ConnAckProperties { retain_available: Some(0), ..no_properties() };
-    // What the will asked for, the properties of the CONNACK, and whether a message is to be retained then.
+    // What the will requested, the properties of the CONNACK, and whether a message should then be retained.
     for (will_retains, properties, retains) in
         [(true, Some(nothing), false), (false, None, true), (true, None, true)]
     {
@@ -449,7 +450,7 @@ async fn whether_a_broker_retains_is_heard_anew_on_each_connection() {
         drop(talk);
         camera.hears_disconnected().await;
     }
-    // One that refuses the will for its flag, and does not say why in the next CONNACK.
+    // A broker that refuses the will because of its RETAIN flag, and does not say why in the next CONNACK.
     let mut talk = broker.accept().await;
     talk.hears_connect().await;
     talk.says_bytes(&[0x20, 3, 0, 0x9a, 0]).await;
@@ -480,11 +481,11 @@ async fn a_good_session_that_the_broker_ends_is_followed_by_a_wait_over_the_spre
     drop(talk);
     let why = camera.hears_disconnected().await;
     let told: u64 = why.rsplit_once("next try in ").unwrap().1.trim_end_matches(" ms").parse().unwrap();
-    // With this seed; without the spread it would be one second at most.
+    // With this seed; without the spread it would be at most one second.
     assert!((1001..=600_000).contains(&told), "{why}");
 }
 
-/// CONNACK alone makes no good session: what comes after it may be what the broker does not like.
+/// CONNACK alone does not make a stable session: the broker may dislike what comes after it.
 #[tokio::test]
 async fn a_session_without_an_acknowledged_message_is_no_good_one() {
     let broker = ScriptedBroker::start().await;
@@ -533,7 +534,7 @@ async fn a_user_name_goes_with_the_password_as_it_is_now() {
     assert!(why.contains("cannot be read"), "{why}");
 }
 
-/// As Azure Event Grid wants it: the name alone, the certificate proves it.
+/// As Azure Event Grid requires it: only the name; the certificate proves it.
 #[tokio::test]
 async fn a_user_name_needs_no_password() {
     let broker = ScriptedBroker::start().await;

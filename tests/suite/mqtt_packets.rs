@@ -1,5 +1,5 @@
-//! The packets of MQTT 5: byte by byte as the standard has them, through the codec in both directions, and what the codec
-//! does not read, but the standard allows.
+//! The packets of MQTT 5: byte by byte as in the standard, through the codec in both directions, and what the
+//! codec does not read although the standard allows it.
 
 use bytes::{Bytes, BytesMut};
 use kasacam::mqtt::packet::{self, Code, Connect, Malformed, Packet, Will};
@@ -9,7 +9,7 @@ use rumqttc::v5::mqttbytes::v5 as other;
 
 const MAX: usize = 256 * 1024;
 
-/// A CONNACK that says nothing of itself.
+/// A CONNACK without properties.
 pub fn no_properties() -> other::ConnAckProperties {
     other::ConnAckProperties {
         session_expiry_interval: None,
@@ -32,7 +32,7 @@ pub fn no_properties() -> other::ConnAckProperties {
     }
 }
 
-/// Ours, read by the other codec; nothing may be left over.
+/// Written by the camera, read by the other codec; nothing may be left over.
 fn theirs(write: impl FnOnce(&mut BytesMut)) -> other::Packet {
     let mut out = BytesMut::new();
     write(&mut out);
@@ -41,7 +41,7 @@ fn theirs(write: impl FnOnce(&mut BytesMut)) -> other::Packet {
     read
 }
 
-/// Written by the other codec, read by ours: byte by byte, so that every cut is seen.
+/// Written by the other codec, read by the camera: byte by byte, so that every split is tested.
 fn ours(packet: &other::Packet) -> Packet {
     let mut bytes = BytesMut::new();
     packet.write(&mut bytes, None).unwrap();
@@ -122,11 +122,11 @@ fn subscribe_ping_puback_and_disconnect_say_what_they_are_to_say() {
     assert_eq!(out, &[0xe0, 0][..]);
 }
 
-/// Written down by hand from MQTT 5, sections 3.1, 3.3, 3.4, 3.8, 3.12 and 3.14.
+/// Written by hand from MQTT 5, sections 3.1, 3.3, 3.4, 3.8, 3.12 and 3.14.
 #[test]
 fn what_we_write_is_what_the_standard_has() {
     let written = |write: &dyn Fn(&mut BytesMut)| {
-        // Behind another packet, as the codec finds it.
+        // After another packet, as the codec finds it.
         let mut out = BytesMut::from(&[0xc0, 0][..]);
         write(&mut out);
         out.split_off(2)
@@ -275,7 +275,7 @@ fn what_is_no_packet_for_us_ends_the_connection() {
         // A property that MQTT 5 does not know; a length of five bytes.
         (&[0xe0, 4, 0, 2, 99, 0], Malformed::Packet),
         (&[0x30, 0xff, 0xff, 0xff, 0xff, 1], Malformed::Packet),
-        // Told before it has come: 256 KiB and 1.
+        // Detected before it has arrived: 256 KiB and 1.
         (&[0x30, 0xfd, 0xff, 0x0f], Malformed::TooLarge),
     ] {
         let mut stream = BytesMut::from(bytes);

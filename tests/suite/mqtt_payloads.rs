@@ -1,4 +1,4 @@
-//! Bytes that claim to come from the cloud, and what becomes of them.
+//! Bytes that claim to come from the cloud, and how they are handled.
 
 use crate::support::signer::{ENTITLEMENT, KID, PRIVACY, Signer, encode, entitlement_claims, privacy_claims};
 use base64::Engine;
@@ -660,7 +660,7 @@ fn a_refusal_for_now_is_waited_out_for_ever_and_one_for_good_three_times() {
         assert_eq!(aside.is_some(), n == 3);
     }
     assert_eq!(outbox.next_at(), Some(now + MIN_ASIDE));
-    // It is tried again then: once, since the lane is in doubt. Taken, it counts as any other.
+    // It is then retried: once, because the lane is in doubt. If accepted, it counts as any other.
     for wait in [2, 4, 8, 16, 32, 60, 60].map(|times| MIN_ASIDE * times) {
         now = outbox.next_at().unwrap();
         assert!(outbox.send(now).is_some());
@@ -685,7 +685,7 @@ fn only_a_connection_that_ends_at_once_and_by_the_broker_is_laid_to_a_message() 
     }
     assert!(outbox.send(at(0)).is_some());
     assert_eq!(outbox.connection_lost(true, at(1)), None);
-    // What is not under suspicion goes first now.
+    // Messages that are not under suspicion are now sent first.
     outbox.push(event(1));
     assert_eq!(outbox.send(at(1)), Some(&event(1)));
     outbox.taken();

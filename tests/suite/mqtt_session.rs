@@ -21,7 +21,7 @@ const EVENTS: &str = "kasacam/v1/cam-0001/event";
 const STATUS: &str = "kasacam/v1/cam-0001/status";
 const OFFLINE: &str = "{\"online\":false}";
 
-/// An agent that only has a session.
+/// An agent that has only a session.
 struct Camera {
     session: Session,
     inputs: mpsc::Receiver<Input>,
@@ -40,7 +40,7 @@ impl Camera {
         camera
     }
 
-    /// Waits for an input that `pick` takes; passes the others over.
+    /// Waits for an input that `pick` accepts; ignores the others.
     async fn hears<T>(&mut self, what: &str, mut pick: impl FnMut(&Input) -> Option<T>) -> T {
         let deadline = tokio::time::Instant::now() + wait();
         loop {
@@ -192,7 +192,7 @@ async fn a_planned_stop_says_all_that_waits_then_offline_and_fires_no_will() {
     cloud.sees(STATUS, OFFLINE).await;
     cloud.sees(EVENTS, "event 19.").await;
     cloud.sees(REPORTED, "\"version\":5").await;
-    // The cloud reads its messages in order: a marker behind them shows that no will follows.
+    // The cloud reads its messages in order: a marker after them shows that no will follows.
     let mut cloud = cloud;
     cloud.publish("kasacam/marker", false, "here").await;
     cloud.sees("kasacam/marker", "here").await;
@@ -248,7 +248,7 @@ async fn reports_are_retained_and_events_are_not() {
     cloud.sees("kasacam/v1/cam-0001/telemetry", "\"rejected\":77").await;
     drop(cloud);
 
-    // Whoever comes later is told what is so, not what once happened.
+    // A later subscriber is told the current state, not the history.
     let cloud = Cloud::connect_as(&broker, "late", "cloud", Some("kasacam/#")).await;
     assert!(cloud.sees(REPORTED, "\"version\":5").await.retained);
     cloud.sees(STATUS, "online").await;
@@ -290,7 +290,7 @@ async fn a_broker_that_restarts_again_and_again_costs_no_report_and_no_event() {
     }
     assert_eq!(first_seen, (0..n).collect::<Vec<_>>(), "every event, in its order");
     cloud.sees(REPORTED, "\"version\":102").await;
-    // Retained is the last one.
+    // The last one is retained.
     let retained = cloud.seen(REPORTED).last().cloned().unwrap();
     assert!(retained.payload.contains("\"version\":102"), "{retained:?}");
 }
@@ -300,7 +300,7 @@ async fn a_command_that_was_not_acknowledged_comes_again_and_one_that_was_does_n
     let mut broker = Broker::start();
     let mut cloud = broker.cloud().await;
     let mut camera = Camera::connected(&broker).await;
-    // Not retained: only the session can bring it again.
+    // Not retained: only the session can deliver it again.
     cloud.publish(PRIVACY, false, Signer::ours().privacy(DEVICE, 3, true)).await;
     let stale = camera.hears_choice(3).await;
 
@@ -349,7 +349,7 @@ async fn an_oversized_message_is_rejected_and_the_connection_stands() {
             .await;
         camera.session.ack(ack);
     }
-    // Larger than the maximum packet size that the broker was told: it does not even send it.
+    // Larger than the maximum packet size that the broker was told: it is not sent at all.
     cloud.publish(PRIVACY, true, vec![b'x'; 400 * 1024]).await;
     cloud.publish(PRIVACY, true, Signer::ours().privacy(DEVICE, 5, true)).await;
     let version = camera
@@ -402,7 +402,7 @@ async fn an_agent_that_takes_no_inputs_holds_up_no_ping_and_loses_no_command() {
     for version in 1..=40 {
         cloud.publish(PRIVACY, false, Signer::ours().privacy(DEVICE, version, true)).await;
     }
-    // Past one and a half keep-alives without a ping the broker would end it.
+    // After one and a half keep-alives without a ping the broker would end the connection.
     let pings = || broker.log().matches("Received PINGREQ from cam-0001").count();
     eventually("two pings", || (pings() >= 2).then_some(())).await;
     assert!(camera.session.connected());
@@ -440,7 +440,7 @@ async fn acknowledgements_go_out_in_the_order_of_the_messages() {
     assert_eq!(acknowledged, ["1", "2", "3"]);
 }
 
-/// Two attempts that fail: the first one's reason, and that the second did not come at once.
+/// Two attempts that fail: returns the first reason, and checks that the second did not come at once.
 async fn refused(camera: &mut Camera) -> String {
     let why = camera.hears_disconnected().await;
     let began = Instant::now();
@@ -496,7 +496,7 @@ async fn a_broker_may_be_given_by_its_ipv6_address() {
     assert_eq!(mqtt.host, "::1");
     Camera::start(DEVICE, &mqtt, 64).hears_connected().await;
 
-    // It vouches for that address, and for no other.
+    // It is valid for that address, and for no other.
     let other = Broker::start_at(ip, vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))]);
     let why = refused(&mut Camera::start(DEVICE, &other.client(DEVICE), 64)).await;
     assert!(why.contains("its certificate is for another host than that of mqtt.url"), "{why}");
@@ -547,7 +547,7 @@ async fn a_camera_reaches_no_topic_but_its_own() {
         log.contains("Denied PUBLISH from cam-0002").then_some(())
     })
     .await;
-    // Both have happened by the time the broker has answered to what comes after.
+    // Both have happened by the time the broker has answered what comes after them.
     cloud.publish("kasacam/marker", false, "here").await;
     cloud.sees("kasacam/marker", "here").await;
     assert_eq!(cloud.seen("kasacam/v1/cam-0002/event"), []);

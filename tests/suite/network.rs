@@ -1,5 +1,5 @@
-//! The broker behind networks as people have them, each in a network namespace of its own: addresses that lead
-//! nowhere, one family only, names that are slow, fail or change.
+//! The broker behind typical networks, each in its own network namespace: unreachable addresses, only one
+//! address family, names that are slow, fail or change.
 
 use crate::support::broker::{Broker, wait};
 use crate::support::figures::figure;
@@ -52,7 +52,7 @@ impl Camera {
         }
     }
 
-    /// Connected in the end; why it was not so before.
+    /// Connected in the end; returns why it was not before.
     async fn connects(&mut self) -> Vec<String> {
         let mut whys = Vec::new();
         loop {
@@ -107,7 +107,7 @@ async fn a_network_with_ipv6_alone_is_enough() {
     let _names = NameServer::start(Answer::now(&[V6]));
     let broker = broker(V6);
     Camera::of(&broker).connects_at_once().await;
-    // The address itself, as `mqtts://[2001:db8::1]` gives it.
+    // The address itself, as in `mqtts://[2001:db8::1]`.
     Camera::with(&broker.client("cam-0001")).connects_at_once().await;
 }
 
@@ -146,7 +146,7 @@ async fn a_name_that_changes_is_followed() {
     names.answers(Answer::now(&[V4]));
     camera.connects().await;
 
-    // And where a connection stood.
+    // And at the place of a connection.
     let asked = names.asked();
     broker.stop();
     camera.hears().await;

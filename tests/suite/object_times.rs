@@ -21,7 +21,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 
 type Times = BTreeMap<Serial, HashSet<(Utc, KeyClock)>>;
 
-/// Ten segments of one span and its end, of a boot whose clock stood at 1970.
+/// Ten segments of one span and its end, of a boot whose clock was at 1970.
 fn unset(boot: &str, first: u64) -> Vec<Segment> {
     let mut span = Vec::new();
     for n in 0..10 {
@@ -44,7 +44,7 @@ fn unset(boot: &str, first: u64) -> Vec<Segment> {
     span
 }
 
-/// No answer of the store arrives, for so long.
+/// For this long, no answer of the store arrives.
 fn answers_are_lost(rig: &mut Rig, times: &mut Times, time: Duration) {
     let end = rig.now.mono + time;
     while rig.now.mono < end {
@@ -78,7 +78,7 @@ fn at(mono: u64, system: Utc, synchronised: bool) -> Now {
     Now { mono: Mono(mono * 1_000_000_000), system, synchronised }
 }
 
-/// The offsets that a rig has had written last.
+/// The offsets that a rig last had written.
 fn kept(rig: &Rig) -> Offsets {
     let written = rig.asked.iter().rev().find_map(|asked| match asked {
         Asked::Keep(Fact::Offsets(offsets)) => Some(offsets.clone()),
@@ -97,7 +97,8 @@ fn neither_a_start_nor_a_clock_moves_the_time_of_what_was_captured_without_one()
     let mut times = Times::new();
     let mut held = unset("boot-0", 1);
     held.extend(unset("boot-00", 101));
-    // Two boots without a clock; then one with a clock, which starts its process twice; then one without again.
+    // Two boots without a clock; then one with a clock, which starts its process twice; then one without
+    // again.
     let mut rig = Rig::new(holding(held.clone()));
     answers_are_lost(&mut rig, &mut times, HOUR);
     let offsets = kept(&rig);
@@ -137,7 +138,7 @@ fn the_end_of_a_span_without_a_clock_has_one_time_too() {
     assert_eq!(the_only(&times), [(allowed().floor, KeyClock::Plausible)]);
 }
 
-/// Footage of this boot, recorded by a plausible clock that is a day slow.
+/// Footage of this boot, recorded with a plausible clock that is a day slow.
 fn plausible_segments(rig: &mut Rig, count: u64) {
     for n in 0..count {
         rig.pass(SEGMENT);
@@ -161,7 +162,7 @@ fn what_went_as_a_plausible_clock_told_it_goes_so_for_ever() {
     (rig.now.system, rig.now.synchronised) = (rig.now.system + 12 * HOUR, true);
     answers_are_lost(&mut rig, &mut times, HOUR);
     assert_eq!(times, before);
-    // A start of the process, and one of the camera.
+    // A start of the process, and a boot of the camera.
     let held: Vec<Segment> = (101..104).map(|n| plausible(n, slow)).collect();
     for boot in ["boot-1", "boot-2"] {
         let start = Start { boot: String::from(boot), offsets: kept(&rig), ..holding(held.clone()) };
@@ -248,8 +249,8 @@ fn boots_of_which_nothing_is_left_make_room_for_others() {
     assert!(lines <= MAX_BOOTS, "{lines}");
 }
 
-/// A camera without a clock, whose power is cut; then one with a clock, whose power is cut at every call of the disk in
-/// its first minutes; then another.
+/// A camera without a clock, whose power is cut; then one with a clock, whose power is cut at every call to
+/// the disk in its first minutes; then another.
 #[test]
 fn a_cut_at_any_moment_moves_no_key_under_which_something_was_sent() {
     let (mut sent, mut moved) = (0, Vec::new());
@@ -276,7 +277,7 @@ fn a_cut_at_any_moment_moves_no_key_under_which_something_was_sent() {
         third.store = StoreIs::Refusing;
         third.pass(5 * MINUTE);
         for (serial, times) in &second.sent {
-            // Of the boot without a clock; the others are not in doubt.
+            // Only those of the boot without a clock; the others are certain.
             sent += times.iter().filter(|time| **time < noon()).count();
             let all: BTreeSet<&Utc> =
                 times.iter().chain(third.sent.get(serial).into_iter().flatten()).collect();
@@ -304,7 +305,7 @@ fn how_long_the_oldest_footage_waits_is_told_without_a_clock_too() {
     rig.pass(HOUR);
     let waits = rig.machine.telemetry(rig.now).upload.oldest_pending_s;
     assert_eq!(waits, Some((HOUR + SEGMENT).as_secs()));
-    // In the next boot: when that one ended, nobody knows; it counts as when time was last known to have passed.
+    // In the next boot: when that boot ended is unknown; the last known time counts.
     let held = unset("boot-0", 1);
     let rig = Rig::new(holding(held));
     let waits = rig.machine.telemetry(rig.now).upload.oldest_pending_s;

@@ -1,4 +1,5 @@
-//! What holds of the domain whatever the facts: of the policy, the lease, privacy, time, names, keys, outcomes, waits and budgets.
+//! Laws of the domain that hold for all facts: of the policy, the lease, privacy, time, names, keys,
+//! outcomes, waits and budgets.
 
 use crate::support::dice::parameter;
 use kasacam::domain::backoff::{Backoff, Jitter};
@@ -66,7 +67,7 @@ fn facts() -> impl Strategy<Value = Facts> {
     )
 }
 
-/// `PROPTEST_CASES` of each law, 2,000 unless told; drawn anew in each run.
+/// `PROPTEST_CASES` for each law, by default 2,000; drawn again in each run.
 fn cases() -> ProptestConfig {
     ProptestConfig::with_cases(u32::try_from(parameter("PROPTEST_CASES", 2_000)).unwrap_or(u32::MAX))
 }
@@ -503,7 +504,7 @@ fn the_clock_is_judged_by_the_kernel_and_the_floor() {
     assert_eq!(Clock::judge(now(true, 8_000), floor), Clock::Trusted);
     assert_eq!(Clock::judge(now(true, 7_999), floor), Clock::Unset, "set to a time that has passed");
     assert_eq!(Clock::judge(now(false, 10_000), floor), Clock::Plausible);
-    // Two readings are never of one instant: two seconds are let pass.
+    // Two clocks are never read at one instant: two seconds are tolerated.
     assert_eq!(Clock::judge(now(false, 8_000), floor), Clock::Plausible);
     assert_eq!(Clock::judge(now(false, 7_999), floor), Clock::Unset);
 }

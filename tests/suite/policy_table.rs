@@ -1,5 +1,5 @@
-//! The whole policy, walked fact by fact, is a table that people can read. It stands in
-//! `docs/policy.md`; `UPDATE_GOLDEN=1` writes it anew.
+//! The whole policy, for all combinations of facts, as a readable table. It is in `docs/policy.md`;
+//! `UPDATE_GOLDEN=1` writes it again.
 
 use kasacam::domain::effect::Rule;
 use kasacam::domain::entitlement::{Entitlement, Features};
@@ -85,7 +85,7 @@ fn pending_text(pending: PrivacyPending) -> &'static str {
     }
 }
 
-/// What is decided, as one cell each: capture, upload, pending.
+/// The decision, one cell each: capture, upload, pending.
 fn outcome(facts: &Facts) -> [String; 3] {
     let decision = decide(facts);
     let capture = match decision.capture() {
@@ -126,9 +126,8 @@ fn space() -> Vec<Facts> {
     all
 }
 
-/// One row stands for all facts that differ only in what changes nothing: facts with the same
-/// privacy and entitlement and outcome are joined, and a fact that takes every value it can is
-/// told as `any`.
+/// One row represents all facts that differ only in what changes nothing: facts with the same privacy,
+/// entitlement and outcome are joined, and a fact that takes all its values is written as `any`.
 fn table() -> String {
     let mut text = String::from(
         "| privacy | entitlement | `privacy.pending` | storage (`spool.when_full`) | the choice is | `recording.audio` | capture | upload | pending |\n|---|---|---|---|---|---|---|---|---|\n",
@@ -151,7 +150,7 @@ fn table() -> String {
                     joined(&here, &same, |f| hearing_text(f.hearing).to_owned()),
                     joined(&here, &same, |f| f.rules.audio.to_string()),
                 ];
-                // A row is honest only if it stands for the whole product of its cells.
+                // A row is correct only if it represents the whole product of its cells.
                 let product = here
                     .iter()
                     .filter(|f| {

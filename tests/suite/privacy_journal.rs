@@ -1,4 +1,4 @@
-//! The privacy journal: nothing in it is lost to a power cut, and nobody changes it without being found out.
+//! The privacy journal: a power cut loses nothing in it, and every change is detected.
 
 use crate::support::fault_fs::{Coin, Cut, FaultFs, Mutant, Plan};
 use kasacam::disk::Fs;
@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 const STATE: &str = "/var/lib/kasacam";
-/// Room for three lines or four, so that a few lines show every change of files.
+/// Room for three or four lines, so that a few lines cause every change of files.
 const ROOM: u64 = 1_000;
 
 fn state() -> &'static Path {
@@ -38,7 +38,7 @@ fn closed() -> What {
     What::Closed { reason: String::from("privacy") }
 }
 
-/// A camera that opens and closes; how many of the lines were acknowledged as written, and the last head.
+/// A camera that opens and closes; returns the head of the last line that was acknowledged as written.
 fn life(fs: &FaultFs, lines: u64) -> Head {
     let Ok(mut journal) = open(fs) else { return Head::default() };
     let mut known = journal.head();
@@ -93,7 +93,7 @@ fn a_power_cut_at_any_call_loses_no_line_that_was_written() {
             let mut journal = open(&after).unwrap();
 
             let n = journal.head().n;
-            // The line under way, and where the file was full, the one by which the next begins.
+            // The line being written and, if the file was full, the one with which the next begins.
             assert!((known.n..=known.n + 2).contains(&n), "{n} lines of {known:?}: call {at}, {cut:?}");
             assert!(
                 n != known.n || journal.head() == known || n == 0,
@@ -170,7 +170,7 @@ fn a_line_that_is_removed_moved_or_repeated_is_found() {
 
 #[test]
 fn a_journal_that_is_cut_from_the_front_names_the_lines_that_are_missing() {
-    // Of one file, of two, and of two before which others made room.
+    // Of one file, of two, and of two after older ones were removed.
     for life_of in [3, 6, 40] {
         let fs = FaultFs::healthy();
         life(&fs, life_of);
@@ -181,7 +181,8 @@ fn a_journal_that_is_cut_from_the_front_names_the_lines_that_are_missing() {
         for gone in 1..lines.len() {
             let found = verify(&lines[gone..].concat());
             let last = first + gone as u64 - 1;
-            // By the line that says where the journal begins, as long as it is there; else by the number of the first.
+            // Detected by the line that says where the journal begins, as long as it is there; otherwise by
+            // the number of the first.
             let told = found.missing[..] == [Missing::Front { first, last }]
                 || found.missing[..] == [Missing::Front { first: 1, last }];
             assert!(told, "{gone} of {} lines: {:?}", lines.len(), found.missing);
@@ -204,7 +205,7 @@ fn a_file_that_is_removed_or_emptied_is_found_also_by_the_next_start() {
     for (what, damage) in damage {
         let fs = FaultFs::healthy();
         life(&fs, 8);
-        // As a camera that has a journal has it.
+        // As on a camera that has a journal.
         fs.shared().mkdir(&state().join("state")).unwrap();
         fs.put(&state().join("state/latch"), b"open");
         damage(&fs);

@@ -1,5 +1,5 @@
-//! The JSON Schemas in `docs/schemas/`: those of what the camera says are made from its types, those of what it is
-//! told are held against the reader that decides. `KASACAM_BLESS=1` writes the former anew.
+//! The JSON Schemas in `docs/schemas/`: those of what the camera sends are generated from its types; those of
+//! what it receives are compared with the reader that decides. `KASACAM_BLESS=1` writes the former again.
 
 use jsonschema::Validator;
 use kasacam::domain::effect::{EntitlementReport, Event, PrivacyReport, Report, Rule, Telemetry};
@@ -52,7 +52,7 @@ fn the_schemas_of_what_the_camera_says_are_made_from_its_types() {
     assert_made_from::<GrantRequest>("grant-request", "R/grant/request");
 }
 
-/// As the camera serialises it, and with each member of another type.
+/// As the camera serialises it, and with each member replaced by another type.
 fn assert_fits(name: &str, said: &Value) {
     let validator = validator(name);
     let faults: Vec<String> = validator.iter_errors(said).map(|e| e.to_string()).collect();
@@ -142,7 +142,7 @@ fn a_status_is_read_as_it_was_said_by_this_release_and_those_around_it() {
     assert_eq!(serde_json::from_value::<Status>(json).unwrap(), said);
 }
 
-/// Claims that are right.
+/// Valid claims.
 fn commands() -> [(&'static str, Value); 3] {
     let privacy = json!({"device_id": "cam-0001", "version": 17, "issued_at": "2026-11-26T12:00:00Z",
         "do_not_record": true});
@@ -160,7 +160,7 @@ fn commands() -> [(&'static str, Value); 3] {
     [("privacy-desired", privacy), ("entitlement-desired", entitlement), ("grant-response", answer)]
 }
 
-/// Whether the camera takes these claims.
+/// Whether the camera accepts these claims.
 fn takes(name: &str, claims: &Value) -> bool {
     let bytes = claims.to_string();
     match name {
@@ -170,7 +170,7 @@ fn takes(name: &str, claims: &Value) -> bool {
     }
 }
 
-/// Every pointer into the value, members of members included.
+/// Every JSON pointer into the value, including nested members.
 fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     if let Some(items) = value.as_array() {
         for (n, item) in items.iter().enumerate() {
@@ -186,7 +186,7 @@ fn pointers(value: &Value, at: &str, found: &mut Vec<String>) {
     }
 }
 
-/// The claims without one member, or with something else in its place.
+/// The claims without one member, or with another value in its place.
 fn changed(claims: &Value, pointer: &str, to: Option<&Value>) -> Value {
     let mut changed = claims.clone();
     match to {
@@ -239,7 +239,7 @@ fn the_schemas_of_commands_take_what_the_camera_takes_and_nothing_else() {
         pointers(&claims, "", &mut places);
         for place in &places {
             every.push(changed(&claims, place, None));
-            // Whose camera it is a schema cannot know.
+            // A schema cannot know to which camera a message belongs.
             let others = others.iter().filter(|to| place != "/device_id" || !to.is_string());
             every.extend(others.map(|to| changed(&claims, place, Some(to))));
         }

@@ -18,7 +18,7 @@ fn segmenter() -> Segmenter {
     })
 }
 
-/// The chunk of this number: four to a fragment, eight pictures to a chunk.
+/// The chunk with this number: four per fragment, eight frames per chunk.
 fn chunk(number: u64) -> ChunkFacts {
     ChunkFacts {
         epoch: Epoch(1),
@@ -37,7 +37,7 @@ fn now(offset: i64) -> Now {
     Now { mono: Mono(0), system: Utc(offset), synchronised: true }
 }
 
-/// Feeds chunks and keeps the steps but `Append`.
+/// Feeds chunks and returns the steps except `Append`.
 fn feed(segmenter: &mut Segmenter, numbers: std::ops::Range<u64>) -> Vec<Step> {
     numbers.flat_map(|number| told(segmenter, &chunk(number))).collect()
 }
@@ -74,7 +74,7 @@ fn a_segment_of_many_bytes_is_sealed_before_its_time() {
     let mut segmenter = segmenter();
     feed(&mut segmenter, 0..3);
     let large = ChunkFacts { bytes: 10_000, ..chunk(3) };
-    // Larger than a fragment may be, so let it be the whole fragment.
+    // Larger than a fragment may be, so it is a whole fragment.
     let large = ChunkFacts { starts_fragment: true, ..large };
     assert_eq!(told(&mut segmenter, &large), [Step::Complete, Step::Complete, Step::Seal]);
 }
@@ -90,7 +90,7 @@ fn a_gap_behind_chunks_that_the_disk_held_up_is_named_after_it() {
         for number in 0..4 {
             segmenter.chunk(&chunk(number), at(&chunk(number), lateness), Clock::Trusted);
         }
-        // What was captured once the disk had come back.
+        // What was captured once the disk worked again.
         let fresh = ChunkFacts { starts_fragment: true, ..chunk(4 + gap) };
         let steps = segmenter.chunk(&fresh, at(&fresh, 0), Clock::Trusted);
         let reason = steps.iter().find_map(|step| match step {
@@ -100,7 +100,7 @@ fn a_gap_behind_chunks_that_the_disk_held_up_is_named_after_it() {
         if gap == 0 {
             return reason;
         }
-        // A gap after that is the source's own again.
+        // A later gap is the source's own again.
         let later = ChunkFacts { starts_fragment: true, ..chunk(5 + gap + 20) };
         let steps = segmenter.chunk(&later, at(&later, 0), Clock::Trusted);
         assert!(steps.contains(&Step::End { reason: SpanEnd::Source }), "{steps:?}");
@@ -151,7 +151,7 @@ fn a_fragment_without_end_ends_the_span_and_all_of_it_is_kept() {
     let mut segmenter = segmenter();
     let large = |number| ChunkFacts { bytes: 3_000, ..endless(number) };
     (0..6).for_each(|number| drop(told(&mut segmenter, &large(number))));
-    // 18 000 bytes are in the segment, and all but the last part is committed.
+    // 18 000 bytes are in the segment, and everything except the last part is committed.
     let steps = told(&mut segmenter, &large(6));
     assert_eq!(steps, [Step::Seal, Step::End { reason: SpanEnd::Source }, Step::Refuse]);
     assert_eq!(told(&mut segmenter, &large(7)), [Step::Refuse], "nothing can be decoded before the next IDR");
@@ -233,7 +233,7 @@ fn a_step_of_the_clock_ends_the_span_at_the_next_idr() {
     {
         let mut segmenter = segmenter();
         feed(&mut segmenter, 0..2);
-        // In the middle of a fragment nothing is lost by it.
+        // In the middle of a fragment, where frames would be lost, the span continues.
         assert_eq!(segmenter.chunk(&chunk(2), now(step), Clock::Trusted), [Step::Append]);
         segmenter.chunk(&chunk(3), now(step), Clock::Trusted);
         let steps = segmenter.chunk(&chunk(4), now(step), Clock::Trusted);
@@ -252,7 +252,7 @@ fn a_clock_that_comes_to_be_known_ends_the_span() {
     for number in 5..8 {
         segmenter.chunk(&chunk(number), now(0), Clock::Plausible);
     }
-    // Trusted without a step: the same time, better believed.
+    // Trusted without a step: the same time, with more trust.
     assert_eq!(segmenter.chunk(&chunk(8), now(0), Clock::Trusted), [Step::Append]);
 }
 
@@ -291,8 +291,8 @@ fn a_shut_down_keeps_everything() {
 }
 
 proptest! {
-    /// Whatever comes, steps make sense: a file is opened before anything goes into it, fragments
-    /// begin with an IDR, counters grow by one, and segments are within a fragment of their length.
+    /// For all inputs the steps are consistent: a file is opened before anything is written, fragments begin
+    /// with an IDR, counters grow by one, and the length of segments is right to within a fragment.
     #[test]
     fn steps_are_always_in_order(events in proptest::collection::vec((0_u8..20, any::<bool>(), any::<bool>()), 1..200)) {
         let mut segmenter = segmenter();

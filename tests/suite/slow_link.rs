@@ -1,5 +1,5 @@
-//! The uploader on a link of 4 KiB a second: the kernel's own, in a network namespace, with the limits of the product. A
-//! segment takes longer than any of them, and goes all the same.
+//! The uploader on a link of 4 KiB per second: the kernel's own, in a network namespace, with the timeouts of
+//! the product. A segment takes longer than any of them, and is still sent.
 
 use crate::support::figures::{figure, skip};
 use crate::support::namespace::is_inside;
@@ -14,7 +14,7 @@ use kasacam::upload::Timeouts;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-/// Loopback with the packets of Ethernet, and then 4 KiB/s with a queue of 3 s.
+/// Loopback with the packet size of Ethernet, and then 4 KiB/s with a queue of 3 s.
 const SETUP: [&[&str]; 2] = [
     &["ip", "link", "set", "lo", "mtu", "1500"],
     &["tc", "qdisc", "add", "dev", "lo", "root", "tbf", "rate", "32768bit", "burst", "3000", "latency", "3s"],

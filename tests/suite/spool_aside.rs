@@ -1,4 +1,5 @@
-//! What cannot be sent as things stand, and is not damaged: nothing takes it away, and it is sent once it can be.
+//! Files that cannot be sent as they are, and are not damaged: nothing removes them, and they are sent once
+//! they can be.
 
 use crate::support::fault_fs::{Access, Cut, FaultFs};
 use crate::support::joined::{Joined, StoreIs};
@@ -27,7 +28,7 @@ fn files(fs: &FaultFs) -> BTreeMap<String, Vec<u8>> {
     names.filter_map(|name| fs.peek(&in_spool(&name)).map(|bytes| (name, bytes))).collect()
 }
 
-/// A start with other settings: what it found, and what it says of it.
+/// A start with other settings: what it found, and what it reported.
 fn start(fs: &FaultFs, setup: Setup) -> (Spool, Vec<Segment>, Vec<Input>) {
     let clock = || (Now { mono: Mono(1), system: Utc(1), synchronised: false }, Clock::Unset);
     let (mut spool, found) = spool::open(fs.shared(), setup, LiveEpoch::new(), Box::new(clock)).unwrap();
@@ -53,7 +54,7 @@ fn many() -> (FaultFs, Rig) {
         rig.end(SpanEnd::Source);
     }
     assert_eq!((rig.footage().len(), rig.ends().len()), (200, 4));
-    // And one that was growing.
+    // And one that was still growing.
     rig.allow();
     rig.fragments(1);
     (fs, rig)
@@ -89,7 +90,7 @@ fn a_start_with_a_wrong_key_or_a_wrong_device_id_takes_nothing_away() {
             let told: Vec<_> =
                 reports.iter().filter(|input| matches!(input, Input::SetAside { .. })).collect();
             assert!(matches!(told[..], [Input::SetAside { files: 205, .. }]), "{told:?}");
-            // Nor later, when the disk is looked at again.
+            // Nor later, when the disk is checked again.
             spool.obey(Command::Probe);
             spool.shut_down();
             assert_eq!(files(&fs), as_it_was, "{why:?}");
@@ -112,7 +113,7 @@ fn a_camera_goes_on_recording_beside_what_is_set_aside_and_delivers_all_of_it_la
     let (spool, _, _) = start(&fs, setup);
     drop(spool);
 
-    // With another key, as a camera that was set up anew.
+    // With another key, like a camera that was set up again.
     let mut other = Rig::open(&fs, "boot-two", Options { encrypt: false, ..rig.options });
     other.fragment = 10_000;
     other.allow();
@@ -166,7 +167,7 @@ fn the_spool_of_the_last_release_is_delivered() {
     assert_eq!(chunks, (3 * 6 + 5) * 2);
 }
 
-/// What this release makes of the made-up later one: `README.md` beside the files.
+/// How this release treats the made-up later one: see `README.md` beside the files.
 const LEFT_ALONE: [&str; 8] = [
     "0000000004.mp4",
     "0000000005.mp4",
@@ -232,7 +233,7 @@ fn members_of_a_later_release_stay_in_the_end_of_a_span_that_is_moved() {
 #[test]
 fn members_of_a_later_release_stay_in_an_end_that_is_written_for_its_segments() {
     let fs = fixture("spool-of-a-later-release");
-    // The power took the end of the span, and with it whatever came after its two segments.
+    // The power cut removed the end of the span, and whatever came after its two segments.
     for name in fs.names(&spool_dir()) {
         if !["0000000001.mp4", "0000000002.mp4", "ledger"].contains(&name.as_str()) {
             fs.shared().unlink(&in_spool(&name)).unwrap();
@@ -279,7 +280,7 @@ fn no_name_uses_up_the_numbers_nor_takes_the_place_of_a_segment() {
         fs.put(&in_spool(name), b"?");
         let as_it_was = held(&before(&fs));
 
-        // Twice: what the first start reserves, the second goes on with.
+        // Twice: the second start continues with what the first one reserves.
         for boot in ["boot-two", "boot-three"] {
             let mut rig = Rig::open(&fs, boot, rig.options);
             rig.fragment = 10_000 + fs.names(&spool_dir()).len() as u32;
@@ -331,7 +332,7 @@ fn a_segment_is_never_sealed_over_another() {
     rig.allow();
     rig.fragments(1);
     let name = fs.names(&spool_dir()).into_iter().find(|name| name.ends_with(".open")).unwrap();
-    // Whoever put it there while the segment grew.
+    // Something else created it while the segment grew.
     let stranger = in_spool(&name.replace(".open", ".mp4"));
     fs.put(&stranger, b"a stranger");
     rig.fragments(1);
@@ -343,7 +344,7 @@ fn a_segment_is_never_sealed_over_another() {
     assert_eq!(labels, rig.ledger.committed, "{:?}", second.ledger.quarantined);
 }
 
-/// What grew was cut off, and a segment that the disk does not give at the moment has its number.
+/// A growing file was cut off, and a segment that the disk cannot read at the moment has its number.
 #[test]
 fn what_grew_is_not_sealed_over_a_segment_that_cannot_be_read() {
     let (fs, rig) = many();

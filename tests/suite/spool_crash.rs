@@ -16,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 const DURABILITIES: [Durability; 3] = [Durability::Chunk, Durability::Fragment, Durability::Segment];
 
-/// What was published, and of what it is known to be durable.
+/// What was published, and which part is known to be durable.
 #[derive(Default)]
 struct Published {
     tried: Vec<String>,
@@ -41,8 +41,8 @@ impl Published {
     }
 }
 
-/// Everything that a spool does: spans that end in every way, segments sealed, forgotten and deferred,
-/// leave withdrawn in the middle of a fragment, facts published in between.
+/// Everything that a spool does: spans that end in every way, segments sealed, removed and deferred,
+/// permission withdrawn in the middle of a fragment, facts published in between.
 fn cycle(fs: &FaultFs, options: Options, published: &mut Published) -> Rig {
     let facts = Facts::new(fs.shared(), &state_dir());
     published.publish(&facts, "record");
@@ -55,14 +55,14 @@ fn cycle(fs: &FaultFs, options: Options, published: &mut Published) -> Rig {
         rig.forget(first.serial);
     }
     rig.fragments(1);
-    // Sealed a moment ago, and the newest of its span: this one is put off.
+    // Just sealed, and the newest of its span: this one is deferred.
     if let Some(newest) = rig.footage().last() {
         rig.forget(newest.serial);
     }
     rig.chunks(1);
     rig.revoke();
     published.publish(&facts, "do not record");
-    // Late: it was under way when leave was withdrawn.
+    // Late: it was under way when permission was withdrawn.
     rig.chunks(1);
     rig.end(SpanEnd::Privacy);
 
@@ -79,7 +79,7 @@ fn cycle(fs: &FaultFs, options: Options, published: &mut Published) -> Rig {
         .filter(|segment| Some(&segment.record.span) == span.as_ref())
         .cloned()
         .collect();
-    // The end first: it has to wait for its segments.
+    // The end first: it must wait for its segments.
     for segment in of_span.iter().rev() {
         rig.forget(segment.serial);
     }
@@ -91,7 +91,7 @@ fn cycle(fs: &FaultFs, options: Options, published: &mut Published) -> Rig {
     rig
 }
 
-/// A span that is still under way when the power goes.
+/// A span that is still under way when the power is cut.
 fn under_way(fs: &FaultFs, options: Options, published: &mut Published) -> Rig {
     let mut rig = cycle(fs, options, published);
     rig.allow();
@@ -116,7 +116,7 @@ fn cut_at(at: u64, cut: Cut, options: Options, mutant: Mutant) {
     let mut second = restart_and_check(&after, "boot-two", &rig.ledger, options);
     published.check(&Facts::new(after.shared(), &state_dir()));
 
-    // Life goes on, under serials that were never used.
+    // The spool continues, with serials that were never used.
     second.fragment = 10_000;
     second.allow();
     second.fragments(2);
@@ -176,8 +176,9 @@ fn a_power_cut_with_leave_to_keep_unfinished_fragments_loses_nothing_that_was_co
     }
 }
 
-/// Cuts the power at a random call of a random life, with random sectors and names kept, and half of the times again
-/// while the next start repairs what it finds. How many chunks had been committed before the cut.
+/// Cuts the power at a random call of a random life, with random sectors and names kept, and in half of the
+/// cases again while the next start repairs what it finds. Returns how many chunks had been committed before
+/// the cut.
 fn cut_at_random(seed: u64) -> u64 {
     let mut coin = Coin(seed);
     let options = Options {
@@ -273,7 +274,7 @@ fn some_cut_fails(mutant: Mutant) -> bool {
     (1..=calls(options)).any(fails)
 }
 
-/// Lets calls fail, heals the disk, and goes on.
+/// Lets calls fail, repairs the disk, and continues.
 fn fail_at(from: u64, until: u64, errno: i32, options: Options) {
     let fs = FaultFs::new(Plan::Fail { from, until, errno }, Mutant::None);
     let mut published = Published::default();

@@ -1,4 +1,4 @@
-//! The spool encrypted: what is written, what a start makes of it, and what never leaves it.
+//! The encrypted spool: what is written, how a start reads it, and what is never written unencrypted.
 
 use crate::support::fault_fs::{Cut, FaultFs};
 use crate::support::spool_model::{
@@ -21,7 +21,7 @@ fn encrypted() -> Options {
     Options { encrypt: true, ..Options::default() }
 }
 
-/// Small files, of which every byte can be tried.
+/// Small files, so that every byte can be tested.
 fn small() -> Options {
     Options { size: 30, ..encrypted() }
 }
@@ -41,7 +41,7 @@ fn recorded(options: Options) -> (FaultFs, Rig) {
     (fs, rig)
 }
 
-/// Every file of the spool, the quarantine aside.
+/// Every file of the spool, except the quarantine.
 fn files(fs: &FaultFs) -> BTreeMap<String, Vec<u8>> {
     let names = fs.names(&spool_dir()).into_iter().filter(|name| SpoolName::parse(name).is_some());
     names.map(|name| (name.clone(), fs.peek(&in_spool(&name)).unwrap())).collect()
@@ -61,13 +61,13 @@ fn start(fs: &FaultFs, encryption: Encryption) -> (BTreeSet<Serial>, usize) {
     (segments.iter().map(|segment| segment.serial).collect(), quarantined)
 }
 
-// The format, read a second time as docs/spool.md tells it.
+// The format, implemented a second time from docs/spool.md.
 
 const HEADER: usize = 56;
 const FRAME: usize = 21;
 const TAG: usize = 16;
 
-/// A record as it lies in a file: the salt of its run, its number there, its kind, and where it is.
+/// A record in a file: the salt of its run, its number there, its kind, and its position.
 struct Sealed {
     salt: Vec<u8>,
     number: u32,
@@ -95,7 +95,7 @@ fn records(file: &[u8]) -> Vec<Sealed> {
     found
 }
 
-/// Records of a fragment: of its two chunks what stands before the pictures, and the pictures.
+/// Records of a fragment: for each of its two chunks, what precedes the frames, and the frames.
 const OF_FRAGMENT: usize = 4;
 
 /// Where the fragments of a file end.
@@ -103,7 +103,7 @@ fn fragment_ends(records: &[Sealed]) -> Vec<usize> {
     records.iter().skip(OF_FRAGMENT - 1).step_by(OF_FRAGMENT).map(|record| record.text.end).collect()
 }
 
-/// Decrypts a whole file by the words of the documentation alone.
+/// Decrypts a whole file using only the documentation.
 fn decrypted(file: &[u8]) -> Vec<u8> {
     struct Length;
     impl hkdf::KeyType for Length {
@@ -191,7 +191,7 @@ fn nothing_of_what_is_recorded_lies_in_the_spool_in_the_clear() {
                 for word in
                     ["<fragment", "ftyp", "moof", "cam-0001", "boot-one", "plus-monthly", "\u{a5}\u{a5}"]
                 {
-                    // The filling of the pictures is 0xa5 in a row.
+                    // The filling of the frames is a run of 0xa5.
                     let word = if word.is_ascii() { word.as_bytes().to_vec() } else { vec![0xa5; 4] };
                     assert!(!file.windows(word.len()).any(|part| part == word), "{word:?} in {name}");
                 }
@@ -209,7 +209,7 @@ fn nothing_of_what_is_recorded_lies_in_the_spool_in_the_clear() {
     }
 }
 
-/// Everything that is ever written, also what is cut off again: by run and number of the record.
+/// Everything that is ever written, including what is cut off again: by run and number of the record.
 #[test]
 fn no_nonce_is_used_for_two_records() {
     let mut seen: BTreeMap<(Vec<u8>, u32), Vec<u8>> = BTreeMap::new();
@@ -237,7 +237,7 @@ fn no_nonce_is_used_for_two_records() {
                 rig.fragment += chunk % 2;
                 watch(&fs);
             }
-            // Withdrawn in the middle of a fragment: what of it is on flash is cut off.
+            // Withdrawn in the middle of a fragment: its part on flash is cut off.
             rig.revoke();
             rig.end(SpanEnd::Privacy);
             watch(&fs);
@@ -306,7 +306,7 @@ fn a_sealed_file_that_was_cut_is_not_sent_as_it_is_but_for_its_whole_fragments()
 
         let mut second = Rig::open(&fs, "boot-two", small());
         if second.ledger.serials.remove(&segment.serial) && read(&fs, segment.serial).is_err() {
-            // A start looks at its front alone.
+            // A start reads only its front.
             second.obey(Command::Damaged { serial: segment.serial });
         }
 
@@ -335,13 +335,13 @@ fn every_flipped_byte_of_a_sealed_file_or_an_end_keeps_it_from_being_sent() {
 
             let mut second = Rig::open(&fs, "boot-two", small());
             if second.ledger.sealed.contains_key(&segment.serial) && path == sealed(segment.serial) {
-                // A start looks at the first record. The upload looks at all, and gives the file back.
+                // A start reads the first record. The upload reads all, and returns the file.
                 assert!(at >= records(&file)[0].text.end, "byte {at}");
                 left_to_the_upload += 1;
                 second.obey(Command::Damaged { serial: segment.serial });
             }
 
-            // Of the first header nobody can tell whether it is damaged, or of another key or a later release.
+            // If the first header does not fit, it may be damaged, of another key, or of a later release.
             let header = at < HEADER && second.ledger.quarantined.is_empty();
             if header {
                 assert_eq!(second.ledger.set_aside, 1, "byte {at} of {}", path.display());
@@ -350,7 +350,7 @@ fn every_flipped_byte_of_a_sealed_file_or_an_end_keeps_it_from_being_sent() {
                 assert_eq!(second.ledger.quarantined.len(), 1, "byte {at} of {}", path.display());
                 assert!(fs.peek(&path).is_none(), "byte {at} of {}", path.display());
             }
-            // An end that is set aside may be that of its span yet: none is written anew.
+            // An end that is set aside may still be that of its span: none is written again.
             let lost = usize::from(path == sealed(segment.serial) || header);
             assert_eq!(second.ledger.sealed.len(), rig.ledger.sealed.len() - lost, "an end is written anew");
         }
@@ -442,7 +442,7 @@ fn records_cannot_be_taken_out_moved_repeated_or_brought_from_another_file() {
         assert!(matches!(read(&fs, one.serial), Err(ReadError::Damaged(_))), "forgery {n}");
         let mut second = Rig::open(&fs, "boot-two", options);
         if second.ledger.sealed.contains_key(&one.serial) {
-            // A start looks at its front alone.
+            // A start reads only its front.
             second.obey(Command::Damaged { serial: one.serial });
         }
         assert!(!second.ledger.sealed.contains_key(&one.serial), "forgery {n}");
@@ -490,7 +490,7 @@ fn a_segment_that_is_tampered_with_under_way_is_put_aside_when_it_is_to_be_sent(
     assert_eq!(fs.names(&in_spool("quarantine")).len(), 1);
 }
 
-/// What was recorded before the setting was changed is delivered all the same, what grew then included.
+/// What was recorded before the setting was changed is still delivered, including what was growing then.
 #[test]
 fn a_spool_of_both_kinds_is_delivered_whole() {
     for (first, then) in [(Options::default(), encrypted()), (encrypted(), Options::default())] {

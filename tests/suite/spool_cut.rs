@@ -1,4 +1,5 @@
-//! A segment is cut back to what was captured before the owner forbade it: to whole fragments, whatever the disk does.
+//! A segment is cut back to what was captured before the owner forbade it: to whole fragments, even if the
+//! disk fails.
 
 use crate::support::fault_fs::{Cut, FaultFs, Mutant, Plan};
 use crate::support::spool_model::{Options, Rig, held, spool_dir};
@@ -81,7 +82,7 @@ fn what_is_left_is_the_whole_fragments_that_end_in_time_and_nothing_else_is_on_t
                     if !encrypt {
                         assert_eq!(found, segment, "{what}: a start finds something else");
                     }
-                    // The front of an encrypted one does not show how long it is.
+                    // The front of an encrypted one does not show its length.
                     let told = (found.serial, &found.record, found.bytes);
                     assert_eq!(told, (segment.serial, &segment.record, segment.bytes), "{what}");
                 }

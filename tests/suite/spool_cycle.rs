@@ -1,4 +1,4 @@
-//! What the spool does when nothing fails: counting, withdrawing leave, forgetting, time, facts, the thread.
+//! The spool without faults: counting, withdrawing permission, removing, time, facts, the thread.
 
 use crate::support::fault_fs::{Cut, FaultFs, Plan};
 use crate::support::patience::patient;
@@ -50,10 +50,10 @@ fn a_segment_says_all_that_the_cloud_needs_to_know() {
     assert_spans_are_told(&rig);
 }
 
-/// The next device may open at once: no span reaches into the one after it.
+/// The next device may open at once: no span overlaps the one after it.
 #[test]
 fn a_last_frame_lasts_no_longer_than_its_device_is_open() {
-    // Closed in the middle of the last frame; exactly at its end; long after; or, of a file, long before.
+    // Closed in the middle of the last frame; exactly at its end; long after; or, for a file, long before.
     let half = tiny_mp4::PICTURE / 2;
     for (closed, told) in [
         (10 * CHUNK - half, 10 * CHUNK - half),
@@ -211,7 +211,7 @@ fn a_full_disk_stops_nothing_for_good() {
     assert!(rig.ledger.failures > 0);
     fs.plan(Plan::Nothing);
 
-    // Nobody probes: the next fragment finds out by itself.
+    // There is no probe: the next fragment finds out by itself.
     rig.fragments(2);
     rig.end(SpanEnd::Shutdown);
 
@@ -282,7 +282,7 @@ fn a_new_permit_costs_nothing_of_what_was_captured_under_the_one_before_and_a_wi
         let mut rig = Rig::open(&fs, "boot-one", Options::default());
         rig.allow();
         rig.fragments(1);
-        // The plan has changed: the next run is permitted while the rest of this one is on its way.
+        // The plan has changed: the next run is permitted while the rest of this one is still in the channel.
         if withdrawn {
             rig.live.revoke();
         }
@@ -502,7 +502,7 @@ fn a_process_that_dies_leaves_a_span_that_ends_by_power() {
 #[test]
 fn without_a_durable_serial_nothing_is_recorded() {
     let fs = FaultFs::healthy();
-    // The directory of the facts cannot be made.
+    // The directory of the facts cannot be created.
     fs.put(&state_dir().join("state"), b"");
     let mut rig = Rig::open(&fs, "boot-one", Options::default());
     rig.allow();

@@ -1,4 +1,4 @@
-//! Spools in which anything may lie: nothing found in them stops a start, and what is whole is kept.
+//! Spools with any content: nothing in them prevents a start, and what is whole is kept.
 
 use crate::support::budget::Budget;
 use crate::support::dice::parameter;
@@ -37,7 +37,7 @@ fn path_of(segment: &Segment) -> std::path::PathBuf {
     in_spool(&SpoolName { serial: segment.serial, kind }.to_string())
 }
 
-/// Damages one spool after the other, and says how many, and how many files of them were damaged in all.
+/// Damages one spool after the other; returns how many spools, and how many of their files in total.
 fn damage_many(options: Options) -> (u64, u64) {
     let (fs, rig) = recorded_with(options);
     let mut rounds = Budget::new("KASACAM_DAMAGED", 300);
@@ -87,10 +87,10 @@ fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) -> u64 {
     let restart = |fs: &FaultFs| Rig::open(fs, "boot-two", options);
     let mut second = restart(&fs);
     for segment in second.footage() {
-        // A start looks at both ends: what is damaged between is found when it is to be sent.
+        // A start reads both ends: damage in between is found when the file is to be sent.
         if read(&fs, segment.serial).is_err() {
             assert!(!untouched.contains(&segment), "{segment:?} was whole");
-            // What is whole of it may be sealed again, under the serial that it has.
+            // What is whole of it may be sealed again, with its own serial.
             second.ledger.serials.remove(&segment.serial);
             second.obey(Command::Damaged { serial: segment.serial });
         }
@@ -104,10 +104,11 @@ fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) -> u64 {
     for segment in second.footage() {
         let before = rig.ledger.sealed.get(&segment.serial);
         assert!(before.is_some_and(|before| !before.is_end()), "{segment:?} was never footage");
-        // Whole fragments are two chunks and four. But what ends one is a bit of its prft, which damage may set.
+        // Whole fragments are two chunks and four. But a bit of the prft marks the end of one, and damage may
+        // set it.
         assert!((1..=4).contains(&held[&segment.serial].len()), "{segment:?}");
     }
-    // An encrypted one that was cut back is taken for as long as it was.
+    // An encrypted one that was cut back is still taken to have its earlier length.
     let found = |rig: &Rig| -> Vec<Segment> {
         let found = rig.ledger.sealed.values().cloned();
         let unmeasured = |segment: Segment| match segment.content {
@@ -129,7 +130,7 @@ fn damage_and_start(fs: &FaultFs, rig: &Rig, seed: u64) -> u64 {
     changed
 }
 
-/// Does one bad thing, and tells which file of ours it was done to.
+/// Does one kind of damage, and returns which file of ours was affected.
 fn damage(fs: &FaultFs, coin: &mut Coin) -> Option<String> {
     let names: Vec<String> =
         fs.names(&spool_dir()).into_iter().filter(|name| SpoolName::parse(name).is_some()).collect();
@@ -139,7 +140,7 @@ fn damage(fs: &FaultFs, coin: &mut Coin) -> Option<String> {
     let len = bytes.len();
     match coin.below(12) {
         0..=2 if len > 0 => {
-            // Anywhere but in the pictures, where a flipped bit is a flaw of the picture and no more.
+            // Anywhere except in the frames, where a flipped bit is only a picture error.
             let at = coin.below(len);
             bytes[at] ^= 1 << coin.below(8);
         }
@@ -152,7 +153,7 @@ fn damage(fs: &FaultFs, coin: &mut Coin) -> Option<String> {
         }
         7 => bytes.iter_mut().for_each(|byte| *byte = coin.draw() as u8),
         8 => {
-            // The same serial under another kind of name.
+            // The same serial with another kind of name.
             let SpoolName { serial, .. } = SpoolName::parse(&name)?;
             let kind = [SpoolKind::Open, SpoolKind::Sealed, SpoolKind::End][coin.below(3)];
             let twin = SpoolName { serial, kind }.to_string();
@@ -293,7 +294,7 @@ fn a_segment_that_was_forgotten_is_gone_when_it_is_to_be_sent() {
     assert!(matches!(read, Err(ReadError::Gone)), "{read:?}");
 }
 
-/// Zeros where a sector was never written, and zeros that an encoder leaves, look alike.
+/// Zeros of a sector that was never written, and zeros that an encoder writes, look alike.
 #[test]
 fn an_encoder_that_leaves_zeros_loses_nothing_that_was_synced() {
     for durability in [Durability::Fragment, Durability::Chunk] {
@@ -304,14 +305,14 @@ fn an_encoder_that_leaves_zeros_loses_nothing_that_was_synced() {
             let mut rig = Rig::open(&fs, "boot-one", options);
             rig.allow();
             rig.fragments(20);
-            // The last fragment is under way when the power goes.
+            // The last fragment is under way when the power is cut.
             rig.chunk(0);
             let committed = rig.ledger.committed.len();
             assert!(committed >= 40, "{committed}");
             let after = fs.after(Cut::LosesAll);
             let second = Rig::open(&after, "boot-two", options);
             let labels: usize = held(&after).values().map(Vec::len).sum();
-            // Of the last fragment alone nobody can tell, where more than the rest of a sector is zero.
+            // Only for the last fragment this cannot be told, if more than the rest of a sector is zero.
             let last = if zeros >= 90 && !encrypt { options.chunks as usize } else { 0 };
             assert!(labels >= 40 - last, "{durability:?}, {zeros} zeros: {labels} of {committed} are left");
             assert_eq!(second.ends().len(), 1);

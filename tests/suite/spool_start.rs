@@ -1,4 +1,4 @@
-//! A start does not wait for the files of the spool: they come to be known behind it, the newest first.
+//! A start does not wait for the files of the spool: they are read in the background, the newest first.
 
 use crate::support::dice::parameter;
 use crate::support::fault_fs::{Access, Coin, Cut, FaultFs, Plan};
@@ -15,7 +15,7 @@ use kasacam::spool::Command;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Spans of a process before, and one that was cut off.
+/// Spans of an earlier process, and one that was cut off.
 fn recorded(options: Options, spans: u32) -> (FaultFs, Rig) {
     let fs = FaultFs::healthy();
     let mut rig = Rig::open(&fs, "boot-one", options);
@@ -29,7 +29,7 @@ fn recorded(options: Options, spans: u32) -> (FaultFs, Rig) {
     (fs, rig)
 }
 
-/// What has come to be known, in the order in which it came, and how it was measured last.
+/// The files found, in order, and the last measured usage.
 fn found(rig: &mut Rig) -> (Vec<Segment>, Option<Usage>) {
     let mut found = Vec::new();
     let mut usage = None;
@@ -71,7 +71,7 @@ fn a_start_looks_at_no_file_and_then_at_the_newest_first() {
         assert!(!last.is_scanning && last.quarantined == 0 && last.set_aside.files == 0, "{last:?}");
         let numbers: Vec<u64> = order.iter().map(|s| s.serial.0).filter(|n| *n <= 401 + 1).collect();
         assert!(numbers.is_sorted_by(|a, b| a > b), "{numbers:?}");
-        // All that a start at once finds, the end of the span that was cut off included.
+        // Everything that a start that scans at once finds, including the end of the span that was cut off.
         let again = Rig::open(&fs, "boot-two", options);
         let all: BTreeSet<Serial> = order.iter().map(|segment| segment.serial).collect();
         assert_eq!(all, again.ledger.sealed.keys().copied().collect());
@@ -95,7 +95,7 @@ fn a_sealed_segment_is_known_by_two_reads() {
         while rig.spool.is_scanning() {
             rig.spool.scan(8).unwrap();
         }
-        // Of the file that grew all is read, and of the last span once more the newest.
+        // The growing file is read completely, and the newest of the last span once more.
         let reads = fs.reads() - 100;
         assert!(reads <= files * most, "{reads} reads of {files} files, encrypted {encrypt}");
     }
@@ -131,7 +131,7 @@ fn a_camera_records_and_lets_go_while_its_spool_comes_to_be_known() {
     assert_eq!(spans.len(), 32);
 }
 
-/// Power cuts at random while a spool comes to be known and the camera records; then the same for the next start.
+/// Power cuts at random while a spool is being read and the camera records; then the same for the next start.
 #[test]
 fn a_power_cut_while_the_spool_comes_to_be_known_loses_nothing() {
     let first = parameter("KASACAM_SEED", 0);
@@ -203,7 +203,7 @@ fn one_file_that_cannot_be_read_keeps_no_other_from_being_known() {
     assert_eq!(held(&fs).len(), 30 + 2 + 2);
 }
 
-/// Ten power cuts beside a file that cannot be read: each span has its end all the same.
+/// Ten power cuts beside a file that cannot be read: each span still has its end.
 #[test]
 fn one_file_that_cannot_be_read_keeps_no_span_from_its_end() {
     let mut fs = FaultFs::healthy();
@@ -230,7 +230,7 @@ fn one_file_that_cannot_be_read_keeps_no_span_from_its_end() {
     assert_eq!(fs.names(&spool_dir()).len(), 1, "{:?}", fs.names(&spool_dir()));
 }
 
-/// The newest of a span was forgotten behind a file that grew, and that file was lost.
+/// The newest segment of a span was removed behind a growing file, and that file was lost.
 #[test]
 fn a_span_whose_last_file_is_lost_hinders_no_probe() {
     let fs = FaultFs::healthy();
@@ -295,7 +295,7 @@ fn what_is_oldest_is_sent_first_once_all_is_known() {
     assert!(asked.contains(&Asked::Upload(Serial(3))), "{asked:?}");
 }
 
-/// A cut of the power would leave footage of which nobody remembers that it is forbidden.
+/// A power cut would leave forbidden footage, and the prohibition would be forgotten.
 #[test]
 fn a_permission_replaces_a_prohibition_only_once_all_is_known() {
     let kept = |asked: &[Asked]| {

@@ -1,4 +1,4 @@
-//! The thread that owns the spool: what comes first.
+//! The thread that owns the spool: the order of its work.
 
 use crate::support::fault_fs::FaultFs;
 use crate::support::spool_model::{Options, Rig, held, spool_dir};
@@ -81,11 +81,12 @@ fn neither_a_chunk_nor_the_watchdog_waits_for_the_disk_to_forget() {
     }
     drop(commands);
     thread.join().unwrap();
-    // What was captured, and nothing of what was forgotten.
+    // What was captured, and nothing of what was removed.
     assert!(fs.names(&spool_dir()).len() < 40, "{}", fs.names(&spool_dir()).len());
 }
 
-/// A camera whose driver has no more buffers once the channel to the spool is full: what it takes then is lost.
+/// A camera whose driver has no more buffers once the channel to the spool is full: what it captures then is
+/// lost.
 struct Source {
     chunks: crossbeam_channel::Sender<Captured>,
     init: Arc<kasacam::domain::fragment::Init>,
@@ -151,13 +152,13 @@ fn a_sync_that_stalls_holds_chunks_up_to_the_bound_and_what_is_dropped_then_has_
     }
     let before = source.taken.len();
 
-    // Forty seconds of a flash that collects its garbage.
+    // Forty seconds of flash that collects its garbage.
     fs.stall(true);
     let stalled = u32::try_from(40_000_000_000 / CHUNK).unwrap();
     for n in 40..40 + stalled {
         source.capture(n);
         let until = Instant::now() + Duration::from_secs(60);
-        // It waits in its first commit, with the chunks up to there in its hands.
+        // It waits in its first commit, holding the chunks up to there.
         while n < 44 && !source.chunks.is_empty() {
             assert!(Instant::now() < until, "chunk {n} is not taken");
             std::thread::sleep(Duration::from_millis(1));
@@ -168,7 +169,7 @@ fn a_sync_that_stalls_holds_chunks_up_to_the_bound_and_what_is_dropped_then_has_
     assert_eq!(source.dropped.len(), stalled as usize - held_up);
     fs.stall(false);
     drained();
-    // Live again; the next fragment begins at a multiple of four.
+    // Running again; the next fragment begins at a multiple of four.
     let next = (40 + stalled).next_multiple_of(4);
     for n in next..next + 40 {
         source.capture(n);

@@ -1,4 +1,4 @@
-//! What the agent is told by the system that it runs on.
+//! Facts that the agent reads from its operating system.
 
 use kasacam::domain::input::Input;
 use kasacam::domain::time::Utc;
@@ -31,7 +31,7 @@ fn without_a_stamp_the_clock_is_not_trusted() {
     assert!(!clock::stamped(&tempfile::tempdir().unwrap().path().join("synchronized"), now));
 }
 
-/// A file system of the kernel's with these input devices.
+/// A sysfs tree with these input devices.
 fn input_devices(devices: &[(&str, &str)]) -> tempfile::TempDir {
     let sys = tempfile::TempDir::new().unwrap();
     for (node, name) in devices {
@@ -57,7 +57,7 @@ fn an_input_device_is_found_by_its_name_and_only_where_that_is_one() {
 async fn an_input_from_the_loops_own_thread_waits_for_nobody() {
     let (sender, mut inputs) = mpsc::channel(1);
     let report = from_anywhere(sender);
-    // One more than there is room for: a thread would wait, and the loop's own would never take it.
+    // One more than there is room for: a thread would wait, and the loop's own thread would never take it.
     for _ in 0..3 {
         report(Input::Flushed);
     }

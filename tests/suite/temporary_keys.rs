@@ -1,4 +1,4 @@
-//! Temporary keys of the store: when they are asked for, and what is read of an answer.
+//! Temporary keys of the store: when they are requested, and what is read of an answer.
 
 use http::StatusCode;
 use kasacam::domain::time::{Mono, Utc};
@@ -51,7 +51,7 @@ fn the_last_good_keys_go_on_through_an_outage_of_the_provider_to_their_end() {
         at += 1;
     }
     assert!((3..60).contains(&failures), "{failures}");
-    // Then there are none: the provider is asked now and then, for an hour.
+    // Then there are none: the provider is asked from time to time, for an hour.
     let mut asked = 0;
     for at in at..at + 3600 {
         match renewal.step(after(at)) {

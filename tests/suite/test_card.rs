@@ -1,4 +1,4 @@
-//! The test card of the test source: what can be read back, and what is not believed.
+//! The test card of the test source: what can be read back, and what is rejected.
 
 use kasacam::capture::test_card::{COLUMNS, Card, LEAST, ROWS, Size, UUID};
 use proptest::prelude::*;

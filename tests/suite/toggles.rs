@@ -1,6 +1,6 @@
-//! "Do Not Record Video or Audio" thrown thousands of times at the machine, the live epoch and the spool, with what
-//! stands between them for real: a queue of chunks, a queue of commands, a source that is slow to close, and power
-//! that fails. `KASACAM_TOGGLES_PURE` says how often (2,000), `KASACAM_SEED` repeats a failure.
+//! "Do Not Record Video or Audio" switched thousands of times on the machine, the live epoch and the spool,
+//! with what is between them in the product: a queue of chunks, a queue of commands, a source that is slow to
+//! close, and power cuts. `KASACAM_TOGGLES_PURE` says how often (2,000), `KASACAM_SEED` repeats a failure.
 
 use crate::support::budget::Budget;
 use crate::support::dice::parameter;
@@ -20,7 +20,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// When the pictures of a chunk were taken, in nanoseconds: the last one at `end`.
+/// When the frames of a chunk were captured, in nanoseconds: the last one at `end`.
 #[derive(Clone, Copy, Debug)]
 struct Taken {
     end: u64,
@@ -46,11 +46,11 @@ struct Bench {
     sequence: u32,
     version: u64,
     taken: BTreeMap<(u32, u32), Taken>,
-    /// Times that the device was opened.
+    /// How often the device was opened.
     runs: u64,
     /// When the owner forbade it, by run.
     forbidden: BTreeMap<u64, u64>,
-    /// Chunks that the source took though it was told to stop.
+    /// Chunks that the source captured although it was told to stop.
     too_late: u64,
     kept: u64,
     what: String,
@@ -87,7 +87,7 @@ impl Bench {
         self.perform();
     }
 
-    /// What the agent does with what the machine asks for, in the agent's order.
+    /// Performs the effects of the machine, in the agent's order.
     fn perform(&mut self) {
         for asked in self.machine.take() {
             match asked {
@@ -104,14 +104,14 @@ impl Bench {
                     self.forbidden.insert(device.run, self.time);
                     self.is_slow_to_close(device);
                 }
-                // Onto the disk whose power fails.
+                // Onto the disk whose power is cut.
                 Asked::Keep(fact) => Facts::new(self.spool.fs.shared(), &state_dir()).keep(&fact).unwrap(),
                 _ => {}
             }
         }
     }
 
-    /// A source hands over what it had in hand, and perhaps what it takes before it is closed.
+    /// A source hands over what it still had, and perhaps what it captures before it is closed.
     fn is_slow_to_close(&mut self, mut device: Device) {
         let epoch = device.epoch;
         let late = self.coin.below(4);
@@ -162,7 +162,7 @@ impl Bench {
         }
     }
 
-    /// One turn of the spool's thread: a command, or else what was captured. False where there is neither.
+    /// One iteration of the spool thread: a command, or else what was captured. False if there is neither.
     fn spool_turns(&mut self) -> bool {
         if let Some(command) = self.commands.pop_front() {
             self.spool.obey(command);
@@ -177,7 +177,7 @@ impl Bench {
         true
     }
 
-    /// Every byte of every file, whatever it is called.
+    /// Checks every byte of every file, whatever its name.
     fn judge(&self) {
         for name in self.spool.fs.names(&spool_dir()) {
             let bytes = self.spool.fs.peek(&spool_dir().join(&name)).unwrap_or_default();
@@ -194,7 +194,8 @@ impl Bench {
         }
     }
 
-    /// The power fails; the camera starts anew, by what it knew of the owner's choice, with nothing in its queues.
+    /// The power is cut; the camera starts again, with what it knew of the owner's choice, and with empty
+    /// queues.
     fn power_fails(&mut self) {
         let cut = if self.coin.toss() { Cut::LosesAll } else { Cut::KeepsAll };
         let fs = self.spool.fs.after(cut);
@@ -202,11 +203,11 @@ impl Bench {
         self.commands.clear();
         self.device = None;
         self.spool = spool_model::Rig::open(&fs, "boot-two", self.spool.options);
-        // What it knows is what the disk holds, and nothing else.
+        // It knows only what the disk holds.
         let privacy = match Facts::new(fs.shared(), &state_dir()).recall().privacy {
             Known::Is(jws) => {
                 let version: u64 = jws.strip_prefix("privacy-").unwrap().parse().unwrap();
-                // Every other one forbids: see `toggle`.
+                // Every other choice forbids: see `toggle`.
                 Known::Is(choice(version, version % 2 == 1))
             }
             Known::Missing => Known::Missing,
@@ -217,7 +218,8 @@ impl Bench {
         assert!(self.device.is_none(), "{}: it opened against the owner's choice", self.what);
     }
 
-    /// All that waits is done; nothing but whole fragments taken by permission is there; then it is let go.
+    /// Finishes all that waits; checks that only whole fragments captured with permission are there; then
+    /// removes them.
     fn settle(&mut self) {
         while self.spool_turns() {}
         self.judge();
@@ -245,7 +247,7 @@ fn toggle(toggles: u64, durability: Durability, seed: u64) -> (u64, u64) {
                 bench.spool_turns();
             }
         }
-        // Between two chunks, or amid one that is never finished.
+        // Between two chunks, or in the middle of one that is never finished.
         bench.time += bench.coin.below(CHUNK as usize) as u64;
         bench.choose(true);
         bench.judge();
@@ -258,7 +260,7 @@ fn toggle(toggles: u64, durability: Durability, seed: u64) -> (u64, u64) {
                 bench.power_fails();
                 bench.settle();
             }
-            // The owner thinks again before the spool has caught up.
+            // The owner decides again before the spool has caught up.
             1..=6 => {}
             _ => bench.settle(),
         }

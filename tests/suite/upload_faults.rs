@@ -1,4 +1,4 @@
-//! The uploader against a store on loopback that misbehaves in every way we know of.
+//! The uploader against a store on loopback that misbehaves in all known ways.
 
 #![allow(
     clippy::unwrap_used,
@@ -7,7 +7,7 @@
     clippy::indexing_slicing,
     clippy::disallowed_methods
 )]
-// Helpers of tests are tests too: a panic in one says where.
+// Helpers of tests are tests too: a panic in one shows where it is.
 
 use crate::support::patience::patient;
 use crate::support::store_server::{
@@ -49,7 +49,7 @@ const SHORT: Timeouts = Timeouts {
     answer: Duration::from_secs(12),
 };
 
-/// A configuration whose files lie in `files`; the key of the store is not there yet.
+/// A configuration whose files are in `files`; the key of the store is not there yet.
 pub fn config_for(files: &Path, endpoint: &str, ca: &str) -> config::Upload {
     std::fs::write(files.join("ca.pem"), ca).unwrap();
     config::Upload {
@@ -116,7 +116,7 @@ fn set_mode(path: &Path, mode: u32) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
 }
 
-/// No upload of these tests may take longer, whatever the store does.
+/// No upload of these tests may take longer than this, whatever the store does.
 async fn upload(uploader: &Uploader, segment: &Segment, body: impl Into<Bytes>) -> Outcome {
     within(20, uploader.upload(segment, time(), KeyClock::Trusted, body.into())).await
 }
@@ -360,7 +360,7 @@ async fn a_head_without_an_answer_says_that_the_store_is_away_and_nothing_of_the
     for status in [200, 409, 412] {
         let server = StoreServer::start();
         let put = Act::StoreAndAnswer { status, headers: Vec::new(), body: String::new() };
-        // On the connection that was kept, and on the one that is opened for it.
+        // On the kept connection, and on the one that is opened instead.
         server.will([put, Act::ResetBeforeHead, Act::ResetBeforeHead, Act::ResetBeforeHead]);
         let (scope, _, why) = retry(Camera::of(&server).upload(&footage(), "picture").await);
         assert_eq!(scope, Scope::Store, "after {status}: {why}");
@@ -464,7 +464,7 @@ async fn a_reset_is_reported_wherever_it_comes() {
 #[tokio::test]
 async fn a_stall_ends_the_upload_wherever_it_comes() {
     let server = StoreServer::start();
-    // In the body with the buffers between us full and not full, and after the body.
+    // In the body with the buffers between them full and not full, and after the body.
     for (act, size) in [(Act::StallInBody(1000), 8 << 20), (Act::StallInBody(1000), 2000), (Act::Mute, 7)] {
         server.will([act]);
         let begun = Instant::now();
@@ -498,7 +498,7 @@ async fn a_store_over_which_next_to_nothing_moves_is_given_up() {
     assert_eq!(camera.upload(&footage(), vec![7; 1500]).await, Outcome::Stored);
 }
 
-/// Pieces of 64 KiB that count how many of them there are, and on which threads they are read.
+/// Pieces of 64 KiB; counts them, and the threads on which they are read.
 #[derive(Default)]
 struct Counted {
     pieces: usize,
@@ -546,7 +546,7 @@ async fn a_body_that_cannot_be_read_to_its_end_says_nothing_of_the_store() {
         }
     }
     let server = StoreServer::start();
-    // The first pass, for its checksum, goes well; the second sends.
+    // The first pass, for its checksum, succeeds; the second one sends.
     struct Shrinks(std::sync::atomic::AtomicU32);
     impl kasacam::upload::Body for Shrinks {
         fn read(&self, take: &mut dyn FnMut(Bytes) -> bool) -> Result<(), String> {
@@ -582,7 +582,7 @@ async fn a_large_body_is_never_held_whole_and_is_read_off_the_thread_of_the_netw
     let most = most.load(Ordering::SeqCst);
     assert!(most <= 8, "{most} of 256 pieces were held at once");
     assert_eq!(alive.load(Ordering::SeqCst), 0);
-    // Once for the checksum, once to be sent.
+    // Once for the checksum, once for sending.
     let threads = threads.lock().unwrap();
     assert_eq!(threads.len(), 2);
     assert!(!threads.contains(&std::thread::current().id()), "it is read on the network's thread");
@@ -590,7 +590,8 @@ async fn a_large_body_is_never_held_whole_and_is_read_off_the_thread_of_the_netw
 
 #[tokio::test]
 async fn it_is_told_once_when_more_than_half_of_a_body_is_sent() {
-    // What lies in the buffers between us counts as sent: so much is neither below nor above half.
+    // Bytes in the buffers in between count as sent: this size makes sure that they are on neither side of
+    // half.
     const SIZE: usize = 32 << 20;
     for (read, is_past) in [(SIZE / 4, false), (SIZE * 3 / 4, true)] {
         let server = StoreServer::start();
@@ -688,7 +689,7 @@ async fn a_store_that_ignores_if_none_match_is_found_out_by_one_object_put_again
         // A large one is not sent twice.
         assert_eq!(upload(&uploader, &footage(), megabytes(5)).await, Outcome::Stored);
         assert_eq!(server.methods(), ["PUT"]);
-        // No answer tells: it is asked again with the next one.
+        // No answer shows it: the probe is repeated with the next object.
         server.will([Act::Behave, Act::status(500, "InternalError")]);
         for n in 4..7 {
             let mut segment = footage();
@@ -814,7 +815,7 @@ async fn checksums_can_be_left_out_for_stores_that_refuse_them() {
     let requests = server.requests();
     let sha256 = hexadecimal(b"picture");
     assert_eq!(requests[1].header("x-amz-content-sha256"), Some(sha256.as_str()), "the body is signed still");
-    // Another body under the key is told by the metadata alone, too.
+    // Another body under the key is also detected by the metadata alone.
     server.forget(FOOTAGE_KEY);
     server.put(FOOTAGE_KEY, b"PICTURE");
     let (scope, ..) = retry(camera.upload(&footage(), "picture").await);
@@ -828,7 +829,7 @@ async fn a_bucket_may_stand_in_the_hosts_name() {
     let mut camera = Camera::with(&format!("http://localhost:{port}"), &server.ca);
     camera.config.allow_plaintext = true;
     camera.config.addressing = config::Addressing::Virtual;
-    // `*.localhost` is this machine (RFC 6761, 6.3); where the resolver does not know, there is nothing to test with.
+    // `*.localhost` is this machine (RFC 6761, 6.3); if the resolver does not know this, the test cannot run.
     let found = std::net::ToSocketAddrs::to_socket_addrs(&("kasa-care.localhost", 80));
     if found.is_err() {
         let (_, _, why) = retry(camera.upload(&footage(), "picture").await);
@@ -858,7 +859,7 @@ async fn a_clock_that_is_off_signs_with_the_stores_time() {
     assert_eq!(dates.len(), 2);
     assert_ne!(dates[0], "20310101");
     assert_eq!(dates[1], "20310101");
-    // It is remembered, and a store that goes on refusing is not asked without end.
+    // It is remembered, and a store that keeps refusing is not asked endlessly.
     server.will([skewed("RequestTimeTooSkewed"), skewed("RequestTimeTooSkewed")]);
     let mut other = footage();
     other.record.n = 9;
@@ -887,7 +888,7 @@ async fn a_lost_answer_does_not_store_a_segment_twice() {
 async fn a_dropped_upload_closes_its_connection_and_stores_nothing() {
     let server = StoreServer::start();
     let mut camera = Camera::of(&server);
-    // A minute for the body: it is certainly under way when it is dropped.
+    // A minute for the body: it is certainly being sent when it is dropped.
     camera.config.max_rate = Some(8 * 16 * 1024);
     let uploader = Arc::new(camera.uploader());
     let task = {
@@ -909,7 +910,7 @@ async fn a_dropped_upload_closes_its_connection_and_stores_nothing() {
 
 #[tokio::test]
 async fn a_store_may_be_named_by_a_host_name() {
-    // Where `localhost` is ::1 first, nothing listens there, and the next address is tried.
+    // If `localhost` is ::1 first, nothing listens there, and the next address is tried.
     let server = StoreServer::start();
     let camera = Camera::with(&format!("https://localhost:{}", server.address.port()), &server.ca);
     assert_eq!(camera.upload(&footage(), "picture").await, Outcome::Stored);
@@ -925,7 +926,7 @@ async fn max_rate_holds_and_can_be_changed_while_an_upload_runs() {
     let begun = Instant::now();
     assert_eq!(upload(&uploader, &footage(), megabytes(1)).await, Outcome::Stored);
     let held = begun.elapsed();
-    // Two seconds at the rate, less the burst of a tenth of a second.
+    // Two seconds at the rate, minus the burst of a tenth of a second.
     assert!(held >= Duration::from_millis(1850), "{held:?}");
     assert!(held <= patient(Duration::from_secs(5)), "{held:?}");
 
@@ -1076,7 +1077,7 @@ impl Openssl {
             .ok()?;
         let mut lines = BufReader::new(child.stdout.take()?).lines().map_while(Result::ok);
         let port = lines.find_map(|line| line.strip_prefix("ACCEPT 127.0.0.1:")?.trim().parse().ok());
-        // Read on, so that it never waits for us.
+        // Keeps reading, so that the server never waits for the test.
         std::thread::spawn(move || lines.for_each(drop));
         let server = Openssl { child, port: port? };
         Some(server)
@@ -1093,7 +1094,7 @@ impl Drop for Openssl {
 #[tokio::test]
 async fn tls_older_than_1_2_is_not_spoken() {
     let files = tempfile::tempdir().unwrap();
-    // With 1.2 the same server is spoken to, and fails only in what it then (does not) say.
+    // With 1.2 the same server is accepted, and fails only in what it then (does not) say.
     for (version, spoken) in [("-tls1_1", false), ("-tls1_2", true)] {
         let Some(server) = Openssl::start(files.path(), version) else {
             let why = format!("openssl s_server does not take {version}");

@@ -1,7 +1,7 @@
-//! What an answer of the store means, and what object a segment becomes.
+//! What an answer of the store means, and which object a segment becomes.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
-// Helpers of tests are tests too: a panic in one says where.
+// Helpers of tests are tests too: a panic in one shows where it is.
 
 use bytes::Bytes;
 use kasacam::domain::fragment::SpanEnd;
@@ -183,7 +183,8 @@ fn the_end_of_a_span_says_why_and_is_no_video() {
     assert_eq!(metadata["clock"], "trusted");
 }
 
-/// In the order of keys a span's end comes before the span that begins in the very microsecond in which it ends.
+/// In the order of keys a span's end comes before a span that begins in the very microsecond in which it
+/// ends.
 #[tokio::test]
 async fn the_end_of_a_span_sorts_before_what_begins_then() {
     let mut first = footage();
@@ -211,7 +212,7 @@ fn what_a_header_cannot_carry_does_not_reach_one() {
     assert_eq!(metadata["clock"], "plausible");
 }
 
-/// A store that gives the answers it was told to, and notes the keys it was asked for.
+/// A store that gives scripted answers, and notes the requested keys.
 #[derive(Default)]
 struct Scripted {
     answers: Mutex<Vec<Attempt>>,
@@ -281,7 +282,7 @@ async fn footage_of_another_device_is_never_sent() {
     assert!(keys.is_empty());
 }
 
-/// Sends pieces through the bucket as fast as it lets them, for `seconds`; how many bytes went.
+/// Sends pieces through the bucket as fast as it allows, for `seconds`; returns how many bytes were sent.
 fn sent(bucket: &mut Bucket, start: Duration, seconds: u64, piece: u64) -> u64 {
     let (mut now, mut bytes) = (start, 0);
     let end = start + Duration::from_secs(seconds);
@@ -299,7 +300,7 @@ fn the_rate_holds_within_five_percent_over_ten_seconds() {
     for rate in [1_000, 125_000, 1_000_000] {
         let mut bucket = Bucket::default();
         bucket.set(Some(rate), Duration::ZERO);
-        // After a pause too, which must not be made up for.
+        // Also after a pause, which must not be compensated.
         for start in [0, 3600] {
             let bytes = sent(&mut bucket, Duration::from_secs(start), 10, rate / 20);
             assert!(bytes.abs_diff(10 * rate) <= rate / 2, "{bytes} at {rate} from {start}");
