@@ -174,7 +174,7 @@ async fn what_is_wrong_with_a_certificate_and_what_to_reissue_is_told() {
     }
     assert_eq!(looked_at, 12);
 
-    // The missing extension was the only fault.
+    // With the missing part the chain is accepted: nothing else was wrong.
     let (leaf, key) = issued(&intermediate, |_| {});
     let chain = format!("{leaf}{}", intermediate.pem);
     assert_eq!(told(&root.pem, &chain, &key, BROKER).await, Ok(()));

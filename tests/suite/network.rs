@@ -146,7 +146,7 @@ async fn a_name_that_changes_is_followed() {
     names.answers(Answer::now(&[V4]));
     camera.connects().await;
 
-    // And at the place of a connection.
+    // Also after a connection existed.
     let asked = names.asked();
     broker.stop();
     camera.hears().await;

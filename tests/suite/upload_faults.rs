@@ -590,8 +590,7 @@ async fn a_large_body_is_never_held_whole_and_is_read_off_the_thread_of_the_netw
 
 #[tokio::test]
 async fn it_is_told_once_when_more_than_half_of_a_body_is_sent() {
-    // Bytes in the buffers in between count as sent: this size makes sure that they are on neither side of
-    // half.
+    // Bytes in the buffers in between count as sent; a quarter of this size is far more than they hold.
     const SIZE: usize = 32 << 20;
     for (read, is_past) in [(SIZE / 4, false), (SIZE * 3 / 4, true)] {
         let server = StoreServer::start();

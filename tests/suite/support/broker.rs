@@ -1,5 +1,5 @@
-//! A real mosquitto with mutual TLS and an access list, on a free port of loopback, with certificates
-//! made for it; and a client of it that stands for the cloud.
+//! A real mosquitto with mutual TLS and an access list, on a free port of loopback, with certificates made
+//! for it; and a client of it that acts as the cloud.
 
 use super::patience::patient;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ pub fn wait() -> Duration {
     patient(Duration::from_secs(30))
 }
 
-/// How long a certificate is good.
+/// The validity of a certificate.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Validity {
     Good,
@@ -58,7 +58,7 @@ impl Authority {
         &self.pem
     }
 
-    /// Writes `{name}.pem` and `{name}.key` into `folder`, good for 127.0.0.1.
+    /// Writes `{name}.pem` and `{name}.key` into `folder`, valid for 127.0.0.1.
     pub fn issue(&self, folder: &Path, name: &str, validity: Validity) -> (PathBuf, PathBuf) {
         self.issue_for(folder, name, validity, vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))])
     }
@@ -86,7 +86,7 @@ impl Authority {
     }
 }
 
-/// What an agent is told of a broker on 127.0.0.1.
+/// The agent's configuration for a broker on 127.0.0.1.
 pub fn told(port: u16, ca: PathBuf, cert: PathBuf, key: PathBuf) -> Mqtt {
     Mqtt {
         host: String::from("127.0.0.1"),
@@ -152,7 +152,7 @@ impl Broker {
         )
     }
 
-    /// Starts it again, with what it had kept.
+    /// Starts it again, with the state that it had kept.
     pub fn resume(&mut self) {
         let child = Command::new("mosquitto")
             .arg("-c")
@@ -170,8 +170,8 @@ impl Broker {
         }
     }
 
-    /// Stops it in good order, so that it keeps its sessions and what is retained. One that has just begun may miss the
-    /// signal: it gets it again.
+    /// Stops it in order, so that it keeps its sessions and its retained messages. One that has just started
+    /// may miss the signal: it is sent again.
     pub fn stop(&mut self) {
         let deadline = Instant::now() + wait();
         loop {
@@ -186,7 +186,7 @@ impl Broker {
         }
     }
 
-    /// Leaves its connections open, and no longer answers.
+    /// Leaves its connections open, but no longer answers.
     pub fn freeze(&self) {
         self.signal(Signal::SIGSTOP);
     }
@@ -204,7 +204,7 @@ impl Broker {
         self.folder.path().join(name)
     }
 
-    /// What the agent of `device` is told of this broker, with a certificate of its own.
+    /// The configuration of the agent of `device` for this broker, with its own certificate.
     pub fn client(&self, device: &str) -> Mqtt {
         self.client_with(device, Validity::Good)
     }
@@ -214,14 +214,14 @@ impl Broker {
         Mqtt { host: self.ip.to_string(), ..told(self.port, self.path("ca.pem"), cert, key) }
     }
 
-    /// Another authority's root, which this broker's certificate does not come from.
+    /// The root of another authority, which did not issue this broker's certificate.
     pub fn foreign_ca(&self) -> PathBuf {
         let path = self.path("foreign.pem");
         fs::write(&path, Authority::new("another CA").pem).unwrap();
         path
     }
 
-    /// The cloud, subscribed to everything of every camera.
+    /// The cloud, subscribed to all topics of all cameras.
     pub async fn cloud(&self) -> Cloud {
         Cloud::connect(self, "cloud", Some("kasacam/#")).await
     }
@@ -236,7 +236,7 @@ impl Drop for Broker {
     }
 }
 
-/// The camera may use its own topics only, in their direction only. The broker's user is the CN.
+/// The camera may use only its own topics, and only in their direction. The broker's user is the CN.
 const ACCESS: &str = "\
 user cloud
 topic readwrite kasacam/#
@@ -252,7 +252,7 @@ pattern write kasacam/v1/%u/event
 pattern write kasacam/v1/%u/grant/request
 ";
 
-/// One message that the cloud saw.
+/// One message that the cloud received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Seen {
     pub topic: String,
@@ -260,7 +260,7 @@ pub struct Seen {
     pub retained: bool,
 }
 
-/// A client beside the agent.
+/// A client besides the agent.
 pub struct Cloud {
     client: AsyncClient,
     seen: Arc<Mutex<Vec<Seen>>>,
@@ -270,7 +270,7 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Connects with `{id}.pem`; comes back once the subscription stands.
+    /// Connects with `{id}.pem`; returns once the subscription is acknowledged.
     pub async fn connect(broker: &Broker, id: &str, filter: Option<&str>) -> Cloud {
         Cloud::connect_as(broker, id, id, filter).await
     }
@@ -327,7 +327,7 @@ impl Cloud {
         self.seen.lock().unwrap().iter().filter(|seen| seen.topic == topic).cloned().collect()
     }
 
-    /// Waits for a message on `topic` with `part` in it.
+    /// Waits for a message on `topic` that contains `part`.
     pub async fn sees(&self, topic: &str, part: &str) -> Seen {
         eventually(&format!("{part} on {topic}"), || {
             self.seen(topic).into_iter().find(|seen| seen.payload.contains(part))
@@ -342,7 +342,7 @@ impl Drop for Cloud {
     }
 }
 
-/// Looks again and again, until the deadline.
+/// Checks again and again, until the deadline.
 pub async fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + wait();
     loop {

@@ -1,31 +1,32 @@
-//! How often a test that counts repeats itself: a fixed count in `make test`, as many as fit a time in
-//! `make test-long`.
+//! How often a test that counts repeats itself: a fixed count in `make test`, as many as fit a time in `make
+//! test-long`.
 //!
-//! The count's own variable, such as `KASACAM_KILLS`, sets the exact number, 0 included. Without it `KASACAM_BUDGET`
-//! (seconds) sets a time; the usual count is then done first, however long it takes. Without both the usual count counts.
+//! The count's own variable, such as `KASACAM_KILLS`, sets the exact number, 0 included. Without it
+//! `KASACAM_BUDGET` (seconds) sets a time; the default count is then done first, however long it takes.
+//! Without both the default count is used.
 
 use std::time::{Duration, Instant};
 
-/// Rounds that are still to be done. `while budget.again() { one round }`, then `budget.done` is N.
+/// Rounds that are still to be done. `while budget.again() { one round }`; afterwards `budget.done` is N.
 #[derive(Debug)]
 pub struct Budget {
     exact: Option<u64>,
     usual: u64,
     until: Option<Instant>,
-    /// Rounds that were begun.
+    /// Rounds that were started.
     pub done: u64,
 }
 
 impl Budget {
-    /// Of the count that the environment calls `name`. `usual` rounds are done unless told otherwise.
+    /// The budget of the count that the environment calls `name`. `usual` rounds are done by default.
     #[must_use]
     pub fn new(name: &str, usual: u64) -> Budget {
         let until = number("KASACAM_BUDGET").map(|seconds| Instant::now() + Duration::from_secs(seconds));
         Budget { exact: number(name), usual, until, done: 0 }
     }
 
-    /// As [`Budget::new`] where the rounds are that count times `numerator / denominator`, rounded up: a test's share of
-    /// a count, or rounds that do many of what is counted.
+    /// Like [`Budget::new`], but the number of rounds is that count times `numerator / denominator`, rounded
+    /// up: a test's share of a count, or rounds that do many of what is counted.
     #[must_use]
     pub fn scaled(name: &str, usual: u64, (numerator, denominator): (u64, u64)) -> Budget {
         let scale = |count: u64| (count * numerator).div_ceil(denominator);

@@ -1,4 +1,4 @@
-//! Chance that can be had again: the same seed gives the same walk.
+//! Repeatable random numbers: the same seed gives the same walk.
 
 pub struct Dice(u64);
 
@@ -8,7 +8,7 @@ impl Dice {
         Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    /// Evenly from zero to one less than `sides`.
+    /// Uniformly from zero to one less than `sides`.
     pub fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -16,7 +16,7 @@ impl Dice {
         (self.0 >> 11) % sides
     }
 
-    /// True once in so many times.
+    /// True with probability 1 in `times`.
     pub fn once_in(&mut self, times: u64) -> bool {
         self.roll(times) == 0
     }

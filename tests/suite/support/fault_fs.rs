@@ -1,7 +1,7 @@
-//! A file system in memory that fails like a real one: unsynced bytes and names are lost at a power
-//! cut, or torn by sectors; any call can fail; a failed sync leaves pages that look clean.
+//! A file system in memory that fails like a real one: unsynced bytes and names are lost in a power cut, or
+//! torn by sectors; any call can fail; a failed sync leaves pages that look clean.
 //!
-//! Deterministic: what a cut leaves follows from a seed.
+//! Deterministic: a seed determines what a power cut leaves.
 
 use kasacam::disk::{Fs, Handle, Kind, Meta};
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,15 +19,15 @@ pub enum Cut {
     LosesAll,
     /// Everything, as after a crash of the process alone.
     KeepsAll,
-    /// Each name and each sector by the toss of a coin.
+    /// Each name and each sector at random.
     Torn(u64),
 }
 
-/// What goes wrong.
+/// The fault to inject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Plan {
     Nothing,
-    /// The power goes at this call: neither it nor any later one is done.
+    /// The power is cut at this call: neither it nor any later one is done.
     Crash {
         at: u64,
     },
@@ -39,22 +39,22 @@ pub enum Plan {
     },
 }
 
-/// What is done with one file.
+/// The kind of access to one file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// Opened for reading, and read.
     Read,
     /// Opened for writing.
     Write,
-    /// Made, as a file or a directory.
+    /// Created, as a file or a directory.
     Create,
     Unlink,
-    /// Renamed, by its name before.
+    /// Renamed, under its name before.
     Rename,
     Stat,
 }
 
-/// A promise that the file system breaks on purpose, to show that the tests would notice.
+/// A guarantee that the file system breaks on purpose, to show that the tests would notice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mutant {
     None,
@@ -68,7 +68,7 @@ pub struct FaultFs(Arc<Mutex<State>>);
 struct State {
     files: Vec<Inode>,
     dirs: BTreeSet<PathBuf>,
-    /// Those whose parent was synced since they were made.
+    /// Directories whose parent was synced since they were created.
     durable_dirs: BTreeSet<PathBuf>,
     names: BTreeMap<PathBuf, Node>,
     durable_names: BTreeMap<PathBuf, Node>,
@@ -78,22 +78,22 @@ struct State {
     plan: Plan,
     mutant: Mutant,
     failures: u64,
-    /// What fails on one path, always, whatever the plan, and with which errno.
+    /// Paths on which an access always fails, whatever the plan, and with which errno.
     bad_paths: Vec<(PathBuf, Access, i32)>,
     room: Room,
     card: Card,
-    /// Flash collects its garbage.
+    /// Flash collects its garbage: syncs wait.
     stalls: bool,
 }
 
-/// A file system of its own at a directory, which can be pulled.
+/// A separate file system at a directory, which can be removed.
 #[derive(Clone, Debug, Default)]
 struct Card {
     at: Option<PathBuf>,
     /// Its device number; that of everything else is 1.
     device: u64,
     is_away: bool,
-    /// What was made, or was to be made, in the empty mount point.
+    /// What was created, or attempted to be created, in the empty mount point.
     beneath: Vec<PathBuf>,
 }
 
@@ -103,18 +103,18 @@ impl Card {
     }
 }
 
-/// How much fits.
+/// How much space there is.
 #[derive(Clone, Copy, Debug)]
 struct Room {
-    /// Bytes of all files together; a write beyond it fails with ENOSPC.
+    /// Maximum bytes of all files together; a write beyond it fails with ENOSPC.
     capacity: u64,
-    /// Bytes that others hold.
+    /// Bytes that others use.
     others: u64,
-    /// The errno of `statvfs`, where that fails.
+    /// The errno of `statvfs`, if that fails.
     free_fails: Option<i32>,
 }
 
-/// What an empty file system has free, where no test says otherwise.
+/// The free space of an empty file system by default.
 const ROOMY: Room = Room { capacity: 1 << 30, others: 0, free_fails: None };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,7 +165,7 @@ impl FaultFs {
         })))
     }
 
-    /// A healthy one.
+    /// A file system without faults.
     pub fn healthy() -> FaultFs {
         FaultFs::new(Plan::Nothing, Mutant::None)
     }
@@ -188,7 +188,7 @@ impl FaultFs {
         self.state().failures
     }
 
-    /// Keeps whoever syncs a file waiting, until it is told otherwise.
+    /// Lets every sync wait until this is called again with `false`.
     pub fn stall(&self, stalls: bool) {
         self.state().stalls = stalls;
     }
@@ -197,7 +197,7 @@ impl FaultFs {
         self.state().plan = plan;
     }
 
-    /// From here on this access to this path fails with this errno, each time. Counts as a failure.
+    /// From now on this access to this path fails with this errno, each time. Counts as a failure.
     pub fn fail_always(&self, path: &Path, access: Access, errno: i32) {
         self.state().bad_paths.push((path.to_path_buf(), access, errno));
     }
@@ -207,12 +207,12 @@ impl FaultFs {
         self.state().bad_paths.retain(|(bad, ..)| bad != path);
     }
 
-    /// How many bytes fit, others' and ours.
+    /// How many bytes fit, of others and of the spool together.
     pub fn set_capacity(&self, capacity: u64) {
         self.state().room.capacity = capacity;
     }
 
-    /// How many bytes others hold.
+    /// How many bytes others use.
     pub fn set_others(&self, others: u64) {
         self.state().room.others = others;
     }
@@ -222,12 +222,12 @@ impl FaultFs {
         self.state().room.free_fails = errno;
     }
 
-    /// A card of its own is mounted at a directory from here on.
+    /// From now on a separate card is mounted at a directory.
     pub fn mount(&self, at: &Path) {
         self.state().card = Card { at: Some(at.to_path_buf()), device: 2, ..Card::default() };
     }
 
-    /// Pulls it: what is open on it fails, and its mount point is empty.
+    /// Removes it: access to open files on it fails, and its mount point is empty.
     pub fn pull(&self) {
         self.state().card.is_away = true;
     }
@@ -238,7 +238,7 @@ impl FaultFs {
         (state.card.is_away, state.card.device) = (false, device);
     }
 
-    /// What anybody tried to make in the mount point while the card was away.
+    /// What was attempted to be created in the mount point while the card was away.
     pub fn made_beneath(&self) -> Vec<PathBuf> {
         self.state().card.beneath.clone()
     }
@@ -248,7 +248,7 @@ impl FaultFs {
         self.state().free()
     }
 
-    /// The same disk after the power came back.
+    /// The same disk after a power cut.
     pub fn after(&self, cut: Cut) -> FaultFs {
         let state = self.state();
         let mut coin = Coin(match cut {
@@ -272,7 +272,7 @@ impl FaultFs {
                 }
             }
         }
-        // What was in a directory that is gone is gone with it.
+        // What was in a directory that is lost is lost with it.
         let reached = |path: &Path| path.ancestors().skip(1).all(|dir| dirs.contains(dir));
         names.retain(|path, _| reached(path));
         let dirs: BTreeSet<PathBuf> = dirs.iter().filter(|dir| reached(dir)).cloned().collect();
@@ -307,7 +307,7 @@ impl FaultFs {
         })))
     }
 
-    /// Puts a file there as though it had always been there.
+    /// Puts a file there as if it had always been there.
     pub fn put(&self, path: &Path, bytes: &[u8]) {
         let mut state = self.state();
         state.stand(path.parent().unwrap_or(path));
@@ -329,7 +329,7 @@ impl FaultFs {
         self.state().stand(path);
     }
 
-    /// What a file holds, without counting as a call.
+    /// The content of a file, without counting as a call.
     pub fn peek(&self, path: &Path) -> Option<Vec<u8>> {
         let state = self.state();
         match state.names.get(path)? {
@@ -349,7 +349,7 @@ impl FaultFs {
         self.0.lock().unwrap()
     }
 
-    /// Counts a call, and says whether it is to fail.
+    /// Counts a call, and fails if the plan says so.
     fn call(&self) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.state();
         match state.trouble() {
@@ -358,7 +358,7 @@ impl FaultFs {
         }
     }
 
-    /// [`FaultFs::call`] of what concerns one path.
+    /// [`FaultFs::call`] for one path.
     fn call_on(&self, path: &Path, access: Access) -> io::Result<MutexGuard<'_, State>> {
         let mut state = self.call()?;
         if state.card.hides(path) {
@@ -375,7 +375,7 @@ impl FaultFs {
 }
 
 impl State {
-    /// A directory and its ancestors, as though they had always been there.
+    /// Makes a directory and its ancestors exist as if they had always existed.
     fn stand(&mut self, dir: &Path) {
         for dir in dir.ancestors() {
             self.dirs.insert(dir.to_path_buf());
@@ -390,7 +390,7 @@ impl State {
         self.card.is_away && self.names.iter().any(|(path, other)| *other == node && self.card.hides(path))
     }
 
-    /// [`State::trouble`] of what concerns an open file.
+    /// [`State::trouble`] for an open file.
     fn trouble_on(&mut self, handle: &Handle) -> Option<io::Error> {
         let away = self.is_away(handle).then(|| io::Error::from_raw_os_error(libc::EIO));
         self.trouble().or(away)
@@ -517,7 +517,7 @@ impl Fs for FaultFs {
         if state.names.contains_key(dir) {
             return Err(io::ErrorKind::NotADirectory.into());
         }
-        // The root has no parent to be synced.
+        // The root has no parent to sync.
         state.stand(Path::new("/"));
         for dir in dir.ancestors() {
             state.dirs.insert(dir.to_path_buf());
@@ -565,7 +565,7 @@ impl Fs for FaultFs {
         let mut state = self.state();
         let mut trouble = state.trouble_on(file);
         let crashed = matches!(state.plan, Plan::Crash { .. });
-        // A write that fails may have got half way.
+        // A write that fails may have been done in part.
         let mut bytes = match (&trouble, crashed) {
             (Some(_), true) => &[],
             (Some(_), false) => &bytes[..bytes.len() / 2],

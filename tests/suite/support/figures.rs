@@ -1,15 +1,16 @@
-//! What a test counted, for whoever wants more than "ok": printed, and with `KASACAM_FIGURES` kept in that file, which
-//! `scripts/test.sh` shows at its end. And the floors below which a count shows nothing.
+//! What a test counted, for readers who want more than "ok": printed, and with `KASACAM_FIGURES` appended to
+//! that file, which `scripts/test.sh` shows at its end. Also the minimum counts below which a test shows
+//! nothing.
 
 use std::io::Write;
 
-/// Tells a figure.
+/// Reports a figure.
 pub fn figure(text: &str) {
     println!("{text}");
     keep("KASACAM_FIGURES", text);
 }
 
-/// Fails a test that has looked at less than `least`: a run that looked at nothing must not pass.
+/// Fails a test that has checked fewer than `least`: a run that checked nothing must not pass.
 pub fn at_least(least: u64, what: &str, count: u64) {
     assert!(
         count >= least,
@@ -18,8 +19,8 @@ pub fn at_least(least: u64, what: &str, count: u64) {
     );
 }
 
-/// Says that a test cannot run here; `scripts/test.sh` counts it as skipped. Started without that script, the test
-/// fails instead: nobody would read it.
+/// Says that a test cannot run here; `scripts/test.sh` counts it as skipped. Without that script the test
+/// fails instead, because nobody would read the message.
 pub fn skip(test: &str, why: &str) {
     println!("skipped: {test}: {why}");
     assert!(
@@ -28,7 +29,7 @@ pub fn skip(test: &str, why: &str) {
     );
 }
 
-/// Appends a line to the file that the environment names; whether it names one.
+/// Appends a line to the file that the environment names; returns whether it names one.
 fn keep(variable: &str, text: &str) -> bool {
     let Some(path) = std::env::var_os(variable) else { return false };
     let line = format!("{text}\n");

@@ -1,5 +1,5 @@
-//! The real machine and the real spool over the file system in memory, and nothing between them but what the agent
-//! does: commands go one way, reports the other, each in its order.
+//! The real machine and the real spool over the file system in memory, connected only as the agent connects
+//! them: commands go one way, reports the other, each in order.
 
 use super::fault_fs::FaultFs;
 use super::rig::{allowed, noon};
@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Nanoseconds since boot when every process begins.
 const BEGIN: u64 = 1_000_000_000;
 
-/// What the store does with what it is sent.
+/// How the store treats what it is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StoreIs {
     Up,
@@ -41,12 +41,12 @@ pub struct Joined {
     pub now: Now,
     pub store: StoreIs,
     pub events: Vec<Event>,
-    /// What left, and why.
+    /// What was removed, and why.
     pub forgotten: BTreeMap<Serial, Rule>,
-    /// Every time under which a segment was asked to be sent.
+    /// All times under which each segment was requested to be sent.
     pub sent: BTreeMap<Serial, Vec<Utc>>,
     pub uploading: Vec<Serial>,
-    /// Removals that the spool has answered.
+    /// Removals that the spool has confirmed.
     pub gone: Vec<Serial>,
     pub sealed: Vec<Serial>,
     pub frames_committed: u64,
@@ -57,16 +57,16 @@ pub struct Joined {
     options: Options,
     init: Arc<Init>,
     open: Option<Epoch>,
-    /// Of the fragment that is captured next.
+    /// The number of the fragment that is captured next.
     pub fragment: u32,
-    /// When the last picture of each chunk was taken.
+    /// When the last frame of each chunk was captured.
     pub taken: BTreeMap<(u32, u32), Utc>,
     sequence: u32,
     commands: VecDeque<Command>,
 }
 
 impl Joined {
-    /// A camera that is allowed to record, with a trusted clock, on this disk.
+    /// A camera that may record, with a trusted clock, on this disk.
     pub fn start(fs: &FaultFs, options: Options) -> Joined {
         let now = Now { mono: Mono(BEGIN), system: noon(), synchronised: true };
         Joined::start_at(fs, "boot-1", options, now, allowed())
@@ -83,7 +83,7 @@ impl Joined {
         joined
     }
 
-    /// The broker's retained choice, on a session that is up.
+    /// The broker's retained choice, on a live session.
     pub fn hear_choice(&mut self, choice: PrivacyChoice) {
         let jws = format!("privacy-{}", choice.version);
         let ack = AckToken { connection: 1, delivery: 1 };
@@ -143,7 +143,7 @@ impl Joined {
         joined
     }
 
-    /// Tells the spool, as the agent does.
+    /// Sends a command to the spool, as the agent does.
     pub fn tell(&mut self, command: Command) {
         self.commands.push_back(command);
         self.hear(Vec::new());
@@ -153,7 +153,7 @@ impl Joined {
         self.hear(vec![input]);
     }
 
-    /// The machine hears these, and whatever comes of them.
+    /// The machine receives these inputs, and the inputs that result.
     fn hear(&mut self, inputs: Vec<Input>) {
         let mut inputs = VecDeque::from(inputs);
         for _ in 0..100_000 {
@@ -167,7 +167,7 @@ impl Joined {
             }
             match self.commands.pop_front() {
                 Some(command) => self.spool.obey(command),
-                // As its thread does, between whatever else it has to do.
+                // As its thread does, between its other work.
                 None if self.spool.is_scanning() => {
                     let _ = self.spool.scan(8);
                 }
@@ -268,7 +268,7 @@ impl Joined {
                 self.exited = true;
                 None
             }
-            // The latch is none of these tests.
+            // These tests do not use the latch.
             Effect::RaiseTombstone(_) | Effect::LiftTombstone(_) | Effect::AskAgain => None,
             Effect::Light { ticket, .. } => Some(Input::LightSet { ticket, result: Ok(()) }),
             Effect::Note { .. } => None,
@@ -276,7 +276,7 @@ impl Joined {
         }
     }
 
-    /// Lets time pass, waking the machine whenever it asks to be woken.
+    /// Lets time pass, and wakes the machine whenever it asks for it.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.mono + time;
         while self.now.mono < end {
@@ -296,7 +296,7 @@ impl Joined {
         self.open.is_some()
     }
 
-    /// Fragments are captured, as long as the device is open, and time passes with them.
+    /// Captures fragments as long as the device is open; time passes with them.
     pub fn record(&mut self, fragments: u32) {
         for _ in 0..fragments {
             for chunk in 0..self.options.chunks {

@@ -1,4 +1,4 @@
-//! Real fragmented MP4, made by real muxers when it is first asked for, and what `ffprobe` says of it.
+//! Real fragmented MP4, made by real muxers when first requested, and what `ffprobe` reports of it.
 
 use bytes::Bytes;
 use gst::prelude::*;
@@ -11,12 +11,13 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use tempfile::TempDir;
 
-/// Three seconds of 320x240, fifteen pictures a second, an IDR each second; sound of 16 kHz but for [`Kind::Silent`].
+/// Three seconds of 320x240, fifteen frames per second, an IDR each second; audio of 16 kHz except for
+/// [`Kind::Silent`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// By ffmpeg; Baseline, no reordering, no sound.
+    /// By ffmpeg; Baseline, no reordering, no audio.
     Silent,
-    /// By ffmpeg; Main, B-frames whose composition offsets are positive, behind an edit list.
+    /// By ffmpeg; Main, B-frames with positive composition offsets, with an edit list.
     Reordered,
     /// By ffmpeg; Main, B-frames with negative composition offsets.
     Negative,
@@ -32,12 +33,12 @@ impl Kind {
     }
 }
 
-/// What a muxer wrote, box by box.
+/// The output of a muxer, box by box.
 pub struct Media {
-    /// All of it, as the muxer wrote it.
+    /// The whole file, as the muxer wrote it.
     pub file: Vec<u8>,
     pub init: Init,
-    /// Each `moof` with its `mdat`, numbered one by one, and where it stands in `file`.
+    /// Each `moof` with its `mdat`, numbered one by one, and its position in `file`.
     pub chunks: Vec<(usize, Vec<u8>)>,
 }
 
@@ -69,7 +70,7 @@ fn take_apart(file: Vec<u8>) -> Media {
     Media { file, init, chunks }
 }
 
-/// The boxes at the top level: kind, start, end. Knows 32-bit sizes only, and trusts them.
+/// The boxes at the top level: kind, start, end. Supports only 32-bit sizes, and trusts them.
 pub fn top_level(file: &[u8]) -> Vec<([u8; 4], usize, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -163,7 +164,7 @@ pub fn packets(file: &[u8]) -> Vec<Packet> {
     text.lines().map(packet).collect()
 }
 
-/// What `ffprobe -count_packets` counts of each track, in track order.
+/// What `ffprobe -count_packets` counts for each track, in track order.
 pub fn packet_counts(file: &[u8]) -> Vec<u32> {
     let text = with_file(file, |path| {
         let fixed =
@@ -173,7 +174,7 @@ pub fn packet_counts(file: &[u8]) -> Vec<u32> {
     text.lines().map(|line| line.trim_end_matches(',').parse().unwrap()).collect()
 }
 
-/// Decodes all of a file, and tells how many pictures came out. It may complain of nothing.
+/// Decodes the whole file, and returns the number of frames. There must be no complaint.
 pub fn decoded_pictures(file: &[u8]) -> usize {
     let text = with_file(file, |path| {
         Command::new("ffmpeg")
@@ -212,16 +213,16 @@ pub fn record() -> Record {
     }
 }
 
-/// A segment file, and where its parts are: told from the lengths of what went in, not by reading it.
+/// A segment file, and where its parts are: known from the lengths of the input, not by reading it.
 pub struct Segment {
     pub bytes: Vec<u8>,
-    /// Behind the record.
+    /// The end of the header: after the record.
     pub header_end: usize,
     /// Start and end of each chunk.
     pub chunks: Vec<(usize, usize)>,
 }
 
-/// Puts a segment together as the spool does: header, record, each chunk behind its `prft`, `mfra`.
+/// Builds a segment as the spool does: header, record, each chunk after its `prft`, `mfra`.
 pub fn segment(init: &Init, chunks: &[Vec<u8>]) -> Segment {
     let mut bytes = [&init.bytes[..], &fmp4::record_box(&record())].concat();
     let header_end = bytes.len();
@@ -241,7 +242,7 @@ pub fn segment(init: &Init, chunks: &[Vec<u8>]) -> Segment {
     Segment { bytes, header_end, chunks: places }
 }
 
-/// The segment of all that a muxer wrote.
+/// The segment of everything that a muxer wrote.
 pub fn whole_segment(kind: Kind) -> Segment {
     let made = media(kind);
     let chunks: Vec<Vec<u8>> = made.chunks.iter().map(|(_, chunk)| chunk.clone()).collect();

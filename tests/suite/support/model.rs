@@ -1,5 +1,5 @@
-//! What must hold of the camera, computed from what it was told and nothing else. It stands beside the
-//! machine as a second opinion: a page that can be read at once, where the machine is a thousand lines.
+//! What must be true of the camera, computed only from what it was told. It is a second opinion beside the
+//! machine: a page that can be read at once, while the machine has a thousand lines.
 
 use kasacam::domain::effect::CaptureSettings;
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Status};
@@ -8,12 +8,12 @@ use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
 use kasacam::domain::settings::Settings;
 use kasacam::domain::time::{Now, Utc};
 
-/// One of the three facts that are kept: the owner's choice, the latch, the lease.
+/// One of the three stored facts: the owner's choice, the latch, the lease.
 pub struct Kept<T> {
     pub in_force: Known<T>,
-    /// It would be in force after a cut of the power too.
+    /// It would still be in force after a power cut.
     pub durable: bool,
-    /// The newest that was accepted; `None` once it is durable.
+    /// The newest value that was accepted; `None` once it is durable.
     pub coming: Option<T>,
 }
 
@@ -31,7 +31,7 @@ impl<T: Clone + PartialEq> Kept<T> {
             self.in_force = Known::Is(value.clone());
         }
     }
-    /// This is on the disk. Only the newest counts.
+    /// This value is on the disk. Only the newest counts.
     pub fn stored(&mut self, value: &T) {
         if self.coming.as_ref() == Some(value) {
             *self = Kept::from_disk(Known::Is(value.clone()));
@@ -44,7 +44,7 @@ pub struct Model {
     pub choice: Kept<PrivacyChoice>,
     pub latch: Kept<bool>,
     pub lease: Kept<Lease>,
-    /// The latest time that has passed for certain.
+    /// The latest time that has certainly passed.
     pub passed: Utc,
     pub now: Now,
     pub broken: bool,
@@ -53,7 +53,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Time passes, and the clock stands as it stands.
+    /// Time passes; the clock shows `now`.
     pub fn tick(&mut self, now: Now) {
         self.passed = self.passed + now.mono.since(self.now.mono);
         self.passed = if now.synchronised { self.passed.max(now.system) } else { self.passed };
@@ -63,7 +63,7 @@ impl Model {
         self.latch.forbid(|closed| *closed);
         self.lease.forbid(|lease| !matches!(stands(lease, at, grace), Entitlement::Granted(_)));
     }
-    /// A synchronised clock is believed, any other only as far as it is not behind what has passed.
+    /// A synchronised clock is trusted, any other only if it is not behind the time that has passed.
     pub fn lease_time(&self) -> Utc {
         if self.now.synchronised { self.now.system } else { self.now.system.max(self.passed) }
     }
@@ -79,9 +79,9 @@ impl Model {
         let stands = |lease: &Lease| stands(lease, self.lease_time(), self.settings.grace);
         let Known::Is(lease) = &self.lease.in_force else { return Entitlement::Unknown };
         match (stands(lease), self.lease.coming.as_ref().map(stands)) {
-            // A permission that a cut of the power would take away is none yet.
+            // A permission that a power cut would remove does not count yet.
             (Entitlement::Granted(_), _) if !self.lease.durable => Entitlement::Unknown,
-            // Recording is taken away at once, and given once it is durable.
+            // Recording is forbidden at once, and permitted once that is durable.
             (Entitlement::Granted(has), Some(Entitlement::Granted(coming))) => {
                 Entitlement::Granted(Features {
                     record: has.record && coming.record,
@@ -93,7 +93,7 @@ impl Model {
             (other, _) => other,
         }
     }
-    /// How capture is to be; `None`: closed.
+    /// How capture must be; `None`: closed.
     pub fn capture(&self) -> Option<CaptureSettings> {
         let Entitlement::Granted(plan) = self.entitlement() else { return None };
         let stopped_by_full = self.full && self.settings.rules.when_full == WhenFull::Stop;

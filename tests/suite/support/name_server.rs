@@ -1,4 +1,4 @@
-//! A name server on 127.0.0.1:53 (RFC 1035), for a network namespace: it answers as the test says.
+//! A name server on 127.0.0.1:53 (RFC 1035), for a network namespace: it gives the answers of the test.
 
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 #[derive(Clone, Debug)]
 pub enum Answer {
-    /// After so long, these.
+    /// These addresses after this delay.
     Addresses(Duration, Vec<IpAddr>),
     /// SERVFAIL.
     Fails,

@@ -1,8 +1,9 @@
-//! A test inside a network namespace of its own, with its own resolver: it runs itself once more in there. Nothing of
-//! the machine's network is touched, and nothing leaves it.
+//! A test inside its own network namespace, with its own resolver: the test runs itself once more in there.
+//! The machine's network is not touched, and nothing leaves the namespace.
 //!
-//! There is one interface beside loopback, `v0` with 192.0.2.1/24 and 2001:db8::1/64. Whatever is sent to
-//! [`DEAD_V4`] and [`DEAD_V6`] goes out on it and is never answered, as on a network whose IPv6 leads nowhere.
+//! There is one interface besides loopback, `v0` with 192.0.2.1/24 and 2001:db8::1/64. Whatever is sent to
+//! [`DEAD_V4`] and [`DEAD_V6`] goes out on it and is never answered, as on a network with an unreachable
+//! IPv6.
 
 use super::figures::skip;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -14,7 +15,7 @@ pub const V4: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 pub const V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1));
 pub const DEAD_V4: [IpAddr; 5] = [dead(66), dead(67), dead(68), dead(69), dead(70)];
 pub const DEAD_V6: IpAddr = IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0x66));
-/// Sorted behind the others by `gai.conf`.
+/// Sorted after the others by `gai.conf`.
 pub const V4_LAST: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 1));
 
 const INSIDE: &str = "KASACAM_INSIDE_NAMESPACE";
@@ -44,7 +45,8 @@ const fn dead(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(192, 0, 2, last))
 }
 
-/// Whether this is the run inside. Outside, runs `test` (its path in this binary) inside, and fails if that fails.
+/// Whether this is the run inside. Outside, it runs `test` (its path in this binary) inside, and fails if
+/// that fails.
 pub fn is_inside(test: &str) -> bool {
     if std::env::var_os(INSIDE).is_some() {
         assert_is_dead();

@@ -1,4 +1,4 @@
-//! The machine on a bench: a clock that is turned by hand, and everything it asks for written down.
+//! The machine on a test bench: a simulated clock, and a record of everything that the machine requests.
 
 use kasacam::domain::effect::{CaptureSettings, Effect, Event, Fact, Report, Rule, Share, StopManner};
 use kasacam::domain::entitlement::{Features, Lease, Plan, Status, Terms};
@@ -29,7 +29,7 @@ pub fn noon() -> Utc {
     utc("2026-11-23T12:00:00Z")
 }
 
-/// What the machine asked for, in a form that tests can compare.
+/// What the machine requested, in a form that tests can compare.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Asked {
     Open(Epoch, CaptureSettings),
@@ -53,7 +53,7 @@ pub enum Asked {
     Abort,
 }
 
-/// In which order the spool of the bench says what a removal led to.
+/// In which order the spool of the bench reports the results of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
     ForgottenFirst,
@@ -68,11 +68,11 @@ pub struct Rig {
     pub reports: Vec<Report>,
     pub open: Option<(Epoch, CaptureSettings)>,
     pub tickets: Vec<Ticket>,
-    /// With which share of the rate each upload was asked for last.
+    /// The share of the rate with which each upload was last requested.
     pub shares: BTreeMap<Serial, Share>,
-    /// Every time under which a segment was asked to be sent, and what the object says of it.
+    /// All times under which each segment was requested to be sent, and the clock that the object names.
     pub times: BTreeMap<Serial, Vec<(Utc, KeyClock)>>,
-    /// What the light was last told; it answers at once unless it is kept from that.
+    /// The last command to the light; it answers at once unless prevented.
     pub light: Option<bool>,
     pub light_fails: bool,
     pub light_is_away: bool,
@@ -85,9 +85,10 @@ pub struct Rig {
     pub spool_is_slow: bool,
     /// Devices close at once unless this is set.
     pub device_is_stuck: bool,
-    /// What the spool holds, where a test wants it told: every removal changes it, and is told in this order.
+    /// What the spool holds, if a test wants it reported: every removal changes it, and is reported in this
+    /// order.
     pub usage: Option<(Usage, Answers)>,
-    /// Of the segment that was sealed last.
+    /// The serial of the segment that was sealed last.
     pub serial: u64,
     delivery: u64,
 }
@@ -129,7 +130,7 @@ pub fn choice(version: u64, do_not_record: bool) -> PrivacyChoice {
     PrivacyChoice { version, issued_at: noon(), do_not_record }
 }
 
-/// A camera of which nothing is known yet.
+/// A camera that knows nothing yet.
 pub fn blank() -> Start {
     Start {
         settings: settings(),
@@ -152,7 +153,7 @@ pub fn blank() -> Start {
     }
 }
 
-/// A camera that is allowed to record and knows it.
+/// A camera that may record and knows it.
 pub fn allowed() -> Start {
     Start { privacy: Known::Is(choice(1, false)), entitlement: Known::Is(lease(1)), ..blank() }
 }
@@ -218,7 +219,7 @@ impl Rig {
         self.perform();
     }
 
-    /// Performs what is asked, as a well-behaved outside would, without letting time pass.
+    /// Performs the requests, as a well-behaved outside would, without letting time pass.
     fn perform(&mut self) {
         while let Some(effect) = self.machine.poll_effect() {
             match effect {
@@ -286,7 +287,7 @@ impl Rig {
         }
     }
 
-    /// The light does what it was told, or fails to, and says so.
+    /// The light does what it was told, or fails to, and reports it.
     pub fn answer_lights(&mut self) {
         for (ticket, on) in std::mem::take(&mut self.lights) {
             let result = if self.light_fails { Err(String::from("EIO")) } else { Ok(()) };
@@ -313,7 +314,7 @@ impl Rig {
         self.machine.handle(second, self.now);
     }
 
-    /// Lets time pass, waking the machine whenever it asks to be woken.
+    /// Lets time pass, and wakes the machine whenever it asks for it.
     pub fn pass(&mut self, time: Duration) {
         let end = self.now.mono + time;
         for _ in 0..10_000_000 {

@@ -1,5 +1,5 @@
-//! A broker that says what the test tells it to, over TLS on loopback. Its packets are written and read by a codec that
-//! is not the camera's.
+//! A broker that sends what the test tells it to, over TLS on loopback. Its packets are written and read by a
+//! different codec than the camera's.
 
 use super::broker::{Authority, Validity, wait};
 use bytes::{Bytes, BytesMut};
@@ -59,14 +59,14 @@ impl ScriptedBroker {
         ScriptedBroker { listener, acceptor: Arc::new(config).into(), authority, folder }
     }
 
-    /// What the agent of `device` is told of this broker.
+    /// The configuration of the agent of `device` for this broker.
     pub fn client(&self, device: &str) -> Mqtt {
         let (cert, key) = self.authority.issue(self.folder.path(), device, Validity::Good);
         let port = self.listener.local_addr().unwrap().port();
         super::broker::told(port, self.folder.path().join("ca.pem"), cert, key)
     }
 
-    /// The next connection, TLS spoken.
+    /// The next connection, after its TLS handshake.
     pub async fn accept(&self) -> Talk {
         within("a connection", async {
             loop {
@@ -80,7 +80,7 @@ impl ScriptedBroker {
         .await
     }
 
-    /// For which protocols the next connection asks TLS; it goes no further.
+    /// The protocols that the next connection offers in TLS; it goes no further.
     pub async fn accept_asked(&self) -> Vec<String> {
         within("a connection", async {
             let (tcp, _) = self.listener.accept().await.unwrap();
@@ -92,7 +92,7 @@ impl ScriptedBroker {
         .await
     }
 
-    /// The next connection, accepted with these properties and its subscription granted.
+    /// The next connection, accepted with these properties and with its subscription granted.
     pub async fn goes_live(&self, properties: Option<ConnAckProperties>) -> Talk {
         let mut talk = self.accept().await;
         talk.hears_connect().await;
@@ -128,7 +128,7 @@ impl Talk {
         }
     }
 
-    /// Whether the camera sends nothing for so long.
+    /// Whether the camera sends nothing for this long.
     pub async fn is_quiet_for(&mut self, time: Duration) -> bool {
         tokio::time::timeout(time, self.next()).await.is_err()
     }

@@ -1,4 +1,4 @@
-//! The cloud's signature, right and wrong.
+//! Signatures of the cloud, right and wrong.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;

@@ -1,5 +1,5 @@
-//! A spool with a source before it and a ledger behind it: the ledger knows what became of every
-//! picture, by the spool's own reports, and holds the flash to it.
+//! A spool with a source before it and a ledger after it: the ledger knows what happened to every frame, from
+//! the spool's own reports, and compares the flash with that.
 
 use super::fault_fs::{Cut, FaultFs};
 use super::tiny_mp4::{self, CHUNK, PICTURES, Tiny};
@@ -22,7 +22,7 @@ use std::time::Duration;
 /// A chunk, by the numbers in its label.
 pub type Label = (u32, u32);
 
-/// 2026-11-23T12:00:00Z less the time since boot of the first chunk.
+/// 2026-11-23T12:00:00Z minus the time since boot of the first chunk.
 pub const OFFSET: i64 = 1_795_435_200_000_000_000;
 
 /// The spool's key.
@@ -47,9 +47,9 @@ pub struct Options {
     pub part: u64,
     /// Chunks in a fragment.
     pub chunks: u32,
-    /// Bytes of a picture.
+    /// Bytes of a frame.
     pub size: usize,
-    /// Zeros behind each picture.
+    /// Zeros after each frame.
     pub zeros: usize,
     /// `spool.encrypt`, with [`KEY`].
     pub encrypt: bool,
@@ -86,15 +86,15 @@ impl Options {
     }
 }
 
-/// What the spool has said so far.
+/// What the spool has reported so far.
 #[derive(Clone, Debug, Default)]
 pub struct Ledger {
     /// In the order of arrival; neither committed nor dropped yet.
     pub undecided: VecDeque<Label>,
     pub committed: BTreeSet<Label>,
-    /// Dropped because leave was withdrawn.
+    /// Dropped because permission was withdrawn.
     pub withheld: BTreeSet<Label>,
-    /// Named in a command to forget, or known to be gone.
+    /// Named in a command to remove, or known to be gone.
     pub forgotten: BTreeSet<Label>,
     /// Fragments that the source ended in the middle.
     pub cut_short: BTreeSet<u32>,
@@ -106,7 +106,7 @@ pub struct Ledger {
     pub failures: u64,
     pub probes: Vec<bool>,
     pub quarantined: Vec<String>,
-    /// Files told of as set aside.
+    /// Files reported as set aside.
     pub set_aside: u64,
     pub aside_evicted: Vec<Option<kasacam::domain::input::AsideFile>>,
     pub usage: Option<kasacam::domain::storage::Usage>,
@@ -158,7 +158,7 @@ impl Ledger {
         }
     }
 
-    /// Every picture that arrived is committed or dropped.
+    /// Every frame that arrived is committed or dropped.
     pub fn assert_balanced(&self) {
         assert_eq!(
             self.arrived_frames,
@@ -180,20 +180,20 @@ pub struct Rig {
     pub epoch: Epoch,
     /// The next fragment.
     pub fragment: u32,
-    /// Of the next chunk.
+    /// Sequence number of the next chunk.
     pub sequence: u32,
     /// Capture time of the next chunk.
     pub time: u64,
-    /// When the device is closed; far ahead, so that no end is cut short, unless told.
+    /// When the device is closed; by default far in the future, so that no end is cut short.
     pub closed: Mono,
     clock: Arc<Mutex<(i64, Clock)>>,
 }
 
-/// How a spool is opened, and what is known then.
+/// How a spool is opened, and what is then known.
 type Opening = fn(Arc<dyn Fs>, Setup, LiveEpoch, ClockReading) -> io::Result<(Spool, Vec<Segment>)>;
 
 impl Rig {
-    /// Opens the spool; a broken one where that fails.
+    /// Opens the spool; a broken one if that fails.
     pub fn open(fs: &FaultFs, boot: &str, options: Options) -> Rig {
         Rig::with(fs, boot, options, spool::open)
     }
@@ -240,14 +240,14 @@ impl Rig {
         rig
     }
 
-    /// Begins with the spool, and leaves it to the test to look at its files: [`Rig::scan`].
+    /// Begins with the spool, and leaves reading its files to the test: [`Rig::scan`].
     pub fn begin(fs: &FaultFs, boot: &str, options: Options) -> Rig {
         Rig::with(fs, boot, options, |fs, setup, live, clock| {
             spool::begin(fs, setup, live, clock).map(|spool| (spool, Vec::new()))
         })
     }
 
-    /// Looks at so many files more.
+    /// Reads this many more files.
     pub fn scan(&mut self, most: usize) {
         // What fails is reported.
         let _ = self.spool.scan(most);
@@ -255,7 +255,7 @@ impl Rig {
     }
 
     pub fn absorb(&mut self, withdrawing: bool) {
-        // What is reported once the power is gone, nobody hears.
+        // Reports after the power cut are received by nobody.
         let heard = withdrawing && self.fs.failures() == 0;
         self.ledger.absorb(self.spool.take_reports(), heard);
     }
@@ -336,7 +336,7 @@ impl Rig {
         self.absorb(false);
     }
 
-    /// The sealed segments with pictures, oldest first.
+    /// The sealed segments of footage, oldest first.
     pub fn footage(&self) -> Vec<Segment> {
         self.ledger.sealed.values().filter(|segment| !segment.is_end()).cloned().collect()
     }
@@ -352,12 +352,12 @@ pub fn read(fs: &FaultFs, serial: Serial) -> Result<bytes::Bytes, spool::ReadErr
     spool::read_sealed_with(&Encryption::reading(KEY), healthy, &spool_dir(), serial, 0)
 }
 
-/// The files of the spool as they are, by what can be read of them.
+/// The files of the spool as they are, as far as they can be read.
 pub fn held(fs: &FaultFs) -> BTreeMap<Serial, Vec<Label>> {
     held_with(fs, |_, _| {})
 }
 
-/// A sector that was never written reads as zeros; no picture of ours holds so many.
+/// A sector that was never written reads as zeros; none of the test's frames contains so many.
 fn has_no_holes(name: SpoolName, bytes: &[u8]) {
     let hole = bytes.chunks(64).position(|part| part.len() == 64 && part.iter().all(|byte| *byte == 0));
     assert_eq!(hole, None, "{name} is to be sent with a hole in it");
@@ -366,7 +366,7 @@ fn has_no_holes(name: SpoolName, bytes: &[u8]) {
 fn held_with(fs: &FaultFs, look: impl Fn(SpoolName, &[u8])) -> BTreeMap<Serial, Vec<Label>> {
     let mut held = BTreeMap::new();
     for name in fs.names(&spool_dir()) {
-        // What has no name of ours is left alone.
+        // A file without a spool name is ignored.
         let Some(name) = SpoolName::parse(&name) else { continue };
         match name.kind {
             SpoolKind::Open => panic!("{name} is left open"),
@@ -386,14 +386,14 @@ fn held_with(fs: &FaultFs, look: impl Fn(SpoolName, &[u8])) -> BTreeMap<Serial, 
     held
 }
 
-/// Starts on the flash as it is now, and holds it to what the ledger of the process before knows.
+/// Starts on the flash as it is now, and compares it with what the ledger of the process before knows.
 /// Returns the rig of the new process.
 pub fn restart_and_check(fs: &FaultFs, boot: &str, before: &Ledger, options: Options) -> Rig {
     let rig = Rig::open(fs, boot, options);
     assert_eq!(rig.ledger.failures, 0, "a start on a healthy disk reports no failure");
     let held = held_with(fs, has_no_holes);
 
-    // Every label once at most; every committed one just once, unless it was to be forgotten.
+    // Every label at most once; every committed one exactly once, unless it was to be removed.
     let mut count: BTreeMap<Label, u32> = BTreeMap::new();
     for label in held.values().flatten() {
         *count.entry(*label).or_default() += 1;
@@ -439,7 +439,8 @@ pub fn restart_and_check(fs: &FaultFs, boot: &str, before: &Ledger, options: Opt
     rig
 }
 
-/// Segments of a span follow each other without a gap, and each span has one end, where its last segment ends.
+/// Segments of a span follow each other without a gap, and each span has one end, where its last segment
+/// ends.
 pub fn assert_spans_are_told(rig: &Rig) {
     let mut spans: BTreeMap<String, Vec<Segment>> = BTreeMap::new();
     for segment in rig.ledger.sealed.values() {

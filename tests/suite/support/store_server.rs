@@ -1,8 +1,8 @@
-//! An S3 store on loopback, over TLS, that keeps what it is given, records what it is asked, and
-//! misbehaves on command. It checks no signatures.
+//! An S3 store on loopback, over TLS, that keeps what it is given, records what it is asked, and misbehaves
+//! on command. It does not check signatures.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::wildcard_enum_match_arm)]
-// Helpers of tests are tests too: a panic in one says where.
+// Helpers of tests are tests too: a panic in one shows where it is.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,14 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// What the store does with the next connection or request, instead of what it should.
+/// What the store does with the next connection or request, instead of the right thing.
 #[derive(Clone, Debug)]
 pub enum Act {
     /// Resets the connection before TLS.
     ResetOnAccept,
-    /// Takes the connection and says nothing, not even TLS.
+    /// Accepts the connection and sends nothing, not even TLS.
     MuteOnAccept,
-    /// What it should.
+    /// The right thing.
     Behave,
     /// Reads the request, stores nothing, and gives this answer.
     Answer { status: u16, headers: Vec<(&'static str, String)>, body: String },
@@ -31,15 +31,15 @@ pub enum Act {
     AnswerLate { wait: Duration, status: u16, code: &'static str },
     /// Stores the object, and gives this answer.
     StoreAndAnswer { status: u16, headers: Vec<(&'static str, String)>, body: String },
-    /// Resets the connection after so many bytes of the body.
+    /// Resets the connection after this many bytes of the body.
     ResetInBody(usize),
     /// Reads the whole request and resets the connection.
     ResetAfterBody,
-    /// Reads so many bytes of the body, then nothing more, and does not close.
+    /// Reads this many bytes of the body, then nothing more, and does not close.
     StallInBody(usize),
     /// Reads the whole request and never answers.
     Mute,
-    /// Reads 1 KiB of the body a second.
+    /// Reads 1 KiB of the body per second.
     ReadSlowly,
     /// Answers the head of the request, reads nothing of the body, and closes.
     RefuseHead { status: u16, headers: Vec<(&'static str, String)>, body: String },
@@ -67,7 +67,7 @@ pub fn error_document(code: &str) -> String {
     )
 }
 
-/// One request, as it came.
+/// One request, as received.
 #[derive(Clone, Debug)]
 pub struct Request {
     pub method: String,
@@ -102,11 +102,11 @@ pub struct Held {
     pub body: Vec<u8>,
     /// `content-type`, `x-amz-meta-*`, `x-amz-tagging`.
     pub headers: Vec<(String, String)>,
-    /// What it says the SHA-256 is.
+    /// The SHA-256 that it claims.
     pub checksum: Option<String>,
 }
 
-/// Whom the store's certificate is for, and until when.
+/// For whom the store's certificate is, and until when.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Certificate {
     Good,
@@ -114,20 +114,20 @@ pub enum Certificate {
     OtherHost,
 }
 
-/// How this store differs from S3, all the time.
+/// How this store permanently differs from S3.
 #[derive(Clone, Copy, Debug)]
 pub struct Habits {
-    /// A PUT's answer repeats the checksum.
+    /// The answer to a PUT repeats the checksum.
     pub checksum_in_put: bool,
-    /// A HEAD's answer has it, where the request asks for it.
+    /// The answer to a HEAD has it, if the request asks for it.
     pub checksum_in_head: bool,
-    /// A HEAD's answer has the metadata.
+    /// The answer to a HEAD has the metadata.
     pub metadata_in_head: bool,
     pub certificate: Certificate,
     pub tls: bool,
-    /// It says `100 Continue` where it is asked to.
+    /// It sends `100 Continue` if asked to.
     pub continues: bool,
-    /// It knows the headers of checksums.
+    /// It supports the headers of checksums.
     pub takes_checksums: bool,
     /// It ignores `If-None-Match`.
     pub replaces: bool,
@@ -161,13 +161,13 @@ struct State {
 /// Serves until it is dropped.
 pub struct StoreServer {
     pub address: SocketAddr,
-    /// The root that its certificate comes from, in PEM.
+    /// The root of its certificate, in PEM.
     pub ca: String,
     state: Arc<Mutex<State>>,
     stop: Arc<AtomicBool>,
 }
 
-/// However a test ends, no thread of the store outlives this.
+/// However a test ends, no thread of the store runs longer than this.
 const LONGEST: Duration = Duration::from_secs(20);
 
 impl StoreServer {
@@ -204,7 +204,7 @@ impl StoreServer {
         format!("https://{}", self.address)
     }
 
-    /// Adds to what it will do, in order; when nothing is left it behaves.
+    /// Adds to its script, in order; when the script is empty it behaves.
     pub fn will(&self, acts: impl IntoIterator<Item = Act>) {
         self.state.lock().unwrap().script.extend(acts);
     }
@@ -218,7 +218,7 @@ impl StoreServer {
         self.requests().into_iter().map(|request| request.method).collect()
     }
 
-    /// What it holds, by `/bucket/key`.
+    /// Its objects, by `/bucket/key`.
     pub fn objects(&self) -> BTreeMap<String, Held> {
         self.state.lock().unwrap().objects.clone()
     }
@@ -232,7 +232,7 @@ impl StoreServer {
         self.state.lock().unwrap().objects.remove(target);
     }
 
-    /// Connections taken so far.
+    /// Connections accepted so far.
     pub fn connections(&self) -> usize {
         self.state.lock().unwrap().connections
     }
@@ -308,7 +308,7 @@ struct Peer {
     stop: Arc<AtomicBool>,
 }
 
-/// The connection is done with.
+/// The connection is finished.
 struct Over;
 
 impl Peer {
@@ -493,7 +493,7 @@ impl Peer {
         self.pause(LONGEST).ok();
     }
 
-    /// Ends early with the store.
+    /// Ends early if the store ends.
     fn pause(&self, time: Duration) -> Result<(), Over> {
         let step = Duration::from_millis(10);
         let mut left = time;

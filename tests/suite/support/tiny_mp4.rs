@@ -1,15 +1,15 @@
-//! The least fragmented MP4 that is valid: one H.264 track, pictures that carry a label in place of slices.
+//! The smallest valid fragmented MP4: one H.264 track, with frames that contain a label instead of slices.
 
 use bytes::Bytes;
 use kasacam::domain::fragment::{Chunk, Epoch, Init};
 use kasacam::domain::time::Mono;
 use std::sync::Arc;
 
-/// Ticks a second.
+/// Ticks per second.
 const TIMESCALE: u64 = 90_000;
-/// Nanoseconds from one picture to the next: ten a second.
+/// Nanoseconds from one frame to the next: ten per second.
 pub const PICTURE: u64 = 100_000_000;
-/// Pictures in a chunk.
+/// Frames in a chunk.
 pub const PICTURES: u32 = 2;
 /// Nanoseconds of a chunk.
 pub const CHUNK: u64 = PICTURE * PICTURES as u64;
@@ -37,7 +37,7 @@ const MATRIX: [u8; 36] = {
     matrix
 };
 
-/// `ftyp` and `moov` for pictures of `width` by 48.
+/// `ftyp` and `moov` for frames of `width` by 48.
 pub fn init(width: u16) -> Arc<Init> {
     let ftyp = boxed(b"ftyp", &[b"iso6", &[0, 0, 0, 0], b"iso6", b"mp41"]);
     let mvhd = full(
@@ -111,7 +111,7 @@ pub fn init(width: u16) -> Arc<Init> {
     Arc::new(kasacam::fmp4::read_init(bytes).expect("the tiny moov is valid"))
 }
 
-/// The label of a chunk, as it stands in its pictures.
+/// The label of a chunk, as written into its frames.
 pub fn label(fragment: u32, chunk: u32) -> String {
     format!("<fragment {fragment:05} chunk {chunk:02}>")
 }
@@ -127,7 +127,7 @@ pub fn labels(bytes: &[u8]) -> Vec<(u32, u32)> {
         .collect()
 }
 
-/// What makes a chunk.
+/// The parameters of a chunk.
 #[derive(Clone, Debug)]
 pub struct Tiny {
     pub epoch: Epoch,
@@ -135,13 +135,13 @@ pub struct Tiny {
     pub fragment: u32,
     pub chunk: u32,
     pub of: u32,
-    /// Of the `mfhd`: counts the chunks of a run.
+    /// Sequence number of the `mfhd`: counts the chunks of a run.
     pub sequence: u32,
-    /// Capture time of its first picture, which is its media time too, in nanoseconds.
+    /// Capture time of its first frame, which is also its media time, in nanoseconds.
     pub start: u64,
-    /// Bytes of each picture.
+    /// Bytes of each frame.
     pub size: usize,
-    /// Zeros at the end of each picture, as some encoders leave them.
+    /// Zeros at the end of each frame, as some encoders leave them.
     pub zeros: usize,
 }
 

@@ -1,4 +1,4 @@
-//! What the machine asks for, and what the world answers.
+//! What the machine requests, and what the world answers.
 
 use super::{Device, Seen, World, Writing};
 use kasacam::domain::effect::{Effect, Fact, Report, StopManner};
@@ -100,7 +100,7 @@ impl World {
                 assert!(self.in_flight.insert(segment.serial), "a segment is uploaded twice at once");
                 let known = *self.keys.entry(segment.serial).or_insert((time, clock));
                 assert_eq!(known, (time, clock), "the key of {} moves", segment.serial);
-                // A start after a cut would come to the same.
+                // A start after a power cut would give the same.
                 let next = key_time(&segment.record, "a boot to come", &self.disk.offsets);
                 let next = next.map(|(time, clock)| (time.floor_micros(), clock));
                 assert_eq!(next, Some(known), "sent under a time that is not durable");
@@ -164,7 +164,7 @@ impl World {
         }
     }
 
-    /// A line of the privacy journal says what is so.
+    /// A line of the privacy journal must be true.
     fn note(&mut self, what: What) {
         let first = !std::mem::replace(&mut self.journal.started, true);
         match what {
@@ -175,7 +175,7 @@ impl World {
                     Device::Open(_, settings) => {
                         assert_eq!((settings.audio, settings.max_height), (sound, lines))
                     }
-                    // It played while it was told to close.
+                    // It played while it was already being closed.
                     Device::Closing(..) => {}
                     Device::Closed => panic!("noted as open"),
                 }

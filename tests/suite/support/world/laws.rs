@@ -1,4 +1,4 @@
-//! What must hold after every step.
+//! The laws that must hold after every step.
 
 use super::super::rig::HOUR;
 use super::{Device, World};
@@ -37,7 +37,7 @@ impl World {
         if self.model.upload() && rested && goes {
             assert!(!self.in_flight.is_empty(), "nothing is sent, and nothing hinders it");
         }
-        // What a kill of the process would take back lies where its next start looks.
+        // What would be lost in a kill of the process is where its next start looks.
         let choice = self.model.choice.in_force.value().is_some_and(|choice| choice.do_not_record);
         let lies = |wanted: fn(&Fact) -> bool| self.tombstones.iter().any(wanted);
         let unkept = choice && !self.model.choice.durable;
@@ -55,7 +55,7 @@ impl World {
         assert!(!self.model.purge() || self.spool.is_empty(), "what is to be purged is kept");
     }
 
-    /// The journal says what is so, at every moment.
+    /// The journal is true at every moment.
     fn check_journal(&self) {
         let noted = self.journal.choice;
         let version = self.model.choice.in_force.value().map(|choice| choice.version);
@@ -64,14 +64,14 @@ impl World {
         assert_eq!(noted, Some(so), "the journal's last word of the choice");
         match self.device {
             Device::Closed => assert!(!self.journal.open, "the journal has an open camera"),
-            // One that tries again after a fault is noted once it plays.
+            // A retry after a fault is noted once it plays.
             Device::Open(..) | Device::Closing(..) => {
                 assert!(self.journal.open || self.journal.retries, "the journal has a closed camera");
             }
         }
     }
 
-    /// Nothing is open in the dark, and the light is out where nothing is.
+    /// Nothing is open before the light is lit, and the light is out if nothing is open.
     fn check_light(&self, wanted: bool) {
         let Some(light) = &self.light else { return };
         assert!(light.lit || self.device == Device::Closed, "open in the dark");
@@ -81,13 +81,14 @@ impl World {
         }
     }
 
-    /// A light that failed is tried again within half a minute, one that does not go out within five seconds.
+    /// A light that failed is retried after at most half a minute, one that does not go out after at most
+    /// five seconds.
     fn light_is_in_trouble(&self) -> bool {
         let lately = |at: Mono| self.now.mono.since(at) <= Duration::from_secs(35);
         self.light.as_ref().is_some_and(|light| light.trouble.is_some_and(lately))
     }
 
-    /// Recording has been permitted for as long as a segment takes.
+    /// Recording has been permitted for at least the length of a segment.
     #[must_use]
     pub fn has_recorded_a_segment(&self) -> bool {
         self.forbidden.last().is_none_or(|(_, until)| {
@@ -99,7 +100,7 @@ impl World {
     fn is_excused(&self, wanted: CaptureSettings) -> bool {
         let waits = self.faulted.is_some_and(|(at, kind, under)| match kind {
             FaultKind::EndOfStream => true,
-            // Another plan mends it at once.
+            // Another plan ends the wait at once.
             FaultKind::ExceedsPlan => under == wanted && self.now.mono.since(at) < Duration::from_secs(60),
             _ => self.now.mono.since(at) < Duration::from_secs(5),
         });
@@ -107,8 +108,8 @@ impl World {
         waits || self.model.full || in_the_dark || self.light_is_in_trouble()
     }
 
-    /// What can be told of this state from outside, times and numbers left out: two states that
-    /// look alike are taken for one.
+    /// What can be seen of this state from outside, without times and numbers: two states that look alike
+    /// count as one.
     #[must_use]
     pub fn abstraction(&self) -> u64 {
         use std::hash::{DefaultHasher, Hash, Hasher};
@@ -152,7 +153,7 @@ impl World {
         hasher.finish()
     }
 
-    /// Every deletion has a proof, or a rule whose condition holds by the true time.
+    /// Every deletion has a proof, or a rule whose condition is true by the true time.
     pub(super) fn assert_lawful(&self, serial: Serial, rule: Rule) {
         assert!(self.spool.contains_key(&serial), "what is gone is forgotten");
         let entitlement = self.model.entitlement();
@@ -190,7 +191,7 @@ impl World {
         assert!(lawful, "{serial} is forgotten as {rule:?} though that does not hold");
     }
 
-    /// For how long the camera has seen the service stand still, by the true time.
+    /// For how long the camera has seen that the service is stopped, by the true time.
     fn stopped_for(&self) -> Duration {
         self.stopped.map_or(Duration::ZERO, |since| self.truth.since(since))
     }

@@ -1,6 +1,6 @@
-//! The machine in a world where everything takes as long as it likes: a write, a closing device, an
-//! upload are answered when the next step says so, or never. After every step the machine is held
-//! against the [`Model`] and against the laws that need no model.
+//! The machine in a world where everything takes any length of time: a write, a closing device or an upload
+//! is answered when the next step says so, or never. After every step the machine is compared with the
+//! [`Model`], and the laws that need no model are checked.
 
 mod asked;
 mod laws;
@@ -56,7 +56,7 @@ pub struct World {
     pub machine: Machine,
     pub model: Model,
     pub now: Now,
-    /// What the time truly is.
+    /// The true time.
     truth: Utc,
     pub reading: Reading,
     pub disk: Disk,
@@ -65,11 +65,11 @@ pub struct World {
     epoch: Epoch,
     revoked: Epoch,
     live: LiveEpoch,
-    /// Fragments on their way, and whether the owner allowed them when they were captured.
+    /// Fragments in the channel, and whether the owner allowed them when they were captured.
     channel: VecDeque<(Epoch, bool)>,
     pub spool: BTreeMap<Serial, Segment>,
     ended: HashMap<Serial, Utc>,
-    /// Under which time each was sent.
+    /// The time under which each was sent.
     pub(super) keys: HashMap<Serial, (Utc, KeyClock)>,
     pub in_flight: BTreeSet<Serial>,
     serial: u64,
@@ -80,30 +80,30 @@ pub struct World {
     faulted: Option<(Mono, FaultKind, CaptureSettings)>,
     refused: Option<Mono>,
     probing: bool,
-    /// What waits for its PUBACK.
+    /// Messages that wait for their PUBACK.
     owed: HashMap<AckToken, Writing>,
     delivery: u64,
     pub connected: bool,
     /// The choice has been heard on this session.
     heard: bool,
-    /// When it was last so.
+    /// When it was last heard.
     lost_at: Mono,
     /// Captured while no choice could be heard.
     unheard: BTreeSet<Serial>,
-    /// The store is asked whether it answers, and since when it does.
+    /// The store is being asked whether it answers, and since when it does.
     asking: bool,
     answers_since: Option<Mono>,
-    /// How long before it arrives the next choice is made.
+    /// How long before its arrival the next choice is made.
     pub late: Duration,
-    /// From when the owner forbade it, and until when; the newest last.
+    /// From when to when the owner forbade recording; the newest last.
     forbidden: Vec<(Utc, Option<Utc>)>,
     /// Prohibitions that the next start of the process would find.
     tombstones: Vec<Fact>,
     light: Option<Light>,
     journal: Journal,
-    /// Since when the service has stood still, as the camera could see.
+    /// Since when the service has been stopped, as far as the camera could see.
     stopped: Option<Utc>,
-    /// Every time at which it began to.
+    /// All times at which the service stopped.
     stops: BTreeSet<Utc>,
     pub exited: bool,
     /// The effects of the last step.
@@ -120,7 +120,7 @@ struct Light {
     trouble: Option<Mono>,
 }
 
-/// What the privacy journal says.
+/// The state of the privacy journal.
 #[derive(Default)]
 struct Journal {
     started: bool,
@@ -131,7 +131,7 @@ struct Journal {
     retries: bool,
 }
 
-/// An effect, as far as the laws speak of it.
+/// An effect, as far as the laws use it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     Open,
@@ -149,7 +149,7 @@ pub enum Seen {
 }
 
 impl World {
-    /// A camera out of the box.
+    /// A new camera.
     #[must_use]
     pub fn new(settings: Settings) -> World {
         World::with(settings, None)
@@ -222,7 +222,7 @@ impl World {
         world
     }
 
-    /// Whether this can happen now; what cannot is not tried.
+    /// Whether this step can happen now; a step that cannot is not tried.
     #[must_use]
     pub fn can(&self, step: &Step) -> bool {
         match step {
@@ -264,13 +264,13 @@ impl World {
         }
     }
 
-    /// Whether unheard footage goes all the same.
+    /// Whether unheard footage is sent anyway.
     fn hold_is_over(&self) -> bool {
         let hold = self.model.settings.unheard_hold.unwrap_or(Duration::MAX);
         self.answers_since.is_some_and(|since| self.now.mono.since(since) >= hold)
     }
 
-    /// Takes note of what the owner has come to forbid, or to permit again.
+    /// Notes what the owner now forbids, or permits again.
     fn note_prohibition(&mut self) {
         let forbids = self.model.choice.in_force.value().filter(|choice| choice.do_not_record);
         match (forbids.map(|choice| choice.issued_at), self.forbidden.last_mut()) {
@@ -281,7 +281,7 @@ impl World {
         }
     }
 
-    /// Takes note of since when the service stands still.
+    /// Notes since when the service is stopped.
     fn note_stopped(&mut self) {
         match self.model.entitlement() {
             Entitlement::Granted(_) => self.stopped = None,
@@ -301,7 +301,7 @@ impl World {
         self.perform();
     }
 
-    /// What the step does to the world, and what the machine hears of it.
+    /// The effect of the step on the world, and the machine's input from it.
     fn happen(&mut self, step: Step) -> Option<Input> {
         let mono = self.now.mono;
         Some(match step {
@@ -315,7 +315,7 @@ impl World {
                     again = (newest.version, newest.do_not_record) == (version, do_not_record);
                     offered.issued_at = if again { newest.issued_at } else { offered.issued_at };
                 }
-                // Of a tie the stricter counts.
+                // If two have one version, the stricter counts.
                 let newer = newest.is_none_or(|newest| {
                     newest.version < version
                         || (newest.version == version && do_not_record && !newest.do_not_record)
@@ -496,7 +496,7 @@ impl World {
         let cut_off = std::mem::take(&mut self.journal.open);
         (self.journal.started, self.journal.retries) = (false, false);
         if let Some(light) = &mut self.light {
-            // What is left lit is put out by whatever starts the process.
+            // Whatever starts the process puts out a light that was left lit.
             *light = Light::default();
         }
         let light = self.light.is_some();
@@ -561,7 +561,7 @@ impl World {
                 self.disk.lease = Known::Is(lease);
             }
             Writing::Latch(closed) => {
-                // Where another write is on its way, this one is as good as never made.
+                // If another write is under way, this one has no effect.
                 if !self.writes.iter().any(|(_, later)| matches!(later, Writing::Latch(_))) {
                     self.model.latch.stored(&closed);
                 }

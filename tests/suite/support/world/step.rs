@@ -7,7 +7,7 @@ use std::time::Duration;
 /// One thing that happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
-    /// `by` above (or below) the newest version seen.
+    /// A choice `by` above (or below) the newest version seen.
     Choice {
         by: i64,
         do_not_record: bool,
@@ -17,7 +17,7 @@ pub enum Step {
         offer: Offer,
     },
     Latch(bool),
-    /// The oldest write that is outstanding ends.
+    /// The oldest outstanding write ends.
     Written(bool),
     /// The device that was told to close has closed.
     Closed,
@@ -32,7 +32,7 @@ pub enum Step {
     Disconnected,
     /// The store was asked whether it answers.
     StoreAnswers(bool),
-    /// The light does what it was told first, or fails to.
+    /// The light executes its first pending command, or fails to.
     LightSet(bool),
     StorageFailed {
         full: bool,
@@ -44,10 +44,10 @@ pub enum Step {
     Clock(Reading),
     /// Time passes until the machine asks to be woken.
     Wake,
-    /// Time passes, and nobody was awake meanwhile.
+    /// Time passes, and the machine is not woken.
     Sleep(Duration),
     Shutdown,
-    /// The power goes; the outstanding writes reach the disk or not; a file may be damaged by it.
+    /// The power is cut; the outstanding writes reach the disk or not; a file may be damaged.
     Restart {
         written: bool,
         damaged: Option<Stored>,
@@ -66,7 +66,7 @@ pub enum Answer {
 pub enum Reading {
     /// Synchronised, and right.
     Known,
-    /// Right, but nobody vouches for it.
+    /// Right, but not synchronised.
     Unsynchronised,
     /// 1970.
     Lost,
@@ -81,7 +81,7 @@ pub enum Stored {
     Latch,
 }
 
-/// A lease, told by what matters of it.
+/// A lease, described by what matters of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Offer {
     pub status: Status,
@@ -90,7 +90,7 @@ pub struct Offer {
     /// Hours from now to its end.
     pub hours: u32,
     pub history_hours: u32,
-    /// In so many hours it stands like this.
+    /// In this many hours it has this status.
     pub next: Option<(u32, Status)>,
 }
 
