@@ -1,4 +1,5 @@
-//! What the service agreement asks of the camera (docs/contract.md, section 1), with the real camera, broker and store.
+//! What the service agreement requires of the camera (docs/contract.md, section 1), with the real camera,
+//! broker and store.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
@@ -33,7 +34,7 @@ fn committed(camera: &Camera) -> u64 {
     camera.status()["capture"]["frames_committed"].as_u64().unwrap()
 }
 
-/// Rules that go by age are looked at when the lease changes, and once a minute.
+/// Rules that depend on age are checked when the lease changes, and once a minute.
 fn wait_for_the_round(is_so: impl Fn() -> bool) {
     let began = Instant::now();
     while !is_so() {
@@ -185,7 +186,7 @@ fn k10_what_a_new_plan_puts_out_of_reach_is_purged() {
     cloud.wait_for_event("a purge", |it| {
         it["payload"]["event"] == "segment_purged" && it["payload"]["rule"] == "history_exceeded"
     });
-    // What was sealed behind the change goes with the next round.
+    // What was sealed after the change is removed in the next round.
     wait_for_the_round(|| camera.status()["spool"]["pending"] == 0);
     camera.stop();
 }

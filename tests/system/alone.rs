@@ -1,5 +1,5 @@
-//! An object is a file that plays by itself, however deep in its span it lies: from its first second on, and as long as it
-//! says. Each of three players is asked.
+//! An object is a file that can be played alone, however late in its span it is: from its first second, and
+//! with the right duration. Each of three players is tried.
 
 use crate::support::browser::Browser;
 use crate::support::bucket::Stored;
@@ -10,7 +10,7 @@ use gst::prelude::*;
 use std::path::Path;
 use std::time::Duration;
 
-/// What a player says of a file, in seconds.
+/// What a player reports of a file, in seconds.
 #[derive(Debug)]
 struct Told {
     start: f64,
@@ -25,7 +25,7 @@ fn ffprobe(path: &Path) -> Told {
     Told { start: numbers.next().unwrap(), length: numbers.next().unwrap() }
 }
 
-/// GStreamer: when the first picture is shown, and what it takes for the length once it has read all.
+/// GStreamer: when the first frame is shown, and the duration after reading all.
 fn gstreamer(path: &Path) -> Told {
     gst::init().unwrap();
     let text = format!(
@@ -86,7 +86,7 @@ fn an_object_deep_in_its_span_plays_from_its_first_second_and_tells_its_own_leng
             ("Chromium", chromium(&mut browser, object)),
         ] {
             assert!(told.start < 0.3, "{who} of segment {}: {told:?}", object.n());
-            // Audio ends within a frame of the pictures; and some count from zero on.
+            // Audio ends within one frame of the video; and some players count from zero.
             assert!(
                 (told.length - length).abs() < 0.35,
                 "{who} of segment {}: {told:?}, {length} s",

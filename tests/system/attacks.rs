@@ -1,4 +1,4 @@
-//! Whoever reaches the broker, or the camera's own files, and is neither the owner nor the cloud.
+//! Attackers who reach the broker, or the camera's own files, and are neither the owner nor the cloud.
 
 use crate::support::budget::Budget;
 use crate::support::camera::Camera;
@@ -15,7 +15,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// What a camera may hold in memory under attack, while it records.
+/// The maximum memory of a camera under attack, while it records.
 const MAX_RSS: u64 = 64 << 20;
 const TYP: &str = "kasacam-privacy+jws";
 const LEASE: &str = "kasacam-entitlement+jws";
@@ -24,7 +24,7 @@ fn encode(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// A compact JWS with a good signature by the cloud's own key, of claims that the cloud would never write.
+/// A compact JWS with a valid signature of the cloud's own key, with claims that the cloud would never write.
 fn signed(cloud: &Cloud, typ: &str, claims: &str) -> Vec<u8> {
     let key = std::fs::read(cloud.dir().join("pki/entitlement-dev-1.pk8")).unwrap();
     let header = json!({ "alg": "EdDSA", "kid": "entitlement-dev-1", "typ": typ });
@@ -37,7 +37,7 @@ fn claims(device: &str, version: u64) -> String {
     )
 }
 
-/// Signed by nobody whom the camera knows, with this header.
+/// Signed with a key that the camera does not know, with this header.
 fn forged(header: &Value, claims: &str) -> Vec<u8> {
     jws(&Ed25519KeyPair::from_seed_unchecked(&[9; 32]).unwrap(), header, claims)
 }
@@ -119,7 +119,8 @@ fn attacks(cloud: &Cloud) -> Vec<Attack> {
         ),
         privacy("another camera's", of(&claims("cam-0002", 50)), Some("wrong_device")),
         privacy("an older version", of(&claims("cam-0001", 1)), Some("stale_version")),
-        // With a prohibition instead of a permission it would count: the stricter wins a tie.
+        // A prohibition instead of a permission would be accepted: of two choices with one version the
+        // stricter is in force.
         privacy(
             "the version that is known, with other content",
             of(&claims("cam-0001", 7).replace("true", "false")),
@@ -156,7 +157,7 @@ fn attacks(cloud: &Cloud) -> Vec<Attack> {
     ]
 }
 
-/// Publishes a file with the cloud's own certificate: the broker is no hindrance.
+/// Publishes a file with the cloud's own certificate: the broker does not prevent it.
 fn publish(cloud: &Cloud, topic: &str, file: &Path) -> std::process::Output {
     let pki = |name: &str| cloud.dir().join("pki").join(name);
     std::process::Command::new("mosquitto_pub")
@@ -173,7 +174,7 @@ fn publish(cloud: &Cloud, topic: &str, file: &Path) -> std::process::Output {
         .unwrap()
 }
 
-/// Bytes that are resident, what is mapped from libraries included.
+/// Resident bytes, including what is mapped from libraries.
 fn rss(pid: u32) -> u64 {
     let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap();
     statm.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 4096
@@ -181,7 +182,7 @@ fn rss(pid: u32) -> u64 {
 
 #[test]
 fn no_message_but_the_owners_and_the_clouds_changes_anything() {
-    // As on a board that encodes: what an encoder in software takes is not the agent's.
+    // As on a board with an encoder: the memory of a software encoder is not the agent's.
     let dir = TempDir::new().unwrap();
     let (clip, _) = Watched::device(dir.path());
     let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s"]);
@@ -203,7 +204,8 @@ fn no_message_but_the_owners_and_the_clouds_changes_anything() {
     at_least(20, "attacks that reach the camera", reach_it as u64);
     for attack in &all {
         std::fs::write(&file, &attack.payload).unwrap();
-        // What is far too long the broker refuses, or keeps from a camera that has told what it takes.
+        // The broker refuses what is far too long, or does not send it to a camera that has announced a
+        // maximum size.
         let published = publish(&cloud, attack.topic, &file);
         assert!(published.status.success() || attack.refused.is_none(), "{}: {published:?}", attack.name);
         if let Some(reason) = attack.refused {
@@ -243,7 +245,7 @@ fn no_message_but_the_owners_and_the_clouds_changes_anything() {
     camera.wait_for("the owner's choice", |status| status["privacy"]["version"] == 8);
 }
 
-/// One way to get at the file of a fact.
+/// One way to tamper with the file of a fact.
 type Tampering = (&'static str, fn(&Path, &[u8]));
 
 const TAMPERINGS: [Tampering; 8] = [
@@ -269,7 +271,8 @@ const TAMPERINGS: [Tampering; 8] = [
     ("removed", |file, _| std::fs::remove_file(file).unwrap()),
 ];
 
-/// Whether the fact lies there as the camera wrote it: the same bytes in a file of its own that is closed to others.
+/// Whether the fact is there as the camera wrote it: the same bytes in a separate file that is closed to
+/// others.
 fn is_as_it_was(file: &Path, bytes: &[u8]) -> bool {
     let mode =
         std::fs::symlink_metadata(file).ok().filter(std::fs::Metadata::is_file).map(|it| it.mode() & 0o777);
@@ -297,7 +300,7 @@ fn no_start_opens_the_camera_without_a_choice_that_can_be_read() {
     let mut tampered = 0;
     while starts.again() {
         let start = starts.done - 1;
-        // All three say that it may record; one of them is tampered with.
+        // All three permit recording; one of them is tampered with.
         for (name, bytes) in &good {
             let _was_removed = std::fs::remove_file(facts.join(name));
             std::fs::write(facts.join(name), bytes).unwrap();

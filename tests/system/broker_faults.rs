@@ -1,5 +1,6 @@
-//! The real camera and a broker that goes, hangs, forgets, or serves another of the same name. None of it opens
-//! or closes the camera; what the owner chose meanwhile is kept as soon as it can be heard.
+//! The real camera and a broker that stops, hangs, forgets, or serves another client with the same name. None
+//! of this opens or closes the camera; the owner's choice made meanwhile is applied as soon as it can be
+//! heard.
 
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait_up_to};
@@ -12,7 +13,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-/// Longer than a keep-alive of five seconds, its answer that does not come, and the wait before the next attempt.
+/// Longer than a keep-alive of five seconds, its missing answer, and the wait before the next attempt.
 const PATIENCE: Duration = Duration::from_secs(45);
 
 fn start() -> (Cloud, Pipe) {
@@ -38,7 +39,7 @@ fn wait_for(camera: &Camera, what: &str, wanted: impl Fn(&Value) -> bool) -> Val
     wait_up_to(PATIENCE, what, || Some(camera.status()).filter(|status| wanted(status)))
 }
 
-/// Pictures go on to come from the capture that is under way since its start number `starts`.
+/// Frames continue to come from the same capture, since its start number `starts`.
 fn assert_goes_on(camera: &Camera, starts: &Value) {
     let committed = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
     let status = camera.wait_until_it_records(committed + 15);
@@ -80,8 +81,8 @@ fn a_broker_that_falls_silent_is_left_and_the_choice_made_meanwhile_is_kept() {
         wait_for(&camera, "a closed camera", |status| status["capture"]["open"] == false);
         assert!(camera.log()[seen..].contains("the broker"), "nothing is said of it");
         assert!(pipe.connections() <= connections + 4, "{silence:?}: {} connections", pipe.connections());
-        // What was recorded meanwhile leaves the camera by a rule. What had been sent before the silence was noticed is
-        // the cloud's to delete: a keep-alive, its answer that did not come, and a segment.
+        // What was recorded meanwhile is removed by a rule. The cloud must delete what had been sent before
+        // the silence was noticed: at most a keep-alive, its missing answer, and a segment.
         switch.wait_until_clean(&oracle::left_in, &camera.state_dir());
         let late = switch.late(&switch.evidence(Path::new("/nonexistent")));
         let most = late.iter().max().copied().unwrap_or_default();
@@ -170,7 +171,8 @@ fn choices_in_any_order_and_twice_leave_the_newest_in_force() {
         std::fs::write(&path, jws).unwrap();
         cloud.tell(&["publish-raw", topic, path.to_str().unwrap()]);
     };
-    // Leave of version 20 comes first; behind it an older "do not record", twice, and leave again.
+    // A permission with version 20 comes first; after it an older "do not record", twice, and the permission
+    // again.
     let (newest, stale) = (sign(current + 20, false), sign(current + 7, true));
     for (name, jws) in [("a", &newest), ("b", &stale), ("c", &newest), ("d", &stale)] {
         send(name, jws);

@@ -1,4 +1,5 @@
-//! File systems, as the kernel has them: what `check` says of each, and a card that is pulled while the camera records.
+//! Real file systems of the kernel: what `check` says of each, and a card that is removed while the camera
+//! records.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::{Camera, kasacamd};
@@ -40,7 +41,7 @@ fn a_card_that_is_pulled_while_it_records_is_used_again_when_it_is_back_and_lose
     cloud.tell(&["store", "down"]);
     let camera = Camera::start(&cloud);
     camera.wait_until_it_records(60);
-    // What the card itself has at its root is none of the spool's.
+    // Files at the root of the card itself do not belong to the spool.
     assert!(names(&spool).contains(&String::from("lost+found")));
     let status = camera.status();
     assert_eq!(status["spool"]["set_aside"]["files"], 0, "{status}");
@@ -64,7 +65,7 @@ fn a_card_that_is_pulled_while_it_records_is_used_again_when_it_is_back_and_lose
     wait_up_to(PATIENCE, "an open camera", || (camera.status()["capture"]["open"] == true).then_some(()));
     let took = back.elapsed();
     wait_up_to(PATIENCE, "footage of after that", || (committed(&camera) >= before + 30).then_some(()));
-    // Of these five are the promise; the rest is for a machine that has other things to do.
+    // Five of these seconds are the promise; the rest is for a machine with other work.
     assert!(took < Duration::from_secs(15), "{took:?}");
     cloud.tell(&["store", "up"]);
     camera.wait_until_all_is_stored();
@@ -84,7 +85,7 @@ fn words(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-/// `check`, by a kernel that says that every path is on a file system of this number.
+/// `check`, with a kernel that reports this number for the file system of every path.
 fn check_on(cloud: &Cloud, number: &str, more: &[&str]) -> Output {
     let library = preload(cloud.dir());
     let mut command = Command::new("env");

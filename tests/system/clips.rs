@@ -1,4 +1,4 @@
-//! Real clips through the whole agent: what the store holds is what the clip holds, bit by bit.
+//! Real clips through the whole agent: the store holds exactly what the clip holds, bit by bit.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
@@ -23,7 +23,7 @@ fn full_hd() -> Clip {
     Clip::by_ffmpeg("full-hd.mp4", &[&source[..], &["-frames:v", "900"], &coding].concat())
 }
 
-/// A small clip at 25 pictures a second; more by `options`.
+/// A small clip with 25 frames per second; `options` add to it.
 fn small(name: &str, pictures: u32, gop: u32, options: &[&str]) -> Clip {
     let (gop, seconds) = (gop.to_string(), f64::from(pictures) / 25.0);
     let source = ["-f", "lavfi", "-i", &format!("testsrc2=size=320x180:rate=25:duration={seconds}")];
@@ -32,7 +32,7 @@ fn small(name: &str, pictures: u32, gop: u32, options: &[&str]) -> Clip {
     Clip::by_ffmpeg(name, &[&source[..], options, &coding, &gops].concat())
 }
 
-/// A board whose camera is a file, which is read once and as fast as it goes.
+/// A board whose camera is a file, which is read once and as fast as possible.
 struct Board {
     folder: TempDir,
 }
@@ -56,7 +56,7 @@ impl Board {
     }
 }
 
-/// A camera that has recorded its clip and been stopped.
+/// A camera that has recorded its clip and was stopped.
 struct Take {
     cloud: Cloud,
     stored: Vec<Stored>,
@@ -65,7 +65,7 @@ struct Take {
 }
 
 impl Take {
-    /// Records the clip to its end. `plan` stands behind `plan`.
+    /// Records the clip to its end. `plan` are the arguments of the command `plan`.
     fn of(clip: &Clip, board: &Board, segment: &str, plan: &[&str]) -> Take {
         let path = board.path();
         let cloud = Cloud::start(&["--segment", segment, "--board", path.to_str().unwrap()]);
@@ -108,15 +108,15 @@ fn assert_is_the_clip(movies: &[Movie], clip: &Clip) {
     }
 }
 
-/// As `assert_eq`, without a page of numbers.
+/// Like `assert_eq`, without printing a page of numbers.
 fn assert_same<T: PartialEq + std::fmt::Debug>(stored: &[T], made: &[T]) {
     let differs = stored.iter().zip(made).position(|(stored, made)| stored != made);
     assert_eq!(differs, None, "the first that differs, of {} stored and {} made", stored.len(), made.len());
     assert_eq!(stored.len(), made.len());
 }
 
-/// Where the media times of a file begin in those of the first one, in seconds: its `prft` tells. In each they begin at
-/// zero.
+/// Where the media times of a file begin relative to those of the first one, in seconds, from its `prft`. In
+/// each file they begin at zero.
 fn origin(movies: &[Movie], movie: &Movie) -> f64 {
     let begins = |movie: &Movie| {
         let (_, ntp, media) = movie.references[0];
@@ -128,10 +128,10 @@ fn origin(movies: &[Movie], movie: &Movie) -> f64 {
     (this - first) as f64 / 4_294_967_296.0 - (at - from)
 }
 
-/// Pictures are shown at even distances from the first to the last of a span, whichever object they are in.
+/// Frames are shown at even distances from the first to the last of a span, whichever object they are in.
 ///
-/// A byte stream does not tell ahead how far its pictures are reordered; where a later GOP is reordered further than all
-/// before it, what follows is shown a picture later: `shifts` times.
+/// A byte stream does not announce how far its frames are reordered; if a later GOP is reordered further than
+/// all before it, what follows is shown one frame later: `shifts` times.
 fn assert_even(movies: &[Movie], fps: u32, shifts: usize) {
     let mut shown: Vec<i64> = Vec::new();
     for movie in movies {
@@ -162,7 +162,7 @@ fn assert_keeps_the_contract(object: &Stored, (segment, gop): (f64, f64), last: 
     let said: f64 = object.metadata("duration-ms").parse().unwrap();
     assert!((said / 1000.0 - seconds).abs() < 0.003, "{}: {said} ms, not {seconds} s", object.key);
 
-    // The attributes of ONVIF stand beside ours.
+    // The attributes of ONVIF are stored besides the camera's own.
     let iso = object.metadata("duration").strip_prefix("PT").unwrap().strip_suffix('S').unwrap();
     assert!((iso.parse::<f64>().unwrap() - seconds).abs() < 0.001, "{}: {iso}, not {seconds} s", object.key);
     assert_eq!(object.metadata("source"), object.metadata("device-id"));
@@ -182,7 +182,7 @@ fn assert_keeps_the_contract(object: &Stored, (segment, gop): (f64, f64), last: 
     assert_eq!(codecs.ends_with(",mp4a.40.2"), movie.sound.is_some(), "{codecs}");
 }
 
-/// An NTP time as a key has it, rounded down to the microsecond.
+/// An NTP time in the form of a key, rounded down to the microsecond.
 fn key_time(ntp: u64) -> String {
     // From 1900 to 1970.
     let seconds = (ntp >> 32) - 2_208_988_800;
@@ -252,7 +252,7 @@ fn a_clip_of_another_encoder_with_an_odd_gop_and_many_slices_is_stored_bit_by_bi
     let movies = take.movies();
     assert_is_the_clip(&movies, &clip);
     assert_even(&movies, 15, 0);
-    // Two GOPs reach over four seconds.
+    // Two GOPs are longer than four seconds.
     let pictures: Vec<usize> = movies.iter().map(|movie| movie.pictures.samples.len()).collect();
     assert_eq!(pictures, [74, 74, 74, 74, 4]);
     for (index, object) in take.footage().enumerate() {
@@ -303,7 +303,7 @@ fn a_clip_that_has_ended_is_not_recorded_again() {
     let camera = Camera::start(&cloud);
     cloud.wait_for_event("the end of the clip", |event| event["payload"]["kind"] == "end_of_stream");
     camera.wait_until_all_is_stored();
-    // A source that failed would be opened again within a second.
+    // A source that failed would be opened again after at most a second.
     let told = || cloud.events().iter().filter(|event| event["payload"]["capture"]["open"] == false).count();
     let before = told();
     wait("three seconds of telemetry", || (told() >= before + 3).then_some(()));
@@ -365,11 +365,11 @@ fn with_sound(name: &str, fps: u32) -> Clip {
     Clip::by_ffmpeg(name, &[&source[..], &coding, &["-g", &fps.to_string()]].concat())
 }
 
-/// The frames of sound are those of the clip, in order, from the first picture to the end of the last.
+/// The audio frames are those of the clip, in order, from the first video frame to the end of the last.
 fn assert_has_the_sound(movies: &[Movie], clip: &Clip) {
     let made = clip.sound();
     let stored: Vec<Sum> = movies.iter().flat_map(|movie| movie.sound.as_ref().unwrap().sums()).collect();
-    // The encoder's priming lies before the first picture.
+    // The encoder's priming is before the first video frame.
     let first = made.iter().position(|sum| *sum == stored[0]).expect("the first frame is one of the clip");
     assert!(first <= 1, "{first} frames are missing at the front");
     assert_same(&stored, &made[first..first + stored.len()]);
@@ -382,7 +382,7 @@ fn assert_has_the_sound(movies: &[Movie], clip: &Clip) {
         let sound = movie.sound.as_ref().unwrap();
         let seconds = |track: &Track, ticks: u64| ticks as f64 / f64::from(track.timescale);
         let (heard, seen) = (sound.ticks(), movie.pictures.ticks());
-        // A frame of sound lasts 21 ms, and is not cut.
+        // An audio frame lasts 21 ms, and is not cut.
         let begins = seconds(sound, heard.start) - seconds(&movie.pictures, seen.start);
         let ends = seconds(sound, heard.end) - seconds(&movie.pictures, seen.end);
         assert!(begins.abs() < 0.025 && ends.abs() < 0.025, "object {index}: {begins} s and {ends} s off");
@@ -434,7 +434,7 @@ fn a_plan_without_sound_stores_no_sound_track() {
     assert!(take.footage().all(|object| !object.facts.content_type.as_ref().unwrap().contains("mp4a")));
 }
 
-/// A camera elsewhere: a real RTSP server on loopback that plays a clip from its beginning to whoever connects.
+/// A network camera: a real RTSP server on loopback that plays a clip from its beginning to every client.
 struct Server {
     child: Child,
     port: u16,
@@ -470,7 +470,7 @@ impl Drop for Server {
     }
 }
 
-/// 640x360 at 15 pictures a second, with B-frames, for this many seconds.
+/// 640x360 at 15 frames per second, with B-frames, for this many seconds.
 fn for_rtsp(name: &str, seconds: u32) -> Clip {
     let source =
         ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=15", "-frames:v", &(seconds * 15).to_string()];
@@ -492,7 +492,7 @@ fn spans(stored: &[Stored]) -> Vec<Vec<Slice>> {
     spans.into_iter().map(|(_, slices)| slices).collect()
 }
 
-/// A run of slices of the clip from an IDR on, without a loss or a double; where it begins and ends.
+/// A run of slices of the clip that begins with an IDR, without a loss or a duplicate; returns its range.
 fn assert_is_a_run_of(stored: &[Slice], clip: &Clip) -> std::ops::Range<usize> {
     assert!(stored[0].idr);
     let first = clip.slices.iter().position(|slice| *slice == stored[0]).expect("a slice of the clip");
@@ -508,7 +508,7 @@ fn a_clip_served_over_rtsp_is_stored_from_its_first_picture_to_its_last() {
 
     let camera = Camera::start(&cloud);
     cloud.wait_for_event("the end of the stream", |event| event["payload"]["event"] == "capture_closed");
-    // A camera that ends its stream, as one that restarts does, is asked for another.
+    // If a camera ends its stream, for example because it restarts, another one is requested.
     camera.wait_for("recording again", |status| status["capture"]["starts"].as_u64() >= Some(2));
     drop(server);
     camera.stop();

@@ -1,4 +1,4 @@
-//! Cameras whose clock is wrong, by libfaketime; the monotonic clock is left as it is.
+//! Cameras whose clock is wrong, with libfaketime; the monotonic clock is not changed.
 
 use crate::support::bucket::assert_spans_are_whole;
 use crate::support::camera::Camera;

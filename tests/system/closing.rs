@@ -58,7 +58,7 @@ fn a_device_that_does_not_close_is_never_said_to_be_closed_and_ends_the_process(
     let told = |event: &&Value| event["payload"]["version"] == 2 && event["payload"]["capture"] == "closed";
     assert_eq!(events.iter().find(told), None, "it was never closed");
 
-    // The kernel has closed it. The next start is under the prohibition, with the broker or without.
+    // The kernel has closed it. The next start obeys the prohibition, with or without the broker.
     std::fs::remove_file(&holds).unwrap();
     cloud.tell(&["broker", "down"]);
     let watched = Watched::new(&clip);

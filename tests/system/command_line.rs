@@ -1,4 +1,4 @@
-//! `kasacamd`'s commands, as a person types them.
+//! `kasacamd`'s commands, as a person enters them.
 
 use crate::support::camera::{Camera, kasacamd};
 use crate::support::cloud::Cloud;

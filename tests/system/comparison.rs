@@ -1,4 +1,4 @@
-//! The demo's judgement: what agrees passes, and each way to disagree fails the check that is for it.
+//! The verdict of the demo: agreeing data passes, and each kind of disagreement fails the check for it.
 
 use crate::chronicle::Chronicle;
 use crate::summary::{Counters, End, Private, Seen, Segment, Summary, compare};
@@ -10,7 +10,7 @@ fn at(millis: u64) -> Utc {
     Utc::parse("2026-11-23T12:00:00Z").unwrap() + Duration::from_millis(millis)
 }
 
-/// `frames` pictures at ten a second from `start`, in milliseconds.
+/// `frames` frames at ten per second from `start`, in milliseconds.
 fn segment(span: &str, n: u64, start: u64, frames: u64) -> Segment {
     Segment {
         key: format!("{span}.{n}"),
@@ -37,7 +37,7 @@ fn end(span: &str, n: u64, millis: u64, reason: &str) -> End {
     }
 }
 
-/// Two spans with a private time between them; all is as it should be.
+/// Two spans with a private time between them; everything is right.
 fn agreed() -> Seen {
     Seen {
         segments: vec![segment("a", 0, 0, 40), segment("a", 1, 4_000, 20), segment("b", 0, 10_000, 30)],
@@ -54,7 +54,7 @@ fn agreed() -> Seen {
     }
 }
 
-/// The checks that do not hold.
+/// The checks that fail.
 fn failed(summary: &Summary) -> Vec<&'static str> {
     summary.checks.iter().filter(|check| !check.ok).map(|check| check.check).collect()
 }
@@ -133,7 +133,7 @@ fn a_device_closed_late_or_never_is_found() {
 
 #[test]
 fn a_switch_that_nobody_saw_is_found() {
-    // Without it there is nothing stored while private, and nothing closed late: nothing is judged.
+    // Without it nothing is stored while private, and nothing closed late: there is nothing to judge.
     let failed = failed_after(|seen| {
         seen.private.clear();
         seen.counters = Some(Counters { captured: 90, dropped: 0 });

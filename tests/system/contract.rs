@@ -1,5 +1,5 @@
-//! `docs/asyncapi.yaml` and `docs/schemas/`, held against their own parser, against the contract, and against what a
-//! real camera and its cloud say to each other.
+//! `docs/asyncapi.yaml` and `docs/schemas/`, checked with their own parser, compared with the contract, and
+//! compared with what a real camera and its cloud send to each other.
 
 use crate::support::browser::Browser;
 use crate::support::camera::Camera;
@@ -13,8 +13,8 @@ fn docs() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs")
 }
 
-/// The document as its own parser reads it: what the parser has to say, and each channel with its address, who sends,
-/// and whether it is retained.
+/// The document as its own parser reads it: the parser's messages, and each channel with its address, its
+/// sender, and whether it is retained.
 fn parsed(document: &str) -> Value {
     let mut files = Map::new();
     for entry in std::fs::read_dir(docs().join("schemas")).unwrap() {

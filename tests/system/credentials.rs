@@ -1,5 +1,5 @@
-//! The three ways by which a camera may store: a key in a file, temporary keys for its certificate, and grants of the
-//! cloud. Real broker, real store over TLS, the real binary.
+//! The three kinds of permission to store: a key in a file, temporary keys for the camera's certificate, and
+//! grants of the cloud. Real broker, real store over TLS, the real binary.
 
 use crate::support::bucket::assert_spans_are_whole;
 use crate::support::camera::Camera;
@@ -17,7 +17,7 @@ fn cloud(arguments: &[&str]) -> Cloud {
     cloud
 }
 
-/// Every plain file below.
+/// All plain files below.
 fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -25,7 +25,7 @@ fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     }
 }
 
-/// The line of a TOML file, without its quotes.
+/// The value in this line of a TOML file, without quotes.
 fn value(file: &Path, name: &str) -> String {
     let text = std::fs::read_to_string(file).unwrap();
     let line = text.lines().find(|line| line.starts_with(name)).unwrap();
@@ -84,7 +84,7 @@ fn a_camera_with_grants_holds_no_key_of_the_store_and_shows_no_url() {
     assert!(asked >= 2, "{asked}");
 }
 
-/// Each of them is refused and told once a segment; nothing is stored, nothing is lost.
+/// Each of them is refused and reported once per segment; nothing is stored, nothing is lost.
 #[test]
 fn a_grant_for_another_device_key_host_or_size_is_refused_and_no_footage_is_lost() {
     let cloud = cloud(&["--credentials", "grant"]);
@@ -131,7 +131,8 @@ fn a_grant_for_another_device_key_host_or_size_is_refused_and_no_footage_is_lost
 #[test]
 fn temporary_keys_are_renewed_and_those_that_end_early_cost_a_retry() {
     let cloud = cloud(&["--credentials", "iot"]);
-    // Said to be good for two minutes: renewed after one or one and a half. The store takes them for a minute and some.
+    // Claimed to be valid for two minutes: renewed after 60 to 90 seconds. The store accepts them for 64
+    // seconds.
     cloud.tell(&["keys", "--life", "120", "--real-life", "64"]);
     let camera = Camera::start(&cloud);
     camera.wait_until_it_records(15);
@@ -190,7 +191,7 @@ fn a_credentials_file_that_comes_late_and_is_replaced_is_read_each_time() {
         told(&cloud, "upload_resumed").into_iter().next()
     });
     let stored = camera.wait_until_all_is_stored()["upload"]["stored"].as_u64();
-    // A key that the store does not know any more, and then the right one again.
+    // A key that the store no longer knows, and then the right one again.
     put(&good.replace("kasacam-dev", "kasacam-old"));
     wait("uploads to stall again", || (told(&cloud, "upload_stalled").len() == 2).then_some(()));
     put(&good);

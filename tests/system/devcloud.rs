@@ -1,4 +1,4 @@
-//! The development cloud itself: what it refuses, and that it ends with all that it started.
+//! The development cloud itself: what it refuses, and that it ends with everything that it started.
 
 use crate::support::cloud::{Cloud, children, runs, wait};
 use base64::Engine;
@@ -26,7 +26,7 @@ fn publish(cloud: &Cloud, identity: Option<(&Path, &Path)>, topic: &str, message
     mosquitto("mosquitto_pub", cloud, identity, &["-t", topic, "-m", message])
 }
 
-/// Whether the cloud, which hears every topic, has heard this payload, once it hears `after`.
+/// Whether the cloud, which receives every topic, has received this payload by the time it receives `after`.
 fn heard(cloud: &Cloud, payload: &Value, after: &Value) -> bool {
     cloud.wait_for_event("the later message", |event| event["payload"] == *after);
     cloud.events().iter().any(|event| event["payload"] == *payload)
@@ -368,14 +368,14 @@ fn nothing_is_left_running_after_it_was_killed() {
     wait("its children to end", || (!children.iter().any(|pid| runs(*pid))).then_some(()));
 }
 
-/// A process that is not our child, and is killed where it is still there at the end.
+/// A process that is not a child of the test, and is killed if it still runs at the end.
 struct Left(u32);
 
 impl Drop for Left {
     fn drop(&mut self) {
         if runs(self.0) {
             let pid = i32::try_from(self.0).unwrap();
-            // SAFETY: a plain system call, at a process that was there a moment ago.
+            // SAFETY: a plain system call, for a process that existed a moment ago.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
     }

@@ -1,5 +1,5 @@
-//! The real binary on a disk that fails, fills up, or holds what nobody expected. A committed picture is not lost,
-//! and nothing keeps the camera from starting.
+//! The real binary on a disk that fails, fills up, or has unexpected content. A committed frame is not lost,
+//! and nothing prevents the camera from starting.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::budget::Budget;
@@ -42,8 +42,8 @@ fn pictures(stored: &[Stored]) -> u64 {
     stored.iter().filter(|object| !object.is_end()).map(Stored::pictures).sum()
 }
 
-/// Lets one system call after the other fail, in a camera of its own each, and looks for what was lost.
-/// `KASACAM_INJECT` says how many different calls are failed with each error (1).
+/// Lets one system call after another fail, each in its own camera, and checks what was lost.
+/// `KASACAM_INJECT` says how many different calls fail with each error (1).
 fn fail_each(test: &str, calls: &str, errors: &[&str]) {
     if Command::new("strace").arg("-V").output().is_err() {
         return skip(test, "strace is not installed");
@@ -54,7 +54,7 @@ fn fail_each(test: &str, calls: &str, errors: &[&str]) {
     while rounds.again() {
         let n = rounds.done - 1;
         for (at, error) in errors.iter().enumerate() {
-            // A spool that may evict takes a failure for want of room as the time to do so.
+            // If a spool may evict, a failure because there is no room makes it evict.
             let cloud = cloud(&["--set", "spool.when_full=\"stop\""]);
             let log = cloud.dir().join("strace.log");
             let when = 1 + 3 * n + u64::try_from(at).unwrap();
@@ -62,7 +62,7 @@ fn fail_each(test: &str, calls: &str, errors: &[&str]) {
             let trace = format!("trace={calls}");
             let mut arguments =
                 vec!["-D", "-f", "-qq", "-e", &trace, "-e", &inject, "-o", log.to_str().unwrap()];
-            // Everything opens files: only those of the spool count.
+            // Every process opens files: only those of the spool count.
             let paths = if calls == "openat" { first_segments(&cloud) } else { Vec::new() };
             arguments.extend(paths.iter().flat_map(|path| ["-P", path.to_str().unwrap()]));
             let camera = Camera::start_under(&cloud, "strace", &arguments);
@@ -93,7 +93,7 @@ fn fail_each(test: &str, calls: &str, errors: &[&str]) {
     ));
 }
 
-/// Names that the first segments have while they grow, and when they are sealed.
+/// The names of the first segments while they grow, and when they are sealed.
 fn first_segments(cloud: &Cloud) -> Vec<PathBuf> {
     let spool = state_dir(cloud).join("spool");
     (1..=20).flat_map(|n| ["open", "mp4"].map(|kind| spool.join(format!("{n:010}.{kind}")))).collect()
@@ -119,8 +119,8 @@ fn a_file_that_cannot_be_opened_loses_nothing_that_was_committed() {
     fail_each("a_file_that_cannot_be_opened_loses_nothing_that_was_committed", "openat", &["EIO", "ENOSPC"]);
 }
 
-/// A spool without room, or without a file to be had, during an outage of the store: nothing is thrown away, and
-/// afterwards it records and delivers again.
+/// A spool without room, or without inodes, during an outage of the store: nothing is removed, and afterwards
+/// it records and delivers again.
 fn fill_up(test: &str, options: &str) {
     let cloud = cloud(&["--set", "spool.min_free=\"0\"", "--set", "spool.when_full=\"stop\""]);
     let Some(_small) = SmallDisk::mount(&state_dir(&cloud), options) else {
@@ -222,11 +222,11 @@ fn garbage_in_the_spool_neither_stops_a_start_nor_reaches_the_cloud() {
     assert!(status["spool"]["quarantined"].as_u64() >= Some(6), "{status}");
     camera.kill();
     deliver(&cloud);
-    // Of what is stored every object is whole, and none is from before.
+    // Every stored object is whole, and none is from before.
     assert_spans_are_whole(&cloud.stored(), true);
 }
 
-/// What lies in a folder, its folders included: paths and bytes.
+/// The content of a folder, including its folders: paths and bytes.
 fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in std::fs::read_dir(folder).unwrap().flatten() {
@@ -278,7 +278,7 @@ fn a_start_with_a_wrong_device_id_takes_nothing_away() {
     assert_eq!(spans_and_counters(&cloud.stored()), expected);
 }
 
-/// Puts a fixture where the camera has its state; which segments are in it.
+/// Puts a fixture where the camera has its state; returns its segments.
 fn lay_out(fixture: &str, state: &Path) -> BTreeSet<(String, u64)> {
     let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(fixture);
     let mut expected = BTreeSet::new();
@@ -306,7 +306,7 @@ fn spans_and_counters(stored: &[Stored]) -> BTreeSet<(String, u64)> {
 #[test]
 fn the_spool_of_version_0_1_0_is_delivered_whole() {
     let cloud = cloud(&[]);
-    // The footage is as old as the release: a plan that lets it be.
+    // The footage is as old as the release: a plan that keeps it.
     cloud.tell(&["plan", "plus", "--history-hours", "87600"]);
     let expected = lay_out("spool-0.1.0", &state_dir(&cloud));
 

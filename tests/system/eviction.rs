@@ -1,5 +1,5 @@
-//! A full disk where the newest footage counts (`spool.when_full = "evict"`, the default): a small file system with a
-//! second writer on it. Footage goes from the oldest on, each segment by name.
+//! A full disk where the newest footage counts (`spool.when_full = "evict"`, the default): a small file
+//! system with a second writer. Footage is removed from the oldest on, each segment reported.
 
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait_up_to};
@@ -9,14 +9,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(120);
-/// The file system, and what the camera leaves free of it.
+/// The size of the file system, and what the camera must leave free of it.
 const SIZE: u64 = 8 << 20;
 const MIN_FREE: u64 = 2 << 20;
-/// What is left to the camera beside what the second writer holds.
+/// What is left to the camera beside what the second writer uses.
 const LEFT: u64 = 3 << 20;
 const MIN_EVICTED: usize = 3;
 
-/// Serials that `segment_purged` named with the rule `evicted`, in the order in which they were told.
+/// Serials that `segment_purged` reported with the rule `evicted`, in order.
 fn evicted(cloud: &Cloud) -> Vec<u64> {
     let events = cloud.events();
     let purged =
@@ -47,11 +47,11 @@ fn a_disk_that_another_writer_fills_makes_room_from_the_oldest_and_names_each() 
     let camera = Camera::start(&cloud);
     camera.wait_for("segments that wait", |status| status["spool"]["pending"].as_u64() >= Some(3));
 
-    // Another program takes all but a little.
+    // Another program uses all but a little.
     let other = state.join("other-program");
     std::fs::write(&other, vec![0x5a; usize::try_from(SIZE - MIN_FREE - LEFT).unwrap()]).unwrap();
     wait_up_to(PATIENCE, "evictions", || (evicted(&cloud).len() >= MIN_EVICTED).then_some(()));
-    // It goes on recording all the while.
+    // It continues to record.
     let known = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
     camera.wait_until_it_records(known + 30);
     std::fs::remove_file(&other).unwrap();
@@ -66,7 +66,7 @@ fn a_disk_that_another_writer_fills_makes_room_from_the_oldest_and_names_each() 
     let told = evicted(&cloud);
     at_least(MIN_EVICTED as u64, "segments evicted", told.len() as u64);
     assert!(told.is_sorted(), "not from the oldest on: {told:?}");
-    // Of each span what is stored goes on to its end without a hole: only its beginning was let go.
+    // What is stored of each span reaches its end without a gap: only its beginning was removed.
     let stored = cloud.stored();
     assert!(!stored.is_empty(), "nothing was kept");
     let spans: BTreeSet<&str> = stored.iter().map(|object| object.metadata("span")).collect();
@@ -85,10 +85,10 @@ fn a_disk_that_another_writer_fills_makes_room_from_the_oldest_and_names_each() 
     ));
 }
 
-/// Of the file system on which an upload is past half when another writer fills it.
+/// Size of the file system on which an upload is past half when another writer fills it.
 const HALF_SIZE: u64 = 16 << 20;
 const HALF_MIN_FREE: u64 = 4 << 20;
-/// So much is left free of what the camera wants to leave free: all its footage would not make up for it.
+/// How much is left free of what the camera must leave free: evicting all its footage would not restore it.
 const HALF_LEFT: u64 = 1 << 20;
 
 #[test]

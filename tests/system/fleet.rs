@@ -1,4 +1,4 @@
-//! A small fleet: many agents against one broker and one store.
+//! A small fleet: many agents with one broker and one store.
 
 use crate::support::clip::Clip;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! The demo counts what is in the bucket: it reads a real segment back picture by picture.
+//! The demo counts what is in the bucket: it reads a real segment frame by frame.
 
 use crate::footage;
 use crate::objects::{Bucket, Facts};
@@ -17,7 +17,7 @@ fn start() -> Utc {
     Utc::parse("2026-11-23T12:34:56.789012Z").unwrap()
 }
 
-/// Two seconds at 15 pictures a second, in the form of our segments.
+/// Two seconds with 15 frames per second, in the form of the product's segments.
 fn segment(n: u64) -> Vec<u8> {
     let dir = TempDir::new().unwrap();
     let path = dir.path().join("encoded.mp4");

@@ -1,4 +1,4 @@
-//! HLS from keys alone: the playlist itself, and two players that play it.
+//! HLS from keys only: the playlist itself, and two players that play it.
 
 use crate::page_parts::hls::{Named, playlist};
 use crate::support::browser::Browser;
@@ -89,7 +89,7 @@ fn ffmpeg_and_hls_js_play_it_over_a_border_and_a_gap() {
     camera.wait_for("a closed device", |status| status["capture"]["open"] == false);
     camera.wait_until_all_is_stored();
     let before = cloud.footage().len();
-    // Long enough to be a gap: what is shorter than a seam is played over.
+    // Long enough to be a gap: a shorter one is played over.
     std::thread::sleep(Duration::from_secs(1));
     cloud.tell(&["privacy", "off"]);
     stored(before + 2);
@@ -106,7 +106,8 @@ fn ffmpeg_and_hls_js_play_it_over_a_border_and_a_gap() {
         (gaps > 0 && told.matches("#EXTINF").count() - gaps == segments).then_some(())
     });
 
-    // Every coded picture, as ffmpeg takes it apart. It knows no gaps: it asks for their parts, and goes on without them.
+    // Every coded frame, as ffmpeg demultiplexes it. It does not support gaps: it requests their parts, and
+    // continues without them.
     let told = Command::new("ffmpeg")
         .args(["-v", "error", "-i", &url, "-map", "0:v:0", "-c", "copy", "-f", "framecrc", "-"])
         .output()

@@ -1,4 +1,4 @@
-//! What the household has in its hands and before its eyes: a shutter, a button, a light.
+//! The controls and indicators of the household: a shutter, a button, a light.
 
 use crate::support::camera::{Camera, kasacamd};
 use crate::support::cloud::{Cloud, wait};
@@ -9,7 +9,7 @@ use std::path::Path;
 const SWITCH: (u16, u16) = (5, 9);
 const BUTTON: (u16, u16) = (1, 212);
 
-/// A camera that sees this input device.
+/// A camera with this input device.
 fn start(cloud: &Cloud, device: &Input) -> Camera {
     let environment = device.environment();
     Camera::start_under(cloud, "env", &environment.each_ref().map(String::as_str))
@@ -31,7 +31,7 @@ fn open(camera: &Camera, open: bool) {
 #[test]
 fn a_shutter_closes_the_camera_and_one_that_cannot_be_read_keeps_it_closed() {
     let dir = tempfile::TempDir::new().unwrap();
-    // It stands closed.
+    // It is closed.
     let mut shutter = Input::new(dir.path(), (-1, 9, 9));
     let latch = format!("privacy.latch={{ kind = \"switch\", device = {:?}, code = 9 }}", shutter.path);
     let cloud = allowed(&["--set", &latch]);
@@ -51,7 +51,7 @@ fn a_shutter_closes_the_camera_and_one_that_cannot_be_read_keeps_it_closed() {
     shutter.tell(SWITCH, 0);
     open(&camera, true);
 
-    // It is pulled out, and put in again as something else.
+    // It is unplugged, and plugged in again as another device.
     shutter.answer((-1, 7, -1));
     shutter.pipe = None;
     open(&camera, false);
@@ -65,7 +65,7 @@ fn a_file_that_is_no_input_device_is_no_open_shutter() {
     let mut shutter = Input::new(dir.path(), (-1, 9, -1));
     let latch = format!("privacy.latch={{ kind = \"switch\", device = {:?}, code = 9 }}", shutter.path);
     let cloud = allowed(&["--set", &latch]);
-    // Nobody answers for it.
+    // There is no answer for it.
     let camera = Camera::start(&cloud);
     shutter.tell(SWITCH, 0);
     camera.wait_for("a fault of the latch", |status| status["household"]["latch_fault"].is_string());
@@ -97,7 +97,7 @@ fn a_button_sets_the_latch_and_lifts_it() {
     open(&camera, true);
 }
 
-/// A folder as the kernel shows an LED, lit.
+/// A folder like that of an LED in the kernel, lit.
 fn an_led() -> tempfile::TempDir {
     let led = tempfile::TempDir::new().unwrap();
     for (attribute, value) in
@@ -126,7 +126,7 @@ fn the_light_goes_out_only_after_the_device_is_closed() {
         wait("a light that is out", || {
             std::fs::read_to_string(&brightness).ok().filter(|value| value.trim() == "0")
         });
-        // What would come too late has time to come.
+        // Gives an input that would come too late the time to come.
         std::thread::sleep(std::time::Duration::from_millis(200));
         let happened = watched.happened();
         let (last_close, first_write) = (happened.rfind('c'), happened.find('w'));
@@ -160,7 +160,7 @@ fn the_light_is_on_while_the_camera_is_open_and_at_no_other_time() {
     assert_eq!(brightness(), "0", "a camera that has ended is not open");
 }
 
-/// What the unit runs once the agent has ended, however it ended.
+/// The commands of the unit after the agent has ended, however it ended.
 fn after_the_end(config: &Path) -> Vec<String> {
     let unit = std::fs::read_to_string("systemd/kasacamd.service").unwrap();
     let line = unit.lines().find_map(|line| line.strip_prefix("ExecStopPost=-/usr/bin/kasacamd ")).unwrap();
@@ -193,7 +193,7 @@ fn a_camera_whose_light_cannot_be_lit_opens_no_device_and_says_why() {
     let indicator = format!("privacy.indicator={:?}", led.path());
     let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s", "--set", &indicator]);
     cloud.tell(&["plan", "plus"]);
-    // As an LED whose bus is gone; for root no mode is in the way.
+    // Like an LED whose bus is gone; for root, file modes are no obstacle.
     let brightness = led.path().join("brightness");
     std::fs::remove_file(&brightness).unwrap();
     std::fs::create_dir(&brightness).unwrap();

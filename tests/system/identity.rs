@@ -1,4 +1,4 @@
-//! From the shop to a camera with a certificate of its own, and back.
+//! From the factory to a camera with its own certificate, and back.
 
 use crate::support::bucket::assert_spans_are_whole;
 use crate::support::camera::{Camera, kasacamd};
@@ -34,7 +34,7 @@ fn a_camera_enrols_with_a_password_that_is_good_once_and_then_records() {
     let file = cloud.agent_toml.with_file_name("state").join("identity.pem");
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(issued(&cloud, false), 1);
-    // The password is used up, and what there is stays.
+    // The password is used up, and the existing identity stays.
     let before = std::fs::read(&file).unwrap();
     let (done, told) = enroll(&cloud.agent_toml);
     assert!(!done && told.contains("used up"), "{told}");
@@ -95,7 +95,7 @@ fn an_authority_that_does_not_issue_is_told_by_what_to_do() {
 #[test]
 fn a_renewal_leaves_no_gap_in_what_is_recorded() {
     let cloud = Cloud::start(&["--enroll", "--segment", "3s"]);
-    // Two thirds of its life are over 10 s from now, and all of it 30 s from now.
+    // Two thirds of its life end in 10 s, all of it in 30 s.
     cloud.tell(&["est", "--age", "30", "--life", "30"]);
     let old_ends = Instant::now() + Duration::from_secs(31);
     assert!(enroll(&cloud.agent_toml).0);
@@ -112,7 +112,7 @@ fn a_renewal_leaves_no_gap_in_what_is_recorded() {
     camera.wait_for("the new end", |status| status["certificate_days_left"].as_u64() >= Some(88));
     assert_ne!(std::fs::read(camera.state_dir().join("identity.pem")).unwrap(), old);
     camera.wait_until_it_records(recorded + 60);
-    // The next connection is made with the new certificate: the broker takes the old one no more.
+    // The next connection uses the new certificate: the broker no longer accepts the old one.
     std::thread::sleep(old_ends.saturating_duration_since(Instant::now()));
     cloud.tell(&["broker", "restart"]);
     camera.wait_until_it_is_connected();
@@ -153,7 +153,7 @@ fn a_reset_leaves_nothing_of_the_household() {
         assert!(told.contains(word), "{word}: {told}");
     }
     assert!(!cloud.dir().join("storage.toml").exists());
-    // Again, on a camera that has nothing.
+    // Again, on a camera with nothing to remove.
     let again = kasacamd(&["reset", "--config", config, "--yes"]);
     assert!(again.status.success() && words(&again.stdout).contains("nothing to remove"), "{again:?}");
 }

@@ -1,4 +1,4 @@
-//! Cameras that send an IDR frame seldom, or never, or are away: what is stored, and what status and log say.
+//! Cameras that send an IDR frame rarely or never, or are away: what is stored, and what status and log say.
 
 use crate::odd_camera::{Manners, OddCamera};
 use crate::support::camera::Camera;
@@ -7,7 +7,7 @@ use crate::support::cloud::Cloud;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Frames at 25 a second, of which the first alone is an IDR frame.
+/// Frames at 25 per second; only the first one is an IDR frame.
 fn endless(frames: u32) -> Clip {
     let frames = frames.to_string();
     let source = ["-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-frames:v", &frames];
@@ -23,7 +23,7 @@ fn watched(camera: &OddCamera) -> Cloud {
     cloud
 }
 
-/// What a decoder makes of each frame.
+/// The decoder's checksum of each frame.
 fn decoded(path: &Path) -> Vec<String> {
     let what = ["-v", "error", "-i", path.to_str().unwrap(), "-map", "0:v:0", "-fps_mode", "passthrough"];
     let text = String::from_utf8(run("ffmpeg", &[&what[..], &["-f", "framemd5", "-"]].concat())).unwrap();
@@ -60,7 +60,7 @@ fn no_idr_frame_at_all_is_told_within_two_fragments() {
     let bytes = std::fs::read(&clip.path).unwrap();
     let idr = bytes.windows(4).position(|it| it[..3] == [0, 0, 1] && it[3] & 0x1f == 5).unwrap();
     let next = bytes[idr..].windows(4).skip(1).position(|it| it[..3] == [0, 0, 1]).unwrap() + idr + 1;
-    // The parameter sets stay.
+    // The parameter sets are kept.
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("without.h264");
     std::fs::write(&path, [&bytes[..idr - 1], &bytes[next - 1..]].concat()).unwrap();
@@ -75,7 +75,7 @@ fn no_idr_frame_at_all_is_told_within_two_fragments() {
     });
     let took = opened.elapsed();
 
-    // Connecting takes its time before the first frame comes.
+    // Connecting takes time before the first frame comes.
     assert!(took < Duration::from_secs(8), "{took:?}");
     assert_eq!(told["capture"]["open"], true, "{told}");
     assert_eq!(told["capture"]["frames_committed"], 0, "{told}");

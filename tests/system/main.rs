@@ -14,7 +14,7 @@
 mod agreement;
 mod alone;
 mod attacks;
-// The demo's judgement is pure, and part of a program that has no library: taken in as it is.
+// The verdict of the demo is pure, and part of a program without a library: it is included as it is.
 mod broker_faults;
 mod cards;
 #[path = "../../src/bin/devcloud/chronicle.rs"]

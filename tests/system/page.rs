@@ -15,7 +15,7 @@ const LOOKS: [Look; 4] = [
     Look { width: 390, dark: true },
 ];
 
-/// Milliseconds within which the timeline says that the camera is private.
+/// Milliseconds until the timeline must show that the camera is private.
 const PRIVATE_WITHIN_MS: f64 = 1000.0;
 
 /// A camera that records, and its page in a browser.
@@ -51,7 +51,7 @@ impl Watched {
         (band[0].as_f64().unwrap(), band[1].as_f64().unwrap())
     }
 
-    /// Clicks on the timeline where a moment is, as far in as it takes for the moment to be hit.
+    /// Clicks on the timeline at a moment, zoomed in as far as necessary to hit it.
     fn seek(&mut self, ms: f64) {
         let at = self.browser.eval(&format!(
             "(() => {{ const t = document.querySelector('#timeline'); t.scrollIntoView({{block: 'center'}});
@@ -61,7 +61,7 @@ impl Watched {
         self.browser.click_at(at[0].as_f64().unwrap(), at[1].as_f64().unwrap());
     }
 
-    /// Nothing went wrong in the page, and nothing was asked of another machine.
+    /// Nothing went wrong in the page, and nothing was requested from another machine.
     fn assert_all_is_well(&mut self) {
         let origin = self.cloud.page.clone();
         let ours = |url: &str| {
@@ -104,8 +104,8 @@ fn a_person_flips_privacy_plays_zooms_and_downloads() {
     watched.camera.stop();
 }
 
-/// K11, seen by a person: the camera reports it, and the gap has its reason. A loaded machine may be late now
-/// and then; each time the gap must come.
+/// K11, as a person sees it: the camera reports it, and the gap shows its reason. A loaded machine may be
+/// late sometimes; the gap must come each time.
 fn flips_privacy(watched: &mut Watched) {
     let mut took = Vec::new();
     for _ in 0..5 {
@@ -208,7 +208,7 @@ fn pinches(browser: &mut Browser, x: f64, y: f64) {
     );
 }
 
-/// Without a seam: one range of the buffer reaches over the border, the playhead runs through, and the video never
+/// Without a gap: one range of the buffer covers the border, the playhead passes it, and the video never
 /// waits for data.
 fn plays_across_a_border(watched: &mut Watched) {
     let (from, to) = watched.band("document.querySelector('.band[data-kind=recorded]')");
@@ -227,7 +227,7 @@ fn plays_across_a_border(watched: &mut Watched) {
     ));
     browser.eval(
         "(() => { const v = document.querySelector('#video'); window.waited = 0; window.ran = [];
-           // A machine under load may decode too late; what counts is whether there was anything to decode.
+           // A loaded machine may decode too late; it only counts whether there was data to decode.
            v.addEventListener('waiting', () => {
              let ahead = 0;
              for (let i = 0; i < v.buffered.length; i++)
@@ -301,8 +301,8 @@ fn stands_in_a_gap_and_jumps_over_it(watched: &mut Watched) {
     ));
 }
 
-/// Over the gap, so that it is of two spans: one MP4 that ffprobe reads and ffmpeg decodes, with every picture of
-/// the whole segments in it.
+/// Across the gap, so that it has two spans: one MP4 that ffprobe reads and ffmpeg decodes, with every frame
+/// of the whole segments in it.
 fn downloads(watched: &mut Watched) {
     let folder = watched.browser.take_downloads();
     let (first, _) = watched.band("document.querySelector('.band[data-kind=recorded]')");
@@ -372,7 +372,7 @@ fn downloads(watched: &mut Watched) {
 
 const AXE: &str = include_str!("../web/axe.min.js");
 
-/// By every rule of axe-core.
+/// Checks all rules of axe-core.
 fn finds_no_barrier(browser: &mut Browser, when: &str) {
     let found = browser.eval(
         "axe.run(document).then((r) => ({passes: r.passes.length, violations: r.violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary)])}))",
@@ -381,7 +381,7 @@ fn finds_no_barrier(browser: &mut Browser, when: &str) {
     assert_eq!(found["violations"], serde_json::json!([]), "{when}");
 }
 
-/// What is worth a picture: gaps of several reasons, and footage that waits.
+/// Creates states worth a screenshot: gaps with several reasons, and footage that waits.
 fn goes_through_a_lot(watched: &mut Watched) {
     let last = |watched: &mut Watched, which: &str, ms: u32| {
         let long = format!(
@@ -423,7 +423,7 @@ fn is_accessible_in_every_look(watched: &mut Watched, pictures: Option<&Path>) {
     }
 }
 
-/// What curl gets, and how the page answers: the status.
+/// The HTTP status that curl gets from the page.
 fn asked(cloud: &Cloud, path: &str, arguments: &[&str]) -> u16 {
     let url = format!("{}{path}", cloud.page);
     let told = ["-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "20"];

@@ -1,4 +1,4 @@
-//! A camera at its everyday work.
+//! A camera in normal operation.
 
 use crate::support::bucket::assert_spans_are_whole;
 use crate::support::camera::Camera;

@@ -1,4 +1,4 @@
-//! SIGHUP: what a running camera takes over of a configuration that has changed.
+//! SIGHUP: what a running camera applies of a configuration that has changed.
 
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait};
@@ -40,7 +40,7 @@ fn a_key_that_is_withdrawn_closes_the_camera_at_once_and_one_that_is_given_back_
     assert_eq!(status["entitlement"]["state"], "granted", "its keys are others: {status}");
     camera.wait_for_log("unknown_key");
     assert!(camera.log().contains("signed with a key that is withdrawn"));
-    // Nor does a start believe what lies on flash.
+    // A start does not trust what is on flash either.
     camera.kill();
     let camera = Camera::start(&cloud);
     let status = camera.wait_for("a connection", |status| status["mqtt"]["connected"] == true);
@@ -78,7 +78,7 @@ fn a_certificate_that_was_replaced_is_used_from_the_reload_on() {
     camera.wait_until_it_records(1);
     camera.wait_until_it_is_connected();
     let count = |what: &str| camera.log().matches(what).count();
-    // Nothing has changed: the session stays.
+    // Nothing has changed: the session is kept.
     camera.signal(libc::SIGHUP);
     camera.wait_for_log("configuration read again");
     let recorded = camera.status()["capture"]["frames_committed"].as_u64().unwrap();

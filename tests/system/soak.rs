@@ -1,7 +1,8 @@
-//! A camera, a broker and a store among random faults; then everything is compared. `make soak SECONDS=600` runs it
-//! long; `KASACAM_SOAK` says how many seconds (15), `KASACAM_SEED` repeats the moments.
+//! A camera, a broker and a store with random faults; then everything is compared. `make soak SECONDS=600`
+//! runs it for long; `KASACAM_SOAK` says how many seconds (15), `KASACAM_SEED` repeats the moments.
 //!
-//! A run that is too short for its floors goes on, up to [`PATIENCE`] times as long, and then fails.
+//! A run that is too short for its minimum counts continues, up to [`PATIENCE`] times as long, and then
+//! fails.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
@@ -11,16 +12,16 @@ use crate::support::switch::{Switch, parameter, wait_until_closed};
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-/// How many times longer than told a run may last until it has seen enough.
+/// How many times longer than requested a run may last until it has seen enough.
 const PATIENCE: u32 = 6;
-/// What a run has to have seen.
+/// Minimum counts of a run.
 const MIN_COMMITTED: u64 = 30;
 const MIN_CHOICES: usize = 2;
 const MIN_KINDS: usize = 6;
 /// Kinds of faults; the last one kills the camera.
 const KINDS: usize = 9;
 
-/// What a process takes, by the kernel's count.
+/// The resources of a process, as the kernel counts them.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     seconds: f64,
@@ -41,7 +42,7 @@ fn sample(pid: u32, since: Instant) -> Sample {
     }
 }
 
-/// Least squares; KiB a minute.
+/// Least squares; KiB per minute.
 fn slope(samples: &[Sample]) -> f64 {
     let n = samples.len() as f64;
     let mean = |of: &dyn Fn(&Sample) -> f64| samples.iter().map(of).sum::<f64>() / n;
@@ -59,7 +60,7 @@ struct Soak<'a> {
     kills: u32,
     faults: u32,
     private: bool,
-    /// Kinds of faults that are still to come before any comes again.
+    /// Kinds of faults that must still come before any comes again.
     deck: Vec<usize>,
     kinds: BTreeSet<usize>,
 }
@@ -73,7 +74,7 @@ impl Soak<'_> {
         self.camera().status()["capture"]["frames_committed"].as_u64().unwrap_or(0)
     }
 
-    /// A kind of fault, each once before any comes again.
+    /// A kind of fault; each comes once before any comes again.
     fn draw(&mut self, may_kill: bool) -> usize {
         self.deck.retain(|kind| may_kill || *kind != KINDS - 1);
         if self.deck.is_empty() {
@@ -89,7 +90,7 @@ impl Soak<'_> {
             && self.told + self.committed() >= MIN_COMMITTED
     }
 
-    /// Something goes wrong for a while, or the owner or the cloud wants something.
+    /// Injects a fault for a while, or a change by the owner or the cloud.
     fn step(&mut self, may_kill: bool) {
         self.faults += 1;
         let most = Duration::from_millis(2_500);
@@ -120,7 +121,7 @@ impl Soak<'_> {
                 self.camera().signal(libc::SIGCONT);
             }
             5 | 6 => {
-                // With the broker gone a choice waits in it, as does the cloud.
+                // Without the broker a choice waits in the cloud's client, and the command with it.
                 self.camera().wait_until_it_is_connected();
                 if self.private {
                     self.switch.allow();
@@ -172,7 +173,7 @@ fn a_camera_among_random_faults_loses_nothing_and_keeps_nothing_that_is_forbidde
     while began.elapsed() < kills_until || (soak.kills == 0 && began.elapsed() < kills_until * PATIENCE) {
         soak.step(true);
     }
-    // The rest is one life, whose memory is looked at once it has seen a bit of everything.
+    // The rest is one process, whose memory is measured once it has seen every kind of work.
     let mut samples = Vec::new();
     while began.elapsed() < until || (!soak.has_seen_enough() && began.elapsed() < until * PATIENCE) {
         soak.step(false);
@@ -210,7 +211,7 @@ fn a_camera_among_random_faults_loses_nothing_and_keeps_nothing_that_is_forbidde
     let (files, threads) = (most(&|it| it.files), most(&|it| it.threads));
     assert!(files < 100 && threads < 60, "{files} files and {threads} threads at once (seed {seed})");
     let growth = if samples.len() > 2 { slope(&samples) } else { 0.0 };
-    // A short run tells nothing of growth.
+    // A short run shows nothing about growth.
     assert!(seconds < 300 || growth < 300.0, "{growth:.0} KiB a minute (seed {seed})");
     figure(&format!(
         "{:.0} s of random faults: {} faults of {} kinds, {} kills, {} choices; {told} pictures told as committed, {kept} stored, {} of \

@@ -1,4 +1,4 @@
-//! Flash that keeps the camera waiting: the real agent with a sync of forty seconds.
+//! Flash that delays the camera: the real agent with a sync of forty seconds.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::camera::Camera;
@@ -14,7 +14,7 @@ const STALL: Duration = Duration::from_secs(40);
 /// `WatchdogSec` of the test.
 const WATCHDOG: Duration = Duration::from_secs(20);
 
-/// The service manager: what it was told, and when.
+/// The service manager: the messages that it received, and when.
 fn listen(socket: UnixDatagram) -> Arc<Mutex<Vec<(Instant, String)>>> {
     let told: Arc<Mutex<Vec<(Instant, String)>>> = Arc::default();
     let hears = Arc::clone(&told);
@@ -59,7 +59,7 @@ fn a_sync_of_forty_seconds_costs_nothing_committed_and_feeds_the_watchdog() {
     });
     let before = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
     cloud.wait_for_event("a stall", |it| it["payload"]["event"] == "storage_stalled");
-    // All else goes on: it answers, and has a connection.
+    // Everything else continues: it answers, and is connected.
     let until = Instant::now() + STALL / 2;
     while Instant::now() < until {
         let status = camera.status();
@@ -91,7 +91,7 @@ fn a_sync_of_forty_seconds_costs_nothing_committed_and_feeds_the_watchdog() {
     assert_spans_are_whole(&stored, true);
     let pictures: u64 = stored.iter().filter(|object| !object.is_end()).map(Stored::pictures).sum();
     assert!(pictures >= committed, "{pictures} of {committed} pictures that were told as committed");
-    // The test picture waits for the disk, as no camera does; what a camera drops is in `spool_thread`.
+    // The test card waits for the disk, which no camera does; `spool_thread` tests what a camera drops.
     let ends = stored.iter().filter(|object| object.is_end()).map(|object| object.metadata("reason"));
     let ends: Vec<&str> = ends.collect();
     assert!(ends.iter().all(|reason| ["storage", "shutdown"].contains(reason)), "{ends:?}");

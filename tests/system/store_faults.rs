@@ -1,5 +1,6 @@
-//! The real camera and a store that misbehaves in every way on the way between them. Whatever it does, once it is
-//! healed all is stored: nothing is lost, nothing is there twice, and the store is not stormed meanwhile.
+//! The real camera and a store behind a proxy that misbehaves in every way. Whatever happens, once it works
+//! again everything is stored: nothing is lost, nothing is stored twice, and the store is not flooded
+//! meanwhile.
 
 use crate::support::bucket::assert_spans_are_whole;
 use crate::support::camera::Camera;
@@ -7,15 +8,15 @@ use crate::support::cloud::{Cloud, wait_up_to};
 use crate::support::proxy::{Fault, Proxy};
 use std::time::{Duration, Instant};
 
-/// Longer than any one patience of the camera: 30 s without a byte, and its wait before it comes again.
+/// Longer than any timeout of the camera: 30 s without a byte, and its wait before the next attempt.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A fault that strikes by being there, and not once a request, lasts so long.
+/// Duration of a fault that is a state and does not happen once per request.
 const OUTAGE: Duration = Duration::from_secs(3);
 
-/// A row of a table: the fault, how often it strikes, and what the camera says of it.
+/// A row of a table: the fault, how often it happens, and what the camera reports.
 type Row = (Fault, u32, &'static str);
 
-/// One camera goes through all of the rows, one after the other.
+/// One camera goes through all rows, one after the other.
 fn survive(rows: &[Row]) {
     let mut proxy = Proxy::bind();
     let setting = proxy.setting();
@@ -51,7 +52,7 @@ fn survive(rows: &[Row]) {
             (cloud.stored().len() >= before + 2).then_some(())
         });
         let stored = u32::try_from(cloud.stored().len() - before).unwrap();
-        // One PUT each, one that is under way, and after each blow a PUT and a HEAD on both connections.
+        // One PUT each, one that is under way, and after each fault a PUT and a HEAD on both connections.
         let most = stored + 2 + 4 * times;
         assert!(
             proxy.connections() <= most,

@@ -1,4 +1,4 @@
-//! What outlives a kill, a restart and the loss of the broker.
+//! What survives a kill, a restart and the loss of the broker.
 
 use crate::support::bucket::{Stored, assert_spans_are_whole};
 use crate::support::budget::Budget;
@@ -18,11 +18,12 @@ fn allowed(cloud: &Cloud) {
     cloud.tell(&["privacy", "off"]);
 }
 
-/// Whole fragments of a file of the spool: span, counter, and pictures that had been committed at least.
+/// Whole fragments of a file of the spool: span, counter, and the minimum number of frames that had been
+/// committed.
 fn committed_in(path: &Path) -> Option<((String, u64), u64)> {
     let layout = fmp4::read_segment(&std::fs::read(path).ok()?).ok()?;
     let sealed = path.extension().is_some_and(|extension| extension == "mp4");
-    // The last fragment of a file that still grew may have been under way.
+    // The last fragment of a file that was still growing may have been under way.
     let whole = if sealed {
         layout.chunks.len()
     } else {
@@ -102,7 +103,7 @@ fn what_was_committed_before_a_kill_is_stored_once() {
     ));
 }
 
-/// For as long as it takes to open a device twenty times over, nothing is opened and nothing stored.
+/// For twenty times as long as it takes to open a device, nothing is opened and nothing stored.
 fn assert_stays_closed(cloud: &Cloud, camera: &Camera, device: &Watched) {
     let until = Instant::now() + Duration::from_secs(2);
     while Instant::now() < until {
@@ -221,7 +222,8 @@ fn a_second_signal_ends_it_at_once() {
     allowed(&cloud);
     let mut camera = Camera::start(&cloud);
     camera.wait_until_it_records(15);
-    // An answer that does not come would be waited for: the first signal alone takes its five seconds.
+    // The camera would wait for an answer that does not come: the first signal alone would take its five
+    // seconds.
     let stopped =
         std::process::Command::new("kill").args(["-STOP", &cloud.pid().to_string()]).status().unwrap();
     assert!(stopped.success());

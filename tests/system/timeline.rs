@@ -1,4 +1,4 @@
-//! The line of footage and gaps that the page draws: a pure function of what is stored and what the camera told.
+//! The line of footage and gaps on the page: a pure function of what is stored and what the camera reported.
 
 use crate::page_parts::bands::{Away, Band, Ended, Kind, Known, Opened, Stretch, bands};
 use kasacam::domain::time::Utc;
@@ -8,7 +8,7 @@ fn at(seconds: f64) -> Utc {
     Utc(1_795_000_000_000_000_000 + (seconds * 1e9) as i64)
 }
 
-/// Segments of one span, each as long as it takes to the next.
+/// Segments of one span, each as long as until the next.
 fn span(name: &str, times: &[f64]) -> Vec<Stretch> {
     let stretch = |(n, pair): (usize, &[f64])| Stretch {
         span: name.into(),

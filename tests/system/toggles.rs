@@ -1,6 +1,5 @@
-//! "Do Not Record Video or Audio", thrown at random moments. `KASACAM_TOGGLES` says how often (12; or `KASACAM_BUDGET`, for
-//! how many seconds), `KASACAM_SEED`
-//! repeats the moments of a failure.
+//! "Do Not Record Video or Audio", switched at random moments. `KASACAM_TOGGLES` says how often (12; or
+//! `KASACAM_BUDGET`, for how many seconds), `KASACAM_SEED` repeats the moments of a failure.
 
 use crate::support::budget::Budget;
 use crate::support::camera::Camera;
@@ -9,14 +8,14 @@ use crate::support::figures::{at_least, figure};
 use crate::support::switch::{Found, Switch, sleeps_of_the_source, wait_until_closed};
 use std::time::Duration;
 
-/// Of how often the switch is thrown, this test's part.
+/// This test's share of the total number of toggles.
 fn toggles(percent: u64) -> Budget {
     Budget::scaled("KASACAM_TOGGLES", 12, (percent, 100))
 }
 
 fn tell(what: &str, toggles: u64, switch: &Switch<'_>, found: Found) {
     at_least(2, "toggles", toggles);
-    // A toggle that hits before the first fragment is whole keeps nothing. Most do not.
+    // A toggle before the first fragment is whole keeps nothing. Most come later.
     at_least(toggles, "pictures kept from before a choice and looked at", found.pictures as u64);
     at_least(toggles, "units of sound kept from before a choice and looked at", found.sounds as u64);
     figure(&format!(
@@ -26,7 +25,7 @@ fn tell(what: &str, toggles: u64, switch: &Switch<'_>, found: Found) {
     ));
 }
 
-/// The GOP that was open when the owner forbade it is dropped whole, not finished early.
+/// The GOP that was open when the owner forbade it is dropped completely, not finished early.
 fn assert_gops_are_whole(cloud: &Cloud, pictures: u64) {
     for segment in cloud.footage() {
         let gops = segment.gops();
@@ -75,7 +74,7 @@ fn k11_nothing_taken_after_do_not_record_is_kept_while_segments_are_sealed_and_t
         cloud.tell(if toggle % 3 == 2 { &["store", "error", "503"] } else { &["store", "down"] });
         switch.allow();
         wait_until_open(&camera);
-        // A segment is sealed every two seconds, counted from the first picture, or a little later.
+        // A segment is sealed every two seconds, counted from the first frame, or slightly later.
         std::thread::sleep(Duration::from_millis(1_850 + 2_000 * switch.random(2)));
         switch.linger(Duration::from_millis(500));
         switch.forbid();
@@ -107,8 +106,8 @@ fn k11_nothing_is_kept_by_a_camera_that_is_killed_right_after_it_where_gops_end_
     killed_right_after("500ms", 17);
 }
 
-/// A camera that was killed before it heard the choice records anew, by the choice before, until the broker tells it. With
-/// short GOPs some of that is committed meanwhile: it waits, and goes by its rule.
+/// A camera that was killed before it heard the choice records again, by the earlier choice, until the broker
+/// tells it. With short GOPs some of that is committed meanwhile: it waits, and is removed by its rule.
 fn killed_right_after(gop: &str, percent: u64) {
     let mut toggles = toggles(percent);
     let arguments = ["--segment", "2s", "--fragment", gop, "--chunk", "250ms"];
@@ -149,8 +148,9 @@ fn k11_nothing_is_kept_while_the_camera_starts_and_stops_where_gops_end_before_i
     starts_and_stops("500ms", 34);
 }
 
-/// A choice that leaves the broker before the camera has a session reaches it with the session. With GOPs that are longer
-/// than that takes nothing of what was taken until then is kept; with shorter ones it goes once the choice was heard.
+/// A choice that leaves the broker before the camera has a session reaches it with the session. If GOPs are
+/// longer than that takes, nothing captured until then is kept; if they are shorter, it is removed once the
+/// choice is heard.
 fn starts_and_stops(gop: &str, percent: u64) {
     let mut toggles = toggles(percent);
     let cloud = Cloud::start(&["--segment", "4s", "--fragment", gop, "--chunk", "250ms"]);
@@ -171,7 +171,7 @@ fn starts_and_stops(gop: &str, percent: u64) {
         }
         switch.linger(some_gops);
         if toggle % 2 == 0 {
-            // Within a few milliseconds, now the one first, now the other.
+            // Both in a few milliseconds, in either order.
             let signal_first = switch.random(2) == 0;
             if signal_first {
                 camera.signal(libc::SIGTERM);
@@ -189,7 +189,7 @@ fn starts_and_stops(gop: &str, percent: u64) {
             switch.wait_until_clean(&|state| switch.evidence(state), &state);
             camera.stop();
         } else {
-            // It is allowed to record, and knows it, and begins at once.
+            // It may record, knows it, and begins at once.
             camera.stop();
             camera = Camera::start(&cloud);
             switch.linger(some_gops);
@@ -212,7 +212,7 @@ fn k11_the_source_of_a_camera_that_may_not_record_does_nothing() {
     cloud.tell(&["plan", "plus"]);
     let mut switch = Switch::new(&cloud);
     let camera = Camera::start(&cloud);
-    // For as long as it takes to take six pictures.
+    // For as long as it takes to capture six frames.
     let sleeps = || {
         let before = sleeps_of_the_source(camera.pid());
         std::thread::sleep(Duration::from_millis(400));

@@ -1,4 +1,5 @@
-//! A choice that the camera could not hear when it was made. The oracle looks at every byte that is left. `KASACAM_AWAY` says for how many seconds the line to the broker is cut (8).
+//! A choice that the camera could not hear when it was made. The oracle checks every byte that is left.
+//! `KASACAM_AWAY` says for how many seconds the connection to the broker is cut (8).
 
 use crate::support::camera::Camera;
 use crate::support::cloud::{Cloud, wait_up_to};
@@ -7,7 +8,7 @@ use crate::support::pipe::Pipe;
 use crate::support::switch::{Switch, parameter};
 use std::time::{Duration, Instant};
 
-/// The longest wait of a camera between two attempts to connect, and some.
+/// More than the longest wait of a camera between two attempts to connect.
 const PATIENCE: Duration = Duration::from_secs(330);
 
 struct Line {
@@ -15,7 +16,7 @@ struct Line {
     cloud: Cloud,
 }
 
-/// A camera that may record, whose line to its broker, and no other, can be cut.
+/// A camera that may record, of which only the connection to its broker can be cut.
 fn line(settings: &[&str]) -> Line {
     let mut pipe = Pipe::bind();
     let url = pipe.setting();
@@ -34,7 +35,7 @@ fn away() -> Duration {
     Duration::from_secs(parameter("KASACAM_AWAY", 8))
 }
 
-/// Forbids while the line is cut, and judges what is left once the camera has heard of it.
+/// Forbids recording while the connection is cut, and judges what is left once the camera has heard of it.
 fn forbid_while_away(killed: bool) {
     let Line { pipe, cloud } = line(&[]);
     let mut switch = Switch::new(&cloud);
@@ -45,7 +46,7 @@ fn forbid_while_away(killed: bool) {
 
     pipe.cut();
     wait_for_line(&camera, false);
-    // Footage of before the choice, which is to be kept.
+    // Footage from before the choice, which must be kept.
     std::thread::sleep(away() / 2);
     let before = camera.status()["capture"]["frames_committed"].as_u64().unwrap();
     switch.forbid();

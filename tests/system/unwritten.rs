@@ -58,7 +58,7 @@ fn k11_a_choice_that_a_full_disk_cannot_take_closes_the_next_start_without_a_bro
     figure("do-not-record on a disk with 0 bytes free, kill -9, a start without a broker: no device opened");
 }
 
-/// Takes every byte that is left, and goes on until the camera has nothing left to write with.
+/// Uses every byte that is left, and continues until the camera has no space left to write.
 fn fill(path: &std::path::Path) {
     use std::io::Write;
     let mut file = std::fs::File::create(path).unwrap();
@@ -90,7 +90,8 @@ fn a_latch_that_cannot_be_made_durable_is_told_by_the_command_that_sets_it() {
     assert!(durable.status.success(), "{durable:?}");
     camera.command(&["privacy", "off"]);
     cloud.tell(&["store", "down"]);
-    // Somebody takes every page as it comes free: what the camera removes makes no room for what it writes.
+    // Another process takes every page as soon as it is free: what the camera removes does not make room for
+    // what it writes.
     let (filler, done) =
         (state.join("filler"), std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false)));
     fill(&filler);

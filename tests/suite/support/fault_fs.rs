@@ -188,7 +188,7 @@ impl FaultFs {
         self.state().failures
     }
 
-    /// Lets every sync wait until this is called again with `false`.
+    /// With `true` every sync waits, until this is called with `false`.
     pub fn stall(&self, stalls: bool) {
         self.state().stalls = stalls;
     }

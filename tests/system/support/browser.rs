@@ -1,5 +1,5 @@
-//! A real Chromium without a window, driven by the Chrome DevTools Protocol over two pipes: it listens nowhere,
-//! reaches nothing but this machine, and ends with the test.
+//! A real Chromium without a window, controlled by the Chrome DevTools Protocol over two pipes: it listens
+//! nowhere, connects only to this machine, and ends with the test.
 
 use super::cloud::DEADLINE;
 use base64::Engine;
@@ -17,14 +17,14 @@ pub struct Browser {
     child: Child,
     pipe: ChildStdin,
     heard: Receiver<Value>,
-    /// Whatever came that answers nothing.
+    /// Messages that are not answers.
     events: Vec<Value>,
     session: Option<String>,
     sent: u64,
     dir: TempDir,
 }
 
-/// How the page is looked at.
+/// How the page is displayed.
 #[derive(Clone, Copy, Debug)]
 pub struct Look {
     pub width: u32,
@@ -113,7 +113,7 @@ impl Browser {
         self.wait_for("the page", "document.readyState === 'complete'");
     }
 
-    /// The value of an expression; a promise is waited for.
+    /// The value of an expression; a promise is awaited.
     pub fn eval(&mut self, expression: &str) -> Value {
         let what = json!({"expression": expression, "awaitPromise": true, "returnByValue": true});
         let found = self.send("Runtime.evaluate", what);
@@ -171,7 +171,7 @@ impl Browser {
         self.send("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": key}));
     }
 
-    /// The window's width, and whether its owner likes it dark.
+    /// Sets the window's width, and whether the user prefers a dark page.
     pub fn look(&mut self, look: Look) {
         let narrow = look.width < 600;
         let (height, scale) = if narrow { (844, 2) } else { (900, 1) };
@@ -186,14 +186,14 @@ impl Browser {
             look.width
         );
         self.wait_for("the window", &shown);
-        // Colours change over a moment.
+        // Colours change with a transition.
         self.wait_for(
             "the end of transitions",
             "document.getAnimations().every((a) => a.playState !== 'running')",
         );
     }
 
-    /// The page as a PNG: all of it, or what the window shows.
+    /// A screenshot of the page as PNG: the whole page, or what the window shows.
     pub fn picture(&mut self, file: &Path, whole: bool) {
         self.eval("scrollTo(0, 0)");
         let taken =
@@ -201,7 +201,7 @@ impl Browser {
         std::fs::write(file, STANDARD.decode(taken["data"].as_str().unwrap()).unwrap()).unwrap();
     }
 
-    /// Where downloads go from now on.
+    /// Sets the folder for downloads from now on.
     pub fn take_downloads(&mut self) -> PathBuf {
         let folder = self.dir.path().join("downloads");
         std::fs::create_dir_all(&folder).unwrap();
@@ -211,7 +211,7 @@ impl Browser {
         folder
     }
 
-    /// Everything that came of this kind since the last time.
+    /// All events of this kind since the last call.
     pub fn take_events(&mut self, method: &str) -> Vec<Value> {
         self.eval("0");
         self.events.extend(self.heard.try_iter());
@@ -229,7 +229,7 @@ fn text(value: &Value) -> &str {
 impl Drop for Browser {
     fn drop(&mut self) {
         let group = -i32::try_from(self.child.id()).unwrap();
-        // SAFETY: a plain system call; the group is the child's own, which has not been waited for.
+        // SAFETY: a plain system call; the group is the child's own, and the child was not waited for yet.
         unsafe { libc::kill(group, libc::SIGKILL) };
         let _ended = self.child.wait();
     }

@@ -45,14 +45,14 @@ impl Stored {
         self.key.rsplit('.').nth(1).unwrap().parse().unwrap()
     }
 
-    /// What is in it; it must be a whole segment.
+    /// Its content; it must be a whole segment.
     pub fn layout(&self) -> Layout {
         let layout = fmp4::read_segment(&self.body).unwrap_or_else(|e| panic!("{}: {e}", self.key));
         assert!(layout.complete, "{}: not whole to its mfra", self.key);
         layout
     }
 
-    /// Coded pictures of each of its GOPs.
+    /// Number of frames in each of its GOPs.
     pub fn gops(&self) -> Vec<u64> {
         let layout = self.layout();
         let mut gops = Vec::new();
@@ -67,7 +67,7 @@ impl Stored {
         gops
     }
 
-    /// Coded pictures in it.
+    /// Number of frames in it.
     pub fn pictures(&self) -> u64 {
         let layout = self.layout();
         let runs = layout.chunks.iter().flat_map(|chunk| &chunk.runs);
@@ -76,8 +76,8 @@ impl Stored {
     }
 }
 
-/// Each span's segments count from 0 without a hole or a double, and where `ended`, each span has one end behind its
-/// last. Each segment within a span begins when the one before ends.
+/// Each span's segments count from 0 without a gap or a duplicate, and if `ended`, each span has one end
+/// after its last segment. Each segment in a span begins when the one before ends.
 pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
     let mut spans: BTreeMap<&str, Vec<&Stored>> = BTreeMap::new();
     for object in stored {
@@ -102,7 +102,8 @@ pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
             let (before, after) = (run(&pair[0], true), run(&pair[1], false));
             let scale = u64::from(pair[0].init.video.timescale);
             let picture = before.duration / u64::from(before.samples);
-            // The times of each begin at zero, audio that began a moment earlier included. Version 0.1.0 let them go on.
+            // The times of each begin at zero, including audio that began slightly earlier. In version 0.1.0
+            // they continued.
             let goes_on = after.decode_time.abs_diff(before.decode_time + before.duration) < picture;
             assert!(
                 after.decode_time * 10 < scale || goes_on,
@@ -116,10 +117,11 @@ pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
                 tells.abs_diff(lasted * 1000 / scale) <= 1,
                 "{tells} ms told, {lasted} ticks in the file"
             );
-            // What was captured goes on without a gap: each begins when the one before ends.
+            // The footage continues without a gap: each segment begins when the one before ends.
             let told = pair[1].record.start_utc.since(pair[0].record.start_utc).as_nanos();
             let told = u64::try_from(told * u128::from(scale) / 1_000_000_000).unwrap();
-            // Frames that are reordered and come over a network are decoded now a little earlier, now a little later.
+            // Reordered frames that come over a network are decoded sometimes slightly earlier, sometimes
+            // slightly later.
             let off = told.abs_diff(lasted);
             assert!(off < picture * 5, "a hole of {off} ticks within span {span}");
             assert_eq!(pair[0].init.bytes, pair[1].init.bytes, "one moov describes all of span {span}");

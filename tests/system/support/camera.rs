@@ -1,4 +1,4 @@
-//! A camera: the real `kasacamd`, run against a cloud of the test's own.
+//! A camera: the real `kasacamd`, run with the test's own cloud.
 
 use super::cloud::{Cloud, DEADLINE, wait, wait_up_to};
 use serde_json::Value;
@@ -12,7 +12,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kasacamd");
 /// Of uploads, and of connections to the broker.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(300);
 
-/// Ended by SIGKILL when it is dropped, unless it has ended.
+/// Killed by SIGKILL when it is dropped, unless it has ended.
 pub struct Camera {
     child: Child,
     config: PathBuf,
@@ -20,17 +20,17 @@ pub struct Camera {
 }
 
 impl Camera {
-    /// Starts the camera that the cloud has written a configuration for.
+    /// Starts the camera with the configuration that the cloud has written.
     pub fn start(cloud: &Cloud) -> Camera {
         Camera::start_with(&cloud.agent_toml)
     }
 
-    /// Starts one with this configuration. Its log goes beside it, behind that of earlier starts.
+    /// Starts one with this configuration. Its log goes beside it, appended to that of earlier starts.
     pub fn start_with(config: &Path) -> Camera {
         Camera::spawn(Command::new(PROGRAM), config)
     }
 
-    /// Starts it with another time of day, which runs on from there.
+    /// Starts it with another time of day, which continues from there.
     pub fn start_at(cloud: &Cloud, time: &str) -> Camera {
         let found = ["x86_64", "aarch64", "arm"].iter().flat_map(|arch| {
             let triplets = ["linux-gnu", "linux-gnueabihf"].iter();
@@ -43,7 +43,7 @@ impl Camera {
         Camera::spawn(command, &cloud.agent_toml)
     }
 
-    /// Starts it under another program, which is to become it or to leave its process id to it.
+    /// Starts it under another program, which must exec it or keep its process id.
     pub fn start_under(cloud: &Cloud, program: &str, arguments: &[&str]) -> Camera {
         let mut command = Command::new(program);
         command.args(arguments).arg(PROGRAM);
@@ -109,7 +109,7 @@ impl Camera {
         found.unwrap_or_else(|_| panic!("no {what}: {}\n{}", self.status(), self.log()))
     }
 
-    /// Waits until the device is open and at least `frames` pictures have been committed.
+    /// Waits until the device is open and at least `frames` frames have been committed.
     pub fn wait_until_it_records(&self, frames: u64) -> Value {
         self.wait_for("recording", |status| {
             status["capture"]["open"] == true
@@ -117,7 +117,7 @@ impl Camera {
         })
     }
 
-    /// Waits until nothing is left to upload. After an outage the next attempt may be as far off as the
+    /// Waits until nothing is left to upload. After an outage the next attempt may come only after the
     /// longest back-off.
     pub fn wait_until_all_is_stored(&self) -> Value {
         self.wait_up_to(LONGEST_BACKOFF + DEADLINE, "an empty spool", |status| {
@@ -134,7 +134,7 @@ impl Camera {
 
     pub fn signal(&self, signal: i32) {
         let pid = i32::try_from(self.pid()).unwrap();
-        // SAFETY: a plain system call; the child has not been waited for, so that the pid is its own.
+        // SAFETY: a plain system call; the child was not waited for yet, so the pid is its own.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
     }
 
@@ -144,7 +144,7 @@ impl Camera {
         wait("kasacamd to end", || child.try_wait().unwrap())
     }
 
-    /// SIGTERM, and a clean end within the five seconds that it has for the flush, and some.
+    /// SIGTERM, and a clean end in little more than the five seconds that it has for the flush.
     pub fn stop(mut self) {
         self.signal(libc::SIGTERM);
         let began = std::time::Instant::now();

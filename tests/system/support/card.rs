@@ -1,10 +1,10 @@
-//! A memory card of a test's own: an ext4 file system in a file, which can be pulled and put back.
+//! A memory card of the test's own: an ext4 file system in a file, which can be removed and put back.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-/// Pulled and let go when it is dropped.
+/// Removed and released when it is dropped.
 pub struct Card {
     at: PathBuf,
     device: String,
@@ -15,7 +15,8 @@ fn run(program: &str, arguments: &[&str]) -> Option<Output> {
 }
 
 impl Card {
-    /// Makes one of 256 MiB in the file `image`, and mounts it at `at`; `None` where nothing can be mounted here.
+    /// Creates one of 256 MiB in the file `image`, and mounts it at `at`; `None` if nothing can be mounted
+    /// here.
     pub fn insert(image: &Path, at: &Path) -> Option<Card> {
         std::fs::File::create(image).unwrap().set_len(256 << 20).unwrap();
         run("mkfs.ext4", &["-q", "-F", image.to_str()?])?;
@@ -34,7 +35,7 @@ impl Card {
         run("mount", &["-t", "ext4", &self.device, self.at.to_str().unwrap()]).is_some()
     }
 
-    /// Away from its mount point, at once: whoever has a file open on it keeps that.
+    /// Detaches it from its mount point at once: processes keep their open files on it.
     pub fn pull(&self) {
         assert!(run("umount", &["--lazy", self.at.to_str().unwrap()]).is_some());
     }
@@ -46,7 +47,7 @@ impl Card {
 
 impl Drop for Card {
     fn drop(&mut self) {
-        // Lazily, where a camera that failed its test still holds it.
+        // Lazily, in case a camera that failed its test still uses it.
         let _unmounted = Command::new("umount").arg("--lazy").arg(&self.at).output();
         let _let_go = Command::new("losetup").args(["--detach", &self.device]).output();
     }

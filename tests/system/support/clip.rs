@@ -1,4 +1,4 @@
-//! Clips for cameras whose source is a file, and what other programs say of what is stored.
+//! Clips for cameras whose source is a file, and what other programs report of stored objects.
 
 use super::bucket::Stored;
 use super::h264::{self, Slice, Sum};
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 
-/// A clip that a test made, and what is in it.
+/// A clip that a test made, and its content.
 pub struct Clip {
     pub path: PathBuf,
     pub slices: Vec<Slice>,
@@ -15,12 +15,13 @@ pub struct Clip {
 }
 
 impl Clip {
-    /// Makes it with ffmpeg, unless an earlier test has. `name` tells the container, `arguments` stand before it.
+    /// Makes it with ffmpeg, unless an earlier test has. `name` determines the container; `arguments` come
+    /// before it.
     pub fn by_ffmpeg(name: &str, arguments: &[&str]) -> Clip {
         Clip::of(made(name, &[&["ffmpeg", "-v", "error", "-y"], arguments].concat()))
     }
 
-    /// Makes it with GStreamer; the last element of the pipeline is to be a muxer.
+    /// Makes it with GStreamer; the last element of the pipeline must be a muxer.
     pub fn by_gstreamer(name: &str, pipeline: &str) -> Clip {
         let words: Vec<&str> = pipeline.split_whitespace().collect();
         Clip::of(made(name, &[&["gst-launch-1.0", "-q"], &words[..], &["!", "filesink"]].concat()))
@@ -42,19 +43,19 @@ impl Clip {
         Clip { slices: h264::slices(nals.iter().copied()), parameter_sets: sets, path }
     }
 
-    /// The same pictures as a byte stream (ITU-T H.264, Annex B).
+    /// The same frames as a byte stream (ITU-T H.264, Annex B).
     pub fn as_byte_stream(&self) -> Clip {
         let name = format!("{}.h264", self.path.file_stem().unwrap().to_str().unwrap());
         let path = self.path.to_str().unwrap();
         Clip::by_ffmpeg(&name, &["-i", path, "-map", "0:v:0", "-c", "copy", "-f", "h264"])
     }
 
-    /// Coded pictures.
+    /// Number of frames.
     pub fn pictures(&self) -> u64 {
         self.slices.iter().filter(|slice| slice.begins).count() as u64
     }
 
-    /// The frames of sound.
+    /// The audio frames.
     pub fn sound(&self) -> Vec<Sum> {
         h264::frames_of_adts(&extracted(&self.path, &["-map", "0:a:0", "-f", "adts"]))
     }
@@ -65,7 +66,7 @@ fn extracted(path: &Path, arguments: &[&str]) -> Vec<u8> {
     run("ffmpeg", &[&input, arguments, &["-c", "copy", "-"]].concat())
 }
 
-/// Where the clip is. Its name holds all that it was made by, so that one made earlier is the same.
+/// The path of the clip. Its name contains all inputs, so that one made earlier is the same.
 fn made(name: &str, command: &[&str]) -> PathBuf {
     static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
     let _at_work = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
@@ -83,19 +84,19 @@ fn made(name: &str, command: &[&str]) -> PathBuf {
     path
 }
 
-/// What a program says; it must succeed and complain of nothing.
+/// The output of a program; it must succeed without any message.
 pub fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
     let done =
         Command::new(program).args(arguments).output().unwrap_or_else(|why| panic!("{program}: {why}"));
     let complaint = String::from_utf8_lossy(&done.stderr);
-    // openh264enc speaks of an error whenever its stream ends.
+    // openh264enc reports an error whenever its stream ends.
     let silent = complaint.is_empty() || program == "gst-launch-1.0";
     assert!(done.status.success() && silent, "{program} {arguments:?}: {complaint}");
     done.stdout
 }
 
 impl Stored {
-    /// Pictures that ffmpeg makes of this object alone, which it must do without a complaint.
+    /// Number of frames that ffmpeg decodes from this object alone, which must succeed without any message.
     pub fn decoded(&self, folder: &Path) -> u64 {
         let file = self.file(folder);
         let input = ["-v", "error", "-xerror", "-i", file.to_str().unwrap()];
@@ -107,7 +108,7 @@ impl Stored {
         told.lines().filter(|line| !line.starts_with('#')).count() as u64
     }
 
-    /// Pictures that ffprobe counts in this object, without a look at what is in them.
+    /// Number of frames that ffprobe counts in this object, without decoding them.
     pub fn probed(&self, folder: &Path) -> u64 {
         let file = self.file(folder);
         let count = ["-v", "error", "-count_packets", "-select_streams", "v:0", "-show_entries"];

@@ -1,4 +1,4 @@
-//! A development cloud of a test's own, in a directory of its own; both are gone when it is dropped.
+//! A development cloud of the test's own, in its own directory; both are removed when it is dropped.
 
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Write};
@@ -9,7 +9,7 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
-/// Within which anything that is waited for is to come.
+/// Timeout for everything that a test waits for.
 pub const DEADLINE: Duration = Duration::from_secs(60);
 const PROGRAM: &str = env!("CARGO_BIN_EXE_kasacam-devcloud");
 
@@ -17,14 +17,14 @@ pub struct Cloud {
     pub mqtt_port: u16,
     pub s3_port: u16,
     pub agent_toml: PathBuf,
-    /// Where a browser finds the page.
+    /// The address of the page for a browser.
     pub page: String,
     child: Child,
     dir: TempDir,
 }
 
 impl Cloud {
-    /// Starts it with these arguments behind `serve`, and waits until it is ready.
+    /// Starts it with these arguments after `serve`, and waits until it is ready.
     pub fn start(arguments: &[&str]) -> Cloud {
         Cloud::start_in(TempDir::new().unwrap(), arguments)
     }
@@ -71,12 +71,12 @@ impl Cloud {
         self.child.id()
     }
 
-    /// Runs the program against this cloud, as a person would.
+    /// Runs the program with this cloud, as a person would.
     pub fn run(&self, arguments: &[&str]) -> Output {
         Command::new(PROGRAM).arg("--dir").arg(self.dir()).args(arguments).output().unwrap()
     }
 
-    /// As [`Cloud::run`], and it has to succeed; its answer.
+    /// Like [`Cloud::run`], but it must succeed; returns its answer.
     pub fn tell(&self, arguments: &[&str]) -> Value {
         let output = self.run(arguments);
         let words = String::from_utf8_lossy(&output.stdout);
@@ -88,7 +88,7 @@ impl Cloud {
         serde_json::from_str(&words).unwrap()
     }
 
-    /// Sends one line to the control socket; the answer.
+    /// Sends one line to the control socket; returns the answer.
     pub fn ask(&self, line: &str) -> Value {
         let mut stream = UnixStream::connect(self.dir().join("cloud.sock")).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
@@ -121,15 +121,15 @@ impl Cloud {
         children(self.pid())
     }
 
-    /// Sends a signal, and waits for its end.
+    /// Sends a signal, and waits for the end.
     pub fn end_by(&mut self, signal: i32) -> ExitStatus {
         let pid = i32::try_from(self.pid()).unwrap();
-        // SAFETY: a plain system call; the child has not been waited for, so that the pid is its own.
+        // SAFETY: a plain system call; the child was not waited for yet, so the pid is its own.
         assert_eq!(unsafe { libc::kill(pid, signal) }, 0);
         wait("the development cloud to end", || self.child.try_wait().unwrap())
     }
 
-    /// Ends it in order; what it leaves on disk.
+    /// Ends it in order; returns what it leaves on disk.
     pub fn into_dir(mut self) -> TempDir {
         self.end_by(libc::SIGTERM);
         std::mem::replace(&mut self.dir, TempDir::new().unwrap())
@@ -150,7 +150,7 @@ pub fn wait<T>(what: &str, look: impl FnMut() -> Option<T>) -> T {
     wait_up_to(DEADLINE, what, look)
 }
 
-/// As [`wait`], with a deadline of its own.
+/// Like [`wait`], with a given deadline.
 pub fn wait_up_to<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -162,14 +162,14 @@ pub fn wait_up_to<T>(deadline: Duration, what: &str, mut look: impl FnMut() -> O
     }
 }
 
-/// Process ids of the programs that a process of one thread has started.
+/// Process ids of the programs that a single-threaded process has started.
 pub fn children(pid: u32) -> Vec<u32> {
     let path = format!("/proc/{pid}/task/{pid}/children");
     let list = std::fs::read_to_string(path).unwrap_or_default();
     list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
 }
 
-/// Whether a process is there and not merely a zombie.
+/// Whether a process exists and is not just a zombie.
 pub fn runs(pid: u32) -> bool {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with(['Z', 'X']))

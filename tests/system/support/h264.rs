@@ -1,10 +1,11 @@
-//! A reader of H.264 and of AAC of the tests' own: it shares no line with the agent, which may not be the judge of
-//! what it stored. It reads what is well made (ISO/IEC 14496-12, 14496-15; ITU-T H.264, Annex B) and panics at the rest.
+//! The tests' own reader of H.264 and AAC: it shares no code with the agent, which must not be the judge of
+//! what it stored. It reads well-formed data (ISO/IEC 14496-12, 14496-15; ITU-T H.264, Annex B) and panics
+//! otherwise.
 
 use ring::digest::{SHA256, digest};
 use std::fmt;
 
-/// The SHA-256 of a slice, or of a frame of sound.
+/// The SHA-256 of a slice, or of an audio frame.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Sum([u8; 32]);
 
@@ -14,7 +15,7 @@ impl Sum {
     }
 }
 
-/// The first bytes are enough for people.
+/// The first bytes are enough for a reader.
 impl fmt::Debug for Sum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0[..4].iter().try_for_each(|byte| write!(f, "{byte:02x}"))
@@ -42,7 +43,7 @@ pub fn kind(nal: &[u8]) -> u8 {
     nal[0] & 0x1f
 }
 
-/// The NAL units of a byte stream (ITU-T H.264, B.1), without the zeros that may stand behind one.
+/// The NAL units of a byte stream (ITU-T H.264, B.1), without trailing zeros.
 pub fn nals_of_stream(stream: &[u8]) -> Vec<&[u8]> {
     let mut starts = Vec::new();
     let mut at = 0;
@@ -93,10 +94,10 @@ pub struct Movie {
 #[derive(Debug)]
 pub struct Track {
     pub id: u32,
-    /// Ticks a second.
+    /// Ticks per second.
     pub timescale: u32,
     pub samples: Vec<Sample>,
-    /// Of pictures: bytes of a NAL unit's length, and the parameter sets of `avcC`.
+    /// For video: size of a NAL unit's length, and the parameter sets of `avcC`.
     length_size: usize,
     pub parameter_sets: Vec<Vec<u8>>,
     defaults: [u32; 3],
@@ -104,7 +105,7 @@ pub struct Track {
 
 #[derive(Debug)]
 pub struct Sample {
-    /// In ticks of the track, as are the others. Edit lists are not applied.
+    /// In ticks of the track, like the others. Edit lists are not applied.
     pub decoded: u64,
     pub presented: i64,
     pub duration: u32,
@@ -147,7 +148,8 @@ impl Track {
 }
 
 impl Movie {
-    /// Reads a file that is whole; `mfra` must list the `moof`s of each track that begin with a sync sample, and stand last.
+    /// Reads a whole file; `mfra` must list the `moof`s of each track that begin with a sync sample, and must
+    /// be last.
     pub fn read(file: &[u8]) -> Movie {
         let top = boxes(file);
         let moov = top.iter().find(|(kind, ..)| kind == b"moov").expect("a moov").2;
@@ -158,7 +160,7 @@ impl Movie {
             track.defaults = [u32_at(trex, 12), u32_at(trex, 16), u32_at(trex, 20)];
         }
         let mut references = Vec::new();
-        // Of every moof whose first sample of a track is a sync sample: the track and where it begins.
+        // For every moof whose first sample of a track is a sync sample: the track and the position.
         let mut moofs = Vec::new();
         for (kind, start, body) in &top {
             match kind {
@@ -199,7 +201,7 @@ impl Movie {
     }
 }
 
-/// Box by box: the kind, where it begins, and what is in it.
+/// Box by box: the kind, the position, and the content.
 fn boxes(bytes: &[u8]) -> Vec<([u8; 4], usize, &[u8])> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -311,7 +313,7 @@ fn samples(moof: &[u8], traf: &[u8], track: &mut Track) {
     }
 }
 
-/// The track of a `tfra`, with the place of each `moof` that it lists.
+/// The track of a `tfra`, with the position of each `moof` that it lists.
 fn random_access(tfra: &[u8]) -> Vec<(u32, u64)> {
     assert!(tfra[0] == 1 && tfra[11] == 0, "places of 64 bits, numbers of one byte");
     let entries = tfra[16..].chunks_exact(19);

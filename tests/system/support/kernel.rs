@@ -1,5 +1,6 @@
-//! Answers of a kernel that this machine does not give: of an input device, for a pipe that has none of its own, of
-//! a file system that cannot be mounted here, and of a device that does not close. A library laid before the C library's own calls; a test changes the answers in files.
+//! Answers of a kernel that this machine cannot give: of an input device for a pipe that is none, of a file
+//! system that cannot be mounted here, and of a device that does not close. It is a preloaded library that
+//! replaces calls of the C library; a test changes the answers in files.
 
 use std::ffi::CString;
 use std::fs::File;
@@ -84,7 +85,7 @@ const SOURCE: &str = r#"
     }
 "#;
 
-/// The library, built in this folder, as `env` takes it.
+/// Builds the library in this folder, and returns the argument for `env`.
 pub fn preload(dir: &Path) -> String {
     let (source, library) = (dir.join("kernel.c"), dir.join("kernel.so"));
     std::fs::write(&source, SOURCE).unwrap();
@@ -98,7 +99,7 @@ pub fn preload(dir: &Path) -> String {
     format!("LD_PRELOAD={}", library.display())
 }
 
-/// A pipe that tells what an input device would, struct for struct, and answers as one.
+/// A pipe that sends the structs of an input device, and answers like one.
 pub struct Input {
     pub path: PathBuf,
     pub pipe: Option<File>,
@@ -110,7 +111,7 @@ impl Input {
     pub fn new(dir: &Path, answers: (i32, i32, i32)) -> Input {
         let path = dir.join("event0");
         let name = CString::new(path.as_os_str().as_bytes()).unwrap();
-        // SAFETY: a plain system call with a string of our own.
+        // SAFETY: a plain system call with a string of the test.
         assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
         let pipe = Some(File::options().read(true).write(true).open(&path).unwrap());
         let input = Input { path, pipe, dir: dir.to_owned() };
@@ -118,12 +119,12 @@ impl Input {
         input
     }
 
-    /// What the device answers from now on.
+    /// Sets what the device answers from now on.
     pub fn answer(&self, (key, has, on): (i32, i32, i32)) {
         std::fs::write(self.dir.join("answers"), format!("{key} {has} {on}\n")).unwrap();
     }
 
-    /// What `env` needs for a camera that sees the device.
+    /// The arguments of `env` for a camera that sees the device.
     pub fn environment(&self) -> [String; 3] {
         [
             preload(&self.dir),

@@ -1,4 +1,4 @@
-//! What the system tests share.
+//! Code that the system tests share.
 
 pub mod browser;
 pub mod bucket;

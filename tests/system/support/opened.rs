@@ -1,4 +1,4 @@
-//! Whether anybody opened a file, as the kernel saw it (inotify(7)).
+//! Whether any process opened a file, as the kernel saw it (inotify(7)).
 
 use super::played::make;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -10,20 +10,21 @@ pub struct Watched {
 }
 
 impl Watched {
-    /// From here on, whoever opens `path` is counted.
+    /// From now on, opens of `path` are counted.
     pub fn new(path: &Path) -> Watched {
         let name = std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
         Watched::all(&[(&name, libc::IN_OPEN)])
     }
 
-    /// When the first is closed and the second is written: both in one queue, so that their order is the kernel's.
+    /// When the first is closed and the second is written: both in one queue, so that the kernel gives their
+    /// order.
     pub fn closed_and_written(closed: &Path, written: &Path) -> Watched {
         let name = |path: &Path| std::ffi::CString::new(path.as_os_str().as_bytes()).unwrap();
         Watched::all(&[(&name(closed), libc::IN_CLOSE), (&name(written), libc::IN_MODIFY)])
     }
 
     fn all(files: &[(&std::ffi::CStr, u32)]) -> Watched {
-        // SAFETY: plain system calls; the descriptor is new and nobody else's.
+        // SAFETY: plain system calls; the descriptor is new and used nowhere else.
         let inotify = unsafe {
             let fd = libc::inotify_init1(libc::IN_NONBLOCK | libc::IN_CLOEXEC);
             assert!(fd >= 0, "{}", std::io::Error::last_os_error());
@@ -39,7 +40,7 @@ impl Watched {
     /// What happened since the last call, in order: `'c'` for a file that was closed, `'w'` for one that was written.
     pub fn happened(&self) -> String {
         let mut bytes = [0_u8; 65_536];
-        // SAFETY: the buffer is ours and as long as we say.
+        // SAFETY: the buffer is ours and has the given length.
         let read = unsafe {
             libc::read(self.inotify.as_raw_fd(), bytes.as_mut_ptr().cast::<libc::c_void>(), bytes.len())
         };
@@ -53,7 +54,7 @@ impl Watched {
             .collect()
     }
 
-    /// A clip that a camera may take for its device, so that the kernel tells who opens it.
+    /// A clip that a camera can use as its device, so that the kernel reports who opens it.
     pub fn device(dir: &Path) -> (PathBuf, Watched) {
         let clip = dir.join("device.mp4");
         let source = "testsrc=size=320x180:rate=15:duration=60";
@@ -68,7 +69,7 @@ impl Watched {
     /// Whether it was opened since the last call.
     pub fn was_opened(&self) -> bool {
         let mut events = [0_u8; 4096];
-        // SAFETY: the buffer is ours and as long as we say.
+        // SAFETY: the buffer is ours and has the given length.
         let read = unsafe {
             libc::read(self.inotify.as_raw_fd(), events.as_mut_ptr().cast::<libc::c_void>(), events.len())
         };

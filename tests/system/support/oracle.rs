@@ -1,6 +1,6 @@
-//! The frame oracle: which pictures, taken when, are in a heap of bytes; by the test card that the test
-//! source writes into each of them, read out of the decoded picture and out of the NAL units. Neither trusts
-//! what the file, its name or its metadata say of time.
+//! The frame oracle: finds which frames, captured when, are in some bytes, by the test card that the test
+//! source writes into each of them. It is read from the decoded frame and from the NAL units. Neither trusts
+//! what the file, its name or its metadata say about time.
 
 use kasacam::capture::test_card::{Card, Size};
 use kasacam::fmp4;
@@ -8,15 +8,15 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// What one file or object holds.
+/// The content of one file or object.
 #[derive(Clone, Debug)]
 pub struct Kept {
     pub name: String,
-    /// By the SEI messages, wherever in the bytes they lie: a torn tail that nobody can decode included.
+    /// From the SEI messages, anywhere in the bytes, including a torn tail that cannot be decoded.
     pub cards: Vec<Card>,
-    /// Cards of the decoded pictures; `None` for one that cannot be read.
+    /// Cards of the decoded frames; `None` for one that cannot be read.
     pub pictures: Vec<Option<Card>>,
-    /// `CLOCK_MONOTONIC` at the beginning of each access unit of sound, in nanoseconds, by the media's times.
+    /// `CLOCK_MONOTONIC` at the beginning of each access unit of audio, in nanoseconds, by the media's times.
     pub sounds: Vec<u64>,
 }
 
@@ -30,7 +30,7 @@ impl Kept {
         }
     }
 
-    /// Every card that either way finds.
+    /// Every card that either method finds.
     pub fn all(&self) -> Vec<Card> {
         let mut all: Vec<Card> = self.pictures.iter().flatten().chain(&self.cards).copied().collect();
         all.sort_unstable();
@@ -38,7 +38,7 @@ impl Kept {
         all
     }
 
-    /// Both ways tell the same, picture by picture, and no picture is missing between the first and the last.
+    /// Both methods agree, frame by frame, and no frame is missing between the first and the last.
     pub fn assert_is_whole(&self) {
         let told: Vec<Option<Card>> = self.cards.iter().copied().map(Some).collect();
         assert_eq!(self.pictures, told, "{}: the pictures and their NAL units disagree", self.name);
@@ -49,11 +49,11 @@ impl Kept {
     }
 }
 
-/// Every file below `folder`, whatever it is called, that has bytes of a picture or looks as if it might.
+/// Every file below `folder`, whatever its name, that has bytes of a frame or may have some.
 pub fn left_in(folder: &Path) -> Vec<Kept> {
     let mut kept = Vec::new();
     for path in files(folder) {
-        // One that was renamed or removed since is found under its new name, or in the store.
+        // A file that was renamed or removed since is found under its new name, or in the store.
         if let Ok(bytes) = std::fs::read(&path) {
             kept.push(Kept::read(&path.display().to_string(), &bytes));
         }
@@ -74,7 +74,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// The cards of all pictures that ffmpeg makes of these bytes, as far as it can.
+/// The cards of all frames that ffmpeg decodes from these bytes, as far as it can.
 fn pictures(bytes: &[u8]) -> Vec<Option<Card>> {
     if bytes.get(4..8) != Some(b"ftyp") {
         return Vec::new();
@@ -100,7 +100,7 @@ fn pictures(bytes: &[u8]) -> Vec<Option<Card>> {
     cards
 }
 
-/// The header of a binary PGM, and what is behind it.
+/// The header of a binary PGM, and what follows it.
 fn pgm(bytes: &[u8]) -> Option<(Size, &[u8])> {
     let mut fields = bytes.splitn(4, |byte| *byte == b'\n');
     let (magic, size, most, data) = (fields.next()?, fields.next()?, fields.next()?, fields.next()?);
@@ -110,7 +110,7 @@ fn pgm(bytes: &[u8]) -> Option<(Size, &[u8])> {
     Some((Size { width, height, stride: width }, data))
 }
 
-/// When each access unit of sound begins. A segment's first picture is at `start_mono` of its record.
+/// When each access unit of audio begins. A segment's first frame is at `start_mono` of its record.
 fn sounds(bytes: &[u8]) -> Vec<u64> {
     let Ok(layout) = fmp4::read_segment(bytes) else { return Vec::new() };
     let (video, Some(audio)) = (layout.init.video, layout.init.audio) else { return Vec::new() };

@@ -1,5 +1,5 @@
-//! A pipe between a camera and its broker that can fall silent in either direction. It sees bytes only: TLS goes
-//! through it from end to end.
+//! A pipe between a camera and its broker that can fall silent in either direction. It only forwards bytes:
+//! TLS runs through it from end to end.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -15,7 +15,7 @@ pub enum Silence {
     Both,
 }
 
-/// One connection, and which ways of it no byte goes any more.
+/// One connection, and the directions in which no byte passes any more.
 #[derive(Default)]
 struct Mute {
     from_broker: AtomicBool,
@@ -53,7 +53,7 @@ impl Pipe {
         Pipe { port, host, listener: Some(listener), inside: Arc::default(), thread: None }
     }
 
-    /// What makes a camera of a cloud go through it.
+    /// The setting that makes a camera of a cloud use it.
     pub fn setting(&self) -> String {
         format!("mqtt.url=\"mqtts://{}:{}\"", self.host, self.port)
     }
@@ -83,7 +83,7 @@ impl Pipe {
         }));
     }
 
-    /// What is open falls silent for good; what comes later does not.
+    /// Open connections become silent for good; later ones do not.
     pub fn silence(&self, silence: Silence) {
         for (_, _, mute) in self.inside.open.lock().unwrap().iter() {
             mute.from_broker.fetch_or(silence != Silence::FromCamera, Ordering::SeqCst);
@@ -91,7 +91,7 @@ impl Pipe {
         }
     }
 
-    /// What is open ends, and what comes from now on is refused.
+    /// Open connections end, and new ones are refused.
     pub fn cut(&self) {
         self.inside.cut.store(true, Ordering::SeqCst);
         for (camera, broker, _) in self.inside.open.lock().unwrap().drain(..) {
@@ -100,7 +100,7 @@ impl Pipe {
         }
     }
 
-    /// What comes from now on goes through again.
+    /// New connections pass again.
     pub fn mend(&self) {
         self.inside.cut.store(false, Ordering::SeqCst);
     }
@@ -123,7 +123,7 @@ impl Drop for Pipe {
     }
 }
 
-/// What comes into a silent way is taken and goes nowhere, and neither does its end.
+/// In a silent direction, data is received and dropped, and so is its end.
 fn copy(mut from: TcpStream, mut to: TcpStream, mute: &AtomicBool) {
     let mut bytes = [0; 16_384];
     loop {

@@ -1,9 +1,9 @@
-//! Media made and played by tools that are not ours.
+//! Media made and played by third-party tools.
 
 use std::path::Path;
 use std::process::Command;
 
-/// Pictures as `ffprobe` counts them by decoding.
+/// Frames as `ffprobe` counts them by decoding.
 pub fn frames_of(path: &Path) -> u64 {
     let output = Command::new("ffprobe")
         .args(["-v", "error", "-count_frames", "-select_streams", "v:0"])

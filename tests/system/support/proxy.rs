@@ -1,5 +1,5 @@
-//! A proxy between a camera and its store that misbehaves when told. It ends TLS with a certificate of the
-//! development cloud's own CA and speaks one request a connection.
+//! A proxy between a camera and its store that misbehaves on command. It terminates TLS with a certificate of
+//! the development cloud's own CA and serves one request per connection.
 
 use super::cloud::Cloud;
 use rcgen::{
@@ -17,7 +17,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long a connection without a byte is kept: longer than any patience of the camera.
+/// How long a connection without a byte is kept: longer than any timeout of the camera.
 const SILENCE: Duration = Duration::from_secs(90);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,17 +27,17 @@ pub enum Fault {
     ResetBeforeTls,
     ResetWithinBody,
     ResetAfterBody,
-    /// The connection is taken, and nothing is ever said.
+    /// The connection is accepted, and nothing is ever sent.
     Silent,
-    /// No more is read after half of the body.
+    /// Nothing is read after half of the body.
     StallWithinBody,
-    /// The body is read at 1 KB a second, until healed.
+    /// The body is read at 1 KB per second, until the fault is removed.
     Slow,
-    /// The store answers, and the camera gets half of the answer.
+    /// The store answers, and the camera receives half of the answer.
     CutAnswer,
-    /// The store commits, and the camera gets nothing.
+    /// The store commits, and the camera receives nothing.
     LostAnswer,
-    /// This is answered, and the store gets nothing.
+    /// The proxy gives this answer, and the store receives nothing.
     Answer(u16, &'static str),
     /// The store's answer, with this header changed.
     Header(&'static str, &'static str),
@@ -52,7 +52,7 @@ pub enum Fault {
 }
 
 impl Fault {
-    /// Whether it shows before a request can be read.
+    /// Whether it takes effect before a request can be read.
     fn is_of_connection(self) -> bool {
         matches!(
             self,
@@ -70,7 +70,7 @@ impl Fault {
 #[derive(Default)]
 struct State {
     fault: Option<Fault>,
-    /// How often it is still to strike.
+    /// How many more times it takes effect.
     left: u32,
     hits: u32,
     connections: u32,
@@ -108,7 +108,8 @@ impl Inside {
     }
 }
 
-/// It holds its port from the start, so that a configuration can name it, and serves from [`Proxy::serve`] on.
+/// It reserves its port at the start, so that a configuration can name it, and serves from [`Proxy::serve`]
+/// on.
 pub struct Proxy {
     pub port: u16,
     listener: Option<TcpListener>,
@@ -124,7 +125,7 @@ impl Proxy {
         Proxy { port, listener: Some(listener), inside: Arc::new(inside), thread: None }
     }
 
-    /// What makes a camera of this cloud go through it.
+    /// The setting that makes a camera of this cloud use it.
     pub fn setting(&self) -> String {
         format!("upload.endpoint=\"https://localhost:{}\"", self.port)
     }
@@ -136,7 +137,7 @@ impl Proxy {
         self.thread = Some(std::thread::spawn(move || accept(listener, port, &inside, &way)));
     }
 
-    /// The fault strikes so many times, and is then healed. What is under way ends.
+    /// The fault takes effect `times` times, and is then removed. Open connections end.
     pub fn set(&self, fault: Fault, times: u32) {
         let mut state = self.inside.state();
         (state.fault, state.left, state.hits, state.connections) = (Some(fault), times, 0, 0);
@@ -152,7 +153,7 @@ impl Proxy {
         (state.fault, state.left) = (None, 0);
     }
 
-    /// How often the fault has struck.
+    /// How often the fault has taken effect.
     pub fn hits(&self) -> u32 {
         self.inside.state().hits
     }
@@ -196,11 +197,11 @@ fn accept(mut listener: Option<TcpListener>, port: u16, inside: &Arc<Inside>, wa
             state.open.push(stream.try_clone().unwrap());
         }
         let (inside, way) = (Arc::clone(inside), Arc::clone(way));
-        // Ends with its stream, which the proxy shuts when it is dropped.
+        // Ends with its stream, which the proxy shuts down when it is dropped.
         std::thread::spawn(move || {
             let end = stream.try_clone();
             let _the_camera_went_away = handle(stream, &inside, &way);
-            // The clone in the list would hold it open.
+            // The clone in the list would keep it open.
             let _already_gone = end.and_then(|end| end.shutdown(std::net::Shutdown::Both));
         });
     }
@@ -210,7 +211,7 @@ fn accept(mut listener: Option<TcpListener>, port: u16, inside: &Arc<Inside>, wa
 fn reset(stream: &TcpStream) {
     let linger = libc::linger { l_onoff: 1, l_linger: 0 };
     nix::sys::socket::setsockopt(stream, nix::sys::socket::sockopt::Linger, &linger).unwrap();
-    // Connecting it to nobody resets it even while a clone is open.
+    // Connecting it to no address resets it even while a clone is open.
     let none = libc::sockaddr { sa_family: u16::try_from(libc::AF_UNSPEC).unwrap(), sa_data: [0; 14] };
     let size = u32::try_from(size_of::<libc::sockaddr>()).unwrap();
     // SAFETY: an address of AF_UNSPEC dissolves the association; the descriptor is open and ours.
@@ -303,7 +304,7 @@ fn finish(camera: &mut StreamOwned<ServerConnection, TcpStream>) -> std::io::Res
     camera.flush()
 }
 
-/// A `ServerHello` of TLS 1.1 (RFC 4346, 7.4.1.3), whatever was asked for.
+/// A `ServerHello` of TLS 1.1 (RFC 4346, 7.4.1.3), whatever the client requested.
 fn old_tls(mut stream: TcpStream) -> std::io::Result<()> {
     let mut hello = [0; 5];
     stream.read_exact(&mut hello)?;
@@ -357,7 +358,7 @@ fn with_header(answer: &[u8], name: &str, value: &str) -> Vec<u8> {
     [lines.join("\r\n").as_bytes(), &answer[end..]].concat()
 }
 
-/// The way to the true store, and the certificates that are shown on it.
+/// The address of the real store, and the certificates that the proxy presents.
 struct Way {
     store: u16,
     client: Arc<ClientConfig>,
@@ -397,7 +398,7 @@ impl Way {
         let name = ServerName::try_from("localhost").map_err(std::io::Error::other)?;
         let session = ClientConnection::new(Arc::clone(&self.client), name).map_err(std::io::Error::other)?;
         let mut store = StreamOwned::new(session, stream);
-        // Not among what is signed: the store is to close, so that its answer has an end.
+        // Not signed: the store must close, so that its answer has an end.
         let head = &head[..head.len() - 2];
         store.write_all(&[head, b"connection: close\r\n\r\n", body].concat())?;
         let mut answer = Vec::new();
@@ -431,7 +432,7 @@ fn files(pki: &Path) -> Shown {
     )
 }
 
-/// The development cloud's CA, from its key; or one of the same name that nobody knows.
+/// The development cloud's CA, from its key; or an unknown one with the same name.
 fn issuer(key: KeyPair) -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::default();
     params.distinguished_name.push(DnType::CommonName, "kasacam development CA");

@@ -1,4 +1,4 @@
-//! A small file system of a test's own.
+//! A small file system of the test's own.
 
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use std::process::Command;
 pub struct SmallDisk(PathBuf);
 
 impl SmallDisk {
-    /// Mounts it at `at`; `None` where nothing can be mounted here.
+    /// Mounts it at `at`; `None` if nothing can be mounted here.
     pub fn mount(at: &Path, options: &str) -> Option<SmallDisk> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(at).unwrap();
         let options = format!("mode=0700,{options}");
@@ -27,7 +27,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Lazily, where a camera that failed its test still holds it.
+        // Lazily, in case a camera that failed its test still uses it.
         let _unmounted = Command::new("umount").arg("-l").arg(&self.0).output();
     }
 }

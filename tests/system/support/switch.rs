@@ -1,13 +1,13 @@
-//! The owner's switch, thrown with a watch in the hand, and the judgement on what was kept.
+//! The owner's switch, with the time of each use, and the verdict on what was kept.
 //!
-//! When a choice left the broker is known only from both sides: not before the development cloud handed it to
-//! its client (`sending`), and not after the broker's acknowledgement came back (`acknowledged`), which mosquitto
-//! sends behind the message itself. A picture taken after `acknowledged` was taken after the choice had left
-//! the broker, whatever else is true; so that none of them is kept is what is asserted. A picture between the two
-//! moments may have been taken before it; such are counted and told, not judged. A picture's time is when the
-//! source gave it out, written into it by the source. An access unit of sound is judged by its beginning, less the
-//! length of a buffer of the test tone: `audiotestsrc` gives 1,024 samples out at the time of the first of them,
-//! so that sound is there before it would have been heard.
+//! When a choice left the broker is known only from both sides: not before the development cloud passed it to
+//! its client (`sending`), and not after the broker's acknowledgement came back (`acknowledged`), which
+//! mosquitto sends after the message itself. A frame captured after `acknowledged` was certainly captured
+//! after the choice had left the broker; the test asserts that none of them is kept. A frame between the two
+//! moments may have been captured before it; such frames are counted and reported, not judged. The time of a
+//! frame is when the source emitted it, written into it by the source. An access unit of audio is judged by
+//! its beginning minus the length of a buffer of the test tone: `audiotestsrc` emits 1,024 samples at the
+//! time of the first of them, so audio exists before it would have been heard.
 
 use super::camera::Camera;
 use super::cloud::Cloud;
@@ -24,25 +24,25 @@ pub const TONE: u64 = 21_333_334;
 pub struct Private {
     pub sending: u64,
     pub acknowledged: u64,
-    /// When the permission was handed to the cloud's client; the camera cannot know before.
+    /// When the permission was passed to the cloud's client; the camera cannot know before.
     pub until: u64,
 }
 
 pub struct Switch<'a> {
     cloud: &'a Cloud,
-    /// What was read out of the store before: objects never change.
+    /// What was read from the store before: objects never change.
     read: RefCell<BTreeMap<String, Kept>>,
     pub private: Vec<Private>,
     pub seed: u64,
     random: u64,
 }
 
-/// What [`Switch::judge`] has found, where there is nothing to complain of.
+/// The counts of [`Switch::judge`], if it found no fault.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Found {
     pub pictures: usize,
     pub sounds: usize,
-    /// Pictures between `sending` and `acknowledged`.
+    /// Frames between `sending` and `acknowledged`.
     pub undecided: usize,
 }
 
@@ -83,13 +83,13 @@ impl<'a> Switch<'a> {
         (self.random >> 33) % below
     }
 
-    /// Lets a random time pass: the moment is what is varied, there is no state to wait for.
+    /// Lets a random time pass: the moment is the variable, and there is no state to wait for.
     pub fn linger(&mut self, most: Duration) {
         let micros = self.random(u64::try_from(most.as_micros()).unwrap().max(1));
         std::thread::sleep(Duration::from_micros(micros));
     }
 
-    /// Everything in the store, and every byte that is left in the camera.
+    /// Everything in the store, and every byte that is left on the camera.
     pub fn evidence(&self, camera: &std::path::Path) -> Vec<Kept> {
         let mut read = self.read.borrow_mut();
         for object in self.cloud.footage() {
@@ -104,7 +104,8 @@ impl<'a> Switch<'a> {
         kept
     }
 
-    /// How long after a choice had left the broker each picture was taken that was taken against one.
+    /// For each frame captured against a choice: how long after the choice had left the broker it was
+    /// captured.
     pub fn late(&self, kept: &[Kept]) -> Vec<Duration> {
         let late = |time: u64| {
             let against = self.private.iter().find(|it| time > it.acknowledged && time < it.until);
@@ -113,16 +114,16 @@ impl<'a> Switch<'a> {
         kept.iter().flat_map(Kept::all).filter_map(|card| late(card.time)).collect()
     }
 
-    /// Waits until nothing that `look` finds in this folder was taken against a choice, and judges it.
+    /// Waits until nothing that `look` finds in this folder was captured against a choice, and judges it.
     pub fn wait_until_clean(&self, look: &dyn Fn(&std::path::Path) -> Vec<Kept>, folder: &std::path::Path) {
         super::cloud::wait("a purge", || self.late(&look(folder)).is_empty().then_some(()));
         self.judge(&look(folder));
     }
 
-    /// No picture and no sound taken after a choice had left the broker is among them.
+    /// No frame and no audio captured after a choice had left the broker is among them.
     pub fn judge(&self, kept: &[Kept]) -> Found {
         let mut found = Found::default();
-        // Taken between `earliest` and `latest`, and whenever that was, it was forbidden.
+        // Captured between `earliest` and `latest`; recording was forbidden all that time.
         let after = |earliest: u64, latest: u64| {
             self.private.iter().find(|it| earliest > it.acknowledged && latest < it.until).map(|it| {
                 format!(
@@ -152,15 +153,15 @@ impl<'a> Switch<'a> {
     }
 }
 
-/// The device is closed, by the camera's word, and it knows why.
+/// The device is closed, by the camera's own report, and it knows why.
 pub fn wait_until_closed(camera: &Camera) {
     camera.wait_for("a closed device", |status| {
         status["capture"]["open"] == false && status["privacy"]["do_not_record"] == true
     });
 }
 
-/// How often the threads that serve a source went to sleep, by the kernel's count. One whose source is closed
-/// stays in a pool under its old name.
+/// How often the threads that serve a source were descheduled, by the kernel's count. A thread whose source
+/// is closed stays in a pool under its old name.
 pub fn sleeps_of_the_source(pid: u32) -> u64 {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
     let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.path().join("status")).ok());
