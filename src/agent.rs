@@ -512,7 +512,7 @@ fn verified<T>(kept: Known<String>, verify: impl Fn(&str) -> Known<T>) -> Known<
 
 /// A separate task receives the signals, so that the second one ends the process whatever the loop does.
 fn listen_to_signals() -> Result<mpsc::Receiver<Request>, String> {
-    let mut signals = Signals::new().map_err(|e| format!("no signal can be heard: {e}"))?;
+    let mut signals = Signals::new().map_err(|e| format!("no signal can be received: {e}"))?;
     let (tx, rx) = mpsc::channel(4);
     tokio::spawn(async move {
         let mut stopping = false;

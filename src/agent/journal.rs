@@ -51,15 +51,15 @@ fn in_words(found: &Verified) -> String {
                 if *latch { ", by the camera's own latch" } else { "" }
             ),
             What::CutOff => String::from("camera closed  power was lost, or the agent was killed"),
-            What::Began => String::from("the journal begins anew"),
+            What::Began => String::from("a new journal begins"),
             What::Continued { first, .. } => {
-                format!("the journal goes on in a new file, and begins with line {first}")
+                format!("the journal continues in a new file, and now begins with line {first}")
             }
             What::Lost { lines } => format!("{lines} lost"),
         };
         let clock = match entry.clock {
             RecordClock::Trusted => "",
-            RecordClock::Plausible | RecordClock::Unset => " (by a clock that nobody vouched for)",
+            RecordClock::Plausible | RecordClock::Unset => " (clock not synchronised)",
         };
         let _infallible = writeln!(words, "{:>6}  {}  {what}{clock}", entry.n, entry.time);
     }
@@ -70,7 +70,7 @@ fn in_words(found: &Verified) -> String {
                 writeln!(words, "MISSING: lines {first} to {last}: they were cut off the front")
             }
             Missing::Replaced { first } => {
-                writeln!(words, "MISSING: line {first}: another one stands in its place")
+                writeln!(words, "MISSING: line {first}: another line is in its place")
             }
             Missing::Lost { before, lines } => {
                 writeln!(words, "MISSING: {lines} before line {before}: they could not be written")

@@ -29,8 +29,8 @@ pub struct FileSystem {
 const FAT: &str = "files on it have no modes, so that others can read the footage, and a power cut in a rename may leave \
                    neither file";
 const NO_FLASH: &str = "it is held in memory: a power cut takes all footage that was not uploaded";
-const PROGRAM: &str = "a program serves it (FUSE): whether a sync reaches the flash is up to that";
-const NETWORK: &str = "another machine has it: recording stops whenever that is away";
+const PROGRAM: &str = "a program serves it (FUSE), and decides whether a sync reaches the flash";
+const NETWORK: &str = "it is on another machine: recording stops whenever that is away";
 
 /// By `f_type` of `statfs(2)`, as in `linux/magic.h` and the sources of Linux.
 const KNOWN: &[(u32, &str, Verdict)] = &[
@@ -43,7 +43,7 @@ const KNOWN: &[(u32, &str, Verdict)] = &[
     (
         0x794c_7630,
         "overlay",
-        Verdict::Doubtful("what is written to it lies on the file system of its upper layer"),
+        Verdict::Doubtful("what is written to it is stored on the file system of its upper layer"),
     ),
     (0x0102_1994, "tmpfs", Verdict::Doubtful(NO_FLASH)),
     (0x8584_58f6, "ramfs", Verdict::Doubtful(NO_FLASH)),

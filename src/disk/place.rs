@@ -75,7 +75,7 @@ impl Place {
         match self.look(fs, dir)? {
             Found::Same => Ok(()),
             Found::Away => Err(io::Error::other(IsAway)),
-            Found::Other => Err(io::Error::other("another file system stands where it was")),
+            Found::Other => Err(io::Error::other("another file system is mounted there")),
         }
     }
 }

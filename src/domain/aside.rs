@@ -38,10 +38,10 @@ impl Aside {
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
-            Aside::Device => "captured by another device: device.id, or the card, is not what it was",
+            Aside::Device => "captured by another device: device.id or the card was changed",
             Aside::Key => "encrypted, and spool.key is not its key, or none is set",
             Aside::Format => "written by a later release",
-            Aside::Name => "not a name of ours, or its number is another file's",
+            Aside::Name => "not a name of the spool, or another file has its number",
         }
     }
 }

@@ -116,7 +116,7 @@ impl Serialize for Hash {
 impl<'de> Deserialize<'de> for Hash {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Hash, D::Error> {
         let text = String::deserialize(from)?;
-        let wrong = || serde::de::Error::custom("64 digits of lower-case hexadecimal belong here");
+        let wrong = || serde::de::Error::custom("expected 64 digits of lower-case hexadecimal");
         let mut hash = [0; 32];
         if text.len() != 64 || !text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) {
             return Err(wrong());
@@ -219,7 +219,7 @@ pub fn verify(bytes: &[u8]) -> Verified {
     {
         let line = line.strip_suffix(b"\n").unwrap_or(line);
         let wrong = match read(line) {
-            None => Some("is no line of a privacy journal"),
+            None => Some("is not a line of a privacy journal"),
             Some((entry, head)) => {
                 let wrong = wrong(&found, &entry);
                 first.get_or_insert(head);
@@ -275,11 +275,11 @@ fn front(is_to: u64, does: u64) -> Option<Missing> {
 
 fn wrong(found: &Verified, entry: &Entry) -> Option<&'static str> {
     if entry.what == What::Began {
-        return Some("begins anew: the journal before it could not be continued");
+        return Some("begins a new journal: the one before could not be continued");
     }
     if found.entries.is_empty() {
         let first = entry.n == 1;
-        return (first && entry.prev != Hash::ZERO).then_some("is the first and yet follows another");
+        return (first && entry.prev != Hash::ZERO).then_some("is the first but refers to a line before it");
     }
     if entry.prev != found.head.hash {
         return Some("does not follow the line before it: a line was changed, removed or inserted");

@@ -115,10 +115,10 @@ pub fn classify(attempt: Attempt) -> Outcome {
 /// What is missing.
 fn unproved(held: Held) -> &'static str {
     match held {
-        Held::Same | Held::Different => "its checksum or size is another",
+        Held::Same | Held::Different => "its checksum or size differs",
         Held::Nothing => "a HEAD finds nothing",
         Held::Secret => "the answer repeats no checksum, and the key may not ask with a HEAD",
-        Held::Untold => "neither the answer nor a HEAD has what proves it",
+        Held::Untold => "neither the answer nor a HEAD contains a proof",
     }
 }
 

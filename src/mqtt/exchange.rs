@@ -199,7 +199,7 @@ impl<'a> Exchange<'a> {
             Due::Connack => Err(lost("it does not answer in time")),
             Due::Suback | Due::Puback => Err(lost("it does not acknowledge what we send")),
             Due::PingAnswer => Err(lost("it no longer answers pings")),
-            Due::Written => Err(lost("it takes nothing of what we send")),
+            Due::Written => Err(lost("it accepts no data")),
             Due::Closed => Err(Stop::Left),
             Due::Ping => {
                 packet::ping(&mut self.out);
@@ -281,7 +281,7 @@ impl<'a> Exchange<'a> {
         self.retains = said == Retains::Yes && before != Retains::Refused;
         if !self.retains && before != Retains::No {
             tracing::warn!(
-                "the broker retains nothing: whoever subscribes later is not told how the camera stands"
+                "the broker retains nothing: a later subscriber does not receive the camera's state"
             );
         }
         // 0 asks for no pings, but pings are how a dead connection is detected. For the same reason they are
@@ -315,7 +315,7 @@ impl<'a> Exchange<'a> {
             _ => return Err(lost("it sent QoS 2, which was not asked for")),
         };
         let Some(token) = self.deliveries.take(packet) else {
-            return Err(lost("it sends more and more, and waits for no acknowledgement"));
+            return Err(lost("it keeps sending, and does not wait for acknowledgements"));
         };
         if let Some(keys) = self.link.shared.takes_new_keys() {
             self.link.reader.keys = keys;

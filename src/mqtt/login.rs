@@ -30,7 +30,7 @@ pub(super) async fn read(login: &MqttLogin) -> Result<Login, String> {
     let password = match login.password.clone() {
         Some(path) => tokio::task::spawn_blocking(move || password(&path))
             .await
-            .map_err(|_| String::from("mqtt.password: reading it broke down"))
+            .map_err(|_| String::from("mqtt.password: reading it failed"))
             .and_then(|password| password)
             .map(Some)?,
         None => None,

@@ -69,7 +69,7 @@ impl Server {
         let told = |e: &dyn std::fmt::Display| format!("{}: {e} (device.socket)", path.display());
         if let Ok(metadata) = std::fs::symlink_metadata(path) {
             if !metadata.file_type().is_socket() || metadata.uid() != nix::unistd::geteuid().as_raw() {
-                return Err(told(&"is there, and is no socket of ours"));
+                return Err(told(&"exists, but is not a socket of the agent"));
             }
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(told(&"another agent answers there; stop it first"));
@@ -119,8 +119,7 @@ impl Drop for Server {
 async fn serve_one(stream: UnixStream, requests: mpsc::Sender<Request>) -> std::io::Result<()> {
     let mut stream = BufReader::new(stream);
     let mut line = String::new();
-    let read =
-        tokio::time::timeout(REQUEST_TIMEOUT, (&mut stream).take(MAX_LINE).read_line(&mut line)).await;
+    let read = tokio::time::timeout(REQUEST_TIMEOUT, (&mut stream).take(MAX_LINE).read_line(&mut line)).await;
     let answer = match read {
         Err(_) => error("no request came in time"),
         Ok(Err(_)) => error("the request is not UTF-8"),

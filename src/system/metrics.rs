@@ -43,15 +43,15 @@ pub fn render(t: &Telemetry, mqtt_connected: bool) -> String {
     let counters: [(&str, &str, u64); 12] = [
         ("kasacam_capture_starts", "Times that the capture device was opened", t.capture.starts),
         ("kasacam_capture_faults", "Times that capture ended by a fault", t.capture.faults),
-        ("kasacam_frames_captured", "Coded pictures handed over by the pipeline", t.capture.frames_captured),
-        ("kasacam_frames_committed", "Coded pictures written to the spool", t.capture.frames_committed),
-        ("kasacam_frames_dropped", "Coded pictures that were not kept", t.capture.frames_dropped),
+        ("kasacam_frames_captured", "Frames handed over by the pipeline", t.capture.frames_captured),
+        ("kasacam_frames_committed", "Frames written to the spool", t.capture.frames_committed),
+        ("kasacam_frames_dropped", "Frames that were not kept", t.capture.frames_dropped),
         ("kasacam_stream_holes", "Places where frames were missing in the stream that came", t.capture.holes),
-        ("kasacam_frames_missing", "Frames that were missing there, about", t.capture.frames_missing),
+        ("kasacam_frames_missing", "Approximate number of frames missing there", t.capture.frames_missing),
         ("kasacam_segments_stored", "Segments proved to be stored", t.upload.stored),
         ("kasacam_stored_bytes", "Bytes proved to be stored", t.upload.stored_bytes),
-        ("kasacam_upload_retries", "Uploads that have to be tried again", t.upload.retries),
-        ("kasacam_segments_purged", "Segments that a rule let go unsent", t.spool.purged),
+        ("kasacam_upload_retries", "Uploads that failed and are retried", t.upload.retries),
+        ("kasacam_segments_purged", "Segments that a rule removed unsent", t.spool.purged),
         ("kasacam_messages_rejected", "Messages from the broker that were not accepted", t.rejected),
     ];
     for (name, help, value) in counters {

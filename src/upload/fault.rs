@@ -52,7 +52,7 @@ fn kind(error: &(dyn Error + 'static)) -> Option<String> {
         }
         let words = match error.kind() == io::ErrorKind::TimedOut {
             // `TCP_USER_TIMEOUT`: sent data was not acknowledged.
-            true => String::from("no byte moved for as long as is allowed"),
+            true => String::from("no byte moved for the allowed time"),
             false => error.kind().to_string(),
         };
         // One that wraps another error only says `other error`: the wrapped one is described instead.

@@ -155,7 +155,7 @@ impl Provider {
         let tls = tls.unwrap_or_else(|_| Err(String::from("reading the certificate failed")))?;
         let target = Target { host, port: *port, names: NAMES };
         let stream = Dialer::new(LIMITS).open(target, Some(&Arc::new(tls))).await.map_err(|why| why.0)?;
-        let broke = |_: hyper::Error| String::from("the connection broke off");
+        let broke = |_: hyper::Error| String::from("the connection was interrupted");
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(broke)?;
         let mut request = Request::new(Empty::<Bytes>::new());
@@ -169,7 +169,8 @@ impl Provider {
         let answering = async {
             let (parts, body) = sender.send_request(request).await.map_err(broke)?.into_parts();
             let body = Limited::new(body, MAX_ANSWER).collect().await;
-            let body = body.map_err(|_| String::from("its answer broke off or is over 64 KiB"))?.to_bytes();
+            let body =
+                body.map_err(|_| String::from("its answer was interrupted or is over 64 KiB"))?.to_bytes();
             // The lifetime of the keys is given by the provider's own clock.
             let date = parts.headers.get(DATE).and_then(|date| super::answer::http_date(date.to_str().ok()?));
             read(parts.status, &body, date.map_or_else(clock::utc, Utc::from_secs))
