@@ -65,7 +65,9 @@ impl Link {
     /// Reports that the broker does not accept a message: in the log, and on `R/event` unless it is an event
     /// itself.
     pub(super) fn tell_set_aside(&self, message: &Message, why: &str) {
-        tracing::error!("{message:?} is set aside: {why}. Check what the broker permits this device to publish");
+        tracing::error!(
+            "{message:?} is set aside: {why}. Check what the broker permits this device to publish"
+        );
         if message.kind != Kind::Event {
             let (topic, why) = (String::from(&*message.topic), String::from(why));
             let event = Report::Event(Event::MessageSetAside { topic, why });
