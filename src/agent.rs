@@ -306,7 +306,12 @@ impl Agent {
             Some(request) = self.requests.recv() => self.answer(request),
             loaded = self.reloading.loaded() => self.take_over(loaded),
             () = tokio::time::sleep(due.since(now.mono)) => {
-                tracing::trace!(?why, "woken by the time");
+                match why {
+                    Wake::Machine(why) => tracing::trace!(?why, "woken by the time"),
+                    Wake::Watchdog | Wake::SpoolThread | Wake::Answer => {
+                        tracing::trace!(?why, "woken by the time");
+                    }
+                }
                 Some(Input::Tick)
             }
         }
