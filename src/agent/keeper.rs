@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use tokio::sync::mpsc::Sender;
 
 /// Maximum number of facts and lines under way; the machine has at most one fact of each kind.
-const QUEUE: usize = 64;
+const MAX_QUEUED: usize = 64;
 
 enum Job {
     Keep(Ticket, Fact, bool),
@@ -40,7 +40,7 @@ impl Keeper {
         open: impl Fn() -> io::Result<Journal> + Send + 'static,
         inputs: Sender<Input>,
     ) -> io::Result<Keeper> {
-        let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
+        let (jobs, queue) = mpsc::sync_channel::<Job>(MAX_QUEUED);
         let head = Arc::new(Mutex::new(journal.as_ref().map(Journal::head).unwrap_or_default()));
         let lost = Arc::new(AtomicU64::new(0));
         let journal = journal.map_err(|e| tracing::error!("the privacy journal cannot be written: {e}")).ok();

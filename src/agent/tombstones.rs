@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, mpsc};
 
 /// Capacity of the queue: each tombstone is raised and lifted once per choice.
-const QUEUE: usize = 64;
+const MAX_QUEUED: usize = 64;
 
 enum Job {
     Raise(Fact),
@@ -20,7 +20,7 @@ impl Tombstones {
     /// # Errors
     /// If the thread cannot be started.
     pub(super) fn start(store: Facts) -> std::io::Result<Tombstones> {
-        let (jobs, queue) = mpsc::sync_channel::<Job>(QUEUE);
+        let (jobs, queue) = mpsc::sync_channel::<Job>(MAX_QUEUED);
         std::thread::Builder::new().name(String::from("tombstones")).spawn(move || {
             for job in queue {
                 let done = match job {

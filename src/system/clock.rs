@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const STAMP: &str = "/run/systemd/timesync/synchronized";
 /// The kernel treats a clock as unsynchronised once it may be 16 s wrong, and assumes a drift of 500 ppm
 /// (`NTP_PHASE_LIMIT`, `MAXFREQ`): this long after it was last set.
-const STAMP_HOLDS: Duration = Duration::from_secs(32_000);
+const STAMP_VALIDITY: Duration = Duration::from_secs(32_000);
 
 /// The source of trust in the system clock (`clock.trust`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub fn stamped(stamp: &Path, now: Utc) -> bool {
     let Ok(found) = std::fs::metadata(stamp) else { return false };
     let touched = found.mtime().saturating_mul(1_000_000_000).saturating_add(found.mtime_nsec());
     let age = now.0.saturating_sub(touched);
-    u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) <= STAMP_HOLDS)
+    u64::try_from(age).is_ok_and(|age| Duration::from_nanos(age) <= STAMP_VALIDITY)
 }
 
 /// The result of `adjtimex`. Under `ProtectClock=` it may not be called, even to read (`EPERM`): then the

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::Sender;
 
 /// Maximum number of waiting changes for an LED behind a slow bus. This is enough: it changes only when the
 /// camera opens or closes.
-const QUEUE: usize = 16;
+const MAX_QUEUED: usize = 16;
 
 struct Change {
     ticket: Ticket,
@@ -32,7 +32,7 @@ impl Indicator {
         let Some(folder) = folder.map(Path::to_owned) else {
             return Ok(Indicator { changes: None, thread: None });
         };
-        let (changes, queue) = sync_channel(QUEUE);
+        let (changes, queue) = sync_channel(MAX_QUEUED);
         let thread = std::thread::Builder::new()
             .name(String::from("indicator"))
             .spawn(move || serve(&folder, &queue, &inputs))?;

@@ -25,9 +25,9 @@ const EV_SW: u16 = 5;
 const SYN_DROPPED: u16 = 3;
 
 /// Size of `struct input_event` in bytes; it begins with two words of time, which are not used.
-const EVENT: usize = size_of::<libc::input_event>();
+const EVENT_SIZE: usize = size_of::<libc::input_event>();
 /// Size of type, code and value in bytes.
-const TAIL: usize = 8;
+const TAIL_SIZE: usize = 8;
 
 // EVIOCGSW: the states of all switches, one bit each.
 nix::ioctl_read_buf!(
@@ -45,7 +45,7 @@ nix::ioctl_read_buf!(
 );
 
 /// Bytes for one bit of every code up to `KEY_MAX`.
-const BITS: usize = 0x300 / 8;
+const BITMAP_SIZE: usize = 0x300 / 8;
 
 /// What is watched.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -158,7 +158,7 @@ impl Latch {
                 return Ok(());
             }
         }
-        let mut bytes = [0_u8; EVENT * 16];
+        let mut bytes = [0_u8; EVENT_SIZE * 16];
         loop {
             let mut waiting = [PollFd::new(device.as_fd(), PollFlags::POLLIN)];
             match poll(&mut waiting, PollTimeout::from(MAX_WAIT_MILLIS)) {
@@ -176,7 +176,7 @@ impl Latch {
                 }
                 Err(error) => return Err(error),
             };
-            for event in bytes.get(..read).unwrap_or_default().chunks_exact(EVENT) {
+            for event in bytes.get(..read).unwrap_or_default().chunks_exact(EVENT_SIZE) {
                 let input = match self.read(event) {
                     Some(Told::Lost) => self.state(&device).map(Input::Shutter),
                     Some(Told::Is(shutter)) => Some(Input::Shutter(shutter)),
@@ -209,7 +209,7 @@ impl Latch {
     /// A device without that switch or key never reports it, and would report that the switch is open: it is
     /// not accepted as a latch. Neither is something that is not an input device (`ENOTTY`).
     fn has_the_code(&self, device: &File) -> io::Result<()> {
-        let mut bits = [0_u8; BITS];
+        let mut bits = [0_u8; BITMAP_SIZE];
         let fd = device.as_raw_fd();
         // SAFETY: the buffer is ours, and the kernel writes at most its length, which is part of the request.
         let asked = unsafe {
@@ -245,7 +245,7 @@ impl Latch {
     }
 
     fn read(&self, event: &[u8]) -> Option<Told> {
-        let tail = event.last_chunk::<TAIL>()?;
+        let tail = event.last_chunk::<TAIL_SIZE>()?;
         let [a, b, c, d, value @ ..] = *tail;
         let (kind, code) = (u16::from_ne_bytes([a, b]), u16::from_ne_bytes([c, d]));
         let value = i32::from_ne_bytes(value);

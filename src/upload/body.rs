@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 /// Maximum size of a piece, in bytes.
 pub const MAX_PIECE: usize = 64 * 1024;
 /// Maximum number of pieces between the reading thread and the network.
-const PIECES: usize = 2;
+const MAX_PIECES: usize = 2;
 
 /// The bytes of an object. They can be read from the start any number of times, and are the same each time.
 pub trait Body: Send + Sync + 'static {
@@ -109,7 +109,7 @@ pub(super) struct Streamed {
 impl Streamed {
     /// Starts to read `size` bytes; sets `spoilt` if that fails on the camera's side.
     pub(super) fn begin(body: Arc<dyn Body>, size: u64, spoilt: Arc<AtomicBool>) -> Streamed {
-        let (sender, pieces) = mpsc::channel(PIECES);
+        let (sender, pieces) = mpsc::channel(MAX_PIECES);
         if size > 0 {
             tokio::task::spawn_blocking(move || {
                 let read = body.read(&mut |mut bytes| {

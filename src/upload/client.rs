@@ -66,7 +66,7 @@ const POOL_IDLE_TIMEOUT: Duration = Duration::from_secs(15);
 /// As many as there are uploads at once.
 const POOL_SIZE: usize = 2;
 /// A body of this many bytes or more justifies a round trip before it is sent.
-const ASK_FIRST: u64 = 256 * 1024;
+const MIN_EXPECT: u64 = 256 * 1024;
 /// A connection that sends less of a body than this during [`Timeouts::answer`] is given up. Far below 4
 /// KiB/s, and below the minimum share of the minimum `upload.max_rate`.
 const MIN_PROGRESS: u64 = 64 * 1024;
@@ -149,7 +149,7 @@ impl Client {
             let proof = request.proof;
             let opened = self.dialer.opened();
             let spoilt = Arc::new(AtomicBool::new(false));
-            let asks_first = object.is_some_and(|object| object.size >= ASK_FIRST)
+            let asks_first = object.is_some_and(|object| object.size >= MIN_EXPECT)
                 && !self.never_continues.load(Ordering::Relaxed);
             match self.once(request, object, asks_first, &spoilt).await {
                 // The server does not support `Expect`: send without it (RFC 9110, 15.5.18).

@@ -18,7 +18,7 @@ const MAX_PIECE: u64 = 16 * 1024;
 const MIN_PIECE: u64 = 256;
 /// The pieces of two uploads alternate. Beside an upload with a full share, the pieces of one with
 /// `Share::Rest` are smaller by this factor.
-const REST: u64 = 8;
+const REST_DIVISOR: u64 = 8;
 /// A lower rate would be a stall. 8 kbit/s, in bytes.
 const MIN_RATE: u64 = 1000;
 
@@ -53,7 +53,7 @@ impl Bucket {
         let piece = self.rate.map_or(MAX_PIECE, |rate| (rate / 20).clamp(MIN_PIECE, MAX_PIECE));
         match share {
             Share::Full => piece,
-            Share::Rest => (piece / REST).max(MIN_PIECE),
+            Share::Rest => (piece / REST_DIVISOR).max(MIN_PIECE),
         }
     }
 }

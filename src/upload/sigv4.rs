@@ -20,7 +20,7 @@ use std::time::{Duration, SystemTime};
 use tracing::subscriber::NoSubscriber;
 
 /// SHA-256 of nothing.
-const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// Stores accept a signature whose time is 15 minutes wrong. Below this difference, the camera's clock counts
 /// as good as theirs.
 const MIN_SKEW: i64 = 60;
@@ -129,7 +129,7 @@ impl Signer for SigV4 {
     async fn head(&self, key: &str) -> Result<SignedRequest, Unsigned> {
         let mode = (String::from("x-amz-checksum-mode"), String::from("ENABLED"));
         let headers = if self.checksums { vec![mode] } else { Vec::new() };
-        self.signed(Method::HEAD, key, EMPTY, headers).await.map_err(Unsigned::of_store)
+        self.signed(Method::HEAD, key, EMPTY_SHA256, headers).await.map_err(Unsigned::of_store)
     }
 
     async fn refused(&self, _key: &str, code: Option<&str>) -> bool {

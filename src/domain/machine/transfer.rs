@@ -37,7 +37,7 @@ pub(super) struct StoreHealth {
 /// that of each segment.
 const MAX_REFUSED: usize = 3;
 /// One failure may pass: the second in a row is reported.
-const TOLD_FROM: u32 = 2;
+const REPORTED_FROM: u32 = 2;
 /// While the store refuses whatever it is given, a segment waits at most this long beyond the store's own
 /// wait.
 const MAX_WAIT_REFUSED: Duration = Duration::from_secs(60);
@@ -223,7 +223,7 @@ impl Machine {
         let wait = self.store.backoff.next_of(now.mono.since(since), &mut self.jitter);
         self.store.not_before = self.store.not_before.max(now.mono + wait);
         self.store.why = Some(why.clone());
-        if self.store.backoff.failures() >= TOLD_FROM && !std::mem::replace(&mut self.store.told, true) {
+        if self.store.backoff.failures() >= REPORTED_FROM && !std::mem::replace(&mut self.store.told, true) {
             self.tell(Event::UploadStalled { why });
         }
     }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use std::fmt;
 
 /// Headers that frame or route the message, or identify the camera: the camera sets them, and no grant may.
-const OURS: [&str; 15] = [
+const RESERVED_HEADERS: [&str; 15] = [
     "authorization",
     "connection",
     "cookie",
@@ -124,7 +124,7 @@ pub fn check(grant: &Grant, want: &Want, allowed: &Allowed) -> Result<Granted, &
     }
     let mut headers = HeaderMap::new();
     for (name, value) in &grant.headers {
-        if OURS.contains(&name.as_str()) {
+        if RESERVED_HEADERS.contains(&name.as_str()) {
             return Err("it sets a header that is not for a grant to set");
         }
         if name == CONTENT_LENGTH.as_str() {
