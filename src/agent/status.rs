@@ -194,7 +194,6 @@ pub(super) fn log_event(event: &Event) {
         // Logged where it happened.
         Event::MessageSetAside { .. } => {}
         // The input was logged.
-        Event::LatchFailed { .. } => {}
-        Event::PersistFailed { why } => tracing::error!("a fact could not be kept: {why}"),
+        Event::LatchFailed { .. } | Event::PersistFailed { .. } => {}
     }
 }

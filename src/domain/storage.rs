@@ -60,13 +60,13 @@ impl Budget {
     /// Judges a spool that can be written.
     #[must_use]
     pub fn judge(&self, usage: Usage) -> Storage {
-        let ninth = |of: u64| of - of / 10;
+        let nine_tenths = |of: u64| of - of / 10;
         // If the free space is unknown, nothing is removed because of it.
         let is_free_below = |least: u64| usage.free.is_some_and(|free| free <= least);
         if usage.bytes >= self.max_bytes || usage.files >= self.max_files || is_free_below(self.min_free) {
             Storage::Full
-        } else if usage.bytes >= ninth(self.max_bytes)
-            || usage.files >= ninth(self.max_files)
+        } else if usage.bytes >= nine_tenths(self.max_bytes)
+            || usage.files >= nine_tenths(self.max_files)
             || is_free_below(self.min_free.saturating_add(self.min_free / 10))
         {
             Storage::Tight

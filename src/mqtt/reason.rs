@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_code_is_named() {
-        assert_eq!(of_disconnect(Code::TOO_LARGE), "it ended the connection: Packet too large (0x95)");
+        assert_eq!(of_disconnect(Code(0x95)), "it ended the connection: Packet too large (0x95)");
         assert_eq!(of_disconnect(Code(0xee)), "it ended the connection: reason (0xee)");
     }
 

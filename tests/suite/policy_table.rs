@@ -220,6 +220,7 @@ fn every_stable_text_stands_in_the_documents() {
         Rejection::WrongDevice,
         Rejection::StaleVersion,
         Rejection::ConflictingVersion,
+        Rejection::IssuedAhead,
         Rejection::UnknownTopic,
     ];
     let rules = [

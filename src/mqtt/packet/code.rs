@@ -19,14 +19,10 @@ impl Code {
     pub const BAD_LOGIN: Code = Code(0x86);
     /// `Not authorized`.
     pub const NOT_AUTHORIZED: Code = Code(0x87);
-    /// `Server shutting down`.
-    pub const SHUTTING_DOWN: Code = Code(0x8b);
     /// `Session taken over`.
     pub const TAKEN_OVER: Code = Code(0x8e);
     /// `Packet Identifier in use`.
     pub const IDENTIFIER_IN_USE: Code = Code(0x91);
-    /// `Packet too large`.
-    pub const TOO_LARGE: Code = Code(0x95);
     /// `Retain not supported`.
     pub const NO_RETAIN: Code = Code(0x9a);
     /// `Quota exceeded`.

@@ -130,8 +130,9 @@ pub fn check(grant: &Grant, want: &Want, allowed: &Allowed) -> Result<Granted, &
         if name == CONTENT_LENGTH.as_str() {
             continue;
         }
-        let name = name.parse::<HeaderName>().map_err(|_| "one of its headers is invalid")?;
-        let mut value = HeaderValue::from_str(value).map_err(|_| "one of its headers is invalid")?;
+        let name = name.parse::<HeaderName>().map_err(|_| "the name of one of its headers is invalid")?;
+        let mut value =
+            HeaderValue::from_str(value).map_err(|_| "the value of one of its headers is invalid")?;
         value.set_sensitive(true);
         headers.insert(name, value);
     }
