@@ -195,19 +195,6 @@ impl Spool {
         self.perform(&steps, None);
     }
 
-    /// Removes files, with one sync for all of them.
-    pub(super) fn forget(&mut self, serials: &[Serial]) {
-        self.deferred.extend(serials);
-        if let Err(error) = self.forget_deferred() {
-            self.give_up(SpanEnd::Storage, &error);
-        }
-        self.report_usage();
-        // Where the spool was full there may be room now for what a failure left behind.
-        if self.health == (Health::Failed { full: true }) {
-            let _ = self.settle();
-        }
-    }
-
     fn chunk(&mut self, chunk: &Chunk) {
         self.reports.push(Input::Arrived { frames: chunk.frames });
         if !self.may_write(chunk.epoch) {

@@ -1,4 +1,4 @@
-//! What happens when the disk fails, and afterwards; and forgetting.
+//! What happens when the disk fails, and afterwards.
 
 use super::engine::{Health, Span};
 use super::store::Live;
@@ -8,7 +8,6 @@ use crate::disk::{is_full, place};
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::Input;
 use crate::domain::segment::Serial;
-use std::collections::BTreeSet;
 use std::io;
 
 impl Spool {
@@ -140,68 +139,6 @@ impl Spool {
         self.reports.push(Input::Forgotten { serial });
         if let Err(error) = self.settle() {
             self.give_up(SpanEnd::Storage, &error);
-        }
-    }
-
-    /// Removes what waits to be removed and may be by now. An end may go once its segments have, so
-    /// this goes over them until nothing more can.
-    pub(super) fn forget_deferred(&mut self) -> io::Result<()> {
-        let Some(store) = self.store.as_mut() else { return Ok(()) };
-        if self.deferred.is_empty() && self.removed.is_empty() {
-            return Ok(());
-        }
-        let growing = match (&self.span, &self.writer) {
-            (Some(span), Some(writer)) if writer.has_durable() => Some(span.name.as_str()),
-            (Some(_) | None, _) => None,
-        };
-        let mut failed = BTreeSet::new();
-        loop {
-            let may_go = |serial: &Serial| !failed.contains(serial) && store.may_forget(*serial, growing);
-            let ready: Vec<Serial> = self.deferred.iter().copied().filter(may_go).collect();
-            if ready.is_empty() {
-                break;
-            }
-            // On a card that was pulled nothing is found, and all of it is still there.
-            store.is_there()?;
-            for serial in ready {
-                match store.remove(serial) {
-                    Ok(()) => {
-                        self.deferred.remove(&serial);
-                        self.unremovable.remove(&serial);
-                        self.removed.push(serial);
-                    }
-                    // It is that file's trouble alone, and tried again the next time.
-                    Err(error) => {
-                        failed.insert(serial);
-                        if self.unremovable.insert(serial) {
-                            let why = format!("left in place, it cannot be removed: {error}");
-                            tell(&mut self.reports, serial.to_string(), why);
-                        }
-                    }
-                }
-            }
-        }
-        if !self.removed.is_empty() {
-            store.sync()?;
-            self.reports.extend(self.removed.drain(..).map(|serial| Input::Forgotten { serial }));
-        }
-        Ok(())
-    }
-
-    /// Removes the oldest file that cannot be sent.
-    pub(super) fn evict_aside(&mut self) {
-        let evicted = self.store.as_mut().and_then(|store| store.evict_aside().transpose());
-        match evicted {
-            Some(Err(error)) => {
-                self.reports.push(Input::AsideEvicted(None));
-                self.give_up(SpanEnd::Storage, &error);
-            }
-            Some(Ok(file)) => self.reports.push(Input::AsideEvicted(Some(file))),
-            None => self.reports.push(Input::AsideEvicted(None)),
-        }
-        self.report_usage();
-        if self.health == (Health::Failed { full: true }) {
-            let _ = self.settle();
         }
     }
 

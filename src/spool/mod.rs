@@ -39,6 +39,7 @@ mod decrypt;
 pub mod end;
 mod engine;
 mod faults;
+mod forget;
 mod glance;
 mod growing;
 mod live;
