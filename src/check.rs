@@ -27,6 +27,7 @@ pub(crate) fn check(path: &Path) -> Findings {
             let mut problems = places(path, config);
             problems.extend(household(path, config));
             let mut warnings = config::warnings(config, clock::utc());
+            warnings.extend(capture::doubts(&config.board, &config.recording));
             file_systems = file_systems_of(&config.device.state_dir);
             judge(path, &file_systems, &mut problems, &mut warnings);
             (problems, warnings)

@@ -2,9 +2,12 @@
 //! order. Plain data, made by a pure function; [`super::gst`] builds it.
 
 use super::encoder::{self, Demand};
+use super::profile::{self, Making};
 use super::raw::Raw;
+use super::rtp_sound::{self, SoundPath};
 use crate::config::{
-    AudioSource, Board, EncoderKind, FrameRate, Property, Recording, Transport, VideoFormat, VideoSource,
+    AudioSource, Board, EncoderKind, FrameRate, Property, Recording, RtspAccess, Transport, VideoFormat,
+    VideoSource,
 };
 use crate::domain::effect::CaptureSettings;
 use std::borrow::Cow;
@@ -121,6 +124,8 @@ pub struct Description {
     pub video: Vec<Stage>,
     /// Absent where no sound is to be captured: then nothing of it exists.
     pub audio: Option<Vec<Stage>>,
+    /// What comes before `audio`, by what an RTSP camera sends.
+    pub sound_paths: Vec<SoundPath>,
     /// The frames are encoded here: each buffer is one.
     pub encodes: bool,
     /// `recording.fragment`, by which a stall is judged.
@@ -131,10 +136,14 @@ pub struct Description {
     pub segment: Duration,
     /// A live source whose GOP has more bytes is asked for its stream anew.
     pub max_gop: u64,
+    /// User and password of an RTSP camera, and by what its certificate is believed.
+    pub access: RtspAccess,
     /// An RTSP camera that refuses TCP is asked for UDP.
     pub may_use_udp: bool,
     /// Lines of picture at most.
     pub max_height: u32,
+    /// Which of the board's pictures it is, and how it comes to its size.
+    pub picture: (usize, Making),
     /// Pictures a second, where a stream does not tell.
     pub fps: FrameRate,
     /// The source, for messages: fit for a log.
@@ -154,13 +163,31 @@ pub fn describe(
     recording: &Recording,
     settings: CaptureSettings,
 ) -> Result<Description, Unfit> {
-    let video = video(board, recording, settings)?;
+    describe_learnt(board, recording, settings, |_| None)
+}
+
+/// [`describe`], where `learnt` knows how many lines a picture of the board was seen to have.
+///
+/// # Errors
+/// As [`describe`].
+pub fn describe_learnt(
+    board: &Board,
+    recording: &Recording,
+    settings: CaptureSettings,
+    learnt: impl Fn(usize) -> Option<u32>,
+) -> Result<Description, Unfit> {
+    let choice = profile::choose(board, settings.max_height, learnt);
+    let board = &Board { video: choice.video, ..board.clone() };
+    let picture = (choice.profile, choice.making);
+    let video = video(board, recording, settings, (choice.size.0, choice.size.1, choice.making))?;
     let audio = match (&board.audio, settings.audio) {
         (Some(audio), true) => Some(sound(board, &audio.source)),
         (Some(_) | None, _) => None,
     };
+    let embedded = board.audio.as_ref().is_some_and(|audio| audio.source == AudioSource::Embedded);
+    let from_rtsp = audio.is_some() && embedded && matches!(board.video.source, VideoSource::Rtsp { .. });
     let origin = match &board.video.source {
-        VideoSource::Rtsp { url, transport } => Origin::Rtsp(
+        VideoSource::Rtsp { url, transport, .. } => Origin::Rtsp(
             Element::new("rtspsrc")
                 .with("location", url)
                 .with(
@@ -190,21 +217,37 @@ pub fn describe(
     Ok(Description {
         origin,
         video,
+        sound_paths: if from_rtsp { rtp_sound::sound_paths() } else { Vec::new() },
         audio,
-        encodes: board.video.format == VideoFormat::Raw,
+        encodes: board.video.format == VideoFormat::Raw || choice.making == Making::Again,
         fragment: recording.fragment,
         chunk: recording.chunk,
         segment: recording.segment,
         max_gop: MAX_GOP,
+        access: match &board.video.source {
+            VideoSource::Rtsp { access, .. } => access.clone(),
+            VideoSource::V4l2 { .. }
+            | VideoSource::Libcamera { .. }
+            | VideoSource::File { .. }
+            | VideoSource::Pipeline { .. }
+            | VideoSource::Test => RtspAccess::default(),
+        },
         may_use_udp: matches!(board.video.source, VideoSource::Rtsp { transport: Transport::Auto, .. }),
         max_height: settings.max_height,
+        picture,
         fps: board.video.fps,
         source: source_name(&board.video.source),
     })
 }
 
-fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Result<Vec<Stage>, Unfit> {
-    let (width, height, fps) = (board.video.width, board.video.height, board.video.fps);
+fn video(
+    board: &Board,
+    recording: &Recording,
+    settings: CaptureSettings,
+    choice: (u32, u32, Making),
+) -> Result<Vec<Stage>, Unfit> {
+    let (width, height, making) = choice;
+    let fps = board.video.fps;
     let properties = &board.video.source_properties;
     let mut stages = Vec::new();
     match &board.video.source {
@@ -213,10 +256,15 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
             let source = Element::new("v4l2src").with("device", device.display()).with("do-timestamp", false);
             match board.video.format {
                 VideoFormat::H264 => {
+                    let size = match making {
+                        // The driver's list of sizes decides; the largest that fits is taken.
+                        Making::Asked => format!("width=[16,{width}],height=[16,{height}]"),
+                        Making::Given | Making::Again | Making::Beyond => {
+                            format!("width={},height={}", board.video.width, board.video.height)
+                        }
+                    };
                     stages.push(Stage::Element(source.with_all(properties)));
-                    stages.push(Stage::Caps(format!(
-                        "video/x-h264,width={width},height={height},framerate={fps}"
-                    )));
+                    stages.push(Stage::Caps(format!("video/x-h264,{size},framerate={fps}")));
                 }
                 VideoFormat::Raw => {
                     let raw = raw(board, settings)?;
@@ -261,7 +309,21 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
             }
         }
     }
+    if making == Making::Again {
+        let raw = raw(board, settings)?;
+        stages.push(decoder());
+        // A file that is read as fast as it goes waits; what is live cannot.
+        raw.again(matches!(board.video.source, VideoSource::File { realtime: false, .. }), &mut stages);
+        encode(board, recording, &raw, &mut stages);
+    }
     Ok(stages)
+}
+
+/// The H.264 decoders that are tried: those of the processor first.
+fn decoder() -> Stage {
+    let known =
+        ["v4l2slh264dec", "v4l2h264dec", "mppvideodec", "vpudec", "omxh264dec", "avdec_h264", "openh264dec"];
+    Stage::FirstOf(known.map(|name| vec![Element::new("h264parse"), Element::new(name)]).to_vec())
 }
 
 /// H.264 in either packing (ITU-T H.264, Annex B; ISO/IEC 14496-15).
@@ -361,15 +423,15 @@ fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
             Element::new("audiotestsrc").with("is-live", true).with("wave", "ticks").with("volume", 0.2),
         ),
         AudioSource::Embedded => {
-            let first = match board.video.source {
-                VideoSource::Rtsp { .. } => Element::new("rtpmp4gdepay"),
+            let mut stages = match board.video.source {
+                VideoSource::Rtsp { .. } => Vec::new(),
                 VideoSource::File { .. }
                 | VideoSource::V4l2 { .. }
                 | VideoSource::Libcamera { .. }
                 | VideoSource::Pipeline { .. }
-                | VideoSource::Test => feed(AUDIO_FEED),
+                | VideoSource::Test => vec![Stage::Element(feed(AUDIO_FEED))],
             };
-            let mut stages = vec![Stage::Element(first), Stage::Element(Element::new("aacparse"))];
+            stages.push(Stage::Element(Element::new("aacparse")));
             match &board.video.source {
                 VideoSource::File { realtime: true, .. } => {
                     stages.push(Stage::Element(Element::new("clocksync")));
@@ -392,7 +454,7 @@ fn feed(name: &'static str) -> Element {
     Element::new("identity").named(name).with("silent", true)
 }
 
-fn queue() -> Element {
+pub(super) fn queue() -> Element {
     Element::new("queue").with("max-size-buffers", 0).with("max-size-bytes", 8 << 20).with("max-size-time", 0)
 }
 

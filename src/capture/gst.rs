@@ -5,6 +5,7 @@
 //! so that a privacy stop creates no thread and waits for nobody. A file has *readers* besides. All else is
 //! GStreamer's: its threads mux what they bring, and hand over the chunks.
 
+mod access;
 mod basket;
 mod build;
 mod bus;
@@ -12,6 +13,7 @@ mod card;
 mod check;
 mod control;
 mod demux;
+mod doubts;
 mod feed;
 mod foreign;
 mod head;
@@ -19,13 +21,16 @@ mod intake;
 mod keys;
 mod microphone;
 mod properties;
+mod reports;
 mod run;
 mod source;
 
 pub use check::probe;
+pub use doubts::doubts;
 
 use super::FragmentSource;
 use super::board::{self, Description, Unfit};
+use super::refusals::Refusals;
 use crate::config::{Board, FrameRate, Recording};
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
@@ -34,8 +39,9 @@ use crate::domain::policy::Permit;
 use crate::system::clock::mono;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use run::{Outside, Run, Stop};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Where inputs for the machine go.
 pub type Report = Arc<dyn Fn(Input) + Send + Sync>;
@@ -59,17 +65,29 @@ pub struct GstSource {
     udp: Arc<AtomicBool>,
     /// What a pipeline warned of last.
     warned: Arc<Mutex<String>>,
+    /// How many lines the board's pictures were seen to have.
+    learnt: Arc<Learnt>,
+    /// What cameras on the network have said of user and password.
+    refusals: Arc<Mutex<Refusals>>,
 }
+
+/// Lines of a picture of the board, by its number, where they are not what the board says.
+type Learnt = Mutex<BTreeMap<usize, u32>>;
 
 impl GstSource {
     /// Chunks go to `chunks`, which is bounded; what happens goes to `report`, which may block.
     #[must_use]
     pub fn new(board: Board, recording: Recording, chunks: Sender<Captured>, report: Report) -> GstSource {
-        GstSource::described(
-            Arc::new(move |settings| board::describe(&board, &recording, settings)),
-            chunks,
-            report,
-        )
+        let learnt = Arc::<Learnt>::default();
+        let known = Arc::clone(&learnt);
+        let describe = move |settings| {
+            let learnt =
+                |profile: usize| known.lock().unwrap_or_else(PoisonError::into_inner).get(&profile).copied();
+            board::describe_learnt(&board, &recording, settings, learnt)
+        };
+        let mut source = GstSource::described(Arc::new(describe), chunks, report);
+        source.learnt = learnt;
+        source
     }
 
     /// Captures with a pipeline of the caller's.
@@ -84,6 +102,8 @@ impl GstSource {
             deaf: Arc::default(),
             udp: Arc::default(),
             warned: Arc::default(),
+            learnt: Arc::default(),
+            refusals: Arc::default(),
         }
     }
 }
@@ -102,6 +122,8 @@ impl FragmentSource for GstSource {
             deaf: Arc::clone(&self.deaf),
             udp: Arc::clone(&self.udp),
             warned: Arc::clone(&self.warned),
+            learnt: Arc::clone(&self.learnt),
+            refusals: Arc::clone(&self.refusals),
             previous: self.previous.replace(done),
             _done: done_tx,
         };

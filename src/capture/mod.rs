@@ -13,12 +13,16 @@ pub mod h264;
 pub mod level;
 pub mod muxer;
 pub mod packages;
+pub mod profile;
 mod raw;
+pub mod refusals;
+pub mod rtp_sound;
+pub mod sender_clock;
 pub mod test_card;
 pub mod timing;
 mod watch;
 
-pub use self::gst::{Report, probe};
+pub use self::gst::{Report, doubts, probe};
 
 use self::gst::GstSource;
 use crate::config::{Board, Recording};

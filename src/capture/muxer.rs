@@ -10,7 +10,7 @@ mod samples;
 
 use super::h264::{ParameterSets, Picture, Unit};
 use super::timing::DecodeTimes;
-use crate::domain::fragment::{Chunk, Epoch, Init};
+use crate::domain::fragment::{Chunk, Epoch, Init, Timing};
 use crate::domain::time::Mono;
 use crate::fmp4::{self, PictureFormat, Run, SoundFormat};
 use bytes::Bytes;
@@ -449,6 +449,7 @@ impl Muxer {
             start: Mono(u64::try_from(start).unwrap_or(0)),
             duration: u64::try_from(end.saturating_sub(start)).unwrap_or(0),
             frames: u32::try_from(count).unwrap_or(u32::MAX),
+            timing: Timing::Device,
         }))
     }
 

@@ -87,7 +87,8 @@ pub fn of(factory: &str) -> Option<Packages> {
         "rtspsrc" => {
             known(GOOD, "gstreamer1.0-plugins-good-rtsp", "BR2_PACKAGE_GST1_PLUGINS_GOOD_PLUGIN_RTSP")
         }
-        "rtph264depay" | "rtph265depay" | "rtpmp4gdepay" | "rtppcmudepay" | "rtppcmadepay" => {
+        "rtph264depay" | "rtph265depay" | "rtpmp4gdepay" | "rtpmp4adepay" | "rtppcmudepay"
+        | "rtppcmadepay" | "rtpg722depay" | "rtpg726depay" | "rtpopusdepay" | "rtpL16depay" => {
             known(GOOD, "gstreamer1.0-plugins-good-rtp", "BR2_PACKAGE_GST1_PLUGINS_GOOD_PLUGIN_RTP")
         }
         "rtpbin" | "rtpjitterbuffer" => known(
@@ -96,6 +97,15 @@ pub fn of(factory: &str) -> Option<Packages> {
             "BR2_PACKAGE_GST1_PLUGINS_GOOD_PLUGIN_RTPMANAGER",
         ),
         "udpsrc" => known(GOOD, "gstreamer1.0-plugins-good-udp", "BR2_PACKAGE_GST1_PLUGINS_GOOD_PLUGIN_UDP"),
+        "mulawdec" => {
+            known(GOOD, "gstreamer1.0-plugins-good-mulaw", "BR2_PACKAGE_GST1_PLUGINS_GOOD_PLUGIN_MULAW")
+        }
+        "alawdec" => {
+            known(GOOD, "gstreamer1.0-plugins-good-alaw", "BR2_PACKAGE_GST1_PLUGINS_GOOD_PLUGIN_ALAW")
+        }
+        "opusdec" => {
+            known(BASE, "gstreamer1.0-plugins-base-opus", "BR2_PACKAGE_GST1_PLUGINS_BASE_PLUGIN_OPUS")
+        }
         "qtdemux" => {
             known(GOOD, "gstreamer1.0-plugins-good-isomp4", "BR2_PACKAGE_GST1_PLUGINS_GOOD_PLUGIN_ISOMP4")
         }
@@ -129,7 +139,7 @@ pub fn of(factory: &str) -> Option<Packages> {
         "x264enc" => {
             known(UGLY, "gstreamer1.0-plugins-ugly-x264", "BR2_PACKAGE_GST1_PLUGINS_UGLY_PLUGIN_X264")
         }
-        "avenc_aac" | "avdec_h264" | "avdec_h265" => {
+        "avenc_aac" | "avdec_h264" | "avdec_h265" | "avdec_g722" | "avdec_g726" => {
             known(LIBAV, "gstreamer1.0-libav", "BR2_PACKAGE_GST1_LIBAV")
         }
         "libcamerasrc" => known(

@@ -97,13 +97,7 @@ impl<'a> Raw<'a> {
             (_, pixels) => stages.push(Stage::Caps(raw(pixels))),
         }
         // A picture too many for the encoder is dropped here, before it costs anything.
-        stages.push(Stage::Element(
-            Element::new("queue")
-                .with("leaky", "downstream")
-                .with("max-size-buffers", 4)
-                .with("max-size-bytes", 0)
-                .with("max-size-time", 0),
-        ));
+        stages.push(Stage::Element(few().with("leaky", "downstream")));
         if !self.fits() {
             stages.push(Stage::Element(Element::new("videoconvert")));
         }
@@ -119,6 +113,19 @@ impl<'a> Raw<'a> {
         if !wanted.is_empty() {
             stages.push(Stage::Caps(format!("video/x-raw,{}", wanted.join(","))));
         }
+    }
+
+    /// What was decoded is brought to the encoder; where that cannot keep up it `waits`, or frames are dropped.
+    pub(super) fn again(&self, waits: bool, stages: &mut Vec<Stage>) {
+        let (width, height) = self.size;
+        stages.push(Stage::Element(if waits { few() } else { few().with("leaky", "downstream") }));
+        stages.push(Stage::Element(Element::new("videoconvert")));
+        // What the board says of the source may be wrong: it is scaled in any case.
+        stages.push(Stage::Element(Element::new("videoscale").with("add-borders", false)));
+        let formats = self.formats();
+        stages.push(Stage::Caps(format!(
+            "video/x-raw,format={formats},width={width},height={height},pixel-aspect-ratio=1/1"
+        )));
     }
 
     /// What the encoder takes, in the syntax of caps.
@@ -155,6 +162,11 @@ impl<'a> Raw<'a> {
         }
         stages.extend(encoder);
     }
+}
+
+/// Pictures that are not coded: few may wait.
+fn few() -> Element {
+    Element::new("queue").with("max-size-buffers", 4).with("max-size-bytes", 0).with("max-size-time", 0)
 }
 
 fn gst_name(pixels: Pixels) -> Option<&'static str> {

@@ -95,14 +95,20 @@ pub(super) fn are_folders(text: &str) -> bool {
 }
 
 /// `rtsp://…` or `rtsps://…` with a host.
-pub(super) fn rtsp(url: &str) -> Result<(), &'static str> {
+pub(super) fn rtsp(url: &str) -> Result<(), (&'static str, &'static str)> {
+    const LIKE: &str = "write it like \"rtsp://192.0.2.7/stream1\"";
     let rest = match url.split_once("://") {
         Some(("rtsp" | "rtsps", rest)) => rest,
-        Some(_) | None => return Err("must begin with rtsp:// or rtsps://"),
+        Some(_) | None => return Err(("must begin with rtsp:// or rtsps://", LIKE)),
     };
     let host = rest.split(['/', '?']).next().unwrap_or_default();
-    let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-    authority(host).map(|_| ())
+    // A password may hold a slash.
+    if rest.split('?').next().is_some_and(|before| before.contains('@')) {
+        let hint = "this file is for everybody to read: put user:password into a file of mode 600 or a credential of systemd, \
+                    and name that as credentials = \"…\" beside the url";
+        return Err(("holds a user or a password", hint));
+    }
+    authority(host).map(|_| ()).map_err(|problem| (problem, LIKE))
 }
 
 fn authority(text: &str) -> Result<Authority, &'static str> {

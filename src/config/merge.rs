@@ -15,6 +15,8 @@ use std::time::Duration;
 
 /// `entitlement.keys` and the like hold no more than these.
 const MOST_PATHS: usize = 16;
+/// `[[video.profile]]` and the like: no more than these.
+const MAX_TABLES: usize = 8;
 /// Bytes of a pipeline's description.
 const MAX_DESCRIPTION: usize = 4096;
 /// What a duration without an end is written as.
@@ -28,11 +30,13 @@ pub(super) struct Merged {
     bad: BTreeSet<String>,
 }
 
+#[derive(Clone)]
 struct Setting {
     at: Place,
     value: Scalar,
 }
 
+#[derive(Clone)]
 enum Scalar {
     Text(String),
     Flag(bool),
@@ -141,6 +145,38 @@ impl Merged {
             | Scalar::Paths(_)
             | Scalar::Rate(_) => &[],
         })
+    }
+
+    /// The settings below `part`, with those below `over` laid upon them; `goes` says of a key below `part` whether it is
+    /// left out, for what lies upon it.
+    pub(super) fn overlaid(&self, part: &str, over: &str, goes: impl Fn(&str) -> bool) -> Merged {
+        let mut laid = Merged::default();
+        for (key, setting) in &self.settings {
+            let below = |of: &str| key.strip_prefix(of).and_then(|rest| rest.strip_prefix('.'));
+            if let Some(own) = below(over) {
+                laid.settings.insert(format!("{part}.{own}"), setting.clone());
+            } else if below(part).is_some_and(|own| !goes(own)) {
+                laid.settings.entry(key.clone()).or_insert_with(|| setting.clone());
+            }
+        }
+        for key in &self.bad {
+            let own = key.strip_prefix(over).and_then(|rest| rest.strip_prefix('.'));
+            laid.bad.insert(own.map_or_else(|| key.clone(), |own| format!("{part}.{own}")));
+        }
+        laid
+    }
+
+    /// The same value under another key.
+    pub(super) fn rename(&mut self, from: &str, to: &str) {
+        if let Some(setting) = self.settings.remove(from) {
+            self.settings.insert(to.to_owned(), setting);
+        }
+    }
+
+    /// Something was given below this key.
+    pub(super) fn has_below(&self, key: &str) -> bool {
+        let below = |known: &String| known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        self.settings.keys().any(below) || self.bad.iter().any(below)
     }
 
     /// Takes in a file. `complete` says that its syntax is sound, so that an absent key is absent.
@@ -257,7 +293,8 @@ impl Walk<'_> {
                         | Kind::Rate { .. }
                         | Kind::Choice(_)
                         | Kind::OneOf(_)
-                        | Kind::Tagged(_) => Value::Text(text.to_owned()),
+                        | Kind::Tagged(_)
+                        | Kind::Tables(_) => Value::Text(text.to_owned()),
                     };
                     self.read(&full, key.kind, &value, at);
                 }
@@ -344,6 +381,7 @@ impl Walk<'_> {
             (Kind::Paths, Value::Array(items)) => paths(items),
             (Kind::Tagged(variants), Value::Table(table)) => return self.tagged(key, variants, table, at),
             (Kind::OneOf(keys), Value::Table(table)) => return self.one_of(key, keys, table, at),
+            (Kind::Tables(keys), Value::Array(items)) => return self.tables(key, keys, items, at),
             (Kind::OneOf([first, ..]), Value::Text(_)) => {
                 return self.read(&format!("{key}.{}", first.name), first.kind, value, at);
             }
@@ -362,7 +400,8 @@ impl Walk<'_> {
                 | Kind::Rate { .. }
                 | Kind::Choice(_)
                 | Kind::OneOf(_)
-                | Kind::Tagged(_),
+                | Kind::Tagged(_)
+                | Kind::Tables(_),
                 other,
             ) => Err((format!("is {}, but must be {}", other.kind(), expected(kind)), String::new())),
         };
@@ -388,6 +427,33 @@ impl Walk<'_> {
         }
         if self.problems.len() > told {
             self.merged.bad.insert(path.to_owned());
+        }
+    }
+
+    /// Each under a key of its own: `video.profile.0`.
+    fn tables(&mut self, path: &str, keys: &[Key], items: &[(Place, Value)], at: &Place) {
+        if items.len() > MAX_TABLES {
+            let problem = format!("holds {} tables, and may hold {MAX_TABLES}", items.len());
+            self.problems.push(at, path, problem, "");
+            self.merged.bad.insert(path.to_owned());
+        }
+        for (number, (at, item)) in items.iter().take(MAX_TABLES).enumerate() {
+            let path = format!("{path}.{number}");
+            match item {
+                Value::Table(table) => {
+                    self.unknown(&path, table, keys.iter().map(|key| key.name), &[]);
+                    self.keys(&path, table, keys, at);
+                }
+                Value::Text(_)
+                | Value::Integer(_)
+                | Value::Float(_)
+                | Value::Boolean(_)
+                | Value::Datetime
+                | Value::Array(_) => {
+                    self.problems.push(at, &path, format!("is {}, not a table", item.kind()), "");
+                    self.merged.bad.insert(path);
+                }
+            }
         }
     }
 
@@ -490,6 +556,7 @@ fn expected(kind: Kind) -> &'static str {
         Kind::Choice(_) => "text",
         Kind::OneOf(_) => "a table such as { file = \"…\" }",
         Kind::Tagged(_) => "a table such as { kind = \"…\" }",
+        Kind::Tables(_) => "tables, each under its own [[…]]",
     }
 }
 

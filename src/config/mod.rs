@@ -15,8 +15,10 @@ pub mod pem;
 mod pixels;
 mod privacy;
 mod problem;
+mod profile;
 mod properties;
 mod reload;
+mod rtsp;
 pub mod schema;
 pub mod secret;
 mod units;
@@ -38,6 +40,7 @@ pub use privacy::{LatchDevice, LatchKind, Privacy, PrivacyLatch};
 pub use problem::{Place, Problem, Problems};
 pub use properties::Property;
 pub use reload::{reload_difference, with_reloadable};
+pub use rtsp::{RtspAccess, RtspLogin, RtspTrust};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -523,6 +526,8 @@ pub struct Video {
     pub fps: FrameRate,
     /// Bits a second.
     pub bitrate: u64,
+    /// `[[video.profile]]`: other pictures of the same camera, for a plan that allows fewer lines. None has profiles itself.
+    pub profiles: Vec<Video>,
     /// `video.colorimetry`: what raw pictures are brought to before they are encoded.
     pub colorimetry: Option<Colorimetry>,
     /// `video.source.pixels`: how the source lays out its raw pictures, where that is told.
@@ -546,10 +551,12 @@ pub enum VideoSource {
     },
     /// A network camera (RTSP), through `rtspsrc`.
     Rtsp {
-        /// `rtsp://` or `rtsps://`; may hold a password, and is never logged.
+        /// `rtsp://` or `rtsps://`, without user and password; its path and query are never logged.
         url: String,
         /// `transport`: how its frames come.
         transport: Transport,
+        /// User and password, and by what the certificate is believed.
+        access: RtspAccess,
     },
     /// MP4, Matroska, or an Annex B `.h264` stream; passed through without re-encoding.
     File {
@@ -581,16 +588,17 @@ pub enum Transport {
     Udp,
 }
 
-/// By hand, since the address of an RTSP source may carry a password.
+/// By hand, since the address of an RTSP source may carry a secret in its query.
 impl fmt::Debug for VideoSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             VideoSource::V4l2 { device } => f.debug_struct("V4l2").field("device", device).finish(),
             VideoSource::Libcamera { camera } => f.debug_struct("Libcamera").field("camera", camera).finish(),
-            VideoSource::Rtsp { url, transport } => f
+            VideoSource::Rtsp { url, transport, access } => f
                 .debug_struct("Rtsp")
                 .field("url", &file::without_passwords(url.split('?').next().unwrap_or_default()))
                 .field("transport", transport)
+                .field("access", access)
                 .finish(),
             VideoSource::File { path, realtime, repeat } => f
                 .debug_struct("File")

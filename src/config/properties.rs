@@ -12,8 +12,19 @@ const MAX_PROPERTIES: usize = 32;
 const MAX_NAME: usize = 64;
 const MAX_VALUE: usize = 1024;
 /// Those that have a key of their own, or that would put an element out of our reach.
-const TAKEN: &[&str] =
-    &["name", "parent", "device", "location", "camera-name", "protocols", "user-id", "user-pw"];
+const TAKEN: &[&str] = &[
+    "name",
+    "parent",
+    "device",
+    "location",
+    "camera-name",
+    "protocols",
+    "user-id",
+    "user-pw",
+    "tls-database",
+    "tls-interaction",
+    "tls-validation-flags",
+];
 
 /// One property of an element. Shown without its value, which may be a secret.
 #[derive(Clone, PartialEq, Eq)]

@@ -101,6 +101,8 @@ pub enum Kind {
     OneOf(&'static [Key]),
     /// A table whose `kind` says which other keys it takes.
     Tagged(&'static [Variant]),
+    /// Tables with these keys, one behind the other: `[[section.name]]`.
+    Tables(&'static [Key]),
 }
 
 /// One form of a tagged table.
@@ -263,9 +265,22 @@ pub const BOARD: &[Section] = &[
             key("bitrate", Kind::Rate { least: 16_000, most: 100_000_000 }, Refused),
             // Absent, bt709 for libcamera, and as the source says for all others.
             key("colorimetry", one_of::<Colorimetry>(), Nothing),
+            key("profile", Kind::Tables(PROFILE), Nothing),
         ],
     ),
     Section { name: "audio", keys: &[key("source", Kind::Tagged(AUDIO_SOURCES), Refused)], optional: true },
+];
+
+/// What a profile does not say is as in `[video]`.
+const PROFILE: &[Key] = &[
+    key("url", Kind::Text, Nothing),
+    key("source", Kind::Tagged(VIDEO_SOURCES), Nothing),
+    key("format", one_of::<VideoFormat>(), Nothing),
+    key("encoder", Kind::Tagged(ENCODERS), Nothing),
+    key("width", Kind::Number { least: 16, most: 7680 }, Refused),
+    key("height", Kind::Number { least: 16, most: 4320 }, Refused),
+    key("fps", Kind::FrameRate, Nothing),
+    key("bitrate", Kind::Rate { least: 16_000, most: 100_000_000 }, Nothing),
 ];
 
 /// Codes of `linux/input-event-codes.h`, up to `SW_MAX` and `KEY_MAX`. One of `device` and `name` is required.
@@ -297,7 +312,14 @@ const VIDEO_SOURCES: &[Variant] = &[
     variant(VideoKind::Pipeline.word(), &[key("description", Kind::Description, Refused), PIXELS]),
     variant(
         VideoKind::Rtsp.word(),
-        &[key("url", Kind::Text, Refused), key("transport", one_of::<Transport>(), Is("auto")), PROPERTIES],
+        &[
+            key("url", Kind::Text, Refused),
+            key("transport", one_of::<Transport>(), Is("auto")),
+            key("credentials", Kind::Path, Nothing),
+            key("ca", Kind::Path, Nothing),
+            key("fingerprint", Kind::Text, Nothing),
+            PROPERTIES,
+        ],
     ),
     variant(
         VideoKind::File.word(),

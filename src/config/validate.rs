@@ -393,7 +393,15 @@ impl<'a> Check<'a> {
             }
             good.then(|| name.to_owned())
         });
-        let video = self.video();
+        let mut video = self.video();
+        let around = self.around;
+        let profiles =
+            super::profile::profiles(self.merged, self.problems, video.as_ref(), |merged, problems| {
+                Check { merged, around, problems }.video()
+            });
+        if let Some(video) = &mut video {
+            video.profiles = profiles;
+        }
         let audio = match self.merged.word("audio.source.kind") {
             Some((kind, at)) => self.audio(kind, at),
             None => None,
@@ -415,10 +423,6 @@ impl<'a> Check<'a> {
                     problem,
                     "add encoder = { kind = \"v4l2h264\" } or another",
                 );
-            }
-            (Some(VideoFormat::H264), Some((_, at))) => {
-                let problem = "is not used: the source gives H.264 itself";
-                self.problems.push(at, "video.encoder", problem, "remove it, or say format = \"raw\"");
             }
             (Some(VideoFormat::Raw | VideoFormat::H264) | None, _) => {}
         }
@@ -446,6 +450,7 @@ impl<'a> Check<'a> {
             height: height?,
             fps: self.merged.frame_rate("video.fps")?.0,
             bitrate: self.merged.number("video.bitrate")?.0,
+            profiles: Vec::new(),
             colorimetry: self.merged.word("video.colorimetry").map(|(colorimetry, _)| colorimetry),
             pixels: self.pixels(kind, format),
             source_properties: self.merged.properties("video.source.properties").to_vec(),
@@ -464,10 +469,10 @@ impl<'a> Check<'a> {
                 match address::rtsp(url) {
                     Ok(()) => {
                         let transport = self.merged.word("video.source.transport")?.0;
-                        Some(VideoSource::Rtsp { url: url.to_owned(), transport })
+                        let access = super::rtsp::access(self.merged, self.around, url, self.problems)?;
+                        Some(VideoSource::Rtsp { url: url.to_owned(), transport, access })
                     }
-                    Err(problem) => {
-                        let hint = "write it like \"rtsp://192.0.2.7/stream1\"";
+                    Err((problem, hint)) => {
                         self.problems.push(at, "video.source.url", problem, hint);
                         None
                     }

@@ -466,6 +466,9 @@ pub struct CaptureFigures {
     pub holes: u64,
     /// Approximate number of frames missing there.
     pub frames_missing: u64,
+    /// Lines of picture that the plan allows, while recording is permitted; what the board has may be fewer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_height: Option<u32>,
     /// Audio is to be captured if there is a microphone: the plan and `recording.audio` both allow it.
     pub audio_wanted: bool,
     /// The footage that was sealed last has audio; absent before the first.

@@ -53,6 +53,21 @@ pub struct Chunk {
     pub duration: u64,
     /// Frames in it.
     pub frames: u32,
+    /// How `start` was come by.
+    pub timing: Timing,
+}
+
+/// How the times of footage were come by.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Timing {
+    /// When it was captured, as far as the device tells.
+    #[default]
+    Device,
+    /// When it came in over the network.
+    Arrival,
+    /// The same, and by the camera's own clock it was captured so much before, in microseconds.
+    #[allow(missing_docs, reason = "its field is told of above")]
+    Camera { lag_us: u32 },
 }
 
 /// Why a span ended; its text goes with the `mp4_end` object.

@@ -303,6 +303,8 @@ pub enum FaultKind {
     EndOfStream,
     /// The device did not close before its timeout.
     CloseTimeout,
+    /// A camera on the network wants another user and password than it was shown.
+    CredentialsRefused,
     /// The light of `privacy.indicator` cannot be lit: no device is opened without it.
     LightFailed,
 }

@@ -3,7 +3,7 @@
 //! The key form is that of the ONVIF Recording Control Service Specification 26.06, Annex B:
 //! `lead "/" time "." counter "." extension`.
 
-use super::fragment::SpanEnd;
+use super::fragment::{SpanEnd, Timing};
 use super::time::{Clock, Mono, Utc};
 use std::fmt;
 
@@ -103,6 +103,8 @@ pub struct Record {
     pub history_hours: u32,
     /// `recording.durability` was `segment`: nothing of the file was synced before it was sealed.
     pub late_sync: bool,
+    /// How the times of its first chunk were come by.
+    pub timing: Timing,
 }
 
 /// [`Clock`] as written into a [`Record`].

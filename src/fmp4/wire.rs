@@ -4,6 +4,7 @@
 //! A release raises the number if a member or the rest of the file changes its meaning. A form with a higher
 //! number than [`FORMAT`] cannot be read: see [`Unread::Newer`].
 
+use crate::domain::fragment::Timing;
 use crate::domain::segment::{Record, RecordClock};
 use crate::domain::time::Utc;
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,12 @@ pub struct WireRecord {
     history_hours: u32,
     #[serde(default, skip_serializing_if = "is_false")]
     late_sync: bool,
+    /// The times are those of arrival over the network.
+    #[serde(default, skip_serializing_if = "is_false")]
+    arrival: bool,
+    /// By the camera's own clock it was captured so much before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    lag_us: Option<u32>,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
@@ -57,6 +64,11 @@ impl From<&Record> for WireRecord {
             plan: record.plan.clone(),
             history_hours: record.history_hours,
             late_sync: record.late_sync,
+            arrival: record.timing != Timing::Device,
+            lag_us: match record.timing {
+                Timing::Camera { lag_us } => Some(lag_us),
+                Timing::Device | Timing::Arrival => None,
+            },
         }
     }
 }
@@ -92,6 +104,11 @@ impl WireRecord {
             plan: self.plan,
             history_hours: self.history_hours,
             late_sync: self.late_sync,
+            timing: match (self.arrival, self.lag_us) {
+                (false, _) => Timing::Device,
+                (true, None) => Timing::Arrival,
+                (true, Some(lag_us)) => Timing::Camera { lag_us },
+            },
         })
     }
 }

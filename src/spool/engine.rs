@@ -267,7 +267,7 @@ impl Spool {
     fn step(&mut self, step: Step, chunk: Option<(&Chunk, &ChunkInfo)>) -> io::Result<()> {
         match step {
             Step::Open { n, start, time } => match chunk {
-                Some((chunk, _)) => self.begin(chunk.epoch, n, start, time, &chunk.init),
+                Some((chunk, _)) => self.begin(chunk, n, start, time),
                 None => Ok(()),
             },
             Step::Append => match chunk {

@@ -4,12 +4,12 @@ use super::Durability;
 use super::engine::{Span, Spool};
 use super::store::Store;
 use super::writer::{Sealed, Writer};
-use crate::domain::fragment::{Chunk, Epoch, Init, SpanEnd};
+use crate::domain::fragment::{Chunk, Epoch, SpanEnd, Timing};
 use crate::domain::input::Input;
 use crate::domain::recovery;
 use crate::domain::segment::{Content, Record, RecordClock};
 use crate::domain::segmenter::SpanTime;
-use crate::domain::time::{Mono, Utc};
+use crate::domain::time::{Clock, Mono, Utc};
 use crate::fmp4::ChunkInfo;
 use serde_json::Map;
 use std::io;
@@ -17,14 +17,8 @@ use std::sync::Arc;
 
 impl Spool {
     /// Begins a segment, and with the first one the span. Nothing is written yet.
-    pub(super) fn begin(
-        &mut self,
-        epoch: Epoch,
-        n: u64,
-        start: Mono,
-        time: SpanTime,
-        init: &Arc<Init>,
-    ) -> io::Result<()> {
+    pub(super) fn begin(&mut self, chunk: &Chunk, n: u64, start: Mono, time: SpanTime) -> io::Result<()> {
+        let (epoch, init) = (chunk.epoch, &chunk.init);
         let store = self.store.as_mut().ok_or_else(not_open)?;
         store.is_there()?;
         let serial = store.serials.next()?;
@@ -46,6 +40,11 @@ impl Spool {
             plan: self.terms.0.clone(),
             history_hours: self.terms.1,
             late_sync: self.setup.durability == Durability::Segment,
+            timing: match (chunk.timing, time.clock) {
+                // What the camera's clock is held against has to be known.
+                (Timing::Camera { .. }, Clock::Plausible | Clock::Unset) => Timing::Arrival,
+                (timing, _) => timing,
+            },
         };
         self.writer = Some(Writer::new(
             Arc::clone(&self.fs),

@@ -9,6 +9,7 @@ use super::store::S3Store;
 use super::{Object, ObjectStore};
 use crate::config;
 use crate::domain::effect::Share;
+use crate::domain::fragment::Timing;
 use crate::domain::outcome::{Attempt, Outcome, Scope, classify};
 use crate::domain::segment::{Content, KeyClock, KeyForm, Segment};
 use crate::domain::time::Utc;
@@ -235,6 +236,14 @@ pub fn object_for(
     ];
     if let (Content::Footage { codecs, .. }, Some(attributes)) = (&segment.content, body.attributes()) {
         metadata.extend(onvif::pairs(attributes, &header_text(&form.device), codecs));
+    }
+    match (record.timing, segment.is_end()) {
+        (Timing::Device, _) | (_, true) => {}
+        (Timing::Arrival, false) => metadata.push(("time-source", "arrival".to_owned())),
+        (Timing::Camera { lag_us }, false) => {
+            metadata.push(("time-source", "camera".to_owned()));
+            metadata.push(("lag-ms", (lag_us.saturating_add(500) / 1000).to_string()));
+        }
     }
     metadata.extend(reason.map(|reason| ("reason", reason.to_owned())));
     Object {

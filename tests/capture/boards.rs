@@ -113,6 +113,7 @@ fn a_password_in_an_address_is_in_no_message() {
     board.video.source = VideoSource::Rtsp {
         url: String::from("rtsp://user:hunter2@192.0.2.7:554/live?token=abc"),
         transport: Transport::Auto,
+        access: kasacam::config::RtspAccess::default(),
     };
     board.audio = Some(AudioSource::Embedded.into());
 

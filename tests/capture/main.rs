@@ -11,6 +11,7 @@
 )]
 
 mod boards;
+mod bridge;
 mod byte_stream;
 mod faults;
 mod file_source;
@@ -26,6 +27,7 @@ mod oracle;
 mod patience;
 mod pipelines;
 mod rtsp;
+mod sizes;
 mod sound;
 mod stops;
 mod support;

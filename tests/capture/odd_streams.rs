@@ -46,6 +46,7 @@ pub fn rtsp_board(camera: &OddCamera) -> Board {
     board.video.source = VideoSource::Rtsp {
         url: format!("rtsp://127.0.0.1:{}/live", camera.port),
         transport: Transport::Auto,
+        access: kasacam::config::RtspAccess::default(),
     };
     board.video.format = VideoFormat::H264;
     board.video.encoder = None;

@@ -1,46 +1,66 @@
 //! A camera elsewhere, over RTSP: a real server on loopback.
 
 use crate::support::*;
-use kasacam::config::{AudioSource, Board, Transport, VideoFormat, VideoSource};
+use kasacam::config::{AudioSource, Board, RtspAccess, Transport, VideoFormat, VideoSource};
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::FaultKind;
 use kasacam::system::clock::mono;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-struct Server {
+/// What the server says, line by line.
+pub struct Server {
     child: Child,
-    port: u16,
+    pub port: u16,
+    said: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn start(sound: bool) -> Server {
+    pub fn start(arguments: &[&str]) -> Server {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/capture/rtsp_server.py");
         let mut child = Command::new("/usr/bin/python3")
-            .args([script, if sound { "sound" } else { "silent" }])
+            .arg(script)
+            .args(arguments)
             // It is this machine's own, with its own plugins, also where the test is emulated.
             .env_remove("GST_PLUGIN_SYSTEM_PATH_1_0")
             .stdout(Stdio::piped())
             .spawn()
             .expect("python3");
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().expect("the server needs python3-gi and gir1.2-gst-rtsp-server-1.0");
-        Server { child, port }
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port = lines.next().and_then(Result::ok).and_then(|line| line.trim().parse().ok());
+        let port = port.expect("the server needs python3-gi and gir1.2-gst-rtsp-server-1.0");
+        let said = Arc::<Mutex<Vec<String>>>::default();
+        let noting = Arc::clone(&said);
+        std::thread::spawn(move || {
+            lines.map_while(Result::ok).for_each(|line| noting.lock().unwrap().push(line))
+        });
+        Server { child, port, said }
     }
 
-    fn board(&self, sound: bool) -> Board {
+    /// How often it has said so.
+    pub fn count(&self, line: &str) -> usize {
+        self.said.lock().unwrap().iter().filter(|said| *said == line).count()
+    }
+
+    pub fn board(&self, sound: bool) -> Board {
         let mut board = test_board();
-        board.video.source = VideoSource::Rtsp {
-            url: format!("rtsp://127.0.0.1:{}/live", self.port),
-            transport: Transport::Auto,
-        };
+        board.video.source = self.source("live");
         board.video.format = VideoFormat::H264;
         board.video.encoder = None;
         board.audio = sound.then_some(AudioSource::Embedded.into());
         board
+    }
+
+    pub fn source(&self, path: &str) -> VideoSource {
+        VideoSource::Rtsp {
+            url: format!("rtsp://127.0.0.1:{}/{path}", self.port),
+            transport: Transport::Auto,
+            access: RtspAccess::default(),
+        }
     }
 }
 
@@ -54,7 +74,7 @@ impl Drop for Server {
 #[test]
 fn an_rtsp_camera_is_passed_through_with_its_sound() {
     let folder = folder();
-    let server = Server::start(true);
+    let server = Server::start(&["sound"]);
     let mut camera = Camera::new(server.board(true));
 
     camera.start(1, WITH_SOUND);
@@ -77,7 +97,7 @@ fn an_rtsp_camera_is_passed_through_with_its_sound() {
 
 #[test]
 fn an_rtsp_camera_without_sound_is_not_waited_for() {
-    let server = Server::start(false);
+    let server = Server::start(&["silent"]);
     let mut camera = Camera::new(server.board(true));
 
     camera.start(1, WITH_SOUND);
@@ -92,7 +112,7 @@ fn an_rtsp_camera_without_sound_is_not_waited_for() {
 
 #[test]
 fn an_rtsp_camera_that_goes_away_ends_the_run() {
-    let server = Server::start(false);
+    let server = Server::start(&["silent"]);
     let mut camera = Camera::new(server.board(false));
     camera.start(1, SILENT);
     camera.fragments(1);
@@ -108,13 +128,14 @@ fn an_rtsp_camera_that_goes_away_ends_the_run() {
 #[test]
 fn an_rtsp_camera_that_is_not_there_is_named() {
     let port = {
-        let server = Server::start(false);
+        let server = Server::start(&["silent"]);
         server.port
     };
     let mut board = test_board();
     board.video.source = VideoSource::Rtsp {
         url: format!("rtsp://someone:hunter2@127.0.0.1:{port}/live"),
         transport: Transport::Auto,
+        access: RtspAccess::default(),
     };
     board.video.format = VideoFormat::H264;
     board.video.encoder = None;
@@ -129,4 +150,54 @@ fn an_rtsp_camera_that_is_not_there_is_named() {
         "{}",
         take.message()
     );
+}
+
+#[test]
+fn other_sound_than_aac_is_decoded_and_stored_as_aac() {
+    for sound in ["pcmu", "pcma", "g722", "opus"] {
+        let folder = folder();
+        let server = Server::start(&[sound]);
+        let mut camera = Camera::new(server.board(true));
+
+        camera.start(1, WITH_SOUND);
+        let chunks = camera.fragments(5);
+        camera.stop(1, StopManner::Drain, SpanEnd::Shutdown);
+        let take = camera.rest();
+
+        assert_eq!(take.fault, None, "{sound}");
+        assert!(chunks[0].init.codecs.contains("mp4a.40.2"), "{sound}: {}", chunks[0].init.codecs);
+        let path = write(folder.path(), &chunks);
+        assert_eq!(decoded(&path), frames(&chunks) as usize, "{sound}");
+        let (pictures, heard) = (times(&path, "v:0", "pts"), times(&path, "a:0", "pts"));
+        let span = |times: &[f64]| times.last().unwrap() - times[0];
+        assert!(
+            (span(&pictures) - span(&heard)).abs() < 0.3,
+            "{sound}: {} and {}",
+            span(&pictures),
+            span(&heard)
+        );
+        assert!(loudness(&path) > -40.0, "{sound}: a tone was sent, {} dB were stored", loudness(&path));
+    }
+}
+
+/// Of the sound track on average, in dB of full scale.
+fn loudness(path: &Path) -> f64 {
+    let measured = Command::new("ffmpeg")
+        .args([
+            "-hide_banner",
+            "-i",
+            path.to_str().unwrap(),
+            "-map",
+            "0:a:0",
+            "-af",
+            "volumedetect",
+            "-f",
+            "null",
+            "-",
+        ])
+        .output()
+        .unwrap();
+    let text = String::from_utf8(measured.stderr).unwrap();
+    let behind = text.split("mean_volume: ").nth(1).unwrap_or_else(|| panic!("{text}"));
+    behind.split(' ').next().unwrap().parse().unwrap()
 }

@@ -68,6 +68,7 @@ pub fn test_board() -> Board {
             height: 180,
             fps: 20.into(),
             bitrate: 300_000,
+            profiles: Vec::new(),
             colorimetry: None,
             pixels: None,
             source_properties: Vec::new(),

@@ -79,6 +79,13 @@ fn look_for(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
             }
         }
     }
+    if let Kind::Tables(keys) = key.kind {
+        for key in keys {
+            // The forms of a tagged table are those of the section.
+            let kind = if matches!(key.kind, Kind::Tagged(_)) { Kind::Text } else { key.kind };
+            look_for(text, &full, &Key { kind, ..*key }, missing);
+        }
+    }
     if let Kind::OneOf(keys) = key.kind {
         for key in keys {
             look_for(text, &full, key, missing);

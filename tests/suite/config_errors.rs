@@ -4,7 +4,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kasacam::config::schema::Kind;
 use kasacam::config::{
-    self, Config, Problem, Problems, StoreCredentials, Surroundings, Transport, VideoSource,
+    self, Config, Problem, Problems, RtspLogin, RtspTrust, StoreCredentials, Surroundings, Transport,
+    VideoSource,
 };
 use kasacam::domain::time::Utc;
 use rcgen::{
@@ -319,15 +320,115 @@ fn bad_syntax_does_not_show_a_password() {
     assert!(!text.contains("hunter2"), "{text}");
 }
 
-#[test]
-fn a_password_in_an_address_never_reaches_debug_text() {
-    let folder = Folder::new().board(
+/// A board with an RTSP source of these keys.
+fn bridge(keys: &str) -> Folder {
+    let (from, to) = (
         "source = { kind = \"test\" }\nencoder = { kind = \"x264\" }",
-        "source = { kind = \"rtsp\", url = \"rtsp://me:hunter2@10.0.0.7/a?token=hunter2\" }",
+        format!("source = {{ kind = \"rtsp\", {keys} }}"),
     );
-    let config = folder.load().unwrap();
+    Folder::new().board(from, &to)
+}
+
+#[test]
+fn a_password_in_an_address_is_refused_and_not_shown() {
+    for user in ["me:hunter2@", "hunter2@", "me:hun/ter2@", "me:@"] {
+        let problem = bridge(&format!("url = \"rtsp://{user}10.0.0.7/a?token=hunter2\"")).problem();
+        assert_eq!(problem.key, "video.source.url");
+        assert!(problem.problem.contains("holds a user or a password"), "{problem}");
+        assert!(problem.hint.contains("mode 600") && problem.hint.contains("credentials ="), "{problem}");
+        assert!(!problem.to_string().contains("ter2"), "{problem}");
+    }
+    bridge("url = \"rtsp://10.0.0.7/a?mail=me@example.org\"").load().unwrap();
+}
+
+#[test]
+fn a_secret_in_an_address_never_reaches_debug_text() {
+    let config = bridge("url = \"rtsp://10.0.0.7/a?token=hunter2\"").load().unwrap();
     let text = format!("{config:?}");
     assert!(text.contains("10.0.0.7") && !text.contains("hunter2"), "{text}");
+}
+
+#[test]
+fn an_rtsp_cameras_user_and_password_are_in_a_file_that_others_cannot_read() {
+    let keys = "url = \"rtsp://10.0.0.7/a\", credentials = \"camera.login\"";
+    let folder = bridge(keys);
+    let access = |folder: &Folder| match folder.load().unwrap().board.video.source {
+        VideoSource::Rtsp { access, .. } => access,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(access(&folder).credentials, Some(folder.path("camera.login")), "it need not be there yet");
+    folder.secret("camera.login", "me:hun:ter2\n");
+    let path = access(&folder).credentials.unwrap();
+    let login = RtspLogin::read(&path, &folder.around()).unwrap();
+    assert_eq!((login.user.as_str(), login.password.as_str()), ("me", "hun:ter2"));
+    assert_eq!(format!("{login:?}"), "RtspLogin(..)");
+
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+    folder.is_told("video.source.credentials", "source = ", "chmod 600");
+    let why = RtspLogin::read(&path, &folder.around()).unwrap_err();
+    assert!(why.contains("chmod 600") && !why.contains("ter2"), "{why}");
+    for wrong in ["", "hunter2", ":hunter2", "me:hunter2\nme:hunter2", "me:hun\u{0}ter2"] {
+        folder.secret("camera.login", wrong);
+        let why = RtspLogin::read(&path, &folder.around()).unwrap_err();
+        assert!(why.contains("one line: user:password") && !why.contains("ter2"), "{why}");
+    }
+    folder.secret("camera.login", &format!("me:{}", "x".repeat(5000)));
+    assert!(RtspLogin::read(&path, &folder.around()).is_err());
+}
+
+#[test]
+fn it_is_said_which_certificate_is_the_cameras() {
+    let sum = "ab".repeat(32);
+    let colons = "AB:".repeat(31) + "AB";
+    for (keys, trust) in [
+        (
+            format!("url = \"rtsps://10.0.0.7/a\", fingerprint = \"{sum}\""),
+            Some(RtspTrust::Fingerprint([0xab; 32])),
+        ),
+        (
+            format!("url = \"rtsps://10.0.0.7/a\", fingerprint = \"{colons}\""),
+            Some(RtspTrust::Fingerprint([0xab; 32])),
+        ),
+        ("url = \"rtsp://10.0.0.7/a\"".to_owned(), None),
+    ] {
+        let source = bridge(&keys).load().unwrap().board.video.source;
+        assert!(
+            matches!(&source, VideoSource::Rtsp { access, .. } if access.trust == trust),
+            "{keys}: {source:?}"
+        );
+    }
+    let source = bridge("url = \"rtsps://10.0.0.7/a\", ca = \"ca.pem\"").load().unwrap().board.video.source;
+    assert!(
+        matches!(source, VideoSource::Rtsp { access, .. } if matches!(access.trust, Some(RtspTrust::Authorities(_))))
+    );
+    for (keys, key, problem) in [
+        ("url = \"rtsps://10.0.0.7/a\"".to_owned(), "video.source.url", "nothing says which certificate"),
+        (
+            "url = \"rtsps://10.0.0.7/a\", fingerprint = \"ab\"".to_owned(),
+            "video.source.fingerprint",
+            "is no SHA-256",
+        ),
+        (
+            format!("url = \"rtsps://10.0.0.7/a\", fingerprint = \"{}\"", "+a".repeat(32)),
+            "video.source.fingerprint",
+            "is no SHA-256",
+        ),
+        ("url = \"rtsps://10.0.0.7/a\", ca = \"nowhere.pem\"".to_owned(), "video.source.ca", "no such file"),
+        (
+            format!("url = \"rtsps://10.0.0.7/a\", ca = \"ca.pem\", fingerprint = \"{sum}\""),
+            "video.source",
+            "has both",
+        ),
+        (
+            format!("url = \"rtsp://10.0.0.7/a\", fingerprint = \"{sum}\""),
+            "video.source.url",
+            "is not encrypted",
+        ),
+        ("url = \"rtsp://10.0.0.7/a\", ca = \"ca.pem\"".to_owned(), "video.source.url", "is not encrypted"),
+    ] {
+        let found = bridge(&keys).problem();
+        assert!(found.key == key && found.problem.contains(problem), "{keys}: {found}");
+    }
 }
 
 #[test]
@@ -666,9 +767,9 @@ fn a_board_whose_parts_do_not_fit_is_refused() {
         ("encoder =", "format = \"h264\"\nencoder =", "video.format", "raw pictures"),
         (
             "kind = \"test\" }\n",
-            "kind = \"file\", path = \"a.mp4\" }\n",
-            "video.encoder.kind",
-            "gives H.264 itself",
+            "kind = \"file\", path = \"a.mp4\" }\nformat = \"raw\"\n",
+            "video.format",
+            "taken as it is",
         ),
         ("bitrate", "audio_source = 1\nbitrate", "video.audio_source", "unknown key"),
     ] {

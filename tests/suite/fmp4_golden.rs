@@ -4,6 +4,7 @@ use crate::support::media::{
     Kind, Packet, decoded_pictures, media, packet_counts, packets, record, segment, whole_segment,
 };
 use bytes::Bytes;
+use kasacam::domain::fragment::Timing;
 use kasacam::domain::fragment::{Init, Track};
 use kasacam::domain::segment::Record;
 use kasacam::domain::time::Utc;
@@ -490,9 +491,12 @@ proptest! {
         start_mono in any::<u64>(),
         utc in any::<i64>(),
         history_hours in any::<u32>(),
+        timing in prop_oneof![
+            Just(Timing::Device), Just(Timing::Arrival), any::<u32>().prop_map(|lag_us| Timing::Camera { lag_us })
+        ],
     ) {
         let start_utc = Utc::parse(&Utc(utc).floor_micros().to_string()).unwrap_or(Utc(0));
-        let record = Record { device, plan, n, start_mono, start_utc, history_hours, ..record() };
+        let record = Record { device, plan, n, start_mono, start_utc, history_hours, timing, ..record() };
         let file = [&both_tracks().bytes[..], &fmp4::record_box(&record)].concat();
         prop_assert_eq!(fmp4::read_segment(&file).map(|layout| layout.record), Ok(record));
     }

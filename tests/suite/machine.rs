@@ -233,15 +233,37 @@ fn a_file_that_has_ended_is_not_recorded_again() {
 }
 
 #[test]
+fn the_plans_lines_are_told_not_the_boards() {
+    let mut large = lease(2);
+    large.terms.features.max_height = 2160;
+    let mut rig = Rig::new(Start { entitlement: Known::Is(large), ..allowed() });
+    let (epoch, settings) = rig.open.unwrap();
+    assert_eq!((settings.max_height, crate::support::rig::settings().board_height), (2160, 1080));
+    assert_eq!(rig.machine.telemetry(rig.now).capture.max_height, Some(2160));
+    let mut larger = lease(3);
+    larger.terms.features.max_height = 4320;
+    rig.lease(larger);
+    assert_eq!(rig.open.unwrap().0, epoch, "the board has no more lines: nothing is closed for it");
+    rig.lease(lease(4));
+    assert_eq!(rig.open.unwrap().0, epoch);
+}
+
+#[test]
 fn a_picture_that_exceeds_the_plan_is_told_once_and_recorded_as_soon_as_a_plan_allows_it() {
     let mut small = lease(2);
     small.terms.features.max_height = 480;
     let mut rig = Rig::new(Start { entitlement: Known::Is(small), ..allowed() });
-    for _ in 0..10 {
-        rig.fault(FaultKind::ExceedsPlan);
-        rig.pass(Duration::from_secs(60));
-    }
+    let mut opened = 1;
     rig.fault(FaultKind::ExceedsPlan);
+    // A day, minute by minute: the device is left alone, but for a look each hour.
+    for _ in 0..24 * 60 {
+        rig.pass(Duration::from_secs(60));
+        if rig.open.is_some() {
+            opened += 1;
+            rig.fault(FaultKind::ExceedsPlan);
+        }
+    }
+    assert!((20..=25).contains(&opened), "{opened} times opened");
     let told = rig.events.iter().filter(|e| matches!(e, Event::CaptureFailed { .. })).count();
     assert_eq!(told, 1);
     rig.lease(lease(3));

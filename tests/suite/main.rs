@@ -15,9 +15,11 @@ mod agreement;
 mod architecture;
 mod attributes;
 mod calendar;
+mod camera_refusals;
 mod certificates;
 mod config_boards;
 mod config_errors;
+mod config_profiles;
 #[cfg(feature = "schema")]
 mod conformance;
 mod decode_times;
@@ -46,12 +48,14 @@ mod mqtt_payloads;
 mod mqtt_session;
 mod network;
 mod object_times;
+mod picture_choice;
 mod policy_laws;
 mod policy_table;
 mod privacy_journal;
 #[cfg(feature = "schema")]
 mod schemas;
 mod segmenter;
+mod sender_clock;
 mod slow_link;
 mod spool_aside;
 mod spool_crash;

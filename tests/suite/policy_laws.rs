@@ -441,6 +441,7 @@ fn record(boot: &str, clock: RecordClock) -> Record {
         plan: "plus".into(),
         history_hours: 720,
         late_sync: false,
+        timing: kasacam::domain::fragment::Timing::Device,
     }
 }
 

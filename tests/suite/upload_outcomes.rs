@@ -127,6 +127,7 @@ pub fn footage() -> Segment {
             plan: "plus-monthly".into(),
             history_hours: 720,
             late_sync: false,
+            timing: kasacam::domain::fragment::Timing::Device,
         },
         bytes: 5,
     }
@@ -150,6 +151,21 @@ fn form() -> KeyForm {
 fn made(segment: &Segment, clock: KeyClock) -> Object {
     let digest = kasacam::upload::body::Digest { size: 5, sha256: [0xab; 32] };
     object_for(&form(), segment, time(), clock, Arc::new(Bytes::from_static(b"bytes")), digest)
+}
+
+#[test]
+fn footage_of_a_camera_elsewhere_says_how_its_time_was_come_by() {
+    use kasacam::domain::fragment::Timing;
+    let said = |timing, mut segment: Segment| {
+        segment.record.timing = timing;
+        let named = |name: &str| name == "time-source" || name == "lag-ms";
+        let metadata = made(&segment, KeyClock::Trusted).metadata.into_iter();
+        metadata.filter(|(name, _)| named(name)).map(|(_, value)| value).collect::<Vec<_>>()
+    };
+    assert_eq!(said(Timing::Device, footage()), Vec::<String>::new());
+    assert_eq!(said(Timing::Arrival, footage()), ["arrival"]);
+    assert_eq!(said(Timing::Camera { lag_us: 212_499 }, footage()), ["camera", "212"]);
+    assert_eq!(said(Timing::Arrival, span_end()), Vec::<String>::new());
 }
 
 #[test]

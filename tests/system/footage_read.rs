@@ -34,6 +34,7 @@ fn segment(n: u64) -> Vec<u8> {
         plan: "plus-monthly".into(),
         history_hours: 720,
         late_sync: false,
+        timing: kasacam::domain::fragment::Timing::Device,
     };
     let mut bytes = encoded[..moov_end].to_vec();
     bytes.extend(fmp4::record_box(&record));

@@ -1,5 +1,6 @@
 //! A description becomes a pipeline.
 
+use super::reports::Reports;
 use super::{fault, foreign, properties};
 use crate::capture::board::{Description, Element, Origin, Stage};
 use crate::capture::packages;
@@ -19,6 +20,8 @@ pub(super) struct Built {
     pub(super) ear: Vec<gst::Element>,
     /// The source that both branches begin at, and the first element of that of the frames.
     rtsp: Option<(gst::Element, gst::Element)>,
+    /// Stands before the audio branch of an RTSP camera; empty until it is known what that sends.
+    sound_bin: Option<gst::Bin>,
     /// The encodings that it offers.
     pub(super) offers: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -27,7 +30,7 @@ pub(super) struct Built {
 pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fault> {
     let pipeline = clocked();
     let (elements, pictures) = branch(&pipeline, &description.video)?;
-    let (ear, sound) = match description.audio.as_ref().filter(|_| sound) {
+    let (mut ear, sound) = match description.audio.as_ref().filter(|_| sound) {
         Some(stages) => {
             let (elements, sink) = branch(&pipeline, stages)?;
             (elements, Some(sink))
@@ -42,7 +45,12 @@ pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fau
         }
         Origin::Branches | Origin::File { .. } => None,
     };
-    Ok(Built { pipeline, pictures, sound, ear, rtsp, offers: Arc::default() })
+    let sound_bin = (rtsp.is_some() && !ear.is_empty()).then(gst::Bin::new);
+    if let Some(bin) = &sound_bin {
+        add(&pipeline, bin.upcast_ref())?;
+        ear.push(bin.clone().upcast());
+    }
+    Ok(Built { pipeline, pictures, sound, ear, rtsp, sound_bin, offers: Arc::default() })
 }
 
 /// An empty pipeline.
@@ -60,6 +68,22 @@ pub(super) fn branch(
     pipeline: &gst::Pipeline,
     stages: &[Stage],
 ) -> Result<(Vec<gst::Element>, gst_app::AppSink), Fault> {
+    let mut elements = elements_of(stages)?;
+    let end = make(&sink())?;
+    elements.push(end.clone());
+    for element in &elements {
+        add(pipeline, element)?;
+    }
+    for (from, to) in elements.iter().zip(elements.iter().skip(1)) {
+        link(from, to)?;
+    }
+    let sink = end
+        .downcast::<gst_app::AppSink>()
+        .map_err(|_| fault(FaultKind::Pipeline, String::from("a branch must end in an appsink")))?;
+    Ok((elements, sink))
+}
+
+fn elements_of(stages: &[Stage]) -> Result<Vec<gst::Element>, Fault> {
     let mut elements = Vec::new();
     for stage in stages {
         match stage {
@@ -73,18 +97,32 @@ pub(super) fn branch(
             Stage::Caps(caps) => elements.push(make(&Element::new("capsfilter").with("caps", caps))?),
         }
     }
-    let end = make(&sink())?;
-    elements.push(end.clone());
+    Ok(elements)
+}
+
+/// Puts into a running bin what leads from RTP packets to `tail`.
+fn fill(bin: &gst::Bin, stages: &[Stage], tail: &gst::Element) -> Result<gst::Pad, Fault> {
+    let elements = elements_of(stages)?;
+    let broken = |what: &str| fault(FaultKind::Pipeline, format!("the audio branch {what}"));
     for element in &elements {
-        add(pipeline, element)?;
+        bin.add(element).map_err(|_| broken("does not take its elements"))?;
     }
     for (from, to) in elements.iter().zip(elements.iter().skip(1)) {
         link(from, to)?;
     }
-    let sink = end
-        .downcast::<gst_app::AppSink>()
-        .map_err(|_| fault(FaultKind::Pipeline, String::from("a branch must end in an appsink")))?;
-    Ok((elements, sink))
+    let end = |element: Option<&gst::Element>, name: &str| {
+        let pad = element.and_then(|element| element.static_pad(name)).ok_or_else(|| broken("has no end"))?;
+        let pad = gst::GhostPad::with_target(&pad).map_err(|_| broken("has no way out"))?;
+        bin.add_pad(&pad).map_err(|_| broken("has no way out"))?;
+        Ok(pad)
+    };
+    let (into, out) = (end(elements.first(), "sink")?, end(elements.last(), "src")?);
+    let next = tail.static_pad("sink").ok_or_else(|| broken("has no end"))?;
+    out.link(&next).map_err(|_| broken("does not give AAC"))?;
+    into.set_active(true).map_err(|_| broken("does not start"))?;
+    out.set_active(true).map_err(|_| broken("does not start"))?;
+    bin.sync_children_states().map_err(|_| broken("does not start"))?;
+    Ok(into.upcast())
 }
 
 /// Gives out what it gets, at once. A branch that gets nothing does not keep the other one from starting.
@@ -179,61 +217,104 @@ fn link_failed(from: &gst::Element, to: &gst::Element) -> Fault {
     fault(FaultKind::Pipeline, format!("{} does not give what {} takes", name(from), name(to)))
 }
 
-/// Links what the RTSP server offers, where there is one. Sound that is not wanted is not even asked for; where none
-/// is offered, `no_sound` is told so.
-pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'static) {
+impl Built {
+    /// The source, where it is an RTSP camera.
+    pub(super) fn camera(&self) -> Option<&gst::Element> {
+        self.rtsp.as_ref().map(|(source, _)| source)
+    }
+}
+
+/// Links what the RTSP server offers, where there is one. Sound that is not wanted is not even asked for; where none comes
+/// that can be kept, `no_sound` is told so, and why, where that is for us.
+pub(super) fn join_rtsp(
+    built: &Built,
+    description: &Description,
+    reports: Reports,
+    no_sound: impl Fn(Option<String>) + Send + Sync + 'static,
+) {
     let Some((source, video)) = &built.rtsp else { return };
-    let audio = built.ear.first();
-    let wants_sound = audio.is_some();
+    let wants_sound = built.sound_bin.is_some();
     let offers = Arc::clone(&built.offers);
+    let known: Vec<&str> = description.sound_paths.iter().map(|path| path.encoding).collect();
     // Of each kind the first: its number.
-    let chosen = Mutex::new((None::<u32>, None::<u32>));
+    let chosen = Arc::new(Mutex::new((None::<u32>, None::<u32>)));
+    let of_pictures = Arc::clone(&chosen);
     source.connect("select-stream", false, move |values| {
         let number = values.get(1).and_then(|value| value.get::<u32>().ok());
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
-        if let Some(encoding) = encoding(caps.as_ref()) {
+        let encoding = encoding(caps.as_ref());
+        if let Some(encoding) = encoding.clone() {
             offers.lock().unwrap_or_else(PoisonError::into_inner).insert(encoding);
         }
         let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = |slot: &mut Option<u32>| number.is_none_or(|n| *slot.get_or_insert(n) == n);
-        let wanted = match media(caps.as_ref()) {
-            Media::H264 => !says(caps.as_ref(), "a-inactive") && is_first(&mut chosen.0),
-            Media::Aac => wants_sound && !is_back_channel(caps.as_ref()) && is_first(&mut chosen.1),
-            Media::Other => false,
+        let wanted = match encoding.as_deref() {
+            Some(PICTURES) => !says(caps.as_ref(), "a-inactive") && is_first(&mut chosen.0),
+            Some(other) if wants_sound && known.contains(&other) => {
+                !is_back_channel(caps.as_ref()) && is_first(&mut chosen.1)
+            }
+            Some(_) | None => false,
         };
         Some(wanted.to_value())
     });
-    source.connect("new-manager", false, |values| {
+    source.connect("new-manager", false, move |values| {
         if let Some(manager) = values.get(1).and_then(|value| value.get::<gst::Element>().ok()) {
-            manager.connect_pad_added(|_, pad| {
-                if pad.direction() == gst::PadDirection::Sink && pad.name().starts_with("recv_rtp_sink") {
+            let (reports, of_pictures) = (reports.clone(), Arc::clone(&of_pictures));
+            manager.connect_pad_added(move |_, pad| {
+                let pictures = of_pictures.lock().unwrap_or_else(PoisonError::into_inner).0;
+                let name = pad.name();
+                let numbered = |kind: &str| name.strip_prefix(kind).and_then(|number| number.parse().ok());
+                if let Some(number) = numbered("recv_rtp_sink_") {
+                    // Before the SSRC is made one: a report is of the camera's own.
+                    if pictures == Some(number) {
+                        reports.hear_packets(pad);
+                    }
                     super::source::keep_one(pad);
+                }
+                if pictures.is_some() && numbered("recv_rtcp_sink_") == pictures {
+                    reports.hear_reports(pad);
                 }
             });
         }
         None
     });
-    let heads = (video.downgrade(), audio.map(gst::Element::downgrade));
+    let no_sound = Arc::new(no_sound);
+    let failed = Arc::clone(&no_sound);
+    let video = video.downgrade();
+    let bin = built.sound_bin.as_ref().map(gst::Bin::downgrade);
+    let tail = built.ear.first().map(gst::Element::downgrade);
+    let paths = description.sound_paths.clone();
     source.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
-        let head = match media(caps.as_ref()) {
-            Media::H264 => heads.0.upgrade(),
-            Media::Aac => heads.1.as_ref().and_then(gst::glib::WeakRef::upgrade),
-            Media::Other => None,
-        };
-        let Some(sink) = head.and_then(|head| head.static_pad("sink")) else { return };
-        if !sink.is_linked() && pad.link(&sink).is_err() {
-            tracing::error!("a stream of the RTSP camera cannot be taken");
+        let Some(encoding) = encoding(caps.as_ref()) else { return };
+        if encoding == PICTURES {
+            let Some(sink) = video.upgrade().and_then(|head| head.static_pad("sink")) else { return };
+            if !sink.is_linked() && pad.link(&sink).is_err() {
+                tracing::error!("a stream of the RTSP camera cannot be taken");
+            }
+            return;
+        }
+        let Some(path) = paths.iter().find(|path| path.encoding == encoding) else { return };
+        let bin = bin.as_ref().and_then(gst::glib::WeakRef::upgrade);
+        let tail = tail.as_ref().and_then(gst::glib::WeakRef::upgrade);
+        let (Some(bin), Some(tail)) = (bin, tail) else { return };
+        if bin.static_pad("sink").is_some() || tail.static_pad("sink").is_some_and(|sink| sink.is_linked()) {
+            return;
+        }
+        match fill(&bin, &path.stages, &tail) {
+            Ok(sink) if pad.link(&sink).is_ok() => {}
+            Ok(_) => failed(Some(format!("the {encoding} sound of the RTSP camera cannot be taken"))),
+            Err(why) => failed(Some(why.message)),
         }
     });
-    let Some(head) = audio.map(gst::Element::downgrade) else { return };
+    let Some(head) = built.ear.first().filter(|_| wants_sound).map(gst::Element::downgrade) else { return };
     source.connect_no_more_pads(move |_| {
         let linked =
             head.upgrade().and_then(|head| head.static_pad("sink")).is_some_and(|sink| sink.is_linked());
         if !linked {
             // That there is none is told by the machine, once.
-            tracing::debug!("the RTSP camera offers no AAC sound");
-            no_sound();
+            tracing::debug!("the RTSP camera offers no sound that is understood");
+            no_sound(None);
         }
     });
 }
@@ -249,23 +330,12 @@ fn says(caps: Option<&gst::Caps>, attribute: &str) -> bool {
     caps.and_then(|caps| caps.structure(0)).is_some_and(|structure| structure.has_field(attribute))
 }
 
-enum Media {
-    H264,
-    Aac,
-    Other,
-}
+/// What its frames are called in the SDP.
+const PICTURES: &str = "H264";
 
 fn encoding(caps: Option<&gst::Caps>) -> Option<String> {
     let structure = caps?.structure(0)?;
     structure.get::<&str>("encoding-name").ok().map(str::to_ascii_uppercase)
-}
-
-fn media(caps: Option<&gst::Caps>) -> Media {
-    match encoding(caps).as_deref() {
-        Some("H264") => Media::H264,
-        Some("MPEG4-GENERIC") => Media::Aac,
-        Some(_) | None => Media::Other,
-    }
 }
 
 /// Why nothing of an RTSP camera can be recorded, where that is for what it offers.

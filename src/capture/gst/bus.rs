@@ -1,5 +1,6 @@
 //! What the elements of a pipeline say while it runs.
 
+use super::access::Access;
 use super::build::{self, Built};
 use super::fault;
 use super::run::{Event, Outside, Shared};
@@ -11,7 +12,13 @@ use std::sync::{Arc, PoisonError};
 
 /// Has the bus tell us, on whatever thread it speaks. An audio branch that fails sets `deaf`, and a camera that refuses
 /// TCP `udp`, where it may.
-pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shared>, outside: &Outside) {
+pub(super) fn listen(
+    built: &Built,
+    description: &Description,
+    access: Option<Arc<Access>>,
+    shared: &Arc<Shared>,
+    outside: &Outside,
+) {
     let pipeline = &built.pipeline;
     let Some(bus) = pipeline.bus() else { return };
     let ear: Vec<_> = built.ear.iter().map(gst::Element::downgrade).collect();
@@ -29,10 +36,16 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
             gst::MessageView::Error(error) => {
                 let of_ear = |src: &gst::Object| {
                     let mut ear = ear.iter().filter_map(gst::glib::WeakRef::upgrade);
-                    ear.any(|element| src == element.upcast_ref::<gst::Object>())
+                    ear.any(|element| {
+                        src == element.upcast_ref::<gst::Object>() || src.has_as_ancestor(&element)
+                    })
                 };
                 if error.src().is_some_and(of_ear) {
                     deaf.store(true, Ordering::Release);
+                }
+                if let Some(why) = access.as_ref().and_then(|access| access.judge(error)) {
+                    shared.tell(Event::Failed(why));
+                    return gst::BusSyncReply::Drop;
                 }
                 let why = build::unfit_offers(&offers);
                 shared.tell(Event::Failed(match why {

@@ -7,6 +7,7 @@ use crate::capture::encoder;
 use crate::config::{Audio, AudioSource, Board, Durability, Problem, Property, Recording, VideoSource};
 use crate::domain::effect::CaptureSettings;
 use crate::domain::input::{Fault, FaultKind};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 #[must_use]
 pub fn probe(board: &Board) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut whole = None;
+    let mut whole = Vec::new();
     let problem = |key: &str, problem: String| Problem {
         file: PathBuf::new(),
         line: 0,
@@ -36,30 +37,39 @@ pub fn probe(board: &Board) -> Vec<Problem> {
         durability: Durability::Fragment,
         audio: true,
     };
-    // Scaled, so that what scales is looked for as well.
-    let settings = CaptureSettings { audio: true, max_height: board.video.height.saturating_sub(2).max(2) };
     for (key, factory, properties) in told(board) {
         for (key, why) in untaken(key, factory, properties) {
             found(&key, why);
         }
     }
-    match board::describe(board, &recording, settings) {
-        Ok(description) => {
-            for why in missing_in(&description.video).into_iter().chain(missing_origin(&description)) {
-                found("video", why);
+    // Every picture of the board, and scaled, so that what scales is looked for as well.
+    let heights = std::iter::once(&board.video).chain(&board.video.profiles).map(|video| video.height);
+    let heights: Vec<u32> = heights.flat_map(|lines| [lines.saturating_sub(2).max(2), lines]).collect();
+    for max_height in heights {
+        match board::describe(board, &recording, CaptureSettings { audio: true, max_height }) {
+            Ok(description) => {
+                for why in missing_in(&description.video).into_iter().chain(missing_origin(&description)) {
+                    found("video", why);
+                }
+                // What of a camera is not AAC is decoded; that this cannot be done is a doubt.
+                let aac = description.sound_paths.iter().find(|path| path.encoding == "MPEG4-GENERIC");
+                let aac = aac.map(|path| missing_in(&path.stages)).unwrap_or_default();
+                let sound = description.audio.as_deref().map(missing_in).unwrap_or_default();
+                for why in sound.into_iter().chain(aac) {
+                    found("audio", why);
+                }
+                whole.push(description);
             }
-            for why in description.audio.as_deref().map(missing_in).unwrap_or_default() {
-                found("audio", why);
-            }
-            whole = Some(description);
+            Err(Unfit(why)) => found("video", why),
         }
-        Err(Unfit(why)) => found("video", why),
     }
-    if let (Some(description), true) = (&whole, problems.is_empty()) {
+    // Of several pictures more than one may lack the same.
+    let mut told = BTreeSet::new();
+    problems.retain(|it| told.insert((it.key.clone(), it.problem.clone())));
+    if problems.is_empty() {
         // Each is there by itself: do they fit together?
-        if let Err(fault) = super::build::build(description, description.audio.is_some()) {
-            problems.push(problem("video", fault.message));
-        }
+        let unfit = whole.iter().find_map(|it| super::build::build(it, it.audio.is_some()).err());
+        problems.extend(unfit.map(|fault| problem("video", fault.message)));
     }
     let mut found = |key: &str, why: String| problems.push(problem(key, why));
     match &board.video.source {
@@ -74,6 +84,11 @@ pub fn probe(board: &Board) -> Vec<Problem> {
         | VideoSource::Pipeline { .. }
         | VideoSource::Test => {}
     }
+    if let VideoSource::Rtsp { access, .. } = &board.video.source {
+        if access.trust.is_some() && !super::access::has_tls() {
+            found("video.source", super::access::no_tls());
+        }
+    }
     if let Some(AudioSource::Alsa { device }) = board.audio.as_ref().map(|audio| &audio.source) {
         if !Path::new("/dev/snd").exists() {
             found(
@@ -85,7 +100,7 @@ pub fn probe(board: &Board) -> Vec<Problem> {
     problems
 }
 
-fn missing_in(stages: &[Stage]) -> Vec<String> {
+pub(super) fn missing_in(stages: &[Stage]) -> Vec<String> {
     let absent = |element: &Element| gst::ElementFactory::find(element.factory).is_none();
     let mut missing = Vec::new();
     for stage in stages {

@@ -1,15 +1,18 @@
 //! How a run goes: built, watched, ended.
 
+use super::access::Access;
 use super::build::{self, Built};
 use super::feed::Feed;
 use super::microphone::Microphone;
+use super::reports::Reports;
 use super::run::{Event, Outside, Shared, Slot, Stop};
 use super::{Describe, bus, fault, flag, initialise, intake};
 use crate::capture::board::{Description, Origin, Unfit};
+use crate::capture::profile::Making;
 use crate::capture::watch::{Ending, Flow, Happening, Next, Watch};
 use crate::domain::effect::CaptureSettings;
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
-use crate::domain::input::{FaultKind, Input};
+use crate::domain::input::{Fault, FaultKind, Input};
 use crate::domain::time::Mono;
 use crate::system::clock::mono;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, TrySendError, never, select};
@@ -66,7 +69,8 @@ impl Control {
             None => match self.open(settings, describe, &mut started) {
                 Ok(description) => {
                     let ending = self.watch(&description, &mut started);
-                    ending.of(&description.origin, flag(&self.shared.any_chunk))
+                    let ending = ending.of(&description.origin, flag(&self.shared.any_chunk));
+                    self.with_another_picture(ending, &description, settings, describe)
                 }
                 Err(ending) => ending,
             },
@@ -83,6 +87,43 @@ impl Control {
             ending = Ending::Asked(stop.reason);
         }
         self.finish(ending, started);
+    }
+
+    /// A picture that is too large is remembered. Where the board has another one for this plan the next run takes that.
+    fn with_another_picture(
+        &self,
+        ending: Ending,
+        description: &Description,
+        settings: CaptureSettings,
+        describe: &Describe,
+    ) -> Ending {
+        let Ending::Failed(fault) = ending else { return ending };
+        let (profile, making) = description.picture;
+        let lines = self.shared.too_many.load(Ordering::Acquire);
+        // Before a picture came, a device that was asked for a smaller mode has none.
+        let has_no_mode =
+            making == Making::Asked && fault.kind == FaultKind::Pipeline && !flag(&self.shared.any_chunk);
+        if fault.kind != FaultKind::ExceedsPlan && !has_no_mode {
+            return Ending::Failed(fault);
+        }
+        let seen = if lines > 0 { lines } else { settings.max_height.saturating_add(1) };
+        self.outside.learnt.lock().unwrap_or_else(PoisonError::into_inner).insert(profile, seen);
+        let next = describe(settings).ok().map(|next| next.picture);
+        let Fault { message, .. } = fault;
+        if next.is_some_and(|(_, making)| making != Making::Beyond && next != Some(description.picture)) {
+            let message = format!("{message}: the board has another picture, which is taken next");
+            return Ending::Failed(Fault { kind: FaultKind::Pipeline, message });
+        }
+        let lacks = "set the camera to fewer, or give the board a [[video.profile]] or an encoder";
+        let message = if has_no_mode {
+            format!(
+                "{} has no mode of at most {} lines ({message}): {lacks}",
+                description.source, settings.max_height
+            )
+        } else {
+            format!("{message}: {lacks}")
+        };
+        Ending::Failed(Fault { kind: FaultKind::ExceedsPlan, message })
     }
 
     /// Two runs never hold a device together, and what one hands over never mixes with the other's.
@@ -137,7 +178,18 @@ impl Control {
             }
             built => built?,
         };
-        bus::listen(&built, &description, &self.shared, &self.outside);
+        let access = match built.camera() {
+            Some(camera) => {
+                let url = camera.property::<Option<String>>("location").unwrap_or_default();
+                let refusals = &self.outside.refusals;
+                let access = Access::prepare(&description.source, &url, &description.access, refusals)?;
+                let access = Arc::new(access);
+                access.apply(camera)?;
+                Some(access)
+            }
+            None => None,
+        };
+        bus::listen(&built, &description, access, &self.shared, &self.outside);
         let (shared, chunks) = (&self.shared, self.outside.chunks.clone());
         let intake = intake::install(self.epoch, &built, &description, sound, shared, chunks);
         if let Some(stages) = description.audio.as_ref().filter(|_| own) {
@@ -146,7 +198,14 @@ impl Control {
         if let Some(feed) = &started.feed {
             intake.turn(feed.turns());
         }
-        build::join_rtsp(&built, move || intake.no_more_sound());
+        let shared = Arc::clone(&self.shared);
+        let reports = Reports::new(&shared);
+        build::join_rtsp(&built, &description, reports, move |why| {
+            if let Some(why) = why {
+                shared.tell(Event::NotHeard(why));
+            }
+            intake.no_more_sound();
+        });
         self.play(&built)?;
         if let Some(feed) = started.feed.as_mut() {
             feed.begin(&built.pipeline)?;

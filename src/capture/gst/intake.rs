@@ -11,7 +11,7 @@ use super::run::{Event, Shared};
 use crate::capture::board::{Description, Origin};
 use crate::capture::h264::{Assembler, Nals, Packing, Unit};
 use crate::capture::muxer::{Counts, Muxer, Settings, Sound, Unfit};
-use crate::domain::fragment::{Captured, Chunk, Epoch};
+use crate::domain::fragment::{Captured, Chunk, Epoch, Timing};
 use crate::domain::input::{Fault, FaultKind};
 use crate::domain::time::Mono;
 use crate::fmp4::SoundFormat;
@@ -19,6 +19,7 @@ use crate::system::clock::mono;
 use bytes::Bytes;
 use crossbeam_channel::{Sender, select_biased};
 use gst::prelude::*;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,7 @@ pub(super) struct Intake {
     /// A file is read as fast as it is taken, and each of its streams by itself.
     file: bool,
     wants_sound: bool,
+    from_network: bool,
     max_height: u32,
     source: String,
 }
@@ -109,6 +111,7 @@ pub(super) fn install(
         cards: super::card::install(&built.pipeline),
         file,
         wants_sound: sound,
+        from_network: matches!(description.origin, Origin::Rtsp(_)),
         max_height: description.max_height,
         source: description.source.clone(),
     });
@@ -376,7 +379,8 @@ impl Intake {
         let pipeline = self.pipeline.upgrade();
         let base = pipeline.and_then(|pipeline| pipeline.base_time()).map_or(0, gst::ClockTime::nseconds);
         let start = Mono(base.saturating_add(chunk.start.0));
-        let message = Captured::Chunk(Chunk { start, ..chunk });
+        let timing = if self.from_network { self.shared.timing() } else { Timing::Device };
+        let message = Captured::Chunk(Chunk { start, timing, ..chunk });
         self.shared.handed_over(mono());
         while !self.shared.quits() {
             select_biased! {
@@ -395,13 +399,14 @@ impl Intake {
 
     fn unfit(&self, why: Unfit) -> Fault {
         match why {
-            Unfit::Lines(lines) => fault(
-                FaultKind::ExceedsPlan,
-                format!(
-                    "the picture has {lines} lines, the plan allows {}: set the camera to fewer, or let the board encode",
-                    self.max_height
-                ),
-            ),
+            Unfit::Lines(lines) => {
+                self.shared.too_many.store(lines, Ordering::Release);
+                let allowed = self.max_height;
+                fault(
+                    FaultKind::ExceedsPlan,
+                    format!("the picture of {} has {lines} lines, the plan allows {allowed}", self.source),
+                )
+            }
             Unfit::NoTimes => fault(
                 FaultKind::Pipeline,
                 format!("{} gives its frames no times, or one and the same", self.source),

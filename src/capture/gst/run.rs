@@ -3,16 +3,17 @@
 use super::control::Control;
 use super::{Describe, Report, flag};
 use crate::domain::effect::{CaptureSettings, StopManner};
-use crate::domain::fragment::{Captured, Epoch, SpanEnd};
+use crate::domain::fragment::{Captured, Epoch, SpanEnd, Timing};
 use crate::domain::input::Fault;
 use crate::domain::time::Mono;
 use crate::system::clock::mono;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use gst::prelude::*;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 /// An order to end.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +50,8 @@ pub(super) struct Outside {
     pub(super) deaf: Arc<AtomicBool>,
     /// What a pipeline warned of last: a source that is tried again every few seconds says it once.
     pub(super) warned: Arc<Mutex<String>>,
+    pub(super) learnt: Arc<super::Learnt>,
+    pub(super) refusals: Arc<Mutex<crate::capture::refusals::Refusals>>,
     /// The camera refuses TCP: the next run asks for UDP.
     pub(super) udp: Arc<AtomicBool>,
     pub(super) previous: Option<Receiver<()>>,
@@ -70,7 +73,13 @@ pub(super) struct Shared {
     pub(super) any_chunk: AtomicBool,
     /// When audio came last; 0 before.
     pub(super) sound: AtomicU64,
+    /// Lines of the picture that is too large for the plan; 0 where none came.
+    pub(super) too_many: AtomicU32,
+    /// By how much the newest packet came after its capture, in microseconds; [`NO_LAG`] where nothing tells.
+    lag: AtomicU32,
 }
+
+const NO_LAG: u32 = u32::MAX;
 
 impl Shared {
     /// Never blocks: it is called on streaming threads. Should so much happen that there is no
@@ -88,6 +97,20 @@ impl Shared {
     pub(super) fn handed_over(&self, at: Mono) {
         self.chunk.store(at.0, Ordering::Release);
         self.any_chunk.store(true, Ordering::Release);
+    }
+
+    /// The newest packet came so long after its capture, where the camera tells.
+    pub(super) fn lags(&self, lag: Option<Duration>) {
+        let micros = lag.and_then(|lag| u32::try_from(lag.as_micros()).ok());
+        self.lag.store(micros.unwrap_or(NO_LAG), Ordering::Release);
+    }
+
+    /// How the times of what comes over the network were come by.
+    pub(super) fn timing(&self) -> Timing {
+        match self.lag.load(Ordering::Acquire) {
+            NO_LAG => Timing::Arrival,
+            lag_us => Timing::Camera { lag_us },
+        }
     }
 
     pub(super) fn sounded(&self, at: Mono) {
@@ -142,6 +165,8 @@ impl Run {
             chunk: AtomicU64::new(0),
             any_chunk: AtomicBool::new(false),
             sound: AtomicU64::new(0),
+            too_many: AtomicU32::new(0),
+            lag: AtomicU32::new(NO_LAG),
         });
         let slot = Arc::new(Mutex::new(Slot::default()));
         let microphone = Arc::new(Mutex::new(Slot::default()));

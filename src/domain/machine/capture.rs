@@ -54,6 +54,9 @@ enum Run {
 /// How long a device that does not close delays the abort, so that the prohibition can become durable.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// A picture that is too large for the plan is looked at again so often: somebody may have set the camera to fewer lines.
+const EXCEEDS_INTERVAL: Duration = Duration::from_secs(3600);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wait {
     Until(Mono),
@@ -151,9 +154,7 @@ impl Machine {
         let wanted = match decision.capture() {
             _ if self.leaving.is_some() => Err(SpanEnd::Shutdown),
             Capture::Off(reason) => Err(reason.span_end()),
-            Capture::On { audio, max_height } => {
-                Ok(CaptureSettings { audio, max_height: max_height.min(self.settings.board_height) })
-            }
+            Capture::On { audio, max_height } => Ok(CaptureSettings { audio, max_height }),
         };
         // The owner's choice overrides the manner of a stop that is under way.
         let wanted = match decision.capture() {
@@ -162,7 +163,7 @@ impl Machine {
         };
         match (self.capture.run, wanted) {
             (Run::Open { epoch, .. }, Err(reason)) => self.stop(epoch, reason),
-            (Run::Open { epoch, settings }, Ok(wanted)) if settings != wanted => {
+            (Run::Open { epoch, settings }, Ok(wanted)) if !self.is_as_good(settings, wanted) => {
                 self.stop(epoch, SpanEnd::Entitlement);
             }
             (Run::Closing { epoch, manner: StopManner::Drain, stuck: None, .. }, Err(SpanEnd::Privacy)) => {
@@ -173,10 +174,21 @@ impl Machine {
         }
     }
 
+    /// A run that was started so records what is wanted now: a plan that allows more lines than the board has allows no
+    /// other picture.
+    fn is_as_good(&self, run: CaptureSettings, wanted: CaptureSettings) -> bool {
+        let lines = |settings: CaptureSettings| settings.max_height.min(self.settings.board_height);
+        run.audio == wanted.audio && lines(run) == lines(wanted)
+    }
+
     fn start(&mut self, decision: &Decision, settings: CaptureSettings, now: Now) {
         match self.capture.wait {
             Some(Wait::Until(at)) if at > now.mono => return,
-            Some(Wait::OtherPlan(at)) if at > now.mono && self.capture.settings == Some(settings) => return,
+            Some(Wait::OtherPlan(at))
+                if at > now.mono && self.capture.settings.is_some_and(|it| self.is_as_good(it, settings)) =>
+            {
+                return;
+            }
             Some(Wait::Finished) => return,
             Some(Wait::Until(_) | Wait::OtherPlan(_)) | None => self.capture.wait = None,
         }
@@ -309,12 +321,13 @@ impl Machine {
         let wait = match fault.kind {
             FaultKind::EndOfStream => Wait::Finished,
             // Only another plan or another board solves it.
-            FaultKind::ExceedsPlan => Wait::OtherPlan(now.mono + Duration::from_secs(60)),
+            FaultKind::ExceedsPlan => Wait::OtherPlan(now.mono + EXCEEDS_INTERVAL),
             FaultKind::ElementMissing
             | FaultKind::DeviceMissing
             | FaultKind::Pipeline
             | FaultKind::Stalled
             | FaultKind::CloseTimeout
+            | FaultKind::CredentialsRefused
             | FaultKind::LightFailed => Wait::Until(try_again),
         };
         self.capture.wait = Some(wait);

@@ -56,6 +56,10 @@ impl Machine {
                 frames_dropped: self.figures.frames_dropped,
                 holes: self.figures.holes,
                 frames_missing: self.figures.frames_missing,
+                max_height: match decision.capture() {
+                    policy::Capture::On { max_height, .. } => Some(max_height),
+                    policy::Capture::Off(_) => None,
+                },
                 audio_wanted: matches!(decision.capture(), policy::Capture::On { audio: true, .. }),
                 audio: self.figures.sound,
                 // Of no interest if capture is closed on purpose.

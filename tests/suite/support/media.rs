@@ -210,6 +210,7 @@ pub fn record() -> Record {
         plan: "care-plus".to_owned(),
         history_hours: 168,
         late_sync: false,
+        timing: kasacam::domain::fragment::Timing::Device,
     }
 }
 

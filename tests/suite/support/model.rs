@@ -100,7 +100,7 @@ impl Model {
         let may = self.privacy() == Privacy::Record && plan.record;
         (may && !self.broken && !stopped_by_full && !self.leaving).then_some(CaptureSettings {
             audio: plan.audio && self.settings.rules.audio,
-            max_height: plan.max_height.min(self.settings.board_height),
+            max_height: plan.max_height,
         })
     }
     pub fn upload(&self) -> bool {

@@ -402,6 +402,7 @@ pub fn segment(serial: u64, now: Now) -> Segment {
             plan: String::from("plus-monthly"),
             history_hours: 720,
             late_sync: false,
+            timing: kasacam::domain::fragment::Timing::Device,
         },
         bytes: 1_000,
     }

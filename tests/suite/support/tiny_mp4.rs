@@ -185,6 +185,7 @@ impl Tiny {
             start: Mono(self.start),
             duration: CHUNK,
             frames: PICTURES,
+            timing: kasacam::domain::fragment::Timing::Device,
         }
     }
 }

@@ -101,7 +101,7 @@ impl World {
         let waits = self.faulted.is_some_and(|(at, kind, under)| match kind {
             FaultKind::EndOfStream => true,
             // Another plan ends the wait at once.
-            FaultKind::ExceedsPlan => under == wanted && self.now.mono.since(at) < Duration::from_secs(60),
+            FaultKind::ExceedsPlan => under == wanted && self.now.mono.since(at) < Duration::from_secs(3600),
             _ => self.now.mono.since(at) < Duration::from_secs(5),
         });
         let in_the_dark = self.light.as_ref().is_some_and(|light| !light.told.is_empty());

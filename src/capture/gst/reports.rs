@@ -1,0 +1,61 @@
+//! Listens to what an RTSP camera says of its clock.
+
+use super::run::Shared;
+use crate::capture::sender_clock::SenderClock;
+use crate::system::clock::utc;
+use gst::prelude::*;
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// The beginning of a packet that is looked at.
+const HEAD: usize = 64;
+
+/// The clock of the camera's pictures.
+#[derive(Clone)]
+pub(super) struct Reports {
+    clock: Arc<Mutex<SenderClock>>,
+    shared: Arc<Shared>,
+}
+
+impl Reports {
+    pub(super) fn new(shared: &Arc<Shared>) -> Reports {
+        Reports { clock: Arc::default(), shared: Arc::clone(shared) }
+    }
+
+    /// Packets of RTP come in there.
+    pub(super) fn hear_packets(&self, pad: &gst::Pad) {
+        let reports = self.clone();
+        watch(pad, move |packet| {
+            let clock = *reports.clock.lock().unwrap_or_else(PoisonError::into_inner);
+            reports.shared.lags(clock.lag(packet, utc()));
+        });
+    }
+
+    /// And those of RTCP there.
+    pub(super) fn hear_reports(&self, pad: &gst::Pad) {
+        let reports = self.clone();
+        watch(pad, move |packet| reports.clock.lock().unwrap_or_else(PoisonError::into_inner).report(packet));
+    }
+}
+
+/// Looks at the beginning of each buffer that comes in there; of those that come together at the last.
+fn watch(pad: &gst::Pad, look: impl Fn(&[u8]) + Send + Sync + 'static) {
+    pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
+        let buffer = match info.data.as_ref() {
+            Some(gst::PadProbeData::Buffer(buffer)) => Some(&**buffer),
+            Some(gst::PadProbeData::BufferList(list)) => {
+                list.len().checked_sub(1).and_then(|last| list.get(last))
+            }
+            Some(_) | None => None,
+        };
+        let mut head = [0; HEAD];
+        if let Some(buffer) = buffer {
+            let count = buffer.size().min(HEAD);
+            if let Some(head) = head.get_mut(..count) {
+                if buffer.copy_to_slice(0, head).is_ok() {
+                    look(head);
+                }
+            }
+        }
+        gst::PadProbeReturn::Ok
+    });
+}

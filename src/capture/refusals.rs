@@ -1,0 +1,143 @@
+//! How often a camera hears a user and a password that it refuses. Many lock the user out after a few attempts, so one that
+//! was refused is tried again after ten minutes at the earliest, whatever happens to the pipeline meanwhile.
+
+use crate::domain::time::Mono;
+use std::time::Duration;
+
+/// A user and a password that a camera has refused are not shown to it again before.
+pub const REFUSED_INTERVAL: Duration = Duration::from_secs(600);
+/// Cameras, with what each has refused last.
+const MAX_KNOWN: usize = 16;
+
+/// SHA-256 of a user and a password; of nothing, where there are none.
+pub type Shown = [u8; 32];
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It was shown, and the camera has not accepted it.
+    Refused(Mono),
+    Accepted,
+}
+
+/// What cameras have said of what they were shown. In memory alone.
+#[derive(Debug, Default)]
+pub struct Refusals {
+    known: Vec<(String, Shown, Verdict)>,
+}
+
+impl Refusals {
+    /// For how long this is not to be shown to that camera.
+    #[must_use]
+    pub fn wait(&self, camera: &str, shown: &Shown, now: Mono) -> Option<Duration> {
+        match self.of(camera, shown)? {
+            Verdict::Refused(at) => {
+                let left = REFUSED_INTERVAL.saturating_sub(now.since(at));
+                (left > Duration::ZERO).then_some(left)
+            }
+            Verdict::Accepted => None,
+        }
+    }
+
+    /// It is being shown. Unless it was accepted before it counts as refused until the answer is here: whoever ends the run
+    /// meanwhile does not get a second attempt by it.
+    pub fn shown(&mut self, camera: &str, shown: &Shown, now: Mono) {
+        if self.of(camera, shown) != Some(Verdict::Accepted) {
+            self.note(camera, shown, Verdict::Refused(now));
+        }
+    }
+
+    /// The camera has refused it.
+    pub fn refused(&mut self, camera: &str, shown: &Shown, now: Mono) {
+        self.note(camera, shown, Verdict::Refused(now));
+    }
+
+    /// The camera lets us in.
+    pub fn accepted(&mut self, camera: &str, shown: &Shown) {
+        self.note(camera, shown, Verdict::Accepted);
+    }
+
+    fn of(&self, camera: &str, shown: &Shown) -> Option<Verdict> {
+        let known = self.known.iter().find(|(known, what, _)| known == camera && what == shown);
+        known.map(|(_, _, verdict)| *verdict)
+    }
+
+    fn note(&mut self, camera: &str, shown: &Shown, verdict: Verdict) {
+        self.known.retain(|(known, what, _)| known != camera || what != shown);
+        if self.known.len() >= MAX_KNOWN {
+            self.known.remove(0);
+        }
+        self.known.push((camera.to_owned(), *shown, verdict));
+    }
+}
+
+/// What is to become of a request of RTSP that is about to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Going {
+    /// It goes.
+    Plain,
+    /// It goes, and shows user and password: the camera has asked for them.
+    Shows,
+    /// It does not go: it would show once more what was refused, or show it to another host.
+    Held,
+}
+
+/// Watches the requests of one connection. What is sent to a camera a second time in a row is the answer to its 401, with user and password; a third
+/// time means that it has refused them.
+#[derive(Debug)]
+pub struct Requests {
+    host: String,
+    last: Option<(i32, String)>,
+    times: u32,
+    playing: bool,
+}
+
+/// As in `GstRTSPMethod`.
+const GET_PARAMETER: i32 = 1 << 2;
+const OPTIONS: i32 = 1 << 3;
+const PLAY: i32 = 1 << 5;
+const SETUP: i32 = 1 << 8;
+const SET_PARAMETER: i32 = 1 << 9;
+
+impl Requests {
+    /// Those to the host of this address.
+    #[must_use]
+    pub fn to(url: &str) -> Requests {
+        Requests { host: host(url).to_owned(), last: None, times: 0, playing: false }
+    }
+
+    /// What becomes of this one; `method` as in `GstRTSPMethod`.
+    pub fn going(&mut self, method: i32, uri: &str) -> Going {
+        // The address of a stream stands in the SDP, and may be one from behind a router.
+        let sent_elsewhere =
+            method != SETUP && uri.contains("://") && !self.host.eq_ignore_ascii_case(host(uri));
+        if sent_elsewhere && !self.playing {
+            return Going::Held;
+        }
+        self.playing |= method == PLAY;
+        if self.playing && matches!(method, GET_PARAMETER | OPTIONS | SET_PARAMETER) {
+            return Going::Plain;
+        }
+        if self.last.as_ref().is_some_and(|(last, to)| *last == method && to == uri) {
+            self.times += 1;
+        } else {
+            self.last = Some((method, uri.to_owned()));
+            self.times = 1;
+        }
+        match self.times {
+            1 => Going::Plain,
+            2 => Going::Shows,
+            _ => Going::Held,
+        }
+    }
+}
+
+/// The host of an address, without port, user and password.
+fn host(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, host)| host);
+    match authority.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, _)) => address,
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}

@@ -1,0 +1,86 @@
+//! `[[video.profile]]`: other pictures of the same camera. What a profile does not say is as in `[video]`, so it is judged as
+//! that section is.
+
+use super::merge::Merged;
+use super::problem::{Place, Problem, Problems};
+use super::{Video, VideoFormat, VideoSource};
+
+/// Reads every profile of `merged`; `read` judges a section `[video]`, of which `own` is that of the board.
+pub(super) fn profiles(
+    merged: &Merged,
+    problems: &mut Problems,
+    own: Option<&Video>,
+    read: impl Fn(&Merged, &mut Problems) -> Option<Video>,
+) -> Vec<Video> {
+    let mut found = Vec::new();
+    for number in 0.. {
+        let path = format!("video.profile.{number}");
+        if !merged.has_below(&path) {
+            break;
+        }
+        let own_source = merged.has_below(&format!("{path}.source"));
+        let own_encoder = merged.has_below(&format!("{path}.encoder"));
+        let is_other = |key: &str| {
+            let below =
+                |of: &str| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            below("profile")
+                // Another source gives something else, and is encoded by something else.
+                || own_source && (below("source") || below("format") || below("encoder"))
+                || own_encoder && below("encoder")
+        };
+        let mut laid = merged.overlaid("video", &path, is_other);
+        let url = merged.text(&format!("{path}.url"));
+        if let Some((_, at)) = url {
+            let rtsp = laid.text("video.source.kind").is_none_or(|(kind, _)| kind == "rtsp");
+            if rtsp && !own_source {
+                laid.rename("video.url", "video.source.url");
+            } else {
+                let problem =
+                    "is of no use here: the profile names another source, or the board has none of RTSP";
+                problems.push(
+                    at,
+                    &format!("{path}.url"),
+                    problem,
+                    "give source = { kind = \"rtsp\", url = … } alone",
+                );
+            }
+        }
+        let mut told = Problems::default();
+        let video = read(&laid, &mut told);
+        for problem in &told {
+            tell(problems, problem, &path);
+        }
+        let Some(video) = video else { continue };
+        if let (Some(own), Some((_, at))) = (own, merged.number(&format!("{path}.height"))) {
+            if is_the_same(own, &video) {
+                let problem = "has the source of [video], and nothing that makes another picture of it";
+                let hint = "give it a url or a source of its own, or an encoder";
+                problems.push(at, &path, problem, hint);
+            }
+        }
+        found.push(video);
+    }
+    found
+}
+
+/// A source that gives H.264 of one size gives no other, unless it is asked for one or encoded again.
+fn is_the_same(own: &Video, profile: &Video) -> bool {
+    let asks_for_a_size = matches!(profile.source, VideoSource::V4l2 { .. });
+    let passes = profile.format == VideoFormat::H264 && profile.encoder.is_none();
+    passes && !asks_for_a_size && profile.source == own.source
+}
+
+/// As it stands in the profile; what is wrong in `[video]` itself was told there.
+fn tell(problems: &mut Problems, problem: &Problem, path: &str) {
+    let same = |other: &Problem| {
+        (&other.file, other.line, other.column, &other.problem)
+            == (&problem.file, problem.line, problem.column, &problem.problem)
+    };
+    if problems.iter().any(same) {
+        return;
+    }
+    let key =
+        problem.key.strip_prefix("video").map_or_else(|| problem.key.clone(), |own| format!("{path}{own}"));
+    let at = Place { line: problem.line, column: problem.column, ..Place::file(&problem.file) };
+    problems.push(&at, &key, problem.problem.clone(), problem.hint.clone());
+}
