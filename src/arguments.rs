@@ -6,6 +6,7 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 usage: kasacamd run --config FILE [--verbose]
        kasacamd check --config FILE [--json]
+       kasacamd probe [--board FILE|-] [--state DIR]
        kasacamd enroll --config FILE
        kasacamd reset --config FILE --yes
        kasacamd status [--json] [--socket PATH]
@@ -17,7 +18,8 @@ usage: kasacamd run --config FILE [--verbose]
 
 privacy on sets the local latch: the camera closes and stays closed. privacy off lifts the latch
 only, never a choice made in the app. privacy log tells when the camera was open and why, whether
-anybody has changed that record since, and what is missing of it. indicator off puts the light of the
+anybody has changed that record since, and what is missing of it. probe looks at the board that it
+runs on, and writes a board file that works on it; it films nothing. indicator off puts the light of the
 configuration out: the unit does that for an agent that was killed. enroll gets the device its
 certificate from the server of the section [identity]. reset removes what a household left on the
 camera: for its next owner.
@@ -32,6 +34,7 @@ pub(crate) enum Arguments {
     Version,
     Run { config: PathBuf, verbose: bool },
     Check { config: PathBuf, json: bool },
+    Probe { board: Option<PathBuf>, state: PathBuf },
     Enroll { config: PathBuf },
     Reset { config: PathBuf },
     Status { socket: PathBuf, json: bool },
@@ -53,7 +56,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     use lexopt::prelude::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(arguments);
     let (mut command, mut verb) = (None, None);
-    let (mut config, mut socket, mut state) = (None, None, None);
+    let (mut config, mut socket, mut state, mut board) = (None, None, None, None);
     let (mut json, mut verbose, mut yes) = (false, false, false);
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
         match argument {
@@ -62,6 +65,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
             Long("config") => config = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("socket") => socket = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("state") => state = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
+            Long("board") => board = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("json") => json = true,
             Long("verbose") => verbose = true,
             Long("yes") => yes = true,
@@ -77,6 +81,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     match (command.as_deref(), verb.as_deref()) {
         (Some("run"), _) => Ok(Arguments::Run { config: config?, verbose }),
         (Some("check"), _) => Ok(Arguments::Check { config: config?, json }),
+        (Some("probe"), _) => {
+            Ok(Arguments::Probe { board, state: state.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE)) })
+        }
         (Some("enroll"), _) => Ok(Arguments::Enroll { config: config? }),
         (Some("reset"), _) if yes => Ok(Arguments::Reset { config: config? }),
         (Some("reset"), _) => Err(String::from(

@@ -3,6 +3,7 @@
 mod arguments;
 mod check;
 mod enroll;
+mod probe;
 mod reset;
 mod words;
 
@@ -38,6 +39,7 @@ fn main() -> ExitCode {
             print(&if json { findings.as_json() } else { findings.in_words() });
             if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+        Arguments::Probe { board, state } => told(probe::probe(board.as_deref(), &state)),
         Arguments::Enroll { config } => told(enroll::enroll(&config)),
         Arguments::Reset { config } => told(reset::reset(&config)),
         // Unchanged as the agent sent it, including members that this release does not know.

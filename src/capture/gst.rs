@@ -21,6 +21,7 @@ mod microphone;
 mod properties;
 mod run;
 mod source;
+pub mod survey;
 
 pub use check::probe;
 

@@ -6,6 +6,7 @@
 
 pub mod annexb;
 pub mod board;
+pub mod choose;
 pub mod container;
 pub mod encoder;
 pub mod gst;
@@ -18,7 +19,7 @@ pub mod test_card;
 pub mod timing;
 mod watch;
 
-pub use self::gst::{Report, probe};
+pub use self::gst::{Report, probe, survey};
 
 use self::gst::GstSource;
 use crate::config::{Board, Recording};

@@ -12,6 +12,7 @@
 
 mod boards;
 mod byte_stream;
+mod choosing;
 mod faults;
 mod file_source;
 mod formats;
