@@ -19,6 +19,7 @@ mod intake;
 mod keys;
 mod microphone;
 mod properties;
+mod readback;
 mod run;
 mod source;
 pub mod survey;

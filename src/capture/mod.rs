@@ -8,6 +8,7 @@ pub mod annexb;
 pub mod board;
 pub mod choose;
 pub mod container;
+pub mod controls;
 pub mod encoder;
 pub mod gst;
 pub mod h264;

@@ -3,7 +3,7 @@
 
 use nix::fcntl::OFlag;
 use std::fs::{File, OpenOptions};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -105,11 +105,51 @@ struct FrameInterval {
     reserved: [u32; 2],
 }
 
+#[repr(C, packed)]
+#[derive(Clone, Copy)]
+struct Control {
+    id: u32,
+    size: u32,
+    reserved: u32,
+    value: i64,
+}
+
+#[repr(C)]
+struct Controls {
+    which: u32,
+    count: u32,
+    error: u32,
+    request: i32,
+    reserved: u32,
+    controls: *mut Control,
+}
+
+/// Controls of codecs, by the names that GStreamer has for them: offsets from `V4L2_CID_CODEC_BASE` of
+/// `linux/v4l2-controls.h`.
+const CONTROLS: &[(&str, u32)] = &[
+    ("video_b_frames", 202),
+    ("video_gop_size", 203),
+    ("video_bitrate_mode", 206),
+    ("video_bitrate", 207),
+    ("video_peak_bitrate", 208),
+    ("repeat_sequence_header", 226),
+    ("h264_i_frame_qp_value", 350),
+    ("h264_p_frame_qp_value", 351),
+    ("h264_minimum_qp_value", 353),
+    ("h264_maximum_qp_value", 354),
+    ("h264_entropy_mode", 357),
+    ("h264_i_frame_period", 358),
+    ("h264_level", 359),
+    ("h264_profile", 363),
+];
+const CODEC_BASE: u32 = 0x0099_0900;
+
 // `linux/videodev2.h`: the size is part of the number of each request.
 const _: () = assert!(size_of::<Capability>() == 104);
 const _: () = assert!(size_of::<FormatDescription>() == 64);
 const _: () = assert!(size_of::<FrameSize>() == 44);
 const _: () = assert!(size_of::<FrameInterval>() == 52);
+const _: () = assert!(size_of::<Control>() == 20);
 
 nix::ioctl_read!(
     /// `VIDIOC_QUERYCAP`.
@@ -123,6 +163,30 @@ nix::ioctl_readwrite!(
 nix::ioctl_readwrite!(
     /// `VIDIOC_ENUM_FRAMEINTERVALS`.
     enumerate_intervals, b'V', 75, FrameInterval);
+
+nix::ioctl_readwrite!(
+    /// `VIDIOC_G_EXT_CTRLS`.
+    get_controls,
+    b'V',
+    71,
+    Controls
+);
+
+/// What a control stands at, by the name that GStreamer has for it; `None` where the device has it not, or it is none of
+/// a codec that is known here.
+#[must_use]
+pub fn control(device: BorrowedFd<'_>, name: &str) -> Option<i64> {
+    let (_, offset) = CONTROLS.iter().find(|(known, _)| *known == name)?;
+    let mut control = Control { id: CODEC_BASE + offset, size: 0, reserved: 0, value: 0 };
+    let mut controls =
+        Controls { which: 0, count: 1, error: 0, request: 0, reserved: 0, controls: &raw mut control };
+    // SAFETY: the device is open, the structures are the kernel's by layout and size, and both outlive the call.
+    unsafe { get_controls(device.as_raw_fd(), &raw mut controls) }.ok()?;
+    // Each of these is a 32-bit value: the rest of the field is the kernel's to leave as it is.
+    let value = control.value.to_ne_bytes();
+    let [a, b, c, d, ..] = value;
+    Some(i64::from(i32::from_ne_bytes([a, b, c, d])))
+}
 
 /// Every camera of this machine that this user may ask, by the number of its node; and those that may not be asked, with
 /// the reason.

@@ -13,6 +13,7 @@
 mod boards;
 mod byte_stream;
 mod choosing;
+mod controls;
 mod faults;
 mod file_source;
 mod formats;
