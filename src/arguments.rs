@@ -11,6 +11,7 @@ usage: kasacamd run --config FILE [--verbose]
        kasacamd reset --config FILE --yes
        kasacamd status [--json] [--socket PATH]
        kasacamd metrics [--socket PATH]
+       kasacamd snapshot FILE [--socket PATH]
        kasacamd privacy on|off|show [--socket PATH]
        kasacamd privacy log [--state DIR] [--json]
        kasacamd indicator off --config FILE
@@ -18,7 +19,8 @@ usage: kasacamd run --config FILE [--verbose]
 
 privacy on sets the local latch: the camera closes and stays closed. privacy off lifts the latch
 only, never a choice made in the app. privacy log tells when the camera was open and why, whether
-anybody has changed that record since, and what is missing of it. probe looks at the board that it
+anybody has changed that record since, and what is missing of it. snapshot writes one JPEG image of what the camera
+sees, while it is open; never while it is closed. probe looks at the board that it
 runs on, and writes a board file that works on it; it films nothing. indicator off puts the light of the
 configuration out: the unit does that for an agent that was killed. enroll gets the device its
 certificate from the server of the section [identity]. reset removes what a household left on the
@@ -39,6 +41,7 @@ pub(crate) enum Arguments {
     Reset { config: PathBuf },
     Status { socket: PathBuf, json: bool },
     Metrics { socket: PathBuf },
+    Snapshot { file: PathBuf, socket: PathBuf },
     Privacy { socket: PathBuf, verb: PrivacyVerb },
     PrivacyLog { state: PathBuf, json: bool },
     IndicatorOff { config: PathBuf },
@@ -55,7 +58,7 @@ pub(crate) enum PrivacyVerb {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
     use lexopt::prelude::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut command, mut verb) = (None, None);
+    let (mut command, mut verb, mut file) = (None, None, None);
     let (mut config, mut socket, mut state, mut board) = (None, None, None, None);
     let (mut json, mut verbose, mut yes) = (false, false, false);
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
@@ -70,6 +73,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
             Long("verbose") => verbose = true,
             Long("yes") => yes = true,
             Value(word) if command.is_none() => command = Some(word.to_string_lossy().into_owned()),
+            Value(word) if command.as_deref() == Some("snapshot") && file.is_none() => {
+                file = Some(PathBuf::from(word));
+            }
             Value(word) if matches!(command.as_deref(), Some("privacy" | "indicator")) && verb.is_none() => {
                 verb = Some(word.to_string_lossy().into_owned());
             }
@@ -91,6 +97,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         )),
         (Some("status"), _) => Ok(Arguments::Status { socket, json }),
         (Some("metrics"), _) => Ok(Arguments::Metrics { socket }),
+        (Some("snapshot"), _) => {
+            let file = file.ok_or("snapshot takes the name of the file that it is to write")?;
+            Ok(Arguments::Snapshot { file, socket })
+        }
         (Some("privacy"), Some("on")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::On }),
         (Some("privacy"), Some("off")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::Off }),
         (Some("privacy"), Some("show")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::Show }),

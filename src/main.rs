@@ -5,6 +5,7 @@ mod check;
 mod enroll;
 mod probe;
 mod reset;
+mod snapshot;
 mod words;
 
 use arguments::{Arguments, PrivacyVerb};
@@ -52,6 +53,7 @@ fn main() -> ExitCode {
         Arguments::Metrics { socket } => {
             asked(&socket, &control::Command::Metrics, |told: &control::Metrics| told.metrics.clone())
         }
+        Arguments::Snapshot { file, socket } => told(snapshot::snapshot(&file, &socket)),
         Arguments::Privacy { socket, verb } => {
             let command = match verb {
                 PrivacyVerb::On => control::Command::Privacy { closed: true },

@@ -33,3 +33,4 @@ mod stops;
 mod support;
 mod test_cards;
 mod test_source;
+mod versions;

@@ -51,6 +51,7 @@ mod page_parts {
 }
 mod recording;
 mod reload;
+mod snapshots;
 mod soak;
 mod stalls;
 mod store_faults;

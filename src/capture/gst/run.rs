@@ -2,6 +2,8 @@
 
 use super::control::Control;
 use super::{Describe, Report, flag};
+use crate::capture::GivePicture;
+use crate::capture::h264::Unit;
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::Fault;
@@ -70,6 +72,8 @@ pub(super) struct Shared {
     pub(super) any_chunk: AtomicBool,
     /// When audio came last; 0 before.
     pub(super) sound: AtomicU64,
+    /// Who waits for an IDR frame.
+    wanted: Mutex<Option<GivePicture>>,
 }
 
 impl Shared {
@@ -92,6 +96,14 @@ impl Shared {
 
     pub(super) fn sounded(&self, at: Mono) {
         self.sound.store(at.0, Ordering::Release);
+    }
+
+    /// Gives an IDR frame to whoever waits for one.
+    pub(super) fn show(&self, unit: &Unit) {
+        let waiting = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(give) = waiting.filter(|_| !self.quits()) {
+            give(unit.to_annex_b());
+        }
     }
 
     pub(super) fn quits(&self) -> bool {
@@ -142,6 +154,7 @@ impl Run {
             chunk: AtomicU64::new(0),
             any_chunk: AtomicBool::new(false),
             sound: AtomicU64::new(0),
+            wanted: Mutex::new(None),
         });
         let slot = Arc::new(Mutex::new(Slot::default()));
         let microphone = Arc::new(Mutex::new(Slot::default()));
@@ -174,6 +187,10 @@ impl Run {
 
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    pub(super) fn picture(&self, give: GivePicture) {
+        *self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(give);
     }
 
     /// Never blocks. A Drop wakes the closer itself: one change of thread to the device.

@@ -267,6 +267,15 @@ impl Machine {
         }
     }
 
+    /// The run that is open and may go on, where there is one: its devices are not being closed.
+    #[must_use]
+    pub fn open_run(&self) -> Option<Epoch> {
+        match self.capture.run {
+            Run::Open { epoch, .. } => Some(epoch),
+            Run::Closed | Run::Closing { .. } => None,
+        }
+    }
+
     /// What the devices of the run under way do other than they were told.
     #[must_use]
     pub fn capture_differences(&self) -> Option<&str> {
