@@ -13,6 +13,7 @@ mod journal;
 mod keeper;
 mod perform;
 mod reloading;
+mod snapshots;
 mod status;
 mod storage;
 mod tombstones;
@@ -25,6 +26,7 @@ use crate::disk::facts::Name;
 use crate::disk::journal::Journal;
 use crate::disk::{Facts, Fs, RealFs};
 use crate::domain::entitlement::Lease;
+use crate::domain::fragment::Epoch;
 use crate::domain::input::Input;
 use crate::domain::machine::{Machine, Seen, Signed, Start, Tombstones as Found, Why};
 use crate::domain::offset::Offsets;
@@ -91,7 +93,7 @@ enum Wake {
     Watchdog,
     /// The spool thread is asked whether it still answers.
     SpoolThread,
-    /// A privacy command has waited long enough for its answer.
+    /// A client of the control socket has waited long enough for its answer.
     Answer,
 }
 
@@ -126,6 +128,7 @@ struct Agent {
     indicator: Indicator,
     /// Privacy commands whose answers wait until the command has taken effect, and their deadlines.
     unanswered: Vec<(Mono, control::Request)>,
+    snapshots: snapshots::Snapshots,
     leaving: bool,
 }
 
@@ -238,6 +241,7 @@ impl Agent {
             notifier: Notifier::new(now.mono),
             indicator,
             unanswered: Vec::new(),
+            snapshots: snapshots::Snapshots::new(),
             leaving: false,
         })
     }
@@ -255,6 +259,7 @@ impl Agent {
                 self.perform_all();
             }
             self.answer_what_is_settled(now);
+            self.snapshots.look(now);
             self.tell_since(now);
             let spool = self.storage.alive_at(now.mono);
             self.notifier.progress(now.mono, spool);
@@ -304,6 +309,7 @@ impl Agent {
             Some(request) = self.signals.recv() => self.requested(request),
             Some(finished) = self.uploads.join_next() => finished.ok(),
             Some(request) = self.requests.recv() => self.answer(request),
+            Some(picture) = self.snapshots.taken() => self.snapshots.give(picture, &self.machine),
             loaded = self.reloading.loaded() => self.take_over(loaded),
             () = tokio::time::sleep(due.since(now.mono)) => {
                 match why {
@@ -320,7 +326,8 @@ impl Agent {
     /// When to look again although nothing has come, and why.
     fn wakes_at(&self, now: Now) -> (Mono, Wake) {
         let (due, why) = self.machine.poll_timeout(now);
-        let answer = self.unanswered.iter().map(|(deadline, _)| *deadline).min();
+        let answers = self.unanswered.iter().map(|(deadline, _)| *deadline);
+        let answer = answers.chain(self.snapshots.due()).min();
         [
             self.notifier.due().map(|at| (at, Wake::Watchdog)),
             self.storage.due(now.mono).map(|at| (at, Wake::SpoolThread)),
@@ -352,6 +359,18 @@ impl Agent {
             Command::Metrics => {
                 let days_left = self.certificate_days_left(now.system);
                 status::metrics(&self.machine, self.broker.connected(), days_left, now)
+            }
+            Command::Open { epoch } => {
+                json!(control::Open { open: self.machine.open_run() == Some(Epoch(epoch)) })
+            }
+            Command::Snapshot => {
+                match self.snapshots.ask(&self.machine, self.source.as_mut(), request, now) {
+                    Some((request, refused)) => {
+                        let _client_went_away = request.reply.send(refused);
+                        return None;
+                    }
+                    None => return None,
+                }
             }
             Command::Privacy { closed } => {
                 if self.unanswered.len() < MAX_ANSWERS {

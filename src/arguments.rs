@@ -6,10 +6,12 @@ use std::path::PathBuf;
 pub(crate) const USAGE: &str = "\
 usage: kasacamd run --config FILE [--verbose]
        kasacamd check --config FILE [--json]
+       kasacamd probe [--board FILE|-] [--state DIR]
        kasacamd enroll --config FILE
        kasacamd reset --config FILE --yes
        kasacamd status [--json] [--socket PATH]
        kasacamd metrics [--socket PATH]
+       kasacamd snapshot FILE [--socket PATH]
        kasacamd privacy on|off|show [--socket PATH]
        kasacamd privacy log [--state DIR] [--json]
        kasacamd indicator off --config FILE
@@ -17,7 +19,9 @@ usage: kasacamd run --config FILE [--verbose]
 
 privacy on sets the local latch: the camera closes and stays closed. privacy off lifts the latch
 only, never a choice made in the app. privacy log tells when the camera was open and why, whether
-anybody has changed that record since, and what is missing of it. indicator off puts the light of the
+anybody has changed that record since, and what is missing of it. snapshot writes one JPEG image of what the camera
+sees, while it is open; never while it is closed. probe looks at the board that it
+runs on, and writes a board file that works on it; it films nothing. indicator off puts the light of the
 configuration out: the unit does that for an agent that was killed. enroll gets the device its
 certificate from the server of the section [identity]. reset removes what a household left on the
 camera: for its next owner.
@@ -32,10 +36,12 @@ pub(crate) enum Arguments {
     Version,
     Run { config: PathBuf, verbose: bool },
     Check { config: PathBuf, json: bool },
+    Probe { board: Option<PathBuf>, state: PathBuf },
     Enroll { config: PathBuf },
     Reset { config: PathBuf },
     Status { socket: PathBuf, json: bool },
     Metrics { socket: PathBuf },
+    Snapshot { file: PathBuf, socket: PathBuf },
     Privacy { socket: PathBuf, verb: PrivacyVerb },
     PrivacyLog { state: PathBuf, json: bool },
     IndicatorOff { config: PathBuf },
@@ -52,8 +58,8 @@ pub(crate) enum PrivacyVerb {
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
     use lexopt::prelude::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(arguments);
-    let (mut command, mut verb) = (None, None);
-    let (mut config, mut socket, mut state) = (None, None, None);
+    let (mut command, mut verb, mut file) = (None, None, None);
+    let (mut config, mut socket, mut state, mut board) = (None, None, None, None);
     let (mut json, mut verbose, mut yes) = (false, false, false);
     while let Some(argument) = parser.next().map_err(|e| e.to_string())? {
         match argument {
@@ -62,10 +68,14 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
             Long("config") => config = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("socket") => socket = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("state") => state = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
+            Long("board") => board = Some(PathBuf::from(parser.value().map_err(|e| e.to_string())?)),
             Long("json") => json = true,
             Long("verbose") => verbose = true,
             Long("yes") => yes = true,
             Value(word) if command.is_none() => command = Some(word.to_string_lossy().into_owned()),
+            Value(word) if command.as_deref() == Some("snapshot") && file.is_none() => {
+                file = Some(PathBuf::from(word));
+            }
             Value(word) if matches!(command.as_deref(), Some("privacy" | "indicator")) && verb.is_none() => {
                 verb = Some(word.to_string_lossy().into_owned());
             }
@@ -77,6 +87,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     match (command.as_deref(), verb.as_deref()) {
         (Some("run"), _) => Ok(Arguments::Run { config: config?, verbose }),
         (Some("check"), _) => Ok(Arguments::Check { config: config?, json }),
+        (Some("probe"), _) => {
+            Ok(Arguments::Probe { board, state: state.unwrap_or_else(|| PathBuf::from(DEFAULT_STATE)) })
+        }
         (Some("enroll"), _) => Ok(Arguments::Enroll { config: config? }),
         (Some("reset"), _) if yes => Ok(Arguments::Reset { config: config? }),
         (Some("reset"), _) => Err(String::from(
@@ -84,6 +97,10 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         )),
         (Some("status"), _) => Ok(Arguments::Status { socket, json }),
         (Some("metrics"), _) => Ok(Arguments::Metrics { socket }),
+        (Some("snapshot"), _) => {
+            let file = file.ok_or("snapshot takes the name of the file that it is to write")?;
+            Ok(Arguments::Snapshot { file, socket })
+        }
         (Some("privacy"), Some("on")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::On }),
         (Some("privacy"), Some("off")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::Off }),
         (Some("privacy"), Some("show")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::Show }),

@@ -3,7 +3,9 @@
 mod arguments;
 mod check;
 mod enroll;
+mod probe;
 mod reset;
+mod snapshot;
 mod words;
 
 use arguments::{Arguments, PrivacyVerb};
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
             print(&if json { findings.as_json() } else { findings.in_words() });
             if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
+        Arguments::Probe { board, state } => told(probe::probe(board.as_deref(), &state)),
         Arguments::Enroll { config } => told(enroll::enroll(&config)),
         Arguments::Reset { config } => told(reset::reset(&config)),
         // Unchanged as the agent sent it, including members that this release does not know.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Arguments::Metrics { socket } => {
             asked(&socket, &control::Command::Metrics, |told: &control::Metrics| told.metrics.clone())
         }
+        Arguments::Snapshot { file, socket } => told(snapshot::snapshot(&file, &socket)),
         Arguments::Privacy { socket, verb } => {
             let command = match verb {
                 PrivacyVerb::On => control::Command::Privacy { closed: true },

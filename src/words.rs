@@ -48,6 +48,7 @@ pub(crate) fn of_status(status: &Status) -> String {
     line("set aside", (spool.set_aside.files > 0).then(|| of_what_is_set_aside(status)).as_deref());
     line("fault", capture.fault.as_deref());
     line("audio", capture.audio_fault.as_deref());
+    line("camera does", capture.differs.as_deref());
     line("spool fault", spool.fault.as_deref());
     line("store", upload.stalled.as_deref());
     line("latch", telemetry.household.latch_fault.as_deref());

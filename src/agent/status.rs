@@ -119,6 +119,7 @@ pub(super) fn log(input: &Input) {
         | Input::CaptureClosed { .. }
         | Input::CaptureTrouble { .. }
         | Input::CaptureAudio { .. }
+        | Input::CaptureDiffers { .. }
         | Input::CaptureHoles { .. }
         | Input::Arrived { .. }
         | Input::Committed { .. }

@@ -1,6 +1,7 @@
 //! From a board to a description of its pipeline: which elements, with which properties, in which
 //! order. Plain data, made by a pure function; [`super::gst`] builds it.
 
+use super::controls;
 use super::encoder::{self, Demand};
 use super::profile::{self, Making};
 use super::raw::Raw;
@@ -62,7 +63,7 @@ impl Element {
     /// Sets a property, in place of the value that it has. Controls of V4L2 are laid over those that are there.
     pub fn set(&mut self, property: &str, value: &str) {
         match self.properties.iter_mut().find(|(name, _)| name == property) {
-            Some((_, there)) if property == "extra-controls" => *there = controls(there, value),
+            Some((_, there)) if property == "extra-controls" => *there = controls::merged(there, value),
             Some((_, there)) => value.clone_into(there),
             None => self.properties.push((Cow::Owned(property.to_owned()), value.to_owned())),
         }
@@ -263,6 +264,9 @@ fn video(
                             format!("width={},height={}", board.video.width, board.video.height)
                         }
                     };
+                    // A camera that encodes itself is told what an encoder is told.
+                    let demand = demand(board, recording, (width, height));
+                    let source = source.with("extra-controls", controls::demanded(demand));
                     stages.push(Stage::Element(source.with_all(properties)));
                     stages.push(Stage::Caps(format!("video/x-h264,{size},framerate={fps}")));
                 }
@@ -348,7 +352,7 @@ fn test_pictures(
     if named.is_some() {
         encode(board, recording, &raw, &mut stages);
     } else {
-        let demand = demand(board, recording, &raw);
+        let demand = demand(board, recording, raw.size());
         let either = [EncoderKind::X264, EncoderKind::OpenH264];
         stages.push(Stage::FirstOf(either.map(|kind| vec![encoder::element(kind, demand)]).to_vec()));
         stages.push(encoded());
@@ -362,42 +366,23 @@ fn raw(board: &Board, settings: CaptureSettings) -> Result<Raw<'_>, Unfit> {
     Ok(Raw::new(board, encoder.kind, settings.max_height))
 }
 
-fn demand(board: &Board, recording: &Recording, raw: &Raw<'_>) -> Demand {
+fn demand(board: &Board, recording: &Recording, size: (u32, u32)) -> Demand {
     let gop = board.video.fps.pictures_in(recording.fragment);
     Demand {
         bitrate: board.video.bitrate,
         gop: u32::try_from(gop).unwrap_or(u32::MAX).max(1),
-        size: raw.size(),
+        size,
         fps: board.video.fps,
     }
 }
 
 fn encode(board: &Board, recording: &Recording, raw: &Raw<'_>, stages: &mut Vec<Stage>) {
-    raw.encode(demand(board, recording, raw), stages);
+    raw.encode(demand(board, recording, raw.size()), stages);
     stages.push(encoded());
 }
 
 fn encoded() -> Stage {
     Stage::Caps(format!("{STREAM_FORMATS},alignment=au"))
-}
-
-/// Controls of V4L2, `name,key=value,…`: those of `over` beside those of `under`, and in place of those of the same name.
-fn controls(under: &str, over: &str) -> String {
-    let split = |text: &str| -> Vec<(String, String)> {
-        text.split(',')
-            .filter_map(|pair| pair.split_once('='))
-            .map(|(name, value)| (name.trim().to_owned(), value.trim_end_matches(';').trim().to_owned()))
-            .collect()
-    };
-    let mut merged = split(under);
-    for (name, value) in split(over) {
-        match merged.iter_mut().find(|(known, _)| *known == name) {
-            Some((_, there)) => *there = value,
-            None => merged.push((name, value)),
-        }
-    }
-    let pairs: Vec<String> = merged.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    format!("controls,{}", pairs.join(","))
 }
 
 fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {

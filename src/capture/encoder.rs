@@ -4,7 +4,7 @@
 //! and a scene cut would make it shorter for nothing. None makes B-frames, which add delay.
 
 use super::board::{Element, Stage};
-use super::level;
+use super::{controls, level};
 use crate::config::{EncoderKind, FrameRate, Pixels};
 
 /// What an encoder is asked for.
@@ -100,13 +100,7 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
             // Skipped pictures would be gaps in the recording.
             .with("enable-frame-skip", false)
             .with("complexity", "low"),
-        EncoderKind::V4l2H264 => element.with(
-            "extra-controls",
-            format!(
-                "controls,video_bitrate={bitrate},video_gop_size={gop},h264_i_frame_period={gop},\
-                 video_b_frames=0,repeat_sequence_header=1"
-            ),
-        ),
+        EncoderKind::V4l2H264 => element.with("extra-controls", controls::demanded(demand)),
         EncoderKind::MppH264 => element
             .with("bps", bitrate)
             .with("gop", gop)

@@ -21,16 +21,19 @@ mod intake;
 mod keys;
 mod microphone;
 mod properties;
+mod readback;
 mod reports;
 mod run;
 mod source;
+pub mod still;
+pub mod survey;
 
 pub use check::probe;
 pub use doubts::doubts;
 
-use super::FragmentSource;
 use super::board::{self, Description, Unfit};
 use super::refusals::Refusals;
+use super::{FragmentSource, GivePicture};
 use crate::config::{Board, FrameRate, Recording};
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
@@ -134,6 +137,12 @@ impl FragmentSource for GstSource {
                 at: mono(),
                 fault: Some(fault(FaultKind::Pipeline, format!("no thread for capture: {why}"))),
             }),
+        }
+    }
+
+    fn picture(&mut self, epoch: Epoch, give: GivePicture) {
+        if let Some(run) = self.current.as_ref().filter(|run| run.epoch() == epoch) {
+            run.picture(give);
         }
     }
 

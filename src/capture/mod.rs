@@ -6,7 +6,9 @@
 
 pub mod annexb;
 pub mod board;
+pub mod choose;
 pub mod container;
+pub mod controls;
 pub mod encoder;
 pub mod gst;
 pub mod h264;
@@ -22,7 +24,7 @@ pub mod test_card;
 pub mod timing;
 mod watch;
 
-pub use self::gst::{Report, doubts, probe};
+pub use self::gst::{Report, doubts, probe, still, survey};
 
 use self::gst::GstSource;
 use crate::config::{Board, Recording};
@@ -42,11 +44,18 @@ pub fn source(
     Box::new(GstSource::new(board, recording, chunks, report))
 }
 
+/// Takes an IDR frame: H.264, Annex B, with its parameter sets before it.
+pub type GivePicture = Box<dyn FnOnce(Vec<u8>) + Send>;
+
 /// Something that captures. None of these calls blocks: what happens is told by
 /// `Input::CaptureStarted` and `Input::CaptureClosed`.
 pub trait FragmentSource: Send {
     /// Opens the devices and begins. The permit is consumed: one permit, one run.
     fn start(&mut self, permit: Permit, settings: CaptureSettings);
+
+    /// Asks the run of this epoch for its next IDR frame. `give` is called with it once, on a thread of the capture, and
+    /// must not block; it is dropped uncalled where the run ends before, or where somebody else asks.
+    fn picture(&mut self, epoch: Epoch, give: GivePicture);
 
     /// Ends the run of this epoch, if it still goes on. With [`StopManner::Drop`] the devices are
     /// closed at once and the frames under way are dropped; with [`StopManner::Drain`] they are

@@ -206,6 +206,20 @@ pub fn load_board(path: &Path) -> Result<Board, Problems> {
     board.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
+/// Reads the text of a board file, as [`load_board`] reads a file; `path` is what it is called.
+///
+/// # Errors
+/// Everything that is wrong with it.
+pub fn board_of(text: &str, path: &Path) -> Result<Board, Problems> {
+    let mut problems = Problems::default();
+    let mut merged = merge::Merged::default();
+    let board = file::parse(&Place::file(path).file, text, &mut problems);
+    merged.take(&board.root, schema::BOARD, board.sound, &mut problems);
+    let board = validate::board(&merged, &Surroundings::here(), &mut problems);
+    problems.sort();
+    board.filter(|_| problems.is_empty()).ok_or(problems)
+}
+
 /// Takes in the board's file, and says which it is.
 fn take_board(merged: &mut merge::Merged, around: &Surroundings, problems: &mut Problems) -> Option<PathBuf> {
     let (text, at) = merged.text("device.board").map(|(text, at)| (text.to_owned(), at.clone()))?;

@@ -480,6 +480,9 @@ pub struct CaptureFigures {
     /// Why there is no audio although it is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio_fault: Option<String>,
+    /// What camera or encoder do other than they were told (bit rate, GOP), with both numbers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub differs: Option<String>,
 }
 
 /// The `spool` part of the telemetry.

@@ -140,6 +140,13 @@ pub enum Input {
         /// Why it is not stored, if it is wanted.
         why: Option<String>,
     },
+    /// The devices of a run that began do other than they were told.
+    CaptureDiffers {
+        /// The run's.
+        epoch: Epoch,
+        /// What they do otherwise, with both numbers.
+        what: String,
+    },
     /// Frames were missing in what came from the source of a run that goes on.
     CaptureHoles {
         /// Places at which frames were missing, since the last report.

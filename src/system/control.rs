@@ -1,8 +1,9 @@
 //! The local control socket: the only socket that the agent listens on.
 //!
 //! One request per connection, one line of JSON in each direction: `{"command":"status"}`,
-//! `{"command":"metrics"}`, `{"command":"privacy","closed":true}`. The answer is the status object,
-//! `{"metrics":"…"}`, or `{"error":"…"}`.
+//! `{"command":"metrics"}`, `{"command":"privacy","closed":true}`, `{"command":"snapshot"}`,
+//! `{"command":"open","epoch":1}`. The answer is the status object, `{"metrics":"…"}`,
+//! `{"epoch":1,"h264":"…"}`, `{"open":true}`, or `{"error":"…"}`.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -14,9 +15,11 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
 
-/// Maximum length of a request, in bytes; an answer may be sixteen times longer.
+/// Maximum length of a request, and of an answer, in bytes: a frame of [`MAX_FRAME`] fits in as base64.
 const MAX_LINE: u64 = 4096;
-const MAX_ANSWER: u64 = 16 * MAX_LINE;
+const MAX_ANSWER: u64 = 6 << 20;
+/// Bytes of a frame that is given to a client.
+pub const MAX_FRAME: usize = 4 << 20;
 /// Timeout for a client's request, and for the answer to it.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// Maximum number of clients at once; more wait in the kernel's backlog.
@@ -30,6 +33,13 @@ pub enum Command {
     Status,
     /// Asks for the figures, as OpenMetrics text.
     Metrics,
+    /// Asks for the next IDR frame of the camera, while it is open.
+    Snapshot,
+    /// Asks whether a run of the camera goes on.
+    Open {
+        /// That of [`Snapshot`].
+        epoch: u64,
+    },
     /// Sets or lifts the local latch.
     Privacy {
         /// `true` sets the latch, `false` lifts it.
@@ -42,6 +52,22 @@ pub enum Command {
 pub struct Metrics {
     /// OpenMetrics text.
     pub metrics: String,
+}
+
+/// The answer to [`Command::Snapshot`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Snapshot {
+    /// The run of the camera that the frame is of.
+    pub epoch: u64,
+    /// An IDR frame with its parameter sets: H.264, Annex B, as base64 (RFC 4648, 4).
+    pub h264: String,
+}
+
+/// The answer to [`Command::Open`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Open {
+    /// That run goes on: its devices are open, and are not being closed.
+    pub open: bool,
 }
 
 /// A request on its way to the agent, and where to send the answer.
@@ -124,7 +150,9 @@ async fn serve_one(stream: UnixStream, requests: mpsc::Sender<Request>) -> std::
         Err(_) => error("no request came in time"),
         Ok(Err(_)) => error("the request is not UTF-8"),
         Ok(Ok(_)) => match serde_json::from_str::<Command>(line.trim()) {
-            Err(_) => error("not a request that this agent knows; known are status, metrics, privacy"),
+            Err(_) => error(
+                "not a request that this agent knows; known are status, metrics, snapshot, open, privacy",
+            ),
             Ok(command) => ask_agent(command, &requests).await,
         },
     };

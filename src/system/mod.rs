@@ -2,8 +2,10 @@
 
 pub mod allocator;
 pub mod boot;
+pub mod cameras;
 pub mod clock;
 pub mod control;
+pub mod hardware;
 pub mod indicator;
 pub mod inputs;
 pub mod latch;

@@ -88,6 +88,12 @@ fn a_device_that_encodes_is_passed_through() {
 
     let factories: Vec<_> = elements(&description.video).iter().map(|element| element.factory).collect();
     assert_eq!(factories, ["v4l2src"]);
+    let told = property(&description.video, "v4l2src", "extra-controls");
+    // 20 pictures a second, half a second a fragment.
+    for control in ["video_bitrate=300000", "video_gop_size=10", "h264_i_frame_period=10", "video_b_frames=0"]
+    {
+        assert!(told.split(',').any(|it| it == control), "{told} lacks {control}");
+    }
 }
 
 #[test]

@@ -13,6 +13,8 @@
 mod boards;
 mod bridge;
 mod byte_stream;
+mod choosing;
+mod controls;
 mod faults;
 mod file_source;
 mod formats;
@@ -33,3 +35,4 @@ mod stops;
 mod support;
 mod test_cards;
 mod test_source;
+mod versions;

@@ -47,7 +47,30 @@ fn longest_picture(object: &Stored) -> u64 {
 #[test]
 fn records_and_uploads() {
     let cloud = cloud();
+    let guest = Guest::boot(&partition(&cloud, Files::Ext4), &Machine::default());
+    it_records_and_uploads(&cloud, guest);
+}
+
+/// The board file that `kasacamd probe` writes in the guest does for vivid what ours does.
+#[test]
+fn a_board_that_was_probed_records_and_uploads() {
+    let cloud = cloud();
     let mut guest = Guest::boot(&partition(&cloud, Files::Ext4), &Machine::default());
+    guest.tell("systemctl stop kasacamd && mv /etc/kasacam/board.toml /etc/kasacam/ours.toml");
+    let took = Instant::now();
+    guest.tell("kasacamd probe --board /etc/kasacam/board.toml");
+    println!("probed in {:.1} s:", took.elapsed().as_secs_f64());
+    let board = guest.tell("cat /etc/kasacam/board.toml");
+    println!("{board}");
+    for found in ["vivid", "kind = \"v4l2\", device = \"/dev/video", "format = \"raw\"", "openh264"] {
+        assert!(board.contains(found), "{board} lacks {found}");
+    }
+    assert_eq!(guest.holders(), 0, "what was asked is closed again");
+    guest.tell("systemctl start kasacamd");
+    it_records_and_uploads(&cloud, guest);
+}
+
+fn it_records_and_uploads(cloud: &Cloud, mut guest: Guest) {
     guest.tell("until systemctl is-active --quiet kasacamd; do sleep 0.2; done");
     println!("active {:.1} s after power on", guest.switched_on.elapsed().as_secs_f64());
     let closed = memory(&mut guest);
@@ -68,7 +91,7 @@ fn records_and_uploads() {
     cloud.tell(&["privacy", "on"]);
     guest.wait_for("the owner's choice", Duration::from_secs(20), |s| s["privacy"]["do_not_record"] == true);
     let status = guest.wait_until_all_is_stored();
-    let pictures = look_at(&cloud, true);
+    let pictures = look_at(cloud, true);
     assert_eq!(status["capture"]["frames_committed"].as_u64(), Some(pictures));
     let longest = cloud.footage().iter().map(longest_picture).max().unwrap();
     println!("{pictures} pictures stored; none stands longer than {longest} ms");

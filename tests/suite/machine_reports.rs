@@ -3,6 +3,7 @@
 
 use crate::support::rig::{HOUR, Rig, SEGMENT, allowed, choice, noon};
 use kasacam::domain::effect::{PrivacyReport, Report, Telemetry};
+use kasacam::domain::fragment::Epoch;
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::Start;
 use kasacam::domain::outcome::{Outcome, Scope};
@@ -134,4 +135,19 @@ fn the_figures_tell_what_was_missing_in_the_stream() {
     rig.give(Input::CaptureHoles { holes: 1, frames: 5 });
     rig.give(Input::CaptureHoles { holes: 2, frames: 3 });
     assert_eq!(missing(&rig), (3, 8));
+}
+
+#[test]
+fn what_the_camera_does_other_than_it_was_told_is_in_the_figures_while_it_is_open() {
+    let mut rig = Rig::new(allowed());
+    let told = |rig: &Rig| telemetry(rig).capture.differs;
+    let (epoch, _) = rig.open.expect("capture is open");
+    let what = String::from("video_bitrate is 4000000, and 2000000 was asked for");
+    assert_eq!(told(&rig), None);
+    rig.give(Input::CaptureDiffers { epoch: Epoch(epoch.0 + 1), what: what.clone() });
+    assert_eq!(told(&rig), None, "of another run");
+    rig.give(Input::CaptureDiffers { epoch, what: what.clone() });
+    assert_eq!(told(&rig), Some(what));
+    rig.privacy(2, true);
+    assert_eq!(told(&rig), None, "closed, it does nothing");
 }

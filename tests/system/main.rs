@@ -14,6 +14,7 @@
 mod agreement;
 mod alone;
 mod attacks;
+mod boards;
 // The verdict of the demo is pure, and part of a program without a library: it is included as it is.
 mod broker_faults;
 mod cards;
@@ -50,6 +51,7 @@ mod page_parts {
 }
 mod recording;
 mod reload;
+mod snapshots;
 mod soak;
 mod stalls;
 mod store_faults;

@@ -303,6 +303,10 @@ impl Control {
                 let without = started.without_sound.clone().or(failed);
                 let file = matches!(description.origin, Origin::File { .. });
                 self.tell_audio(started, file && started.sound_wanted && without.is_none(), without);
+                if let Some(what) = super::readback::differs(pipeline) {
+                    tracing::warn!("{}: {what}", description.source);
+                    (self.outside.report)(Input::CaptureDiffers { epoch: self.epoch, what });
+                }
             }
             Event::Latency => {
                 let _later = pipeline.recalculate_latency();

@@ -230,6 +230,9 @@ impl Intake {
         if let (Some(cards), Some(shown)) = (&self.cards, unit.shown) {
             cards.put_into(&mut unit, shown);
         }
+        if unit.idr {
+            self.shared.show(&unit);
+        }
         state.muxer.push_picture(unit).map_err(|why| self.unfit(why))?;
         state = self.hand_over_all(state)?;
         if self.file {

@@ -2,6 +2,8 @@
 
 use super::control::Control;
 use super::{Describe, Report, flag};
+use crate::capture::GivePicture;
+use crate::capture::h264::Unit;
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd, Timing};
 use crate::domain::input::Fault;
@@ -77,6 +79,8 @@ pub(super) struct Shared {
     pub(super) too_many: AtomicU32,
     /// By how much the newest packet came after its capture, in microseconds; [`NO_LAG`] where nothing tells.
     lag: AtomicU32,
+    /// Who waits for an IDR frame.
+    wanted: Mutex<Option<GivePicture>>,
 }
 
 const NO_LAG: u32 = u32::MAX;
@@ -115,6 +119,14 @@ impl Shared {
 
     pub(super) fn sounded(&self, at: Mono) {
         self.sound.store(at.0, Ordering::Release);
+    }
+
+    /// Gives an IDR frame to whoever waits for one.
+    pub(super) fn show(&self, unit: &Unit) {
+        let waiting = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(give) = waiting.filter(|_| !self.quits()) {
+            give(unit.to_annex_b());
+        }
     }
 
     pub(super) fn quits(&self) -> bool {
@@ -167,6 +179,7 @@ impl Run {
             sound: AtomicU64::new(0),
             too_many: AtomicU32::new(0),
             lag: AtomicU32::new(NO_LAG),
+            wanted: Mutex::new(None),
         });
         let slot = Arc::new(Mutex::new(Slot::default()));
         let microphone = Arc::new(Mutex::new(Slot::default()));
@@ -199,6 +212,10 @@ impl Run {
 
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    pub(super) fn picture(&self, give: GivePicture) {
+        *self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(give);
     }
 
     /// Never blocks. A Drop wakes the closer itself: one change of thread to the device.

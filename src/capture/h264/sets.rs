@@ -328,6 +328,12 @@ impl ParameterSets {
         Some(at)
     }
 
+    /// All of them, as NAL units: those of sequences first.
+    pub fn nals(&self) -> impl Iterator<Item = &Bytes> {
+        let (sps, pps) = (self.sps.values().map(|(nal, _)| nal), self.pps.values().map(|(nal, _)| nal));
+        sps.chain(pps)
+    }
+
     /// The two sets that a slice with this `pic_parameter_set_id` refers to.
     pub(super) fn of(&self, pps: u32) -> Option<(&Sps, &Pps)> {
         let (_, pps) = self.pps.get(&pps)?;

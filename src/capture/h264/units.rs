@@ -25,6 +25,17 @@ pub struct Unit {
 }
 
 impl Unit {
+    /// As a byte stream (ITU-T H.264, Annex B), with the parameter sets in force before it.
+    #[must_use]
+    pub fn to_annex_b(&self) -> Vec<u8> {
+        let mut stream = Vec::new();
+        for nal in self.sets.nals().chain(self.nals.iter()) {
+            stream.extend_from_slice(&[0, 0, 0, 1]);
+            stream.extend_from_slice(nal);
+        }
+        stream
+    }
+
     /// Decoding can begin here as well, though it is no IDR picture: an I picture at a recovery point. What is shown before
     /// it may not be decoded then.
     #[must_use]

@@ -27,6 +27,8 @@ pub(super) struct State {
     trouble: Option<String>,
     /// Why it has no audio, if audio is wanted.
     audio: Option<String>,
+    /// What its devices do other than they were told.
+    differs: Option<String>,
     /// The missing audio was reported.
     audio_failed: bool,
     /// The process will end because the devices do not close.
@@ -83,6 +85,7 @@ impl State {
             fault: None,
             trouble: None,
             audio: None,
+            differs: None,
             audio_failed: false,
             aborts: false,
             changed_at: None,
@@ -270,6 +273,27 @@ impl Machine {
         self.capture.audio.as_deref()
     }
 
+    pub(super) fn capture_differs(&mut self, epoch: Epoch, what: String) {
+        if self.capture.is_run(epoch) {
+            self.capture.differs = Some(what);
+        }
+    }
+
+    /// The run that is open and may go on, where there is one: its devices are not being closed.
+    #[must_use]
+    pub fn open_run(&self) -> Option<Epoch> {
+        match self.capture.run {
+            Run::Open { epoch, .. } => Some(epoch),
+            Run::Closed | Run::Closing { .. } => None,
+        }
+    }
+
+    /// What the devices of the run under way do other than they were told.
+    #[must_use]
+    pub fn capture_differences(&self) -> Option<&str> {
+        self.capture.differs.as_deref()
+    }
+
     fn stop(&mut self, epoch: Epoch, reason: SpanEnd) {
         let manner = if reason == SpanEnd::Privacy { StopManner::Drop } else { StopManner::Drain };
         self.capture.run = Run::Closing { epoch, manner, reason, stuck: None };
@@ -311,6 +335,7 @@ impl Machine {
         self.capture.run = Run::Closed;
         self.capture.trouble = None;
         self.capture.audio = None;
+        self.capture.differs = None;
         self.capture.changed_at = Some(self.best_time(now) - now.mono.since(at));
         if self.capture.told {
             self.tell(Event::CaptureClosed { epoch: epoch.0, reason: reason.text() });

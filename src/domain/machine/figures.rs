@@ -65,6 +65,7 @@ impl Machine {
                 // Of no interest if capture is closed on purpose.
                 fault: self.capture_fault().filter(|_| permitted).map(String::from),
                 audio_fault: self.audio_fault().map(String::from),
+                differs: self.capture_differences().map(String::from),
             },
             spool: SpoolFigures {
                 state: self.storage().text().into(),

@@ -295,6 +295,7 @@ impl Machine {
             Input::CaptureAudio { epoch, wanted, actual, why } => {
                 self.capture_audio(epoch, why.filter(|_| wanted && !actual), actual);
             }
+            Input::CaptureDiffers { epoch, what } => self.capture_differs(epoch, what),
             Input::CaptureHoles { holes, frames } => {
                 self.figures.holes = self.figures.holes.saturating_add(holes);
                 self.figures.frames_missing = self.figures.frames_missing.saturating_add(frames);

@@ -1,0 +1,36 @@
+//! Whether a device of V4L2 took the controls that it was told: read back from the element that has it open. No file is
+//! opened for that.
+
+use crate::capture::controls;
+use crate::system::cameras;
+use gst::prelude::*;
+use std::os::fd::BorrowedFd;
+
+/// What the devices of a pipeline do other than they were told, in words; `None` where nothing is.
+pub(super) fn differs(pipeline: &gst::Pipeline) -> Option<String> {
+    let elements = pipeline.iterate_recurse().into_iter().flatten();
+    let told: Vec<String> = elements.filter_map(|element| of(&element)).collect();
+    (!told.is_empty()).then(|| told.join("; "))
+}
+
+fn of(element: &gst::Element) -> Option<String> {
+    element.find_property("extra-controls")?;
+    let asked = element.property_value("extra-controls").get::<Option<gst::Structure>>().ok()??;
+    let has = |name: &str| {
+        element.find_property(name).is_some_and(|spec| spec.value_type() == gst::glib::Type::I32)
+    };
+    let fd: i32 = if has("device-fd") { element.property("device-fd") } else { -1 };
+    if fd < 0 {
+        return None;
+    }
+    let pairs: Vec<String> = asked
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}={}", value.get::<i32>().ok()?)))
+        .collect();
+    // SAFETY: the element has it open, and stays what it is while this is asked: whoever closes it waits for no one, and a
+    // descriptor that is closed meanwhile makes the request fail (EBADF).
+    let device = unsafe { BorrowedFd::borrow_raw(fd) };
+    let why =
+        controls::differs(&format!("controls,{}", pairs.join(",")), |name| cameras::control(device, name))?;
+    Some(format!("{}: {why}", super::build::name(element)))
+}

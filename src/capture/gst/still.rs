@@ -1,0 +1,65 @@
+//! One frame as a JPEG image.
+
+use super::initialise;
+use crate::capture::board::Element;
+use crate::capture::packages;
+use gst::prelude::*;
+
+/// Decoders that are tried, the best first.
+const DECODERS: &[&str] = &["avdec_h264", "openh264dec"];
+/// Within which the image must have been made.
+const IMAGE_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
+
+/// The JPEG image of an IDR frame in H.264, Annex B, with its parameter sets before it.
+///
+/// # Errors
+/// In words: which element is missing, and where it is to be had; or that the frame cannot be decoded.
+pub fn jpeg(frame: Vec<u8>) -> Result<Vec<u8>, String> {
+    initialise()?;
+    let decoder = DECODERS.iter().find(|factory| gst::ElementFactory::find(factory).is_some());
+    let decoder = decoder.ok_or_else(|| {
+        let advice: Vec<String> =
+            DECODERS.iter().map(|factory| format!("{factory}: {}", packages::advice(factory))).collect();
+        format!("no element that decodes H.264 is installed. One of these is needed:\n{}", advice.join("\n"))
+    })?;
+    let elements = [
+        Element::new("appsrc").with("format", "time"),
+        Element::new("h264parse"),
+        Element::new(decoder),
+        Element::new("videoconvert"),
+        Element::new("jpegenc"),
+        Element::new("appsink").with("sync", false).with("max-buffers", 1),
+    ];
+    let made = elements.iter().map(super::build::make).collect::<Result<Vec<_>, _>>();
+    let made = made.map_err(|fault| fault.message)?;
+    let pipeline = gst::Pipeline::new();
+    let fits = "the elements that make an image do not fit together";
+    pipeline.add_many(&made).map_err(|_| fits)?;
+    gst::Element::link_many(&made).map_err(|_| fits)?;
+    let image = pass(&pipeline, &made, frame);
+    let _closed = pipeline.set_state(gst::State::Null);
+    image
+}
+
+fn pass(pipeline: &gst::Pipeline, made: &[gst::Element], frame: Vec<u8>) -> Result<Vec<u8>, String> {
+    let undecodable = || String::from("the frame that the agent gave cannot be decoded");
+    let source = made.first().and_then(|it| it.downcast_ref::<gst_app::AppSrc>()).ok_or_else(undecodable)?;
+    let sink = made.last().and_then(|it| it.downcast_ref::<gst_app::AppSink>()).ok_or_else(undecodable)?;
+    let caps = gst::Caps::builder("video/x-h264")
+        .field("stream-format", "byte-stream")
+        .field("alignment", "au")
+        .field("framerate", gst::Fraction::new(1, 1))
+        .build();
+    source.set_caps(Some(&caps));
+    pipeline.set_state(gst::State::Playing).map_err(|_| undecodable())?;
+    let mut buffer = gst::Buffer::from_mut_slice(frame);
+    if let Some(buffer) = buffer.get_mut() {
+        buffer.set_pts(gst::ClockTime::ZERO);
+        buffer.set_dts(gst::ClockTime::ZERO);
+    }
+    source.push_buffer(buffer).map_err(|_| undecodable())?;
+    source.end_of_stream().map_err(|_| undecodable())?;
+    let sample = sink.try_pull_sample(IMAGE_TIMEOUT).ok_or_else(undecodable)?;
+    let map = sample.buffer().and_then(|buffer| buffer.map_readable().ok()).ok_or_else(undecodable)?;
+    Ok(map.to_vec())
+}
