@@ -62,3 +62,4 @@ mod toggles;
 mod unheard;
 mod unwritten;
 mod verify;
+mod watch;
