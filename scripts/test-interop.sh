@@ -228,6 +228,39 @@ start_camera() {
   --set 'upload.region="garage"' --set upload.tags=false >"$work/serve.log" 2>&1 &
 running[devcloud]=$!
 wait_for 30 devcloud grep -q '"ready":true' "$work/serve.log"
+
+# What this broker and this store lack is what the documents say of them, and nothing else. By devices of their own:
+# the camera's session is not to be touched.
+devcloud() {
+  timeout 60 "$out/debug/kasacam-devcloud" --dir "$cloud" "$@"
+}
+
+# told KIND CLAIMS: signed, retained for test-0001.
+told() {
+  devcloud sign "$1" "$2" | python3 -c 'import json, sys; print(json.load(sys.stdin)["jws"], end="")' >"$work/$1.jws"
+  devcloud publish-raw "kasacam/v1/test-0001/$1/desired" "$work/$1.jws" >/dev/null
+}
+
+for device in test-0001 test-0002; do
+  devcloud issue "$device" >/dev/null
+done
+issued='"device_id":"test-0001","version":1,"issued_at":"2026-11-01T00:00:00Z"'
+told privacy "{$issued,\"do_not_record\":false}"
+told entitlement "{$issued,\"not_after\":\"2099-01-01T00:00:00Z\",\"plan\":{\"id\":\"plus\",\"tier\":\"plus\"},\"status\":\"active\",
+  \"features\":{\"record\":true,\"audio\":true,\"max_height\":1080,\"history_hours\":720}}"
+timeout 300 "$out/debug/kasacam-devcloud" verify --broker "localhost:$broker_port" --ca "$cloud/pki/ca.pem" \
+  --device test-0001 --cert "$cloud/test-0001/device.pem" --key "$cloud/test-0001/device.key" \
+  --other test-0002 --other-cert "$cloud/test-0002/device.pem" --other-key "$cloud/test-0002/device.key" \
+  --observer-cert "$cloud/pki/cloud.pem" --observer-key "$cloud/pki/cloud.key" \
+  --lease-key "$cloud/entitlement-dev-1.pem" --store "http://127.0.0.1:$store_port" --region garage \
+  --store-credentials "$cloud/storage.toml" --json "$work/verify.json" >"$work/verify.log" 2>&1 || true
+lacking=$(python3 -c '
+import json, sys
+rows = json.load(open(sys.argv[1]))["rows"]
+print(*sorted(row["id"] for row in rows if row["outcome"] == "fail"))' "$work/verify.json") || fail "verify"
+[[ $lacking == "acl.command acl.publish acl.subscribe store.condition" ]] || fail "verify found: $lacking"
+say "verify finds that rumqttd has no rules for topics, that Garage replaces objects, and no other fault"
+
 for attempt in first second; do
   before=$(stored)
   start_camera

@@ -4,13 +4,17 @@
 #[expect(dead_code, reason = "the program uses all of it")]
 pub mod judgement;
 
+use judgement::camera;
+use judgement::camera::seen::{Attempt, CameraSeen, Message};
 use judgement::cloud::seen::{CloudSeen, ConnAckSeen, Delivered, Round, Said};
 use judgement::cloud::{rows, rules};
 use judgement::report::Report;
 use judgement::row::{Outcome, Row};
 use kasacam::domain::time::Utc;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name)
@@ -48,7 +52,9 @@ fn sections(document: &str) -> BTreeMap<String, String> {
 /// Id, what is asked, clause, and the words of it, of every rule.
 fn every_rule() -> Vec<[&'static str; 4]> {
     let verify = rules().into_iter().flatten().map(|rule| [rule.id, rule.asks, rule.clause, rule.says]);
-    verify.collect()
+    let watch =
+        camera::rules().into_iter().flatten().map(|rule| [rule.id, rule.asks, rule.clause, rule.says]);
+    verify.chain(watch).collect()
 }
 
 #[test]
@@ -96,7 +102,10 @@ fn the_document_has_every_row() {
 
 #[test]
 fn the_schema_of_a_report_is_made_from_its_type() {
-    crate::schemas::assert_made_from::<Report>("conformance", "The report of `kasacam-devcloud verify`");
+    crate::schemas::assert_made_from::<Report>(
+        "conformance",
+        "The report of `kasacam-devcloud verify` and `watch`",
+    );
 }
 
 fn at(text: &str) -> Utc {
@@ -174,7 +183,7 @@ fn a_message_that_may_not_be_is_refused_passed_over_or_ends_the_connection() {
 fn delivered(version: u64, do_not_record: bool) -> Delivered {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let claims = serde_json::json!({"device_id": "cam-0001", "version": version,
+    let claims = json!({"device_id": "cam-0001", "version": version,
         "issued_at": "2026-11-26T11:00:00Z", "do_not_record": do_not_record});
     let jws = format!("e30.{}.AAAA", URL_SAFE_NO_PAD.encode(claims.to_string()));
     Delivered { payload: jws.into_bytes(), qos: 1, retain: true }
@@ -206,4 +215,167 @@ fn a_permission_from_far_ahead_is_told_and_a_prohibition_is_not() {
         seen.now = at("2026-11-24T11:00:00Z");
         assert_eq!(row(&seen, "commands.issued").outcome, outcome);
     }
+}
+
+/// A camera that nobody has heard.
+fn unheard() -> CameraSeen {
+    CameraSeen {
+        device: "cam-0001".into(),
+        prefix: "v1/".into(),
+        postfix: String::new(),
+        retained: Vec::new(),
+        live: Vec::new(),
+        attempts: Err("nobody tried".into()),
+        telemetry: Duration::from_secs(60),
+        objects: Err("nobody looked".into()),
+    }
+}
+
+/// So many seconds after noon.
+fn seconds(n: u64) -> Utc {
+    at("2026-11-26T12:00:00Z") + Duration::from_secs(n)
+}
+
+fn said(n: u64, topic: &str, payload: &Value) -> Message {
+    Message {
+        at: seconds(n),
+        topic: topic.into(),
+        payload: payload.to_string().into_bytes(),
+        qos: 1,
+        retain: !["telemetry", "event", "grant/request"].contains(&topic),
+        response_topic: None,
+        correlation: None,
+    }
+}
+
+fn chosen(n: u64, version: u64, do_not_record: bool) -> Message {
+    use base64::Engine;
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+    let claims = json!({"device_id": "cam-0001", "version": version, "issued_at": seconds(n),
+        "do_not_record": do_not_record});
+    let mut message = said(n, "privacy/desired", &json!(null));
+    message.payload = format!("e30.{}.AAAA", URL_SAFE_NO_PAD.encode(claims.to_string())).into_bytes();
+    message
+}
+
+fn reported(n: u64, version: u64, private: bool, capture: &str) -> Message {
+    let report = json!({"version": version, "do_not_record": private, "latch": false, "capture": capture,
+        "applied_at": seconds(n)});
+    said(n, "privacy/reported", &report)
+}
+
+fn outcome(seen: &CameraSeen, id: &str) -> Outcome {
+    camera::rows(seen).into_iter().find(|row| row.id == id).unwrap().outcome
+}
+
+#[test]
+fn of_a_camera_that_nobody_has_heard_only_its_absence_is_told() {
+    let rows = camera::rows(&unheard());
+    let failed: Vec<&str> =
+        rows.iter().filter(|row| row.outcome == Outcome::Fail).map(|row| row.id.as_str()).collect();
+    assert_eq!(failed, ["status.online"]);
+    assert!(rows.iter().all(|row| row.outcome != Outcome::Pass), "{rows:#?}");
+}
+
+#[test]
+fn a_choice_is_to_be_reported_as_closed_and_in_time() {
+    let cases = [
+        (vec![reported(3, 8, true, "closed")], Outcome::Pass),
+        (vec![reported(3, 8, true, "closing"), reported(8, 8, true, "closed")], Outcome::Pass),
+        (vec![reported(3, 8, true, "closing")], Outcome::Fail),
+        (vec![reported(3, 7, true, "closed")], Outcome::Fail),
+        (vec![reported(14, 8, true, "closed")], Outcome::Fail),
+        (vec![], Outcome::Fail),
+    ];
+    for (reports, wanted) in cases {
+        let mut seen = unheard();
+        seen.retained = vec![chosen(0, 7, false)];
+        seen.live = [vec![chosen(2, 8, true)], reports.clone()].concat();
+        assert_eq!(outcome(&seen, "privacy.closed"), wanted, "{reports:?}");
+    }
+    // One that was there before the watch began is not timed.
+    let mut seen = unheard();
+    seen.retained = vec![chosen(0, 8, true)];
+    assert_eq!(outcome(&seen, "privacy.closed"), Outcome::NotChecked);
+}
+
+#[test]
+fn reports_do_not_go_back_and_are_not_applied_before_they_were_issued() {
+    let mut seen = unheard();
+    seen.retained = vec![chosen(5, 7, true), reported(6, 7, true, "closed")];
+    seen.live = vec![reported(7, 7, true, "closed")];
+    assert_eq!(outcome(&seen, "reported.versions"), Outcome::Pass);
+    assert_eq!(outcome(&seen, "reported.applied-at"), Outcome::Pass);
+    seen.live = vec![reported(4, 6, true, "closed")];
+    assert_eq!(outcome(&seen, "reported.versions"), Outcome::Fail);
+    seen.live = vec![reported(4, 7, true, "closed")];
+    assert_eq!(outcome(&seen, "reported.applied-at"), Outcome::Fail);
+}
+
+#[test]
+fn a_forged_permission_has_to_be_told_and_must_not_be_in_force() {
+    let rejected = said(3, "event", &json!({"event": "rejected", "topic": "t", "reason": "bad_signature"}));
+    let forged = chosen(2, 1_000_007, false);
+    let attempt = Attempt {
+        reason: "bad_signature",
+        at: seconds(2),
+        payload: forged.payload.clone(),
+        version: 1_000_007,
+    };
+    let cases = [
+        (vec![forged.clone(), rejected.clone()], Outcome::Pass),
+        (vec![forged.clone()], Outcome::Fail),
+        (vec![forged, rejected, reported(4, 1_000_007, false, "open")], Outcome::Fail),
+    ];
+    for (live, wanted) in cases {
+        let mut seen = unheard();
+        seen.attempts = Ok(vec![attempt.clone()]);
+        seen.live = live.clone();
+        assert_eq!(outcome(&seen, "rejected.forged"), wanted, "{live:?}");
+        assert_eq!(outcome(&seen, "rejected.stale"), Outcome::NotChecked);
+        // What was said only to be refused is no command.
+        assert_eq!(outcome(&seen, "privacy.opened"), Outcome::NotChecked);
+    }
+}
+
+#[test]
+fn a_session_begins_with_the_choice_that_is_in_force() {
+    let online = said(1, "status", &json!({"online": true, "version": "0.1.0"}));
+    let offline = said(4, "status", &json!({"online": false}));
+    let mut seen = unheard();
+    seen.live = vec![reported(1, 7, false, "closed"), online.clone()];
+    assert_eq!(outcome(&seen, "publish.first"), Outcome::Pass);
+    seen.live = vec![online.clone(), reported(1, 7, false, "closed")];
+    assert_eq!(outcome(&seen, "publish.first"), Outcome::Fail);
+    // It was there before: what comes first is chance.
+    seen.retained = vec![online.clone()];
+    assert_eq!(outcome(&seen, "publish.first"), Outcome::NotChecked);
+    seen.live.extend([offline, online]);
+    assert_eq!(outcome(&seen, "publish.first"), Outcome::Fail);
+}
+
+#[test]
+fn figures_come_neither_too_often_nor_too_seldom() {
+    for (times, wanted) in [
+        (vec![0, 60, 120], Outcome::Pass),
+        // One that was held up, and the next one right behind it.
+        (vec![0, 60, 119, 120], Outcome::Pass),
+        (vec![0, 0, 60, 60, 120, 120, 180, 180], Outcome::Fail),
+        (vec![0, 400], Outcome::Fail),
+        (vec![0], Outcome::NotChecked),
+    ] {
+        let mut seen = unheard();
+        seen.live = times.iter().map(|n| said(*n, "telemetry", &json!({}))).collect();
+        assert_eq!(outcome(&seen, "telemetry.rate"), wanted, "{times:?}");
+    }
+}
+
+#[test]
+fn a_payload_is_held_against_its_schema_and_is_not_quoted() {
+    let mut seen = unheard();
+    seen.live = vec![said(1, "status", &json!({"online": "a secret"}))];
+    let rows = camera::rows(&seen);
+    let row = rows.iter().find(|row| row.id == "form.status").unwrap();
+    assert_eq!(row.outcome, Outcome::Fail);
+    assert!(!rows.iter().any(|row| row.seen.contains("a secret")), "{rows:#?}");
 }

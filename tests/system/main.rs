@@ -64,3 +64,4 @@ mod toggles;
 mod unheard;
 mod unwritten;
 mod verify;
+mod watch;

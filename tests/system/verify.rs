@@ -20,7 +20,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_kasacam-devcloud");
 const AT_ONCE: usize = 8;
 
 /// The claims signed by the cloud.
-fn sign(dir: &Path, kind: &str, claims: &Value) -> String {
+pub fn sign(dir: &Path, kind: &str, claims: &Value) -> String {
     let mut stream = UnixStream::connect(dir.join("cloud.sock")).unwrap();
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     let line = json!({"command": "sign", "kind": kind, "claims": claims.to_string()});
@@ -100,7 +100,7 @@ fn observer(cloud: &Cloud) -> [String; 4] {
 }
 
 /// Its report, and the exit code.
-fn report(child: Child) -> (Value, Option<i32>) {
+pub fn report(child: Child) -> (Value, Option<i32>) {
     let output = child.wait_with_output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     let report = serde_json::from_str(&said)
@@ -109,18 +109,18 @@ fn report(child: Child) -> (Value, Option<i32>) {
 }
 
 /// Ids of the rows that came out so.
-fn rows(report: &Value, outcome: &str) -> Vec<String> {
+pub fn rows(report: &Value, outcome: &str) -> Vec<String> {
     let rows = report["rows"].as_array().unwrap().iter().filter(|row| row["outcome"] == outcome);
     rows.map(|row| row["id"].as_str().unwrap().to_owned()).collect()
 }
 
 /// Lets everything pass.
-fn pipe() -> Change {
+pub fn pipe() -> Change {
     Arc::new(|passing| vec![(passing.way, passing.bytes.clone())])
 }
 
 /// Changes some packets: `None` where this one is none of them.
-fn changing(change: impl Fn(&Passing) -> Option<Vec<(Way, Vec<u8>)>> + Send + Sync + 'static) -> Change {
+pub fn changing(change: impl Fn(&Passing) -> Option<Vec<(Way, Vec<u8>)>> + Send + Sync + 'static) -> Change {
     Arc::new(move |passing| change(passing).unwrap_or_else(|| vec![(passing.way, passing.bytes.clone())]))
 }
 
@@ -140,7 +140,7 @@ fn restated(
     })
 }
 
-fn claims(jws: &[u8]) -> Option<Value> {
+pub fn claims(jws: &[u8]) -> Option<Value> {
     let claims = std::str::from_utf8(jws).ok()?.split('.').nth(1)?;
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
 }

@@ -64,6 +64,7 @@ enum Task {
         device: String,
     },
     Verify(Box<conformance::verify::Verify>),
+    Watch(Box<conformance::watch::Watch>),
     #[command(flatten)]
     Command(control::Command),
 }
@@ -87,6 +88,10 @@ fn main() -> ExitCode {
         Task::Verify(verify) => {
             let outcome = run(conformance::verify::run(&verify));
             return conformance::conclude(outcome, &verify.output);
+        }
+        Task::Watch(watch) => {
+            let outcome = run(conformance::watch::run(&watch));
+            return conformance::conclude(outcome, &watch.output);
         }
         Task::Issue { device } => certificates::issue_device(named, &device)
             .and_then(|(cert, key)| say(&serde_json::json!({"ok": true, "cert": cert, "key": key}))),

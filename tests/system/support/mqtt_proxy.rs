@@ -78,6 +78,29 @@ impl Passing {
         let kept = &self.bytes[self.header()..self.payload_at()];
         packet(self.bytes[0], &[kept, payload].concat())
     }
+
+    /// The packet identifier of a PUBLISH or a PUBACK.
+    pub fn identifier(&self) -> u16 {
+        let body = self.body();
+        let at = if self.kind() == 3 { 2 + usize::from(u16::from_be_bytes([body[0], body[1]])) } else { 0 };
+        u16::from_be_bytes([body[at], body[at + 1]])
+    }
+
+    /// The same PUBLISH under another packet identifier.
+    pub fn with_identifier(&self, identifier: u16) -> Vec<u8> {
+        let body = self.body();
+        let at = self.header() + 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+        let mut bytes = self.bytes.clone();
+        bytes[at..at + 2].copy_from_slice(&identifier.to_be_bytes());
+        bytes
+    }
+
+    /// The same PUBLISH with QoS 0.
+    pub fn with_qos_0(&self) -> Vec<u8> {
+        let body = self.body();
+        let at = 2 + usize::from(u16::from_be_bytes([body[0], body[1]]));
+        packet(self.bytes[0] & 0xf1, &[&body[..at], &body[at + 2..]].concat())
+    }
 }
 
 /// A packet with this first byte and body.
@@ -109,6 +132,7 @@ pub struct Habits {
 
 pub struct MqttProxy {
     pub port: u16,
+    road: Arc<Road>,
     _runtime: Runtime,
 }
 
@@ -118,9 +142,16 @@ impl MqttProxy {
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let way = Arc::new(Road { dir: cloud.dir().to_owned(), broker: cloud.mqtt_port, habits, change });
-        runtime.spawn(accept(listener, way));
-        MqttProxy { port, _runtime: runtime }
+        let dir = cloud.dir().to_owned();
+        let road = Road { dir, broker: cloud.mqtt_port, habits, change, connections: AtomicUsize::new(0) };
+        let road = Arc::new(road);
+        runtime.spawn(accept(listener, Arc::clone(&road)));
+        MqttProxy { port, road, _runtime: runtime }
+    }
+
+    /// Connections that there were so far.
+    pub fn connections(&self) -> usize {
+        self.road.connections.load(Ordering::SeqCst)
     }
 
     /// As `verify` and `watch` take it.
@@ -134,6 +165,7 @@ struct Road {
     broker: u16,
     habits: Habits,
     change: Change,
+    connections: AtomicUsize,
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -197,13 +229,12 @@ impl Road {
 }
 
 async fn accept(listener: TcpListener, road: Arc<Road>) {
-    let connections = AtomicUsize::new(0);
     let acceptor = road.acceptor();
     loop {
         let Ok((stream, _)) = listener.accept().await else { continue };
         let (road, acceptor) = (Arc::clone(&road), acceptor.clone());
         let Ok(client) = acceptor.accept(stream).await else { continue };
-        let connection = connections.fetch_add(1, Ordering::SeqCst);
+        let connection = road.connections.fetch_add(1, Ordering::SeqCst);
         tokio::spawn(async move {
             let shown = client.get_ref().1.peer_certificates().and_then(|chain| chain.first().cloned());
             let connector = road.connector(shown.as_ref());

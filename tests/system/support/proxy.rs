@@ -67,9 +67,13 @@ impl Fault {
     }
 }
 
+/// Changes an answer to a request with this first line; the body comes behind the empty line.
+pub type Rewrite = Arc<dyn Fn(&str, Vec<u8>) -> Vec<u8> + Send + Sync>;
+
 #[derive(Default)]
 struct State {
     fault: Option<Fault>,
+    rewrite: Option<Rewrite>,
     /// How many more times it takes effect.
     left: u32,
     hits: u32,
@@ -146,6 +150,11 @@ impl Proxy {
                 let _already_gone = stream.shutdown(std::net::Shutdown::Both);
             }
         }
+    }
+
+    /// From now on all answers go through this.
+    pub fn rewrite(&self, rewrite: Rewrite) {
+        self.inside.state().rewrite = Some(rewrite);
     }
 
     pub fn heal(&self) {
@@ -280,6 +289,11 @@ fn handle(stream: TcpStream, inside: &Inside, way: &Way) -> std::io::Result<()> 
         }
         fault => {
             let mut answer = way.ask(&head, &body)?;
+            let rewrite = inside.state().rewrite.clone();
+            if let Some(rewrite) = rewrite {
+                let line = String::from_utf8_lossy(&head);
+                answer = rewrite(line.lines().next().unwrap_or_default(), answer);
+            }
             match fault {
                 Some(Fault::LostAnswer) => {
                     reset(&raw);
@@ -347,7 +361,7 @@ fn with_status(answer: Vec<u8>, from: u16, to: u16) -> Vec<u8> {
     }
 }
 
-fn with_header(answer: &[u8], name: &str, value: &str) -> Vec<u8> {
+pub fn with_header(answer: &[u8], name: &str, value: &str) -> Vec<u8> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap_or(answer.len());
     let head = String::from_utf8_lossy(&answer[..end]).into_owned();
     let kept = head

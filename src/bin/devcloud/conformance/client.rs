@@ -5,6 +5,8 @@
 use super::judgement::cloud::seen::ConnAckSeen;
 use super::party::Party;
 use bytes::{Buf, Bytes, BytesMut};
+use kasacam::domain::time::Utc;
+use kasacam::system::clock;
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5 as codec;
 use rustls_pki_types::ServerName;
@@ -59,6 +61,8 @@ pub(super) struct Heard {
     pub(super) qos: u8,
     pub(super) retain: bool,
     pub(super) correlation: Option<Bytes>,
+    pub(super) response_topic: Option<String>,
+    pub(super) at: Utc,
     pub(super) since: Instant,
 }
 
@@ -156,20 +160,22 @@ impl Client {
         }
     }
 
-    /// The reason code of each filter. `published`: RETAIN comes as it was published.
-    pub(super) async fn subscribe(
-        &mut self,
-        filters: &[&str],
-        qos: QoS,
-        published: bool,
-    ) -> Result<Vec<u8>, String> {
+    /// The reason code of each filter.
+    pub(super) async fn subscribe(&mut self, filters: &[&str], qos: QoS) -> Result<Vec<u8>, String> {
+        self.ask(filters.iter().map(|filter| codec::Filter::new(*filter, qos)).collect()).await
+    }
+
+    /// What is published from now on, with RETAIN as it was published, and nothing that is retained.
+    pub(super) async fn listen(&mut self, filter: &str, qos: QoS) -> Result<Vec<u8>, String> {
+        let mut filter = codec::Filter::new(filter, qos);
+        filter.preserve_retain = true;
+        filter.retain_forward_rule = codec::RetainForwardRule::Never;
+        self.ask(vec![filter]).await
+    }
+
+    async fn ask(&mut self, filters: Vec<codec::Filter>) -> Result<Vec<u8>, String> {
         let identifier = self.identify();
-        let filters = filters.iter().map(|filter| {
-            let mut filter = codec::Filter::new(*filter, qos);
-            filter.preserve_retain = published;
-            filter
-        });
-        let told = codec::Subscribe { pkid: identifier, filters: filters.collect(), properties: None };
+        let told = codec::Subscribe { pkid: identifier, filters, properties: None };
         self.send(&codec::Packet::Subscribe(told)).await?;
         let until = Instant::now() + self.within;
         loop {
@@ -382,6 +388,8 @@ fn heard(publish: &codec::Publish) -> Heard {
         },
         retain: publish.retain,
         correlation: properties.correlation_data,
+        response_topic: properties.response_topic,
+        at: clock::utc(),
         since: Instant::now(),
     }
 }

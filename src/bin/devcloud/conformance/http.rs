@@ -27,6 +27,7 @@ pub(super) struct Http {
 pub(super) struct HttpAnswer {
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
 }
 
 impl HttpAnswer {
@@ -94,8 +95,8 @@ async fn ask(
     let answer = sender.send_request(request).await.map_err(|e| e.to_string());
     let read = async {
         let (parts, body) = answer?.into_parts();
-        Limited::new(body, MAX_BYTES).collect().await.map_err(|e| format!("its answer: {e}"))?;
-        Ok(HttpAnswer { status: parts.status.as_u16(), headers: parts.headers })
+        let body = Limited::new(body, MAX_BYTES).collect().await.map_err(|e| format!("its answer: {e}"))?;
+        Ok(HttpAnswer { status: parts.status.as_u16(), headers: parts.headers, body: body.to_bytes() })
     };
     let read = read.await;
     connection.abort();

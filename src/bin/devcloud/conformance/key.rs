@@ -78,6 +78,25 @@ impl Key {
         self.signed("HEAD", key, "", EMPTY, vec![mode])
     }
 
+    /// GET of an object, with the checksum.
+    ///
+    /// # Errors
+    /// Where it cannot be signed.
+    pub(super) fn get(&self, key: &str) -> Result<Request, String> {
+        let mode = ("x-amz-checksum-mode".to_owned(), "ENABLED".to_owned());
+        self.signed("GET", key, "", EMPTY, vec![mode])
+    }
+
+    /// A page of the keys that begin so and come after `after`.
+    ///
+    /// # Errors
+    /// Where it cannot be signed.
+    pub(super) fn list(&self, prefix: &str, after: &str) -> Result<Request, String> {
+        let (prefix, after) = (escape(prefix), escape(after));
+        let query = format!("?list-type=2&max-keys=1000&prefix={prefix}&start-after={after}");
+        self.signed("GET", "", &query, EMPTY, Vec::new())
+    }
+
     fn signed(
         &self,
         method: &str,
@@ -111,4 +130,10 @@ impl Key {
         headers.extend(signed.output().headers().map(|(name, value)| (name.to_owned(), value.to_owned())));
         Ok((url.parse().map_err(|_| failed())?, headers))
     }
+}
+
+/// For a query.
+fn escape(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
+    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

@@ -9,5 +9,6 @@ mod key;
 mod output;
 mod party;
 pub(crate) mod verify;
+pub(crate) mod watch;
 
 pub(crate) use output::conclude;

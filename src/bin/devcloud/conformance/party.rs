@@ -2,6 +2,7 @@
 
 use kasacam::config::VerifyingKey;
 use kasacam::config::pem::Pem;
+use ring::rand::{SecureRandom, SystemRandom};
 use rustls::ClientConfig;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
@@ -117,4 +118,14 @@ pub(super) fn place(text: &str) -> Result<(String, u16), String> {
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let host = host.trim_start_matches('[').trim_end_matches(']');
     if host.is_empty() { Err(wrong()) } else { Ok((host.to_owned(), port.parse().map_err(|_| wrong())?)) }
+}
+
+/// So many random bytes, in hexadecimal.
+///
+/// # Errors
+/// Where there is no randomness.
+pub(super) fn random(bytes: usize) -> Result<String, String> {
+    let mut drawn = vec![0; bytes];
+    SystemRandom::new().fill(&mut drawn).map_err(|_| "no randomness".to_owned())?;
+    Ok(drawn.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -4,7 +4,8 @@ use super::super::client::{Client, Manner};
 use super::super::judgement::cloud::seen::{CloudSeen, Said};
 use super::super::judgement::row::Look;
 use super::super::party::Party;
-use super::{Check, QUIET, random};
+use super::super::party::random;
+use super::{Check, QUIET};
 use rumqttc::v5::mqttbytes::QoS;
 use tokio::time::Instant;
 
@@ -52,7 +53,7 @@ async fn own(check: &Check<'_>) -> Look<Vec<Said>> {
 async fn to_self(check: &Check<'_>) -> Look<Said> {
     let (topic, payload) = (check.topic("privacy/desired"), event());
     let (mut listener, _) = Client::session(&check.place, &check.device, ANEW).await?;
-    listener.subscribe(&[&topic], QoS::AtLeastOnce, false).await?;
+    listener.subscribe(&[&topic], QoS::AtLeastOnce).await?;
     let puback = listener.publish(&topic, &payload, false, None).await;
     let delivered = came(&mut listener, &topic, &payload).await;
     listener.leave().await;
@@ -66,7 +67,7 @@ async fn to_other(check: &Check<'_>, other: &Party, name: &str, payload: &[u8]) 
     let mut listener = match hears {
         Some(party) => {
             let (mut listener, _) = Client::session(&check.place, party, ANEW).await?;
-            listener.subscribe(&[&topic], QoS::AtLeastOnce, false).await?;
+            listener.subscribe(&[&topic], QoS::AtLeastOnce).await?;
             Some(listener)
         }
         None => None,
@@ -108,7 +109,7 @@ async fn overheard(check: &Check<'_>, other: &Party) -> Look<Vec<String>> {
         if !up {
             client = Client::session(&check.place, &check.device, ANEW).await?.0;
         }
-        up = client.subscribe(&[filter], QoS::AtLeastOnce, false).await.is_ok();
+        up = client.subscribe(&[filter], QoS::AtLeastOnce).await.is_ok();
     }
     let (mut speaker, _) = Client::session(&check.place, other, ANEW).await?;
     speaker.publish(&said, &event(), false, None).await.map_err(|why| format!("{}: {why}", other.client))?;

@@ -3,7 +3,8 @@
 use super::super::client::{Client, Manner};
 use super::super::judgement::cloud::seen::{Answer, Asked, CloudSeen};
 use super::super::judgement::row::Look;
-use super::{Check, QUIET, random};
+use super::super::party::random;
+use super::{Check, QUIET};
 use bytes::Bytes;
 use kasacam::domain::grant::{GrantAnswer, GrantRequest, Want};
 use kasacam::domain::segment::object_key;
@@ -128,7 +129,7 @@ pub(super) async fn ask(check: &Check<'_>, want: Vec<Want>) -> Look<Asked> {
     let manner = Manner { clean_start: true, ..Manner::default() };
     let (mut client, _) = Client::session(&check.place, &check.device, manner).await?;
     let response = check.topic("grant/response");
-    client.subscribe(&[&response], QoS::AtLeastOnce, false).await?;
+    client.subscribe(&[&response], QoS::AtLeastOnce).await?;
     let request = GrantRequest { id: random(16)?, want };
     let payload = serde_json::to_vec(&request).map_err(|e| e.to_string())?;
     let began = Instant::now();
@@ -158,7 +159,7 @@ pub(super) async fn ask(check: &Check<'_>, want: Vec<Want>) -> Look<Asked> {
 async fn retained(check: &Check<'_>) -> Look<bool> {
     let manner = Manner { clean_start: true, ..Manner::default() };
     let (mut client, _) = Client::session(&check.place, &check.device, manner).await?;
-    client.subscribe(&[&check.topic("grant/response")], QoS::AtLeastOnce, false).await?;
+    client.subscribe(&[&check.topic("grant/response")], QoS::AtLeastOnce).await?;
     let heard = client.gather(Instant::now() + QUIET / 2).await?;
     client.leave().await;
     Ok(heard.iter().any(|heard| heard.retain))

@@ -13,10 +13,9 @@ use super::judgement::cloud::rows;
 use super::judgement::cloud::seen::CloudSeen;
 use super::judgement::report::Report;
 use super::output::Output;
-use super::party::{BrokerArguments, Named, Party, place, tls, verifying_keys};
+use super::party::{BrokerArguments, Named, Party, place, random, tls, verifying_keys};
 use kasacam::system::clock;
 use kasacam::upload::grant::Allowed;
-use ring::rand::{SecureRandom, SystemRandom};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -187,14 +186,4 @@ fn prepare(told: &Verify) -> Result<Check<'_>, String> {
         observer: observer.transpose()?,
         http: Http { tls: tls(store_ca, None)?, connect: told.store_connect.clone(), within },
     })
-}
-
-/// So many random bytes, in hexadecimal.
-///
-/// # Errors
-/// Where there is no randomness.
-fn random(bytes: usize) -> Result<String, String> {
-    let mut drawn = vec![0; bytes];
-    SystemRandom::new().fill(&mut drawn).map_err(|_| "no randomness".to_owned())?;
-    Ok(drawn.iter().map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,4 +1,4 @@
-//! Three sessions as a camera has them: one anew, the return to it, and one more anew; and what each is given.
+//! Three sessions: a camera's first, the return to it, and one with clean start; and what each is given.
 
 use super::super::client::{Client, Heard, Manner};
 use super::super::judgement::cloud::seen::{CloudSeen, Delivered, Round};
@@ -11,10 +11,10 @@ use tokio::time::Instant;
 const EXPIRY: u32 = 600;
 
 pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
-    let anew = Manner { clean_start: true, expiry: EXPIRY, will: None };
-    let back = Manner { clean_start: false, ..anew };
-    match Client::connect(&check.place, &check.device, anew).await {
-        Ok((client, connack, present)) => {
+    // Whatever session there was is given up.
+    let clear = Manner { clean_start: true, ..Manner::default() };
+    match Client::connect(&check.place, &check.device, clear).await {
+        Ok((client, connack, _)) => {
             let success = connack.success;
             seen.connack = Ok(connack);
             if !success {
@@ -22,15 +22,18 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
                 (seen.first, seen.back, seen.anew) = (Err(why()), Err(why()), Err(why()));
                 return;
             }
-            seen.first = round(check, client, present, false).await;
+            client.leave().await;
         }
         Err(closed) => {
             seen.connack = Err(closed.why());
             return;
         }
     }
-    seen.back = begin(check, back, true).await;
-    seen.anew = begin(check, anew, false).await;
+    // As a camera does it: never with clean start.
+    let camera = Manner { clean_start: false, expiry: EXPIRY, will: None };
+    seen.first = begin(check, camera, false).await;
+    seen.back = begin(check, camera, true).await;
+    seen.anew = begin(check, Manner { clean_start: true, ..camera }, false).await;
 }
 
 /// The session that was kept is given up, and the retained status says that nobody is there.
@@ -52,12 +55,12 @@ async fn round(check: &Check<'_>, mut client: Client, session_present: bool, ret
     let topics = [check.topic("privacy/desired"), check.topic("entitlement/desired")];
     let filters = [topics[0].as_str(), topics[1].as_str()];
     let mut round = Round { session_present, ..Round::default() };
-    round.codes = client.subscribe(&filters, QoS::AtLeastOnce, false).await?;
+    round.codes = client.subscribe(&filters, QoS::AtLeastOnce).await?;
     take(&mut client, &filters, &mut round).await?;
     if returns && (round.privacy.is_none() || round.lease.is_none()) {
         round.asked_twice = true;
         client.unsubscribe(&filters).await?;
-        client.subscribe(&filters, QoS::AtLeastOnce, false).await?;
+        client.subscribe(&filters, QoS::AtLeastOnce).await?;
         take(&mut client, &filters, &mut round).await?;
     }
     client.leave().await;

@@ -35,7 +35,7 @@ async fn watch(check: &Check<'_>, observer: &Party) -> Look<WillSeen> {
     let online = br#"{"online":true,"version":"0"}"#;
     let (mut client, _) = Client::session(&check.place, &check.device, with_will).await?;
     client.publish(&topic, online, true, None).await?;
-    listener.subscribe(&[&topic], QoS::AtLeastOnce, false).await?;
+    listener.subscribe(&[&topic], QoS::AtLeastOnce).await?;
     listener.hear(Instant::now() + Duration::from_secs(1)).await?;
 
     // Without DISCONNECT, and back at once.
@@ -57,7 +57,7 @@ async fn watch(check: &Check<'_>, observer: &Party) -> Look<WillSeen> {
     }
     // Given to a new subscription: it is retained.
     listener.unsubscribe(&[&topic]).await?;
-    listener.subscribe(&[&topic], QoS::AtLeastOnce, false).await?;
+    listener.subscribe(&[&topic], QoS::AtLeastOnce).await?;
     let retained = listener.hear(Instant::now() + Duration::from_secs(2)).await?;
     seen.retained = retained.is_some_and(|heard| heard.retain && is_offline(&heard));
     listener.leave().await;

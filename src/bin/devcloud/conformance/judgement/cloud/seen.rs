@@ -19,7 +19,7 @@ pub(crate) struct CloudSeen {
     /// How a client without certificate and name fared.
     pub(crate) nobody: Look<Door>,
     pub(crate) connack: Look<ConnAckSeen>,
-    /// The first session, with clean start; the return to it; one more with clean start.
+    /// A camera's first session; the return to it; one with clean start.
     pub(crate) first: Look<Round>,
     pub(crate) back: Look<Round>,
     pub(crate) anew: Look<Round>,
