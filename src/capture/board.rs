@@ -6,6 +6,7 @@ use super::raw::Raw;
 use crate::config::{
     AudioSource, Board, EncoderKind, FrameRate, Property, Recording, Transport, VideoFormat, VideoSource,
 };
+use crate::domain::codec::Codec;
 use crate::domain::effect::CaptureSettings;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -108,7 +109,7 @@ pub enum Container {
     Mp4,
     /// Matroska, `.mkv`.
     Matroska,
-    /// H.264, Annex B.
+    /// A byte stream (Annex B of ITU-T H.264 and of ITU-T H.265).
     ByteStream,
 }
 
@@ -117,7 +118,9 @@ pub enum Container {
 pub struct Description {
     /// Where the stream comes from.
     pub origin: Origin,
-    /// From the origin to the muxer, in order. Gives H.264.
+    /// What the frames are coded in.
+    pub codec: Codec,
+    /// From the origin to the muxer, in order. Gives frames of `codec`.
     pub video: Vec<Stage>,
     /// Absent where no sound is to be captured: then nothing of it exists.
     pub audio: Option<Vec<Stage>>,
@@ -189,6 +192,7 @@ pub fn describe(
     };
     Ok(Description {
         origin,
+        codec: board.video.codec(),
         video,
         audio,
         encodes: board.video.format == VideoFormat::Raw,
@@ -212,11 +216,11 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
         VideoSource::V4l2 { device } => {
             let source = Element::new("v4l2src").with("device", device.display()).with("do-timestamp", false);
             match board.video.format {
-                VideoFormat::H264 => {
+                VideoFormat::H264 | VideoFormat::H265 => {
                     stages.push(Stage::Element(source.with_all(properties)));
-                    stages.push(Stage::Caps(format!(
-                        "video/x-h264,width={width},height={height},framerate={fps}"
-                    )));
+                    let media = media(board.video.codec());
+                    stages
+                        .push(Stage::Caps(format!("{media},width={width},height={height},framerate={fps}")));
                 }
                 VideoFormat::Raw => {
                     let raw = raw(board, settings)?;
@@ -240,7 +244,9 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
         VideoSource::Pipeline { description } => {
             stages.push(Stage::Foreign(description.clone()));
             match board.video.format {
-                VideoFormat::H264 => stages.push(Stage::Caps(String::from(STREAM_FORMATS))),
+                VideoFormat::H264 | VideoFormat::H265 => {
+                    stages.push(Stage::Caps(String::from(stream_formats(board.video.codec()))));
+                }
                 VideoFormat::Raw => {
                     let raw = raw(board, settings)?;
                     raw.stages(&mut stages);
@@ -249,9 +255,13 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
             }
         }
         VideoSource::Rtsp { .. } => {
-            stages.push(Stage::Element(Element::new("rtph264depay")));
+            let codec = board.video.codec();
+            stages.push(Stage::Element(Element::new(match codec {
+                Codec::H264 => "rtph264depay",
+                Codec::H265 => "rtph265depay",
+            })));
             // Each NAL unit as it comes: with access units the depayloader would trust the marker bit.
-            stages.push(Stage::Caps(String::from("video/x-h264,stream-format=byte-stream,alignment=nal")));
+            stages.push(Stage::Caps(format!("{},stream-format=byte-stream,alignment=nal", media(codec))));
             stages.push(Stage::Element(queue()));
         }
         VideoSource::File { realtime, .. } => {
@@ -264,8 +274,22 @@ fn video(board: &Board, recording: &Recording, settings: CaptureSettings) -> Res
     Ok(stages)
 }
 
-/// H.264 in either packing (ITU-T H.264, Annex B; ISO/IEC 14496-15).
-const STREAM_FORMATS: &str = "video/x-h264,stream-format={ (string)byte-stream, (string)avc }";
+/// GStreamer's name of what is coded so.
+#[must_use]
+pub fn media(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "video/x-h264",
+        Codec::H265 => "video/x-h265",
+    }
+}
+
+/// Every packing (Annex B of either standard; ISO/IEC 14496-15).
+fn stream_formats(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "video/x-h264,stream-format={ (string)byte-stream, (string)avc }",
+        Codec::H265 => "video/x-h265,stream-format={ (string)byte-stream, (string)hvc1, (string)hev1 }",
+    }
+}
 
 fn test_pictures(
     board: &Board,
@@ -289,7 +313,7 @@ fn test_pictures(
         let demand = demand(board, recording, &raw);
         let either = [EncoderKind::X264, EncoderKind::OpenH264];
         stages.push(Stage::FirstOf(either.map(|kind| vec![encoder::element(kind, demand)]).to_vec()));
-        stages.push(encoded());
+        stages.push(encoded(board));
     }
     Ok(stages)
 }
@@ -312,11 +336,11 @@ fn demand(board: &Board, recording: &Recording, raw: &Raw<'_>) -> Demand {
 
 fn encode(board: &Board, recording: &Recording, raw: &Raw<'_>, stages: &mut Vec<Stage>) {
     raw.encode(demand(board, recording, raw), stages);
-    stages.push(encoded());
+    stages.push(encoded(board));
 }
 
-fn encoded() -> Stage {
-    Stage::Caps(format!("{STREAM_FORMATS},alignment=au"))
+fn encoded(board: &Board) -> Stage {
+    Stage::Caps(format!("{},alignment=au", stream_formats(board.video.codec())))
 }
 
 /// Controls of V4L2, `name,key=value,…`: those of `over` beside those of `under`, and in place of those of the same name.

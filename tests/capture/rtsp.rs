@@ -10,16 +10,22 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-struct Server {
+pub struct Server {
     child: Child,
     port: u16,
 }
 
 impl Server {
     fn start(sound: bool) -> Server {
+        Server::serving(&[if sound { "sound" } else { "silent" }])
+    }
+
+    /// See `rtsp_server.py`.
+    pub fn serving(what: &[&str]) -> Server {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/capture/rtsp_server.py");
         let mut child = Command::new("/usr/bin/python3")
-            .args([script, if sound { "sound" } else { "silent" }])
+            .arg(script)
+            .args(what)
             // It is this machine's own, with its own plugins, also where the test is emulated.
             .env_remove("GST_PLUGIN_SYSTEM_PATH_1_0")
             .stdout(Stdio::piped())
@@ -31,7 +37,7 @@ impl Server {
         Server { child, port }
     }
 
-    fn board(&self, sound: bool) -> Board {
+    pub fn board(&self, sound: bool) -> Board {
         let mut board = test_board();
         board.video.source = VideoSource::Rtsp {
             url: format!("rtsp://127.0.0.1:{}/live", self.port),

@@ -1,8 +1,9 @@
 //! A description becomes a pipeline.
 
-use super::{fault, foreign, properties};
-use crate::capture::board::{Description, Element, Origin, Stage};
+use super::{fault, foreign, properties, wrong_codec};
+use crate::capture::board::{Description, Element, Origin, Stage, media as media_of};
 use crate::capture::packages;
+use crate::domain::codec::Codec;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ pub(super) struct Built {
     pub(super) ear: Vec<gst::Element>,
     /// The source that both branches begin at, and the first element of that of the frames.
     rtsp: Option<(gst::Element, gst::Element)>,
+    /// What its frames are to be coded in.
+    codec: Codec,
     /// The encodings that it offers.
     pub(super) offers: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -42,7 +45,7 @@ pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fau
         }
         Origin::Branches | Origin::File { .. } => None,
     };
-    Ok(Built { pipeline, pictures, sound, ear, rtsp, offers: Arc::default() })
+    Ok(Built { pipeline, pictures, sound, ear, rtsp, codec: description.codec, offers: Arc::default() })
 }
 
 /// An empty pipeline.
@@ -185,6 +188,7 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
     let Some((source, video)) = &built.rtsp else { return };
     let audio = built.ear.first();
     let wants_sound = audio.is_some();
+    let codec = built.codec;
     let offers = Arc::clone(&built.offers);
     // Of each kind the first: its number.
     let chosen = Mutex::new((None::<u32>, None::<u32>));
@@ -197,7 +201,8 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
         let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = |slot: &mut Option<u32>| number.is_none_or(|n| *slot.get_or_insert(n) == n);
         let wanted = match media(caps.as_ref()) {
-            Media::H264 => !says(caps.as_ref(), "a-inactive") && is_first(&mut chosen.0),
+            Media::Pictures(coded) if coded != codec => false,
+            Media::Pictures(_) => !says(caps.as_ref(), "a-inactive") && is_first(&mut chosen.0),
             Media::Aac => wants_sound && !is_back_channel(caps.as_ref()) && is_first(&mut chosen.1),
             Media::Other => false,
         };
@@ -217,7 +222,7 @@ pub(super) fn join_rtsp(built: &Built, no_sound: impl Fn() + Send + Sync + 'stat
     source.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
         let head = match media(caps.as_ref()) {
-            Media::H264 => heads.0.upgrade(),
+            Media::Pictures(coded) => heads.0.upgrade().filter(|_| coded == codec),
             Media::Aac => heads.1.as_ref().and_then(gst::glib::WeakRef::upgrade),
             Media::Other => None,
         };
@@ -250,7 +255,7 @@ fn says(caps: Option<&gst::Caps>, attribute: &str) -> bool {
 }
 
 enum Media {
-    H264,
+    Pictures(Codec),
     Aac,
     Other,
 }
@@ -262,23 +267,49 @@ fn encoding(caps: Option<&gst::Caps>) -> Option<String> {
 
 fn media(caps: Option<&gst::Caps>) -> Media {
     match encoding(caps).as_deref() {
-        Some("H264") => Media::H264,
+        Some("H264") => Media::Pictures(Codec::H264),
+        Some("H265") => Media::Pictures(Codec::H265),
         Some("MPEG4-GENERIC") => Media::Aac,
         Some(_) | None => Media::Other,
     }
 }
 
+/// Whether what comes before a filter of the pipeline has frames of the other codec to give, and none of this one: so a
+/// device answers that was asked for what it cannot encode.
+pub(super) fn gives_other(pipeline: &gst::Pipeline, wanted: Codec) -> bool {
+    let filters = pipeline.iterate_elements().into_iter().flatten().filter(|it| name(it) == "capsfilter");
+    let before = filters.filter_map(|filter| filter.static_pad("sink")?.peer());
+    let mut offers = before.map(|pad| pad.current_caps().unwrap_or_else(|| pad.query_caps(None)));
+    offers.any(|caps| {
+        let has = |codec| caps.iter().any(|structure| structure.name() == media_of(codec));
+        has(wanted.other()) && !has(wanted)
+    })
+}
+
 /// Why nothing of an RTSP camera can be recorded, where that is for what it offers.
-pub(super) fn unfit_offers(offers: &Mutex<BTreeSet<String>>) -> Option<String> {
+pub(super) fn unfit_offers(offers: &Mutex<BTreeSet<String>>, source: &str, wanted: Codec) -> Option<Fault> {
     let offers = offers.lock().unwrap_or_else(PoisonError::into_inner);
-    if offers.is_empty() || offers.contains("H264") {
+    if offers.is_empty() || offers.contains(encoding_of(wanted)) {
         return None;
+    }
+    if offers.contains(encoding_of(wanted.other())) {
+        return Some(wrong_codec(source, wanted, wanted.other()));
     }
     // From the network: letters and digits of a few names, and no more.
     let printable =
         |name: &String| name.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>();
     let names: Vec<String> = offers.iter().take(4).map(printable).collect();
-    Some(format!("it offers {} and no H.264: set it to H.264", names.join(", ")))
+    let (names, wanted) = (names.join(", "), wanted.name());
+    let why = format!("{source}: it offers {names} and no {wanted}: set it to {wanted}");
+    Some(fault(FaultKind::Pipeline, why))
+}
+
+/// Its name in SDP (RFC 6184, RFC 7798).
+fn encoding_of(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "H264",
+        Codec::H265 => "H265",
+    }
 }
 
 /// An element in a message: what it is, for the names are made up.

@@ -21,6 +21,7 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
     let shared = Arc::clone(shared);
     let source = description.source.clone();
     let offers = Arc::clone(&built.offers);
+    let codec = description.codec;
     let own = pipeline.downgrade();
     let first = AtomicBool::new(true);
     #[expect(clippy::wildcard_enum_match_arm, reason = "GStreamer's messages, of which four concern us")]
@@ -34,9 +35,9 @@ pub(super) fn listen(built: &Built, description: &Description, shared: &Arc<Shar
                 if error.src().is_some_and(of_ear) {
                     deaf.store(true, Ordering::Release);
                 }
-                let why = build::unfit_offers(&offers);
+                let why = build::unfit_offers(&offers, &source, codec);
                 shared.tell(Event::Failed(match why {
-                    Some(why) => fault(FaultKind::Pipeline, format!("{source}: {why}")),
+                    Some(why) => why,
                     None if is_refused(error) => {
                         // Where UDP is refused as well, TCP is tried anew.
                         let other = may_use_udp && !udp.fetch_xor(true, Ordering::AcqRel);
