@@ -31,7 +31,7 @@ plugins() {
     app typefindfunctions videoconvertscale playback videotestsrc audiotestsrc audioconvert audioresample tcp alsa pango rawparse \
     audioparsers isomp4 matroska video4linux2 jpeg rtp rtpmanager rtsp udp \
     videoparsersbad openh264 \
-    x264 libav voaacenc
+    x264 x265 libav voaacenc
 }
 
 # A small system with what kasacamd needs, and what the tests look at it with.

@@ -10,7 +10,7 @@ set -euo pipefail
 packages=(
   # building
   build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
-  # capture: videotestsrc, app and friends; rtp, rtsp and isomp4; parsers and openh264; x264; AAC; text on pictures
+  # capture: videotestsrc, app and friends; rtp, rtsp and isomp4; parsers, openh264 and x265; x264; AAC; text on pictures
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools strace
   # the tests and the demonstration: a real broker, and second opinions on keys and files

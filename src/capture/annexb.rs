@@ -1,10 +1,11 @@
-//! A bare H.264 byte stream (ITU-T H.264, Annex B): cut into access units, and given times.
+//! A bare byte stream (Annex B of ITU-T H.264 and of ITU-T H.265): cut into access units, and given times.
 //!
 //! Such a stream says neither when a picture is decoded nor when it is shown, only in what order
-//! pictures are shown: by their picture order count, within what begins at an IDR. So a coded video
-//! sequence is read whole, and each of its pictures is given the time of its rank.
+//! pictures are shown: by their picture order count, within what begins at an IDR (H.265: or at another picture at which
+//! decoding can begin). So such a sequence is read whole, and each of its pictures is given the time of its rank.
 
-use super::h264::{Boundary, ParameterSets, Slice, nal};
+use super::codec::{self, Boundary, Order, Role, Sets, Slice};
+use crate::domain::codec::Codec;
 use bytes::{Bytes, BytesMut};
 
 /// Bytes of one coded video sequence at most.
@@ -13,12 +14,15 @@ const LARGEST_SEQUENCE: usize = 128 << 20;
 /// Bytes of slices that cannot be decoded, before the first that can, at most.
 const MAX_SKIPPED: usize = 32 << 20;
 
+/// `end_of_seq_rbsp( )` of H.265 (7.3.2.6), with its start code.
+const END_OF_SEQUENCE: &[u8] = &[0, 0, 0, 1, super::h265::nal::END_OF_SEQUENCE << 1, 1];
+
 /// A coded picture with all that belongs to it, start codes included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessUnit {
-    /// The NAL units of the picture in Annex B form (ITU-T H.264, Annex B).
+    /// The NAL units of the picture in Annex B form.
     pub bytes: Bytes,
-    /// It holds an IDR slice (`nal_unit_type` 5): decoding can begin here.
+    /// Decoding can begin here.
     pub idr: bool,
     /// Place in decoding order, from the start of the stream.
     pub decoded: u64,
@@ -27,13 +31,19 @@ pub struct AccessUnit {
     pub presented: u64,
 }
 
-/// What is wrong with the stream; for people.
+/// What is wrong with the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NotAnnexB(pub String);
+pub enum NotAnnexB {
+    /// It is a stream of this other standard.
+    Other(Codec),
+    /// Anything else; for people.
+    Unread(String),
+}
 
 /// Reads a stream in portions.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Reader {
+    codec: Codec,
     /// From the start code of a NAL unit that may not be whole.
     rest: BytesMut,
     /// How far `rest` was searched for the next start code.
@@ -46,8 +56,10 @@ pub struct Reader {
     boundary: Boundary,
     sequence: Vec<Coded>,
     sequence_bytes: usize,
-    sets: ParameterSets,
-    order: Order,
+    sets: Sets,
+    count: Count,
+    /// The first picture of all may have others that lead it and depend on what is not there.
+    opens: bool,
     counted: u64,
     /// Some IDR picture had its parameter sets.
     begun: bool,
@@ -66,20 +78,55 @@ struct Coded {
     order: i64,
 }
 
-/// The state of 8.2.1.1.
+/// The state of 8.2.1.1 of ITU-T H.264, and of 8.3.1 of ITU-T H.265.
 #[derive(Debug, Default)]
-struct Order {
+struct Count {
     high: i64,
     low: i64,
     /// For streams that are shown as they are decoded.
     rank: i64,
 }
 
+impl Default for Reader {
+    fn default() -> Reader {
+        Reader::new(Codec::H264)
+    }
+}
+
 impl Reader {
+    /// At the start of a stream of this standard.
+    #[must_use]
+    pub fn new(codec: Codec) -> Reader {
+        Reader {
+            codec,
+            rest: BytesMut::new(),
+            searched: 0,
+            unit: BytesMut::new(),
+            unit_slice: None,
+            between: BytesMut::new(),
+            boundary: Boundary::new(codec),
+            sequence: Vec::new(),
+            sequence_bytes: 0,
+            sets: Sets::new(codec),
+            count: Count::default(),
+            opens: false,
+            counted: 0,
+            begun: false,
+            skipped: 0,
+            skipped_bytes: 0,
+            delay: 0,
+            failed: None,
+        }
+    }
+
+    fn unread<T>(&self, why: &str) -> Result<T, NotAnnexB> {
+        Err(NotAnnexB::Unread(why.replace("{}", self.codec.name())))
+    }
+
     /// More of the stream. Hands back the access units of every sequence that is whole.
     ///
     /// # Errors
-    /// Where it is not H.264, or a sequence is larger than anything that a camera makes.
+    /// Where it is of another standard, or of none, or a sequence is larger than anything that a camera makes.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<AccessUnit>, NotAnnexB> {
         if let Some(why) = self.failed.clone() {
             return Err(why);
@@ -110,7 +157,7 @@ impl Reader {
                     self.searched = 4;
                 }
                 None if self.rest.len() > 1 << 20 => {
-                    return Err(NotAnnexB(String::from("no start code: it is not an H.264 byte stream")));
+                    return self.unread("no start code: it is not an {} byte stream");
                 }
                 None => return Ok(()),
             }
@@ -122,7 +169,7 @@ impl Reader {
         }
         self.searched = self.rest.len().saturating_sub(4).max(4);
         if self.rest.len().saturating_add(self.sequence_bytes) > LARGEST_SEQUENCE {
-            return Err(NotAnnexB(String::from("no IDR picture for 128 MiB")));
+            return self.unread("no IDR picture for 128 MiB");
         }
         Ok(())
     }
@@ -142,13 +189,17 @@ impl Reader {
             self.nal(nal, &mut units)?;
         }
         if !self.begun {
-            return Err(NotAnnexB(match self.skipped {
-                0 => String::from("no slice in it: it is no H.264 byte stream"),
-                _ => String::from("no IDR picture with its parameter sets in it"),
-            }));
+            return self.unread(match self.skipped {
+                0 => "no slice in it: it is no {} byte stream",
+                _ => "no IDR picture with its parameter sets in it",
+            });
         }
         let between = self.between.split();
         self.unit.extend_from_slice(&between);
+        if self.opens {
+            // Given again, it does not go on from here.
+            self.unit.extend_from_slice(END_OF_SEQUENCE);
+        }
         self.close_unit(&mut units);
         self.close_sequence(&mut units);
         self.unit.clear();
@@ -167,35 +218,42 @@ impl Reader {
     fn nal(&mut self, nal: Bytes, units: &mut Vec<AccessUnit>) -> Result<(), NotAnnexB> {
         let body = body(&nal);
         self.sequence_bytes = self.sequence_bytes.saturating_add(nal.len());
-        match nal::kind(body) {
-            nal::SLICE | nal::IDR => {
-                let slice = Slice::read(body, &self.sets).filter(|slice| self.begun || slice.idr);
+        if !self.begun && codec::is_sequence_set(self.codec.other(), body) {
+            return Err(NotAnnexB::Other(self.codec.other()));
+        }
+        let role = codec::role(self.codec, body);
+        match role {
+            Role::Slice => {
+                let slice = self.sets.slice(body).filter(|slice| self.begun || slice.begins_sequence());
                 let Some(slice) = slice else { return self.skip(&nal) };
-                if slice.order_type == 1 {
-                    return Err(NotAnnexB(String::from(
+                if slice.order() == Order::Unknown {
+                    return self.unread(
                         "pic_order_cnt_type 1 is not read from a bare stream: put it into an MP4 or MKV file",
-                    )));
+                    );
                 }
-                self.begun = true;
                 if self.boundary.begins(&slice) {
                     self.close_unit(units);
+                    self.opens |= !self.begun && slice.may_open();
                     self.unit_slice = Some(slice);
                 }
+                self.begun = true;
                 let between = self.between.split();
                 self.unit.extend_from_slice(&between);
                 self.unit.extend_from_slice(&nal);
+                return Ok(());
             }
-            kind => {
-                if matches!(kind, nal::SPS | nal::PPS) {
-                    self.sets.learn(&Bytes::copy_from_slice(body));
-                }
-                // The end of a sequence or of the stream, and what fills up, belong to what stands before them.
-                if matches!(kind, 10..=12) && self.between.is_empty() && self.unit_slice.is_some() {
-                    self.unit.extend_from_slice(&nal);
-                } else {
-                    self.between.extend_from_slice(&nal);
-                }
+            Role::Set => {
+                self.sets.learn(&Bytes::copy_from_slice(body));
             }
+            Role::Ahead | Role::Behind | Role::End => {}
+            Role::Foreign => return Ok(()),
+        }
+        // What belongs to what stands before it.
+        let behind = matches!(role, Role::Behind | Role::End);
+        if behind && self.between.is_empty() && self.unit_slice.is_some() {
+            self.unit.extend_from_slice(&nal);
+        } else {
+            self.between.extend_from_slice(&nal);
         }
         Ok(())
     }
@@ -205,10 +263,9 @@ impl Reader {
         self.skipped = self.skipped.saturating_add(1);
         self.skipped_bytes = self.skipped_bytes.saturating_add(nal.len());
         if !self.begun && self.skipped_bytes > MAX_SKIPPED {
-            return Err(NotAnnexB(format!(
-                "no IDR picture with its parameter sets within {} MiB: it is no H.264 byte stream, or it begins without them",
-                MAX_SKIPPED >> 20
-            )));
+            return self.unread(
+                "no IDR picture with its parameter sets within 32 MiB: it is no {} byte stream, or it begins without them",
+            );
         }
         Ok(())
     }
@@ -216,13 +273,14 @@ impl Reader {
     fn close_unit(&mut self, units: &mut Vec<AccessUnit>) {
         let Some(slice) = self.unit_slice.take() else { return };
         let bytes = self.unit.split().freeze();
-        if slice.idr {
+        let idr = slice.begins_sequence();
+        if idr {
             let length = bytes.len();
             self.close_sequence(units);
             self.sequence_bytes = length;
         }
-        let order = self.order.of(&slice);
-        self.sequence.push(Coded { bytes, idr: slice.idr, order });
+        let order = self.count.of(slice.order());
+        self.sequence.push(Coded { bytes, idr, order });
     }
 
     fn close_sequence(&mut self, units: &mut Vec<AccessUnit>) {
@@ -253,17 +311,18 @@ impl Reader {
     }
 }
 
-impl Order {
-    fn of(&mut self, slice: &Slice) -> i64 {
-        if slice.idr {
-            *self = Order::default();
-        }
-        if slice.order_type != 0 {
+impl Count {
+    /// The picture order count, or what sorts as it does among the pictures of a sequence.
+    fn of(&mut self, order: Order) -> i64 {
+        let Order::Counted { anew, lsb, bits, anchor } = order else {
             self.rank += 1;
             return self.rank;
+        };
+        if anew {
+            *self = Count::default();
         }
-        let most = 1i64 << slice.order_bits;
-        let low = i64::from(slice.order_lsb);
+        let most = 1i64 << bits;
+        let low = i64::from(lsb);
         let high = if low < self.low && self.low - low >= most / 2 {
             self.high + most
         } else if low > self.low && low - self.low > most / 2 {
@@ -271,7 +330,7 @@ impl Order {
         } else {
             self.high
         };
-        if slice.reference {
+        if anchor {
             (self.high, self.low) = (high, low);
         }
         high + low

@@ -10,6 +10,7 @@ use crate::config::{
     AudioSource, Board, EncoderKind, FrameRate, Property, Recording, RtspAccess, Transport, VideoFormat,
     VideoSource,
 };
+use crate::domain::codec::Codec;
 use crate::domain::effect::CaptureSettings;
 use std::borrow::Cow;
 use std::path::PathBuf;
@@ -112,7 +113,7 @@ pub enum Container {
     Mp4,
     /// Matroska, `.mkv`.
     Matroska,
-    /// H.264, Annex B.
+    /// A byte stream (Annex B of ITU-T H.264 and of ITU-T H.265).
     ByteStream,
 }
 
@@ -121,7 +122,9 @@ pub enum Container {
 pub struct Description {
     /// Where the stream comes from.
     pub origin: Origin,
-    /// From the origin to the muxer, in order. Gives H.264.
+    /// What the frames are coded in.
+    pub codec: Codec,
+    /// From the origin to the muxer, in order. Gives frames of `codec`.
     pub video: Vec<Stage>,
     /// Absent where no sound is to be captured: then nothing of it exists.
     pub audio: Option<Vec<Stage>>,
@@ -217,6 +220,7 @@ pub fn describe_learnt(
     };
     Ok(Description {
         origin,
+        codec: board.video.codec(),
         video,
         sound_paths: if from_rtsp { rtp_sound::sound_paths() } else { Vec::new() },
         audio,
@@ -256,7 +260,7 @@ fn video(
         VideoSource::V4l2 { device } => {
             let source = Element::new("v4l2src").with("device", device.display()).with("do-timestamp", false);
             match board.video.format {
-                VideoFormat::H264 => {
+                VideoFormat::H264 | VideoFormat::H265 => {
                     let size = match making {
                         // The driver's list of sizes decides; the largest that fits is taken.
                         Making::Asked => format!("width=[16,{width}],height=[16,{height}]"),
@@ -268,7 +272,8 @@ fn video(
                     let demand = demand(board, recording, (width, height));
                     let source = source.with("extra-controls", controls::demanded(demand));
                     stages.push(Stage::Element(source.with_all(properties)));
-                    stages.push(Stage::Caps(format!("video/x-h264,{size},framerate={fps}")));
+                    let media = media(board.video.codec());
+                    stages.push(Stage::Caps(format!("{media},{size},framerate={fps}")));
                 }
                 VideoFormat::Raw => {
                     let raw = raw(board, settings)?;
@@ -292,7 +297,9 @@ fn video(
         VideoSource::Pipeline { description } => {
             stages.push(Stage::Foreign(description.clone()));
             match board.video.format {
-                VideoFormat::H264 => stages.push(Stage::Caps(String::from(STREAM_FORMATS))),
+                VideoFormat::H264 | VideoFormat::H265 => {
+                    stages.push(Stage::Caps(String::from(stream_formats(board.video.codec()))));
+                }
                 VideoFormat::Raw => {
                     let raw = raw(board, settings)?;
                     raw.stages(&mut stages);
@@ -301,9 +308,13 @@ fn video(
             }
         }
         VideoSource::Rtsp { .. } => {
-            stages.push(Stage::Element(Element::new("rtph264depay")));
+            let codec = board.video.codec();
+            stages.push(Stage::Element(Element::new(match codec {
+                Codec::H264 => "rtph264depay",
+                Codec::H265 => "rtph265depay",
+            })));
             // Each NAL unit as it comes: with access units the depayloader would trust the marker bit.
-            stages.push(Stage::Caps(String::from("video/x-h264,stream-format=byte-stream,alignment=nal")));
+            stages.push(Stage::Caps(format!("{},stream-format=byte-stream,alignment=nal", media(codec))));
             stages.push(Stage::Element(queue()));
         }
         VideoSource::File { realtime, .. } => {
@@ -330,8 +341,22 @@ fn decoder() -> Stage {
     Stage::FirstOf(known.map(|name| vec![Element::new("h264parse"), Element::new(name)]).to_vec())
 }
 
-/// H.264 in either packing (ITU-T H.264, Annex B; ISO/IEC 14496-15).
-const STREAM_FORMATS: &str = "video/x-h264,stream-format={ (string)byte-stream, (string)avc }";
+/// GStreamer's name of what is coded so.
+#[must_use]
+pub fn media(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "video/x-h264",
+        Codec::H265 => "video/x-h265",
+    }
+}
+
+/// Every packing (Annex B of either standard; ISO/IEC 14496-15).
+fn stream_formats(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "video/x-h264,stream-format={ (string)byte-stream, (string)avc }",
+        Codec::H265 => "video/x-h265,stream-format={ (string)byte-stream, (string)hvc1, (string)hev1 }",
+    }
+}
 
 fn test_pictures(
     board: &Board,
@@ -355,7 +380,7 @@ fn test_pictures(
         let demand = demand(board, recording, raw.size());
         let either = [EncoderKind::X264, EncoderKind::OpenH264];
         stages.push(Stage::FirstOf(either.map(|kind| vec![encoder::element(kind, demand)]).to_vec()));
-        stages.push(encoded());
+        stages.push(encoded(board));
     }
     Ok(stages)
 }
@@ -378,11 +403,11 @@ fn demand(board: &Board, recording: &Recording, size: (u32, u32)) -> Demand {
 
 fn encode(board: &Board, recording: &Recording, raw: &Raw<'_>, stages: &mut Vec<Stage>) {
     raw.encode(demand(board, recording, raw.size()), stages);
-    stages.push(encoded());
+    stages.push(encoded(board));
 }
 
-fn encoded() -> Stage {
-    Stage::Caps(format!("{STREAM_FORMATS},alignment=au"))
+fn encoded(board: &Board) -> Stage {
+    Stage::Caps(format!("{},alignment=au", stream_formats(board.video.codec())))
 }
 
 fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {

@@ -267,8 +267,15 @@ fn encoded(kind: EncoderKind) -> String {
 
 fn is_hardware(kind: EncoderKind) -> bool {
     match kind {
-        EncoderKind::V4l2H264 | EncoderKind::MppH264 | EncoderKind::VpuencH264 | EncoderKind::OmxH264 => true,
-        EncoderKind::X264 | EncoderKind::OpenH264 => false,
+        EncoderKind::V4l2H264
+        | EncoderKind::MppH264
+        | EncoderKind::VpuencH264
+        | EncoderKind::OmxH264
+        | EncoderKind::V4l2H265
+        | EncoderKind::MppH265
+        | EncoderKind::VpuencHevc
+        | EncoderKind::OmxH265 => true,
+        EncoderKind::X264 | EncoderKind::OpenH264 | EncoderKind::X265 => false,
     }
 }
 

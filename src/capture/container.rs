@@ -1,5 +1,6 @@
 //! What an MP4 file holds, by its `moov`: what a demuxer does not tell, or not well.
 
+use crate::domain::codec::Codec;
 use crate::fmp4;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -20,10 +21,14 @@ pub struct Track {
 }
 
 impl Track {
-    /// It is H.264, in the clear.
+    /// What its frames are coded in, where that is recorded and in the clear.
     #[must_use]
-    pub fn is_h264(&self) -> bool {
-        matches!(&self.entry, b"avc1" | b"avc3")
+    pub fn codec(&self) -> Option<Codec> {
+        match &self.entry {
+            b"avc1" | b"avc3" => Some(Codec::H264),
+            b"hvc1" | b"hev1" => Some(Codec::H265),
+            _ => None,
+        }
     }
 }
 
@@ -36,12 +41,28 @@ pub fn tracks(path: &Path) -> Vec<Track> {
     })
 }
 
-/// Why nothing of such a file can be stored.
+/// Why nothing of a file can be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// Its frames are coded in this, which is not what is wanted.
+    Other(Codec),
+    /// Anything else; for people.
+    Unread(String),
+}
+
+/// Why nothing of such a file can be stored, where that is so. `wanted` is what its frames are to be coded in.
 #[must_use]
-pub fn unfit(tracks: &[Track]) -> Option<String> {
-    if tracks.is_empty() || tracks.iter().any(Track::is_h264) {
+pub fn unfit(tracks: &[Track], wanted: Codec) -> Option<Unfit> {
+    if tracks.is_empty() || tracks.iter().any(|track| track.codec() == Some(wanted)) {
         return None;
     }
+    if let Some(other) = tracks.iter().find_map(Track::codec) {
+        return Some(Unfit::Other(other));
+    }
+    unread(tracks, wanted).map(Unfit::Unread)
+}
+
+fn unread(tracks: &[Track], wanted: Codec) -> Option<String> {
     if tracks.iter().any(|track| &track.entry == b"encv") {
         return Some(String::from("its pictures are encrypted"));
     }
@@ -51,7 +72,11 @@ pub fn unfit(tracks: &[Track]) -> Option<String> {
         letters.map(|byte| char::from(*byte)).collect::<String>()
     };
     let names: Vec<String> = tracks.iter().take(4).map(name).collect();
-    Some(format!("it has no H.264 pictures (avc1 or avc3), but {}", names.join(", ")))
+    let entries = match wanted {
+        Codec::H264 => "avc1 or avc3",
+        Codec::H265 => "hvc1 or hev1",
+    };
+    Some(format!("it has no {} pictures ({entries}), but {}", wanted.name(), names.join(", ")))
 }
 
 /// What is in the `moov`, wherever in the file it stands.

@@ -1,10 +1,10 @@
-//! H.264 encoders: how each is told its bit rate and the length of a GOP.
+//! Encoders: how each is told its bit rate and the length of a GOP.
 //!
 //! Every one is told to place an IDR every `gop` pictures and nowhere else: a fragment is one GOP,
 //! and a scene cut would make it shorter for nothing. None makes B-frames, which add delay.
 
-use super::board::{Element, Stage};
-use super::{controls, level};
+use super::board::{Element, Stage, media};
+use super::{controls, h265, level};
 use crate::config::{EncoderKind, FrameRate, Pixels};
 
 /// What an encoder is asked for.
@@ -34,10 +34,15 @@ pub enum Sharing {
 pub fn takes(kind: EncoderKind) -> &'static [Pixels] {
     match kind {
         EncoderKind::X264 => &[Pixels::I420, Pixels::Nv12],
-        EncoderKind::OpenH264 => &[Pixels::I420],
-        EncoderKind::V4l2H264 | EncoderKind::MppH264 | EncoderKind::VpuencH264 | EncoderKind::OmxH264 => {
-            &[Pixels::Nv12]
-        }
+        EncoderKind::OpenH264 | EncoderKind::X265 => &[Pixels::I420],
+        EncoderKind::V4l2H264
+        | EncoderKind::MppH264
+        | EncoderKind::VpuencH264
+        | EncoderKind::OmxH264
+        | EncoderKind::V4l2H265
+        | EncoderKind::MppH265
+        | EncoderKind::VpuencHevc
+        | EncoderKind::OmxH265 => &[Pixels::Nv12],
     }
 }
 
@@ -45,9 +50,15 @@ pub fn takes(kind: EncoderKind) -> &'static [Pixels] {
 #[must_use]
 pub fn sharing(kind: EncoderKind) -> Option<Sharing> {
     match kind {
-        EncoderKind::V4l2H264 => Some(Sharing::By("output-io-mode", "dmabuf-import")),
-        EncoderKind::MppH264 | EncoderKind::VpuencH264 => Some(Sharing::AsItIs),
-        EncoderKind::X264 | EncoderKind::OpenH264 | EncoderKind::OmxH264 => None,
+        EncoderKind::V4l2H264 | EncoderKind::V4l2H265 => Some(Sharing::By("output-io-mode", "dmabuf-import")),
+        EncoderKind::MppH264 | EncoderKind::VpuencH264 | EncoderKind::MppH265 | EncoderKind::VpuencHevc => {
+            Some(Sharing::AsItIs)
+        }
+        EncoderKind::X264
+        | EncoderKind::OpenH264
+        | EncoderKind::OmxH264
+        | EncoderKind::X265
+        | EncoderKind::OmxH265 => None,
     }
 }
 
@@ -61,6 +72,11 @@ pub fn factory(kind: EncoderKind) -> &'static str {
         EncoderKind::MppH264 => "mpph264enc",
         EncoderKind::VpuencH264 => "vpuenc_h264",
         EncoderKind::OmxH264 => "omxh264enc",
+        EncoderKind::X265 => "x265enc",
+        EncoderKind::V4l2H265 => "v4l2h265enc",
+        EncoderKind::MppH265 => "mpph265enc",
+        EncoderKind::VpuencHevc => "vpuenc_hevc",
+        EncoderKind::OmxH265 => "omxh265enc",
     }
 }
 
@@ -68,12 +84,22 @@ pub fn factory(kind: EncoderKind) -> &'static str {
 #[must_use]
 pub fn stages(kind: EncoderKind, demand: Demand) -> Vec<Stage> {
     let mut stages = vec![Stage::Element(element(kind, demand))];
-    if kind == EncoderKind::V4l2H264 {
-        // Drivers refuse to start without a level.
-        let (width, height) = demand.size;
-        let level = level::of(width, height, demand.fps, demand.bitrate);
-        stages.push(Stage::Caps(format!("video/x-h264,level=(string){level}")));
-    }
+    let (width, height) = demand.size;
+    // Drivers refuse to start without a level.
+    let level = match kind {
+        EncoderKind::V4l2H264 => Some(level::of(width, height, demand.fps, demand.bitrate)),
+        EncoderKind::V4l2H265 => Some(h265::level_of(width, height, demand.fps, demand.bitrate)),
+        EncoderKind::X264
+        | EncoderKind::OpenH264
+        | EncoderKind::MppH264
+        | EncoderKind::VpuencH264
+        | EncoderKind::OmxH264
+        | EncoderKind::X265
+        | EncoderKind::MppH265
+        | EncoderKind::VpuencHevc
+        | EncoderKind::OmxH265 => None,
+    };
+    stages.extend(level.map(|level| Stage::Caps(format!("{},level=(string){level}", media(kind.codec())))));
     stages
 }
 
@@ -108,6 +134,34 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
             .with("header-mode", "each-idr"),
         EncoderKind::VpuencH264 => element.with("bitrate", kilobits).with("gop-size", gop),
         EncoderKind::OmxH264 => element
+            .with("target-bitrate", bitrate)
+            .with("control-rate", "variable")
+            .with("interval-intraframes", gop),
+        EncoderKind::X265 => element
+            .with("tune", "zerolatency")
+            .with("speed-preset", "ultrafast")
+            .with("bitrate", kilobits)
+            .with("key-int-max", gop)
+            // Each IDR frame with its sets, also where one is asked for; four threads at most.
+            .with(
+                "option-string",
+                format!(
+                    "bframes=0:scenecut=0:open-gop=0:min-keyint={gop}:repeat-headers=1:frame-threads=1:pools=4"
+                ),
+            ),
+        EncoderKind::V4l2H265 => element.with(
+            "extra-controls",
+            format!(
+                "controls,video_bitrate={bitrate},video_gop_size={gop},video_b_frames=0,repeat_sequence_header=1"
+            ),
+        ),
+        EncoderKind::MppH265 => element
+            .with("bps", bitrate)
+            .with("gop", gop)
+            .with("rc-mode", "vbr")
+            .with("header-mode", "each-idr"),
+        EncoderKind::VpuencHevc => element.with("bitrate", kilobits).with("gop-size", gop),
+        EncoderKind::OmxH265 => element
             .with("target-bitrate", bitrate)
             .with("control-rate", "variable")
             .with("interval-intraframes", gop),

@@ -35,6 +35,7 @@ use super::board::{self, Description, Unfit};
 use super::refusals::Refusals;
 use super::{FragmentSource, GivePicture};
 use crate::config::{Board, FrameRate, Recording};
+use crate::domain::codec::Codec;
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Fault, FaultKind, Input};
@@ -164,6 +165,18 @@ impl Drop for GstSource {
 
 fn fault(kind: FaultKind, message: String) -> Fault {
     Fault { kind, message }
+}
+
+/// The frames of `source` are coded in something else than the board says.
+fn wrong_codec(source: &str, wanted: Codec, given: Codec) -> Fault {
+    let message = format!(
+        "{source} gives {}, and the board says {}: set it to {}, or say video.codec = \"{}\" in the board file",
+        given.name(),
+        wanted.name(),
+        wanted.name(),
+        given.word()
+    );
+    fault(FaultKind::WrongCodec, message)
 }
 
 /// Makes GStreamer ready, once; later calls tell the first one's outcome.

@@ -4,16 +4,16 @@
 //! Nothing here trusts a container, a marker bit or the timing of a VUI: all that is known of a
 //! frame is what its own slices say.
 
-mod bits;
 mod recovery;
 mod sets;
 mod slice;
-mod units;
 
-pub use bits::{Nals, Packing};
-pub use sets::{ParameterSets, Picture, Pps, Sps};
+pub use sets::{ParameterSets, Pps, Sps};
 pub use slice::{Boundary, Slice};
-pub use units::{Assembler, Unit};
+
+pub(super) use recovery::begins as is_recovery_point;
+
+use super::codec::Role;
 
 /// `nal_unit_type` (table 7-1) of the NAL units that are told apart here.
 pub mod nal {
@@ -35,5 +35,16 @@ pub mod nal {
     #[must_use]
     pub fn kind(nal: &[u8]) -> u8 {
         nal.first().map_or(0, |head| head & 0x1f)
+    }
+}
+
+/// What a NAL unit is to the access units around it (7.4.1.2.3).
+pub(super) fn role(unit: &[u8]) -> Role {
+    match nal::kind(unit) {
+        nal::SLICE | nal::IDR => Role::Slice,
+        nal::SPS | nal::PPS => Role::Set,
+        // The end of a sequence or of the stream, and what fills up. An IDR picture follows in any case.
+        10..=12 => Role::Behind,
+        _ => Role::Ahead,
     }
 }

@@ -1,17 +1,20 @@
 //! Capture: from a board's description to fragments.
 //!
 //! [`board`] says, as plain data, what the pipeline is to be; [`gst`] builds and runs it and is the
-//! only place that names GStreamer's API; [`h264`] finds the access units in what comes out of it, and
-//! [`muxer`] makes chunks of them.
+//! only place that names GStreamer's API; [`units`] finds the access units in what comes out of it, by what
+//! [`h264`] or [`h265`] reads, and [`muxer`] makes chunks of them.
 
 pub mod annexb;
+mod bits;
 pub mod board;
 pub mod choose;
+pub mod codec;
 pub mod container;
 pub mod controls;
 pub mod encoder;
 pub mod gst;
 pub mod h264;
+pub mod h265;
 pub mod level;
 pub mod muxer;
 pub mod packages;
@@ -22,8 +25,10 @@ pub mod rtp_sound;
 pub mod sender_clock;
 pub mod test_card;
 pub mod timing;
+pub mod units;
 mod watch;
 
+pub use self::bits::{Nals, Packing};
 pub use self::gst::{Report, doubts, probe, still, survey};
 
 use self::gst::GstSource;

@@ -1,6 +1,6 @@
 //! From access units and audio frames to chunks. Pure: no clock, no thread, no GStreamer.
 //!
-//! A fragment is one GOP: from an IDR frame to the next. It is cut into chunks no longer than asked for, counted in
+//! A fragment is one GOP: from a frame at which decoding can begin to the next. It is cut into chunks no longer than asked for, counted in
 //! whole frames. A chunk holds the audio that begins before its frames end, and waits for it, for a while. So in
 //! every file audio and picture end within one audio frame of each other, whatever the frame rate is.
 
@@ -8,8 +8,9 @@ mod hearing;
 mod holes;
 mod samples;
 
-use super::h264::{ParameterSets, Picture, Unit};
+use super::codec::{Picture, Sets};
 use super::timing::DecodeTimes;
+use super::units::{Start, Unit};
 use crate::domain::fragment::{Chunk, Epoch, Init, Timing};
 use crate::domain::time::Mono;
 use crate::fmp4::{self, PictureFormat, Run, SoundFormat};
@@ -54,6 +55,11 @@ pub struct Settings {
     pub max_height: u32,
     /// Clockwise turns by a quarter, by which the picture is to be shown.
     pub turns: u8,
+    /// `recording.segment`: where nothing better came for so long, in nanoseconds, a fragment begins at a frame behind
+    /// which some frames are lost then ([`Start::Open`]).
+    pub segment: i64,
+    /// The same, in bytes.
+    pub segment_bytes: u64,
 }
 
 /// Why a stream cannot be stored.
@@ -104,12 +110,14 @@ struct Header {
 pub struct Muxer {
     settings: Settings,
     before_first: u64,
-    /// Nothing that comes can be decoded before an IDR frame or a recovery point.
+    /// Nothing that comes can be decoded before a frame at which decoding can begin.
     needs_start: bool,
-    /// It began at a recovery point that is shown then: what is shown before it cannot be decoded.
-    leading_until: Option<i64>,
+    /// Decoding begins at an open start, which is shown then: what it leads is lost.
+    open_since: Option<i64>,
+    /// Where a segment is taken to have begun, and the bytes since: a guess at what the spool does.
+    piece: (i64, u64),
     /// The sets from which `picture` was made.
-    sets: Arc<ParameterSets>,
+    sets: Option<Arc<Sets>>,
     picture: Option<Arc<PictureFormat>>,
     /// When there were new sets.
     new_sets: VecDeque<i64>,
@@ -117,7 +125,7 @@ pub struct Muxer {
     observed: Vec<Raw>,
     times: Option<DecodeTimes>,
     watch: Watch,
-    /// When the last IDR frame was shown, and the bytes since.
+    /// When the frame that began the fragment was shown, and the bytes since.
     gop: (i64, u64),
     frames: VecDeque<Frame>,
     /// Decode time, start and shift of the last frame.
@@ -135,8 +143,9 @@ impl Muxer {
         Muxer {
             before_first: 0,
             needs_start: true,
-            leading_until: None,
-            sets: Arc::default(),
+            open_since: None,
+            piece: (0, 0),
+            sets: None,
             picture: None,
             new_sets: VecDeque::new(),
             depth: None,
@@ -180,27 +189,28 @@ impl Muxer {
     ///
     /// # Errors
     /// Where the stream cannot be stored.
-    pub fn push_picture(&mut self, mut unit: Unit) -> Result<(), Unfit> {
+    pub fn push_picture(&mut self, unit: Unit) -> Result<(), Unfit> {
         let shown = self.watch.time(unit.shown)?;
         let apart = self.watch.breaks(shown, self.depth);
         self.needs_start |= apart;
-        if unit.idr {
-            self.leading_until = None;
-        } else if self.needs_start && unit.is_recovery_point() {
-            // As good as an IDR frame, but for what is shown before it.
-            unit.idr = true;
-            self.leading_until = Some(shown);
-        } else if self.leading_until.is_some_and(|until| shown < until) {
+        let start = unit.start();
+        let begins = self.begins_at(start, shown);
+        if begins {
+            self.open_since = if start == Start::Clean { None } else { Some(shown) };
+        } else if start == Start::No && self.open_since.is_some_and(|since| unit.is_lost_behind(since, shown))
+        {
             self.before_first = self.before_first.saturating_add(1);
             return Ok(());
+        } else if start != Start::No {
+            self.open_since = None;
         }
-        self.needs_start &= !unit.idr;
+        self.needs_start &= !begins;
         let before = self.picture.clone();
-        if unit.idr {
-            if let Some(found) = unit.sets.picture(unit.slice.pps) {
-                self.depth = found.facts.reordering;
+        if begins {
+            if let Some(found) = unit.sets.picture(&unit.slice) {
+                self.depth = found.reordering;
                 self.format(found, shown)?;
-                self.sets = Arc::clone(&unit.sets);
+                self.sets = Some(Arc::clone(&unit.sets));
             }
         }
         let Some(picture) = self.picture.clone() else {
@@ -212,18 +222,23 @@ impl Muxer {
             self.times = None;
         }
         self.watch.came(shown);
-        if unit.idr {
+        if begins {
             self.gop = (shown, 0);
         }
         let bytes = unit.nals.iter().map(Bytes::len).sum::<usize>();
-        self.gop.1 = self.gop.1.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
-        let known = Arc::ptr_eq(&self.sets, &unit.sets);
-        let raw = Raw { shown, idr: unit.idr, apart, nals: nals_of(unit, &picture, known), picture };
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.gop.1 = self.gop.1.saturating_add(bytes);
+        self.piece.1 = self.piece.1.saturating_add(bytes);
+        let known = self.sets.as_ref().is_some_and(|known| Arc::ptr_eq(known, &unit.sets));
+        // What leads a clean start is kept, and is shown first.
+        let is_shown_first = !(begins && unit.is_led && start == Start::Clean);
+        let nals = nals_of(unit, &picture, known, begins);
+        let raw = Raw { shown, begins, is_shown_first, apart, nals, picture };
         if self.times.is_some() {
             self.place(raw);
             return Ok(());
         }
-        let gop_is_known = raw.idr && !self.observed.is_empty();
+        let gop_is_known = raw.begins && !self.observed.is_empty();
         self.observed.push(raw);
         let enough = match self.depth {
             Some(0) => true,
@@ -239,38 +254,54 @@ impl Muxer {
         Ok(())
     }
 
-    /// What the `moov` must say from this IDR frame on.
+    /// Whether a fragment begins at such a frame. An open start costs the frames that it leads, so it is taken only where
+    /// nothing else will do: at the first frame, behind a hole, and where a segment is due.
+    fn begins_at(&mut self, start: Start, shown: i64) -> bool {
+        let (since, bytes) = self.piece;
+        // Half a frame of grace, as the spool gives.
+        let age = shown.saturating_sub(since).saturating_add(self.watch.pace.frame() / 2);
+        let is_due = age >= self.settings.segment || bytes >= self.settings.segment_bytes;
+        let begins = match start {
+            Start::No => false,
+            Start::Clean | Start::Broken => true,
+            Start::Open => self.needs_start || is_due,
+        };
+        if begins && (is_due || self.needs_start) {
+            self.piece = (shown, 0);
+        }
+        begins
+    }
+
+    /// What the `moov` must say from this frame on, at which decoding begins.
     fn format(&mut self, found: Picture, shown: i64) -> Result<(), Unfit> {
         let before = self.picture.as_deref();
-        if before.is_some_and(|before| before.sps == found.sps && before.pps == found.pps) {
+        if before.is_some_and(|before| before.sets == found.sets) {
             return Ok(());
         }
-        let facts = found.facts;
         // Profile and level are told by the `moov` in either case.
         let alike = before.is_some_and(|before| {
-            before.size == facts.size
-                && before.aspect == facts.aspect
-                && before.chroma == facts.chroma
-                && before.depths == facts.depths
-                && before.sps.get(1..4) == found.sps.get(1..4)
+            before.size == found.size
+                && before.aspect == found.aspect
+                && before.chroma == found.chroma
+                && before.depths == found.depths
+                && before.sets.has_profile_of(&found.sets)
         });
         if alike && before.is_some_and(|before| before.sets_in_band) {
             return Ok(());
         }
-        if facts.size.1 > self.settings.max_height {
-            return Err(Unfit::Lines(facts.size.1));
+        if found.size.1 > self.settings.max_height {
+            return Err(Unfit::Lines(found.size.1));
         }
         self.new_sets.retain(|at| shown.saturating_sub(*at) < RESTLESS);
         if alike {
             self.new_sets.push_back(shown);
         }
         self.picture = Some(Arc::new(PictureFormat {
-            sps: found.sps,
-            pps: found.pps,
-            size: facts.size,
-            aspect: facts.aspect,
-            chroma: facts.chroma,
-            depths: facts.depths,
+            sets: found.sets,
+            size: found.size,
+            aspect: found.aspect,
+            chroma: found.chroma,
+            depths: found.depths,
             sets_in_band: self.new_sets.len() >= MAX_NEW_SETS,
             turns: self.settings.turns,
         }));
@@ -293,7 +324,12 @@ impl Muxer {
         let Some(times) = self.times.as_mut() else { return };
         let goes_on = self.last.filter(|_| !raw.apart);
         let decoded = times.next(raw.shown, goes_on.map(|(decoded, _, _)| decoded));
-        let start = if raw.idr { raw.shown } else { decoded.saturating_add(times.delay()) };
+        let in_order = decoded.saturating_add(times.delay());
+        let start = match (raw.begins, raw.is_shown_first) {
+            (true, true) => raw.shown,
+            (true, false) => in_order.min(raw.shown),
+            (false, _) => in_order,
+        };
         let (start, shift) = match (goes_on, self.last) {
             (Some((before, started, shift)), _) => {
                 self.watch.note(decoded - before);
@@ -364,7 +400,7 @@ impl Muxer {
 
     /// Whether the frame there begins what is not of one piece with the one before.
     fn begins(&self, frame: &Frame) -> bool {
-        frame.raw.idr || frame.raw.apart
+        frame.raw.begins || frame.raw.apart
     }
 
     /// How many frames are the next chunk, once that is known.
@@ -427,11 +463,11 @@ impl Muxer {
             self.sound.quiet = true;
         }
         let next = self.frames.get(count);
-        let ends_fragment = next.map_or(self.ended, |next| next.raw.idr);
+        let ends_fragment = next.map_or(self.ended, |next| next.raw.begins);
         let until = next.filter(|next| !next.raw.apart).map(|next| next.decoded);
         let frames: Vec<Frame> = self.frames.drain(..count).collect();
         let Some(first) = frames.first() else { return Ok(None) };
-        let (starts_fragment, apart) = (first.raw.idr, first.raw.apart || self.sequence == 0);
+        let (starts_fragment, apart) = (first.raw.begins, first.raw.apart || self.sequence == 0);
         let (start, shift) = (first.start, first.shift);
         let Some(init) = self.header(first) else { return Ok(None) };
         let format = self.header.as_ref().and_then(|header| header.sound.as_ref());
@@ -453,12 +489,12 @@ impl Muxer {
         }))
     }
 
-    /// The `moov` for a chunk that begins with this frame; another one only from an IDR frame on.
+    /// The `moov` for a chunk that begins with this frame; another one only where a fragment begins.
     fn header(&mut self, first: &Frame) -> Option<Arc<Init>> {
         let sound = self.sound.format().cloned();
         if let Some(header) = &self.header {
             let same = Arc::ptr_eq(&header.picture, &first.raw.picture) && header.sound == sound;
-            if same || !first.raw.idr {
+            if same || !first.raw.begins {
                 return Some(Arc::clone(&header.init));
             }
         }

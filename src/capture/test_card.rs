@@ -10,9 +10,12 @@
 //!   significant first: the number (32), the time (64), and a CRC-32 (IEEE 802.3) of those twelve bytes. White is 1.
 //!   A reader takes the mean of the inner half of each square and calls it white from mid-grey up. A
 //!   picture in which the squares would be smaller than [`LEAST`] samples carries no block code.
-//! - **Beside the picture**, as an SEI message `user_data_unregistered` (ITU-T H.264, D.1.7) of the [`UUID`]
+//! - **Beside the picture**, as an SEI message `user_data_unregistered` (ITU-T H.264, D.1.7; ITU-T H.265, D.2.7) of the [`UUID`]
 //!   below, whose text is `number=N time=T` in decimal. It holds no byte that needs emulation
 //!   prevention, so that a search for the UUID finds it in any heap of bytes.
+
+use super::h265::nal;
+use crate::domain::codec::Codec;
 
 /// Which picture of a run, and when it was taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -134,11 +137,16 @@ impl Card {
 
     /// The SEI NAL unit, without a start code or a length before it.
     #[must_use]
-    pub fn sei(self) -> Vec<u8> {
+    pub fn sei(self, codec: Codec) -> Vec<u8> {
         let text = format!("number={} time={}", self.number, self.time);
-        // Type 6, of no importance to the decoder; user_data_unregistered is 5. 16 + 44 bytes at most.
+        // Of no importance to the decoder: type 6 of H.264; a prefix message of the base layer of H.265.
+        let mut nal = match codec {
+            Codec::H264 => vec![0x06],
+            Codec::H265 => vec![nal::PREFIX_SEI << 1, 1],
+        };
+        // user_data_unregistered is 5. 16 + 44 bytes at most.
         let size = u8::try_from(UUID.len() + text.len()).unwrap_or(0);
-        let mut nal = vec![0x06, 0x05, size];
+        nal.extend([0x05, size]);
         nal.extend_from_slice(&UUID);
         nal.extend_from_slice(text.as_bytes());
         nal.push(0x80);

@@ -1,4 +1,4 @@
-//! `video.encoder`: what makes H.264 of raw pictures.
+//! `video.encoder`: what encodes raw pictures.
 
 use super::properties::Property;
 use super::words::Word;
@@ -35,6 +35,16 @@ pub enum EncoderKind {
     VpuencH264,
     /// `omxh264`: by OpenMAX IL.
     OmxH264,
+    /// `v4l2h265`: H.265, as `v4l2h264`.
+    V4l2H265,
+    /// `x265`: H.265, in software.
+    X265,
+    /// `mpph265`: H.265, as `mpph264`.
+    MppH265,
+    /// `vpuenc_hevc`: H.265, as `vpuenc_h264`.
+    VpuencHevc,
+    /// `omxh265`: H.265, as `omxh264`.
+    OmxH265,
 }
 
 impl EncoderKind {

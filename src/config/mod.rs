@@ -5,6 +5,7 @@
 //! sees the first two. All that is wrong with either file is told at once.
 
 mod address;
+mod codec;
 mod encoder;
 mod file;
 mod frame_rate;
@@ -313,6 +314,7 @@ impl Config {
                 audio: self.recording.audio && self.board.audio.is_some(),
                 when_full: self.spool.when_full,
                 pending: self.privacy.pending,
+                codec: self.board.video.codec(),
             },
             budget: Budget {
                 max_bytes: self.spool.max_bytes,
@@ -329,7 +331,7 @@ impl Config {
             board_height: match self.board.video.format {
                 VideoFormat::Raw => self.board.video.height,
                 // It is the source that decides: the board file's size is what we ask it for, at most.
-                VideoFormat::H264 => u32::MAX,
+                VideoFormat::H264 | VideoFormat::H265 => u32::MAX,
             },
         }
     }
@@ -530,7 +532,7 @@ pub struct Video {
     pub source: VideoSource,
     /// What the source gives, told or implied by its kind.
     pub format: VideoFormat,
-    /// Named for raw pictures and for the test source; absent where the source is already H.264.
+    /// Named for raw pictures and for the test source; absent where the source encodes itself.
     pub encoder: Option<Encoder>,
     /// Pixels: 16 to 7680, even.
     pub width: u32,
@@ -572,7 +574,7 @@ pub enum VideoSource {
         /// User and password, and by what the certificate is believed.
         access: RtspAccess,
     },
-    /// MP4, Matroska, or an Annex B `.h264` stream; passed through without re-encoding.
+    /// MP4, Matroska, or an Annex B byte stream; passed through without re-encoding.
     File {
         /// The file to read.
         path: PathBuf,
@@ -633,6 +635,8 @@ impl fmt::Debug for VideoSource {
 pub enum VideoFormat {
     /// The source gives H.264.
     H264,
+    /// The source gives H.265.
+    H265,
     /// The source gives raw pictures.
     Raw,
 }

@@ -8,6 +8,7 @@ use super::{
     Addressing, ClockTrust, Colorimetry, Durability, EncoderKind, LatchKind, Pixels, PrivacyPending,
     Transport, UploadOrder, VideoFormat, WhenFull,
 };
+use crate::domain::codec::Codec;
 use std::time::Duration;
 
 /// A `[section]` of a file; the empty name stands for the keys above the first section.
@@ -256,7 +257,9 @@ pub const BOARD: &[Section] = &[
         "video",
         &[
             key("source", Kind::Tagged(VIDEO_SOURCES), Refused),
-            // Absent, it follows from the source: `raw` for test, `h264` for file and rtsp.
+            // Absent, it follows from the format or the encoder; else it is h264.
+            key("codec", one_of::<Codec>(), Nothing),
+            // Absent, it follows from the source: `raw` for test, the codec for file and rtsp.
             key("format", one_of::<VideoFormat>(), Nothing),
             key("encoder", Kind::Tagged(ENCODERS), Nothing),
             key("width", Kind::Number { least: 16, most: 7680 }, Refused),
@@ -345,6 +348,11 @@ const ENCODERS: &[Variant] = &[
     variant(EncoderKind::MppH264.word(), &[PROPERTIES]),
     variant(EncoderKind::VpuencH264.word(), &[PROPERTIES]),
     variant(EncoderKind::OmxH264.word(), &[PROPERTIES]),
+    variant(EncoderKind::V4l2H265.word(), &[PROPERTIES]),
+    variant(EncoderKind::X265.word(), &[PROPERTIES]),
+    variant(EncoderKind::MppH265.word(), &[PROPERTIES]),
+    variant(EncoderKind::VpuencHevc.word(), &[PROPERTIES]),
+    variant(EncoderKind::OmxH265.word(), &[PROPERTIES]),
 ];
 
 // Each word has its form: one that is left out above could not be written.

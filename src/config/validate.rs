@@ -7,10 +7,11 @@ use super::problem::{Place, Problems};
 use super::units::show_duration;
 use super::words::{AudioKind, VideoKind};
 use super::{
-    Audio, AudioSource, Board, Claim, Clock, Config, Device, Encoder, Enrolment, Entitlement, LatchDevice,
-    Mqtt, MqttLogin, Pixels, Places, Privacy, PrivacyLatch, Recording, Spool, Surroundings, VerifyingKey,
-    Video, VideoFormat, VideoSource,
+    Audio, AudioSource, Board, Claim, Clock, Config, Device, EncoderKind, Enrolment, Entitlement,
+    LatchDevice, Mqtt, MqttLogin, Pixels, Places, Privacy, PrivacyLatch, Recording, Spool, Surroundings,
+    VerifyingKey, Video, VideoFormat, VideoSource, codec,
 };
+use crate::domain::codec::Codec;
 use std::path::{Path, PathBuf};
 
 /// The most that fits into `sockaddr_un.sun_path` with its closing zero.
@@ -413,9 +414,10 @@ impl<'a> Check<'a> {
         let (kind, kind_at) = self.merged.word("video.source.kind")?;
         let source = self.video_source(kind);
         let format = self.format(kind, kind_at);
-        let encoder = self.merged.word("video.encoder.kind");
-        match (format, encoder) {
-            (Some(VideoFormat::Raw), None) if !self.merged.is_bad("video.encoder") => {
+        let named = self.merged.word::<EncoderKind>("video.encoder.kind");
+        let encoder = codec::encoder(self.merged, kind);
+        match (format, named) {
+            (Some(VideoFormat::Raw), None) if encoder.is_none() && !self.merged.is_bad("video.encoder") => {
                 let problem = "is missing: the source gives raw pictures, which must be encoded";
                 self.problems.push(
                     kind_at,
@@ -424,7 +426,19 @@ impl<'a> Check<'a> {
                     "add encoder = { kind = \"v4l2h264\" } or another",
                 );
             }
-            (Some(VideoFormat::Raw | VideoFormat::H264) | None, _) => {}
+            (Some(VideoFormat::H265), Some((_, at))) => {
+                let problem = "is not used: the source gives H.265 itself";
+                self.problems.push(at, "video.encoder", problem, "remove it, or say format = \"raw\"");
+            }
+            (Some(VideoFormat::H264), Some((encoder, at))) if encoder.codec() != Codec::H264 => {
+                let problem = format!("{encoder} makes H.265, and the source gives H.264");
+                let hint = "name an encoder of H.264: it makes the picture smaller under a smaller plan";
+                self.problems.push(at, "video.encoder", problem, hint);
+            }
+            (Some(VideoFormat::Raw | VideoFormat::H264 | VideoFormat::H265) | None, _) => {}
+        }
+        if let Some(format) = format {
+            codec::agree(self.merged, format, encoder.as_ref(), self.problems);
         }
         let mut even = |key: &str| {
             let (pixels, at) = self.merged.number(key)?;
@@ -433,7 +447,7 @@ impl<'a> Check<'a> {
                     at,
                     key,
                     format!("{pixels} is odd"),
-                    "H.264 4:2:0 needs an even number of pixels",
+                    "4:2:0 needs an even number of pixels",
                 );
             }
             u32::try_from(pixels).ok()
@@ -442,10 +456,7 @@ impl<'a> Check<'a> {
         Some(Video {
             source: source?,
             format: format?,
-            encoder: encoder.map(|(kind, _)| Encoder {
-                kind,
-                properties: self.merged.properties("video.encoder.properties").to_vec(),
-            }),
+            encoder,
             width: width?,
             height: height?,
             fps: self.merged.frame_rate("video.fps")?.0,
@@ -512,9 +523,15 @@ impl<'a> Check<'a> {
 
     /// As it is told, or as it follows from the source.
     fn format(&mut self, kind: VideoKind, kind_at: &Place) -> Option<VideoFormat> {
-        let told = self.merged.word("video.format");
+        let told: Option<(VideoFormat, &Place)> = self.merged.word("video.format");
+        let coded = match told {
+            Some((told @ (VideoFormat::H264 | VideoFormat::H265), _)) => told,
+            Some((VideoFormat::Raw, _)) | None => {
+                VideoFormat::coded(codec::told(self.merged).map_or_else(Codec::default, |(codec, _)| codec))
+            }
+        };
         let follows = match kind {
-            VideoKind::Rtsp | VideoKind::File => Some(VideoFormat::H264),
+            VideoKind::Rtsp | VideoKind::File => Some(coded),
             VideoKind::Test => Some(VideoFormat::Raw),
             VideoKind::V4l2 | VideoKind::Libcamera | VideoKind::Pipeline => None,
         };
@@ -522,6 +539,7 @@ impl<'a> Check<'a> {
             (Some((told, at)), Some(follows)) if told != follows => {
                 let gives = match follows {
                     VideoFormat::H264 => "H.264, which is taken as it is",
+                    VideoFormat::H265 => "H.265, which is taken as it is",
                     VideoFormat::Raw => "raw pictures",
                 };
                 self.problems.push(
@@ -536,7 +554,7 @@ impl<'a> Check<'a> {
             (None, Some(follows)) => Some(follows),
             (None, None) if self.merged.is_bad("video.format") => None,
             (None, None) => {
-                let hint = "\"h264\" where the device encodes, \"raw\" where it gives pictures";
+                let hint = "\"h264\" or \"h265\" where the device encodes, \"raw\" where it gives pictures";
                 self.problems.push(kind_at, "video.format", "is missing", hint);
                 None
             }

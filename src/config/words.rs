@@ -6,6 +6,7 @@ use super::{
     Addressing, ClockTrust, Colorimetry, Durability, EncoderKind, LatchKind, Pixels, PrivacyPending,
     Transport, UploadOrder, VideoFormat, WhenFull,
 };
+use crate::domain::codec::Codec;
 
 /// An enum whose variants a file says by words.
 pub(super) trait Word: Copy + 'static {
@@ -50,7 +51,8 @@ words!(UploadOrder { "newest" = Newest, "oldest" = Oldest });
 words!(PrivacyPending { "upload" = Upload, "hold" = Hold, "purge" = Purge });
 words!(LatchKind { "switch" = Switch, "button" = Button });
 words!(Transport { "auto" = Auto, "tcp" = Tcp, "udp" = Udp });
-words!(VideoFormat { "h264" = H264, "raw" = Raw });
+words!(Codec { "h264" = H264, "h265" = H265 });
+words!(VideoFormat { "h264" = H264, "h265" = H265, "raw" = Raw });
 words!(Colorimetry { "bt601" = Bt601, "bt709" = Bt709 });
 words!(Pixels { "nv12" = Nv12, "i420" = I420, "yuy2" = Yuy2, "uyvy" = Uyvy, "mjpeg" = Mjpeg });
 words!(VideoKind {
@@ -69,6 +71,11 @@ words!(EncoderKind {
     "mpph264" = MppH264,
     "vpuenc_h264" = VpuencH264,
     "omxh264" = OmxH264,
+    "v4l2h265" = V4l2H265,
+    "x265" = X265,
+    "mpph265" = MppH265,
+    "vpuenc_hevc" = VpuencHevc,
+    "omxh265" = OmxH265,
 });
 
 /// `video.source.kind`.

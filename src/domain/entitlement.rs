@@ -90,6 +90,13 @@ pub struct Features {
     pub max_height: u32,
     /// How many hours back recordings are kept; 0 to 87,600.
     pub history_hours: u32,
+    /// It may record H.265. A lease that does not speak of it permits it.
+    #[serde(default = "permitted")]
+    pub h265: bool,
+}
+
+fn permitted() -> bool {
+    true
 }
 
 impl Features {
@@ -101,6 +108,7 @@ impl Features {
             audio: self.audio && other.audio,
             max_height: self.max_height.min(other.max_height),
             history_hours: self.history_hours,
+            h265: self.h265 && other.h265,
         }
     }
 }

@@ -302,6 +302,8 @@ pub enum FaultKind {
     DeviceMissing,
     /// The frame is larger than the plan allows and cannot be scaled.
     ExceedsPlan,
+    /// The source gives frames of another codec than the board says.
+    WrongCodec,
     /// The pipeline reported an error.
     Pipeline,
     /// No fragment came for three fragment times.

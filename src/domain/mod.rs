@@ -5,6 +5,7 @@
 
 pub mod aside;
 pub mod backoff;
+pub mod codec;
 pub mod effect;
 pub mod entitlement;
 pub mod fragment;

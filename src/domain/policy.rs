@@ -2,6 +2,7 @@
 //!
 //! The whole table of [`decide`] is a golden file and is printed in `docs/policy.md`.
 
+use super::codec::Codec;
 use super::entitlement::{Entitlement, Features};
 use super::fragment::{Epoch, SpanEnd};
 use super::privacy::Privacy;
@@ -52,6 +53,8 @@ pub struct Rules {
     pub when_full: WhenFull,
     /// What happens to footage from before a "do not record".
     pub pending: PrivacyPending,
+    /// What the board records.
+    pub codec: Codec,
 }
 
 /// `spool.when_full`.
@@ -153,6 +156,8 @@ pub enum Reason {
     Terminated,
     /// The lease's `features.record` is false.
     PlanWithoutRecording,
+    /// The lease's `features.h265` is false, and the board records H.265.
+    PlanWithoutH265,
     /// The budget is used up, and `spool.when_full` is `stop`.
     StorageFull,
     /// The spool cannot be written.
@@ -173,6 +178,7 @@ impl Reason {
             Reason::Suspended => "suspended",
             Reason::Terminated => "terminated",
             Reason::PlanWithoutRecording => "plan_without_recording",
+            Reason::PlanWithoutH265 => "plan_without_h265",
             Reason::StorageFull => "storage_full",
             Reason::StorageBroken => "storage_broken",
         }
@@ -188,7 +194,8 @@ impl Reason {
             | Reason::Lapsed
             | Reason::Suspended
             | Reason::Terminated
-            | Reason::PlanWithoutRecording => SpanEnd::Entitlement,
+            | Reason::PlanWithoutRecording
+            | Reason::PlanWithoutH265 => SpanEnd::Entitlement,
             Reason::StorageFull | Reason::StorageBroken => SpanEnd::Storage,
         }
     }
@@ -211,6 +218,9 @@ pub fn decide(facts: &Facts) -> Decision {
         (Privacy::Unknown, _, _) => Capture::Off(Reason::PrivacyUnknown),
         (Privacy::Record, Err(reason), _) => Capture::Off(reason),
         (Privacy::Record, Ok(features), _) if !features.record => Capture::Off(Reason::PlanWithoutRecording),
+        (Privacy::Record, Ok(features), _) if facts.rules.codec == Codec::H265 && !features.h265 => {
+            Capture::Off(Reason::PlanWithoutH265)
+        }
         (Privacy::Record, Ok(_), Storage::Broken) => Capture::Off(Reason::StorageBroken),
         (Privacy::Record, Ok(_), Storage::Full) if facts.rules.when_full == WhenFull::Stop => {
             Capture::Off(Reason::StorageFull)

@@ -1,6 +1,7 @@
-//! Writing `ftyp` and `moov` (ISO/IEC 14496-12, 8.2 to 8.5; ISO/IEC 14496-15, 5.4; ISO/IEC 14496-14, 5.6).
+//! Writing `ftyp` and `moov` (ISO/IEC 14496-12, 8.2 to 8.5; ISO/IEC 14496-15, 5.4 and 8.4; ISO/IEC 14496-14, 5.6).
 
 use super::boxes::build;
+use super::configuration::{self, DecoderSets};
 use bytes::Bytes;
 
 /// `track_ID` of the video.
@@ -19,10 +20,8 @@ pub(super) const SYNC: u32 = 0x0200_0000;
 /// What the `moov` says of the video.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PictureFormat {
-    /// The sequence parameter set, as a NAL unit.
-    pub sps: Bytes,
-    /// The picture parameter sets, as NAL units; at most 255 are written.
-    pub pps: Vec<Bytes>,
+    /// The parameter sets.
+    pub sets: DecoderSets,
     /// Width and height of the coded picture after cropping.
     pub size: (u32, u32),
     /// Sample aspect ratio, width to height.
@@ -31,7 +30,7 @@ pub struct PictureFormat {
     pub chroma: Option<u8>,
     /// Bit depth of luma and chroma samples, minus 8.
     pub depths: (u8, u8),
-    /// Parameter sets may also be inside the samples (`avc3` instead of `avc1`).
+    /// Parameter sets may also be inside the samples (`avc3` instead of `avc1`, `hev1` instead of `hvc1`).
     pub sets_in_band: bool,
     /// Clockwise quarter turns for display, 0 to 3.
     pub turns: u8,
@@ -153,35 +152,11 @@ fn picture_entry(format: &PictureFormat) -> Vec<u8> {
     body.extend([0, 72, 0, 0, 0, 72, 0, 0, 0, 0, 0, 0, 0, 1]);
     body.extend([0; 32]);
     body.extend([0, 24, 0xff, 0xff]);
-    body.extend(build(b"avcC", &configuration(format)));
+    body.extend(build(format.sets.record_kind(), &configuration::record(format)));
     if format.aspect.0 != format.aspect.1 {
         body.extend(build(b"pasp", &[format.aspect.0, format.aspect.1].map(u32::to_be_bytes).concat()));
     }
-    build(if format.sets_in_band { b"avc3" } else { b"avc1" }, &body)
-}
-
-/// `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 5.3.3.1).
-fn configuration(format: &PictureFormat) -> Vec<u8> {
-    let mut record = vec![1];
-    // Profile, compatibility and level are at the front of the set.
-    record.extend((1..=3).map(|at| format.sps.get(at).copied().unwrap_or(0)));
-    // Lengths of four bytes; one sequence parameter set.
-    record.extend([0xff, 0xe1]);
-    let set = |record: &mut Vec<u8>, nal: &[u8]| {
-        record.extend(u16::try_from(nal.len()).unwrap_or(u16::MAX).to_be_bytes());
-        record.extend(nal.iter().take(usize::from(u16::MAX)));
-    };
-    set(&mut record, &format.sps);
-    let count = u8::try_from(format.pps.len()).unwrap_or(u8::MAX);
-    record.push(count);
-    for pps in format.pps.iter().take(count.into()) {
-        set(&mut record, pps);
-    }
-    let high = matches!(format.sps.get(1), Some(100 | 110 | 122 | 144 | 244));
-    if let (true, Some(chroma)) = (high, format.chroma) {
-        record.extend([0xfc | chroma, 0xf8 | format.depths.0, 0xf8 | format.depths.1, 0]);
-    }
-    record
+    build(format.sets.entry_kind(format.sets_in_band), &body)
 }
 
 fn sound_track(format: &SoundFormat) -> Vec<u8> {

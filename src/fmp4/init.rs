@@ -2,6 +2,7 @@
 
 use super::Malformed;
 use super::boxes::{BoxAt, Cursor, Walk, child, need};
+use super::configuration;
 use crate::domain::fragment::{Init, Track};
 use bytes::Bytes;
 
@@ -147,9 +148,8 @@ struct Picture {
 }
 
 fn picture_of(entry: &BoxAt<'_>) -> Result<Picture, Malformed> {
-    if !entry.is(b"avc1") && !entry.is(b"avc3") {
-        return Err(entry.bad("is not H.264"));
-    }
+    let record =
+        configuration::record_of_entry(&entry.kind).ok_or_else(|| entry.bad("is neither H.264 nor H.265"))?;
     let mut cursor = Cursor::new(entry.body);
     let (width, height) = (|| {
         cursor.take(24)?;
@@ -160,14 +160,14 @@ fn picture_of(entry: &BoxAt<'_>) -> Result<Picture, Malformed> {
     .ok_or_else(|| entry.bad("is too short"))?;
     let inside = cursor.rest();
     for found in Walk::new(inside, entry.end - inside.len() as u64) {
-        let avcc = found?;
-        if let (true, Some([_, profile, compatibility, level, ..])) = (avcc.is(b"avcC"), avcc.body.get(..4)) {
-            let kind = String::from_utf8_lossy(&entry.kind).into_owned();
-            let codec = format!("{kind}.{profile:02x}{compatibility:02x}{level:02x}");
+        let found = found?;
+        if found.is(record) {
+            let codec = configuration::codec_string(&entry.kind, found.body)
+                .ok_or_else(|| found.bad("is too short"))?;
             return Ok(Picture { codec, width: width.into(), height: height.into() });
         }
     }
-    Err(entry.bad("has no avcC"))
+    Err(entry.bad(&format!("has no {}", String::from_utf8_lossy(record))))
 }
 
 fn sound_of(entry: &BoxAt<'_>) -> Result<String, Malformed> {

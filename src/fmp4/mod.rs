@@ -11,6 +11,7 @@
 mod attributes;
 mod boxes;
 mod chunk;
+mod configuration;
 mod fragment;
 mod glance;
 mod header;
@@ -27,6 +28,7 @@ use crate::domain::segment::Record;
 pub use attributes::{Attributes, AudioAttributes, MAX_SEEK_ENTRIES, attributes};
 pub use boxes::{Piece, pieces};
 pub use chunk::{number_chunk, read_chunk};
+pub use configuration::DecoderSets;
 pub use fragment::{Run, Sample, write_chunk};
 pub use glance::{Head, Step, Tail, read_head, read_step, read_tail, tail_len};
 pub use header::{PICTURE_TIMESCALE, PICTURES, PictureFormat, SOUND, SoundFormat, write_init};

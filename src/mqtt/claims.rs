@@ -110,6 +110,8 @@ fn features(claims: Claims<'_>) -> Result<Features, Rejection> {
         audio: claims.flag("audio")?,
         max_height: number("max_height", HEIGHT)?,
         history_hours: number("history_hours", HISTORY_HOURS)?,
+        // A cloud of before it is not asked.
+        h265: if claims.0.contains_key("h265") { claims.flag("h265")? } else { true },
     })
 }
 

@@ -18,7 +18,7 @@ const MAX_BOX: u64 = 1024 * 1024;
 const MAX_BOXES: u32 = 16_384;
 /// The least that a block device writes at once.
 const SECTOR: u64 = 512;
-/// Bytes of zero that no coded picture or sound has in a row: H.264 prevents three
+/// Bytes of zero that no coded picture or sound has in a row: H.264 and H.265 prevent three
 /// (ISO/IEC 14496-10, 7.4.1), and AAC has no use for them.
 const ZEROS: u64 = 32;
 

@@ -19,6 +19,7 @@ mod faults;
 mod file_source;
 mod formats;
 mod golden;
+mod h265;
 mod odd;
 mod odd_sources;
 mod odd_streams;

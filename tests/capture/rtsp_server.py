@@ -2,7 +2,7 @@
 
 `silent` or `sound`: H.264 without or with AAC, live. `pcmu`, `pcma`, `g722`, `opus`: with that instead of AAC.
 `sizes`: 1440 lines at /live and 720 at /sub. `clip FILE PORT`: the H.264 of an MP4 file, from its beginning to
-whoever connects; port 0 is any that is free.
+whoever connects; port 0 is any that is free. With `h265` beside it, each is H.265.
 `tls FILE`: over TLS, with the certificate and key of that file. `basic USER PASSWORD` or `digest USER PASSWORD`: for whoever
 knows them alone.
 """
@@ -16,12 +16,15 @@ gi.require_version("GstRtspServer", "1.0")
 from gi.repository import Gio, GLib, Gst, GstRtspServer  # noqa: E402
 
 Gst.init(None)
+codec = "265" if "h265" in sys.argv else "264"
+pay = f" ! h{codec}parse config-interval=-1 ! rtph{codec}pay name=pay0 pt=96"
 
 
 def pictures(width, height, rate, gop):
     return (
         f"videotestsrc is-live=true ! video/x-raw,width={width},height={height},framerate={rate}/1,format=I420"
-        f" ! x264enc tune=zerolatency speed-preset=ultrafast key-int-max={gop} ! rtph264pay name=pay0 pt=96"
+        f" ! x{codec}enc tune=zerolatency speed-preset=ultrafast key-int-max={gop}"
+        + (pay if codec == "265" else " ! rtph264pay name=pay0 pt=96")
     )
 
 
@@ -74,8 +77,7 @@ def serve(path, launch, shared=True):
 
 
 if "clip" in sys.argv:
-    clip = f"filesrc location={sys.argv[2]} ! qtdemux ! h264parse config-interval=-1 ! rtph264pay name=pay0 pt=96"
-    serve("/live", clip, shared=False)
+    serve("/live", f"filesrc location={sys.argv[2]} ! qtdemux" + pay, shared=False)
 elif "sizes" in sys.argv:
     serve("/live", pictures(2560, 1440, 5, 5))
     serve("/sub", pictures(1280, 720, 5, 5))

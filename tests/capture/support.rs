@@ -8,6 +8,7 @@ use kasacam::capture::gst::GstSource;
 use kasacam::config::{
     AudioSource, Board, Durability, EncoderKind, Recording, Video, VideoFormat, VideoSource,
 };
+use kasacam::domain::codec::Codec;
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::entitlement::{Entitlement, Features};
 use kasacam::domain::fragment::{Captured, Chunk, Epoch, SpanEnd};
@@ -45,14 +46,19 @@ pub struct Take {
 }
 
 pub fn permit(epoch: u64) -> Permit {
-    let features = Features { record: true, audio: true, max_height: 4320, history_hours: 24 };
+    let features = Features { record: true, audio: true, max_height: 4320, history_hours: 24, h265: true };
     let facts = Facts {
         privacy: Privacy::Record,
         entitlement: Entitlement::Granted(features),
         clock: TrustedClock::Trusted,
         storage: Storage::Roomy,
         hearing: Hearing::Heard,
-        rules: Rules { audio: true, when_full: WhenFull::Evict, pending: PrivacyPending::Upload },
+        rules: Rules {
+            audio: true,
+            when_full: WhenFull::Evict,
+            pending: PrivacyPending::Upload,
+            codec: Codec::H264,
+        },
     };
     policy::permit(&policy::decide(&facts), Epoch(epoch)).unwrap()
 }

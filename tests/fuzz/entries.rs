@@ -1,7 +1,14 @@
 //! Where bytes of strangers come in. Each entry takes any bytes, must not panic, and asserts what is true of
 //! whatever it took. The fuzzer on nightly (`tests/fuzz`) and the short run of every `make test` share them.
 
+use kasacam::capture::annexb;
+use kasacam::capture::codec::Sets;
+use kasacam::capture::muxer::{Muxer, Settings};
+use kasacam::capture::units::Assembler;
+use kasacam::capture::{Nals, Packing};
 use kasacam::config::{self, VerifyingKey};
+use kasacam::domain::codec::Codec;
+use kasacam::domain::fragment::Epoch;
 use kasacam::domain::grant::{GrantAnswer, Want};
 use kasacam::domain::journal;
 use kasacam::domain::segment::SpoolName;
@@ -29,6 +36,8 @@ pub const ENTRIES: &[(&str, Entry)] = &[
     ("control_line", a_control_line),
     ("s3_error", an_answer_of_the_store),
     ("mqtt_packet", packets_of_the_broker),
+    ("byte_stream", a_byte_stream),
+    ("decoder_record", a_decoder_record),
 ];
 
 const DEVICE: &str = "cam-0001";
@@ -224,4 +233,58 @@ pub fn packets_of_the_broker(data: &[u8]) {
         }
     }
     assert_eq!((again, wrong), (packets, end), "the cut matters");
+}
+
+/// Of a camera, or a file: what is made of it has no more bytes than it had, and reads as what we write.
+pub fn a_byte_stream(data: &[u8]) {
+    let settings = Settings {
+        epoch: Epoch(1),
+        chunk: 200_000_000,
+        frame: 40_000_000,
+        sound: false,
+        patience: None,
+        max_height: 4320,
+        turns: 0,
+        segment: 1_000_000_000,
+        segment_bytes: 1 << 20,
+    };
+    for codec in [Codec::H264, Codec::H265] {
+        let mut reader = annexb::Reader::new(codec);
+        let mut units = Vec::new();
+        for part in data.chunks(777) {
+            units.extend(reader.push(part).unwrap_or_default());
+        }
+        units.extend(reader.finish().unwrap_or_default());
+        let bytes: usize = units.iter().map(|unit| unit.bytes.len()).sum();
+        // The end of a sequence may be put behind it.
+        assert!(bytes <= data.len() + 6, "{codec:?}: {bytes} of {}", data.len());
+        assert!(units.windows(2).all(|pair| pair[0].decoded < pair[1].decoded));
+        let mut assembler = Assembler::new(codec);
+        let mut muxer = Muxer::new(settings);
+        let mut take = |unit| {
+            if muxer.push_picture(unit).is_err() {
+                return;
+            }
+            while let Ok(Some(chunk)) = muxer.next_chunk() {
+                let info = fmp4::read_chunk(&chunk.init, &chunk.bytes).unwrap();
+                assert_eq!(info.starts_with_sync, chunk.starts_fragment);
+            }
+        };
+        for (number, nal) in (0..).zip(Nals::new(bytes::Bytes::copy_from_slice(data), Packing::StartCodes)) {
+            assembler.push(nal, Some(number * 40_000_000)).into_iter().for_each(&mut take);
+        }
+        assembler.finish().into_iter().for_each(take);
+    }
+}
+
+/// Of a file, or of an SDP.
+pub fn a_decoder_record(data: &[u8]) {
+    for codec in [Codec::H264, Codec::H265] {
+        let mut sets = Sets::new(codec);
+        let size = sets.learn_record(&bytes::Bytes::copy_from_slice(data));
+        assert!(size.is_none_or(|size| (1..=4).contains(&size)));
+        let packing = Packing::Lengths(size.unwrap_or(4));
+        let nals = Nals::new(bytes::Bytes::copy_from_slice(data), packing);
+        assert!(nals.map(|nal| nal.len()).sum::<usize>() <= data.len());
+    }
 }

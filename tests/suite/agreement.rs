@@ -12,7 +12,8 @@ use std::time::Duration;
 fn free(version: u64) -> Lease {
     let mut lease = lease(version);
     lease.terms.plan = Plan { id: String::from("free"), tier: String::from("free") };
-    lease.terms.features = Features { record: true, audio: false, max_height: 720, history_hours: 24 };
+    lease.terms.features =
+        Features { record: true, audio: false, max_height: 720, history_hours: 24, h265: true };
     lease
 }
 

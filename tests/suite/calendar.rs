@@ -166,11 +166,14 @@ fn terms(id: &str, features: Features) -> Terms {
 }
 
 fn plus() -> Terms {
-    terms("plus-monthly", Features { record: true, audio: true, max_height: 1080, history_hours: 720 })
+    terms(
+        "plus-monthly",
+        Features { record: true, audio: true, max_height: 1080, history_hours: 720, h265: true },
+    )
 }
 
 fn free() -> Terms {
-    terms("free", Features { record: true, audio: false, max_height: 720, history_hours: 24 })
+    terms("free", Features { record: true, audio: false, max_height: 720, history_hours: 24, h265: true })
 }
 
 fn paid_until(terms: Terms, date: &str) -> Lease {

@@ -650,7 +650,7 @@ fn a_board_is_judged_as_strictly_as_the_agent_file() {
         ("{ kind = \"test\" }", "\"test\"", "video.source", "must be a table"),
         (
             "kind = \"x264\"",
-            "kind = \"x265\"",
+            "kind = \"x26\"",
             "video.encoder.kind",
             "did you mean \"x264\"? known here: v4l2h264, x264, openh264",
         ),
@@ -770,6 +770,31 @@ fn a_board_whose_parts_do_not_fit_is_refused() {
             "kind = \"file\", path = \"a.mp4\" }\nformat = \"raw\"\n",
             "video.format",
             "taken as it is",
+        ),
+        (
+            "kind = \"test\" }\n",
+            "kind = \"file\", path = \"a.mp4\" }\ncodec = \"h265\"\n",
+            "video.encoder.kind",
+            "gives H.265 itself",
+        ),
+        (
+            "encoder =",
+            "codec = \"h265\"\nencoder =",
+            "video.codec",
+            "says h265, but the encoder x264 makes H.264",
+        ),
+        (
+            "kind = \"x264\"",
+            "kind = \"x265\" }\ncodec = \"h264\"\n#",
+            "video.codec",
+            "says h264, but the encoder x265 makes H.265",
+        ),
+        ("encoder =", "codec = \"hevc\"\nencoder =", "video.codec", "known here: h264, h265"),
+        (
+            "kind = \"test\" }\nencoder = { kind = \"x264\" }\n",
+            "kind = \"v4l2\", device = \"/dev/video0\" }\nformat = \"h264\"\ncodec = \"h265\"\n",
+            "video.codec",
+            "says h265, but `video.format` says h264",
         ),
         ("bitrate", "audio_source = 1\nbitrate", "video.audio_source", "unknown key"),
     ] {

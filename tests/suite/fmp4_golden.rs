@@ -263,7 +263,7 @@ fn a_header_that_the_spool_cannot_use_is_refused() {
     let kind = "trak: is a second track of its kind, or of a kind we do not write";
     assert_eq!(with(b"soun", b"vide"), kind);
     assert_eq!(with(b"soun", b"text"), kind);
-    assert_eq!(with(b"avc1", b"hvc1"), "hvc1: is not H.264");
+    assert_eq!(with(b"avc1", b"vvc1"), "vvc1: is neither H.264 nor H.265");
     assert_eq!(with(b"avcC", b"hvcC"), "avc1: has no avcC");
     assert_eq!(with(b"mp4a", b"Opus"), "Opus: is not AAC");
     assert_eq!(with(b"esds", b"dOps"), "mp4a: has no esds");

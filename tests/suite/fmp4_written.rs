@@ -1,13 +1,15 @@
 //! What the muxer writes, byte by byte and as the crate's own reader reads it.
 
 use bytes::Bytes;
-use kasacam::fmp4::{self, PictureFormat, Run, Sample, SoundFormat};
+use kasacam::fmp4::{self, DecoderSets, PictureFormat, Run, Sample, SoundFormat};
 use proptest::prelude::*;
 
 fn picture() -> PictureFormat {
     PictureFormat {
-        sps: Bytes::from_static(&[0x67, 0x64, 0x00, 0x1f, 0xac]),
-        pps: vec![Bytes::from_static(&[0x68, 0xee])],
+        sets: DecoderSets::H264 {
+            sps: Bytes::from_static(&[0x67, 0x64, 0x00, 0x1f, 0xac]),
+            pps: vec![Bytes::from_static(&[0x68, 0xee])],
+        },
         size: (320, 180),
         aspect: (1, 1),
         chroma: Some(1),

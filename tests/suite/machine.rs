@@ -271,6 +271,20 @@ fn a_picture_that_exceeds_the_plan_is_told_once_and_recorded_as_soon_as_a_plan_a
 }
 
 #[test]
+fn a_source_of_another_codec_is_tried_once_a_minute_and_told_of_once() {
+    let mut rig = Rig::new(allowed());
+    for _ in 0..3 {
+        rig.fault(FaultKind::WrongCodec);
+        rig.pass(Duration::from_secs(55));
+        assert!(rig.open.is_none(), "not yet");
+        rig.pass(Duration::from_secs(10));
+        assert!(rig.open.is_some(), "somebody may have set it right");
+    }
+    let told = rig.events.iter().filter(|e| matches!(e, Event::CaptureFailed { .. })).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
 fn every_run_has_a_greater_epoch() {
     let mut rig = Rig::new(allowed());
     let mut epochs = Vec::new();

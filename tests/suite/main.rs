@@ -30,6 +30,7 @@ mod fmp4_written;
 mod fuzz;
 mod grant_uploads;
 mod grants;
+mod h265;
 mod identity;
 mod logs_are_private;
 mod machine;

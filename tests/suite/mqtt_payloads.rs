@@ -66,7 +66,7 @@ fn a_good_lease_is_read() {
     assert_eq!(lease.not_after, Utc::parse("2026-12-23T12:00:00Z").unwrap());
     assert_eq!(lease.terms.plan.id, "plus-monthly");
     assert_eq!(lease.terms.status, Status::Active);
-    let features = Features { record: true, audio: true, max_height: 1080, history_hours: 720 };
+    let features = Features { record: true, audio: true, max_height: 1080, history_hours: 720, h265: true };
     assert_eq!(lease.terms.features, features);
     assert_eq!(lease.next, None);
 }

@@ -3,6 +3,7 @@
 
 use crate::support::dice::parameter;
 use kasacam::domain::backoff::{Backoff, Jitter};
+use kasacam::domain::codec::Codec;
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Next, Plan, Status, Terms};
 use kasacam::domain::fragment::Epoch;
 use kasacam::domain::offset::{MAX_BOOTS, Offsets, Pinned, key_time};
@@ -26,8 +27,14 @@ fn privacy() -> impl Strategy<Value = Privacy> {
 }
 
 fn features() -> impl Strategy<Value = Features> {
-    (any::<bool>(), any::<bool>(), 1u32..4320, 0u32..87_600).prop_map(
-        |(record, audio, max_height, history_hours)| Features { record, audio, max_height, history_hours },
+    (any::<bool>(), any::<bool>(), 1u32..4320, 0u32..87_600, any::<bool>()).prop_map(
+        |(record, audio, max_height, history_hours, h265)| Features {
+            record,
+            audio,
+            max_height,
+            history_hours,
+            h265,
+        },
     )
 }
 
@@ -49,7 +56,13 @@ fn rules() -> impl Strategy<Value = Rules> {
     let full = prop_oneof![Just(WhenFull::Evict), Just(WhenFull::Stop)];
     let pending =
         prop_oneof![Just(PrivacyPending::Upload), Just(PrivacyPending::Hold), Just(PrivacyPending::Purge)];
-    (any::<bool>(), full, pending).prop_map(|(audio, when_full, pending)| Rules { audio, when_full, pending })
+    let codec = prop_oneof![Just(Codec::H264), Just(Codec::H265)];
+    (any::<bool>(), full, pending, codec).prop_map(|(audio, when_full, pending, codec)| Rules {
+        audio,
+        when_full,
+        pending,
+        codec,
+    })
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
@@ -82,7 +95,8 @@ proptest! {
     #[test]
     fn nothing_but_consent_a_grant_and_sound_storage_turns_capture_on(facts in facts()) {
         let may = facts.privacy == Privacy::Record
-            && matches!(facts.entitlement, Entitlement::Granted(features) if features.record)
+            && matches!(facts.entitlement, Entitlement::Granted(features)
+                if features.record && (features.h265 || facts.rules.codec == Codec::H264))
             && match facts.storage {
                 Storage::Roomy | Storage::Tight => true,
                 Storage::Full => facts.rules.when_full == WhenFull::Evict,
@@ -170,7 +184,7 @@ fn terms(status: Status, record: bool) -> Terms {
     Terms {
         plan: Plan { id: "plus-monthly".into(), tier: "plus".into() },
         status,
-        features: Features { record, audio: true, max_height: 1080, history_hours: 720 },
+        features: Features { record, audio: true, max_height: 1080, history_hours: 720, h265: true },
     }
 }
 

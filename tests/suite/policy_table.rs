@@ -1,6 +1,7 @@
 //! The whole policy, for all combinations of facts, as a readable table. It is in `docs/policy.md`;
 //! `UPDATE_GOLDEN=1` writes it again.
 
+use kasacam::domain::codec::Codec;
 use kasacam::domain::effect::Rule;
 use kasacam::domain::entitlement::{Entitlement, Features};
 use kasacam::domain::fragment::SpanEnd;
@@ -20,19 +21,24 @@ const PRIVACIES: [Privacy; 3] = [Privacy::Record, Privacy::DoNotRecord, Privacy:
 const CLOCKS: [TrustedClock; 2] = [TrustedClock::Trusted, TrustedClock::Untrusted];
 const STORAGES: [Storage; 4] = [Storage::Roomy, Storage::Tight, Storage::Full, Storage::Broken];
 const HEARINGS: [Hearing; 2] = [Hearing::Heard, Hearing::Unheard];
+const CODECS: [Codec; 2] = [Codec::H264, Codec::H265];
 const FULLS: [WhenFull; 2] = [WhenFull::Evict, WhenFull::Stop];
 const PENDINGS: [PrivacyPending; 3] = [PrivacyPending::Upload, PrivacyPending::Hold, PrivacyPending::Purge];
 
-fn granted(record: bool, audio: bool) -> Entitlement {
-    Entitlement::Granted(Features { record, audio, max_height: 1080, history_hours: 720 })
+fn granted(record: bool, audio: bool, h265: bool) -> Entitlement {
+    Entitlement::Granted(Features { record, audio, max_height: 1080, history_hours: 720, h265 })
 }
 
-fn entitlements() -> [Entitlement; 8] {
+fn entitlements() -> [Entitlement; 12] {
     [
-        granted(true, true),
-        granted(true, false),
-        granted(false, true),
-        granted(false, false),
+        granted(true, true, true),
+        granted(true, true, false),
+        granted(true, false, true),
+        granted(true, false, false),
+        granted(false, true, true),
+        granted(false, true, false),
+        granted(false, false, true),
+        granted(false, false, false),
         Entitlement::Suspended,
         Entitlement::Lapsed,
         Entitlement::Terminated,
@@ -48,7 +54,8 @@ fn entitlement_text(entitlement: Entitlement) -> String {
                 .into_iter()
                 .flatten()
                 .collect();
-            if with.is_empty() { "granted nothing".into() } else { format!("granted {}", with.join(" + ")) }
+            let with = if with.is_empty() { "nothing".into() } else { with.join(" + ") };
+            format!("granted {with}{}", if features.h265 { "" } else { ", no H.265" })
         }
         other => other.text().into(),
     }
@@ -114,8 +121,10 @@ fn space() -> Vec<Facts> {
                             for (audio, hearing) in
                                 [true, false].into_iter().flat_map(|audio| HEARINGS.map(|it| (audio, it)))
                             {
-                                let rules = Rules { audio, when_full, pending };
-                                all.push(Facts { privacy, entitlement, clock, storage, hearing, rules });
+                                all.extend(CODECS.map(|codec| {
+                                    let rules = Rules { audio, when_full, pending, codec };
+                                    Facts { privacy, entitlement, clock, storage, hearing, rules }
+                                }));
                             }
                         }
                     }
@@ -130,7 +139,7 @@ fn space() -> Vec<Facts> {
 /// entitlement and outcome are joined, and a fact that takes all its values is written as `any`.
 fn table() -> String {
     let mut text = String::from(
-        "| privacy | entitlement | `privacy.pending` | storage (`spool.when_full`) | the choice is | `recording.audio` | capture | upload | pending |\n|---|---|---|---|---|---|---|---|---|\n",
+        "| privacy | entitlement | `privacy.pending` | storage (`spool.when_full`) | the choice is | `recording.audio` | the board records | capture | upload | pending |\n|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let space = space();
     for privacy in PRIVACIES {
@@ -149,6 +158,7 @@ fn table() -> String {
                     joined(&here, &same, |f| storage_text(f.storage, f.rules.when_full)),
                     joined(&here, &same, |f| hearing_text(f.hearing).to_owned()),
                     joined(&here, &same, |f| f.rules.audio.to_string()),
+                    joined(&here, &same, |f| f.rules.codec.name().to_owned()),
                 ];
                 // A row is correct only if it represents the whole product of its cells.
                 let product = here
@@ -161,6 +171,7 @@ fn table() -> String {
                             })
                             && same.iter().any(|s| s.rules.audio == f.rules.audio)
                             && same.iter().any(|s| s.hearing == f.hearing)
+                            && same.iter().any(|s| s.rules.codec == f.rules.codec)
                     })
                     .count();
                 assert_eq!(product, same.len(), "{result:?} of {privacy:?} {entitlement:?} is no product");
@@ -205,6 +216,7 @@ fn every_stable_text_stands_in_the_documents() {
         Reason::Suspended,
         Reason::Terminated,
         Reason::PlanWithoutRecording,
+        Reason::PlanWithoutH265,
         Reason::StorageFull,
         Reason::StorageBroken,
     ] {
@@ -254,7 +266,7 @@ fn every_stable_text_stands_in_the_documents() {
 
 #[test]
 fn the_space_of_facts_is_whole() {
-    assert_eq!(space().len(), 3 * 8 * 3 * 4 * 2 * 2 * 2 * 2);
+    assert_eq!(space().len(), 3 * 12 * 3 * 4 * 2 * 2 * 2 * 2 * 2);
 }
 
 #[test]

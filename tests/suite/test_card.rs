@@ -1,6 +1,7 @@
 //! The test card of the test source: what can be read back, and what is rejected.
 
 use kasacam::capture::test_card::{COLUMNS, Card, LEAST, ROWS, Size, UUID};
+use kasacam::domain::codec::Codec;
 use proptest::prelude::*;
 
 const BACKGROUND: u8 = 90;
@@ -47,7 +48,7 @@ proptest! {
         number: u32, time: u64, before: Vec<u8>, behind: Vec<u8>
     ) {
         let card = Card { number, time };
-        let heap = [before, card.sei(), behind, card.sei()].concat();
+        let heap = [before, card.sei(Codec::H264), behind, card.sei(Codec::H264)].concat();
         prop_assert_eq!(Card::found_in(&heap), [card, card]);
     }
 
@@ -87,7 +88,7 @@ fn what_is_too_small_or_not_what_it_is_said_to_be_is_left_alone() {
 #[test]
 fn the_message_is_an_sei_of_unregistered_user_data_without_bytes_to_escape() {
     for card in [Card { number: 0, time: 0 }, Card { number: u32::MAX, time: u64::MAX }] {
-        let nal = card.sei();
+        let nal = card.sei(Codec::H264);
         assert_eq!((nal[0] & 0x1f, nal[1], usize::from(nal[2])), (6, 5, nal.len() - 4), "{nal:?}");
         assert_eq!((&nal[3..19], nal.last()), (&UUID[..], Some(&0x80)));
         assert!(nal.windows(3).all(|three| !(three[..2] == [0, 0] && three[2] <= 3)));

@@ -1,6 +1,6 @@
 //! HLS from keys only: the playlist itself, and two players that play it.
 
-use crate::page_parts::hls::{Named, playlist};
+use crate::page_parts::hls::{Named, playlist, variants};
 use crate::support::browser::Browser;
 use crate::support::camera::Camera;
 use crate::support::clip::run;
@@ -73,6 +73,19 @@ fn what_is_no_key_of_the_contract_is_none_here() {
     ] {
         assert_eq!(Named::parse(key), None, "{key}");
     }
+}
+
+#[test]
+fn the_main_playlist_names_every_codec_once() {
+    let kinds =
+        ["video/mp4; codecs=\"hvc1.1.6.L93.B0,mp4a.40.2\"", "video/mp4; codecs=\"avc1.64001f,mp4a.40.2\""];
+    let told = variants("/footage.m3u8?from=1&to=2", kinds.into_iter(), 812_000);
+    assert_eq!(
+        told,
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n\
+         #EXT-X-STREAM-INF:BANDWIDTH=812000,CODECS=\"avc1.64001f,hvc1.1.6.L93.B0,mp4a.40.2\"\n\
+         /footage.m3u8?from=1&to=2\n"
+    );
 }
 
 #[test]

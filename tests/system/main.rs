@@ -34,6 +34,7 @@ mod fleet;
 #[path = "../../src/bin/devcloud/footage.rs"]
 mod footage;
 mod footage_read;
+mod h265;
 mod hls;
 mod household;
 mod identity;

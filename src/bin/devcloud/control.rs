@@ -98,6 +98,10 @@ pub(crate) struct Plan {
     #[arg(long)]
     #[serde(default)]
     pub history_hours: Option<u32>,
+    /// Whether the plan permits H.265.
+    #[arg(long)]
+    #[serde(default)]
+    pub h265: Option<bool>,
     /// When the lease ends: RFC 3339, or `+30d` from now, which it is unless told.
     #[arg(long)]
     #[serde(default)]
@@ -125,6 +129,7 @@ impl Plan {
             record: None,
             max_height: None,
             history_hours: None,
+            h265: None,
             not_after: None,
             next_from: None,
             next_plan: None,

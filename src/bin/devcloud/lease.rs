@@ -27,6 +27,9 @@ struct Features {
     audio: bool,
     max_height: u32,
     history_hours: u32,
+    /// Permitted unless told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    h265: Option<bool>,
 }
 
 /// The claims of a privacy choice.
@@ -83,6 +86,7 @@ fn terms(plan: &Plan) -> Result<Value, String> {
             audio: plan.audio.unwrap_or(features.audio),
             max_height: plan.max_height.unwrap_or(features.max_height),
             history_hours: plan.history_hours.unwrap_or(features.history_hours),
+            h265: plan.h265.or(features.h265),
         },
     }))
 }

@@ -1,9 +1,10 @@
 //! A description becomes a pipeline.
 
 use super::reports::Reports;
-use super::{fault, foreign, properties};
-use crate::capture::board::{Description, Element, Origin, Stage};
+use super::{fault, foreign, properties, wrong_codec};
+use crate::capture::board::{Description, Element, Origin, Stage, media as media_of};
 use crate::capture::packages;
+use crate::domain::codec::Codec;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 use std::collections::BTreeSet;
@@ -22,6 +23,8 @@ pub(super) struct Built {
     rtsp: Option<(gst::Element, gst::Element)>,
     /// Stands before the audio branch of an RTSP camera; empty until it is known what that sends.
     sound_bin: Option<gst::Bin>,
+    /// What its frames are to be coded in.
+    codec: Codec,
     /// The encodings that it offers.
     pub(super) offers: Arc<Mutex<BTreeSet<String>>>,
 }
@@ -50,7 +53,8 @@ pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fau
         add(&pipeline, bin.upcast_ref())?;
         ear.push(bin.clone().upcast());
     }
-    Ok(Built { pipeline, pictures, sound, ear, rtsp, sound_bin, offers: Arc::default() })
+    let codec = description.codec;
+    Ok(Built { pipeline, pictures, sound, ear, rtsp, codec, sound_bin, offers: Arc::default() })
 }
 
 /// An empty pipeline.
@@ -234,6 +238,7 @@ pub(super) fn join_rtsp(
 ) {
     let Some((source, video)) = &built.rtsp else { return };
     let wants_sound = built.sound_bin.is_some();
+    let codec = built.codec;
     let offers = Arc::clone(&built.offers);
     let known: Vec<&str> = description.sound_paths.iter().map(|path| path.encoding).collect();
     // Of each kind the first: its number.
@@ -249,7 +254,11 @@ pub(super) fn join_rtsp(
         let mut chosen = chosen.lock().unwrap_or_else(PoisonError::into_inner);
         let is_first = |slot: &mut Option<u32>| number.is_none_or(|n| *slot.get_or_insert(n) == n);
         let wanted = match encoding.as_deref() {
-            Some(PICTURES) => !says(caps.as_ref(), "a-inactive") && is_first(&mut chosen.0),
+            Some(coded) if codec_of(coded).is_some() => {
+                codec_of(coded) == Some(codec)
+                    && !says(caps.as_ref(), "a-inactive")
+                    && is_first(&mut chosen.0)
+            }
             Some(other) if wants_sound && known.contains(&other) => {
                 !is_back_channel(caps.as_ref()) && is_first(&mut chosen.1)
             }
@@ -287,8 +296,9 @@ pub(super) fn join_rtsp(
     source.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
         let Some(encoding) = encoding(caps.as_ref()) else { return };
-        if encoding == PICTURES {
-            let Some(sink) = video.upgrade().and_then(|head| head.static_pad("sink")) else { return };
+        if let Some(coded) = codec_of(&encoding) {
+            let head = video.upgrade().filter(|_| coded == codec);
+            let Some(sink) = head.and_then(|head| head.static_pad("sink")) else { return };
             if !sink.is_linked() && pad.link(&sink).is_err() {
                 tracing::error!("a stream of the RTSP camera cannot be taken");
             }
@@ -330,25 +340,56 @@ fn says(caps: Option<&gst::Caps>, attribute: &str) -> bool {
     caps.and_then(|caps| caps.structure(0)).is_some_and(|structure| structure.has_field(attribute))
 }
 
-/// What its frames are called in the SDP.
-const PICTURES: &str = "H264";
+/// What frames are coded in, by the name in the SDP.
+fn codec_of(encoding: &str) -> Option<Codec> {
+    match encoding {
+        "H264" => Some(Codec::H264),
+        "H265" => Some(Codec::H265),
+        _ => None,
+    }
+}
 
 fn encoding(caps: Option<&gst::Caps>) -> Option<String> {
     let structure = caps?.structure(0)?;
     structure.get::<&str>("encoding-name").ok().map(str::to_ascii_uppercase)
 }
 
+/// Whether what comes before a filter of the pipeline has frames of the other codec to give, and none of this one: so a
+/// device answers that was asked for what it cannot encode.
+pub(super) fn gives_other(pipeline: &gst::Pipeline, wanted: Codec) -> bool {
+    let filters = pipeline.iterate_elements().into_iter().flatten().filter(|it| name(it) == "capsfilter");
+    let before = filters.filter_map(|filter| filter.static_pad("sink")?.peer());
+    let mut offers = before.map(|pad| pad.current_caps().unwrap_or_else(|| pad.query_caps(None)));
+    offers.any(|caps| {
+        let has = |codec| caps.iter().any(|structure| structure.name() == media_of(codec));
+        has(wanted.other()) && !has(wanted)
+    })
+}
+
 /// Why nothing of an RTSP camera can be recorded, where that is for what it offers.
-pub(super) fn unfit_offers(offers: &Mutex<BTreeSet<String>>) -> Option<String> {
+pub(super) fn unfit_offers(offers: &Mutex<BTreeSet<String>>, source: &str, wanted: Codec) -> Option<Fault> {
     let offers = offers.lock().unwrap_or_else(PoisonError::into_inner);
-    if offers.is_empty() || offers.contains("H264") {
+    if offers.is_empty() || offers.contains(encoding_of(wanted)) {
         return None;
+    }
+    if offers.contains(encoding_of(wanted.other())) {
+        return Some(wrong_codec(source, wanted, wanted.other()));
     }
     // From the network: letters and digits of a few names, and no more.
     let printable =
         |name: &String| name.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>();
     let names: Vec<String> = offers.iter().take(4).map(printable).collect();
-    Some(format!("it offers {} and no H.264: set it to H.264", names.join(", ")))
+    let (names, wanted) = (names.join(", "), wanted.name());
+    let why = format!("{source}: it offers {names} and no {wanted}: set it to {wanted}");
+    Some(fault(FaultKind::Pipeline, why))
+}
+
+/// Its name in SDP (RFC 6184, RFC 7798).
+fn encoding_of(codec: Codec) -> &'static str {
+    match codec {
+        Codec::H264 => "H264",
+        Codec::H265 => "H265",
+    }
 }
 
 /// An element in a message: what it is, for the names are made up.

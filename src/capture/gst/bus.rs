@@ -28,6 +28,7 @@ pub(super) fn listen(
     let shared = Arc::clone(shared);
     let source = description.source.clone();
     let offers = Arc::clone(&built.offers);
+    let codec = description.codec;
     let own = pipeline.downgrade();
     let first = AtomicBool::new(true);
     #[expect(clippy::wildcard_enum_match_arm, reason = "GStreamer's messages, of which four concern us")]
@@ -47,9 +48,9 @@ pub(super) fn listen(
                     shared.tell(Event::Failed(why));
                     return gst::BusSyncReply::Drop;
                 }
-                let why = build::unfit_offers(&offers);
+                let why = build::unfit_offers(&offers, &source, codec);
                 shared.tell(Event::Failed(match why {
-                    Some(why) => fault(FaultKind::Pipeline, format!("{source}: {why}")),
+                    Some(why) => why,
                     None if is_refused(error) => {
                         // Where UDP is refused as well, TCP is tried anew.
                         let other = may_use_udp && !udp.fetch_xor(true, Ordering::AcqRel);

@@ -2,8 +2,9 @@
 //! the raw picture, the SEI message into the access unit that the encoder made of it.
 
 use crate::capture::board::{NUMBERED, TEST_SOURCE};
-use crate::capture::h264::{Unit, nal};
+use crate::capture::codec::{Role, role};
 use crate::capture::test_card::{Card, Size};
+use crate::capture::units::Unit;
 use crate::system::clock::mono;
 use bytes::Bytes;
 use gst::prelude::*;
@@ -56,11 +57,12 @@ fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<u64> {
 }
 
 impl Cards {
-    /// Puts the SEI message of its card before the first slice (ITU-T H.264, 7.4.1.2.3).
+    /// Puts the SEI message of its card before the first slice (ITU-T H.264, 7.4.1.2.3; ITU-T H.265, 7.4.2.4.4).
     pub(super) fn put_into(&self, unit: &mut Unit, shown: i64) {
         let Some(card) = u64::try_from(shown).ok().and_then(|shown| hold(&self.0).of(shown)) else { return };
-        let slice = unit.nals.iter().position(|it| matches!(nal::kind(it), nal::SLICE..=nal::IDR));
-        unit.nals.insert(slice.unwrap_or(0), Bytes::from(card.sei()));
+        let codec = unit.sets.codec();
+        let slice = unit.nals.iter().position(|it| role(codec, it) == Role::Slice);
+        unit.nals.insert(slice.unwrap_or(0), Bytes::from(card.sei(codec)));
     }
 }
 

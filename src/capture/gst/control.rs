@@ -6,7 +6,7 @@ use super::feed::Feed;
 use super::microphone::Microphone;
 use super::reports::Reports;
 use super::run::{Event, Outside, Shared, Slot, Stop};
-use super::{Describe, bus, fault, flag, initialise, intake};
+use super::{Describe, bus, fault, flag, initialise, intake, wrong_codec};
 use crate::capture::board::{Description, Origin, Unfit};
 use crate::capture::profile::Making;
 use crate::capture::watch::{Ending, Flow, Happening, Next, Watch};
@@ -38,6 +38,15 @@ pub(super) struct Control {
     pub(super) stops: Receiver<Stop>,
     pub(super) close: Sender<()>,
     pub(super) closed: Receiver<Mono>,
+}
+
+/// The fault, by its name where a device has frames of another codec to give than the board says.
+fn named(fault: Fault, pipeline: &gst::Pipeline, description: &Description) -> Fault {
+    let asks = !description.encodes && matches!(description.origin, Origin::Branches);
+    if asks && fault.kind == FaultKind::Pipeline && build::gives_other(pipeline, description.codec) {
+        return wrong_codec(&description.source, description.codec, description.codec.other());
+    }
+    fault
 }
 
 /// No more comes in; what is under way is to be handed over.
@@ -160,8 +169,8 @@ impl Control {
         }
         if let Origin::File { path, container, repeat } = &description.origin {
             let embedded = super::feed::wants_sound(&description);
-            let feed =
-                Feed::open(path, *container, *repeat, embedded && sound, description.fps, &self.shared)?;
+            let file = (path.as_path(), *container, *repeat);
+            let feed = Feed::open(&description, file, embedded && sound, &self.shared)?;
             if sound && embedded && !feed.has_sound() {
                 started.without_sound = Some(format!("{} has no AAC audio", description.source));
                 sound = false;
@@ -206,7 +215,7 @@ impl Control {
             }
             intake.no_more_sound();
         });
-        self.play(&built)?;
+        self.play(&built, &description)?;
         if let Some(feed) = started.feed.as_mut() {
             feed.begin(&built.pipeline)?;
         }
@@ -214,7 +223,7 @@ impl Control {
     }
 
     /// To PLAYING, unless the run was stopped before it began.
-    fn play(&self, built: &Built) -> Result<(), Ending> {
+    fn play(&self, built: &Built, description: &Description) -> Result<(), Ending> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.closed {
             return Err(Ending::ClosedByDrop);
@@ -230,7 +239,7 @@ impl Control {
         // The bus has said why before the state change failed.
         while let Ok(event) = self.events.try_recv() {
             if let Event::Failed(fault) = event {
-                return Err(fault.into());
+                return Err(named(fault, &built.pipeline, description).into());
             }
         }
         Err(fault(FaultKind::Pipeline, String::from("the pipeline does not start, and does not say why"))
@@ -260,7 +269,9 @@ impl Control {
                 },
                 recv(self.events) -> event => match event {
                     Ok(Event::HandedOver) => Some(Happening::HandedOver),
-                    Ok(Event::Failed(fault)) => Some(Happening::Failed(fault)),
+                    Ok(Event::Failed(fault)) => {
+                        Some(Happening::Failed(named(fault, &pipeline, description)))
+                    }
                     // Asked to end, a microphone ends: that is no fault of it.
                     Ok(Event::MicrophoneFailed(_) | Event::NotHeard(_)) if watch.is_draining() => continue,
                     Ok(event @ (Event::Playing

@@ -4,7 +4,8 @@ use super::basket::Basket;
 use super::build::{make, name};
 use super::fault;
 use super::run::Shared;
-use crate::capture::board::{Container, Element};
+use crate::capture::board::{Container, Element, media};
+use crate::domain::codec::Codec;
 use crate::domain::input::{Fault, FaultKind};
 use crossbeam_channel::{Receiver, bounded};
 use gst::prelude::*;
@@ -21,7 +22,7 @@ const OPEN: Duration = Duration::from_secs(10);
 /// A kind of stream in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
-    Pictures,
+    Pictures(Codec),
     Sound,
 }
 
@@ -92,9 +93,9 @@ impl Demuxed {
                 .with("max-buffers", 1)
                 .with("enable-last-sample", false),
         )?;
-        let (media, between): (&str, &[&'static str]) = match kind {
+        let (name_of_caps, between): (&str, &[&'static str]) = match kind {
             Kind::Sound => ("audio/mpeg", &["aacparse"]),
-            Kind::Pictures => ("video/x-h264", &["identity"]),
+            Kind::Pictures(codec) => (media(codec), &["identity"]),
         };
         let mut chain = Vec::new();
         for factory in between {
@@ -111,7 +112,7 @@ impl Demuxed {
         let target = head.downgrade();
         demux.connect_pad_added(move |_, pad| {
             let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-            let wanted = caps.structure(0).is_some_and(|it| it.name() == media);
+            let wanted = caps.structure(0).is_some_and(|it| it.name() == name_of_caps);
             if let Some(head) = target.upgrade().filter(|head| wanted && !head.is_linked()) {
                 let _of_another_kind = pad.link(&head);
             }

@@ -5,13 +5,14 @@
 //! own; a byte stream is read here, since GStreamer gives it no times.
 
 use super::demux::{Demuxed, Kind, Times};
-use super::fault;
 use super::head::Head;
 use super::run::Shared;
+use super::{fault, wrong_codec};
 use crate::capture::annexb::{AccessUnit, NotAnnexB, Reader};
-use crate::capture::board::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED};
-use crate::capture::container::{self, Track};
+use crate::capture::board::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED, media};
+use crate::capture::container::{self, Unfit};
 use crate::config::FrameRate;
+use crate::domain::codec::Codec;
 use crate::domain::input::{Fault, FaultKind};
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
@@ -26,10 +27,14 @@ use std::time::Duration;
 /// How often a reader that waits looks whether it is still wanted.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// Marks the first frame of a round: it depends on nothing of the round before.
+pub(super) const ANEW: gst::BufferFlags = gst::BufferFlags::RESYNC;
+
 /// The readers of a file.
 pub(super) struct Feed {
     path: PathBuf,
     repeat: bool,
+    codec: Codec,
     fps: FrameRate,
     source: Source,
     /// Clockwise turns by a quarter, by which its pictures are to be shown.
@@ -61,11 +66,9 @@ pub(super) fn wants_sound(description: &Description) -> bool {
 impl Feed {
     /// Opens the file and finds its streams.
     pub(super) fn open(
-        path: &Path,
-        container: Container,
-        repeat: bool,
+        description: &Description,
+        (path, container, repeat): (&Path, Container, bool),
         sound: bool,
-        fps: FrameRate,
         shared: &Arc<Shared>,
     ) -> Result<Feed, Fault> {
         let container = match contents(path) {
@@ -78,15 +81,18 @@ impl Feed {
         };
         let tracks = if container == Container::Mp4 { container::tracks(path) } else { Vec::new() };
         let refused = |why: &str| fault(FaultKind::Pipeline, format!("{}: {why}", path.display()));
-        if let Some(why) = container::unfit(&tracks) {
-            return Err(refused(&why));
+        let codec = description.codec;
+        match container::unfit(&tracks, codec) {
+            Some(Unfit::Other(other)) => return Err(wrong_codec(&description.source, codec, other)),
+            Some(Unfit::Unread(why)) => return Err(refused(&why)),
+            None => {}
         }
-        let turns = tracks.iter().find(|track| track.is_h264()).map_or(0, |track: &Track| track.turns);
+        let turns = tracks.iter().find(|track| track.codec() == Some(codec)).map_or(0, |track| track.turns);
         let source = match container {
             Container::ByteStream => Source::Stream,
             Container::Mp4 | Container::Matroska => {
-                let video = Demuxed::open(path, container, Kind::Pictures, shared)?;
-                let video = video.ok_or_else(|| refused("it has no H.264 pictures"))?;
+                let video = Demuxed::open(path, container, Kind::Pictures(codec), shared)?;
+                let video = video.map_or_else(|| Err(not_there(description, path, container, shared)), Ok)?;
                 let audio = if sound { Demuxed::open(path, container, Kind::Sound, shared)? } else { None };
                 Source::Demuxed { container, video: Some(video), audio }
             }
@@ -94,7 +100,8 @@ impl Feed {
         Ok(Feed {
             path: path.to_owned(),
             repeat,
-            fps,
+            codec,
+            fps: description.fps,
             source,
             turns,
             stop: Arc::default(),
@@ -123,6 +130,7 @@ impl Feed {
         let job = Job {
             path: self.path.clone(),
             repeat: self.repeat,
+            codec: self.codec,
             fps: self.fps,
             stop: Arc::clone(&self.stop),
             shared: Arc::clone(&self.shared),
@@ -179,6 +187,7 @@ impl Drop for Feed {
 struct Job {
     path: PathBuf,
     repeat: bool,
+    codec: Codec,
     fps: FrameRate,
     stop: Arc<AtomicBool>,
     shared: Arc<Shared>,
@@ -203,7 +212,7 @@ impl Job {
 
     /// A byte stream; also from a FIFO.
     fn stream(&self) -> Result<(), Fault> {
-        let caps = gst::Caps::builder("video/x-h264")
+        let caps = gst::Caps::builder(media(self.codec))
             .field("stream-format", "byte-stream")
             .field("alignment", "au")
             .field("framerate", super::fraction(self.fps))
@@ -211,8 +220,11 @@ impl Job {
         self.video.set_caps(&caps);
         let mut file = open_without_waiting(&self.path).map_err(|why| self.unreadable(&why))?;
         let fifo = file.metadata().is_ok_and(|facts| facts.file_type().is_fifo());
-        let not_h264 = |NotAnnexB(why)| fault(FaultKind::Pipeline, format!("{}: {why}", self.path.display()));
-        let mut reader = Reader::default();
+        let unread = |why| match why {
+            NotAnnexB::Other(other) => wrong_codec(&self.path.display().to_string(), self.codec, other),
+            NotAnnexB::Unread(why) => fault(FaultKind::Pipeline, format!("{}: {why}", self.path.display())),
+        };
+        let mut reader = Reader::new(self.codec);
         let mut portion = vec![0; 64 << 10];
         let mut read_any = false;
         let mut told = false;
@@ -221,7 +233,7 @@ impl Job {
                 // Nobody has opened the other end of the FIFO yet.
                 Ok(0) if fifo && !read_any => thread::sleep(LOOK),
                 Ok(0) => {
-                    for unit in reader.finish().map_err(not_h264)? {
+                    for unit in reader.finish().map_err(unread)? {
                         if !self.push_unit(unit) {
                             return Ok(());
                         }
@@ -233,7 +245,7 @@ impl Job {
                 }
                 Ok(count) => {
                     read_any = true;
-                    let units = reader.push(portion.get(..count).unwrap_or_default()).map_err(not_h264)?;
+                    let units = reader.push(portion.get(..count).unwrap_or_default()).map_err(unread)?;
                     if !units.is_empty() && reader.skipped() > 0 && !std::mem::replace(&mut told, true) {
                         tracing::warn!(
                             "{}: {} slices before the first IDR picture with its parameter sets were left out",
@@ -293,8 +305,13 @@ impl Job {
                     outcome
                 })
             });
-            let pictures =
-                self.rounds(container, Kind::Pictures, (video, first), &self.video, (shift, length));
+            let pictures = self.rounds(
+                container,
+                Kind::Pictures(self.codec),
+                (video, first),
+                &self.video,
+                (shift, length),
+            );
             self.video.end();
             match sound.map(thread::ScopedJoinHandle::join) {
                 Some(Ok(Err(why))) => pictures.and(Err(why)),
@@ -306,7 +323,7 @@ impl Job {
     /// How long the file is, in nanoseconds: reads it once.
     fn length(&self, container: Container) -> Result<i64, Fault> {
         let mut length = 0;
-        for kind in [Kind::Pictures, Kind::Sound] {
+        for kind in [Kind::Pictures(self.codec), Kind::Sound] {
             let Some(stream) = Demuxed::open(&self.path, container, kind, &self.shared)? else { continue };
             stream.play()?;
             loop {
@@ -325,7 +342,7 @@ impl Job {
 
     /// What a picture lasts where the file does not say.
     fn picture(&self, kind: Kind) -> Option<i64> {
-        (kind == Kind::Pictures).then(|| i64::try_from(self.fps.nanos(1)).unwrap_or(i64::MAX))
+        (kind != Kind::Sound).then(|| i64::try_from(self.fps.nanos(1)).unwrap_or(i64::MAX))
     }
 
     /// Pushes one stream of the file, once or again and again.
@@ -345,7 +362,7 @@ impl Job {
                 return Err(why);
             }
             if !self.repeat || self.stopped() || self.shared.quits() {
-                if kind == Kind::Pictures {
+                if kind != Kind::Sound {
                     self.pictures_end.store(end, Ordering::Release);
                 }
                 return Ok(());
@@ -372,6 +389,7 @@ impl Job {
         offset: i64,
     ) -> i64 {
         let mut end = offset;
+        let mut anew = true;
         loop {
             if here.is_empty() {
                 here = round.pull(|| self.wanted());
@@ -388,6 +406,9 @@ impl Job {
             drop(sample);
             let at = |nanos: i64| gst::ClockTime::from_nseconds(u64::try_from(nanos + offset).unwrap_or(0));
             let changed = buffer.make_mut();
+            if std::mem::take(&mut anew) {
+                changed.set_flags(ANEW);
+            }
             changed.set_pts(at(times.pts));
             changed.set_dts(at(times.dts));
             changed.set_duration(gst::ClockTime::from_nseconds(u64::try_from(times.duration).unwrap_or(0)));
@@ -397,6 +418,18 @@ impl Job {
             }
         }
         end
+    }
+}
+
+/// Why a file has no frames of the codec that is wanted.
+fn not_there(description: &Description, path: &Path, container: Container, shared: &Arc<Shared>) -> Fault {
+    let (wanted, other) = (description.codec, description.codec.other());
+    match Demuxed::open(path, container, Kind::Pictures(other), shared) {
+        Ok(Some(_)) => wrong_codec(&description.source, wanted, other),
+        Ok(None) => {
+            fault(FaultKind::Pipeline, format!("{}: it has no {} pictures", path.display(), wanted.name()))
+        }
+        Err(why) => why,
     }
 }
 

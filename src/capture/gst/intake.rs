@@ -5,12 +5,14 @@
 
 use super::build::Built;
 use super::card::Cards;
-use super::fault;
 use super::keys::{Keys, Look};
 use super::run::{Event, Shared};
-use crate::capture::board::{Description, Origin};
-use crate::capture::h264::{Assembler, Nals, Packing, Unit};
+use super::{fault, wrong_codec};
+use crate::capture::board::{Description, Origin, media};
 use crate::capture::muxer::{Counts, Muxer, Settings, Sound, Unfit};
+use crate::capture::units::{Assembler, Start, Unit};
+use crate::capture::{Nals, Packing};
+use crate::domain::codec::Codec;
 use crate::domain::fragment::{Captured, Chunk, Epoch, Timing};
 use crate::domain::input::{Fault, FaultKind};
 use crate::domain::time::Mono;
@@ -49,6 +51,7 @@ pub(super) struct Intake {
     wants_sound: bool,
     from_network: bool,
     max_height: u32,
+    codec: Codec,
     source: String,
 }
 
@@ -89,10 +92,12 @@ pub(super) fn install(
         patience: (!file).then_some(nanos(LIVE_PATIENCE)),
         max_height: description.max_height,
         turns: 0,
+        segment: nanos(description.segment),
+        segment_bytes: description.max_gop / 2,
     };
     let intake = Arc::new(Intake {
         state: Mutex::new(State {
-            assembler: Assembler::default(),
+            assembler: Assembler::new(description.codec),
             muxer: Muxer::new(settings),
             packing: Packing::StartCodes,
             whole: description.encodes,
@@ -113,6 +118,7 @@ pub(super) fn install(
         wants_sound: sound,
         from_network: matches!(description.origin, Origin::Rtsp(_)),
         max_height: description.max_height,
+        codec: description.codec,
         source: description.source.clone(),
     });
     let (taking, ending) = (Arc::clone(&intake), Arc::clone(&intake));
@@ -167,14 +173,22 @@ impl Intake {
         if state.broken {
             return Ok(());
         }
-        state.learn_caps(sample);
+        if state.learn_caps(sample) == Some(self.codec.other()) {
+            return Err(wrong_codec(&self.source, self.codec, self.codec.other()));
+        }
         let Some(buffer) = sample.buffer() else { return Ok(()) };
         self.shared.arrived(mono());
         let shown = running_time(sample, buffer.pts());
+        if buffer.flags().contains(super::feed::ANEW) {
+            state.assembler.end_sequence();
+        }
         for nal in Nals::new(kept(sample)?, state.packing) {
             if let Some(unit) = state.assembler.push(nal, shown) {
                 state = self.unit(state, unit)?;
             }
+        }
+        if state.assembler.is_of_other_codec() {
+            return Err(wrong_codec(&self.source, self.codec, self.codec.other()));
         }
         if state.whole {
             if let Some(unit) = state.assembler.finish_frame() {
@@ -230,7 +244,7 @@ impl Intake {
         if let (Some(cards), Some(shown)) = (&self.cards, unit.shown) {
             cards.put_into(&mut unit, shown);
         }
-        if unit.idr {
+        if unit.start() == Start::Clean {
             self.shared.show(&unit);
         }
         state.muxer.push_picture(unit).map_err(|why| self.unfit(why))?;
@@ -422,21 +436,24 @@ impl Intake {
 }
 
 impl State {
-    fn learn_caps(&mut self, sample: &gst::Sample) {
+    /// What they say anew of the codec.
+    fn learn_caps(&mut self, sample: &gst::Sample) -> Option<Codec> {
         let caps = sample.caps();
         if self.picture_caps.as_deref() == caps {
-            return;
+            return None;
         }
         self.picture_caps = caps.map(ToOwned::to_owned);
-        let Some(structure) = caps.and_then(|caps| caps.structure(0)) else { return };
+        let structure = caps.and_then(|caps| caps.structure(0))?;
+        let codec = [Codec::H264, Codec::H265].into_iter().find(|codec| structure.name() == media(*codec));
         if structure.get::<&str>("stream-format").is_ok_and(|format| format == "byte-stream") {
             self.packing = Packing::StartCodes;
-            return;
+            return codec;
         }
         let record = structure.get::<gst::Buffer>("codec_data").ok();
         let record = record.and_then(|record| bytes_of(&record).ok());
         let size = record.and_then(|record| self.assembler.learn_record(&record));
         self.packing = Packing::Lengths(size.unwrap_or(4));
+        codec
     }
 }
 

@@ -3,7 +3,7 @@
 use super::control::Control;
 use super::{Describe, Report, flag};
 use crate::capture::GivePicture;
-use crate::capture::h264::Unit;
+use crate::capture::units::Unit;
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd, Timing};
 use crate::domain::input::Fault;
@@ -79,7 +79,7 @@ pub(super) struct Shared {
     pub(super) too_many: AtomicU32,
     /// By how much the newest packet came after its capture, in microseconds; [`NO_LAG`] where nothing tells.
     lag: AtomicU32,
-    /// Who waits for an IDR frame.
+    /// Who waits for a frame at which decoding can begin.
     wanted: Mutex<Option<GivePicture>>,
 }
 
@@ -121,7 +121,7 @@ impl Shared {
         self.sound.store(at.0, Ordering::Release);
     }
 
-    /// Gives an IDR frame to whoever waits for one.
+    /// Gives a frame at which decoding can begin to whoever waits for one.
     pub(super) fn show(&self, unit: &Unit) {
         let waiting = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(give) = waiting.filter(|_| !self.quits()) {

@@ -1,30 +1,56 @@
 //! One frame as a JPEG image.
 
 use super::initialise;
-use crate::capture::board::Element;
+use crate::capture::board::{Element, media};
 use crate::capture::packages;
+use crate::domain::codec::Codec;
 use gst::prelude::*;
 
 /// Decoders that are tried, the best first.
-const DECODERS: &[&str] = &["avdec_h264", "openh264dec"];
+fn decoders(codec: Codec) -> &'static [&'static str] {
+    match codec {
+        Codec::H264 => &["avdec_h264", "openh264dec"],
+        Codec::H265 => &["avdec_h265", "libde265dec"],
+    }
+}
+
+/// What a byte stream is coded in, by its first parameter set: an SPS of H.264, or a VPS of H.265.
+fn codec_of(stream: &[u8]) -> Option<Codec> {
+    let header = *stream.get(4)?;
+    match (header & 0x1f, header >> 1 & 0x3f) {
+        (7, _) => Some(Codec::H264),
+        (_, 32) => Some(Codec::H265),
+        _ => None,
+    }
+}
+
 /// Within which the image must have been made.
 const IMAGE_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
-/// The JPEG image of an IDR frame in H.264, Annex B, with its parameter sets before it.
+/// The JPEG image of a frame at which decoding can begin: H.264 or H.265, Annex B, with its parameter sets before it.
 ///
 /// # Errors
 /// In words: which element is missing, and where it is to be had; or that the frame cannot be decoded.
 pub fn jpeg(frame: Vec<u8>) -> Result<Vec<u8>, String> {
     initialise()?;
-    let decoder = DECODERS.iter().find(|factory| gst::ElementFactory::find(factory).is_some());
+    let codec = codec_of(&frame).ok_or("the frame that the agent gave has no parameter sets")?;
+    let decoders = decoders(codec);
+    let decoder = decoders.iter().find(|factory| gst::ElementFactory::find(factory).is_some());
     let decoder = decoder.ok_or_else(|| {
         let advice: Vec<String> =
-            DECODERS.iter().map(|factory| format!("{factory}: {}", packages::advice(factory))).collect();
-        format!("no element that decodes H.264 is installed. One of these is needed:\n{}", advice.join("\n"))
+            decoders.iter().map(|factory| format!("{factory}: {}", packages::advice(factory))).collect();
+        format!(
+            "no element that decodes {} is installed. One of these is needed:\n{}",
+            codec.name(),
+            advice.join("\n")
+        )
     })?;
     let elements = [
         Element::new("appsrc").with("format", "time"),
-        Element::new("h264parse"),
+        Element::new(match codec {
+            Codec::H264 => "h264parse",
+            Codec::H265 => "h265parse",
+        }),
         Element::new(decoder),
         Element::new("videoconvert"),
         Element::new("jpegenc"),
@@ -36,16 +62,21 @@ pub fn jpeg(frame: Vec<u8>) -> Result<Vec<u8>, String> {
     let fits = "the elements that make an image do not fit together";
     pipeline.add_many(&made).map_err(|_| fits)?;
     gst::Element::link_many(&made).map_err(|_| fits)?;
-    let image = pass(&pipeline, &made, frame);
+    let image = pass(&pipeline, &made, media(codec), frame);
     let _closed = pipeline.set_state(gst::State::Null);
     image
 }
 
-fn pass(pipeline: &gst::Pipeline, made: &[gst::Element], frame: Vec<u8>) -> Result<Vec<u8>, String> {
+fn pass(
+    pipeline: &gst::Pipeline,
+    made: &[gst::Element],
+    media: &str,
+    frame: Vec<u8>,
+) -> Result<Vec<u8>, String> {
     let undecodable = || String::from("the frame that the agent gave cannot be decoded");
     let source = made.first().and_then(|it| it.downcast_ref::<gst_app::AppSrc>()).ok_or_else(undecodable)?;
     let sink = made.last().and_then(|it| it.downcast_ref::<gst_app::AppSink>()).ok_or_else(undecodable)?;
-    let caps = gst::Caps::builder("video/x-h264")
+    let caps = gst::Caps::builder(media)
         .field("stream-format", "byte-stream")
         .field("alignment", "au")
         .field("framerate", gst::Fraction::new(1, 1))

@@ -4,6 +4,7 @@ use super::initialise;
 use crate::capture::board::Element;
 use crate::capture::encoder::{self, Demand};
 use crate::config::{EncoderKind, FrameRate, Pixels};
+use crate::domain::codec::Codec;
 use crate::system::clock::mono;
 use gst::prelude::*;
 
@@ -13,14 +14,14 @@ const MEASURE_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(4);
 /// Cameras that libcamera may list.
 const MAX_CAMERAS: usize = 16;
 
-/// The encoders whose element can be made here.
+/// The encoders of H.264 whose element can be made here: every plan permits H.264, and every player knows it.
 #[must_use]
 pub fn encoders() -> Vec<EncoderKind> {
     if initialise().is_err() {
         return Vec::new();
     }
     let can_be_made = |kind: &EncoderKind| super::build::make(&Element::new(encoder::factory(*kind))).is_ok();
-    EncoderKind::all().filter(can_be_made).collect()
+    EncoderKind::all().filter(|kind| kind.codec() == Codec::H264).filter(can_be_made).collect()
 }
 
 /// The names of the cameras that libcamera lists. They are listed, not opened for capture.

@@ -1,7 +1,7 @@
 //! Recovery points (D.1.8 and D.2.8): where decoding can begin at a picture that is no IDR picture.
 
-use super::bits::{Bits, unescape};
 use super::nal;
+use crate::capture::bits::{Bits, unescape};
 use bytes::Bytes;
 
 /// Bytes of an SEI NAL unit that are read.
@@ -11,7 +11,7 @@ const RECOVERY_POINT: u32 = 6;
 
 /// Whether these NAL units of one access unit say that all pictures from this one on, in order of output, are right where
 /// decoding begins with it.
-pub(super) fn begins(nals: &[Bytes]) -> bool {
+pub(in crate::capture) fn begins(nals: &[Bytes]) -> bool {
     let mut messages = nals.iter().filter(|unit| nal::kind(unit) == nal::SEI);
     messages.any(|unit| recovers_at_once(unit).unwrap_or(false))
 }

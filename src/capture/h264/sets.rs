@@ -1,36 +1,16 @@
 //! Sequence and picture parameter sets (7.3.2.1, 7.3.2.2, E.1).
 
-use super::bits::{Bits, unescape};
 use super::nal;
+use crate::capture::bits::{Bits, unescape};
+use crate::capture::codec::{MAX_BELIEVED_REORDERING, Picture, aspect_ratio};
+use crate::fmp4::DecoderSets;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// Bytes of a parameter set that are read; what lies behind is of no interest here.
 const READ: usize = 512;
-/// More frames than this are reordered by nothing that a camera makes: such a number is not believed.
-const MAX_BELIEVED_REORDERING: u32 = 4;
 /// The profiles whose sets tell the chroma format (7.3.2.1.1).
 const HIGH_PROFILES: &[u32] = &[100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
-/// Sample aspect ratios by `aspect_ratio_idc` (table E-1), from 1 on.
-const ASPECTS: &[(u32, u32)] = &[
-    (1, 1),
-    (12, 11),
-    (10, 11),
-    (16, 11),
-    (40, 33),
-    (24, 11),
-    (20, 11),
-    (32, 11),
-    (80, 33),
-    (18, 11),
-    (15, 11),
-    (64, 33),
-    (160, 99),
-    (4, 3),
-    (3, 2),
-    (2, 1),
-];
-
 /// What is read of a sequence parameter set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sps {
@@ -181,11 +161,7 @@ struct Vui {
 impl Vui {
     fn read(&mut self, bits: &mut Bits<'_>) -> Option<()> {
         if bits.flag()? {
-            let aspect = match usize::try_from(bits.take(8)?).ok()? {
-                255 => (bits.take(16)?, bits.take(16)?),
-                known => known.checked_sub(1).and_then(|at| ASPECTS.get(at)).copied().unwrap_or((1, 1)),
-            };
-            self.aspect = Some(aspect).filter(|(width, height)| *width > 0 && *height > 0);
+            self.aspect = Some(aspect_ratio(bits)?);
         }
         if bits.flag()? {
             bits.take(1)?;
@@ -272,17 +248,6 @@ pub struct ParameterSets {
     pps: BTreeMap<u32, (Bytes, Pps)>,
 }
 
-/// What the `moov` must say of the pictures of a coded video sequence.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
-    /// The sequence parameter set in force, as a NAL unit.
-    pub sps: Bytes,
-    /// The picture parameter sets that refer to it, as NAL units, by their numbers.
-    pub pps: Vec<Bytes>,
-    /// What `sps` says.
-    pub facts: Sps,
-}
-
 impl ParameterSets {
     /// Takes in a NAL unit; whether that changed anything. Damaged sets and other NAL units change nothing.
     pub fn learn(&mut self, nal: &Bytes) -> bool {
@@ -348,9 +313,12 @@ impl ParameterSets {
         let (sps, facts) = self.sps.get(&active.sps)?;
         let pps = self.pps.values().filter(|(_, pps)| pps.sps == active.sps);
         Some(Picture {
-            sps: sps.clone(),
-            pps: pps.map(|(nal, _)| nal.clone()).collect(),
-            facts: facts.clone(),
+            size: facts.size,
+            aspect: facts.aspect,
+            chroma: facts.chroma,
+            depths: facts.depths,
+            reordering: facts.reordering,
+            sets: DecoderSets::H264 { sps: sps.clone(), pps: pps.map(|(nal, _)| nal.clone()).collect() },
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The start of a slice header (7.3.3), and where a new access unit begins (7.4.1.2.4).
 
-use super::bits::{Bits, unescape};
 use super::nal;
 use super::sets::ParameterSets;
+use crate::capture::bits::{Bits, unescape};
 
 /// Bytes of a slice that are read.
 const READ: usize = 64;

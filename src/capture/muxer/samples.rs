@@ -1,7 +1,8 @@
 //! Frames and audio as the samples of a chunk.
 
 use super::Sound;
-use crate::capture::h264::{Unit, nal};
+use crate::capture::codec::{Role, is_delimiter, role};
+use crate::capture::units::Unit;
 use crate::fmp4::{self, PICTURE_TIMESCALE, PictureFormat, Run, Sample};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -11,7 +12,10 @@ use std::sync::Arc;
 pub(super) struct Raw {
     pub(super) shown: i64,
     pub(super) nals: Vec<Bytes>,
-    pub(super) idr: bool,
+    /// A fragment begins here.
+    pub(super) begins: bool,
+    /// Of the frames from here on it is the first one that is shown.
+    pub(super) is_shown_first: bool,
     /// It does not go on from the frame before.
     pub(super) apart: bool,
     pub(super) picture: Arc<PictureFormat>,
@@ -30,19 +34,19 @@ pub(super) struct Frame {
 
 /// What of an access unit goes into the file. The parameter sets stand in the `moov`, unless they may
 /// stand here, or the `moov` does not have them yet (`known`).
-pub(super) fn nals_of(unit: Unit, picture: &PictureFormat, known: bool) -> Vec<Bytes> {
-    let idr_in_band = picture.sets_in_band && unit.idr;
-    if (picture.sets_in_band || !known) && !idr_in_band {
+pub(super) fn nals_of(unit: Unit, picture: &PictureFormat, known: bool, begins: bool) -> Vec<Bytes> {
+    let begins_in_band = picture.sets_in_band && begins;
+    if (picture.sets_in_band || !known) && !begins_in_band {
         return unit.nals;
     }
-    let mut nals = Vec::with_capacity(unit.nals.len() + 2);
-    if let (true, Some(sets)) = (idr_in_band, unit.sets.picture(unit.slice.pps)) {
-        nals.push(sets.sps);
-        nals.extend(sets.pps);
+    let codec = picture.sets.codec();
+    let mut nals = Vec::with_capacity(unit.nals.len() + 3);
+    if let (true, Some(found)) = (begins_in_band, unit.sets.picture(&unit.slice)) {
+        nals.extend(found.sets.nals());
     }
-    nals.extend(unit.nals.into_iter().filter(|nal| !matches!(nal::kind(nal), nal::SPS | nal::PPS)));
-    // A delimiter stands before all else (ITU-T H.264, 7.4.1.2.3).
-    if let Some(at) = nals.iter().position(|nal| nal::kind(nal) == nal::DELIMITER) {
+    nals.extend(unit.nals.into_iter().filter(|nal| role(codec, nal) != Role::Set));
+    // A delimiter stands before all else (ITU-T H.264, 7.4.1.2.3; ITU-T H.265, 7.4.2.4.4).
+    if let Some(at) = nals.iter().position(|nal| is_delimiter(codec, nal)) {
         if let Some(before) = nals.get_mut(..=at) {
             before.rotate_right(1);
         }
@@ -62,7 +66,7 @@ pub(super) fn picture_run(frames: Vec<Frame>, until: Option<i64>, frame: i64) ->
     if let Some(last) = frames.last() {
         decoded.push(media(last, until.unwrap_or(last.decoded.saturating_add(frame))));
     }
-    let first_is_sync = frames.first().is_some_and(|first| first.raw.idr);
+    let first_is_sync = frames.first().is_some_and(|first| first.raw.begins);
     let decode_time = decoded.first().map_or(0, |first| u64::try_from(*first).unwrap_or(0));
     let samples = frames.into_iter().zip(decoded.windows(2)).map(|(frame, pair)| {
         let (at, next) = match pair {

@@ -347,6 +347,8 @@ impl Machine {
             FaultKind::EndOfStream => Wait::Finished,
             // Only another plan or another board solves it.
             FaultKind::ExceedsPlan => Wait::OtherPlan(now.mono + EXCEEDS_INTERVAL),
+            // Only who sets the source, or the board, mends it.
+            FaultKind::WrongCodec => Wait::Until(now.mono + Duration::from_secs(60)),
             FaultKind::ElementMissing
             | FaultKind::DeviceMissing
             | FaultKind::Pipeline

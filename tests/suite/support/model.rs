@@ -87,6 +87,7 @@ impl Model {
                     record: has.record && coming.record,
                     audio: has.audio && coming.audio,
                     max_height: has.max_height.min(coming.max_height),
+                    h265: has.h265 && coming.h265,
                     ..has
                 })
             }

@@ -1,5 +1,6 @@
 //! The machine on a test bench: a simulated clock, and a record of everything that the machine requests.
 
+use kasacam::domain::codec::Codec;
 use kasacam::domain::effect::{CaptureSettings, Effect, Event, Fact, Report, Rule, Share, StopManner};
 use kasacam::domain::entitlement::{Features, Lease, Plan, Status, Terms};
 use kasacam::domain::fragment::{Epoch, SpanEnd};
@@ -95,7 +96,12 @@ pub struct Rig {
 
 pub fn settings() -> Settings {
     Settings {
-        rules: Rules { audio: true, when_full: WhenFull::Evict, pending: PrivacyPending::Upload },
+        rules: Rules {
+            audio: true,
+            when_full: WhenFull::Evict,
+            pending: PrivacyPending::Upload,
+            codec: Codec::H264,
+        },
         budget: Budget { max_bytes: 100_000, min_free: 1_000, max_files: 1_000 },
         grace: 72 * HOUR,
         hold: 72 * HOUR,
@@ -109,7 +115,7 @@ pub fn settings() -> Settings {
 }
 
 pub fn features() -> Features {
-    Features { record: true, audio: true, max_height: 1080, history_hours: 720 }
+    Features { record: true, audio: true, max_height: 1080, history_hours: 720, h265: true }
 }
 
 pub fn lease(version: u64) -> Lease {

@@ -219,9 +219,9 @@ fn same_picture(a: &Init, b: &Init) -> bool {
     size && sound && decoder(&a.bytes).is_some() && decoder(&a.bytes) == decoder(&b.bytes)
 }
 
-/// The body of `avcC` (ISO/IEC 14496-15, 5.3.3).
+/// The body of `avcC` or `hvcC` (ISO/IEC 14496-15, 5.3.3 and 8.3.3).
 fn decoder(init: &[u8]) -> Option<&[u8]> {
-    let at = init.windows(4).position(|four| four == b"avcC")?;
+    let at = init.windows(4).position(|four| four == b"avcC" || four == b"hvcC")?;
     let size: [u8; 4] = init.get(at.checked_sub(4)?..at)?.try_into().ok()?;
     let size = usize::try_from(u32::from_be_bytes(size)).ok()?;
     init.get(at + 4..(at + size).checked_sub(4)?)

@@ -86,6 +86,19 @@ pub(crate) fn playlist(
     text
 }
 
+/// The playlist that names what the one at `uri` holds, so that a player knows before it fetches a segment whether it can
+/// play it (RFC 8216, 4.3.4.2). `kinds` are media types with their codecs, and `bandwidth` the most bits a second.
+pub(crate) fn variants<'a>(uri: &str, kinds: impl Iterator<Item = &'a str>, bandwidth: u64) -> String {
+    let named = kinds.filter_map(|kind| kind.split('"').nth(1));
+    let codecs: BTreeSet<&str> = named.flat_map(|codecs| codecs.split(',')).collect();
+    let codecs: Vec<&str> = codecs.into_iter().collect();
+    format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n\
+         #EXT-X-STREAM-INF:BANDWIDTH={bandwidth},CODECS=\"{}\"\n{uri}\n",
+        codecs.join(",")
+    )
+}
+
 /// Each segment with the start of what follows it in its span: of the next key behind it whose counter is one more and
 /// that follows no other. The span of a new plan may begin before the end of the one before is told.
 fn listed(keys: &[Named]) -> Vec<Listed> {

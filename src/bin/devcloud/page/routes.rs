@@ -3,6 +3,7 @@
 use super::clip::{Source, clip};
 use super::guard::guard;
 use super::hls::{self, Named};
+use super::shelf::Held;
 use crate::control::{Command, worded};
 use crate::serve::Devcloud;
 use axum::extract::{Path, Query, State};
@@ -63,6 +64,7 @@ pub(super) fn router(cloud: Arc<Devcloud>, port: u16) -> Router {
         .route("/media/{*key}", get(media))
         .route("/clip.mp4", get(download))
         .route("/footage.m3u8", get(playlist))
+        .route("/main.m3u8", get(variants))
         .with_state(cloud)
         .layer(middleware::from_fn_with_state(port, guard))
 }
@@ -145,6 +147,22 @@ async fn playlist(State(cloud): Cloud, Query(range): Query<Range>) -> Response {
     let keys: Vec<Named> = keys.filter_map(Named::parse).collect();
     let moov = |key: &str| held.iter().find(|held| held.key == key).map(|held| held.moov);
     let text = hls::playlist(&keys, |key| format!("/media/{key}"), moov);
+    ([(header::CONTENT_TYPE, "application/vnd.apple.mpegurl")], text).into_response()
+}
+
+/// What that playlist holds.
+async fn variants(State(cloud): Cloud, Query(range): Query<Range>) -> Response {
+    let held = cloud.seen.shelf(|shelf| shelf.between(utc(range.from), utc(range.to), MAX_LISTED));
+    let rate = |held: &Held| {
+        let millis = held.end.since(held.start).as_millis().max(1);
+        u64::try_from(u128::from(held.bytes) * 8_000 / millis).unwrap_or(u64::MAX)
+    };
+    let uri = format!("/footage.m3u8?from={}&to={}", range.from, range.to);
+    let text = hls::variants(
+        &uri,
+        held.iter().map(|held| held.mime.as_str()),
+        held.iter().map(rate).max().unwrap_or(0),
+    );
     ([(header::CONTENT_TYPE, "application/vnd.apple.mpegurl")], text).into_response()
 }
 

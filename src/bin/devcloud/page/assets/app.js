@@ -77,11 +77,14 @@ function show() {
   cover.hidden = mode === "footage";
   if (mode === "footage") return;
   const band = player.band();
-  cover.dataset.reason = mode === "gap" ? (band?.reason ?? "unknown") : "waiting";
+  cover.dataset.reason = mode === "gap" ? (band?.reason ?? "unknown") : mode === "unplayable" ? mode : "waiting";
   if (mode === "gap") {
     $("cover-title").textContent = words.reason(band?.reason);
     const until = band === timeline.bands.at(-1) ? "until now" : `to ${words.clock(band?.to ?? head)}`;
     $("cover-text").textContent = `${words.because(band?.reason)}${band ? ` From ${words.clock(band.from)} ${until}.` : ""}`;
+  } else if (mode === "unplayable") {
+    $("cover-title").textContent = "This browser cannot play it";
+    $("cover-text").textContent = `The footage is stored, and is ${words.codec(player.current?.mime)}, which this browser has no decoder for. Download a clip, or open the page in another browser.`;
   } else if (mode === "waiting") {
     const unheard = band?.kind === "unheard";
     $("cover-title").textContent = unheard ? "Unheard" : band ? "Not uploaded yet" : "No footage yet";

@@ -20,7 +20,7 @@ export class Player {
     this.live = false;
     this.skip = true;
     this.rate = 1;
-    this.mode = "empty"; // empty, footage, gap, waiting
+    this.mode = "empty"; // empty, footage, gap, waiting, unplayable
     this.head = null;
     this.run = 0;
     this.source = null;
@@ -119,10 +119,11 @@ export class Player {
 
   // Shows a segment at a moment within it.
   async #show(segment, ms, run) {
+    this.current = segment;
+    if (!MediaSource.isTypeSupported(segment.mime)) { this.head = ms; this.#stand("unplayable"); return; }
     this.pending = true;
     const known = this.source;
     if (!known || known.mime !== segment.mime || ms < known.origin || known.broken) this.#open(segment.mime, Math.min(segment.start, ms) - 1000);
-    this.current = segment;
     this.mode = "footage";
     this.head = ms;
     const source = this.source;

@@ -65,9 +65,13 @@ const WHY = {
   allowed: "the owner and the plan allow it", do_not_record: "Do Not Record is on", privacy_unknown: "no choice of the owner is known",
   privacy_hold: "waits until the owner's choice is heard", entitlement_unknown: "no plan is known", lapsed: "the plan has lapsed",
   suspended: "the plan is suspended", terminated: "the service has ended", plan_without_recording: "the plan is without recording",
+  plan_without_h265: "the plan is without H.265, which this camera records",
   storage_full: "the flash is full", storage_broken: "the flash cannot be written",
 };
 export const why = (name) => WHY[name] ?? String(name ?? "not heard yet").replaceAll("_", " ");
+
+// What pictures are coded in, by their media type (RFC 6381).
+export const codec = (mime) => (/hvc1|hev1/.test(mime ?? "") ? "H.265" : /avc[13]/.test(mime ?? "") ? "H.264" : "in a form of its own");
 
 const title = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const plain = (text) => title(String(text ?? "").replaceAll("_", " "));

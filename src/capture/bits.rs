@@ -5,7 +5,7 @@ use bytes::Bytes;
 /// How NAL units stand in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// A start code before each (ITU-T H.264, Annex B).
+    /// A start code before each (Annex B of ITU-T H.264 and of ITU-T H.265).
     StartCodes,
     /// Its length before each, in this many bytes (ISO/IEC 14496-15).
     Lengths(usize),
@@ -88,7 +88,7 @@ fn behind_start_code(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Takes the emulation prevention bytes out of the first `most` bytes (7.4.1).
+/// Takes the emulation prevention bytes out of the first `most` bytes (ITU-T H.264, 7.4.1; ITU-T H.265, 7.4.2).
 pub(in crate::capture) fn unescape(bytes: &[u8], most: usize) -> Vec<u8> {
     let mut plain = Vec::with_capacity(most.min(bytes.len()));
     let mut zeros = 0;
@@ -104,18 +104,18 @@ pub(in crate::capture) fn unescape(bytes: &[u8], most: usize) -> Vec<u8> {
 }
 
 /// Bits, most significant first.
-pub(super) struct Bits<'a> {
+pub(in crate::capture) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Bits<'a> {
-    pub(super) fn new(bytes: &'a [u8]) -> Bits<'a> {
+    pub(in crate::capture) fn new(bytes: &'a [u8]) -> Bits<'a> {
         Bits { bytes, at: 0 }
     }
 
     /// Up to 32 bits.
-    pub(super) fn take(&mut self, count: u32) -> Option<u32> {
+    pub(in crate::capture) fn take(&mut self, count: u32) -> Option<u32> {
         let mut value = 0u32;
         for _ in 0..count {
             let byte = *self.bytes.get(self.at / 8)?;
@@ -125,12 +125,12 @@ impl<'a> Bits<'a> {
         Some(value)
     }
 
-    pub(super) fn flag(&mut self) -> Option<bool> {
+    pub(in crate::capture) fn flag(&mut self) -> Option<bool> {
         Some(self.take(1)? == 1)
     }
 
-    /// Exp-Golomb, unsigned (9.1).
-    pub(super) fn ue(&mut self) -> Option<u32> {
+    /// Exp-Golomb, unsigned (ITU-T H.264, 9.1; ITU-T H.265, 9.2).
+    pub(in crate::capture) fn ue(&mut self) -> Option<u32> {
         let mut zeros = 0;
         while self.take(1)? == 0 {
             zeros += 1;
@@ -142,8 +142,8 @@ impl<'a> Bits<'a> {
         (1u32 << zeros).checked_add(rest)?.checked_sub(1)
     }
 
-    /// Exp-Golomb, signed (9.1.1).
-    pub(super) fn se(&mut self) -> Option<i64> {
+    /// Exp-Golomb, signed (the same, 9.1.1 and 9.2.2).
+    pub(in crate::capture) fn se(&mut self) -> Option<i64> {
         let coded = i64::from(self.ue()?);
         Some(if coded % 2 == 1 { (coded + 1) / 2 } else { -(coded / 2) })
     }

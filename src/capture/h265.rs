@@ -1,0 +1,75 @@
+//! What a pass-through must read of H.265 (ITU-T H.265): the parameter sets, the start of a slice segment header, and
+//! where one access unit ends and the next begins.
+//!
+//! As with H.264, nothing here trusts a container or a marker bit. Of a stream with several layers (annex F) the base
+//! layer alone is kept.
+
+mod level;
+mod profile;
+mod sets;
+mod slice;
+
+pub use level::level_of;
+pub use profile::Profile;
+pub use sets::{ParameterSets, Pps, Sps};
+pub use slice::{Boundary, Slice};
+
+use super::codec::Role;
+
+/// `nal_unit_type` (table 7-1) of the NAL units that are told apart here.
+pub mod nal {
+    /// A picture at which decoding can begin is of this type or of one up to [`LAST_IRAP`].
+    pub const FIRST_IRAP: u8 = 16;
+    /// See [`FIRST_IRAP`]: the types behind it are reserved.
+    pub const LAST_IRAP: u8 = 21;
+    /// A broken link picture (`BLA_N_LP`), the last of three types: what leads it cannot be decoded.
+    pub const LAST_BLA: u8 = 18;
+    /// An IDR picture that decodable pictures may lead.
+    pub const IDR_W_RADL: u8 = 19;
+    /// An IDR picture that nothing leads.
+    pub const IDR_N_LP: u8 = 20;
+    /// A clean random access picture: what leads it may depend on pictures before it.
+    pub const CRA: u8 = 21;
+    /// A skipped leading picture, not referred to: it cannot be decoded where decoding begins at the picture it leads.
+    pub const RASL_N: u8 = 8;
+    /// The same, referred to.
+    pub const RASL_R: u8 = 9;
+    /// A decodable leading picture, not referred to.
+    pub const RADL_N: u8 = 6;
+    /// A video parameter set.
+    pub const VPS: u8 = 32;
+    /// A sequence parameter set.
+    pub const SPS: u8 = 33;
+    /// A picture parameter set.
+    pub const PPS: u8 = 34;
+    /// An access unit delimiter.
+    pub const DELIMITER: u8 = 35;
+    /// The end of a coded video sequence.
+    pub const END_OF_SEQUENCE: u8 = 36;
+    /// The end of the bitstream.
+    pub const END_OF_STREAM: u8 = 37;
+    /// Supplemental enhancement information that stands before the picture.
+    pub const PREFIX_SEI: u8 = 39;
+
+    /// The type of a NAL unit of the base layer; `None` where it is of another one, or damaged.
+    #[must_use]
+    pub fn kind(nal: &[u8]) -> Option<u8> {
+        let (first, second) = (*nal.first()?, *nal.get(1)?);
+        // `forbidden_zero_bit`, `nuh_layer_id`, `nuh_temporal_id_plus1`
+        let plain = first & 0x81 == 0 && second >> 3 == 0 && second & 0x07 != 0;
+        plain.then_some(first >> 1)
+    }
+}
+
+/// What a NAL unit is to the access units around it (7.4.2.4.4).
+pub(super) fn role(unit: &[u8]) -> Role {
+    match nal::kind(unit) {
+        Some(0..=9 | nal::FIRST_IRAP..=nal::LAST_IRAP) => Role::Slice,
+        Some(nal::VPS..=nal::PPS) => Role::Set,
+        Some(nal::END_OF_SEQUENCE | nal::END_OF_STREAM) => Role::End,
+        Some(38 | 40 | 45..=47 | 56..=63) => Role::Behind,
+        Some(nal::DELIMITER | nal::PREFIX_SEI | 41..=44 | 48..=55) => Role::Ahead,
+        // Reserved for pictures that we could not place, or of another layer.
+        Some(_) | None => Role::Foreign,
+    }
+}
