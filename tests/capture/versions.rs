@@ -22,6 +22,7 @@ const ELEMENTS: &[(&str, (u32, u32), &[&str])] = &[
     ("decodebin", (1, 0), &[]),
     ("faac", (1, 0), &["bitrate"]),
     ("fdkaacenc", (1, 10), &["bitrate"]),
+    ("identity", (1, 0), &["silent"]),
     ("jpegdec", (1, 0), &[]),
     ("libcamerasrc", (1, 0), &["camera-name"]),
     ("mpph264enc", (1, 0), &["bps", "gop", "header-mode", "rc-mode"]),

@@ -3,6 +3,7 @@
 use crate::support::camera::{Camera, kasacamd};
 use crate::support::cloud::Cloud;
 use kasacam::system::control::{Command, Open, Snapshot, ask};
+use std::io::{BufRead, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -88,4 +89,29 @@ fn a_frame_of_a_run_that_is_over_is_not_to_be_written() {
     let next: Snapshot = ask(&socket, &Command::Snapshot).unwrap();
     assert!(next.epoch > taken.epoch && open(next.epoch));
     camera.stop();
+
+    // An agent that gives that frame, and then says how its run stands.
+    for open in [true, false] {
+        let image = cloud.dir().join(format!("{open}.jpg"));
+        let said_by_it = serve(&cloud.dir().join(format!("{open}.sock")), &next, open);
+        let arguments = ["snapshot", image.to_str().unwrap(), "--socket", said_by_it.to_str().unwrap()];
+        let output = kasacamd(&arguments);
+        assert_eq!((output.status.success(), image.exists()), (open, open), "{}", said(&output));
+        assert!(open || said(&output).contains("closed meanwhile"), "{}", said(&output));
+    }
+}
+
+/// Answers two requests: with the frame, and with whether its run goes on.
+fn serve(path: &Path, frame: &Snapshot, open: bool) -> PathBuf {
+    let listener = std::os::unix::net::UnixListener::bind(path).unwrap();
+    let answers = [serde_json::to_string(frame).unwrap(), serde_json::to_string(&Open { open }).unwrap()];
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = String::new();
+            std::io::BufReader::new(&stream).read_line(&mut request).unwrap();
+            stream.write_all(format!("{answer}\n").as_bytes()).unwrap();
+        }
+    });
+    path.to_owned()
 }
