@@ -73,6 +73,11 @@ impl Device {
 
     /// The check, begun.
     fn verify(&self, cloud: &Cloud, broker: &str, more: &[String]) -> Child {
+        self.verify_by(cloud, broker, &[&["--grants".to_owned()], more].concat())
+    }
+
+    /// The same with the store's key for the camera's own.
+    fn verify_by(&self, cloud: &Cloud, broker: &str, more: &[String]) -> Child {
         let at = |path: &str| cloud.dir().join(path).to_str().unwrap().to_owned();
         let file = |device: &str, name: &str| at(&format!("{device}/{name}"));
         Command::new(PROGRAM)
@@ -81,7 +86,7 @@ impl Device {
             .args(["--other", &self.other])
             .args(["--other-cert", &file(&self.other, "device.pem")])
             .args(["--other-key", &file(&self.other, "device.key")])
-            .args(["--lease-key", &at("entitlement-dev-1.pem"), "--grants"])
+            .args(["--lease-key", &at("entitlement-dev-1.pem")])
             .args(["--store", &format!("https://localhost:{}", cloud.s3_port)])
             .args(["--store-credentials", &at("storage.toml"), "--within", "8", "--json", "-"])
             .args(more)
@@ -443,8 +448,16 @@ fn a_cloud_with_one_thing_wrong_fails_one_row() {
 }
 
 /// Rows that no cloud can pass from where the check stands.
-const UNSEEN: [&str; 5] =
-    ["duty.after-choice", "versions.grow", "grant.not-logged", "store.lifecycle", "identity.names"];
+const UNSEEN: [&str; 8] = [
+    "key.prefix",
+    "key.list",
+    "key.delete",
+    "duty.after-choice",
+    "versions.grow",
+    "grant.not-logged",
+    "store.lifecycle",
+    "identity.names",
+];
 
 #[test]
 fn a_cloud_as_it_should_be_passes_every_row_and_its_report_fits_the_schema() {
@@ -499,6 +512,30 @@ fn a_cloud_as_it_should_be_passes_every_row_and_its_report_fits_the_schema() {
     }
     let (seen, code) = report(child);
     assert_eq!((rows(&seen, "fail"), code), (vec![], Some(0)), "{seen:#}");
+}
+
+#[test]
+fn a_key_that_can_do_more_than_put_is_told() {
+    let cloud = Cloud::start(&[]);
+    let device = Device::new(&cloud, 0);
+    let direct = format!("localhost:{}", cloud.mqtt_port);
+    // The development cloud has one key for every camera and for whoever reads; it deletes nothing.
+    let (seen, code) = report(device.verify_by(&cloud, &direct, &[]));
+    assert_eq!(
+        (rows(&seen, "fail"), code),
+        (vec!["key.prefix".into(), "key.list".into()], Some(1)),
+        "{seen:#}"
+    );
+    for row in ["store.put", "store.proof", "store.checksum", "store.condition", "store.head", "key.delete"] {
+        assert!(rows(&seen, "pass").iter().any(|id| id == row), "{row}: {seen:#}");
+    }
+    let mut proxy = Proxy::bind();
+    proxy.serve(&cloud);
+    proxy.set(Fault::Status("DELETE", 501, 204), u32::MAX);
+    let connect = ["--store-connect".to_owned(), format!("127.0.0.1:{}", proxy.port)];
+    let (seen, _) = report(device.verify_by(&cloud, &direct, &connect));
+    let wanted: Vec<String> = ["key.prefix", "key.list", "key.delete"].map(String::from).into();
+    assert_eq!(rows(&seen, "fail"), wanted, "{seen:#}");
 }
 
 #[test]

@@ -87,6 +87,14 @@ impl Key {
         self.signed("GET", key, "", EMPTY, vec![mode])
     }
 
+    /// DELETE of an object.
+    ///
+    /// # Errors
+    /// Where it cannot be signed.
+    pub(super) fn delete(&self, key: &str) -> Result<Request, String> {
+        self.signed("DELETE", key, "", EMPTY, Vec::new())
+    }
+
     /// A page of the keys that begin so and come after `after`.
     ///
     /// # Errors

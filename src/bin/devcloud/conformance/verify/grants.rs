@@ -71,7 +71,7 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) -> Option<Give
         (seen.large_grants, seen.grants_retained) = (Err(why()), Err(why()));
         return None;
     }
-    let mut planned = match plan(check, OBJECTS) {
+    let planned = match plan(check, OBJECTS) {
         Ok(planned) => planned,
         Err(why) => {
             seen.grants = Err(why);
@@ -103,7 +103,7 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) -> Option<Give
         seen.grants_retained = Err(why());
     }
     let answer = read(check, seen);
-    Some(Given { planned: std::mem::take(&mut planned), answer })
+    Some(Given { planned, answer })
 }
 
 fn wants_key(planned: &[Planned]) -> String {

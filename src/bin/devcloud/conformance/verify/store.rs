@@ -3,7 +3,7 @@
 use super::super::http::HttpAnswer;
 use super::super::judgement::cloud::seen::{CloudSeen, HeadSeen, PutSeen, StoreSeen};
 use super::super::judgement::row::Look;
-use super::super::key::Key;
+use super::super::key::{Key, Request};
 use super::Check;
 use super::grants::{Given, OBJECTS, Planned, ask, headers, hex, parse, plan};
 use base64::Engine;
@@ -43,6 +43,7 @@ pub(super) async fn look(check: &Check<'_>, given: Option<Given>, seen: &mut Clo
         Ok(signed) => try_it(check, &signed, key.as_ref()).await,
         Err(why) => nothing(&why),
     };
+    rights(check, key.as_ref(), seen).await;
     seen.store.deleted = Some(deletion(check, seen, key.as_ref()).await);
 }
 
@@ -63,6 +64,9 @@ fn nothing(why: &str) -> StoreSeen {
         again: unseen(why),
         anonymous: unseen(why),
         head: unseen(why),
+        key_elsewhere: unseen(why),
+        key_lists: unseen(why),
+        key_deletes: unseen(why),
         deleted: unseen(why),
     }
 }
@@ -183,6 +187,38 @@ async fn head(check: &Check<'_>, key: &Key, kept: &Signed) -> Look<HeadSeen> {
         wanted_size: want.size,
         wanted_checksum: want.sha256.clone(),
     })
+}
+
+/// What a key can do that is the camera's own. Where there are grants, the key that is given is somebody else's.
+async fn rights(check: &Check<'_>, key: Option<&Key>, seen: &mut CloudSeen) {
+    let (key, kept) = match (check.told.grants, key) {
+        (false, Some(key)) => (key, plan(check, 1).map(|mut planned| planned.pop())),
+        (true, _) | (false, None) => {
+            let why = || {
+                Some(Err(
+                    "needs --store-credentials, and no --grants: it is about the camera's own key".into()
+                ))
+            };
+            (seen.store.key_elsewhere, seen.store.key_lists, seen.store.key_deletes) = (why(), why(), why());
+            return;
+        }
+    };
+    let Ok(Some(Planned { mut want, body })) = kept else { return };
+    let ask = async |method, request: Result<Request, String>, body: Bytes| -> Look<u16> {
+        let (url, headers) = request?;
+        status(check.http.send(method, &url, &headers, body).await)
+    };
+    let own = format!("{}{}/", check.told.prefix, check.told.device);
+    seen.store.key_lists = Some(ask(Method::GET, key.list(&own, ""), Bytes::new()).await);
+    let stored = ask(Method::PUT, key.put(&want), body.clone()).await;
+    seen.store.key_deletes = Some(match stored {
+        Ok(200..300) => ask(Method::DELETE, key.delete(&want.key), Bytes::new()).await,
+        Ok(_) => Err("nothing was stored to delete".into()),
+        Err(why) => Err(why),
+    });
+    // An id that begins with ours is another's.
+    want.key = want.key.replacen(&own, &format!("{}{}0/", check.told.prefix, check.told.device), 1);
+    seen.store.key_elsewhere = Some(ask(Method::PUT, key.put(&want), body).await);
 }
 
 /// Stores an object of after the choice that forbids it, and tries later whether its key is free again.

@@ -33,8 +33,15 @@ pub(super) async fn read(watch: &Watch, http: &Http, key: &Key, began: Utc) -> L
     let all = list(http, key, &format!("{}{}/", watch.prefix, watch.device)).await?;
     // A key that has no time is looked at too: it has a row.
     let recent = |name: &String| Named::parse(name, &form).is_none_or(|named| named.at >= from);
+    let recent: Vec<String> = all.into_iter().filter(recent).collect();
+    if recent.len() > MAX_OBJECTS {
+        return Err(format!(
+            "{} objects are more than can be looked at: watch for a shorter time",
+            recent.len()
+        ));
+    }
     let mut objects = Vec::new();
-    for name in all.into_iter().filter(recent).take(MAX_OBJECTS) {
+    for name in recent {
         objects.push(object(http, key, name).await?);
     }
     Ok(objects)
@@ -52,14 +59,14 @@ async fn list(http: &Http, key: &Key, prefix: &str) -> Result<Vec<String>, Strin
         let rest = text.split("<Key>").skip(1);
         let page: Vec<String> =
             rest.filter_map(|rest| rest.split("</Key>").next()).map(str::to_owned).collect();
-        let Some(last) = page.last().cloned() else { break };
+        let Some(last) = page.last().cloned() else { return Ok(keys) };
         after = last;
         keys.extend(page);
         if !text.contains("<IsTruncated>true") {
-            break;
+            return Ok(keys);
         }
     }
-    Ok(keys)
+    Err(format!("the store has more than {} objects of this camera", keys.len()))
 }
 
 async fn object(http: &Http, key: &Key, name: String) -> Result<ObjectSeen, String> {

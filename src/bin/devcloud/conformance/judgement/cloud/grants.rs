@@ -47,7 +47,7 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
         clause: "contract.md#grants",
         says: "`id` is that of the request under way",
         judge: |seen| {
-            with_answer(&seen.grants, seen, |asked, answer| {
+            with_answer(&seen.grants, |asked, answer| {
                 if answer.id == asked.id { pass("the same") } else { fail("it is another one") }
             })
         },
@@ -135,14 +135,14 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
         asks: "keys of another device are not granted",
         clause: "contract.md#grants",
         says: "whose keys begin with that camera's own prefix, and for nobody else",
-        judge: |seen| refused(&seen.foreign_grants, seen),
+        judge: |seen| refused(&seen.foreign_grants),
     },
     Rule {
         id: "grant.too-large",
         asks: "an object larger than any segment is not granted",
         clause: "contract.md#grants",
         says: "It grants nothing that is larger than 256 MiB",
-        judge: |seen| refused(&seen.large_grants, seen),
+        judge: |seen| refused(&seen.large_grants),
     },
     Rule {
         id: "grant.not-retained",
@@ -172,11 +172,7 @@ fn read(answer: &Answer) -> Result<GrantAnswer, Verdict> {
 }
 
 /// `judge` of an answer that can be read; the others tell of one that cannot.
-fn with_answer(
-    asked: &Look<Asked>,
-    _: &CloudSeen,
-    judge: impl Fn(&Asked, &GrantAnswer) -> Verdict,
-) -> Verdict {
+fn with_answer(asked: &Look<Asked>, judge: impl Fn(&Asked, &GrantAnswer) -> Verdict) -> Verdict {
     match heard(asked) {
         Ok((asked, answer)) => match read(answer) {
             Ok(answer) => judge(asked, &answer),
@@ -239,7 +235,7 @@ fn device(seen: &CloudSeen) -> Verdict {
 }
 
 fn keys(seen: &CloudSeen) -> Verdict {
-    with_answer(&seen.grants, seen, |asked, answer| {
+    with_answer(&seen.grants, |asked, answer| {
         let mut wrong = Vec::new();
         for grant in &answer.grants {
             if !asked.wants.iter().any(|want| want.key == grant.key) {
@@ -263,7 +259,7 @@ fn keys(seen: &CloudSeen) -> Verdict {
 }
 
 fn expiry(seen: &CloudSeen) -> Verdict {
-    with_answer(&seen.grants, seen, |_, answer| {
+    with_answer(&seen.grants, |_, answer| {
         let Some(first) = answer.grants.iter().map(|grant| grant.expires_at).min() else {
             return not_checked("nothing was granted");
         };
@@ -282,7 +278,7 @@ fn bound(seen: &CloudSeen, faults: &[&str]) -> Verdict {
         Ok(allowed) => allowed,
         Err(why) => return not_checked(why),
     };
-    with_answer(&seen.grants, seen, |asked, answer| {
+    with_answer(&seen.grants, |asked, answer| {
         let of = |grant: &Grant| asked.wants.iter().find(|want| want.key == grant.key).cloned();
         let pairs: Vec<(&Grant, Want)> =
             answer.grants.iter().filter_map(|grant| Some((grant, of(grant)?))).collect();
@@ -299,7 +295,7 @@ fn bound(seen: &CloudSeen, faults: &[&str]) -> Verdict {
     })
 }
 
-fn refused(asked: &Look<Asked>, seen: &CloudSeen) -> Verdict {
+fn refused(asked: &Look<Asked>) -> Verdict {
     let asked_for = match asked {
         Ok(asked) => asked,
         Err(why) => return not_checked(why),
@@ -307,7 +303,7 @@ fn refused(asked: &Look<Asked>, seen: &CloudSeen) -> Verdict {
     if asked_for.answer.is_none() {
         return pass("it was not answered");
     }
-    with_answer(asked, seen, |asked, answer| {
+    with_answer(asked, |asked, answer| {
         let granted =
             answer.grants.iter().filter(|it| asked.wants.iter().any(|want| want.key == it.key)).count();
         if granted > 0 {

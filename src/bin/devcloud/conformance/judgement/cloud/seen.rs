@@ -146,6 +146,10 @@ pub(crate) struct StoreSeen {
     /// Status of a GET without a signature.
     pub(crate) anonymous: Option<Look<u16>>,
     pub(crate) head: Option<Look<HeadSeen>>,
+    /// Status of what the camera's key should not be able to do: a PUT below another device's prefix, a list, a DELETE.
+    pub(crate) key_elsewhere: Option<Look<u16>>,
+    pub(crate) key_lists: Option<Look<u16>>,
+    pub(crate) key_deletes: Option<Look<u16>>,
     /// Status of a PUT of the same key long after a choice that forbids it was made: 2xx where it was deleted.
     pub(crate) deleted: Option<Look<u16>>,
 }

@@ -80,6 +80,27 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
         },
     },
     Rule {
+        id: "key.prefix",
+        asks: "a camera's key cannot write below another device's prefix",
+        clause: "storage.md#rights",
+        says: "so that one camera's key cannot write another's footage",
+        judge: |seen| refused(seen.store.key_elsewhere.as_ref(), "a PUT below another device's prefix"),
+    },
+    Rule {
+        id: "key.list",
+        asks: "a camera's key cannot list the bucket",
+        clause: "storage.md#rights",
+        says: "give it neither `s3:DeleteObject` nor `s3:ListBucket`",
+        judge: |seen| refused(seen.store.key_lists.as_ref(), "a list"),
+    },
+    Rule {
+        id: "key.delete",
+        asks: "a camera's key cannot delete what it stored",
+        clause: "storage.md#rights",
+        says: "give it neither `s3:DeleteObject` nor `s3:ListBucket`",
+        judge: |seen| refused(seen.store.key_deletes.as_ref(), "a DELETE"),
+    },
+    Rule {
         id: "duty.after-choice",
         asks: "what was captured after a \"do not record\" is deleted",
         clause: "contract.md#2-the-policy",
@@ -99,7 +120,10 @@ fn taken(status: u16) -> bool {
 
 fn refused(status: Option<&Look<u16>>, what: &str) -> Verdict {
     match status {
-        Some(Ok(status)) if (400..500).contains(status) => pass(format!("{what}: status {status}")),
+        // 501: there is no such thing.
+        Some(Ok(status)) if (400..500).contains(status) || *status == 501 => {
+            pass(format!("{what}: status {status}"))
+        }
         Some(Ok(status)) => fail(format!("{what}: status {status}")),
         Some(Err(why)) => not_checked(why),
         None => not_checked(NOT_REACHED),
