@@ -377,6 +377,20 @@ fn an_rtsp_cameras_user_and_password_are_in_a_file_that_others_cannot_read() {
 }
 
 #[test]
+fn nothing_weakens_tls_or_puts_a_password_into_the_board_by_the_back_door() {
+    for property in
+        ["tls-validation-flags", "tls-database", "tls-interaction", "user-id", "user-pw", "location"]
+    {
+        let sum = "ab".repeat(32);
+        let keys = format!(
+            "url = \"rtsps://10.0.0.7/a\", fingerprint = \"{sum}\", properties = {{ {property} = \"hunter2\" }}"
+        );
+        let text = bridge(&keys).load().unwrap_err().to_string();
+        assert!(text.contains(property) && !text.contains("hunter2"), "{text}");
+    }
+}
+
+#[test]
 fn it_is_said_which_certificate_is_the_cameras() {
     let sum = "ab".repeat(32);
     let colons = "AB:".repeat(31) + "AB";
