@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo fleet test test-long mutants soak bench bench-all bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo fleet test test-long mutants soak bench bench-all bench-check bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -59,6 +59,9 @@ bench-memory: deps ## the peak memory of an agent that sends a backlog of KASACA
 # N is 7 here, unless it is told.
 bench: ## what the agent costs beside other ways to record and upload: one table, of N=7 interleaved runs
 	N=$(if $(filter command line environment,$(origin N)),$(N),7) scripts/bench.sh
+
+bench-check: ## what is the same at every run, against the budgets in tests/bench/budgets.toml
+	scripts/bench.sh check
 
 bench-all: bench bench-privacy bench-wear bench-start bench-memory ## every measurement
 

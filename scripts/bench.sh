@@ -4,6 +4,7 @@
 # own store. The table says which.
 #
 #   scripts/bench.sh              the table
+#   scripts/bench.sh check        what is the same at every run, against the budgets in tests/bench/budgets.toml
 #   scripts/bench.sh sink         builds awss3putobjectsink, which Debian does not have, as one more peer (20 minutes)
 #
 # N (7) is the number of interleaved runs, LIVE (3) that of those of a minute each, CLIP_SECONDS (600) the clip's length.
@@ -12,10 +13,16 @@ cd "$(dirname "$0")/.."
 
 out=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 seconds=${CLIP_SECONDS:-600}
+[[ ${1:-} == check ]] && seconds=60
 cache=${KASACAM_INTEROP:-${XDG_CACHE_HOME:-$HOME/.cache}/kasacam/interop}
 
 scripts/debian-packages.sh
-scripts/debian-packages.sh rclone awscli time
+scripts/debian-packages.sh time
+if [[ ${1:-} == check ]]; then
+  scripts/debian-packages.sh heaptrack valgrind zstd strace
+else
+  scripts/debian-packages.sh rclone awscli
+fi
 
 if [[ ${1:-} == sink ]]; then
   # A plugin is found by its name, and a crate of another makes no shared library: so this one has its source.
@@ -50,6 +57,11 @@ fi
 cargo build --locked --release --bin kasacamd
 cargo build --locked --features devcloud --bin kasacam-devcloud
 
+export PYTHONDONTWRITEBYTECODE=1
+if [[ ${1:-} == check ]]; then
+  exec timeout 900 python3 tests/bench/table/check.py --kasacamd "$out/release/kasacamd" --devcloud "$out/debug/kasacam-devcloud" \
+    --clip "$clip" --room "$out/bench/check" --budgets tests/bench/budgets.toml
+fi
 GST_PLUGIN_AWS=$cache/bin exec python3 tests/bench/table/table.py --kasacamd "$out/release/kasacamd" \
   --devcloud "$out/debug/kasacam-devcloud" --garage "$cache/bin/garage" --clip "$clip" --room "$out/bench/room" \
   --runs "${N:-7}" --live-runs "${LIVE:-3}"

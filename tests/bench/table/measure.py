@@ -60,6 +60,14 @@ class Running:
             return None
         return int(text[0]) if text else None
 
+    def is_over(self):
+        """It has ended, and nobody has asked yet how."""
+        return os.waitid(os.P_PID, self.child.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+    def said(self):
+        """The end of what it said."""
+        return self.log.read_text(errors="replace")[-2000:]
+
     def stop(self):
         """Asks it to end."""
         if pid := self.pid():
@@ -85,8 +93,7 @@ class Running:
         wall = time.monotonic() - self.began
         self.child.returncode = os.waitstatus_to_exitcode(status)
         if self.child.returncode != 0:
-            tail = open(self.log, errors="replace").read()[-2000:]
-            raise SystemExit(f"{self.child.args[6:9]} ended with {self.child.returncode}:\n{tail}")
+            raise SystemExit(f"{self.child.args[6:9]} ended with {self.child.returncode}:\n{self.said()}")
         memory = int(open(self.memory).read().split()[-1]) / 1024
         self.memory.unlink()
         return Cost(

@@ -210,12 +210,12 @@ bitrate = "2 Mbit/s"
         arguments = [self.bench.kasacamd, "run", "--config", self.bench.world.agent]
         return Running(arguments, self.bench.room, log=self.bench.room / "kasacamd.log")
 
-    def all_sent(self, before, pictures):
+    def all_sent(self, agent, before, pictures):
         """Waits until everything is in the store, without asking the agent."""
         spool = self.bench.world.device / "state" / "spool"
-        until = time.monotonic() + 600
-        stored = []
-        while time.monotonic() < until:
+        until = time.monotonic() + 300
+        waiting, stored = [], []
+        while time.monotonic() < until and not agent.is_over():
             waiting = [it for it in os.listdir(spool) if not it.startswith(".")] if spool.exists() else ["none yet"]
             waiting = [it for it in waiting if it.endswith((".mp4", ".open", ".end"))]
             if not waiting:
@@ -223,13 +223,13 @@ bitrate = "2 Mbit/s"
                 if len([key for key in stored if key.endswith(".mp4")]) * SEGMENT * 15 >= pictures:
                     return stored
             time.sleep(0.05)
-        raise SystemExit(f"not everything was stored: {waiting} {len(stored)}")
+        raise SystemExit(f"not everything was stored: {waiting} {len(stored)}\n{agent.said()}")
 
     def record(self, clip, realtime, pictures):
         self.board(clip, realtime)
         before = self.bench.world.events()
         agent = self.start()
-        self.all_sent(before, pictures)
+        self.all_sent(agent, before, pictures)
         agent.stop()
         return agent.end(30)
 
@@ -245,7 +245,7 @@ class LiveAgent(Agent):
 
 
 class IdleAgent(Agent):
-    """Private, and connected: a minute of it, from ten seconds after the start on."""
+    """Private, and connected: a minute of it, from fifteen seconds after the start on."""
 
     name = "**kasacamd**, private and idle"
     live = True
@@ -254,16 +254,15 @@ class IdleAgent(Agent):
         self.board(self.bench.minute, True)
         self.bench.world.tell("privacy", "on")
         agent = self.start()
-        time.sleep(10)
+        time.sleep(15)
         pid = agent.pid()
-        before, began = state(pid), time.monotonic()
+        before, threads = state(pid), switches(pid)
         time.sleep(60)
-        after, wall = state(pid), time.monotonic() - began
+        after, counted = state(pid), switched(threads, switches(pid))
         agent.stop()
         agent.end(30)
         self.bench.world.tell("privacy", "off")
-        cpu = (after[0] - before[0]) * 60 / wall
-        return Cost(cpu, after[2], round((after[1] - before[1]) * 60 / wall), after[3] - before[3], wall)
+        return Cost(after[0] - before[0], after[1], counted, after[2] - before[2], 60)
 
 
 class EmptyProcess(Peer):
@@ -274,18 +273,28 @@ class EmptyProcess(Peer):
         return run(["gst-launch-1.0", "-q", "fakesrc", "num-buffers=1", "!", "fakesink"], self.bench.room)
 
 
-def state(pid):
-    """CPU seconds, switches, resident MiB, and MB written, of all threads of a process that runs."""
-    nanos, switches = 0, 0
+def switches(pid):
+    """Of each thread of a process that runs."""
+    counted = {}
     for thread in os.listdir(f"/proc/{pid}/task"):
-        nanos += int(open(f"/proc/{pid}/task/{thread}/schedstat").read().split()[0])
-        for line in open(f"/proc/{pid}/task/{thread}/status"):
-            if "ctxt_switches" in line:
-                switches += int(line.split()[1])
+        lines = open(f"/proc/{pid}/task/{thread}/status").read().splitlines()
+        counted[thread] = sum(int(line.split()[1]) for line in lines if "ctxt_switches" in line)
+    return counted
+
+
+def switched(before, after):
+    """Between two looks; what a thread did that has ended meanwhile is not known."""
+    return sum(count - before.get(thread, 0) for thread, count in after.items())
+
+
+def state(pid):
+    """CPU seconds, resident MiB, and MB written, of all threads of a process that runs."""
+    # The process's own clock counts threads that have ended too, in ticks.
+    fields = open(f"/proc/{pid}/stat").read().rsplit(") ", 1)[1].split()
+    cpu = (int(fields[11]) + int(fields[12])) / ticks()
     resident = int(open(f"/proc/{pid}/statm").read().split()[1]) * page() / (1 << 20)
     written = next(int(it.split()[1]) for it in open(f"/proc/{pid}/io") if it.startswith("write_bytes"))
-    assert ticks() > 0
-    return nanos / 1e9, switches, resident, written / 1e6
+    return cpu, resident, written / 1e6
 
 
 def presigned(world, key):
