@@ -239,8 +239,16 @@ fn without(seen: &CameraSeen, when: &str, allows: fn(&Told) -> bool, meant: fn(&
     if leases.is_empty() {
         return not_checked("no lease is known");
     }
-    // A lease counts from when it arrives; one that was retained was there before.
-    let times = forbidden(&leases, allows, |it| Some(it.heard.unwrap_or(it.issued_at)));
+    // A lease counts from when it arrives, which the camera reports; one that was retained was there before.
+    let reports = reports(seen, "entitlement");
+    let arrived = |lease: &Told| {
+        let Some(heard) = lease.heard else { return lease.issued_at };
+        let report = |(message, report): &&(&Message, Value)| {
+            message.at >= heard && number(report) >= Some(lease.version)
+        };
+        reports.iter().find(report).map_or(heard, |(message, _)| message.at)
+    };
+    let times = forbidden(&leases, allows, |it| Some(arrived(it)));
     if times.is_empty() {
         return not_checked(format!("at no time {when}"));
     }
