@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo fleet test test-long mutants soak bench bench-all bench-check bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo fleet test test-long mutants soak bench bench-all bench-check bench-growth bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian keeps its broker in /usr/sbin, which is not on everybody's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -62,6 +62,9 @@ bench: ## what the agent costs beside other ways to record and upload: one table
 
 bench-check: ## what is the same at every run, against the budgets in tests/bench/budgets.toml
 	scripts/bench.sh check
+
+bench-growth: ## how the cost grows with bitrate and with the segments in the spool; draws the plots of docs/performance.md
+	scripts/bench.sh growth
 
 bench-all: bench bench-privacy bench-wear bench-start bench-memory ## every measurement
 

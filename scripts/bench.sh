@@ -5,6 +5,7 @@
 #
 #   scripts/bench.sh              the table
 #   scripts/bench.sh check        what is the same at every run, against the budgets in tests/bench/budgets.toml
+#   scripts/bench.sh growth       how the cost grows with bitrate and spool, with plots into docs
 #   scripts/bench.sh sink         builds awss3putobjectsink, which Debian does not have, as one more peer (20 minutes)
 #
 # N (7) is the number of interleaved runs, LIVE (3) that of those of a minute each, CLIP_SECONDS (600) the clip's length.
@@ -13,7 +14,7 @@ cd "$(dirname "$0")/.."
 
 out=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 seconds=${CLIP_SECONDS:-600}
-[[ ${1:-} == check ]] && seconds=60
+[[ ${1:-} != check && ${1:-} != growth ]] || seconds=60
 cache=${KASACAM_INTEROP:-${XDG_CACHE_HOME:-$HOME/.cache}/kasacam/interop}
 
 scripts/debian-packages.sh
@@ -61,6 +62,10 @@ export PYTHONDONTWRITEBYTECODE=1
 if [[ ${1:-} == check ]]; then
   exec timeout 900 python3 tests/bench/table/check.py --kasacamd "$out/release/kasacamd" --devcloud "$out/debug/kasacam-devcloud" \
     --clip "$clip" --room "$out/bench/check" --budgets tests/bench/budgets.toml
+fi
+if [[ ${1:-} == growth ]]; then
+  exec timeout 1800 python3 tests/bench/table/growth.py --kasacamd "$out/release/kasacamd" \
+    --devcloud "$out/debug/kasacam-devcloud" --clip "$clip" --room "$out/bench/growth" --plots docs
 fi
 GST_PLUGIN_AWS=$cache/bin exec python3 tests/bench/table/table.py --kasacamd "$out/release/kasacamd" \
   --devcloud "$out/debug/kasacam-devcloud" --garage "$cache/bin/garage" --clip "$clip" --room "$out/bench/room" \
