@@ -41,6 +41,24 @@ fn a_missing_element_of_debian_comes_with_its_package() {
 }
 
 #[test]
+fn where_one_of_several_elements_is_needed_each_comes_with_its_packages() {
+    let mut camera = Camera::altered(test_board(), |description| {
+        let several = ["mpph264enc", "libcamerasrc"].map(|factory| vec![Element::new(factory)]);
+        description.video.insert(1, Stage::FirstOf(several.to_vec()));
+    });
+
+    camera.start(1, SILENT);
+    let take = camera.rest();
+
+    assert_eq!(take.fault_kind(), FaultKind::ElementMissing);
+    for package in
+        ["meta-rockchip", "Debian: gstreamer1.0-libcamera", "Yocto: libcamera-gst", "BR2_PACKAGE_LIBCAMERA"]
+    {
+        assert!(take.message().contains(package), "{} lacks {package}", take.message());
+    }
+}
+
+#[test]
 fn a_missing_device_is_named() {
     let mut board = test_board();
     board.video.source = VideoSource::V4l2 { device: PathBuf::from("/dev/video-that-is-not-there") };

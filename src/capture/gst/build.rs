@@ -151,10 +151,7 @@ fn first_of(chains: &[Vec<Element>]) -> Result<Vec<gst::Element>, Fault> {
 
 /// Says which elements there might be, and where they are to be had.
 pub(super) fn none_of(chains: &[Vec<Element>]) -> Fault {
-    let named = |element: &Element| match packages::of(element.factory).and_then(|it| it.debian) {
-        Some(package) => format!("{} (Debian: {package})", element.factory),
-        None => element.factory.to_owned(),
-    };
+    let named = |element: &Element| format!("{} ({})", element.factory, packages::advice(element.factory));
     let names: Vec<String> = chains.iter().filter_map(|chain| chain.first()).map(named).collect();
     fault(
         FaultKind::ElementMissing,
