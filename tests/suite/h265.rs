@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use kasacam::capture::codec::{Role, Sets, role};
-use kasacam::capture::h265::{Boundary, ParameterSets, Pps, Slice, Sps, nal};
+use kasacam::capture::h265::{Boundary, ParameterSets, Pps, Slice, Sps, level_of, nal};
 use kasacam::capture::units::{Assembler, Start, Unit};
 use kasacam::capture::{Nals, Packing};
 use kasacam::domain::codec::Codec;
@@ -278,6 +278,26 @@ fn looked_at(bytes: &[u8]) {
     changed.learn(&Bytes::copy_from_slice(bytes));
     if let Some(picture) = changed.picture(0) {
         assert_eq!(picture.sets.codec(), Codec::H265);
+    }
+}
+
+#[test]
+fn the_level_is_the_lowest_that_holds_size_rate_and_bits() {
+    for (width, height, fps, bitrate, level) in [
+        (320, 180, 20, 300_000, "2"),
+        (640, 360, 30, 1_500_000, "2.1"),
+        (1280, 720, 30, 2_000_000, "3.1"),
+        (1920, 1080, 30, 4_000_000, "4"),
+        (1920, 1080, 60, 4_000_000, "4.1"),
+        (1920, 1080, 30, 13_000_000, "4.1"),
+        (2560, 1440, 30, 6_000_000, "5"),
+        (3840, 2160, 30, 10_000_000, "5"),
+        (3840, 2160, 60, 10_000_000, "5.1"),
+        // A side longer than the root of eight times the picture of level 4.
+        (4400, 400, 15, 4_000_000, "5"),
+        (7680, 4320, 120, 100_000_000, "6.2"),
+    ] {
+        assert_eq!(level_of(width, height, fps.into(), bitrate), level, "{width} x {height} at {fps}");
     }
 }
 
