@@ -5,7 +5,7 @@
 . cross/target.sh
 
 enter() {
-  local packages root upper home
+  local packages root upper
   target_is "$1" || exit
   if ! command -v apt-get >/dev/null || [[ $(dpkg --print-architecture) != amd64 ]]; then
     echo "make cross needs Debian on amd64. Elsewhere: cross build --release --target $target" >&2
@@ -17,15 +17,14 @@ enter() {
   cargo=$(cross/rust.sh "$target")
   PATH=$(dirname "$cargo"):$PATH
 
-  # .cargo/config.toml has the linker and the runner. Here is what depends on where the sysroot lies.
+  # .cargo/config.toml has the runner. Here is what depends on where the sysroot and the sources lie.
   upper=${target^^}
   upper=${upper//-/_}
   export PATH PKG_CONFIG_ALLOW_CROSS=1
-  # Paths of this machine do not get into the program.
-  home=${CARGO_HOME:-$HOME/.cargo}
-  export "CARGO_TARGET_${upper}_RUSTFLAGS=-C link-arg=--sysroot=$root --remap-path-prefix=$PWD=/kasacam --remap-path-prefix=$home=/cargo"
+  export KASACAM_SOURCE=$PWD KASACAM_CARGO_HOME=${CARGO_HOME:-$HOME/.cargo} KASACAM_SYSROOT=$root KASACAM_LINKER=$gnu-gcc
+  export RUSTC_WRAPPER=$PWD/cross/rustc.sh "CARGO_TARGET_${upper}_LINKER=$PWD/cross/linker.sh"
   export "CC_${target//-/_}=$gnu-gcc"
-  export "CFLAGS_${target//-/_}=--sysroot=$root -ffile-prefix-map=$PWD=/kasacam -ffile-prefix-map=$home=/cargo"
+  export "CFLAGS_${target//-/_}=--sysroot=$root -ffile-prefix-map=$PWD=/kasacam -ffile-prefix-map=$KASACAM_CARGO_HOME=/cargo"
   export "PKG_CONFIG_SYSROOT_DIR_${target//-/_}=$root"
   export "PKG_CONFIG_LIBDIR_${target//-/_}=$root/usr/lib/$gnu/pkgconfig:$root/usr/share/pkgconfig"
 }
