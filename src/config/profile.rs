@@ -57,16 +57,20 @@ pub(super) fn profiles(
                 let hint = "give it a url or a source of its own, or an encoder";
                 problems.push(at, &path, problem, hint);
             }
+            if own.codec() != video.codec() {
+                let problem = format!("records {}, and [video] {}", video.codec().name(), own.codec().name());
+                problems.push(at, &path, problem, "the pictures of one camera are coded alike");
+            }
         }
         found.push(video);
     }
     found
 }
 
-/// A source that gives H.264 of one size gives no other, unless it is asked for one or encoded again.
+/// A source that gives coded pictures of one size gives no other, unless it is asked for one or encoded again.
 fn is_the_same(own: &Video, profile: &Video) -> bool {
     let asks_for_a_size = matches!(profile.source, VideoSource::V4l2 { .. });
-    let passes = profile.format == VideoFormat::H264 && profile.encoder.is_none();
+    let passes = profile.format != VideoFormat::Raw && profile.encoder.is_none();
     passes && !asks_for_a_size && profile.source == own.source
 }
 

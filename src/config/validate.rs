@@ -504,12 +504,12 @@ impl<'a> Check<'a> {
 
     fn pixels(&mut self, kind: VideoKind, format: Option<VideoFormat>) -> Option<Pixels> {
         let (pixels, at) = self.merged.word("video.source.pixels")?;
-        if format == Some(VideoFormat::H264) {
+        if format.is_some_and(|format| format != VideoFormat::Raw) {
             let hint = "leave it out, or say format = \"raw\"";
             self.problems.push(
                 at,
                 "video.source.pixels",
-                "the source gives H.264, and no raw pictures",
+                "the source gives coded pictures, and no raw ones",
                 hint,
             );
         }

@@ -26,7 +26,9 @@ const ELEMENTS: &[(&str, (u32, u32), &[&str])] = &[
     ("jpegdec", (1, 0), &[]),
     ("libcamerasrc", (1, 0), &["camera-name"]),
     ("mpph264enc", (1, 0), &["bps", "gop", "header-mode", "rc-mode"]),
+    ("mpph265enc", (1, 0), &["bps", "gop", "header-mode", "rc-mode"]),
     ("omxh264enc", (1, 0), &["control-rate", "interval-intraframes", "target-bitrate"]),
+    ("omxh265enc", (1, 0), &["control-rate", "interval-intraframes", "target-bitrate"]),
     (
         "openh264enc",
         (1, 6),
@@ -39,13 +41,16 @@ const ELEMENTS: &[(&str, (u32, u32), &[&str])] = &[
     ("textoverlay", (1, 0), &["font-desc", "valignment"]),
     ("timeoverlay", (1, 0), &["font-desc", "time-mode", "valignment"]),
     ("v4l2h264enc", (1, 14), &["extra-controls", "output-io-mode"]),
+    ("v4l2h265enc", (1, 14), &["extra-controls", "output-io-mode"]),
     ("v4l2src", (1, 0), &["device", "do-timestamp", "extra-controls", "io-mode"]),
     ("videoconvert", (1, 0), &[]),
     ("videoscale", (1, 0), &["add-borders"]),
     ("videotestsrc", (1, 0), &["is-live", "pattern"]),
     ("voaacenc", (1, 0), &["bitrate"]),
     ("vpuenc_h264", (1, 0), &["bitrate", "gop-size"]),
+    ("vpuenc_hevc", (1, 0), &["bitrate", "gop-size"]),
     ("x264enc", (1, 0), &["bframes", "bitrate", "key-int-max", "option-string", "speed-preset", "tune"]),
+    ("x265enc", (1, 6), &["bitrate", "key-int-max", "option-string", "speed-preset", "tune"]),
 ];
 
 /// Properties that came later than their element.

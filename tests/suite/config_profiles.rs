@@ -52,6 +52,11 @@ fn what_is_wrong_with_a_profile_is_told_at_its_place_and_once() {
             "must begin with",
         ),
         ("width = 1280\nheight = 720", "video.profile.0", "has the source of [video]"),
+        (
+            "url = \"rtsp://192.0.2.7/sub\"\nformat = \"h265\"\nwidth = 1280\nheight = 720",
+            "video.profile.0",
+            "records H.265, and [video] H.264",
+        ),
         ("url = \"rtsp://192.0.2.7/sub\"\nwidth = 1281\nheight = 720", "video.profile.0.width", "is odd"),
         ("url = \"rtsp://192.0.2.7/sub\"\nwidth = 1280", "video.profile.0.height", "is missing"),
         (
