@@ -3,6 +3,7 @@
 use super::{Fs, Handle, Kind, Meta};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
+use nix::libc;
 use nix::sys::uio::pwritev;
 use std::ffi::OsString;
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
@@ -75,11 +76,11 @@ impl Fs for RealFs {
         let mut at = offset;
         for group in parts.chunks(MAX_PARTS) {
             let slices: Vec<IoSlice<'_>> = group.iter().map(|part| IoSlice::new(part)).collect();
-            let from = i64::try_from(at).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
-            let mut written = match pwritev(file, &slices, from) {
-                Ok(written) => written,
-                Err(Errno::EINTR) => 0,
-                Err(errno) => return Err(errno.into()),
+            // An offset has 32 bits on 32-bit ARM: behind 2 GiB each part is written separately.
+            let mut written = match libc::off_t::try_from(at).map(|at| pwritev(file, &slices, at)) {
+                Ok(Ok(written)) => written,
+                Ok(Err(Errno::EINTR)) | Err(_) => 0,
+                Ok(Err(errno)) => return Err(errno.into()),
             };
             // What it did not take goes by itself.
             for part in group {

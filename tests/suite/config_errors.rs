@@ -765,7 +765,7 @@ fn the_layout_of_pictures_is_for_sources_that_give_pictures() {
     let device = "kind = \"v4l2\", device = \"/dev/video0\", pixels = \"mjpeg\"";
     assert!(with(device, "raw").load().is_ok());
     for (source, format, what) in [
-        (device, "h264", "gives H.264"),
+        (device, "h264", "gives coded pictures"),
         ("kind = \"libcamera\", pixels = \"mjpeg\"", "raw", "no JPEG images"),
         ("kind = \"v4l2\", device = \"/dev/video0\", pixels = \"nv21\"", "raw", "known here: nv12, i420"),
     ] {
