@@ -419,6 +419,21 @@ fn an_endless_fact_and_a_pipe_are_unreadable() {
     assert!(RealFs.open_read(&latch).is_err(), "nobody waits for a pipe's writer");
 }
 
+/// More parts than one call of the kernel takes, some of them empty.
+#[test]
+fn parts_are_written_one_behind_the_other_from_an_offset_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("parts");
+    let parts: Vec<Vec<u8>> = (0..200_usize).map(|n| vec![u8::try_from(n).unwrap(); n % 7]).collect();
+    let borrowed: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+    let file = RealFs.create_new(&path).unwrap();
+    RealFs.write_at(&file, 0, b"front").unwrap();
+
+    RealFs.write_parts(&file, 5, &borrowed).unwrap();
+
+    assert_eq!(std::fs::read(&path).unwrap(), [b"front".to_vec(), parts.concat()].concat());
+}
+
 /// The thread over a real directory.
 #[test]
 fn the_thread_takes_commands_first_and_leaves_order_behind() {
