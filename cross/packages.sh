@@ -30,6 +30,7 @@ plugins() {
     coreelements \
     app typefindfunctions videoconvertscale playback videotestsrc audiotestsrc audioconvert audioresample tcp alsa pango rawparse \
     audioparsers isomp4 matroska video4linux2 jpeg rtp rtpmanager rtsp udp \
+    mulaw alaw opus videorate jpegformat de265 \
     videoparsersbad openh264 \
     x264 x265 libav voaacenc
 }
