@@ -9,6 +9,6 @@ mkdir -p "${CARGO_TARGET_DIR:-target}/tools"
 tools=$(cd "${CARGO_TARGET_DIR:-target}/tools" && pwd)
 if [[ $("$tools/bin/$name" --version 2>/dev/null || true) != *" $version" ]]; then
   echo "Building $name $version ..." >&2
-  CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --debug --root "$tools" --version "$version" "$name" >&2
+  CARGO_TARGET_DIR=$tools/build cargo install --quiet --locked --root "$tools" --version "$version" "$name" >&2
 fi
 echo "$tools/bin"

@@ -30,7 +30,8 @@ if [[ -z ${KASACAM_KEEP_IMAGE:-} ]]; then
 fi
 KASACAM_QEMU=$(cross/qemu-system.sh "$target")
 KASACAM_IMAGE=$(cd "$out/image/$board" && pwd)
-KASACAM_DEB=$(scripts/deb.sh "$target" 2>/dev/null)
+# The licences of the libraries matter for what is passed on.
+KASACAM_DEB=$(LICENCES=/dev/null scripts/deb.sh "$target" 2>/dev/null)
 KASACAM_DEB=$(realpath "$KASACAM_DEB")
 # There is no release before the first: its place is taken by the same program under a lower number.
 KASACAM_OLDER_DEB=${KASACAM_OLDER_DEB:-$KASACAM_IMAGE/older.deb}
