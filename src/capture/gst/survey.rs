@@ -21,7 +21,14 @@ pub fn encoders() -> Vec<EncoderKind> {
         return Vec::new();
     }
     let can_be_made = |kind: &EncoderKind| super::build::make(&Element::new(encoder::factory(*kind))).is_ok();
-    EncoderKind::all().filter(|kind| kind.codec() == Codec::H264).filter(can_be_made).collect()
+    let h264 = EncoderKind::all().filter(|kind| kind.codec() == Codec::H264);
+    let mut found: Vec<EncoderKind> = h264.filter(can_be_made).collect();
+    // Debian's libx264 for 32-bit ARM asks for an executable stack, which the unit refuses
+    // (`MemoryDenyWriteExecute=`): it is taken only if there is no other encoder.
+    if cfg!(target_arch = "arm") && found.len() > 1 {
+        found.retain(|kind| *kind != EncoderKind::X264);
+    }
+    found
 }
 
 /// The names of the cameras that libcamera lists. They are listed, not opened for capture.
