@@ -3,7 +3,7 @@
 #
 #   scripts/release.sh TARGET
 #
-# The same commit gives the same files wherever it is built: scripts/reproducible.sh shows it.
+# The same commit is to give the same files wherever it is built: scripts/reproducible.sh compares two builds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh
