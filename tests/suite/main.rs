@@ -54,6 +54,7 @@ mod policy_laws;
 mod policy_table;
 mod privacy_journal;
 #[cfg(feature = "schema")]
+mod release;
 mod schemas;
 mod segmenter;
 mod sender_clock;
