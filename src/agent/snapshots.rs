@@ -16,10 +16,10 @@ use tokio::sync::mpsc;
 /// Within which an IDR frame must come; the client waits for five seconds.
 const FRAME_TIMEOUT: Duration = Duration::from_secs(4);
 /// Frames on their way to the loop.
-const PICTURES: usize = 2;
+const MAX_FRAMES: usize = 2;
 
 /// A frame, and the run that it is of.
-pub(super) struct Picture {
+pub(super) struct GivenFrame {
     epoch: Epoch,
     frame: Vec<u8>,
 }
@@ -27,14 +27,14 @@ pub(super) struct Picture {
 /// At most one client waits at a time.
 pub(super) struct Snapshots {
     waiting: Option<(Mono, Request)>,
-    pictures: mpsc::Receiver<Picture>,
-    giver: mpsc::Sender<Picture>,
+    frames: mpsc::Receiver<GivenFrame>,
+    giver: mpsc::Sender<GivenFrame>,
 }
 
 impl Snapshots {
     pub(super) fn new() -> Snapshots {
-        let (giver, pictures) = mpsc::channel(PICTURES);
-        Snapshots { waiting: None, pictures, giver }
+        let (giver, frames) = mpsc::channel(MAX_FRAMES);
+        Snapshots { waiting: None, frames, giver }
     }
 
     /// Asks for a frame; or hands the request back with the answer, where there can be none.
@@ -53,10 +53,10 @@ impl Snapshots {
         }
         self.waiting = Some((now.mono + FRAME_TIMEOUT, request));
         let giver = self.giver.clone();
-        source.picture(
+        source.give_frame(
             epoch,
             Box::new(move |frame| {
-                let _nobody_waits_any_more = giver.try_send(Picture { epoch, frame });
+                let _nobody_waits_any_more = giver.try_send(GivenFrame { epoch, frame });
             }),
         );
         None
@@ -66,20 +66,20 @@ impl Snapshots {
         self.waiting.as_ref().map(|(deadline, _)| *deadline)
     }
 
-    pub(super) async fn taken(&mut self) -> Option<Picture> {
-        self.pictures.recv().await
+    pub(super) async fn taken(&mut self) -> Option<GivenFrame> {
+        self.frames.recv().await
     }
 
     /// Gives a frame to whoever waits, if its run is the one that is open now.
-    pub(super) fn give(&mut self, picture: Picture, machine: &Machine) -> Option<Input> {
+    pub(super) fn give(&mut self, given: GivenFrame, machine: &Machine) -> Option<Input> {
         let (_, request) = self.waiting.take()?;
-        let answer = if machine.open_run() != Some(picture.epoch) {
+        let answer = if machine.open_run() != Some(given.epoch) {
             error("the camera was closed meanwhile")
-        } else if picture.frame.len() > MAX_FRAME {
+        } else if given.frame.len() > MAX_FRAME {
             error("the frame is larger than 4 MiB")
         } else {
-            tracing::info!("a picture is given to a client of the control socket");
-            json!(Snapshot { epoch: picture.epoch.0, h264: STANDARD.encode(&picture.frame) })
+            tracing::info!("a frame is given to a client of the control socket");
+            json!(Snapshot { epoch: given.epoch.0, h264: STANDARD.encode(&given.frame) })
         };
         let _client_went_away = request.reply.send(answer);
         None

@@ -1,73 +1,73 @@
-//! A bare byte stream (Annex B of ITU-T H.264 and of ITU-T H.265): cut into access units, and given times.
+//! A bare byte stream (Annex B of ITU-T H.264 and of ITU-T H.265), split into access units with times.
 //!
-//! Such a stream says neither when a picture is decoded nor when it is shown, only in what order
-//! pictures are shown: by their picture order count, within what begins at an IDR (H.265: or at another picture at which
-//! decoding can begin). So such a sequence is read whole, and each of its pictures is given the time of its rank.
+//! Such a stream has no times of decoding or presentation. It has only the order of presentation, as the picture order
+//! count within a sequence that begins at an IDR frame (H.265: or at another frame at which decoding can begin). So a
+//! whole sequence is read, and each of its frames gets the time of its rank.
 
 use super::codec::{self, Boundary, Order, Role, Sets, Slice};
 use crate::domain::codec::Codec;
 use bytes::{Bytes, BytesMut};
 
-/// Bytes of one coded video sequence at most.
-const LARGEST_SEQUENCE: usize = 128 << 20;
+/// Maximum bytes of one coded video sequence.
+const MAX_SEQUENCE: usize = 128 << 20;
 
-/// Bytes of slices that cannot be decoded, before the first that can, at most.
+/// Maximum bytes of slices that cannot be decoded, before the first one that can.
 const MAX_SKIPPED: usize = 32 << 20;
 
 /// `end_of_seq_rbsp( )` of H.265 (7.3.2.6), with its start code.
 const END_OF_SEQUENCE: &[u8] = &[0, 0, 0, 1, super::h265::nal::END_OF_SEQUENCE << 1, 1];
 
-/// A coded picture with all that belongs to it, start codes included.
+/// A coded frame with all its NAL units, start codes included.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessUnit {
-    /// The NAL units of the picture in Annex B form.
+    /// The NAL units in Annex B form.
     pub bytes: Bytes,
     /// Decoding can begin here.
     pub idr: bool,
     /// Place in decoding order, from the start of the stream.
     pub decoded: u64,
-    /// Place in the order of presentation, from the start of the stream, plus a constant that
-    /// keeps it from lying before `decoded`.
+    /// Place in the order of presentation, from the start of the stream, plus a constant so that it is
+    /// never less than `decoded`.
     pub presented: u64,
 }
 
-/// What is wrong with the stream.
+/// Why a stream cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NotAnnexB {
-    /// It is a stream of this other standard.
+    /// It is a stream of this other codec.
     Other(Codec),
-    /// Anything else; for people.
+    /// Any other reason; for people.
     Unread(String),
 }
 
-/// Reads a stream in portions.
+/// Reads a stream in parts.
 #[derive(Debug)]
-pub struct Reader {
+pub struct StreamReader {
     codec: Codec,
-    /// From the start code of a NAL unit that may not be whole.
+    /// The bytes from the start code of a NAL unit that may not be complete.
     rest: BytesMut,
     /// How far `rest` was searched for the next start code.
     searched: usize,
-    /// Of the access unit under way.
+    /// The bytes of the current access unit.
     unit: BytesMut,
     unit_slice: Option<Slice>,
-    /// What stands behind its last slice: of it, or of the next one.
+    /// NAL units after its last slice: they belong to it or to the next one.
     between: BytesMut,
     boundary: Boundary,
     sequence: Vec<Coded>,
     sequence_bytes: usize,
     sets: Sets,
     count: Count,
-    /// The first picture of all may have others that lead it and depend on what is not there.
+    /// The stream begins with a frame whose leading frames may not be decodable.
     opens: bool,
     counted: u64,
-    /// Some IDR picture had its parameter sets.
+    /// An IDR frame with its parameter sets has come.
     begun: bool,
     skipped: u64,
     skipped_bytes: usize,
-    /// Pictures that may be shown before ones decoded earlier; known from the first sequence.
+    /// Frames that may be presented before ones decoded earlier; known from the first sequence.
     delay: u64,
-    /// Told once what stands before was handed back.
+    /// The error to return after the access units before it.
     failed: Option<NotAnnexB>,
 }
 
@@ -83,21 +83,21 @@ struct Coded {
 struct Count {
     high: i64,
     low: i64,
-    /// For streams that are shown as they are decoded.
+    /// For streams in which no frame is reordered.
     rank: i64,
 }
 
-impl Default for Reader {
-    fn default() -> Reader {
-        Reader::new(Codec::H264)
+impl Default for StreamReader {
+    fn default() -> StreamReader {
+        StreamReader::new(Codec::H264)
     }
 }
 
-impl Reader {
-    /// At the start of a stream of this standard.
+impl StreamReader {
+    /// A reader at the start of a stream of this codec.
     #[must_use]
-    pub fn new(codec: Codec) -> Reader {
-        Reader {
+    pub fn new(codec: Codec) -> StreamReader {
+        StreamReader {
             codec,
             rest: BytesMut::new(),
             searched: 0,
@@ -123,10 +123,10 @@ impl Reader {
         Err(NotAnnexB::Unread(why.replace("{}", self.codec.name())))
     }
 
-    /// More of the stream. Hands back the access units of every sequence that is whole.
+    /// Takes more of the stream. Returns the access units of every complete sequence.
     ///
     /// # Errors
-    /// Where it is of another standard, or of none, or a sequence is larger than anything that a camera makes.
+    /// If it is of another codec or of none, or a sequence has more than 128 MiB.
     pub fn push(&mut self, bytes: &[u8]) -> Result<Vec<AccessUnit>, NotAnnexB> {
         if let Some(why) = self.failed.clone() {
             return Err(why);
@@ -136,7 +136,7 @@ impl Reader {
         match self.walk(&mut units) {
             Ok(()) => Ok(units),
             Err(why) => {
-                // What stands before is good.
+                // The access units before the error are good.
                 self.close_unit(&mut units);
                 self.close_sequence(&mut units);
                 if units.is_empty() {
@@ -149,7 +149,7 @@ impl Reader {
     }
 
     fn walk(&mut self, units: &mut Vec<AccessUnit>) -> Result<(), NotAnnexB> {
-        // The first start code of all.
+        // The first start code of the stream.
         if self.searched == 0 {
             match find_start(&self.rest, 0) {
                 Some(at) => {
@@ -168,17 +168,17 @@ impl Reader {
             self.nal(nal, units)?;
         }
         self.searched = self.rest.len().saturating_sub(4).max(4);
-        if self.rest.len().saturating_add(self.sequence_bytes) > LARGEST_SEQUENCE {
-            return self.unread("no IDR picture for 128 MiB");
+        if self.rest.len().saturating_add(self.sequence_bytes) > MAX_SEQUENCE {
+            return self.unread("no IDR frame in 128 MiB");
         }
         Ok(())
     }
 
-    /// The stream is at its end: all that is left. The reader may then be given the stream again;
-    /// places go on counting.
+    /// Ends the stream and returns the rest. The reader can then read the stream again; the places continue
+    /// to count.
     ///
     /// # Errors
-    /// As [`Reader::push`].
+    /// As [`StreamReader::push`].
     pub fn finish(&mut self) -> Result<Vec<AccessUnit>, NotAnnexB> {
         if let Some(why) = self.failed.clone() {
             return Err(why);
@@ -190,14 +190,14 @@ impl Reader {
         }
         if !self.begun {
             return self.unread(match self.skipped {
-                0 => "no slice in it: it is no {} byte stream",
-                _ => "no IDR picture with its parameter sets in it",
+                0 => "no slice in it: it is not an {} byte stream",
+                _ => "no IDR frame with its parameter sets in it",
             });
         }
         let between = self.between.split();
         self.unit.extend_from_slice(&between);
         if self.opens {
-            // Given again, it does not go on from here.
+            // A repeated stream does not continue from here.
             self.unit.extend_from_slice(END_OF_SEQUENCE);
         }
         self.close_unit(&mut units);
@@ -209,7 +209,7 @@ impl Reader {
         Ok(units)
     }
 
-    /// Slices that stand before the first IDR picture with its parameter sets: nothing could decode them.
+    /// The number of slices before the first IDR frame with its parameter sets: nothing can decode them.
     #[must_use]
     pub fn skipped(&self) -> u64 {
         self.skipped
@@ -248,7 +248,7 @@ impl Reader {
             Role::Ahead | Role::Behind | Role::End => {}
             Role::Foreign => return Ok(()),
         }
-        // What belongs to what stands before it.
+        // NAL units that belong to the access unit before them.
         let behind = matches!(role, Role::Behind | Role::End);
         if behind && self.between.is_empty() && self.unit_slice.is_some() {
             self.unit.extend_from_slice(&nal);
@@ -258,13 +258,13 @@ impl Reader {
         Ok(())
     }
 
-    /// A slice that cannot be decoded. Among others it is passed over; where nothing else comes, it is no stream of ours.
+    /// Skips a slice that cannot be decoded, up to a limit if none can be.
     fn skip(&mut self, nal: &Bytes) -> Result<(), NotAnnexB> {
         self.skipped = self.skipped.saturating_add(1);
         self.skipped_bytes = self.skipped_bytes.saturating_add(nal.len());
         if !self.begun && self.skipped_bytes > MAX_SKIPPED {
             return self.unread(
-                "no IDR picture with its parameter sets within 32 MiB: it is no {} byte stream, or it begins without them",
+                "no IDR frame with its parameter sets in 32 MiB: it is not an {} byte stream, or it begins without them",
             );
         }
         Ok(())
@@ -294,7 +294,7 @@ impl Reader {
                 *place = rank;
             }
         }
-        // How far a picture is shown before its place in decoding order.
+        // How many places a frame is presented before its place in decoding order.
         let late =
             (0u64..).zip(&ranks).map(|(decoded, rank)| decoded.saturating_sub(*rank)).max().unwrap_or(0);
         self.delay = self.delay.max(late);
@@ -312,7 +312,7 @@ impl Reader {
 }
 
 impl Count {
-    /// The picture order count, or what sorts as it does among the pictures of a sequence.
+    /// The picture order count, or a number that sorts the frames of a sequence in the same way.
     fn of(&mut self, order: Order) -> i64 {
         let Order::Counted { anew, lsb, bits, anchor } = order else {
             self.rank += 1;
@@ -337,7 +337,7 @@ impl Count {
     }
 }
 
-/// Where the next start code begins, its leading zero included.
+/// The start of the next start code, its leading zero included.
 fn find_start(bytes: &[u8], from: usize) -> Option<usize> {
     let found = bytes.get(from..)?.windows(3).position(|window| window == [0, 0, 1])?;
     let at = from + found;
@@ -350,7 +350,7 @@ fn find_start(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// The NAL unit behind its start code, without the zeros behind it.
+/// The NAL unit after its start code, without trailing zeros.
 fn body(nal: &[u8]) -> &[u8] {
     let zeros = nal.iter().take_while(|byte| **byte == 0).count();
     let end = nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);

@@ -2,17 +2,17 @@
 
 use bytes::Bytes;
 
-/// How NAL units stand in a buffer.
+/// How NAL units are stored in a buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Packing {
-    /// A start code before each (Annex B of ITU-T H.264 and of ITU-T H.265).
+    /// With a start code before each (Annex B of ITU-T H.264 and of ITU-T H.265).
     StartCodes,
-    /// Its length before each, in this many bytes (ISO/IEC 14496-15).
+    /// With a length before each, of this many bytes (ISO/IEC 14496-15).
     Lengths(usize),
 }
 
-/// The NAL units of a buffer, in order, without start codes, lengths and trailing zeros. What is
-/// not whole ends the list.
+/// The NAL units of a buffer, in order, without start codes, lengths and trailing zeros. An incomplete
+/// one ends the list.
 #[derive(Clone, Debug)]
 pub struct Nals {
     rest: Bytes,
@@ -24,7 +24,7 @@ impl Nals {
     #[must_use]
     pub fn new(bytes: Bytes, packing: Packing) -> Nals {
         let rest = match packing {
-            // What stands before the first start code is no NAL unit.
+            // Bytes before the first start code are no NAL unit.
             Packing::StartCodes => behind_start_code(&bytes).map_or_else(Bytes::new, |at| bytes.slice(at..)),
             Packing::Lengths(_) => bytes,
         };
@@ -65,7 +65,7 @@ impl Iterator for Nals {
                 Packing::StartCodes => self.by_start_code()?,
                 Packing::Lengths(size) => self.by_length(size.clamp(1, 4))?,
             };
-            // `trailing_zero_8bits` are no part of it: a NAL unit ends with a bit that is 1.
+            // `trailing_zero_8bits` do not belong to it: a NAL unit ends with a bit of 1.
             let end = nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             if end > 0 {
                 return Some(nal.slice(..end));
@@ -74,10 +74,10 @@ impl Iterator for Nals {
     }
 }
 
-/// The first byte behind the first start code (`00 00 01`).
+/// The position after the first start code (`00 00 01`).
 fn behind_start_code(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
-    // A byte above 1 is in no start code, nor are the two before it the start of one that ends there.
+    // No start code has a byte above 1, so none begins at that byte or at the two before it.
     while let Some([first, second, third]) = bytes.get(at..at + 3) {
         match (first, second, third) {
             (0, 0, 1) => return Some(at + 3),
@@ -88,7 +88,7 @@ fn behind_start_code(bytes: &[u8]) -> Option<usize> {
     None
 }
 
-/// Takes the emulation prevention bytes out of the first `most` bytes (ITU-T H.264, 7.4.1; ITU-T H.265, 7.4.2).
+/// Removes the emulation prevention bytes from the first `most` bytes (ITU-T H.264, 7.4.1; ITU-T H.265, 7.4.2).
 pub(in crate::capture) fn unescape(bytes: &[u8], most: usize) -> Vec<u8> {
     let mut plain = Vec::with_capacity(most.min(bytes.len()));
     let mut zeros = 0;
@@ -103,7 +103,7 @@ pub(in crate::capture) fn unescape(bytes: &[u8], most: usize) -> Vec<u8> {
     plain
 }
 
-/// Bits, most significant first.
+/// Reads bits, the most significant first.
 pub(in crate::capture) struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,

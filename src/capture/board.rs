@@ -1,11 +1,11 @@
-//! From a board to a description of its pipeline: which elements, with which properties, in which
-//! order. Plain data, made by a pure function; [`super::gst`] builds it.
+//! From a board to the description of its pipeline: elements, properties, order. Plain data, made by a pure
+//! function; [`super::gst`] builds it.
 
 use super::controls;
 use super::encoder::{self, Demand};
-use super::profile::{self, Making};
+use super::profile::{self, Sizing};
 use super::raw::Raw;
-use super::rtp_sound::{self, SoundPath};
+use super::rtp_audio::{self, AudioPath};
 use crate::config::{
     AudioSource, Board, EncoderKind, FrameRate, Property, Recording, RtspAccess, Transport, VideoFormat,
     VideoSource,
@@ -16,17 +16,17 @@ use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// What is fed from a file comes in here.
+/// Name of the element where frames from a file enter.
 pub const VIDEO_FEED: &str = "video-feed";
-/// The sound track of that file.
+/// Name of the element where the audio track of that file enters.
 pub const AUDIO_FEED: &str = "audio-feed";
-/// Wherever it stands, every picture is given its number as text.
-pub const NUMBERED: &str = "picture-number";
-/// What comes out of it is given a test card.
+/// Name of the overlay that shows the number of each frame.
+pub const NUMBER_OVERLAY: &str = "picture-number";
+/// Name of the element whose frames get a test card.
 pub const TEST_SOURCE: &str = "test-source";
-/// A segment of the spool has more bytes, and a GOP ends before it does.
+/// Maximum bytes of a GOP; a segment of the spool may be larger.
 const MAX_GOP: u64 = 64 << 20;
-/// Bits a second of the sound track that we encode.
+/// Bits a second of audio that is encoded.
 const AUDIO_BITRATE: u32 = 64_000;
 
 /// One GStreamer element, by its factory's name.
@@ -34,7 +34,7 @@ const AUDIO_BITRATE: u32 = 64_000;
 pub struct Element {
     /// Name of the element factory, such as `v4l2src`.
     pub factory: &'static str,
-    /// For elements that are looked up later.
+    /// Name for elements that are looked up later.
     pub name: Option<&'static str>,
     /// In the syntax of `gst-launch-1.0`.
     pub properties: Vec<(Cow<'static, str>, String)>,
@@ -47,7 +47,7 @@ impl Element {
         Element { factory, name: None, properties: Vec::new() }
     }
 
-    /// Gives the element a name, to be looked up in the pipeline by.
+    /// Names the element, for look-up in the pipeline.
     #[must_use]
     pub fn named(mut self, name: &'static str) -> Element {
         self.name = Some(name);
@@ -61,7 +61,7 @@ impl Element {
         self
     }
 
-    /// Sets a property, in place of the value that it has. Controls of V4L2 are laid over those that are there.
+    /// Sets a property and replaces its value. Controls of V4L2 are merged with those already set.
     pub fn set(&mut self, property: &str, value: &str) {
         match self.properties.iter_mut().find(|(name, _)| name == property) {
             Some((_, there)) if property == "extra-controls" => *there = controls::merged(there, value),
@@ -78,35 +78,34 @@ impl Element {
     }
 }
 
-/// One link of a branch.
+/// One stage of a branch.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stage {
-    /// One element that has to be installed.
+    /// An element that must be installed.
     Element(Element),
-    /// A chain of elements, the first of several that is installed in full.
+    /// Chains of elements: the first of them that is installed completely.
     FirstOf(Vec<Vec<Element>>),
-    /// Left out where it is not installed: nothing depends on it.
+    /// Left out if it is not installed: nothing depends on it.
     Optional(Element),
     /// A `capsfilter`.
     Caps(String),
-    /// What somebody else put together, in the syntax of `gst-launch-1.0`; may hold a password, and is never logged.
+    /// A pipeline from the board file, in the syntax of `gst-launch-1.0`. May hold a password; never logged.
     Foreign(String),
 }
 
-/// Where the branches get their data from.
+/// Where the branches get their data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// Each branch begins with a source of its own.
+    /// Each branch begins with its own source.
     Branches,
-    /// An element that grows a pad for each stream it finds.
+    /// An element that adds a pad for each stream it finds.
     Rtsp(Element),
-    /// A file, read by us.
-    /// Of what `container` says; `repeat` begins again at its end.
-    #[allow(missing_docs, reason = "its fields are told of above")]
+    /// A file, read by the agent. It has the format `container`; with `repeat` it starts again at its end.
+    #[allow(missing_docs, reason = "its fields are described above")]
     File { path: PathBuf, container: Container, repeat: bool },
 }
 
-/// What a file source is stored in.
+/// The format of a file source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Container {
     /// ISO base media (ISO/IEC 14496-12), `.mp4`.
@@ -122,46 +121,46 @@ pub enum Container {
 pub struct Description {
     /// Where the stream comes from.
     pub origin: Origin,
-    /// What the frames are coded in.
+    /// The codec of the frames.
     pub codec: Codec,
-    /// From the origin to the muxer, in order. Gives frames of `codec`.
+    /// From the origin to the muxer, in order. Delivers frames of `codec`.
     pub video: Vec<Stage>,
-    /// Absent where no sound is to be captured: then nothing of it exists.
+    /// `None` if no audio is captured: then no audio element exists.
     pub audio: Option<Vec<Stage>>,
-    /// What comes before `audio`, by what an RTSP camera sends.
-    pub sound_paths: Vec<SoundPath>,
-    /// The frames are encoded here: each buffer is one.
+    /// The stages before `audio`, for each encoding that an RTSP camera may send.
+    pub audio_paths: Vec<AudioPath>,
+    /// The agent encodes: each buffer is one frame.
     pub encodes: bool,
-    /// `recording.fragment`, by which a stall is judged.
+    /// `recording.fragment`: used to detect a stall.
     pub fragment: Duration,
-    /// `recording.chunk`: a chunk is no longer, unless one frame is.
+    /// `recording.chunk`: maximum length of a chunk, unless one frame is longer.
     pub chunk: Duration,
-    /// `recording.segment`: where a GOP is longer, an IDR frame is asked for.
+    /// `recording.segment`: an IDR frame is requested if a GOP is longer.
     pub segment: Duration,
-    /// A live source whose GOP has more bytes is asked for its stream anew.
+    /// A live source is restarted if its GOP has more bytes.
     pub max_gop: u64,
-    /// User and password of an RTSP camera, and by what its certificate is believed.
+    /// User and password of an RTSP camera, and how its certificate is verified.
     pub access: RtspAccess,
-    /// An RTSP camera that refuses TCP is asked for UDP.
+    /// UDP is tried if an RTSP camera refuses TCP.
     pub may_use_udp: bool,
-    /// Lines of picture at most.
+    /// Maximum number of lines of a frame.
     pub max_height: u32,
-    /// Which of the board's pictures it is, and how it comes to its size.
-    pub picture: (usize, Making),
-    /// Pictures a second, where a stream does not tell.
+    /// The profile of the board (0 for `[video]`), and how a frame gets its size.
+    pub choice: (usize, Sizing),
+    /// Frames a second, if the stream does not state it.
     pub fps: FrameRate,
-    /// The source, for messages: fit for a log.
+    /// The source in messages. Contains no secret.
     pub source: String,
 }
 
-/// What cannot be captured so, and why; for people.
+/// Why a board cannot be captured; for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unfit(pub String);
 
-/// The pipeline of this board under these settings.
+/// The pipeline of a board under these settings.
 ///
 /// # Errors
-/// Where the board asks for what there is not: raw pictures without an encoder.
+/// If the board has raw frames and no encoder.
 pub fn describe(
     board: &Board,
     recording: &Recording,
@@ -170,7 +169,7 @@ pub fn describe(
     describe_learnt(board, recording, settings, |_| None)
 }
 
-/// [`describe`], where `learnt` knows how many lines a picture of the board was seen to have.
+/// [`describe`], where `learnt` gives the lines that a stream of the board was seen to have.
 ///
 /// # Errors
 /// As [`describe`].
@@ -182,10 +181,10 @@ pub fn describe_learnt(
 ) -> Result<Description, Unfit> {
     let choice = profile::choose(board, settings.max_height, learnt);
     let board = &Board { video: choice.video, ..board.clone() };
-    let picture = (choice.profile, choice.making);
-    let video = video(board, recording, settings, (choice.size.0, choice.size.1, choice.making))?;
+    let chosen = (choice.profile, choice.sizing);
+    let video = video(board, recording, settings, (choice.size.0, choice.size.1, choice.sizing))?;
     let audio = match (&board.audio, settings.audio) {
-        (Some(audio), true) => Some(sound(board, &audio.source)),
+        (Some(audio), true) => Some(audio_stages(board, &audio.source)),
         (Some(_) | None, _) => None,
     };
     let embedded = board.audio.as_ref().is_some_and(|audio| audio.source == AudioSource::Embedded);
@@ -197,16 +196,16 @@ pub fn describe_learnt(
                 .with(
                     "protocols",
                     match transport {
-                        // Over UDP only once the camera has refused this.
+                        // UDP only after the camera has refused TCP.
                         Transport::Auto | Transport::Tcp => "tcp",
                         Transport::Udp => "udp",
                     },
                 )
                 .with("latency", 200)
-                // Connecting and every answer: the run ends instead, and the agent starts another.
+                // For the connection and each answer, in microseconds: then the run ends, and the agent starts another.
                 .with("tcp-timeout", 5_000_000)
                 .with("timeout", 5_000_000)
-                // It is told that the stream ends; that the camera closes does not wait for its answer.
+                // In nanoseconds. The camera is told that the stream ends; closing does not wait for its answer.
                 .with("teardown-timeout", 50_000_000)
                 .with_all(&board.video.source_properties),
         ),
@@ -222,9 +221,9 @@ pub fn describe_learnt(
         origin,
         codec: board.video.codec(),
         video,
-        sound_paths: if from_rtsp { rtp_sound::sound_paths() } else { Vec::new() },
+        audio_paths: if from_rtsp { rtp_audio::audio_paths() } else { Vec::new() },
         audio,
-        encodes: board.video.format == VideoFormat::Raw || choice.making == Making::Again,
+        encodes: board.video.format == VideoFormat::Raw || choice.sizing == Sizing::Reencoded,
         fragment: recording.fragment,
         chunk: recording.chunk,
         segment: recording.segment,
@@ -239,7 +238,7 @@ pub fn describe_learnt(
         },
         may_use_udp: matches!(board.video.source, VideoSource::Rtsp { transport: Transport::Auto, .. }),
         max_height: settings.max_height,
-        picture,
+        choice: chosen,
         fps: board.video.fps,
         source: source_name(&board.video.source),
     })
@@ -249,26 +248,26 @@ fn video(
     board: &Board,
     recording: &Recording,
     settings: CaptureSettings,
-    choice: (u32, u32, Making),
+    choice: (u32, u32, Sizing),
 ) -> Result<Vec<Stage>, Unfit> {
-    let (width, height, making) = choice;
+    let (width, height, sizing) = choice;
     let fps = board.video.fps;
     let properties = &board.video.source_properties;
     let mut stages = Vec::new();
     match &board.video.source {
-        VideoSource::Test => return test_pictures(board, recording, settings),
+        VideoSource::Test => return test_frames(board, recording, settings),
         VideoSource::V4l2 { device } => {
             let source = Element::new("v4l2src").with("device", device.display()).with("do-timestamp", false);
             match board.video.format {
                 VideoFormat::H264 | VideoFormat::H265 => {
-                    let size = match making {
-                        // The driver's list of sizes decides; the largest that fits is taken.
-                        Making::Asked => format!("width=[16,{width}],height=[16,{height}]"),
-                        Making::Given | Making::Again | Making::Beyond => {
+                    let size = match sizing {
+                        // The largest size in the driver's list that fits.
+                        Sizing::Requested => format!("width=[16,{width}],height=[16,{height}]"),
+                        Sizing::AsIs | Sizing::Reencoded | Sizing::TooLarge => {
                             format!("width={},height={}", board.video.width, board.video.height)
                         }
                     };
-                    // A camera that encodes itself is told what an encoder is told.
+                    // A camera that encodes gets the controls of an encoder.
                     let demand = demand(board, recording, (width, height));
                     let source = source.with("extra-controls", controls::demanded(demand));
                     stages.push(Stage::Element(source.with_all(properties)));
@@ -313,7 +312,7 @@ fn video(
                 Codec::H264 => "rtph264depay",
                 Codec::H265 => "rtph265depay",
             })));
-            // Each NAL unit as it comes: with access units the depayloader would trust the marker bit.
+            // Single NAL units: for access units the depayloader would trust the marker bit.
             stages.push(Stage::Caps(format!("{},stream-format=byte-stream,alignment=nal", media(codec))));
             stages.push(Stage::Element(queue()));
         }
@@ -324,24 +323,24 @@ fn video(
             }
         }
     }
-    if making == Making::Again {
+    if sizing == Sizing::Reencoded {
         let raw = raw(board, settings)?;
         stages.push(decoder());
-        // A file that is read as fast as it goes waits; what is live cannot.
+        // A file that is not read in real time can wait; a live source cannot.
         raw.again(matches!(board.video.source, VideoSource::File { realtime: false, .. }), &mut stages);
         encode(board, recording, &raw, &mut stages);
     }
     Ok(stages)
 }
 
-/// The H.264 decoders that are tried: those of the processor first.
+/// The H.264 decoders that are tried: those in hardware first.
 fn decoder() -> Stage {
     let known =
         ["v4l2slh264dec", "v4l2h264dec", "mppvideodec", "vpudec", "omxh264dec", "avdec_h264", "openh264dec"];
     Stage::FirstOf(known.map(|name| vec![Element::new("h264parse"), Element::new(name)]).to_vec())
 }
 
-/// GStreamer's name of what is coded so.
+/// GStreamer's media type of a codec.
 #[must_use]
 pub fn media(codec: Codec) -> &'static str {
     match codec {
@@ -350,7 +349,7 @@ pub fn media(codec: Codec) -> &'static str {
     }
 }
 
-/// Every packing (Annex B of either standard; ISO/IEC 14496-15).
+/// The caps of a codec in all its stream formats (Annex B of either standard; ISO/IEC 14496-15).
 fn stream_formats(codec: Codec) -> &'static str {
     match codec {
         Codec::H264 => "video/x-h264,stream-format={ (string)byte-stream, (string)avc }",
@@ -358,11 +357,7 @@ fn stream_formats(codec: Codec) -> &'static str {
     }
 }
 
-fn test_pictures(
-    board: &Board,
-    recording: &Recording,
-    settings: CaptureSettings,
-) -> Result<Vec<Stage>, Unfit> {
+fn test_frames(board: &Board, recording: &Recording, settings: CaptureSettings) -> Result<Vec<Stage>, Unfit> {
     let named = board.video.encoder.as_ref().map(|encoder| encoder.kind);
     let raw = Raw::new(board, named.unwrap_or(EncoderKind::OpenH264), settings.max_height);
     let overlay = |element: Element| Stage::Optional(element.with("font-desc", "Monospace 18"));
@@ -372,7 +367,7 @@ fn test_pictures(
         ),
         raw.drawn(),
         overlay(Element::new("timeoverlay").with("time-mode", "running-time").with("valignment", "bottom")),
-        overlay(Element::new("textoverlay").named(NUMBERED).with("valignment", "top")),
+        overlay(Element::new("textoverlay").named(NUMBER_OVERLAY).with("valignment", "top")),
     ];
     if named.is_some() {
         encode(board, recording, &raw, &mut stages);
@@ -387,12 +382,12 @@ fn test_pictures(
 
 fn raw(board: &Board, settings: CaptureSettings) -> Result<Raw<'_>, Unfit> {
     let encoder = board.video.encoder.as_ref();
-    let encoder = encoder.ok_or_else(|| Unfit(String::from("raw pictures need `video.encoder`")))?;
+    let encoder = encoder.ok_or_else(|| Unfit(String::from("raw frames need `video.encoder`")))?;
     Ok(Raw::new(board, encoder.kind, settings.max_height))
 }
 
 fn demand(board: &Board, recording: &Recording, size: (u32, u32)) -> Demand {
-    let gop = board.video.fps.pictures_in(recording.fragment);
+    let gop = board.video.fps.frames_in(recording.fragment);
     Demand {
         bitrate: board.video.bitrate,
         gop: u32::try_from(gop).unwrap_or(u32::MAX).max(1),
@@ -410,7 +405,7 @@ fn encoded(board: &Board) -> Stage {
     Stage::Caps(format!("{},alignment=au", stream_formats(board.video.codec())))
 }
 
-fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
+fn audio_stages(board: &Board, source: &AudioSource) -> Vec<Stage> {
     let encoded = |source: Element| {
         vec![
             Stage::Element(source),
@@ -459,7 +454,7 @@ fn sound(board: &Board, source: &AudioSource) -> Vec<Stage> {
     }
 }
 
-/// What is read from a file is pushed into it.
+/// The element into which data from a file is pushed.
 fn feed(name: &'static str) -> Element {
     Element::new("identity").named(name).with("silent", true)
 }
@@ -468,8 +463,8 @@ pub(super) fn queue() -> Element {
     Element::new("queue").with("max-size-buffers", 0).with("max-size-bytes", 8 << 20).with("max-size-time", 0)
 }
 
-/// The picture's size within `max_height` lines: the aspect is kept, both numbers are even, as
-/// 4:2:0 needs. Never larger than it was.
+/// The size of a frame within `max_height` lines. The aspect ratio is kept, and both numbers are even, as
+/// 4:2:0 needs. Never larger than before.
 #[must_use]
 pub fn scaled(width: u32, height: u32, max_height: u32) -> (u32, u32) {
     if height <= max_height || height == 0 {

@@ -1,5 +1,5 @@
-//! From what a board has to a board file that works on it, with the reasons as comments. What is chosen here is a start:
-//! whoever knows the product may know better.
+//! From the devices of a board to a board file that works on it, with the reasons as comments. It is a starting point for
+//! the person who knows the product.
 
 use crate::config::{EncoderKind, FrameRate, Pixels};
 use std::fmt::Write;
@@ -8,15 +8,15 @@ use std::path::PathBuf;
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Found {
-    /// What the board calls itself.
+    /// The model name of the board.
     pub model: Option<String>,
-    /// The best last: of two that are as good the first is taken.
+    /// Of two cameras that are equally good the first is used.
     pub cameras: Vec<Camera>,
-    /// Those whose element can be made.
+    /// The encoders whose element can be created.
     pub encoders: Vec<EncoderKind>,
-    /// For `audio.source.device`, and what its driver calls it.
+    /// The value for `audio.source.device`, and the driver's name.
     pub microphones: Vec<(String, String)>,
-    /// What else is to stand in the head of the file, a line each.
+    /// More lines for the head of the file.
     pub remarks: Vec<String>,
 }
 
@@ -25,42 +25,42 @@ pub struct Found {
 pub struct Camera {
     /// How the agent opens it.
     pub way: Way,
-    /// What its driver calls it.
+    /// The driver's name for it.
     pub name: String,
-    /// What it gives, of what the agent can use.
+    /// The formats that the agent can use.
     pub offers: Vec<Offer>,
 }
 
 /// How the agent opens a camera.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Way {
-    /// By its node.
+    /// By its device node.
     V4l2(PathBuf),
-    /// By the name that libcamera lists; it scales to whatever is asked for.
+    /// By its name in libcamera, which scales to any size.
     Libcamera(String),
 }
 
-/// One coding or layout of pictures, and what it comes in.
+/// One codec or pixel layout, and its modes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Offer {
     /// `None` is H.264.
     pub pixels: Option<Pixels>,
-    /// Pixels, lines, and pictures a second.
+    /// Sizes, with their frame rates.
     pub modes: Vec<Mode>,
 }
 
-/// A size and the rates that it comes in.
+/// A size and its frame rates.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mode {
     /// Pixels.
     pub width: u32,
     /// Lines.
     pub height: u32,
-    /// Empty where that is not told.
+    /// Empty if the driver does not list them.
     pub rates: Vec<FrameRate>,
 }
 
-/// What the four characters of V4L2 mean to the agent: `Some(None)` is H.264, `None` is nothing that it can use.
+/// The meaning of a V4L2 four-character code: `Some(None)` is H.264, `None` is a format that the agent cannot use.
 #[must_use]
 pub fn layout(code: [u8; 4]) -> Option<Option<Pixels>> {
     match &code {
@@ -74,24 +74,24 @@ pub fn layout(code: [u8; 4]) -> Option<Option<Pixels>> {
     }
 }
 
-/// No larger picture is chosen: 1080p.
+/// Largest number of lines that is chosen.
 const MAX_LINES: u32 = 1080;
-/// No higher rate is chosen.
+/// Highest frame rate that is chosen.
 const MAX_RATE: f64 = 30.0;
-/// A slower picture is not taken for a larger one.
+/// A larger size is not chosen if its frame rate is lower.
 const MIN_RATE: f64 = 10.0;
-/// An encoder in software must be this much faster than the camera: the rest is the agent's and the system's.
+/// An encoder in software must be this many times faster than the camera.
 const MARGIN: f64 = 2.0;
 /// Sizes of a test card and of libcamera, which scales to any.
 const ANY_SIZE: &[(u32, u32)] = &[(1920, 1080), (1280, 720), (640, 360), (320, 180)];
 
-/// Pictures a second of an encoder at a layout and a size, as measured; `None` where it does not run.
+/// Measures the frames a second of an encoder at a layout and a size; `None` if it does not run.
 pub type Speed<'a> = dyn FnMut(EncoderKind, Option<Pixels>, (u32, u32)) -> Option<f64> + 'a;
 
 /// The text of a board file.
 ///
 /// # Errors
-/// In words, where no file would work: nothing here makes H.264.
+/// For people, if no file would work: there is no H.264 encoder.
 pub fn board_file(found: &Found, speed: &mut Speed<'_>) -> Result<String, String> {
     let taken = take(found, speed)?;
     let mut text = String::from(
@@ -122,7 +122,7 @@ pub fn board_file(found: &Found, speed: &mut Speed<'_>) -> Result<String, String
     Ok(text)
 }
 
-/// What was found, a line for each thing.
+/// What was found, a line for each device.
 #[must_use]
 pub fn in_words(found: &Found) -> Vec<String> {
     let mut lines = Vec::new();
@@ -163,7 +163,7 @@ fn offer_in_words(offer: &Offer) -> String {
     }
 }
 
-/// What stands in the file, and why.
+/// The choice for the file, and its reasons.
 struct Taken {
     source: String,
     format: String,
@@ -177,17 +177,17 @@ fn take(found: &Found, speed: &mut Speed<'_>) -> Result<Taken, String> {
     let software = found.encoders.iter().copied().find(|kind| !is_hardware(*kind));
     let offers =
         || found.cameras.iter().flat_map(|camera| camera.offers.iter().map(move |offer| (camera, offer)));
-    // A camera that encodes costs the processor nothing.
+    // A camera that encodes needs no processor time.
     for (camera, offer) in offers().filter(|(_, offer)| offer.pixels.is_none()) {
         if let Some((mode, fps)) = best(&offer.modes) {
-            let reasons = vec![format!("{} encodes H.264 itself: it is passed on as it is", camera.name)];
+            let reasons = vec![format!("{} encodes H.264 itself: it is recorded as it is", camera.name)];
             let (source, format) = (source(camera, None), String::from("format = \"h264\"\n"));
             return Ok(Taken { source, format, mode, fps, reasons });
         }
     }
     if let Some(kind) = hardware {
         let raw = offers().filter_map(|(camera, offer)| Some((camera, offer, offer.pixels?)));
-        // What the encoder takes first, then what is cheapest to convert.
+        // First what the encoder accepts, then what is cheapest to convert.
         let ranked = raw.min_by_key(|(_, _, pixels)| cost(kind, *pixels));
         if let Some((camera, offer, pixels)) = ranked {
             if let Some((mode, fps)) = best(&offer.modes) {
@@ -198,11 +198,11 @@ fn take(found: &Found, speed: &mut Speed<'_>) -> Result<Taken, String> {
                 };
                 let reasons = vec![
                     format!(
-                        "{} gives {} pictures, which the encoder takes {taken}",
+                        "{} delivers {} frames, which the encoder takes {taken}",
                         camera.name,
                         pixels.word()
                     ),
-                    format!("{kind} is an encoder in hardware, and can be made here"),
+                    format!("{kind} is an encoder in hardware, and can be created here"),
                 ];
                 let (source, format) = (source(camera, Some(pixels)), encoded(kind));
                 return Ok(Taken { source, format, mode, fps, reasons });
@@ -216,8 +216,8 @@ fn take(found: &Found, speed: &mut Speed<'_>) -> Result<Taken, String> {
     if let Some((camera, offer, pixels)) = raw.min_by_key(|(_, _, pixels)| cost(kind, *pixels)) {
         if let Some((mode, fps, measured)) = fast_enough(kind, Some(pixels), &offer.modes, speed) {
             let reasons = vec![
-                format!("{} gives {} pictures", camera.name, pixels.word()),
-                format!("no encoder in hardware can be made here; {measured}"),
+                format!("{} delivers {} frames", camera.name, pixels.word()),
+                format!("no encoder in hardware can be created here; {measured}"),
             ];
             let (source, format) = (source(camera, Some(pixels)), encoded(kind));
             return Ok(Taken { source, format, mode, fps, reasons });
@@ -225,10 +225,7 @@ fn take(found: &Found, speed: &mut Speed<'_>) -> Result<Taken, String> {
     }
     let any: Vec<Mode> = ANY_SIZE.iter().map(|(width, height)| any_rate(*width, *height)).collect();
     let (mode, fps, measured) = fast_enough(kind, None, &any, speed).ok_or_else(|| no_encoder(found))?;
-    let reasons = vec![
-        String::from("no camera that can be used was found: this films a test card, until there is one"),
-        measured,
-    ];
+    let reasons = vec![String::from("no usable camera was found: this records a test card"), measured];
     Ok(Taken {
         source: String::from("{ kind = \"test\" }"),
         format: encoded(kind).replace("format = \"raw\"\n", ""),
@@ -240,12 +237,12 @@ fn take(found: &Found, speed: &mut Speed<'_>) -> Result<Taken, String> {
 
 fn no_encoder(found: &Found) -> String {
     let raw = found.cameras.iter().any(|camera| !camera.offers.is_empty());
-    let what = if raw { "the cameras give raw pictures" } else { "no camera was found that encodes" };
+    let what = if raw { "the cameras deliver raw frames" } else { "no camera was found that encodes" };
     let advice = super::packages::advice("openh264enc");
-    format!("{what}, and no encoder can be made here: {advice}, or the encoder of the board's chip")
+    format!("{what}, and no encoder can be created here: {advice}, or the encoder of the board's chip")
 }
 
-/// A mode of what scales to any size.
+/// A mode of a source that scales to any size.
 #[must_use]
 pub fn any_rate(width: u32, height: u32) -> Mode {
     Mode { width, height, rates: [30, 25, 20, 15, 10, 5].map(FrameRate::from).to_vec() }
@@ -279,7 +276,7 @@ fn is_hardware(kind: EncoderKind) -> bool {
     }
 }
 
-/// How much the processor has to do before a picture can be encoded.
+/// The cost of converting a frame for the encoder.
 fn cost(kind: EncoderKind, pixels: Pixels) -> u32 {
     if super::encoder::takes(kind).contains(&pixels) {
         return 0;
@@ -295,7 +292,7 @@ fn value(rate: FrameRate) -> f64 {
     f64::from(rate.numerator()) / f64::from(rate.denominator())
 }
 
-/// Of a mode, the highest rate within a limit.
+/// The highest frame rate of a mode within a limit.
 fn rate(mode: &Mode, limit: f64) -> Option<FrameRate> {
     let rates: &[FrameRate] = if mode.rates.is_empty() { &[] } else { &mode.rates };
     let within = rates.iter().copied().filter(|rate| value(*rate) <= limit + 0.01);
@@ -315,11 +312,11 @@ fn by_size(modes: &[Mode]) -> Vec<&Mode> {
     modes
 }
 
-/// The largest picture that comes often enough; or the one that comes most often.
+/// The largest size with a sufficient frame rate; otherwise the one with the highest rate.
 fn best(modes: &[Mode]) -> Option<((u32, u32), FrameRate)> {
     let with_rate = |mode: &&Mode| {
         let told = rate(mode, MAX_RATE);
-        // A driver that tells no rates gives what it is asked for, or says so when it is opened.
+        // A driver that lists no rates accepts the requested one, or fails when it is opened.
         let rate = if mode.rates.is_empty() { Some(FrameRate::from(15)) } else { told };
         Some(((mode.width, mode.height), rate?))
     };
@@ -329,7 +326,7 @@ fn best(modes: &[Mode]) -> Option<((u32, u32), FrameRate)> {
     often.or_else(|| all.iter().max_by(|a, b| value(a.1).total_cmp(&value(b.1)))).copied()
 }
 
-/// The largest picture that an encoder in software keeps up with, and what was measured of it.
+/// The largest size for which an encoder in software is fast enough, and the measurement.
 fn fast_enough(
     kind: EncoderKind,
     pixels: Option<Pixels>,
@@ -344,7 +341,7 @@ fn fast_enough(
         let mode = if mode.rates.is_empty() { &unknown } else { mode };
         let Some(fps) = rate(mode, MAX_RATE.min(measured / MARGIN)) else { continue };
         let told = format!(
-            "{kind} made {measured:.0} pictures a second of {}x{} here, and is asked for half of that at most",
+            "{kind} encoded {measured:.0} frames a second of {}x{} here; at most half of that is used",
             size.0, size.1
         );
         if value(fps) >= MIN_RATE {
@@ -355,7 +352,7 @@ fn fast_enough(
     slow
 }
 
-/// Bits a second: about a tenth of a bit for each pixel, between 200 kbit/s and 8 Mbit/s, in steps of 100 kbit/s.
+/// Bits a second: about a tenth of a bit a pixel, from 200 kbit/s to 8 Mbit/s, in steps of 100 kbit/s.
 fn bitrate(width: u32, height: u32, fps: FrameRate) -> u64 {
     let pixels =
         u64::from(width) * u64::from(height) * u64::from(fps.numerator()) / u64::from(fps.denominator());

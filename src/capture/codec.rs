@@ -1,5 +1,5 @@
-//! The coding standards that are passed through, as values: what is asked of a NAL unit is answered by the one or the
-//! other, and whoever asks need not know which.
+//! The supported codecs behind one interface: each question about a NAL unit is answered by the parser of H.264 or
+//! of H.265.
 
 use super::bits::Bits;
 use super::{h264, h265};
@@ -7,7 +7,7 @@ use crate::domain::codec::Codec;
 use crate::fmp4::DecoderSets;
 use bytes::Bytes;
 
-/// More frames than this are reordered by nothing that a camera makes: such a number is not believed.
+/// No camera reorders more frames than this: a larger number in the stream is ignored.
 pub(super) const MAX_BELIEVED_REORDERING: u32 = 4;
 
 /// Sample aspect ratios by `aspect_ratio_idc` (ITU-T H.264, table E-1; ITU-T H.265, table E.1), from 1 on.
@@ -30,7 +30,7 @@ const ASPECTS: &[(u32, u32)] = &[
     (2, 1),
 ];
 
-/// `aspect_ratio_idc`, and what follows it; 1 to 1 where that says nothing. `None` where it is cut short.
+/// `aspect_ratio_idc` and its values; 1 to 1 if it states none. `None` if it is cut short.
 pub(super) fn aspect_ratio(bits: &mut Bits<'_>) -> Option<(u32, u32)> {
     let told = match usize::try_from(bits.take(8)?).ok()? {
         255 => (bits.take(16)?, bits.take(16)?),
@@ -39,24 +39,24 @@ pub(super) fn aspect_ratio(bits: &mut Bits<'_>) -> Option<(u32, u32)> {
     Some(if told.0 > 0 && told.1 > 0 { told } else { (1, 1) })
 }
 
-/// What a NAL unit is to the access units around it.
+/// The role of a NAL unit in its access unit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Role {
-    /// Of a picture.
+    /// A slice of a picture.
     Slice,
-    /// A parameter set. It stands before the picture that follows.
+    /// A parameter set. It belongs to the next picture.
     Set,
-    /// It belongs to what follows it.
+    /// It belongs to the next picture.
     Ahead,
-    /// It belongs to what stands before it.
+    /// It belongs to the picture before it.
     Behind,
-    /// So does this, and a sequence ends with it: the next picture depends on nothing before.
+    /// The same, and it ends a sequence: the next picture depends on no earlier one.
     End,
-    /// It is not kept.
+    /// It is dropped.
     Foreign,
 }
 
-/// What this NAL unit is.
+/// The role of this NAL unit.
 #[must_use]
 pub fn role(codec: Codec, unit: &[u8]) -> Role {
     match codec {
@@ -65,7 +65,7 @@ pub fn role(codec: Codec, unit: &[u8]) -> Role {
     }
 }
 
-/// The NAL unit is an access unit delimiter, which stands before all else of its picture.
+/// Whether the NAL unit is an access unit delimiter, which is the first of its access unit.
 #[must_use]
 pub fn is_delimiter(codec: Codec, unit: &[u8]) -> bool {
     match codec {
@@ -74,7 +74,7 @@ pub fn is_delimiter(codec: Codec, unit: &[u8]) -> bool {
     }
 }
 
-/// The NAL unit is a sequence parameter set of this standard, and of no other.
+/// Whether the NAL unit is a sequence parameter set of this codec, and not of another.
 #[must_use]
 pub fn is_sequence_set(codec: Codec, unit: &[u8]) -> bool {
     match codec {
@@ -83,7 +83,7 @@ pub fn is_sequence_set(codec: Codec, unit: &[u8]) -> bool {
     }
 }
 
-/// The parameter sets that a stream has told so far.
+/// The parameter sets of a stream so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Sets {
     /// Of H.264.
@@ -92,25 +92,25 @@ pub enum Sets {
     H265(h265::ParameterSets),
 }
 
-/// What the `moov` must say of the pictures of a coded video sequence.
+/// The format of a coded video sequence, for the `moov`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Picture {
+pub struct SequenceFormat {
     /// The parameter sets in force.
     pub sets: DecoderSets,
-    /// Columns and lines of the picture, cropped.
+    /// Width and height of a frame after cropping, in pixels.
     pub size: (u32, u32),
-    /// Width to height of a sample.
+    /// Sample aspect ratio, width to height.
     pub aspect: (u32, u32),
-    /// `chroma_format_idc`, 0 to 3, where it is told.
+    /// `chroma_format_idc`, 0 to 3, if it is stated.
     pub chroma: Option<u8>,
-    /// Bits of a luma and of a chroma sample, less 8.
+    /// Bits of a luma and of a chroma sample, minus 8.
     pub depths: (u8, u8),
-    /// Frames that may precede one in decoding order and follow it in output order, as far as that is known and believed.
+    /// Frames that may precede a frame in decoding order and follow it in output order; `None` if it is not known.
     pub reordering: Option<u32>,
 }
 
 impl Sets {
-    /// None yet.
+    /// No parameter sets yet.
     #[must_use]
     pub fn new(codec: Codec) -> Sets {
         match codec {
@@ -119,7 +119,7 @@ impl Sets {
         }
     }
 
-    /// Whose they are.
+    /// Their codec.
     #[must_use]
     pub fn codec(&self) -> Codec {
         match self {
@@ -128,7 +128,7 @@ impl Sets {
         }
     }
 
-    /// All of them, as NAL units, each behind those that it refers to.
+    /// All of them as NAL units, each after those that it refers to.
     #[must_use]
     pub fn nals(&self) -> Vec<&Bytes> {
         match self {
@@ -137,7 +137,7 @@ impl Sets {
         }
     }
 
-    /// Takes in a NAL unit; whether that changed anything.
+    /// Stores a parameter set; returns whether anything changed.
     pub fn learn(&mut self, unit: &Bytes) -> bool {
         match self {
             Sets::H264(sets) => sets.learn(unit),
@@ -145,8 +145,8 @@ impl Sets {
         }
     }
 
-    /// Takes in a decoder configuration record (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1); the bytes of a length before
-    /// each NAL unit of its stream. `None` where it is damaged.
+    /// Stores the sets of a decoder configuration record (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1). Returns the size of
+    /// the length before each NAL unit, in bytes; `None` if the record is damaged.
     pub fn learn_record(&mut self, record: &Bytes) -> Option<usize> {
         match self {
             Sets::H264(sets) => sets.learn_record(record),
@@ -154,17 +154,17 @@ impl Sets {
         }
     }
 
-    /// What the `moov` must say where the sets of this slice are in force.
+    /// The format of the sequence that this slice belongs to.
     #[must_use]
-    pub fn picture(&self, slice: &Slice) -> Option<Picture> {
+    pub fn format(&self, slice: &Slice) -> Option<SequenceFormat> {
         match (self, slice) {
-            (Sets::H264(sets), Slice::H264(slice)) => sets.picture(slice.pps),
-            (Sets::H265(sets), Slice::H265(slice)) => sets.picture(slice.pps),
+            (Sets::H264(sets), Slice::H264(slice)) => sets.format(slice.pps),
+            (Sets::H265(sets), Slice::H265(slice)) => sets.format(slice.pps),
             (Sets::H264(_), Slice::H265(_)) | (Sets::H265(_), Slice::H264(_)) => None,
         }
     }
 
-    /// Reads the header of a slice. `None` where it is damaged, or its sets are not known.
+    /// Reads the header of a slice. `None` if it is damaged, or its sets are not known.
     #[must_use]
     pub fn slice(&self, unit: &[u8]) -> Option<Slice> {
         match self {
@@ -183,28 +183,28 @@ pub enum Slice {
     H265(h265::Slice),
 }
 
-/// Where the picture of a slice stands in the order of output.
+/// The place of a picture in output order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Behind all that was decoded before it.
+    /// After all pictures that were decoded before it.
     AsDecoded,
     /// By its picture order count.
     Counted {
-        /// Counting begins anew here.
+        /// The count restarts here.
         anew: bool,
-        /// Its least significant bits,
+        /// The least significant bits of the count.
         lsb: u32,
-        /// of which there are so many, 4 to 16.
+        /// Their number, 4 to 16.
         bits: u32,
-        /// Counts that follow are told from this one.
+        /// Later counts are relative to this one.
         anchor: bool,
     },
-    /// By what we do not work out.
+    /// By a rule that is not supported.
     Unknown,
 }
 
 impl Slice {
-    /// Decoding can begin at its picture, and all before it is shown before it.
+    /// Decoding can begin at its picture, and all earlier pictures are presented before it.
     #[must_use]
     pub fn begins_sequence(&self) -> bool {
         match self {
@@ -213,7 +213,7 @@ impl Slice {
         }
     }
 
-    /// Pictures that lead its picture may depend on what stands before it.
+    /// Pictures that lead its picture may depend on earlier ones.
     #[must_use]
     pub fn may_open(&self) -> bool {
         match self {
@@ -222,7 +222,7 @@ impl Slice {
         }
     }
 
-    /// It is of one field of a frame, whose other field may be in the same sample.
+    /// It belongs to one field of a frame; the other field may be in the same sample.
     #[must_use]
     pub fn is_field(&self) -> bool {
         match self {
@@ -232,7 +232,7 @@ impl Slice {
         }
     }
 
-    /// Its picture follows in decoding order one at which decoding can begin, and is shown before it.
+    /// Its picture is a leading picture: decoded after one at which decoding can begin, and presented before it.
     #[must_use]
     pub fn leads(&self) -> bool {
         match self {
@@ -241,7 +241,7 @@ impl Slice {
         }
     }
 
-    /// Where its picture is shown.
+    /// The place of its picture in output order.
     #[must_use]
     pub fn order(&self) -> Order {
         match self {
@@ -265,7 +265,7 @@ impl Slice {
     }
 }
 
-/// Tells where one sample ends.
+/// Finds the boundaries of samples.
 #[derive(Clone, Copy, Debug)]
 pub enum Boundary {
     /// Among slices of H.264.
@@ -275,7 +275,7 @@ pub enum Boundary {
 }
 
 impl Boundary {
-    /// Nothing is under way.
+    /// At the start of a stream.
     #[must_use]
     pub fn new(codec: Codec) -> Boundary {
         match codec {
@@ -284,7 +284,7 @@ impl Boundary {
         }
     }
 
-    /// Whether a sample begins with this slice, which comes next.
+    /// Whether a sample begins with the next slice.
     pub fn begins(&mut self, next: &Slice) -> bool {
         match (self, next) {
             (Boundary::H264(boundary), Slice::H264(next)) => boundary.begins(next),
@@ -293,7 +293,7 @@ impl Boundary {
         }
     }
 
-    /// The next slice begins a sample, whatever it is.
+    /// The next slice begins a sample in any case.
     pub fn reset(&mut self) {
         match self {
             Boundary::H264(boundary) => boundary.reset(),

@@ -1,4 +1,4 @@
-//! What an MP4 file holds, by its `moov`: what a demuxer does not tell, or not well.
+//! The tracks of an MP4 file, from its `moov`: facts that a demuxer does not report.
 
 use crate::domain::codec::Codec;
 use crate::fmp4;
@@ -6,9 +6,9 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
-/// A `moov` of more bytes is not read.
+/// Maximum bytes of a `moov`.
 const MAX_MOOV: u64 = 64 << 20;
-/// Boxes at the top level that are looked at.
+/// Maximum number of boxes at the top level.
 const MAX_BOXES: usize = 100_000;
 
 /// One track.
@@ -16,12 +16,12 @@ const MAX_BOXES: usize = 100_000;
 pub struct Track {
     /// The kind of its first sample entry (ISO/IEC 14496-12, 8.5.2), such as `avc1`, `hvc1` or `encv`.
     pub entry: [u8; 4],
-    /// Clockwise turns by a quarter, by which it is to be shown; 0 where its matrix (8.3.2) tells anything else.
+    /// Rotation for display, in clockwise quarter turns; 0 if its matrix (8.3.2) is no rotation.
     pub turns: u8,
 }
 
 impl Track {
-    /// What its frames are coded in, where that is recorded and in the clear.
+    /// Its codec, if that is supported and not encrypted.
     #[must_use]
     pub fn codec(&self) -> Option<Codec> {
         match &self.entry {
@@ -32,7 +32,7 @@ impl Track {
     }
 }
 
-/// The tracks of a file. Empty where it has no `moov` that can be read.
+/// The tracks of a file. Empty if its `moov` cannot be read.
 #[must_use]
 pub fn tracks(path: &Path) -> Vec<Track> {
     let moov = File::open(path).ok().and_then(|mut file| read_moov(&mut file));
@@ -41,16 +41,16 @@ pub fn tracks(path: &Path) -> Vec<Track> {
     })
 }
 
-/// Why nothing of a file can be stored.
+/// Why a file cannot be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// Its frames are coded in this, which is not what is wanted.
+    /// Its frames have this codec, which is not the expected one.
     Other(Codec),
-    /// Anything else; for people.
+    /// Any other reason; for people.
     Unread(String),
 }
 
-/// Why nothing of such a file can be stored, where that is so. `wanted` is what its frames are to be coded in.
+/// Why a file with these tracks cannot be stored, if so. `wanted` is the expected codec.
 #[must_use]
 pub fn unfit(tracks: &[Track], wanted: Codec) -> Option<Unfit> {
     if tracks.is_empty() || tracks.iter().any(|track| track.codec() == Some(wanted)) {
@@ -64,9 +64,9 @@ pub fn unfit(tracks: &[Track], wanted: Codec) -> Option<Unfit> {
 
 fn unread(tracks: &[Track], wanted: Codec) -> Option<String> {
     if tracks.iter().any(|track| &track.entry == b"encv") {
-        return Some(String::from("its pictures are encrypted"));
+        return Some(String::from("its frames are encrypted"));
     }
-    // Four letters from a file: what is none is left out.
+    // Four characters from a file: only letters and digits are shown.
     let name = |track: &Track| {
         let letters = track.entry.iter().filter(|byte| byte.is_ascii_alphanumeric());
         letters.map(|byte| char::from(*byte)).collect::<String>()
@@ -76,10 +76,10 @@ fn unread(tracks: &[Track], wanted: Codec) -> Option<String> {
         Codec::H264 => "avc1 or avc3",
         Codec::H265 => "hvc1 or hev1",
     };
-    Some(format!("it has no {} pictures ({entries}), but {}", wanted.name(), names.join(", ")))
+    Some(format!("it has no {} frames ({entries}), but {}", wanted.name(), names.join(", ")))
 }
 
-/// What is in the `moov`, wherever in the file it stands.
+/// The body of the `moov`, anywhere in the file.
 fn read_moov(file: &mut File) -> Option<Vec<u8>> {
     let mut at = 0_u64;
     for _ in 0..MAX_BOXES {
@@ -100,13 +100,13 @@ fn read_moov(file: &mut File) -> Option<Vec<u8>> {
             file.read_exact(&mut moov).ok()?;
             return Some(moov);
         }
-        // A box without a size of its own is the last one.
+        // A box of size 0 is the last one.
         at = at.checked_add(size).filter(|_| size >= front)?;
     }
     None
 }
 
-/// What is in each box of this kind.
+/// The body of each box of this kind.
 fn children(parent: &[u8], kind: &[u8; 4]) -> Vec<Vec<u8>> {
     let found = fmp4::pieces(parent).unwrap_or_default();
     let of_kind = found.into_iter().filter(|piece| piece.kind == *kind);

@@ -1,12 +1,12 @@
-//! Controls of V4L2 that a camera or an encoder is told, and what it made of them.
+//! Controls of V4L2 for a camera or an encoder, and what the device made of them.
 
 use super::encoder::Demand;
 
-/// A difference of a bit rate that is a driver's step, and nothing to speak of: one in so many.
+/// Drivers round bit rates: a difference of one part in this many is ignored.
 const RATE_STEP: i64 = 20;
 
-/// What an encoder of V4L2 is told, be it one of its own or a part of the camera: `extra-controls` of the element. A
-/// control that the driver has not is passed over.
+/// The controls for an encoder of V4L2, separate or in a camera: `extra-controls` of the element. The element ignores
+/// controls that the driver does not have.
 #[must_use]
 pub fn demanded(demand: Demand) -> String {
     let Demand { bitrate, gop, .. } = demand;
@@ -16,7 +16,7 @@ pub fn demanded(demand: Demand) -> String {
     )
 }
 
-/// `over` laid over `under`: of a control that both name the value of `over` counts.
+/// `under` and `over` merged: for a control in both, the value of `over` is used.
 #[must_use]
 pub fn merged(under: &str, over: &str) -> String {
     let mut merged = asked(under);
@@ -38,8 +38,8 @@ fn asked(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What a device does other than it was told by `text`, in words with both numbers; `None` where nothing is. `read` gives
-/// the value of a control, and `None` for one that the device has not.
+/// How the controls of a device differ from those requested by `text`, for people, with both numbers; `None` if they do
+/// not. `read` returns the value of a control, or `None` if the device does not have it.
 #[must_use]
 pub fn differs(text: &str, read: impl Fn(&str) -> Option<i64>) -> Option<String> {
     let asked: Vec<(String, i64)> =
@@ -47,7 +47,7 @@ pub fn differs(text: &str, read: impl Fn(&str) -> Option<i64>) -> Option<String>
     let mut told = Vec::new();
     for (name, wanted) in &asked {
         match (name.as_str(), read(name)) {
-            // Of these two a driver heeds one, or neither: below.
+            // A driver uses one of these two, or none: see below.
             ("video_gop_size" | "h264_i_frame_period", _) => {}
             ("video_bitrate", Some(is)) if (is - wanted).abs() * RATE_STEP <= *wanted => {}
             (_, Some(is)) if is == *wanted => {}
@@ -55,7 +55,7 @@ pub fn differs(text: &str, read: impl Fn(&str) -> Option<i64>) -> Option<String>
             ("video_bitrate", None) => {
                 told.push(format!("it has no video_bitrate, and {wanted} was asked for"));
             }
-            // What it cannot be told it does not do: it makes no B-frames, or says its headers as it likes.
+            // No such control: it makes no B-frames, or chooses itself when to repeat its headers.
             (_, None) => {}
         }
     }
@@ -64,8 +64,8 @@ pub fn differs(text: &str, read: impl Fn(&str) -> Option<i64>) -> Option<String>
         .filter(|(name, _)| matches!(name.as_str(), "video_gop_size" | "h264_i_frame_period"))
         .map(|(name, wanted)| (name.as_str(), *wanted, read(name)))
         .collect();
-    let heeded = gops.iter().any(|(_, wanted, is)| *is == Some(*wanted));
-    if let (false, Some((_, wanted, _))) = (heeded, gops.first()) {
+    let is_used = gops.iter().any(|(_, wanted, is)| *is == Some(*wanted));
+    if let (false, Some((_, wanted, _))) = (is_used, gops.first()) {
         let is: Vec<String> =
             gops.iter().filter_map(|(name, _, is)| Some(format!("{name} is {}", (*is)?))).collect();
         told.push(match is.as_slice() {

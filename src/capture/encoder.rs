@@ -1,35 +1,35 @@
-//! Encoders: how each is told its bit rate and the length of a GOP.
+//! Encoders: how to set the bit rate and the length of a GOP of each.
 //!
-//! Every one is told to place an IDR every `gop` pictures and nowhere else: a fragment is one GOP,
-//! and a scene cut would make it shorter for nothing. None makes B-frames, which add delay.
+//! Every encoder places an IDR frame every `gop` frames and nowhere else: a fragment is one GOP, and an IDR frame at a
+//! scene cut would make it shorter without need. None makes B-frames, which add delay.
 
 use super::board::{Element, Stage, media};
 use super::{controls, h265, level};
 use crate::config::{EncoderKind, FrameRate, Pixels};
 
-/// What an encoder is asked for.
+/// The settings of an encoder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Demand {
     /// Bits a second.
     pub bitrate: u64,
-    /// Pictures from one IDR to the next.
+    /// Frames from one IDR frame to the next.
     pub gop: u32,
-    /// Pixels and lines of a picture.
+    /// Width and height of a frame, in pixels.
     pub size: (u32, u32),
-    /// Pictures a second.
+    /// Frames a second.
     pub fps: FrameRate,
 }
 
 /// How an encoder reads from memory that it shares with the source (dmabuf).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sharing {
-    /// It does so by itself.
+    /// Without a setting.
     AsItIs,
-    /// By a property with this value.
+    /// With this property and value.
     By(&'static str, &'static str),
 }
 
-/// The layouts of raw pictures that an encoder takes, the best first.
+/// The pixel layouts that an encoder accepts, the best first.
 #[must_use]
 pub fn takes(kind: EncoderKind) -> &'static [Pixels] {
     match kind {
@@ -46,7 +46,7 @@ pub fn takes(kind: EncoderKind) -> &'static [Pixels] {
     }
 }
 
-/// Whether, and how, an encoder shares memory with the source.
+/// How an encoder shares memory with the source, if it can.
 #[must_use]
 pub fn sharing(kind: EncoderKind) -> Option<Sharing> {
     match kind {
@@ -116,14 +116,14 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
             .with("bitrate", kilobits)
             .with("key-int-max", gop)
             .with("bframes", 0)
-            // min-keyint keeps x264 from answering a request for a key frame with a mere I picture.
+            // Without these x264 may answer a request for an IDR frame with an I frame.
             .with("option-string", "scenecut=0:open-gop=0"),
         EncoderKind::OpenH264 => element
             .with("bitrate", bitrate.min(u64::from(u32::MAX)))
             .with("rate-control", "bitrate")
             .with("gop-size", gop)
             .with("scene-change-detection", false)
-            // Skipped pictures would be gaps in the recording.
+            // Skipped frames would be holes in the recording.
             .with("enable-frame-skip", false)
             .with("complexity", "low"),
         EncoderKind::V4l2H264 => element.with("extra-controls", controls::demanded(demand)),
@@ -142,7 +142,7 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
             .with("speed-preset", "ultrafast")
             .with("bitrate", kilobits)
             .with("key-int-max", gop)
-            // Each IDR frame with its sets, also where one is asked for; four threads at most.
+            // Each IDR frame with its parameter sets, also a requested one; at most four threads.
             .with(
                 "option-string",
                 format!(
@@ -168,7 +168,7 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
     }
 }
 
-/// The AAC encoders that are tried, best first.
+/// The AAC encoders that are tried, the best first.
 #[must_use]
 pub fn aac(bitrate: u32) -> Stage {
     let with_bitrate = |factory| Element::new(factory).with("bitrate", bitrate);

@@ -33,7 +33,7 @@ pub use doubts::doubts;
 
 use super::board::{self, Description, Unfit};
 use super::refusals::Refusals;
-use super::{FragmentSource, GivePicture};
+use super::{FragmentSource, GiveFrame};
 use crate::config::{Board, FrameRate, Recording};
 use crate::domain::codec::Codec;
 use crate::domain::effect::{CaptureSettings, StopManner};
@@ -42,7 +42,7 @@ use crate::domain::input::{Fault, FaultKind, Input};
 use crate::domain::policy::Permit;
 use crate::system::clock::mono;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use run::{Outside, Run, Stop};
+use run::{CaptureRun, Outside, StopOrder};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -60,11 +60,11 @@ pub struct GstSource {
     describe: Describe,
     chunks: Sender<Captured>,
     report: Report,
-    current: Option<Run>,
+    current: Option<CaptureRun>,
     /// Disconnected once the run before has said all that it has to say.
     previous: Option<Receiver<()>>,
     /// The audio of the source itself failed in the last run: the next one does without.
-    deaf: Arc<AtomicBool>,
+    audio_failed: Arc<AtomicBool>,
     /// The camera refuses TCP.
     udp: Arc<AtomicBool>,
     /// What a pipeline warned of last.
@@ -103,7 +103,7 @@ impl GstSource {
             report,
             current: None,
             previous: None,
-            deaf: Arc::default(),
+            audio_failed: Arc::default(),
             udp: Arc::default(),
             warned: Arc::default(),
             learnt: Arc::default(),
@@ -117,13 +117,13 @@ impl FragmentSource for GstSource {
         let epoch = permit.epoch();
         if let Some(run) = self.current.take() {
             // The machine does not do that; but two runs must never hold a device together.
-            run.stop(Stop { manner: StopManner::Drain, reason: SpanEnd::Source });
+            run.stop(StopOrder { manner: StopManner::Drain, reason: SpanEnd::Source });
         }
         let (done_tx, done) = bounded::<()>(0);
         let outside = Outside {
             chunks: self.chunks.clone(),
             report: Arc::clone(&self.report),
-            deaf: Arc::clone(&self.deaf),
+            audio_failed: Arc::clone(&self.audio_failed),
             udp: Arc::clone(&self.udp),
             warned: Arc::clone(&self.warned),
             learnt: Arc::clone(&self.learnt),
@@ -131,7 +131,7 @@ impl FragmentSource for GstSource {
             previous: self.previous.replace(done),
             _done: done_tx,
         };
-        match Run::begin(epoch, settings, Arc::clone(&self.describe), outside) {
+        match CaptureRun::begin(epoch, settings, Arc::clone(&self.describe), outside) {
             Ok(run) => self.current = Some(run),
             Err(why) => (self.report)(Input::CaptureClosed {
                 epoch,
@@ -141,15 +141,15 @@ impl FragmentSource for GstSource {
         }
     }
 
-    fn picture(&mut self, epoch: Epoch, give: GivePicture) {
+    fn give_frame(&mut self, epoch: Epoch, give: GiveFrame) {
         if let Some(run) = self.current.as_ref().filter(|run| run.epoch() == epoch) {
-            run.picture(give);
+            run.give_frame(give);
         }
     }
 
     fn stop(&mut self, epoch: Epoch, manner: StopManner, reason: SpanEnd) {
         if let Some(run) = self.current.as_ref().filter(|run| run.epoch() == epoch) {
-            run.stop(Stop { manner, reason });
+            run.stop(StopOrder { manner, reason });
         }
     }
 }
@@ -158,7 +158,7 @@ impl FragmentSource for GstSource {
 impl Drop for GstSource {
     fn drop(&mut self) {
         if let Some(run) = self.current.take() {
-            run.stop(Stop { manner: StopManner::Drop, reason: SpanEnd::Shutdown });
+            run.stop(StopOrder { manner: StopManner::Drop, reason: SpanEnd::Shutdown });
         }
     }
 }

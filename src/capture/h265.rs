@@ -1,8 +1,8 @@
-//! What a pass-through must read of H.265 (ITU-T H.265): the parameter sets, the start of a slice segment header, and
-//! where one access unit ends and the next begins.
+//! The parts of H.265 (ITU-T H.265) that must be read to store a stream as it is: parameter sets, the start of a slice
+//! segment header, and the boundaries of access units.
 //!
-//! As with H.264, nothing here trusts a container or a marker bit. Of a stream with several layers (annex F) the base
-//! layer alone is kept.
+//! As with H.264, it does not trust a container or a marker bit. Of a stream with several layers (annex F) only the base
+//! layer is kept.
 
 mod level;
 mod profile;
@@ -16,25 +16,25 @@ pub use slice::{Boundary, Slice};
 
 use super::codec::Role;
 
-/// `nal_unit_type` (table 7-1) of the NAL units that are told apart here.
+/// Values of `nal_unit_type` (table 7-1).
 pub mod nal {
-    /// A picture at which decoding can begin is of this type or of one up to [`LAST_IRAP`].
+    /// The first type of a picture at which decoding can begin; the last is [`LAST_IRAP`].
     pub const FIRST_IRAP: u8 = 16;
-    /// See [`FIRST_IRAP`]: the types behind it are reserved.
+    /// See [`FIRST_IRAP`]. The types after it are reserved.
     pub const LAST_IRAP: u8 = 21;
-    /// A broken link picture (`BLA_N_LP`), the last of three types: what leads it cannot be decoded.
+    /// A broken link picture (`BLA_N_LP`), the last of three types: pictures that lead it cannot be decoded.
     pub const LAST_BLA: u8 = 18;
-    /// An IDR picture that decodable pictures may lead.
+    /// An IDR picture that may have decodable leading pictures.
     pub const IDR_W_RADL: u8 = 19;
-    /// An IDR picture that nothing leads.
+    /// An IDR picture without leading pictures.
     pub const IDR_N_LP: u8 = 20;
-    /// A clean random access picture: what leads it may depend on pictures before it.
+    /// A clean random access picture: pictures that lead it may depend on earlier ones.
     pub const CRA: u8 = 21;
-    /// A skipped leading picture, not referred to: it cannot be decoded where decoding begins at the picture it leads.
+    /// A skipped leading picture, no reference: it cannot be decoded if decoding begins at the picture it leads.
     pub const RASL_N: u8 = 8;
-    /// The same, referred to.
+    /// The same, a reference.
     pub const RASL_R: u8 = 9;
-    /// A decodable leading picture, not referred to.
+    /// A decodable leading picture, no reference.
     pub const RADL_N: u8 = 6;
     /// A video parameter set.
     pub const VPS: u8 = 32;
@@ -48,10 +48,10 @@ pub mod nal {
     pub const END_OF_SEQUENCE: u8 = 36;
     /// The end of the bitstream.
     pub const END_OF_STREAM: u8 = 37;
-    /// Supplemental enhancement information that stands before the picture.
+    /// Supplemental enhancement information before the picture.
     pub const PREFIX_SEI: u8 = 39;
 
-    /// The type of a NAL unit of the base layer; `None` where it is of another one, or damaged.
+    /// The type of a NAL unit of the base layer; `None` if it is of another layer, or damaged.
     #[must_use]
     pub fn kind(nal: &[u8]) -> Option<u8> {
         let (first, second) = (*nal.first()?, *nal.get(1)?);
@@ -61,7 +61,7 @@ pub mod nal {
     }
 }
 
-/// What a NAL unit is to the access units around it (7.4.2.4.4).
+/// The role of a NAL unit in its access unit (7.4.2.4.4).
 pub(super) fn role(unit: &[u8]) -> Role {
     match nal::kind(unit) {
         Some(0..=9 | nal::FIRST_IRAP..=nal::LAST_IRAP) => Role::Slice,
@@ -69,7 +69,7 @@ pub(super) fn role(unit: &[u8]) -> Role {
         Some(nal::END_OF_SEQUENCE | nal::END_OF_STREAM) => Role::End,
         Some(38 | 40 | 45..=47 | 56..=63) => Role::Behind,
         Some(nal::DELIMITER | nal::PREFIX_SEI | 41..=44 | 48..=55) => Role::Ahead,
-        // Reserved for pictures that we could not place, or of another layer.
+        // Reserved types of pictures, or another layer.
         Some(_) | None => Role::Foreign,
     }
 }

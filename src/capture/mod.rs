@@ -1,8 +1,8 @@
 //! Capture: from a board's description to fragments.
 //!
-//! [`board`] says, as plain data, what the pipeline is to be; [`gst`] builds and runs it and is the
-//! only place that names GStreamer's API; [`units`] finds the access units in what comes out of it, by what
-//! [`h264`] or [`h265`] reads, and [`muxer`] makes chunks of them.
+//! [`board`] describes the pipeline as plain data. [`gst`] builds and runs it; only its files use GStreamer's
+//! API. [`units`] finds the access units in its output, with the parsers of [`h264`] and [`h265`], and [`muxer`]
+//! makes chunks of them.
 
 pub mod annexb;
 mod bits;
@@ -21,7 +21,7 @@ pub mod packages;
 pub mod profile;
 mod raw;
 pub mod refusals;
-pub mod rtp_sound;
+pub mod rtp_audio;
 pub mod sender_clock;
 pub mod test_card;
 pub mod timing;
@@ -38,7 +38,8 @@ use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::policy::Permit;
 use crossbeam_channel::Sender;
 
-/// The source of this board. Chunks go to `chunks`, which is bounded; what happens goes to `report`, which may block.
+/// The source of this board. Chunks go to `chunks`, which is bounded; inputs for the machine go to `report`, which may
+/// block.
 #[must_use]
 pub fn source(
     board: Board,
@@ -49,21 +50,21 @@ pub fn source(
     Box::new(GstSource::new(board, recording, chunks, report))
 }
 
-/// Takes an IDR frame: H.264, Annex B, with its parameter sets before it.
-pub type GivePicture = Box<dyn FnOnce(Vec<u8>) + Send>;
+/// Receives an IDR frame: a byte stream (Annex B), with its parameter sets before it.
+pub type GiveFrame = Box<dyn FnOnce(Vec<u8>) + Send>;
 
-/// Something that captures. None of these calls blocks: what happens is told by
+/// A source of footage. None of these calls blocks: the results are reported as
 /// `Input::CaptureStarted` and `Input::CaptureClosed`.
 pub trait FragmentSource: Send {
-    /// Opens the devices and begins. The permit is consumed: one permit, one run.
+    /// Opens the devices and starts to capture. The permit is consumed: one permit, one run.
     fn start(&mut self, permit: Permit, settings: CaptureSettings);
 
-    /// Asks the run of this epoch for its next IDR frame. `give` is called with it once, on a thread of the capture, and
-    /// must not block; it is dropped uncalled where the run ends before, or where somebody else asks.
-    fn picture(&mut self, epoch: Epoch, give: GivePicture);
+    /// Requests the next IDR frame of the run of this epoch. `give` is called with it once, on a capture thread, and must
+    /// not block. It is dropped without a call if the run ends first, or if another request replaces it.
+    fn give_frame(&mut self, epoch: Epoch, give: GiveFrame);
 
-    /// Ends the run of this epoch, if it still goes on. With [`StopManner::Drop`] the devices are
-    /// closed at once and the frames under way are dropped; with [`StopManner::Drain`] they are
-    /// handed over first, for two seconds at most. `Captured::End` with `reason` follows the last chunk.
+    /// Ends the run of this epoch, if it is still running. With [`StopManner::Drop`] the devices are
+    /// closed at once and frames in the pipeline are dropped; with [`StopManner::Drain`] those are
+    /// delivered first, for at most two seconds. `Captured::End` with `reason` follows the last chunk.
     fn stop(&mut self, epoch: Epoch, manner: StopManner, reason: SpanEnd);
 }

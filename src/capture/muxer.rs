@@ -1,62 +1,62 @@
 //! From access units and audio frames to chunks. Pure: no clock, no thread, no GStreamer.
 //!
-//! A fragment is one GOP: from a frame at which decoding can begin to the next. It is cut into chunks no longer than asked for, counted in
-//! whole frames. A chunk holds the audio that begins before its frames end, and waits for it, for a while. So in
-//! every file audio and picture end within one audio frame of each other, whatever the frame rate is.
+//! A fragment is one GOP: from a frame at which decoding can begin to the next. It is cut into chunks of whole frames,
+//! none longer than configured. A chunk holds the audio that begins before its frames end, and waits for it, up to a
+//! limit. So in every file audio and video end within one audio frame of each other, at every frame rate.
 
-mod hearing;
+mod audio;
 mod holes;
 mod samples;
 
-use super::codec::{Picture, Sets};
+use super::codec::{SequenceFormat, Sets};
 use super::timing::DecodeTimes;
 use super::units::{Start, Unit};
 use crate::domain::fragment::{Chunk, Epoch, Init, Timing};
 use crate::domain::time::Mono;
 use crate::fmp4::{self, PictureFormat, Run, SoundFormat};
+use audio::{AudioQueue, MAX_WAITING_AUDIO};
 use bytes::Bytes;
-use hearing::{Hearing, MAX_SOUND};
 use holes::Watch;
-use samples::{Frame, Raw, nals_of, picture_run};
+use samples::{Frame, Raw, frame_run, nals_of};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// A second, in nanoseconds.
 const SECOND: i64 = 1_000_000_000;
-/// A chunk of more bytes ends, however short it is.
+/// A chunk ends when it has more bytes, even if it is short.
 const MAX_CHUNK: usize = 8 << 20;
-/// For so many frames it is observed how they are reordered, where the stream does not tell.
+/// Frames whose order is observed, if the stream does not state how it reorders them.
 const OBSERVED_FRAMES: usize = 32;
-/// And for so long, in nanoseconds.
+/// The longest observation, in nanoseconds.
 const OBSERVED_TIME: i64 = SECOND;
-/// Times are rounded on their way here, in nanoseconds.
+/// Tolerance for rounded times, in nanoseconds.
 const ROUNDING: i64 = 500_000;
-/// Audio is ahead of its pictures by more than this: whoever can shall wait, in nanoseconds.
-const SOUND_AHEAD: i64 = 2 * SECOND;
-/// The sets of a span changed so often, within [`RESTLESS`]: they go in band from then on.
+/// Audio that is further ahead of its frames should wait at its source, in nanoseconds.
+const MAX_AUDIO_LEAD: i64 = 2 * SECOND;
+/// If the parameter sets change this often within [`NEW_SETS_INTERVAL`], they are stored in band from then on.
 const MAX_NEW_SETS: usize = 3;
 /// In nanoseconds.
-const RESTLESS: i64 = 120 * SECOND;
+const NEW_SETS_INTERVAL: i64 = 120 * SECOND;
 
-/// What a run is to be.
+/// Settings of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
     /// Stamped on every chunk.
     pub epoch: Epoch,
-    /// A chunk is no longer, unless one frame is; in nanoseconds.
+    /// Maximum length of a chunk, unless one frame is longer; in nanoseconds.
     pub chunk: i64,
-    /// The distance of two frames, until it is known; in nanoseconds.
+    /// The distance of two frames until it is measured; in nanoseconds.
     pub frame: i64,
-    /// Audio is to come. It is waited for until the frames are so far ahead, in nanoseconds; for ever where there is no number.
-    pub sound: bool,
-    /// See `sound`.
+    /// Audio is expected.
+    pub audio: bool,
+    /// How far frames may run ahead of the audio that they wait for, in nanoseconds. `None`: no limit.
     pub patience: Option<i64>,
-    /// Lines of picture at most.
+    /// Maximum number of lines of a frame.
     pub max_height: u32,
-    /// Clockwise turns by a quarter, by which the picture is to be shown.
+    /// Rotation for display: clockwise quarter turns, 0 to 3.
     pub turns: u8,
-    /// `recording.segment`: where nothing better came for so long, in nanoseconds, a fragment begins at a frame behind
-    /// which some frames are lost then ([`Start::Open`]).
+    /// `recording.segment`, in nanoseconds: after this time without a better frame, a fragment begins at a
+    /// [`Start::Open`], and the frames that lead it are lost.
     pub segment: i64,
     /// The same, in bytes.
     pub segment_bytes: u64,
@@ -65,9 +65,9 @@ pub struct Settings {
 /// Why a stream cannot be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// The picture has more lines than the plan allows.
+    /// A frame has more lines than the plan allows.
     Lines(u32),
-    /// Its frames have no times, or one and the same.
+    /// Its frames have no times, or all have the same.
     NoTimes,
     /// A chunk is larger than a file may be.
     TooLarge,
@@ -75,7 +75,7 @@ pub enum Unfit {
 
 /// One AAC frame.
 #[derive(Clone, Debug)]
-pub struct Sound {
+pub struct AudioFrame {
     /// Time of presentation, in nanoseconds.
     pub shown: i64,
     /// In nanoseconds.
@@ -84,25 +84,25 @@ pub struct Sound {
     pub data: Bytes,
 }
 
-/// What was counted.
+/// Counters of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Frames before the first one at which decoding can begin, and those that depend on them.
+    /// Frames that cannot be decoded: before the first one at which decoding can begin, or lost behind an open start.
     pub before_first: u64,
-    /// Holes in the times of the frames, whether a span ends there or not.
+    /// Holes in the times of the frames, including those that end no span.
     pub holes: u64,
-    /// Frames that are missing in them, by the pace before.
+    /// Frames missing in those holes, estimated from the frame rate before them.
     pub missing: u64,
-    /// Audio frames that found no place.
-    pub sound_lost: u64,
+    /// Audio frames that were dropped.
+    pub audio_lost: u64,
 }
 
 /// The `moov` in force.
 #[derive(Debug)]
 struct Header {
     init: Arc<Init>,
-    picture: Arc<PictureFormat>,
-    sound: Option<Arc<SoundFormat>>,
+    frame_format: Arc<PictureFormat>,
+    audio_format: Option<Arc<SoundFormat>>,
 }
 
 /// Makes chunks, for one run.
@@ -110,34 +110,34 @@ struct Header {
 pub struct Muxer {
     settings: Settings,
     before_first: u64,
-    /// Nothing that comes can be decoded before a frame at which decoding can begin.
+    /// The next frames cannot be decoded until one comes at which decoding can begin.
     needs_start: bool,
-    /// Decoding begins at an open start, which is shown then: what it leads is lost.
+    /// Presentation time of the open start at which decoding began: the frames that lead it are lost.
     open_since: Option<i64>,
-    /// Where a segment is taken to have begun, and the bytes since: a guess at what the spool does.
+    /// Start of the segment and its bytes, as an estimate of what the spool does.
     piece: (i64, u64),
-    /// The sets from which `picture` was made.
+    /// The parameter sets from which `frame_format` was made.
     sets: Option<Arc<Sets>>,
-    picture: Option<Arc<PictureFormat>>,
-    /// When there were new sets.
+    frame_format: Option<Arc<PictureFormat>>,
+    /// Times of the last changes of the parameter sets.
     new_sets: VecDeque<i64>,
     depth: Option<u32>,
     observed: Vec<Raw>,
     times: Option<DecodeTimes>,
     watch: Watch,
-    /// When the frame that began the fragment was shown, and the bytes since.
+    /// Presentation time of the first frame of the fragment, and its bytes so far.
     gop: (i64, u64),
     frames: VecDeque<Frame>,
     /// Decode time, start and shift of the last frame.
     last: Option<(i64, i64, i64)>,
     ended: bool,
-    sound: Hearing,
+    audio: AudioQueue,
     header: Option<Header>,
     sequence: u32,
 }
 
 impl Muxer {
-    /// Begins with nothing.
+    /// An empty muxer.
     #[must_use]
     pub fn new(settings: Settings) -> Muxer {
         Muxer {
@@ -146,7 +146,7 @@ impl Muxer {
             open_since: None,
             piece: (0, 0),
             sets: None,
-            picture: None,
+            frame_format: None,
             new_sets: VecDeque::new(),
             depth: None,
             observed: Vec::new(),
@@ -156,40 +156,40 @@ impl Muxer {
             frames: VecDeque::new(),
             last: None,
             ended: false,
-            sound: Hearing::new(settings.sound),
+            audio: AudioQueue::new(settings.audio),
             header: None,
             sequence: 0,
             settings,
         }
     }
 
-    /// What was counted so far.
+    /// The counters so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
         Counts {
             before_first: self.before_first,
             holes: self.watch.holes,
             missing: self.watch.missing,
-            sound_lost: self.sound.lost,
+            audio_lost: self.audio.lost,
         }
     }
 
-    /// Clockwise turns by a quarter, by which the picture is to be shown: told before the first frame.
+    /// Sets the rotation for display, in clockwise quarter turns. Call it before the first frame.
     pub fn turn(&mut self, turns: u8) {
         self.settings.turns = turns;
     }
 
-    /// When the first frame that could be decoded came, or later.
+    /// Whether a frame has come that can be decoded.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.picture.is_some()
+        self.frame_format.is_some()
     }
 
     /// The next frame in decoding order.
     ///
     /// # Errors
-    /// Where the stream cannot be stored.
-    pub fn push_picture(&mut self, unit: Unit) -> Result<(), Unfit> {
+    /// Why the stream cannot be stored.
+    pub fn push_frame(&mut self, unit: Unit) -> Result<(), Unfit> {
         let shown = self.watch.time(unit.shown)?;
         let apart = self.watch.breaks(shown, self.depth);
         self.needs_start |= apart;
@@ -205,19 +205,19 @@ impl Muxer {
             self.open_since = None;
         }
         self.needs_start &= !begins;
-        let before = self.picture.clone();
+        let before = self.frame_format.clone();
         if begins {
-            if let Some(found) = unit.sets.picture(&unit.slice) {
+            if let Some(found) = unit.sets.format(&unit.slice) {
                 self.depth = found.reordering;
                 self.format(found, shown)?;
                 self.sets = Some(Arc::clone(&unit.sets));
             }
         }
-        let Some(picture) = self.picture.clone() else {
+        let Some(frame_format) = self.frame_format.clone() else {
             self.before_first = self.before_first.saturating_add(1);
             return Ok(());
         };
-        if apart || before.is_none_or(|before| !Arc::ptr_eq(&before, &picture)) {
+        if apart || before.is_none_or(|before| !Arc::ptr_eq(&before, &frame_format)) {
             self.settle_order();
             self.times = None;
         }
@@ -230,10 +230,10 @@ impl Muxer {
         self.gop.1 = self.gop.1.saturating_add(bytes);
         self.piece.1 = self.piece.1.saturating_add(bytes);
         let known = self.sets.as_ref().is_some_and(|known| Arc::ptr_eq(known, &unit.sets));
-        // What leads a clean start is kept, and is shown first.
+        // Frames that lead a clean start are kept, and are presented first.
         let is_shown_first = !(begins && unit.is_led && start == Start::Clean);
-        let nals = nals_of(unit, &picture, known, begins);
-        let raw = Raw { shown, begins, is_shown_first, apart, nals, picture };
+        let nals = nals_of(unit, &frame_format, known, begins);
+        let raw = Raw { shown, begins, is_shown_first, apart, nals, frame_format };
         if self.times.is_some() {
             self.place(raw);
             return Ok(());
@@ -254,11 +254,11 @@ impl Muxer {
         Ok(())
     }
 
-    /// Whether a fragment begins at such a frame. An open start costs the frames that it leads, so it is taken only where
-    /// nothing else will do: at the first frame, behind a hole, and where a segment is due.
+    /// Whether a fragment begins at such a frame. At an open start the frames that lead it are lost, so it is used only
+    /// at the first frame, after a hole, and when a segment is due.
     fn begins_at(&mut self, start: Start, shown: i64) -> bool {
         let (since, bytes) = self.piece;
-        // Half a frame of grace, as the spool gives.
+        // Half a frame of tolerance, as in the spool.
         let age = shown.saturating_sub(since).saturating_add(self.watch.pace.frame() / 2);
         let is_due = age >= self.settings.segment || bytes >= self.settings.segment_bytes;
         let begins = match start {
@@ -272,13 +272,13 @@ impl Muxer {
         begins
     }
 
-    /// What the `moov` must say from this frame on, at which decoding begins.
-    fn format(&mut self, found: Picture, shown: i64) -> Result<(), Unfit> {
-        let before = self.picture.as_deref();
+    /// Sets the format for the `moov` from this frame on, at which decoding begins.
+    fn format(&mut self, found: SequenceFormat, shown: i64) -> Result<(), Unfit> {
+        let before = self.frame_format.as_deref();
         if before.is_some_and(|before| before.sets == found.sets) {
             return Ok(());
         }
-        // Profile and level are told by the `moov` in either case.
+        // The `moov` states profile and level in either case.
         let alike = before.is_some_and(|before| {
             before.size == found.size
                 && before.aspect == found.aspect
@@ -292,11 +292,11 @@ impl Muxer {
         if found.size.1 > self.settings.max_height {
             return Err(Unfit::Lines(found.size.1));
         }
-        self.new_sets.retain(|at| shown.saturating_sub(*at) < RESTLESS);
+        self.new_sets.retain(|at| shown.saturating_sub(*at) < NEW_SETS_INTERVAL);
         if alike {
             self.new_sets.push_back(shown);
         }
-        self.picture = Some(Arc::new(PictureFormat {
+        self.frame_format = Some(Arc::new(PictureFormat {
             sets: found.sets,
             size: found.size,
             aspect: found.aspect,
@@ -308,7 +308,7 @@ impl Muxer {
         Ok(())
     }
 
-    /// Enough was observed of the order of the frames.
+    /// Ends the observation of the frame order.
     fn settle_order(&mut self) {
         if self.observed.is_empty() {
             return;
@@ -335,7 +335,7 @@ impl Muxer {
                 self.watch.note(decoded - before);
                 (start.max(started), shift)
             }
-            // Time went back: that of the media goes on.
+            // Time went back; the time of the media continues.
             (None, Some((before, _, shift))) if decoded <= before => (
                 start,
                 shift.saturating_add(before.saturating_sub(decoded)).saturating_add(self.watch.pace.frame()),
@@ -348,66 +348,66 @@ impl Muxer {
         self.frames.push_back(Frame { raw, decoded, start, shift, bytes });
     }
 
-    /// No frame follows.
-    pub fn end_pictures(&mut self) {
+    /// Marks the end of the frames.
+    pub fn end_frames(&mut self) {
         self.settle_order();
         self.ended = true;
     }
 
     /// The next audio frame.
-    pub fn push_sound(&mut self, sound: Sound, format: &Arc<SoundFormat>) {
-        self.sound.push(sound, format);
+    pub fn push_audio(&mut self, audio: AudioFrame, format: &Arc<SoundFormat>) {
+        self.audio.push(audio, format);
     }
 
-    /// No audio follows, or it is no longer waited for.
-    pub fn end_sound(&mut self) {
-        self.sound.end();
+    /// Marks the end of the audio: frames no longer wait for it.
+    pub fn end_audio(&mut self) {
+        self.audio.end();
     }
 
-    /// Whether audio is being stored; `None` while that is not known yet.
+    /// Whether audio is stored; `None` while that is not known.
     #[must_use]
-    pub fn hears(&self) -> Option<bool> {
+    pub fn has_audio(&self) -> Option<bool> {
         let header = self.header.as_ref()?;
-        Some(header.sound.is_some() && !self.sound.quiet)
+        Some(header.audio_format.is_some() && !self.audio.quiet)
     }
 
-    /// How long the GOP under way is by now, in nanoseconds and bytes.
+    /// Length of the current GOP so far, in nanoseconds and bytes.
     #[must_use]
     pub fn gop(&self) -> (i64, u64) {
         let (since, bytes) = self.gop;
         (self.watch.newest.unwrap_or(since).saturating_sub(since).max(0), bytes)
     }
 
-    /// Audio was waited for long enough.
-    pub fn give_up_sound(&mut self) {
-        self.sound.quiet = true;
+    /// Stops waiting for audio until some comes.
+    pub fn give_up_audio(&mut self) {
+        self.audio.quiet = true;
     }
 
-    /// Frames are there that only wait for their audio.
+    /// A chunk of frames is complete and waits only for its audio.
     #[must_use]
-    pub fn waits_for_sound(&self) -> bool {
-        self.cut().is_some_and(|count| !self.sound_is_here(self.end_of(count)))
+    pub fn waits_for_audio(&self) -> bool {
+        self.cut().is_some_and(|count| !self.audio_is_here(self.end_of(count)))
     }
 
-    /// Audio is well ahead of the frames.
+    /// Audio is far ahead of the frames.
     #[must_use]
-    pub fn sound_is_ahead(&self) -> bool {
+    pub fn audio_is_ahead(&self) -> bool {
         match self.watch.newest {
-            Some(newest) => !self.ended && self.sound.until.saturating_sub(newest) > SOUND_AHEAD,
-            None => self.sound.waiting() > MAX_SOUND / 128,
+            Some(newest) => !self.ended && self.audio.until.saturating_sub(newest) > MAX_AUDIO_LEAD,
+            None => self.audio.waiting() > MAX_WAITING_AUDIO / 128,
         }
     }
 
-    /// Whether the frame there begins what is not of one piece with the one before.
+    /// Whether a chunk must begin at this frame.
     fn begins(&self, frame: &Frame) -> bool {
         frame.raw.begins || frame.raw.apart
     }
 
-    /// How many frames are the next chunk, once that is known.
+    /// The number of frames of the next chunk, once that is known.
     fn cut(&self) -> Option<usize> {
         let first = self.frames.front()?;
         let (mut before, mut bytes) = (first.decoded, first.bytes);
-        // Where all frames before are shown before all that follow: a chunk that ends there ends when its last frame does.
+        // The last place so far at which all frames before are presented before all frames behind.
         let (mut newest, mut in_order) = (first.raw.shown, None);
         for (at, frame) in self.frames.iter().enumerate().skip(1) {
             let end = frame.decoded.saturating_add(frame.decoded - before);
@@ -428,7 +428,7 @@ impl Muxer {
         self.ended.then_some(self.frames.len())
     }
 
-    /// Where the presentation of the first `count` frames ends.
+    /// The end of presentation of the first `count` frames.
     fn end_of(&self, count: usize) -> i64 {
         match self.frames.get(count).filter(|next| !next.raw.apart) {
             Some(next) => next.start,
@@ -439,9 +439,9 @@ impl Muxer {
         }
     }
 
-    /// Whether the audio that begins before this time is here, as far as it is waited for.
-    fn sound_is_here(&self, end: i64) -> bool {
-        !self.sound.is_behind(end, self.header.is_some()) || self.sound.quiet || self.has_waited(end)
+    /// Whether the audio that begins before this time has come, or is no longer waited for.
+    fn audio_is_here(&self, end: i64) -> bool {
+        !self.audio.is_behind(end, self.header.is_some()) || self.audio.quiet || self.has_waited(end)
     }
 
     fn has_waited(&self, end: i64) -> bool {
@@ -449,18 +449,18 @@ impl Muxer {
         self.settings.patience.is_some_and(|patience| ahead > patience)
     }
 
-    /// The next chunk that is whole. Its start is in nanoseconds of the times that were pushed.
+    /// The next complete chunk. Its start is in nanoseconds, on the scale of the times that were pushed.
     ///
     /// # Errors
-    /// Where it is larger than a file may be.
+    /// [`Unfit::TooLarge`].
     pub fn next_chunk(&mut self) -> Result<Option<Chunk>, Unfit> {
         let Some(count) = self.cut() else { return Ok(None) };
         let end = self.end_of(count);
-        if !self.sound_is_here(end) {
+        if !self.audio_is_here(end) {
             return Ok(None);
         }
-        if self.sound.until < end && self.has_waited(end) {
-            self.sound.quiet = true;
+        if self.audio.until < end && self.has_waited(end) {
+            self.audio.quiet = true;
         }
         let next = self.frames.get(count);
         let ends_fragment = next.map_or(self.ended, |next| next.raw.begins);
@@ -470,11 +470,11 @@ impl Muxer {
         let (starts_fragment, apart) = (first.raw.begins, first.raw.apart || self.sequence == 0);
         let (start, shift) = (first.start, first.shift);
         let Some(init) = self.header(first) else { return Ok(None) };
-        let format = self.header.as_ref().and_then(|header| header.sound.as_ref());
-        let sound = self.sound.take(apart.then_some(start), end, shift, format);
-        let pictures = picture_run(frames, until, self.watch.pace.frame());
+        let format = self.header.as_ref().and_then(|header| header.audio_format.as_ref());
+        let audio = self.audio.take(apart.then_some(start), end, shift, format);
+        let frames_run = frame_run(frames, until, self.watch.pace.frame());
         self.sequence = self.sequence.wrapping_add(1);
-        let runs: Vec<Run> = std::iter::once(pictures).chain(sound).collect();
+        let runs: Vec<Run> = std::iter::once(frames_run).chain(audio).collect();
         let bytes = fmp4::write_chunk(self.sequence, &runs).ok_or(Unfit::TooLarge)?;
         Ok(Some(Chunk {
             epoch: self.settings.epoch,
@@ -489,19 +489,20 @@ impl Muxer {
         }))
     }
 
-    /// The `moov` for a chunk that begins with this frame; another one only where a fragment begins.
+    /// The `moov` for a chunk that begins with this frame. It changes only at the start of a fragment.
     fn header(&mut self, first: &Frame) -> Option<Arc<Init>> {
-        let sound = self.sound.format().cloned();
+        let audio_format = self.audio.format().cloned();
         if let Some(header) = &self.header {
-            let same = Arc::ptr_eq(&header.picture, &first.raw.picture) && header.sound == sound;
+            let same = Arc::ptr_eq(&header.frame_format, &first.raw.frame_format)
+                && header.audio_format == audio_format;
             if same || !first.raw.begins {
                 return Some(Arc::clone(&header.init));
             }
         }
-        let bytes = fmp4::write_init(&first.raw.picture, sound.as_deref());
+        let bytes = fmp4::write_init(&first.raw.frame_format, audio_format.as_deref());
         let init = Arc::new(fmp4::read_init(bytes).ok()?);
-        let picture = Arc::clone(&first.raw.picture);
-        self.header = Some(Header { init: Arc::clone(&init), picture, sound });
+        let frame_format = Arc::clone(&first.raw.frame_format);
+        self.header = Some(Header { init: Arc::clone(&init), frame_format, audio_format });
         Some(init)
     }
 }

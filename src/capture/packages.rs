@@ -1,11 +1,11 @@
-//! Where elements come from: the package that has one in Debian, in Yocto and in Buildroot.
+//! The packages of GStreamer elements in Debian, Yocto and Buildroot.
 
-/// The packages of an element; `None` where a distribution has it not, and the board's own software brings it.
+/// The packages of an element. `None`: the distribution does not have it; it comes with the software of the board.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Packages {
     /// Of Debian 12 and later, and of Ubuntu.
     pub debian: Option<&'static str>,
-    /// Of OpenEmbedded-Core, or of the layer that is named with it.
+    /// Of OpenEmbedded-Core, or of the layer in parentheses.
     pub yocto: Option<&'static str>,
     /// The option of Buildroot's configuration.
     pub buildroot: Option<&'static str>,
@@ -15,7 +15,7 @@ const fn known(debian: &'static str, yocto: &'static str, buildroot: &'static st
     Packages { debian: Some(debian), yocto: Some(yocto), buildroot: Some(buildroot) }
 }
 
-/// Of the vendor of a chip alone.
+/// Available only from the vendor of a chip.
 const fn vendor(yocto: &'static str) -> Packages {
     Packages { debian: None, yocto: Some(yocto), buildroot: None }
 }
@@ -27,7 +27,7 @@ const BAD: &str = "gstreamer1.0-plugins-bad";
 const UGLY: &str = "gstreamer1.0-plugins-ugly";
 const LIBAV: &str = "gstreamer1.0-libav";
 
-/// Where this element is to be had; `None` for one that is not known here.
+/// The packages of this element; `None` if it is not in the list.
 #[must_use]
 pub fn of(factory: &str) -> Option<Packages> {
     Some(match factory {
@@ -156,7 +156,7 @@ pub fn of(factory: &str) -> Option<Packages> {
     })
 }
 
-/// What to install for an element, for people.
+/// What to install for an element; for people.
 #[must_use]
 pub fn advice(factory: &str) -> String {
     let Some(Packages { debian, yocto, buildroot }) = of(factory) else {

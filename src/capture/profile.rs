@@ -1,21 +1,21 @@
-//! Which picture of a camera is recorded under a plan: that of `[video]`, that of a `[[video.profile]]`, or one of them made
-//! smaller. A plan that allows fewer lines ends recording only where no smaller picture can be had.
+//! Which stream of a camera is recorded under a plan: that of `[video]`, that of a `[[video.profile]]`, or one of them
+//! scaled down. A plan that allows fewer lines ends recording only if no smaller stream is possible.
 
 use super::board::scaled;
 use crate::config::{Board, Video, VideoFormat, VideoSource};
 use std::cmp::Reverse;
 
-/// How the picture comes to its size.
+/// How a frame gets its size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Making {
-    /// As the source gives it, or as we encode what it gives.
-    Given,
-    /// The device is asked for a mode of so few lines.
-    Asked,
-    /// H.264 of the source is decoded, scaled and encoded again.
-    Again,
-    /// By what the board says it has more lines than the plan allows. It is tried: the stream itself decides.
-    Beyond,
+pub enum Sizing {
+    /// As the source delivers it, or as the encoder encodes raw frames.
+    AsIs,
+    /// A mode with fewer lines is requested from the device.
+    Requested,
+    /// H.264 from the source is decoded, scaled and encoded again.
+    Reencoded,
+    /// The board file states more lines than the plan allows. It is tried: the stream itself decides.
+    TooLarge,
 }
 
 /// What is recorded under a plan.
@@ -25,17 +25,17 @@ pub struct Choice {
     pub profile: usize,
     /// Its settings.
     pub video: Video,
-    /// Pixels of the picture, and its lines.
+    /// Width and height of a frame, in pixels.
     pub size: (u32, u32),
-    /// How it comes to that size.
-    pub making: Making,
+    /// How a frame gets that size.
+    pub sizing: Sizing,
 }
 
-/// What is recorded where the plan allows `max_height` lines.
+/// What is recorded if the plan allows `max_height` lines.
 ///
-/// What needs no decoder goes first, and of that the picture with the most lines; of two that have as many, the one that
-/// needs no scaling, and then the one that stands first. `learnt` says how many lines a picture was seen to have, where that
-/// is known: it counts more than what the board says.
+/// Streams that need no decoder come first, and of those the one with the most lines; of two with equal lines, the one
+/// that needs no scaling, then the first in the file. `learnt` gives the lines that a stream was seen to have, if known:
+/// it overrides the board file.
 #[must_use]
 pub fn choose(board: &Board, max_height: u32, learnt: impl Fn(usize) -> Option<u32>) -> Choice {
     let main = &board.video;
@@ -44,52 +44,52 @@ pub fn choose(board: &Board, max_height: u32, learnt: impl Fn(usize) -> Option<u
         .map(|(profile, video)| made(profile, video, main, max_height, learnt(profile)))
         .min_by_key(|choice| {
             let (_, lines) = choice.size;
-            // Of those that are too large the smallest: it may be smaller than the board says.
-            let (large, small) = if choice.making == Making::Beyond { (0, lines) } else { (lines, 0) };
+            // Of those that are too large the smallest: it may be smaller than the board file states.
+            let (large, small) = if choice.sizing == Sizing::TooLarge { (0, lines) } else { (lines, 0) };
             let scales = lines != choice.video.height;
-            (choice.making, small, Reverse(large), scales, choice.profile)
+            (choice.sizing, small, Reverse(large), scales, choice.profile)
         });
     let own = || Choice {
         profile: 0,
         video: main.clone(),
         size: (main.width, main.height),
-        making: Making::Beyond,
+        sizing: Sizing::TooLarge,
     };
     best.unwrap_or_else(own)
 }
 
 fn made(profile: usize, video: &Video, main: &Video, max_height: u32, learnt: Option<u32>) -> Choice {
     let smaller = scaled(video.width, video.height, max_height);
-    let given = |size, making| Choice { profile, video: video.clone(), size, making };
+    let given = |size, sizing| Choice { profile, video: video.clone(), size, sizing };
     if video.format == VideoFormat::Raw {
-        return given(smaller, Making::Given);
+        return given(smaller, Sizing::AsIs);
     }
-    // A profile that names an encoder for the source of `[video]` wants it encoded again.
+    // A profile that names an encoder for the source of `[video]` requests encoding again.
     let same_source = profile > 0 && video.source == main.source;
     let again = video.encoder.is_some();
     if same_source && again {
-        return given(smaller, Making::Again);
+        return given(smaller, Sizing::Reencoded);
     }
     let lines = learnt.unwrap_or(video.height);
     if lines <= max_height {
-        return given((video.width, lines), Making::Given);
+        return given((video.width, lines), Sizing::AsIs);
     }
     if again {
-        return given(smaller, Making::Again);
+        return given(smaller, Sizing::Reencoded);
     }
     if learnt.is_none() && matches!(video.source, VideoSource::V4l2 { .. }) {
-        return given(smaller, Making::Asked);
+        return given(smaller, Sizing::Requested);
     }
-    given((video.width, lines), Making::Beyond)
+    given((video.width, lines), Sizing::TooLarge)
 }
 
-/// How few lines a plan may allow, so that something is surely recorded: `None` where every plan is met.
+/// The fewest lines of a plan under which something is certainly recorded. `None`: under every plan.
 #[must_use]
 pub fn least_lines(board: &Board) -> Option<u32> {
     let all = std::iter::once(&board.video).chain(&board.video.profiles);
     let least = all.map(|video| video.height).min().unwrap_or(board.video.height);
-    match choose(board, 1, |_| None).making {
-        Making::Given | Making::Again => None,
-        Making::Asked | Making::Beyond => Some(least),
+    match choose(board, 1, |_| None).sizing {
+        Sizing::AsIs | Sizing::Reencoded => None,
+        Sizing::Requested | Sizing::TooLarge => Some(least),
     }
 }

@@ -1,17 +1,17 @@
-//! Raw pictures on their way to the encoder: what a source is asked for, and what is done to its pictures.
+//! Raw frames between source and encoder: what is requested from the source, and how its frames are converted.
 //!
-//! A picture is touched by the processor only where it must be: where the source gives what the encoder takes, there is
-//! nothing between them but a queue, and where both share memory (dmabuf) not even a copy.
+//! The processor touches a frame only if it must: if the source delivers what the encoder accepts, only a queue is
+//! between them, and if both share memory (dmabuf) there is no copy.
 
 use super::board::{Element, Stage, scaled};
 use super::encoder::{self, Demand, Sharing};
 use crate::config::{Board, Colorimetry, EncoderKind, Pixels, VideoSource};
 
-/// The raw pictures of one board under one plan.
+/// The raw frames of one board under one plan.
 pub(super) struct Raw<'a> {
     board: &'a Board,
     encoder: EncoderKind,
-    /// Pixels and lines that are encoded.
+    /// Width and height of the encoded frames, in pixels.
     size: (u32, u32),
 }
 
@@ -29,7 +29,7 @@ impl<'a> Raw<'a> {
         self.size != (self.board.video.width, self.board.video.height)
     }
 
-    /// How the source lays out its pictures, where that is known.
+    /// The pixel layout of the source, if it is known.
     fn pixels(&self) -> Option<Pixels> {
         match self.board.video.source {
             VideoSource::Libcamera { .. } => Some(self.board.video.pixels.unwrap_or(Pixels::Nv12)),
@@ -43,7 +43,7 @@ impl<'a> Raw<'a> {
 
     fn colorimetry(&self) -> Option<Colorimetry> {
         match self.board.video.source {
-            // Left to itself libcamera offers one that the encoders of V4L2 refuse.
+            // The default of libcamera is one that the encoders of V4L2 refuse.
             VideoSource::Libcamera { .. } => Some(self.board.video.colorimetry.unwrap_or(Colorimetry::Bt709)),
             VideoSource::V4l2 { .. }
             | VideoSource::Rtsp { .. }
@@ -53,12 +53,12 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The encoder takes the source's pictures as they are.
+    /// The encoder accepts the source's frames without conversion.
     fn fits(&self) -> bool {
         self.pixels().is_some_and(|pixels| encoder::takes(self.encoder).contains(&pixels))
     }
 
-    /// The encoder reads from the memory that the source wrote to.
+    /// How the encoder reads the memory that the source writes, if it does.
     pub(super) fn sharing(&self) -> Option<Sharing> {
         let shares = match self.board.video.source {
             VideoSource::V4l2 { .. } | VideoSource::Libcamera { .. } => self.fits() && !self.is_scaled(),
@@ -70,12 +70,12 @@ impl<'a> Raw<'a> {
         encoder::sharing(self.encoder).filter(|_| shares)
     }
 
-    /// What `v4l2src` is told beside its device.
+    /// Sets what `v4l2src` needs besides its device.
     pub(super) fn v4l2(&self, source: Element) -> Element {
         if self.sharing().is_some() { source.with("io-mode", "dmabuf") } else { source }
     }
 
-    /// What is asked of the source, and how it is brought to the encoder.
+    /// The caps for the source, and the conversion for the encoder.
     pub(super) fn stages(&self, stages: &mut Vec<Stage>) {
         let video = &self.board.video;
         let size = format!("width={},height={},framerate={}", video.width, video.height, video.fps);
@@ -86,7 +86,7 @@ impl<'a> Raw<'a> {
         };
         match (&video.source, self.pixels()) {
             (VideoSource::V4l2 { .. }, None) => {
-                // A webcam reaches its larger sizes as Motion JPEG only.
+                // A webcam has its larger sizes as Motion JPEG only.
                 stages.push(Stage::Caps(format!("{};image/jpeg,{size}", raw(None))));
                 stages.push(Stage::Element(Element::new("decodebin")));
             }
@@ -96,7 +96,7 @@ impl<'a> Raw<'a> {
             }
             (_, pixels) => stages.push(Stage::Caps(raw(pixels))),
         }
-        // A picture too many for the encoder is dropped here, before it costs anything.
+        // A frame for which the encoder is too slow is dropped here, before any conversion.
         stages.push(Stage::Element(few().with("leaky", "downstream")));
         if !self.fits() {
             stages.push(Stage::Element(Element::new("videoconvert")));
@@ -115,12 +115,12 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// What was decoded is brought to the encoder; where that cannot keep up it `waits`, or frames are dropped.
+    /// The conversion of decoded frames for the encoder. If that is too slow, the source `waits`, or frames are dropped.
     pub(super) fn again(&self, waits: bool, stages: &mut Vec<Stage>) {
         let (width, height) = self.size;
         stages.push(Stage::Element(if waits { few() } else { few().with("leaky", "downstream") }));
         stages.push(Stage::Element(Element::new("videoconvert")));
-        // What the board says of the source may be wrong: it is scaled in any case.
+        // The size in the board file may be wrong: always scale.
         stages.push(Stage::Element(Element::new("videoscale").with("add-borders", false)));
         let formats = self.formats();
         stages.push(Stage::Caps(format!(
@@ -128,7 +128,7 @@ impl<'a> Raw<'a> {
         )));
     }
 
-    /// What the encoder takes, in the syntax of caps.
+    /// The formats that the encoder accepts, in the syntax of caps.
     fn formats(&self) -> String {
         match encoder::takes(self.encoder).iter().filter_map(|pixels| gst_name(*pixels)).collect::<Vec<_>>()[..]
         {
@@ -140,7 +140,7 @@ impl<'a> Raw<'a> {
         }
     }
 
-    /// The caps of pictures that we draw ourselves: what the encoder likes best.
+    /// The caps of generated frames: the best format for the encoder.
     pub(super) fn drawn(&self) -> Stage {
         let (width, height) = self.size;
         let format =
@@ -149,7 +149,7 @@ impl<'a> Raw<'a> {
         Stage::Caps(format!("video/x-raw,width={width},height={height},framerate={fps},format={format}"))
     }
 
-    /// The encoder, and what comes out of it.
+    /// The encoder and its caps.
     pub(super) fn encode(&self, demand: Demand, stages: &mut Vec<Stage>) {
         let mut encoder = encoder::stages(self.encoder, demand);
         if let Some(Stage::Element(element)) = encoder.first_mut() {
@@ -164,7 +164,7 @@ impl<'a> Raw<'a> {
     }
 }
 
-/// Pictures that are not coded: few may wait.
+/// A queue for raw frames: only few may wait.
 fn few() -> Element {
     Element::new("queue").with("max-size-buffers", 4).with("max-size-bytes", 0).with("max-size-time", 0)
 }

@@ -1,32 +1,32 @@
-//! How often a camera hears a user and a password that it refuses. Many lock the user out after a few attempts, so one that
-//! was refused is tried again after ten minutes at the earliest, whatever happens to the pipeline meanwhile.
+//! Limits how often a refused user and password are sent to a camera. Many cameras lock the user out after a few attempts,
+//! so a refused login is sent again after ten minutes at the earliest, even if the pipeline restarts meanwhile.
 
 use crate::domain::time::Mono;
 use std::time::Duration;
 
-/// A user and a password that a camera has refused are not shown to it again before.
+/// Minimum time before a refused login is sent to the same camera again.
 pub const REFUSED_INTERVAL: Duration = Duration::from_secs(600);
-/// Cameras, with what each has refused last.
+/// Maximum number of remembered answers.
 const MAX_KNOWN: usize = 16;
 
-/// SHA-256 of a user and a password; of nothing, where there are none.
+/// SHA-256 of a user and a password; zeros if there are none.
 pub type Shown = [u8; 32];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// It was shown, and the camera has not accepted it.
+    /// It was sent, and the camera has not accepted it.
     Refused(Mono),
     Accepted,
 }
 
-/// What cameras have said of what they were shown. In memory alone.
+/// The answers of cameras to logins. Kept in memory only.
 #[derive(Debug, Default)]
 pub struct Refusals {
     known: Vec<(String, Shown, Verdict)>,
 }
 
 impl Refusals {
-    /// For how long this is not to be shown to that camera.
+    /// How long this login must not be sent to that camera; `None`: it may be sent now.
     #[must_use]
     pub fn wait(&self, camera: &str, shown: &Shown, now: Mono) -> Option<Duration> {
         match self.of(camera, shown)? {
@@ -38,20 +38,20 @@ impl Refusals {
         }
     }
 
-    /// It is being shown. Unless it was accepted before it counts as refused until the answer is here: whoever ends the run
-    /// meanwhile does not get a second attempt by it.
+    /// Notes that the login is being sent. Unless it was accepted before, it counts as refused until the answer is here: so
+    /// a run that ends meanwhile allows no second attempt.
     pub fn shown(&mut self, camera: &str, shown: &Shown, now: Mono) {
         if self.of(camera, shown) != Some(Verdict::Accepted) {
             self.note(camera, shown, Verdict::Refused(now));
         }
     }
 
-    /// The camera has refused it.
+    /// Notes that the camera has refused it.
     pub fn refused(&mut self, camera: &str, shown: &Shown, now: Mono) {
         self.note(camera, shown, Verdict::Refused(now));
     }
 
-    /// The camera lets us in.
+    /// Notes that the camera has accepted it.
     pub fn accepted(&mut self, camera: &str, shown: &Shown) {
         self.note(camera, shown, Verdict::Accepted);
     }
@@ -70,19 +70,19 @@ impl Refusals {
     }
 }
 
-/// What is to become of a request of RTSP that is about to be sent.
+/// What to do with an RTSP request that is about to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Going {
-    /// It goes.
+    /// Send it.
     Plain,
-    /// It goes, and shows user and password: the camera has asked for them.
+    /// Send it. It contains user and password: the camera has requested them.
     Shows,
-    /// It does not go: it would show once more what was refused, or show it to another host.
+    /// Do not send it: it would repeat a refused login, or send it to another host.
     Held,
 }
 
-/// Watches the requests of one connection. What is sent to a camera a second time in a row is the answer to its 401, with user and password; a third
-/// time means that it has refused them.
+/// Watches the requests of one connection. The second of two equal requests in a row answers a 401, with user and
+/// password; a third means that the camera has refused them.
 #[derive(Debug)]
 pub struct Requests {
     host: String,
@@ -99,15 +99,15 @@ const SETUP: i32 = 1 << 8;
 const SET_PARAMETER: i32 = 1 << 9;
 
 impl Requests {
-    /// Those to the host of this address.
+    /// Of a connection to the host of this URL.
     #[must_use]
     pub fn to(url: &str) -> Requests {
         Requests { host: host(url).to_owned(), last: None, times: 0, playing: false }
     }
 
-    /// What becomes of this one; `method` as in `GstRTSPMethod`.
+    /// What to do with the next request; `method` as in `GstRTSPMethod`.
     pub fn going(&mut self, method: i32, uri: &str) -> Going {
-        // The address of a stream stands in the SDP, and may be one from behind a router.
+        // The URL of a stream comes from the SDP, and may be an address behind a router.
         let sent_elsewhere =
             method != SETUP && uri.contains("://") && !self.host.eq_ignore_ascii_case(host(uri));
         if sent_elsewhere && !self.playing {
@@ -131,7 +131,7 @@ impl Requests {
     }
 }
 
-/// The host of an address, without port, user and password.
+/// The host of a URL, without port, user and password.
 fn host(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
     let authority = rest.split(['/', '?']).next().unwrap_or_default();

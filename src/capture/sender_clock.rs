@@ -1,16 +1,16 @@
-//! When a camera elsewhere captured what it sends, by its own clock: RTCP sender reports (RFC 3550, 6.4.1) pair the times of
-//! its packets with civil time. Such a clock is believed only where it agrees with ours, within bounds.
+//! When a network camera captured its frames, by its own clock: RTCP sender reports (RFC 3550, 6.4.1) map the times of its
+//! packets to UTC. That clock is used only if it agrees with ours, within bounds.
 
 use crate::domain::time::Utc;
 use std::time::Duration;
 
-/// What comes later than this after its capture does not: one of the two clocks is wrong.
+/// Maximum time from capture to arrival. Beyond it, one of the two clocks is wrong.
 pub const MAX_LAG: Duration = Duration::from_secs(10);
-/// A report says nothing of packets that are further from it, in seconds of their clock.
+/// Maximum distance of a packet from a report, in seconds of the RTP clock.
 const MAX_REACH: i64 = 60;
 /// Seconds from the epoch of NTP (1900) to that of Unix (1970).
 const NTP_TO_UNIX: i128 = 2_208_988_800;
-/// Ticks a second of the RTP clock of pictures (RFC 6184, 8.2.1).
+/// Ticks a second of the RTP clock of video (RFC 6184, 8.2.1).
 const RATE: i64 = 90_000;
 /// Packet type of a sender report.
 const SENDER_REPORT: u8 = 200;
@@ -30,7 +30,7 @@ struct Report {
 }
 
 impl SenderClock {
-    /// Takes in a compound packet of RTCP; what is none is passed over.
+    /// Reads a compound RTCP packet; other bytes are ignored.
     pub fn report(&mut self, packet: &[u8]) {
         let mut rest = packet;
         while let [flags, kind, high, low, body @ ..] = rest {
@@ -43,7 +43,7 @@ impl SenderClock {
                     (word(body, 0), word(body, 1), word(body, 2), word(body, 3))
                 {
                     let ntp = u64::from(high) << 32 | u64::from(low);
-                    // A camera whose clock does not run says so by zero.
+                    // Zero: the camera has no clock.
                     self.report = (ntp != 0).then_some(Report { source, ntp, rtp });
                 }
             }
@@ -51,8 +51,8 @@ impl SenderClock {
         }
     }
 
-    /// How long ago what is in this packet of RTP was captured, when it has come at `arrived` by our clock. `None` where no
-    /// report is near, or where the two clocks do not agree: never before its capture, and not more than [`MAX_LAG`] after it.
+    /// The time from capture to arrival of this RTP packet, which came at `arrived` by our clock. `None` if no report is
+    /// near, or if the clocks do not agree: a packet must arrive after its capture, and at most [`MAX_LAG`] after it.
     #[must_use]
     pub fn lag(&self, packet: &[u8], arrived: Utc) -> Option<Duration> {
         let report = self.report?;
@@ -65,7 +65,7 @@ impl SenderClock {
             return None;
         }
         let captured = report.ntp.wrapping_add_signed((ticks << 32) / RATE);
-        // Within an era of either.
+        // Wraps within an NTP era.
         let behind = ntp(arrived).wrapping_sub(captured);
         let behind = i64::from_be_bytes(behind.to_be_bytes());
         let nanos = u64::try_from((i128::from(behind) * 1_000_000_000) >> 32).ok()?;
@@ -73,7 +73,7 @@ impl SenderClock {
     }
 }
 
-/// Before or behind, within half a turn of a counter.
+/// The difference of two counters that wrap.
 fn signed(difference: u32) -> i32 {
     i32::from_be_bytes(difference.to_be_bytes())
 }

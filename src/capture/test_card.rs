@@ -1,28 +1,28 @@
-//! The test card: what the test source writes into every picture so that whoever holds the picture
-//! can say which one it is and when it was taken, whatever became of the file around it.
+//! The test card: the test source writes it into every frame. It identifies the frame and its time of capture,
+//! independent of the file.
 //!
-//! It is written twice, in ways that have nothing in common:
+//! It is written twice, in independent ways:
 //!
-//! - **Into the picture**, as a block code that outlives the encoder. [`COLUMNS`] by [`ROWS`] squares, black
-//!   or white, take three quarters of the width and half of the height of the picture, in its middle: column
+//! - **Into the image**, as a block code that survives encoding. [`COLUMNS`] by [`ROWS`] squares, black or white, fill
+//!   three quarters of the width and half of the height of the image, in its middle: column
 //!   `c` begins at `width/8 + c * (width*3/4) / 16` and row `r` at `height/4 + r * (height/2) / 8`, each
 //!   division rounded down. Read line by line they are 128 bits, the most
 //!   significant first: the number (32), the time (64), and a CRC-32 (IEEE 802.3) of those twelve bytes. White is 1.
-//!   A reader takes the mean of the inner half of each square and calls it white from mid-grey up. A
-//!   picture in which the squares would be smaller than [`LEAST`] samples carries no block code.
-//! - **Beside the picture**, as an SEI message `user_data_unregistered` (ITU-T H.264, D.1.7; ITU-T H.265, D.2.7) of the [`UUID`]
+//!   A reader takes the mean of the inner half of each square; from mid-grey up it is white. An image whose squares
+//!   would be smaller than [`MIN_SQUARE`] samples has no block code.
+//! - **Beside the image**, as an SEI message `user_data_unregistered` (ITU-T H.264, D.1.7; ITU-T H.265, D.2.7) of the [`UUID`]
 //!   below, whose text is `number=N time=T` in decimal. It holds no byte that needs emulation
-//!   prevention, so that a search for the UUID finds it in any heap of bytes.
+//!   prevention, so a search for the UUID finds it in any bytes.
 
 use super::h265::nal;
 use crate::domain::codec::Codec;
 
-/// Which picture of a run, and when it was taken.
+/// The number of a frame in its run, and its time of capture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Card {
-    /// Counts the pictures of a run from 0.
+    /// Counts the frames of a run from 0.
     pub number: u32,
-    /// `CLOCK_MONOTONIC` when the source gave the picture out, in nanoseconds.
+    /// `CLOCK_MONOTONIC` when the source delivered the frame, in nanoseconds.
     pub time: u64,
 }
 
@@ -30,9 +30,9 @@ pub struct Card {
 pub const COLUMNS: usize = 16;
 /// Lines of squares.
 pub const ROWS: usize = 8;
-/// The least width and height of a square, in samples.
-pub const LEAST: usize = 4;
-/// Ours among the SEI messages.
+/// Minimum width and height of a square, in samples.
+pub const MIN_SQUARE: usize = 4;
+/// Identifies the SEI message.
 pub const UUID: [u8; 16] = *b"\x9d\x4c\xe1\x7akasacam-card";
 
 /// Luma of studio range.
@@ -51,7 +51,7 @@ pub struct Size {
     pub stride: usize,
 }
 
-/// A square: columns and lines of the picture, the end excluded.
+/// A square: columns and lines of the image, the end excluded.
 struct Square {
     columns: std::ops::Range<usize>,
     lines: std::ops::Range<usize>,
@@ -59,7 +59,9 @@ struct Square {
 
 impl Size {
     fn carries_a_card(self) -> bool {
-        self.stride >= self.width && self.width * 3 / 4 / COLUMNS >= LEAST && self.height / 2 / ROWS >= LEAST
+        self.stride >= self.width
+            && self.width * 3 / 4 / COLUMNS >= MIN_SQUARE
+            && self.height / 2 / ROWS >= MIN_SQUARE
     }
 
     fn square(self, index: usize) -> Square {
@@ -71,7 +73,7 @@ impl Size {
 }
 
 impl Square {
-    /// Without a quarter at each side: what the encoder smears stays outside.
+    /// Without a quarter at each side, where the encoder blurs.
     fn inner(&self) -> Square {
         let shrink = |range: &std::ops::Range<usize>| {
             let quarter = range.len() / 4;
@@ -96,8 +98,8 @@ impl Card {
         Some(Card { number: u32::try_from(known >> 64).ok()?, time: low(known, u64::MAX)? })
     }
 
-    /// Draws the block code into a luma plane; `false` where the plane is too small for it, or is not
-    /// what `size` says.
+    /// Draws the block code into a luma plane; `false` if the plane is too small for it, or does not match
+    /// `size`.
     pub fn draw(self, luma: &mut [u8], size: Size) -> bool {
         if !size.carries_a_card() || luma.len() < size.stride * (size.height - 1) + size.width {
             return false;
@@ -115,7 +117,7 @@ impl Card {
         true
     }
 
-    /// Reads the block code of a luma plane; `None` where there is none, or it cannot be believed.
+    /// Reads the block code of a luma plane; `None` if there is none, or its checksum is wrong.
     #[must_use]
     pub fn read(luma: &[u8], size: Size) -> Option<Card> {
         if !size.carries_a_card() {
@@ -139,12 +141,12 @@ impl Card {
     #[must_use]
     pub fn sei(self, codec: Codec) -> Vec<u8> {
         let text = format!("number={} time={}", self.number, self.time);
-        // Of no importance to the decoder: type 6 of H.264; a prefix message of the base layer of H.265.
+        // H.264: type 6; H.265: a prefix message of the base layer.
         let mut nal = match codec {
             Codec::H264 => vec![0x06],
             Codec::H265 => vec![nal::PREFIX_SEI << 1, 1],
         };
-        // user_data_unregistered is 5. 16 + 44 bytes at most.
+        // user_data_unregistered is 5. At most 16 + 44 bytes.
         let size = u8::try_from(UUID.len() + text.len()).unwrap_or(0);
         nal.extend([0x05, size]);
         nal.extend_from_slice(&UUID);
@@ -153,7 +155,7 @@ impl Card {
         nal
     }
 
-    /// Every card that an SEI message in these bytes tells of, wherever it lies and whatever is around it.
+    /// The cards of all SEI messages in these bytes, at any position.
     #[must_use]
     pub fn found_in(bytes: &[u8]) -> Vec<Card> {
         let mut cards = Vec::new();
@@ -172,8 +174,8 @@ impl Card {
     }
 }
 
-/// The number that the bytes begin with, and what is behind it. A number that goes on to the end may have been
-/// cut off, and is none.
+/// The number at the start of the bytes, and the bytes after it. A number up to the end may be cut off, so it does not
+/// count.
 fn decimal(bytes: &[u8]) -> Option<(u64, &[u8])> {
     let end = bytes.iter().position(|byte| !byte.is_ascii_digit())?;
     let (digits, rest) = bytes.split_at_checked(end)?;

@@ -1,36 +1,35 @@
-//! When a frame is decoded, from nothing but when it and its neighbours are presented.
+//! Decode times, derived only from the presentation times of a frame and its neighbours.
 //!
-//! The decode times that a source tells are missing, those of arrival, or derived from a VUI that is
-//! wrong. But the times of presentation, sorted, are good decode times, as long as each frame gets
-//! one that is not behind its own: the one that stands as many places earlier as frames may
-//! precede it and be presented after it.
+//! The decode times of a source may be missing, may be times of arrival, or come from a wrong VUI. But the sorted
+//! presentation times are good decode times, if each frame gets one that is not later than its own presentation: the one
+//! that is as many places earlier as frames may be decoded before it and presented after it.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// The least between two decode times, in nanoseconds: a tick of 90 kHz, rounded up.
+/// Minimum distance of two decode times, in nanoseconds: a tick of 90 kHz, rounded up.
 const MIN_STEP: i64 = 11_112;
 /// `max_num_reorder_frames` is at most 16 (E.2.1).
 const MAX_DEPTH: usize = 16;
-/// Frames whose distances are remembered.
-const REMEMBERED: usize = 16;
+/// Number of distances that are remembered.
+const REMEMBERED_STEPS: usize = 16;
 
-/// Decode times of one unbroken run of frames.
+/// Decode times of frames without a hole.
 #[derive(Debug)]
 pub struct DecodeTimes {
     depth: usize,
-    /// How far the first frames are decoded before they are presented: so many nanoseconds a place.
+    /// Nanoseconds a place, by which the first frames are decoded before their presentation.
     step: i64,
     waiting: BinaryHeap<Reverse<i64>>,
-    /// How many were given without one taken from `waiting`.
+    /// Number of frames whose decode time was not taken from `waiting`.
     lead: usize,
     first: i64,
     taken: Option<i64>,
 }
 
 impl DecodeTimes {
-    /// `shown` are the times of presentation of the first frames in decoding order, in nanoseconds; `step`
-    /// is that of one frame where they do not tell.
+    /// `shown`: presentation times of the first frames in decoding order, in nanoseconds. `step`: the length of a
+    /// frame, used if they do not show it.
     #[must_use]
     pub fn new(shown: &[i64], depth: Option<u32>, step: i64) -> DecodeTimes {
         let depth = depth.and_then(|depth| usize::try_from(depth).ok()).unwrap_or_else(|| observed(shown));
@@ -50,7 +49,7 @@ impl DecodeTimes {
         }
     }
 
-    /// From decoding to presentation where nothing is reordered, in nanoseconds.
+    /// Time from decoding to presentation of a frame that is not reordered, in nanoseconds.
     #[must_use]
     pub fn delay(&self) -> i64 {
         self.step * i64::try_from(self.depth).unwrap_or(0)
@@ -60,7 +59,7 @@ impl DecodeTimes {
     pub fn next(&mut self, shown: i64, last: Option<i64>) -> i64 {
         self.waiting.push(Reverse(shown));
         if self.taken.is_some_and(|taken| shown < taken) && self.depth < MAX_DEPTH {
-            // More is reordered than was known: one frame more is waited for from here on.
+            // More frames are reordered than expected: wait for one more from here on.
             self.depth += 1;
         }
         let found = if self.waiting.len() > self.depth {
@@ -76,55 +75,55 @@ impl DecodeTimes {
     }
 }
 
-/// The most frames that precede one in decoding order and follow it in presentation.
+/// The largest number of frames that are decoded before a frame and presented after it.
 fn observed(shown: &[i64]) -> usize {
     let later = |(at, time): (usize, &i64)| shown.iter().take(at).filter(|other| *other > time).count();
     shown.iter().enumerate().map(later).max().unwrap_or(0)
 }
 
-/// The distances of the last frames, by which a hole among them is told.
+/// The distances of the last frames, used to find holes.
 #[derive(Debug)]
 pub struct Pace {
-    steps: [i64; REMEMBERED],
+    steps: [i64; REMEMBERED_STEPS],
     count: usize,
     nominal: i64,
 }
 
 impl Pace {
-    /// `nominal` is the distance of two frames until it is known, in nanoseconds.
+    /// `nominal` is the distance of two frames until it is measured, in nanoseconds.
     #[must_use]
     pub fn new(nominal: i64) -> Pace {
-        Pace { steps: [0; REMEMBERED], count: 0, nominal }
+        Pace { steps: [0; REMEMBERED_STEPS], count: 0, nominal }
     }
 
-    /// Two frames stand so far apart, in nanoseconds.
+    /// Notes the distance of two frames, in nanoseconds.
     pub fn note(&mut self, step: i64) {
-        if let Some(place) = self.steps.get_mut(self.count % REMEMBERED) {
+        if let Some(place) = self.steps.get_mut(self.count % REMEMBERED_STEPS) {
             *place = step;
             self.count += 1;
         }
     }
 
-    /// Some distances are known.
+    /// Enough distances are known.
     #[must_use]
     pub fn is_known(&self) -> bool {
         self.count >= 4
     }
 
-    /// Most distances are about the middle one: frames come at a rate, and what is missing among them can be told.
+    /// Most distances are close to the median: the frame rate is steady, so missing frames can be found.
     #[must_use]
     pub fn is_steady(&self) -> bool {
         let frame = self.frame();
         let usual = self.known().filter(|step| step.abs_diff(frame) <= frame.unsigned_abs() / 4).count();
-        let known = self.count.min(REMEMBERED);
-        known >= REMEMBERED / 2 && usual * 4 >= known * 3
+        let known = self.count.min(REMEMBERED_STEPS);
+        known >= REMEMBERED_STEPS / 2 && usual * 4 >= known * 3
     }
 
     fn known(&self) -> impl Iterator<Item = i64> + '_ {
         self.steps.iter().take(self.count).copied()
     }
 
-    /// What a frame lasts: the middle of the last distances, or nominally.
+    /// The length of a frame: the median of the last distances, or the nominal one.
     #[must_use]
     pub fn frame(&self) -> i64 {
         let mut known: Vec<i64> = self.known().collect();

@@ -1,4 +1,4 @@
-//! From NAL units to access units, by what their slices say.
+//! From NAL units to access units, by the headers of their slices.
 
 use super::codec::{Boundary, Role, Sets, Slice, role};
 use super::h264;
@@ -6,7 +6,7 @@ use crate::domain::codec::Codec;
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// NAL units of one access unit at most: more than that is no picture.
+/// Maximum number of NAL units of one access unit.
 const MAX_NALS: usize = 4096;
 
 /// Whether decoding can begin at a frame.
@@ -14,26 +14,26 @@ const MAX_NALS: usize = 4096;
 pub enum Start {
     /// It depends on frames before it.
     No,
-    /// It can, and all that follows can be decoded then.
+    /// It can, and all later frames can be decoded.
     Clean,
-    /// It can, but frames that follow it and are shown before it may depend on what stands before.
+    /// It can, but frames that lead it (decoded after it, presented before it) may depend on earlier frames.
     Open,
-    /// The same, and what those depend on is not there in any case.
+    /// The same, and those earlier frames are missing in any case.
     Broken,
 }
 
-/// One sample of an MP4 track: a frame, or two fields that make one, with all that belongs to it.
+/// One sample of an MP4 track: a frame, or two fields that make one, with all its NAL units.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unit {
     /// Its NAL units in order, without start codes or lengths.
     pub nals: Vec<Bytes>,
-    /// Time of presentation of the first of its buffers that has one, in nanoseconds.
+    /// Time of presentation, from its first buffer that has one, in nanoseconds.
     pub shown: Option<i64>,
     /// The first slice.
     pub slice: Slice,
     /// The parameter sets in force.
     pub sets: Arc<Sets>,
-    /// The frame behind it is shown before it (ITU-T H.265, "leading picture"), as far as that is told.
+    /// The next frame leads it: it is presented before it (ITU-T H.265, "leading picture").
     pub is_led: bool,
     /// A sequence ended before it.
     pub is_after_end: bool,
@@ -56,7 +56,7 @@ impl Unit {
     pub fn start(&self) -> Start {
         match &self.slice {
             Slice::H264(slice) if slice.idr => Start::Clean,
-            // An I picture at a recovery point: what is shown before it may not be decoded then.
+            // An I picture at a recovery point: frames presented before it may not be decodable.
             Slice::H264(slice) if slice.i && h264::is_recovery_point(&self.nals) => Start::Open,
             Slice::H264(_) => Start::No,
             Slice::H265(slice) if slice.is_broken_link() => Start::Broken,
@@ -70,8 +70,8 @@ impl Unit {
         }
     }
 
-    /// It may not be decoded where decoding began at the newest [`Start::Open`] before it, which is shown at `start`;
-    /// this one is shown at `shown`, in nanoseconds.
+    /// Whether it may not be decodable because decoding began at the last [`Start::Open`]. `start` is the presentation time
+    /// of that frame and `shown` that of this one, in nanoseconds.
     #[must_use]
     pub fn is_lost_behind(&self, start: i64, shown: i64) -> bool {
         match &self.slice {
@@ -81,25 +81,25 @@ impl Unit {
     }
 }
 
-/// Puts access units together.
+/// Assembles access units.
 #[derive(Debug)]
 pub struct Assembler {
     codec: Codec,
     sets: Arc<Sets>,
     boundary: Boundary,
     unit: Option<Unit>,
-    /// What stands between two slices: of the one or of the other picture, which only the next slice tells.
+    /// NAL units between two slices: only the next slice shows to which access unit they belong.
     between: Vec<Bytes>,
     between_shown: Option<i64>,
-    /// A sequence ended, and nothing came since.
+    /// A sequence ended, and no frame has come since.
     ended: bool,
     unreadable: u64,
-    /// A sequence parameter set of the other standard came where no picture of this one was under way.
+    /// A sequence parameter set of the other codec came before any frame of this one.
     is_other: bool,
 }
 
 impl Assembler {
-    /// Nothing is known of the stream but its standard.
+    /// At the start of a stream of this codec.
     #[must_use]
     pub fn new(codec: Codec) -> Assembler {
         Assembler {
@@ -121,7 +121,8 @@ impl Assembler {
         &self.sets
     }
 
-    /// Takes in the sets of a decoder configuration record (ISO/IEC 14496-15); the bytes of a length in its stream.
+    /// Stores the sets of a decoder configuration record (ISO/IEC 14496-15). Returns the size of a length in its stream,
+    /// in bytes; `None` if the record is damaged.
     pub fn learn_record(&mut self, record: &Bytes) -> Option<usize> {
         let mut sets = (*self.sets).clone();
         let size = sets.learn_record(record)?;
@@ -131,24 +132,24 @@ impl Assembler {
         Some(size)
     }
 
-    /// Slices that were left out so far: damaged, or without their parameter sets.
+    /// The number of slices that were skipped: damaged, or without their parameter sets.
     #[must_use]
     pub fn unreadable(&self) -> u64 {
         self.unreadable
     }
 
-    /// It is a stream of the other standard, as far as its parameter sets tell.
+    /// Whether it is a stream of the other codec, by its parameter sets.
     #[must_use]
     pub fn is_of_other_codec(&self) -> bool {
         self.is_other
     }
 
-    /// What comes does not go on from what came.
+    /// The next frame does not depend on earlier ones.
     pub fn end_sequence(&mut self) {
         self.ended = true;
     }
 
-    /// The next NAL unit. Hands back the access unit that ended before it.
+    /// Takes the next NAL unit. Returns the access unit that ended before it.
     pub fn push(&mut self, nal: Bytes, shown: Option<i64>) -> Option<Unit> {
         if self.unit.is_none() && !self.is_other {
             self.is_other = super::codec::is_sequence_set(self.codec.other(), &nal);
@@ -161,7 +162,7 @@ impl Assembler {
             Role::Ahead | Role::Behind => {}
             Role::Foreign => return None,
         }
-        // What belongs to the picture before; and nothing is gathered without bound.
+        // NAL units that belong to the access unit before. Their number is bounded.
         let behind = matches!(role, Role::Behind | Role::End) && self.between.is_empty();
         match self.unit.as_mut().filter(|_| behind) {
             Some(unit) if unit.nals.len() < MAX_NALS => unit.nals.push(nal),
@@ -209,12 +210,12 @@ impl Assembler {
         Some(before)
     }
 
-    /// As [`Assembler::finish`], but a field waits for the other one of its frame.
+    /// As [`Assembler::finish`], but a field waits for the other field of its frame.
     pub fn finish_frame(&mut self) -> Option<Unit> {
         self.unit.take_if(|unit| !unit.slice.is_field()).inspect(|_| self.boundary.reset())
     }
 
-    /// Nothing of the access unit under way is still to come.
+    /// Ends the current access unit.
     pub fn finish(&mut self) -> Option<Unit> {
         self.boundary.reset();
         self.unit.take()

@@ -1,4 +1,4 @@
-//! When a run of the pipeline ends, and how. Pure: what happens, how far the stream has come and the time are arguments.
+//! When and how a run of the pipeline ends. Pure: events, the progress of the stream and the time are arguments.
 
 use super::board::Origin;
 use crate::domain::effect::StopManner;
@@ -7,37 +7,37 @@ use crate::domain::input::{Fault, FaultKind};
 use crate::domain::time::Mono;
 use std::time::Duration;
 
-/// For what was captured to be handed over, before the devices are closed.
+/// For frames in the pipeline to be delivered before the devices are closed.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(2);
 /// For the rest of a stream whose source failed.
 const SALVAGE_TIMEOUT: Duration = Duration::from_millis(800);
-/// A stall is not seen earlier than this before the first chunk: connecting takes its time.
+/// Minimum time to a stall before the first chunk: connecting takes time.
 const FIRST_CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Frames come, but no IDR frame among them: some cameras make one a minute.
+/// For a chunk while frames come: some cameras send an IDR frame once a minute.
 const NO_CHUNK_TIMEOUT: Duration = Duration::from_secs(90);
-/// Fragment times without a frame that count as a stall.
+/// Lengths of a fragment without a frame that count as a stall.
 const STALL_FRAGMENTS: u32 = 3;
 
 /// How a run ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ending {
-    /// Somebody asked for it.
+    /// By an order.
     Asked(SpanEnd),
-    /// The closer has done its work, and the order itself is still on its way.
+    /// The closer has closed the devices; the order itself has not arrived yet.
     ClosedByDrop,
-    /// The source or the pipeline failed, or a file is used up.
+    /// The source or the pipeline failed, or a file has ended.
     Failed(Fault),
 }
 
 impl Ending {
-    /// What it means for the source that it was.
+    /// The ending for this kind of source.
     ///
-    /// Only a file can be used up. A camera that ends its stream restarts, or was unplugged: it is away, and may return.
-    /// A file that is broken amid its frames is broken there the next time too: what stands before is not stored again.
+    /// Only a file can end. A camera that ends its stream has restarted or was unplugged: it is missing, and may return.
+    /// A file that is damaged in the middle stays so: the frames before are not stored again.
     pub(super) fn of(self, origin: &Origin, stored: bool) -> Ending {
         match (self, origin) {
             (Ending::Failed(fault), Origin::File { .. }) if stored && fault.kind == FaultKind::Pipeline => {
-                let message = format!("{}; what stands behind is not recorded", fault.message);
+                let message = format!("{}; the rest is not recorded", fault.message);
                 Ending::Failed(Fault { kind: FaultKind::EndOfStream, message })
             }
             (Ending::Failed(fault), Origin::Rtsp(_) | Origin::Branches)
@@ -56,40 +56,40 @@ impl From<Fault> for Ending {
     }
 }
 
-/// How far the stream has come.
+/// The progress of the stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Flow {
     /// When the last frame came; before the first one, when the pipeline was started.
     pub(super) frame: Mono,
     /// The same for chunks.
     pub(super) chunk: Mono,
-    /// There was a chunk.
+    /// A chunk has come.
     pub(super) begun: bool,
 }
 
-/// What may end a run.
+/// Events that may end a run.
 #[derive(Clone, Debug)]
 pub(super) enum Happening {
     /// An order to end.
     Stop(StopManner, SpanEnd),
-    /// The source has let go of the run: nobody else can end it.
+    /// The source has dropped the run: no order can come.
     Abandoned,
-    /// All that was captured has been handed over.
+    /// All captured frames have been delivered.
     HandedOver,
     /// The pipeline failed.
     Failed(Fault),
 }
 
-/// What is to be done.
+/// What to do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Next {
     /// Nothing.
     Wait,
-    /// No more is to come in; what is under way is to be handed over.
+    /// Stop the input, and deliver the frames in the pipeline.
     Drain,
     /// Close the devices.
     End(Ending),
-    /// Close the devices: what was under way did not come in time.
+    /// Close the devices: the frames in the pipeline did not come in time.
     GiveUp(Ending),
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// Of a run whose fragments are so long.
+    /// For a run with fragments of this length.
     pub(super) fn new(source: &str, fragment: Duration) -> Watch {
         Watch { source: source.to_owned(), fragment, draining: None }
     }

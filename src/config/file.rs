@@ -11,9 +11,9 @@ use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
 /// A configuration file larger than this was never meant as one.
-const MOST_BYTES: u64 = 256 * 1024;
+const MAX_BYTES: u64 = 256 * 1024;
 /// The first slip of syntax usually explains those behind it.
-const MOST_SYNTAX: usize = 8;
+const MAX_SYNTAX_ERRORS: usize = 8;
 
 pub(super) struct Table {
     pub(super) at: Place,
@@ -92,7 +92,7 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
 /// Reads a file's TOML; what is wrong with its syntax goes to `problems`.
 pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Document> {
     let whole = Place::file(path);
-    let text = match read_bounded(path, MOST_BYTES) {
+    let text = match read_bounded(path, MAX_BYTES) {
         Ok(bytes) => String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned()),
         Err(why) => Err(why),
     };
@@ -108,7 +108,7 @@ pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Document> {
 pub(super) fn parse(file: &Arc<Path>, text: &str, problems: &mut Problems) -> Document {
     let lines = Lines::new(file, text);
     let (root, errors) = DeTable::parse_recoverable(text);
-    for error in errors.iter().take(MOST_SYNTAX) {
+    for error in errors.iter().take(MAX_SYNTAX_ERRORS) {
         let at = lines.place(error.span());
         let line = text.lines().nth((at.line as usize).saturating_sub(1)).unwrap_or_default();
         let shown: String = without_passwords(line.trim()).chars().take(120).collect();

@@ -69,10 +69,10 @@ impl FrameRate {
 
     /// Whole pictures in that time.
     #[must_use]
-    pub fn pictures_in(self, time: Duration) -> u64 {
-        let pictures =
+    pub fn frames_in(self, time: Duration) -> u64 {
+        let frames =
             time.as_millis() * u128::from(self.numerator) / (1000 * u128::from(self.denominator.get()));
-        u64::try_from(pictures).unwrap_or(u64::MAX)
+        u64::try_from(frames).unwrap_or(u64::MAX)
     }
 
     /// When picture `count` is due, from 0, in nanoseconds.
@@ -172,7 +172,7 @@ mod tests {
     fn a_fraction_does_not_drift() {
         let rate = FrameRate::new(30_000, 1001).unwrap();
         assert_eq!(rate.nanos(30_000), 1_001_000_000_000);
-        assert_eq!(rate.pictures_in(Duration::from_secs(2)), 59);
-        assert_eq!(FrameRate::from(15).pictures_in(Duration::from_secs(2)), 30);
+        assert_eq!(rate.frames_in(Duration::from_secs(2)), 59);
+        assert_eq!(FrameRate::from(15).frames_in(Duration::from_secs(2)), 30);
     }
 }

@@ -12,9 +12,9 @@ use std::path::Path;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
-const MOST_CREDENTIALS: u64 = 16 * 1024;
+const MAX_CREDENTIALS: u64 = 16 * 1024;
 /// Enough to tell how much too long it is.
-const MOST_SPOOL_KEY: u64 = 4096;
+const MAX_SPOOL_KEY: u64 = 4096;
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
 const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
@@ -181,7 +181,7 @@ fn bears_in_san(parsed: &X509Certificate<'_>, device: &str) -> bool {
 
 /// The broker's password: one line of text that others cannot read. Nothing of it is told.
 pub(super) fn password(examined: &Examined<'_>, around: &Surroundings, problems: &mut Problems) {
-    let Some(bytes) = examined.read(MOST_CREDENTIALS, problems) else { return };
+    let Some(bytes) = examined.read(MAX_CREDENTIALS, problems) else { return };
     examined.guarded(around, problems);
     if bytes.trim_ascii_end().is_empty() {
         examined.report(problems, "is empty", "one line: the password");
@@ -281,7 +281,7 @@ pub(super) fn spool_key(
     around: &Surroundings,
     problems: &mut Problems,
 ) -> Option<SpoolKey> {
-    let bytes = examined.read(MOST_SPOOL_KEY, problems)?;
+    let bytes = examined.read(MAX_SPOOL_KEY, problems)?;
     examined.guarded(around, problems);
     let hint = "32 random bytes, not text: head -c 32 /dev/urandom writes them";
     let Ok(key) = <[u8; 32]>::try_from(bytes.as_slice()) else {
@@ -299,7 +299,7 @@ pub(super) fn spool_key(
 /// The store's credentials: `access_key_id`, `secret_access_key` and perhaps `session_token`, text
 /// each. Only shape and guard are judged; no value and no line of the file is ever told.
 pub(super) fn credentials(examined: &Examined<'_>, around: &Surroundings, problems: &mut Problems) {
-    let Some(bytes) = examined.read(MOST_CREDENTIALS, problems) else {
+    let Some(bytes) = examined.read(MAX_CREDENTIALS, problems) else {
         return;
     };
     examined.guarded(around, problems);

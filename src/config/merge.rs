@@ -6,7 +6,7 @@ use super::frame_rate::FrameRate;
 use super::nearest::{choices_hint, suggestion};
 use super::problem::{Place, Problems};
 use super::properties::{self, Property};
-use super::schema::{Absent, Key, Kind, Section, Variant};
+use super::schema::{Absent, Key, Section, ValueKind, Variant};
 use super::units;
 use super::words::Word;
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// `entitlement.keys` and the like hold no more than these.
-const MOST_PATHS: usize = 16;
+const MAX_PATHS: usize = 16;
 /// `[[video.profile]]` and the like: no more than these.
 const MAX_TABLES: usize = 8;
 /// Bytes of a pipeline's description.
@@ -279,22 +279,22 @@ impl Walk<'_> {
                 (None, Absent::Refused | Absent::Unless(_) | Absent::Nothing) => {}
                 (None, Absent::Is(text)) => {
                     let value = match key.kind {
-                        Kind::Flag => Value::Boolean(text == "true"),
-                        Kind::Number { .. } => Value::Integer(text.parse().ok()),
-                        Kind::Text
-                        | Kind::Path
-                        | Kind::Paths
-                        | Kind::Description
-                        | Kind::FrameRate
-                        | Kind::Properties
-                        | Kind::Duration { .. }
-                        | Kind::DurationOrForever { .. }
-                        | Kind::Bytes { .. }
-                        | Kind::Rate { .. }
-                        | Kind::Choice(_)
-                        | Kind::OneOf(_)
-                        | Kind::Tagged(_)
-                        | Kind::Tables(_) => Value::Text(text.to_owned()),
+                        ValueKind::Flag => Value::Boolean(text == "true"),
+                        ValueKind::Number { .. } => Value::Integer(text.parse().ok()),
+                        ValueKind::Text
+                        | ValueKind::Path
+                        | ValueKind::Paths
+                        | ValueKind::Description
+                        | ValueKind::FrameRate
+                        | ValueKind::Properties
+                        | ValueKind::Duration { .. }
+                        | ValueKind::DurationOrForever { .. }
+                        | ValueKind::Bytes { .. }
+                        | ValueKind::Rate { .. }
+                        | ValueKind::Choice(_)
+                        | ValueKind::OneOf(_)
+                        | ValueKind::Tagged(_)
+                        | ValueKind::Tables(_) => Value::Text(text.to_owned()),
                     };
                     self.read(&full, key.kind, &value, at);
                 }
@@ -303,31 +303,31 @@ impl Walk<'_> {
     }
 
     /// Reads one value as its kind. What it cannot be read as is told here and nowhere else.
-    fn read(&mut self, key: &str, kind: Kind, value: &Value, at: &Place) {
+    fn read(&mut self, key: &str, kind: ValueKind, value: &Value, at: &Place) {
         let scalar = match (kind, value) {
-            (Kind::Text | Kind::Path, Value::Text(text)) if text.is_empty() => {
+            (ValueKind::Text | ValueKind::Path, Value::Text(text)) if text.is_empty() => {
                 Err(("is empty".to_owned(), String::new()))
             }
-            (Kind::Text | Kind::Path, Value::Text(text))
+            (ValueKind::Text | ValueKind::Path, Value::Text(text))
                 if text.len() > 1024 || text.chars().any(char::is_control) =>
             {
                 Err(("is longer than 1024 bytes or has a control character".to_owned(), String::new()))
             }
-            (Kind::Text | Kind::Path, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
-            (Kind::Description, Value::Text(text)) if text.trim().is_empty() => {
+            (ValueKind::Text | ValueKind::Path, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
+            (ValueKind::Description, Value::Text(text)) if text.trim().is_empty() => {
                 Err(("is empty".to_owned(), String::new()))
             }
-            (Kind::Description, Value::Text(text))
+            (ValueKind::Description, Value::Text(text))
                 if text.len() > MAX_DESCRIPTION
                     || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') =>
             {
                 let problem = format!("is longer than {MAX_DESCRIPTION} bytes or has a control character");
                 Err((problem, String::new()))
             }
-            (Kind::Description, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
-            (Kind::FrameRate, Value::Integer(Some(number))) => frame_rate(&number.to_string()),
-            (Kind::FrameRate, Value::Float(text) | Value::Text(text)) => frame_rate(text),
-            (Kind::Properties, Value::Table(table)) => {
+            (ValueKind::Description, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
+            (ValueKind::FrameRate, Value::Integer(Some(number))) => frame_rate(&number.to_string()),
+            (ValueKind::FrameRate, Value::Float(text) | Value::Text(text)) => frame_rate(text),
+            (ValueKind::Properties, Value::Table(table)) => {
                 match properties::read(key, table, at, self.problems) {
                     Some(properties) => Ok(Scalar::Properties(properties)),
                     None => {
@@ -336,72 +336,74 @@ impl Walk<'_> {
                     }
                 }
             }
-            (Kind::Flag, Value::Boolean(flag)) => Ok(Scalar::Flag(*flag)),
-            (Kind::Number { least, most }, Value::Integer(number)) => {
+            (ValueKind::Flag, Value::Boolean(flag)) => Ok(Scalar::Flag(*flag)),
+            (ValueKind::Number { least, most }, Value::Integer(number)) => {
                 let number = number.and_then(|number| u64::try_from(number).ok());
                 within(number, least, most, |n| n.to_string()).map(Scalar::Number)
             }
-            (Kind::DurationOrForever { .. }, Value::Text(text)) if text == FOREVER => {
+            (ValueKind::DurationOrForever { .. }, Value::Text(text)) if text == FOREVER => {
                 Ok(Scalar::Text(text.clone()))
             }
-            (Kind::Duration { least, most } | Kind::DurationOrForever { least, most }, Value::Text(text)) => {
-                match units::duration(text) {
-                    Ok(duration) => {
-                        within(Some(duration), least, most, units::show_duration).map(Scalar::Duration)
-                    }
-                    Err(why) => Err((
-                        format!("\"{text}\" {why}"),
-                        "write it like \"30s\", \"500ms\" or \"2m30s\"".into(),
-                    )),
+            (
+                ValueKind::Duration { least, most } | ValueKind::DurationOrForever { least, most },
+                Value::Text(text),
+            ) => match units::duration(text) {
+                Ok(duration) => {
+                    within(Some(duration), least, most, units::show_duration).map(Scalar::Duration)
                 }
-            }
-            (Kind::Bytes { least, most }, Value::Text(text)) => match units::bytes(text) {
+                Err(why) => {
+                    Err((format!("\"{text}\" {why}"), "write it like \"30s\", \"500ms\" or \"2m30s\"".into()))
+                }
+            },
+            (ValueKind::Bytes { least, most }, Value::Text(text)) => match units::bytes(text) {
                 Ok(bytes) => within(Some(bytes), least, most, units::show_bytes).map(Scalar::Number),
                 Err(why) => {
                     Err((format!("\"{text}\" {why}"), "write it like \"2 GiB\" or \"1500 kB\"".into()))
                 }
             },
-            (Kind::Bytes { least, most }, Value::Integer(number)) => {
+            (ValueKind::Bytes { least, most }, Value::Integer(number)) => {
                 let number = number.and_then(|number| u64::try_from(number).ok());
                 within(number, least, most, units::show_bytes).map(Scalar::Number)
             }
-            (Kind::Rate { least, most }, Value::Text(text)) => match units::rate(text) {
+            (ValueKind::Rate { least, most }, Value::Text(text)) => match units::rate(text) {
                 Ok(rate) => within(Some(rate), least, most, units::show_rate).map(Scalar::Number),
                 Err(why) => {
                     Err((format!("\"{text}\" {why}"), "write it like \"8 Mbit/s\" or \"500 kbit/s\"".into()))
                 }
             },
-            (Kind::Choice(choices), Value::Text(text)) if choices.contains(&text.as_str()) => {
+            (ValueKind::Choice(choices), Value::Text(text)) if choices.contains(&text.as_str()) => {
                 Ok(Scalar::Text(text.clone()))
             }
-            (Kind::Choice(choices), Value::Text(text)) => Err((
+            (ValueKind::Choice(choices), Value::Text(text)) => Err((
                 format!("\"{text}\" is not one of its values"),
                 choices_hint(text, choices.iter().copied()),
             )),
-            (Kind::Paths, Value::Array(items)) => paths(items),
-            (Kind::Tagged(variants), Value::Table(table)) => return self.tagged(key, variants, table, at),
-            (Kind::OneOf(keys), Value::Table(table)) => return self.one_of(key, keys, table, at),
-            (Kind::Tables(keys), Value::Array(items)) => return self.tables(key, keys, items, at),
-            (Kind::OneOf([first, ..]), Value::Text(_)) => {
+            (ValueKind::Paths, Value::Array(items)) => paths(items),
+            (ValueKind::Tagged(variants), Value::Table(table)) => {
+                return self.tagged(key, variants, table, at);
+            }
+            (ValueKind::OneOf(keys), Value::Table(table)) => return self.one_of(key, keys, table, at),
+            (ValueKind::Tables(keys), Value::Array(items)) => return self.tables(key, keys, items, at),
+            (ValueKind::OneOf([first, ..]), Value::Text(_)) => {
                 return self.read(&format!("{key}.{}", first.name), first.kind, value, at);
             }
             (
-                Kind::Text
-                | Kind::Path
-                | Kind::Paths
-                | Kind::Description
-                | Kind::FrameRate
-                | Kind::Properties
-                | Kind::Flag
-                | Kind::Number { .. }
-                | Kind::Duration { .. }
-                | Kind::DurationOrForever { .. }
-                | Kind::Bytes { .. }
-                | Kind::Rate { .. }
-                | Kind::Choice(_)
-                | Kind::OneOf(_)
-                | Kind::Tagged(_)
-                | Kind::Tables(_),
+                ValueKind::Text
+                | ValueKind::Path
+                | ValueKind::Paths
+                | ValueKind::Description
+                | ValueKind::FrameRate
+                | ValueKind::Properties
+                | ValueKind::Flag
+                | ValueKind::Number { .. }
+                | ValueKind::Duration { .. }
+                | ValueKind::DurationOrForever { .. }
+                | ValueKind::Bytes { .. }
+                | ValueKind::Rate { .. }
+                | ValueKind::Choice(_)
+                | ValueKind::OneOf(_)
+                | ValueKind::Tagged(_)
+                | ValueKind::Tables(_),
                 other,
             ) => Err((format!("is {}, but must be {}", other.kind(), expected(kind)), String::new())),
         };
@@ -533,30 +535,30 @@ fn paths(items: &[(Place, Value)]) -> Result<Scalar, Refusal> {
             | Value::Table(_) => return Err(("must hold paths only".to_owned(), String::new())),
         }
     }
-    if paths.is_empty() || paths.len() > MOST_PATHS {
-        return Err((format!("must hold 1 to {MOST_PATHS} paths, and holds {}", paths.len()), String::new()));
+    if paths.is_empty() || paths.len() > MAX_PATHS {
+        return Err((format!("must hold 1 to {MAX_PATHS} paths, and holds {}", paths.len()), String::new()));
     }
     Ok(Scalar::Paths(paths))
 }
 
-fn expected(kind: Kind) -> &'static str {
+fn expected(kind: ValueKind) -> &'static str {
     match kind {
-        Kind::Text => "text",
-        Kind::Path => "a path in quotes",
-        Kind::Paths => "a list of paths",
-        Kind::Description => "text",
-        Kind::FrameRate => "a number such as 15, 12.5 or \"30000/1001\"",
-        Kind::Properties => "a table such as { io-mode = \"dmabuf\" }",
-        Kind::Flag => "true or false",
-        Kind::Number { .. } => "a whole number",
-        Kind::Duration { .. } => "a duration in quotes such as \"30s\"",
-        Kind::DurationOrForever { .. } => "a duration in quotes such as \"30s\", or \"forever\"",
-        Kind::Bytes { .. } => "a size in quotes such as \"2 GiB\"",
-        Kind::Rate { .. } => "a rate in quotes such as \"8 Mbit/s\"",
-        Kind::Choice(_) => "text",
-        Kind::OneOf(_) => "a table such as { file = \"…\" }",
-        Kind::Tagged(_) => "a table such as { kind = \"…\" }",
-        Kind::Tables(_) => "tables, each under its own [[…]]",
+        ValueKind::Text => "text",
+        ValueKind::Path => "a path in quotes",
+        ValueKind::Paths => "a list of paths",
+        ValueKind::Description => "text",
+        ValueKind::FrameRate => "a number such as 15, 12.5 or \"30000/1001\"",
+        ValueKind::Properties => "a table such as { io-mode = \"dmabuf\" }",
+        ValueKind::Flag => "true or false",
+        ValueKind::Number { .. } => "a whole number",
+        ValueKind::Duration { .. } => "a duration in quotes such as \"30s\"",
+        ValueKind::DurationOrForever { .. } => "a duration in quotes such as \"30s\", or \"forever\"",
+        ValueKind::Bytes { .. } => "a size in quotes such as \"2 GiB\"",
+        ValueKind::Rate { .. } => "a rate in quotes such as \"8 Mbit/s\"",
+        ValueKind::Choice(_) => "text",
+        ValueKind::OneOf(_) => "a table such as { file = \"…\" }",
+        ValueKind::Tagged(_) => "a table such as { kind = \"…\" }",
+        ValueKind::Tables(_) => "tables, each under its own [[…]]",
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// More than these are not collected: whoever has so many starts from the top anyway.
-const MOST: usize = 200;
+const MAX_PROBLEMS: usize = 200;
 
 /// Where something stands in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +70,7 @@ pub struct Problems(Vec<Problem>);
 impl Problems {
     /// Notes one more problem, its texts made one line each; beyond the limit it is left out.
     pub fn push(&mut self, at: &Place, key: &str, problem: impl Into<String>, hint: impl Into<String>) {
-        if self.0.len() < MOST {
+        if self.0.len() < MAX_PROBLEMS {
             self.0.push(Problem {
                 file: at.file.to_path_buf(),
                 line: at.line,

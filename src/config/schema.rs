@@ -26,7 +26,7 @@ pub struct Key {
     /// Without the section.
     pub name: &'static str,
     /// Type and range of the value.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// What a file without the key means.
     pub absent: Absent,
 }
@@ -46,7 +46,7 @@ pub enum Absent {
 
 /// What a key takes.
 #[derive(Clone, Copy)]
-pub enum Kind {
+pub enum ValueKind {
     /// Any string; what it may hold is checked by whoever reads it.
     Text,
     /// A path; relative ones start from the folder of the file that they stand in.
@@ -114,12 +114,12 @@ pub struct Variant {
     pub keys: &'static [Key],
 }
 
-const fn key(name: &'static str, kind: Kind, absent: Absent) -> Key {
+const fn key(name: &'static str, kind: ValueKind, absent: Absent) -> Key {
     Key { name, kind, absent }
 }
 
-const fn one_of<T: Word>() -> Kind {
-    Kind::Choice(T::WORDS)
+const fn one_of<T: Word>() -> ValueKind {
+    ValueKind::Choice(T::WORDS)
 }
 
 const fn variant(kind: &'static str, keys: &'static [Key]) -> Variant {
@@ -130,14 +130,14 @@ const fn section(name: &'static str, keys: &'static [Key]) -> Section {
     Section { name, keys, optional: false }
 }
 
-const fn millis(least: u64, most: u64) -> Kind {
-    Kind::Duration { least: Duration::from_millis(least), most: Duration::from_millis(most) }
+const fn millis(least: u64, most: u64) -> ValueKind {
+    ValueKind::Duration { least: Duration::from_millis(least), most: Duration::from_millis(most) }
 }
 
 const CREDENTIALS: &[Key] = &[
-    key("file", Kind::Path, Absent::Nothing),
-    key("iot", Kind::Text, Absent::Nothing),
-    key("grant", Kind::Flag, Absent::Nothing),
+    key("file", ValueKind::Path, Absent::Nothing),
+    key("iot", ValueKind::Text, Absent::Nothing),
+    key("grant", ValueKind::Flag, Absent::Nothing),
 ];
 
 const SECOND: u64 = 1_000;
@@ -153,23 +153,23 @@ pub const AGENT: &[Section] = &[
     section(
         "device",
         &[
-            key("id", Kind::Text, Refused),
-            key("board", Kind::Path, Refused),
+            key("id", ValueKind::Text, Refused),
+            key("board", ValueKind::Path, Refused),
             key("identity", one_of::<Bears>(), Is("cn")),
-            key("state_dir", Kind::Path, Is("/var/lib/kasacam")),
-            key("socket", Kind::Path, Is("/run/kasacam/control.sock")),
+            key("state_dir", ValueKind::Path, Is("/var/lib/kasacam")),
+            key("socket", ValueKind::Path, Is("/run/kasacam/control.sock")),
         ],
     ),
     section(
         "mqtt",
         &[
-            key("url", Kind::Text, Refused),
-            key("ca", Kind::Path, Refused),
-            key("cert", Kind::Path, Unless("identity")),
-            key("key", Kind::Path, Unless("identity")),
-            key("alpn", Kind::Text, Nothing),
-            key("username", Kind::Text, Nothing),
-            key("password", Kind::Path, Nothing),
+            key("url", ValueKind::Text, Refused),
+            key("ca", ValueKind::Path, Refused),
+            key("cert", ValueKind::Path, Unless("identity")),
+            key("key", ValueKind::Path, Unless("identity")),
+            key("alpn", ValueKind::Text, Nothing),
+            key("username", ValueKind::Text, Nothing),
+            key("password", ValueKind::Path, Nothing),
             key("keep_alive", millis(5 * SECOND, 20 * MINUTE), Is("30s")),
             key("telemetry", millis(SECOND, DAY), Is("60s")),
             key("reconnect_spread", millis(0, 10 * MINUTE), Is("30s")),
@@ -177,7 +177,7 @@ pub const AGENT: &[Section] = &[
     ),
     section(
         "entitlement",
-        &[key("keys", Kind::Paths, Refused), key("offline_grace", millis(0, 365 * DAY), Is("72h"))],
+        &[key("keys", ValueKind::Paths, Refused), key("offline_grace", millis(0, 365 * DAY), Is("72h"))],
     ),
     section("clock", &[key("trust", one_of::<ClockTrust>(), Is("kernel"))]),
     section(
@@ -187,64 +187,67 @@ pub const AGENT: &[Section] = &[
             key("fragment", millis(500, 10 * SECOND), Is("2s")),
             key("chunk", millis(100, 10 * SECOND), Is("500ms")),
             key("durability", one_of::<Durability>(), Is("fragment")),
-            key("audio", Kind::Flag, Is("true")),
+            key("audio", ValueKind::Flag, Is("true")),
         ],
     ),
     section(
         "spool",
         &[
-            key("max_bytes", Kind::Bytes { least: MIB, most: 64 * TIB }, Is("2 GiB")),
-            key("min_free", Kind::Bytes { least: 0, most: 64 * TIB }, Is("64 MiB")),
-            key("max_files", Kind::Number { least: 16, most: 1_000_000 }, Is("65536")),
+            key("max_bytes", ValueKind::Bytes { least: MIB, most: 64 * TIB }, Is("2 GiB")),
+            key("min_free", ValueKind::Bytes { least: 0, most: 64 * TIB }, Is("64 MiB")),
+            key("max_files", ValueKind::Number { least: 16, most: 1_000_000 }, Is("65536")),
             key("hold", millis(0, 365 * DAY), Is("72h")),
             key("when_full", one_of::<WhenFull>(), Is("evict")),
-            key("encrypt", Kind::Flag, Is("false")),
+            key("encrypt", ValueKind::Flag, Is("false")),
             // Required by `encrypt`; without that it is the key of files that are still there.
-            key("key", Kind::Path, Nothing),
+            key("key", ValueKind::Path, Nothing),
         ],
     ),
     section(
         "upload",
         &[
-            key("url", Kind::Text, Refused),
-            key("endpoint", Kind::Text, Refused),
-            key("region", Kind::Text, Is("us-east-1")),
+            key("url", ValueKind::Text, Refused),
+            key("endpoint", ValueKind::Text, Refused),
+            key("region", ValueKind::Text, Is("us-east-1")),
             key("addressing", one_of::<Addressing>(), Is("path")),
-            key("postfix", Kind::Text, Nothing),
-            key("tags", Kind::Flag, Is("true")),
-            key("checksums", Kind::Flag, Is("true")),
-            key("ca", Kind::Path, Refused),
-            key("credentials", Kind::OneOf(CREDENTIALS), Refused),
-            key("max_rate", Kind::Rate { least: 64_000, most: 10_000_000_000 }, Nothing),
+            key("postfix", ValueKind::Text, Nothing),
+            key("tags", ValueKind::Flag, Is("true")),
+            key("checksums", ValueKind::Flag, Is("true")),
+            key("ca", ValueKind::Path, Refused),
+            key("credentials", ValueKind::OneOf(CREDENTIALS), Refused),
+            key("max_rate", ValueKind::Rate { least: 64_000, most: 10_000_000_000 }, Nothing),
             key("order", one_of::<UploadOrder>(), Is("newest")),
-            key("allow_plaintext", Kind::Flag, Is("false")),
-            key("concurrency", Kind::Number { least: 1, most: 2 }, Is("2")),
+            key("allow_plaintext", ValueKind::Flag, Is("false")),
+            key("concurrency", ValueKind::Number { least: 1, most: 2 }, Is("2")),
         ],
     ),
     section(
         "privacy",
         &[
             // Absent, those of `entitlement.keys`.
-            key("keys", Kind::Paths, Nothing),
+            key("keys", ValueKind::Paths, Nothing),
             key("pending", one_of::<PrivacyPending>(), Is("upload")),
             key(
                 "unheard_hold",
-                Kind::DurationOrForever { least: Duration::ZERO, most: Duration::from_millis(365 * DAY) },
+                ValueKind::DurationOrForever {
+                    least: Duration::ZERO,
+                    most: Duration::from_millis(365 * DAY),
+                },
                 Is("15m"),
             ),
-            key("indicator", Kind::Path, Nothing),
-            key("latch", Kind::Tagged(LATCHES), Nothing),
+            key("indicator", ValueKind::Path, Nothing),
+            key("latch", ValueKind::Tagged(LATCHES), Nothing),
         ],
     ),
     Section {
         name: "identity",
         keys: &[
-            key("est", Kind::Text, Refused),
+            key("est", ValueKind::Text, Refused),
             // Absent, it is `mqtt.ca`.
-            key("ca", Kind::Path, Nothing),
-            key("cert", Kind::Path, Nothing),
-            key("key", Kind::Path, Nothing),
-            key("password", Kind::Path, Nothing),
+            key("ca", ValueKind::Path, Nothing),
+            key("cert", ValueKind::Path, Nothing),
+            key("key", ValueKind::Path, Nothing),
+            key("password", ValueKind::Path, Nothing),
         ],
         optional: true,
     },
@@ -252,38 +255,42 @@ pub const AGENT: &[Section] = &[
 
 /// The board file.
 pub const BOARD: &[Section] = &[
-    section("", &[key("name", Kind::Text, Refused)]),
+    section("", &[key("name", ValueKind::Text, Refused)]),
     section(
         "video",
         &[
-            key("source", Kind::Tagged(VIDEO_SOURCES), Refused),
+            key("source", ValueKind::Tagged(VIDEO_SOURCES), Refused),
             // Absent, it follows from the format or the encoder; else it is h264.
             key("codec", one_of::<Codec>(), Nothing),
             // Absent, it follows from the source: `raw` for test, the codec for file and rtsp.
             key("format", one_of::<VideoFormat>(), Nothing),
-            key("encoder", Kind::Tagged(ENCODERS), Nothing),
-            key("width", Kind::Number { least: 16, most: 7680 }, Refused),
-            key("height", Kind::Number { least: 16, most: 4320 }, Refused),
-            key("fps", Kind::FrameRate, Refused),
-            key("bitrate", Kind::Rate { least: 16_000, most: 100_000_000 }, Refused),
+            key("encoder", ValueKind::Tagged(ENCODERS), Nothing),
+            key("width", ValueKind::Number { least: 16, most: 7680 }, Refused),
+            key("height", ValueKind::Number { least: 16, most: 4320 }, Refused),
+            key("fps", ValueKind::FrameRate, Refused),
+            key("bitrate", ValueKind::Rate { least: 16_000, most: 100_000_000 }, Refused),
             // Absent, bt709 for libcamera, and as the source says for all others.
             key("colorimetry", one_of::<Colorimetry>(), Nothing),
-            key("profile", Kind::Tables(PROFILE), Nothing),
+            key("profile", ValueKind::Tables(PROFILE), Nothing),
         ],
     ),
-    Section { name: "audio", keys: &[key("source", Kind::Tagged(AUDIO_SOURCES), Refused)], optional: true },
+    Section {
+        name: "audio",
+        keys: &[key("source", ValueKind::Tagged(AUDIO_SOURCES), Refused)],
+        optional: true,
+    },
 ];
 
 /// What a profile does not say is as in `[video]`.
 const PROFILE: &[Key] = &[
-    key("url", Kind::Text, Nothing),
-    key("source", Kind::Tagged(VIDEO_SOURCES), Nothing),
+    key("url", ValueKind::Text, Nothing),
+    key("source", ValueKind::Tagged(VIDEO_SOURCES), Nothing),
     key("format", one_of::<VideoFormat>(), Nothing),
-    key("encoder", Kind::Tagged(ENCODERS), Nothing),
-    key("width", Kind::Number { least: 16, most: 7680 }, Refused),
-    key("height", Kind::Number { least: 16, most: 4320 }, Refused),
-    key("fps", Kind::FrameRate, Nothing),
-    key("bitrate", Kind::Rate { least: 16_000, most: 100_000_000 }, Nothing),
+    key("encoder", ValueKind::Tagged(ENCODERS), Nothing),
+    key("width", ValueKind::Number { least: 16, most: 7680 }, Refused),
+    key("height", ValueKind::Number { least: 16, most: 4320 }, Refused),
+    key("fps", ValueKind::FrameRate, Nothing),
+    key("bitrate", ValueKind::Rate { least: 16_000, most: 100_000_000 }, Nothing),
 ];
 
 /// Codes of `linux/input-event-codes.h`, up to `SW_MAX` and `KEY_MAX`. One of `device` and `name` is required.
@@ -291,52 +298,52 @@ const LATCHES: &[Variant] = &[
     variant(
         LatchKind::Switch.word(),
         &[
-            key("device", Kind::Path, Nothing),
-            key("name", Kind::Text, Nothing),
-            key("code", Kind::Number { least: 0, most: 0x10 }, Refused),
+            key("device", ValueKind::Path, Nothing),
+            key("name", ValueKind::Text, Nothing),
+            key("code", ValueKind::Number { least: 0, most: 0x10 }, Refused),
         ],
     ),
     variant(
         LatchKind::Button.word(),
         &[
-            key("device", Kind::Path, Nothing),
-            key("name", Kind::Text, Nothing),
-            key("code", Kind::Number { least: 1, most: 0x2ff }, Refused),
+            key("device", ValueKind::Path, Nothing),
+            key("name", ValueKind::Text, Nothing),
+            key("code", ValueKind::Number { least: 1, most: 0x2ff }, Refused),
         ],
     ),
 ];
 
 const PIXELS: Key = key("pixels", one_of::<Pixels>(), Nothing);
-const PROPERTIES: Key = key("properties", Kind::Properties, Nothing);
+const PROPERTIES: Key = key("properties", ValueKind::Properties, Nothing);
 
 const VIDEO_SOURCES: &[Variant] = &[
-    variant(VideoKind::V4l2.word(), &[key("device", Kind::Path, Refused), PIXELS, PROPERTIES]),
-    variant(VideoKind::Libcamera.word(), &[key("camera", Kind::Text, Nothing), PIXELS, PROPERTIES]),
-    variant(VideoKind::Pipeline.word(), &[key("description", Kind::Description, Refused), PIXELS]),
+    variant(VideoKind::V4l2.word(), &[key("device", ValueKind::Path, Refused), PIXELS, PROPERTIES]),
+    variant(VideoKind::Libcamera.word(), &[key("camera", ValueKind::Text, Nothing), PIXELS, PROPERTIES]),
+    variant(VideoKind::Pipeline.word(), &[key("description", ValueKind::Description, Refused), PIXELS]),
     variant(
         VideoKind::Rtsp.word(),
         &[
-            key("url", Kind::Text, Refused),
+            key("url", ValueKind::Text, Refused),
             key("transport", one_of::<Transport>(), Is("auto")),
-            key("credentials", Kind::Path, Nothing),
-            key("ca", Kind::Path, Nothing),
-            key("fingerprint", Kind::Text, Nothing),
+            key("credentials", ValueKind::Path, Nothing),
+            key("ca", ValueKind::Path, Nothing),
+            key("fingerprint", ValueKind::Text, Nothing),
             PROPERTIES,
         ],
     ),
     variant(
         VideoKind::File.word(),
         &[
-            key("path", Kind::Path, Refused),
-            key("realtime", Kind::Flag, Is("true")),
-            key("loop", Kind::Flag, Is("false")),
+            key("path", ValueKind::Path, Refused),
+            key("realtime", ValueKind::Flag, Is("true")),
+            key("loop", ValueKind::Flag, Is("false")),
         ],
     ),
     variant(VideoKind::Test.word(), &[]),
 ];
 
 const AUDIO_SOURCES: &[Variant] = &[
-    variant(AudioKind::Alsa.word(), &[key("device", Kind::Text, Refused), PROPERTIES]),
+    variant(AudioKind::Alsa.word(), &[key("device", ValueKind::Text, Refused), PROPERTIES]),
     variant(AudioKind::Test.word(), &[]),
     variant(AudioKind::Embedded.word(), &[]),
 ];

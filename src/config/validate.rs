@@ -15,7 +15,7 @@ use crate::domain::codec::Codec;
 use std::path::{Path, PathBuf};
 
 /// The most that fits into `sockaddr_un.sun_path` with its closing zero.
-const MOST_SOCKET: usize = 107;
+const MAX_SOCKET_PATH: usize = 107;
 
 /// The file that an enrolment makes in the state directory: private key and certificate chain.
 pub const IDENTITY_FILE: &str = "identity.pem";
@@ -150,8 +150,9 @@ impl<'a> Check<'a> {
         let state_dir = self.path("device.state_dir");
         let socket = self.path("device.socket");
         if let Some((path, at)) = &socket {
-            if path.as_os_str().len() > MOST_SOCKET {
-                let problem = format!("is longer than the {MOST_SOCKET} bytes that a socket's path may have");
+            if path.as_os_str().len() > MAX_SOCKET_PATH {
+                let problem =
+                    format!("is longer than the {MAX_SOCKET_PATH} bytes that a socket's path may have");
                 self.problems.push(at, "device.socket", problem, "choose a shorter path, such as under /run");
             }
         }

@@ -1,7 +1,7 @@
 //! Bare H.264, which has no times of its own.
 
 use crate::support::*;
-use kasacam::capture::annexb::Reader;
+use kasacam::capture::annexb::StreamReader;
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::FaultKind;
@@ -68,14 +68,14 @@ fn access_units_do_not_depend_on_the_portions_that_are_read() {
     clip(&path, 40, 12, 2, &["-x264opts", "slices=3"]);
     let bytes = std::fs::read(&path).unwrap();
     let whole = {
-        let mut reader = Reader::default();
+        let mut reader = StreamReader::default();
         let mut units = reader.push(&bytes).unwrap();
         units.extend(reader.finish().unwrap());
         units
     };
 
     for size in [1, 7, 1000, 65_536] {
-        let mut reader = Reader::default();
+        let mut reader = StreamReader::default();
         let mut units = Vec::new();
         for portion in bytes.chunks(size) {
             units.extend(reader.push(portion).unwrap());
@@ -103,7 +103,7 @@ fn damaged_streams_end_in_an_error_or_in_fewer_pictures_never_in_a_panic() {
             let at = (seed * 7919 + step * 104_729) % damaged.len().min(4000);
             damaged[at] = damaged[at].wrapping_add((seed % 255) as u8 + 1);
         }
-        let mut reader = Reader::default();
+        let mut reader = StreamReader::default();
         if let Ok(units) = reader.push(&damaged) {
             let rest = reader.finish().unwrap_or_default();
             assert!(units.len() + rest.len() <= 60);

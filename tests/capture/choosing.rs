@@ -67,7 +67,7 @@ fn an_encoder_in_software_is_asked_for_what_it_was_seen_to_keep_up_with() {
     let found = found(vec![camera(&[(Some(Pixels::Yuy2), &raw)])], &[EncoderKind::OpenH264]);
     let of = |pixels_a_second: f64| {
         let (board, text) = board(&found, pixels_a_second);
-        assert!(text.contains("pictures a second of"), "{text}");
+        assert!(text.contains("frames a second of"), "{text}");
         ((board.video.width, board.video.height), board.video.fps.numerator())
     };
     assert_eq!(of(2.0 * 1920.0 * 1080.0 * 30.0), ((1920, 1080), 30));

@@ -241,7 +241,7 @@ pub fn a_byte_stream(data: &[u8]) {
         epoch: Epoch(1),
         chunk: 200_000_000,
         frame: 40_000_000,
-        sound: false,
+        audio: false,
         patience: None,
         max_height: 4320,
         turns: 0,
@@ -249,7 +249,7 @@ pub fn a_byte_stream(data: &[u8]) {
         segment_bytes: 1 << 20,
     };
     for codec in [Codec::H264, Codec::H265] {
-        let mut reader = annexb::Reader::new(codec);
+        let mut reader = annexb::StreamReader::new(codec);
         let mut units = Vec::new();
         for part in data.chunks(777) {
             units.extend(reader.push(part).unwrap_or_default());
@@ -262,7 +262,7 @@ pub fn a_byte_stream(data: &[u8]) {
         let mut assembler = Assembler::new(codec);
         let mut muxer = Muxer::new(settings);
         let mut take = |unit| {
-            if muxer.push_picture(unit).is_err() {
+            if muxer.push_frame(unit).is_err() {
                 return;
             }
             while let Ok(Some(chunk)) = muxer.next_chunk() {

@@ -1,6 +1,6 @@
 //! Every shipped board file loads, and every key that a file may have is documented.
 
-use kasacam::config::schema::{AGENT, Absent, BOARD, Key, Kind};
+use kasacam::config::schema::{AGENT, Absent, BOARD, Key, ValueKind};
 use kasacam::config::{self, AudioSource, VideoFormat, VideoSource};
 use std::path::{Path, PathBuf};
 
@@ -72,26 +72,26 @@ fn look_for(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
         Some(row) => missing.push(format!("default {default} in: {row}")),
         None => missing.push(full.clone()),
     }
-    if let Kind::Choice(choices) = key.kind {
+    if let ValueKind::Choice(choices) = key.kind {
         for choice in choices {
             if !row.is_some_and(|row| row.contains(&format!("`{choice}`"))) {
                 missing.push(format!("{full} = {choice}"));
             }
         }
     }
-    if let Kind::Tables(keys) = key.kind {
+    if let ValueKind::Tables(keys) = key.kind {
         for key in keys {
             // The forms of a tagged table are those of the section.
-            let kind = if matches!(key.kind, Kind::Tagged(_)) { Kind::Text } else { key.kind };
+            let kind = if matches!(key.kind, ValueKind::Tagged(_)) { ValueKind::Text } else { key.kind };
             look_for(text, &full, &Key { kind, ..*key }, missing);
         }
     }
-    if let Kind::OneOf(keys) = key.kind {
+    if let ValueKind::OneOf(keys) = key.kind {
         for key in keys {
             look_for(text, &full, key, missing);
         }
     }
-    if let Kind::Tagged(variants) = key.kind {
+    if let ValueKind::Tagged(variants) = key.kind {
         for variant in variants {
             if !row.is_some_and(|row| row.contains(&format!("`{}`", variant.kind))) {
                 missing.push(format!("{full} kind {}", variant.kind));

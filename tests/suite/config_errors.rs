@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use kasacam::config::schema::Kind;
+use kasacam::config::schema::ValueKind;
 use kasacam::config::{
     self, Config, Problem, Problems, RtspLogin, RtspTrust, StoreCredentials, Surroundings, Transport,
     VideoSource,
@@ -534,7 +534,7 @@ fn every_word_of_a_key_makes_another_configuration() {
     let mut keys = 0;
     for section in config::schema::AGENT {
         for key in section.keys {
-            let Kind::Choice(words) = key.kind else { continue };
+            let ValueKind::Choice(words) = key.kind else { continue };
             // What the certificate must contain is checked, but not stored.
             if (section.name, key.name) == ("device", "identity") {
                 continue;
@@ -567,7 +567,7 @@ fn every_word_of_a_key_makes_another_configuration() {
     let tagged = |section: &str, name: &str| {
         let section = config::schema::BOARD.iter().find(|known| known.name == section).unwrap();
         match section.keys.iter().find(|key| key.name == name).unwrap().kind {
-            Kind::Tagged(variants) => variants.iter().map(|variant| variant.kind).collect::<Vec<_>>(),
+            ValueKind::Tagged(variants) => variants.iter().map(|variant| variant.kind).collect::<Vec<_>>(),
             _ => panic!("{name} has a kind"),
         }
     };

@@ -176,7 +176,7 @@ fn a_stream_of_the_other_standard_is_told() {
 }
 
 fn format(in_band: bool) -> PictureFormat {
-    let picture = sets().picture(0).unwrap();
+    let picture = sets().format(0).unwrap();
     PictureFormat {
         sets: picture.sets,
         size: picture.size,
@@ -276,7 +276,7 @@ fn looked_at(bytes: &[u8]) {
     }
     let mut changed = sets();
     changed.learn(&Bytes::copy_from_slice(bytes));
-    if let Some(picture) = changed.picture(0) {
+    if let Some(picture) = changed.format(0) {
         assert_eq!(picture.sets.codec(), Codec::H265);
     }
 }

@@ -1,6 +1,6 @@
 //! Which picture is recorded under a plan: a table.
 
-use kasacam::capture::profile::{Making, choose, least_lines};
+use kasacam::capture::profile::{Sizing, choose, least_lines};
 use kasacam::config::{Board, Encoder, EncoderKind, Transport, Video, VideoFormat, VideoSource};
 use std::path::PathBuf;
 
@@ -48,46 +48,52 @@ fn the_picture_follows_from_board_and_plan() {
     let least = || video(rtsp("least"), 360);
     let device = || video(VideoSource::V4l2 { device: PathBuf::from("/dev/video0") }, 1440);
     let nothing: &[(usize, u32)] = &[];
-    use Making::{Again, Asked, Beyond, Given};
+    use Sizing::{AsIs, Reencoded, Requested, TooLarge};
     for (what, board, plan, learnt, expected) in [
-        ("the plan allows all", board(main(), &[sub()]), 2160, nothing, (0, 1440, Given)),
-        ("a substream", board(main(), &[sub(), least()]), 720, nothing, (1, 720, Given)),
-        ("in whatever order", board(main(), &[least(), sub()]), 1080, nothing, (2, 720, Given)),
-        ("the smaller one", board(main(), &[sub(), least()]), 719, nothing, (2, 360, Given)),
-        ("a substream spares a decoder", board(encoded(main()), &[least()]), 720, nothing, (1, 360, Given)),
-        ("encoded again", board(encoded(main()), &[]), 720, nothing, (0, 720, Again)),
-        ("not where it need not be", board(encoded(main()), &[]), 1440, nothing, (0, 1440, Given)),
-        ("by a profile", board(main(), &[encoded(video(rtsp("main"), 360))]), 720, nothing, (1, 360, Again)),
+        ("the plan allows all", board(main(), &[sub()]), 2160, nothing, (0, 1440, AsIs)),
+        ("a substream", board(main(), &[sub(), least()]), 720, nothing, (1, 720, AsIs)),
+        ("in whatever order", board(main(), &[least(), sub()]), 1080, nothing, (2, 720, AsIs)),
+        ("the smaller one", board(main(), &[sub(), least()]), 719, nothing, (2, 360, AsIs)),
+        ("a substream spares a decoder", board(encoded(main()), &[least()]), 720, nothing, (1, 360, AsIs)),
+        ("encoded again", board(encoded(main()), &[]), 720, nothing, (0, 720, Reencoded)),
+        ("not where it need not be", board(encoded(main()), &[]), 1440, nothing, (0, 1440, AsIs)),
+        (
+            "by a profile",
+            board(main(), &[encoded(video(rtsp("main"), 360))]),
+            720,
+            nothing,
+            (1, 360, Reencoded),
+        ),
         (
             "smaller than that",
             board(main(), &[encoded(video(rtsp("main"), 720))]),
             480,
             nothing,
-            (1, 480, Again),
+            (1, 480, Reencoded),
         ),
-        ("the smallest, again", board(main(), &[encoded(sub())]), 480, nothing, (1, 480, Again)),
-        ("none", board(main(), &[sub()]), 480, nothing, (1, 720, Beyond)),
-        ("none at all", board(main(), &[]), 720, nothing, (0, 1440, Beyond)),
-        ("a mode of the device", board(device(), &[]), 720, nothing, (0, 720, Asked)),
-        ("which it has not", board(device(), &[]), 720, &[(0, 721)], (0, 721, Beyond)),
+        ("the smallest, again", board(main(), &[encoded(sub())]), 480, nothing, (1, 480, Reencoded)),
+        ("none", board(main(), &[sub()]), 480, nothing, (1, 720, TooLarge)),
+        ("none at all", board(main(), &[]), 720, nothing, (0, 1440, TooLarge)),
+        ("a mode of the device", board(device(), &[]), 720, nothing, (0, 720, Requested)),
+        ("which it has not", board(device(), &[]), 720, &[(0, 721)], (0, 721, TooLarge)),
         (
             "a mode that the board names",
             board(device(), &[video(device().source, 480)]),
             720,
             nothing,
-            (1, 480, Given),
+            (1, 480, AsIs),
         ),
-        ("raw is scaled", board(raw(1440), &[]), 720, nothing, (0, 720, Given)),
-        ("raw, in a mode of its own", board(raw(1440), &[raw(720)]), 720, nothing, (1, 720, Given)),
-        ("raw, from the larger mode", board(raw(1440), &[raw(480)]), 720, nothing, (0, 720, Given)),
-        ("less than the board says", board(main(), &[least()]), 720, &[(0, 720)], (0, 720, Given)),
-        ("more than the board says", board(encoded(sub()), &[]), 720, &[(0, 1080)], (0, 720, Again)),
-        ("another one then", board(main(), &[sub(), least()]), 720, &[(1, 1080)], (2, 360, Given)),
+        ("raw is scaled", board(raw(1440), &[]), 720, nothing, (0, 720, AsIs)),
+        ("raw, in a mode of its own", board(raw(1440), &[raw(720)]), 720, nothing, (1, 720, AsIs)),
+        ("raw, from the larger mode", board(raw(1440), &[raw(480)]), 720, nothing, (0, 720, AsIs)),
+        ("less than the board says", board(main(), &[least()]), 720, &[(0, 720)], (0, 720, AsIs)),
+        ("more than the board says", board(encoded(sub()), &[]), 720, &[(0, 1080)], (0, 720, Reencoded)),
+        ("another one then", board(main(), &[sub(), least()]), 720, &[(1, 1080)], (2, 360, AsIs)),
     ] {
         let learnt =
             |profile: usize| learnt.iter().find(|(known, _)| *known == profile).map(|(_, lines)| *lines);
         let choice = choose(&board, plan, learnt);
-        assert_eq!((choice.profile, choice.size.1, choice.making), expected, "{what}");
+        assert_eq!((choice.profile, choice.size.1, choice.sizing), expected, "{what}");
     }
 }
 
@@ -104,7 +110,7 @@ fn what_is_chosen_fits_the_plan_wherever_anything_does() {
             let choice = choose(&board, plan, |_| None);
             let (width, lines) = choice.size;
             assert!(lines <= plan && lines >= 2 && width % 2 == 0 && lines % 2 == 0, "{plan}: {choice:?}");
-            assert!(choice.making != Making::Beyond, "{plan}");
+            assert!(choice.sizing != Sizing::TooLarge, "{plan}");
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The test card of the test source: what can be read back, and what is rejected.
 
-use kasacam::capture::test_card::{COLUMNS, Card, LEAST, ROWS, Size, UUID};
+use kasacam::capture::test_card::{COLUMNS, Card, MIN_SQUARE, ROWS, Size, UUID};
 use kasacam::domain::codec::Codec;
 use proptest::prelude::*;
 
@@ -71,7 +71,8 @@ fn a_picture_without_a_card_tells_nothing() {
 #[test]
 fn what_is_too_small_or_not_what_it_is_said_to_be_is_left_alone() {
     let card = Card { number: 1, time: 2 };
-    let least = Size { width: (LEAST * COLUMNS * 4).div_ceil(3), height: LEAST * ROWS * 2, stride: 86 };
+    let least =
+        Size { width: (MIN_SQUARE * COLUMNS * 4).div_ceil(3), height: MIN_SQUARE * ROWS * 2, stride: 86 };
     assert!(card.draw(&mut vec![0; least.stride * least.height], least));
     for (size, bytes) in [
         (Size { width: least.width - 1, ..least }, 86 * 64),

@@ -14,7 +14,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
 /// A line is shorter than this.
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_BYTES: u64 = 1 << 20;
 /// Within which a command is answered: the broker is given its own time within that.
 const PATIENCE: Duration = Duration::from_secs(40);
 
@@ -150,7 +150,7 @@ pub(crate) async fn answer(listener: UnixListener, cloud: Arc<Devcloud>) {
 
 async fn converse(stream: UnixStream, cloud: Arc<Devcloud>) {
     let (read, mut write) = stream.into_split();
-    let mut read = tokio::io::BufReader::new(read.take(MOST_BYTES));
+    let mut read = tokio::io::BufReader::new(read.take(MAX_BYTES));
     let mut line = String::new();
     while let Ok(1..) = read.read_line(&mut line).await {
         let answer = match serde_json::from_str::<Command>(&line) {
@@ -162,7 +162,7 @@ async fn converse(stream: UnixStream, cloud: Arc<Devcloud>) {
             return;
         }
         line.clear();
-        read.get_mut().set_limit(MOST_BYTES);
+        read.get_mut().set_limit(MAX_BYTES);
     }
 }
 

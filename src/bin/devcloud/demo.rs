@@ -28,7 +28,7 @@ const PRIVATE: Duration = Duration::from_secs(4);
 /// For how long the script takes the store down.
 const STORE_DOWN: Duration = Duration::from_secs(8);
 /// The script needs that much.
-pub(crate) const LEAST_SECONDS: u64 = 30;
+pub(crate) const MIN_SECONDS: u64 = 30;
 /// Within which the camera is to answer to what it is told; GStreamer's first scan of its plugins included.
 const ANSWER: Duration = Duration::from_secs(40);
 /// Within which it is to have sent what waited while the store was down: its back-off included.
@@ -39,7 +39,7 @@ const FAREWELL: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Demo {
     /// Play the script for about so long (30 or more), then compare; without it, until Ctrl-C.
-    #[arg(long, value_parser = clap::value_parser!(u64).range(LEAST_SECONDS..=86_400))]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(MIN_SECONDS..=86_400))]
     seconds: Option<u64>,
     /// Write the comparison to this file, as JSON.
     #[arg(long)]
@@ -264,7 +264,7 @@ impl Run<'_> {
         let is_footage = |name: &str| kasacam::domain::segment::SpoolName::parse(name).is_some();
         let left = spool.into_iter().flatten().flatten();
         let left = left.filter(|entry| entry.file_name().to_str().is_some_and(is_footage)).count();
-        let gop = config.board.video.fps.pictures_in(config.recording.fragment);
+        let gop = config.board.video.fps.frames_in(config.recording.fragment);
         say(self.began, &format!("the camera has ended: {ended}"));
         Ok(Seen {
             segments,

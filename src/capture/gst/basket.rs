@@ -11,19 +11,19 @@ const DEPTH: usize = 16;
 /// Whoever fills it waits where it is full, until it has been emptied.
 #[derive(Default)]
 pub(super) struct Basket {
-    state: Mutex<State>,
+    state: Mutex<BasketState>,
     moved: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct BasketState {
     samples: VecDeque<gst::Sample>,
     /// Nothing more is put in, or nothing more is taken out.
     over: bool,
 }
 
 impl Basket {
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BasketState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

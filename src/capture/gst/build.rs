@@ -14,15 +14,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub(super) struct Built {
     pub(super) pipeline: gst::Pipeline,
     /// Where the frames come out.
-    pub(super) pictures: gst_app::AppSink,
+    pub(super) frames: gst_app::AppSink,
     /// Where the audio comes out.
-    pub(super) sound: Option<gst_app::AppSink>,
+    pub(super) audio: Option<gst_app::AppSink>,
     /// The elements of the audio branch, from its beginning to where it ends.
-    pub(super) ear: Vec<gst::Element>,
+    pub(super) audio_branch: Vec<gst::Element>,
     /// The source that both branches begin at, and the first element of that of the frames.
     rtsp: Option<(gst::Element, gst::Element)>,
     /// Stands before the audio branch of an RTSP camera; empty until it is known what that sends.
-    sound_bin: Option<gst::Bin>,
+    audio_bin: Option<gst::Bin>,
     /// What its frames are to be coded in.
     codec: Codec,
     /// The encodings that it offers.
@@ -30,10 +30,10 @@ pub(super) struct Built {
 }
 
 /// Builds it. `sound` says whether the description's audio branch is wanted.
-pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fault> {
+pub(super) fn build(description: &Description, audio: bool) -> Result<Built, Fault> {
     let pipeline = clocked();
-    let (elements, pictures) = branch(&pipeline, &description.video)?;
-    let (mut ear, sound) = match description.audio.as_ref().filter(|_| sound) {
+    let (elements, frames) = branch(&pipeline, &description.video)?;
+    let (mut audio_branch, audio) = match description.audio.as_ref().filter(|_| audio) {
         Some(stages) => {
             let (elements, sink) = branch(&pipeline, stages)?;
             (elements, Some(sink))
@@ -48,13 +48,13 @@ pub(super) fn build(description: &Description, sound: bool) -> Result<Built, Fau
         }
         Origin::Branches | Origin::File { .. } => None,
     };
-    let sound_bin = (rtsp.is_some() && !ear.is_empty()).then(gst::Bin::new);
-    if let Some(bin) = &sound_bin {
+    let audio_bin = (rtsp.is_some() && !audio_branch.is_empty()).then(gst::Bin::new);
+    if let Some(bin) = &audio_bin {
         add(&pipeline, bin.upcast_ref())?;
-        ear.push(bin.clone().upcast());
+        audio_branch.push(bin.clone().upcast());
     }
     let codec = description.codec;
-    Ok(Built { pipeline, pictures, sound, ear, rtsp, codec, sound_bin, offers: Arc::default() })
+    Ok(Built { pipeline, frames, audio, audio_branch, rtsp, codec, audio_bin, offers: Arc::default() })
 }
 
 /// An empty pipeline.
@@ -231,16 +231,16 @@ pub(super) fn join_rtsp(
     built: &Built,
     description: &Description,
     reports: Reports,
-    no_sound: impl Fn(Option<String>) + Send + Sync + 'static,
+    no_audio: impl Fn(Option<String>) + Send + Sync + 'static,
 ) {
     let Some((source, video)) = &built.rtsp else { return };
-    let wants_sound = built.sound_bin.is_some();
+    let wants_audio = built.audio_bin.is_some();
     let codec = built.codec;
     let offers = Arc::clone(&built.offers);
-    let known: Vec<&str> = description.sound_paths.iter().map(|path| path.encoding).collect();
+    let known: Vec<&str> = description.audio_paths.iter().map(|path| path.encoding).collect();
     // Of each kind the first: its number.
     let chosen = Arc::new(Mutex::new((None::<u32>, None::<u32>)));
-    let of_pictures = Arc::clone(&chosen);
+    let of_frames = Arc::clone(&chosen);
     source.connect("select-stream", false, move |values| {
         let number = values.get(1).and_then(|value| value.get::<u32>().ok());
         let caps = values.get(2).and_then(|value| value.get::<gst::Caps>().ok());
@@ -256,7 +256,7 @@ pub(super) fn join_rtsp(
                     && !says(caps.as_ref(), "a-inactive")
                     && is_first(&mut chosen.0)
             }
-            Some(other) if wants_sound && known.contains(&other) => {
+            Some(other) if wants_audio && known.contains(&other) => {
                 !is_back_channel(caps.as_ref()) && is_first(&mut chosen.1)
             }
             Some(_) | None => false,
@@ -265,31 +265,31 @@ pub(super) fn join_rtsp(
     });
     source.connect("new-manager", false, move |values| {
         if let Some(manager) = values.get(1).and_then(|value| value.get::<gst::Element>().ok()) {
-            let (reports, of_pictures) = (reports.clone(), Arc::clone(&of_pictures));
+            let (reports, of_frames) = (reports.clone(), Arc::clone(&of_frames));
             manager.connect_pad_added(move |_, pad| {
-                let pictures = of_pictures.lock().unwrap_or_else(PoisonError::into_inner).0;
+                let frames = of_frames.lock().unwrap_or_else(PoisonError::into_inner).0;
                 let name = pad.name();
                 let numbered = |kind: &str| name.strip_prefix(kind).and_then(|number| number.parse().ok());
                 if let Some(number) = numbered("recv_rtp_sink_") {
                     // Before the SSRC is made one: a report is of the camera's own.
-                    if pictures == Some(number) {
-                        reports.hear_packets(pad);
+                    if frames == Some(number) {
+                        reports.watch_packets(pad);
                     }
                     super::source::keep_one(pad);
                 }
-                if pictures.is_some() && numbered("recv_rtcp_sink_") == pictures {
-                    reports.hear_reports(pad);
+                if frames.is_some() && numbered("recv_rtcp_sink_") == frames {
+                    reports.watch_reports(pad);
                 }
             });
         }
         None
     });
-    let no_sound = Arc::new(no_sound);
-    let failed = Arc::clone(&no_sound);
+    let no_audio = Arc::new(no_audio);
+    let failed = Arc::clone(&no_audio);
     let video = video.downgrade();
-    let bin = built.sound_bin.as_ref().map(gst::Bin::downgrade);
-    let tail = built.ear.first().map(gst::Element::downgrade);
-    let paths = description.sound_paths.clone();
+    let bin = built.audio_bin.as_ref().map(gst::Bin::downgrade);
+    let tail = built.audio_branch.first().map(gst::Element::downgrade);
+    let paths = description.audio_paths.clone();
     source.connect_pad_added(move |_, pad| {
         let caps = pad.current_caps().or_else(|| Some(pad.query_caps(None)));
         let Some(encoding) = encoding(caps.as_ref()) else { return };
@@ -314,14 +314,16 @@ pub(super) fn join_rtsp(
             Err(why) => failed(Some(why.message)),
         }
     });
-    let Some(head) = built.ear.first().filter(|_| wants_sound).map(gst::Element::downgrade) else { return };
+    let Some(head) = built.audio_branch.first().filter(|_| wants_audio).map(gst::Element::downgrade) else {
+        return;
+    };
     source.connect_no_more_pads(move |_| {
         let linked =
             head.upgrade().and_then(|head| head.static_pad("sink")).is_some_and(|sink| sink.is_linked());
         if !linked {
             // That there is none is told by the machine, once.
             tracing::debug!("the RTSP camera offers no sound that is understood");
-            no_sound(None);
+            no_audio(None);
         }
     });
 }

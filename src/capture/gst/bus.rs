@@ -21,8 +21,8 @@ pub(super) fn listen(
 ) {
     let pipeline = &built.pipeline;
     let Some(bus) = pipeline.bus() else { return };
-    let ear: Vec<_> = built.ear.iter().map(gst::Element::downgrade).collect();
-    let (deaf, udp) = (Arc::clone(&outside.deaf), Arc::clone(&outside.udp));
+    let audio_branch: Vec<_> = built.audio_branch.iter().map(gst::Element::downgrade).collect();
+    let (audio_failed, udp) = (Arc::clone(&outside.audio_failed), Arc::clone(&outside.udp));
     let may_use_udp = description.may_use_udp;
     let warned = Arc::clone(&outside.warned);
     let shared = Arc::clone(shared);
@@ -35,14 +35,14 @@ pub(super) fn listen(
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
-                let of_ear = |src: &gst::Object| {
-                    let mut ear = ear.iter().filter_map(gst::glib::WeakRef::upgrade);
-                    ear.any(|element| {
+                let of_audio_branch = |src: &gst::Object| {
+                    let mut audio_branch = audio_branch.iter().filter_map(gst::glib::WeakRef::upgrade);
+                    audio_branch.any(|element| {
                         src == element.upcast_ref::<gst::Object>() || src.has_as_ancestor(&element)
                     })
                 };
-                if error.src().is_some_and(of_ear) {
-                    deaf.store(true, Ordering::Release);
+                if error.src().is_some_and(of_audio_branch) {
+                    audio_failed.store(true, Ordering::Release);
                 }
                 if let Some(why) = access.as_ref().and_then(|access| access.judge(error)) {
                     shared.tell(Event::Failed(why));

@@ -1,7 +1,7 @@
 //! Puts the test card into what the test source captures: the block code and the number as text into
 //! the raw picture, the SEI message into the access unit that the encoder made of it.
 
-use crate::capture::board::{NUMBERED, TEST_SOURCE};
+use crate::capture::board::{NUMBER_OVERLAY, TEST_SOURCE};
 use crate::capture::codec::{Role, role};
 use crate::capture::test_card::{Card, Size};
 use crate::capture::units::Unit;
@@ -12,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Pictures that may be on their way through the encoder; of older ones the card is forgotten.
-const MOST_PICTURES: usize = 256;
+const MAX_FRAMES: usize = 256;
 
 /// The cards of a test source.
 pub(super) struct Cards(Arc<Mutex<UnderWay>>);
@@ -27,7 +27,7 @@ struct UnderWay {
 /// `None` where the pipeline has no test source.
 pub(super) fn install(pipeline: &gst::Pipeline) -> Option<Cards> {
     let raw = pipeline.by_name(TEST_SOURCE).and_then(|source| source.static_pad("src"))?;
-    let overlay = pipeline.by_name(NUMBERED).map(|overlay| overlay.downgrade());
+    let overlay = pipeline.by_name(NUMBER_OVERLAY).map(|overlay| overlay.downgrade());
     let cards: Arc<Mutex<UnderWay>> = Arc::default();
     let on_their_way = Arc::clone(&cards);
     raw.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
@@ -74,7 +74,7 @@ impl UnderWay {
         if let Some(at) = at {
             self.cards.push_back((at, card));
         }
-        if self.cards.len() > MOST_PICTURES {
+        if self.cards.len() > MAX_FRAMES {
             self.cards.pop_front();
         }
         card

@@ -52,10 +52,10 @@ pub fn probe(board: &Board) -> Vec<Problem> {
                     found("video", why);
                 }
                 // What of a camera is not AAC is decoded; that this cannot be done is a doubt.
-                let aac = description.sound_paths.iter().find(|path| path.encoding == "MPEG4-GENERIC");
+                let aac = description.audio_paths.iter().find(|path| path.encoding == "MPEG4-GENERIC");
                 let aac = aac.map(|path| missing_in(&path.stages)).unwrap_or_default();
-                let sound = description.audio.as_deref().map(missing_in).unwrap_or_default();
-                for why in sound.into_iter().chain(aac) {
+                let audio = description.audio.as_deref().map(missing_in).unwrap_or_default();
+                for why in audio.into_iter().chain(aac) {
                     found("audio", why);
                 }
                 whole.push(description);

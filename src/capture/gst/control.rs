@@ -5,10 +5,10 @@ use super::build::{self, Built};
 use super::feed::Feed;
 use super::microphone::Microphone;
 use super::reports::Reports;
-use super::run::{Event, Outside, Shared, Slot, Stop};
+use super::run::{Event, Outside, PipelineSlot, Shared, StopOrder};
 use super::{Describe, bus, fault, flag, initialise, intake, wrong_codec};
 use crate::capture::board::{Description, Origin, Unfit};
-use crate::capture::profile::Making;
+use crate::capture::profile::Sizing;
 use crate::capture::watch::{Ending, Flow, Happening, Next, Watch};
 use crate::domain::effect::CaptureSettings;
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
@@ -25,17 +25,17 @@ use std::time::Duration;
 /// How often it is looked whether a file is closed.
 const READER_INTERVAL: Duration = Duration::from_millis(1);
 /// For the pipeline to reach NULL.
-const CLOSE: Duration = Duration::from_secs(5);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The thread that builds the pipeline, waits for what happens to it, and ends the run.
 pub(super) struct Control {
     pub(super) epoch: Epoch,
     pub(super) outside: Outside,
     pub(super) shared: Arc<Shared>,
-    pub(super) slot: Arc<Mutex<Slot>>,
+    pub(super) slot: Arc<Mutex<PipelineSlot>>,
     /// The pipeline of the board's own microphone.
-    pub(super) microphone: Arc<Mutex<Slot>>,
+    pub(super) microphone: Arc<Mutex<PipelineSlot>>,
     pub(super) events: Receiver<Event>,
-    pub(super) stops: Receiver<Stop>,
+    pub(super) stops: Receiver<StopOrder>,
     pub(super) close: Sender<()>,
     pub(super) closed: Receiver<Mono>,
 }
@@ -65,8 +65,8 @@ fn drain(pipeline: &gst::Pipeline, started: &Started) {
 struct Started {
     microphone: Option<Microphone>,
     /// Audio is wanted, and why it is not to be expected.
-    sound_wanted: bool,
-    without_sound: Option<String>,
+    audio_wanted: bool,
+    without_audio: Option<String>,
     feed: Option<Feed>,
 }
 
@@ -79,7 +79,7 @@ impl Control {
                 Ok(description) => {
                     let ending = self.watch(&description, &mut started);
                     let ending = ending.of(&description.origin, flag(&self.shared.any_chunk));
-                    self.with_another_picture(ending, &description, settings, describe)
+                    self.with_other_profile(ending, &description, settings, describe)
                 }
                 Err(ending) => ending,
             },
@@ -88,8 +88,8 @@ impl Control {
         // end a fault, once a Drop has closed it and the order itself is on its way.
         let asked = match &ending {
             Ending::Asked(_) => None,
-            Ending::ClosedByDrop => self.stops.recv_timeout(CLOSE).ok(),
-            Ending::Failed(_) if self.shared.quits() => self.stops.recv_timeout(CLOSE).ok(),
+            Ending::ClosedByDrop => self.stops.recv_timeout(CLOSE_TIMEOUT).ok(),
+            Ending::Failed(_) if self.shared.quits() => self.stops.recv_timeout(CLOSE_TIMEOUT).ok(),
             Ending::Failed(_) => self.stops.try_recv().ok(),
         };
         if let Some(stop) = asked {
@@ -99,7 +99,7 @@ impl Control {
     }
 
     /// A picture that is too large is remembered. Where the board has another one for this plan the next run takes that.
-    fn with_another_picture(
+    fn with_other_profile(
         &self,
         ending: Ending,
         description: &Description,
@@ -107,19 +107,19 @@ impl Control {
         describe: &Describe,
     ) -> Ending {
         let Ending::Failed(fault) = ending else { return ending };
-        let (profile, making) = description.picture;
+        let (profile, sizing) = description.choice;
         let lines = self.shared.too_many.load(Ordering::Acquire);
         // Before a picture came, a device that was asked for a smaller mode has none.
         let has_no_mode =
-            making == Making::Asked && fault.kind == FaultKind::Pipeline && !flag(&self.shared.any_chunk);
+            sizing == Sizing::Requested && fault.kind == FaultKind::Pipeline && !flag(&self.shared.any_chunk);
         if fault.kind != FaultKind::ExceedsPlan && !has_no_mode {
             return Ending::Failed(fault);
         }
         let seen = if lines > 0 { lines } else { settings.max_height.saturating_add(1) };
         self.outside.learnt.lock().unwrap_or_else(PoisonError::into_inner).insert(profile, seen);
-        let next = describe(settings).ok().map(|next| next.picture);
+        let next = describe(settings).ok().map(|next| next.choice);
         let Fault { message, .. } = fault;
-        if next.is_some_and(|(_, making)| making != Making::Beyond && next != Some(description.picture)) {
+        if next.is_some_and(|(_, sizing)| sizing != Sizing::TooLarge && next != Some(description.choice)) {
             let message = format!("{message}: the board has another picture, which is taken next");
             return Ending::Failed(Fault { kind: FaultKind::Pipeline, message });
         }
@@ -136,7 +136,7 @@ impl Control {
     }
 
     /// Two runs never hold a device together, and what one hands over never mixes with the other's.
-    fn after_the_one_before(&self) -> Option<Stop> {
+    fn after_the_one_before(&self) -> Option<StopOrder> {
         let previous = self.outside.previous.as_ref()?;
         select! {
             recv(previous) -> _ => None,
@@ -159,30 +159,30 @@ impl Control {
             *source = source.clone().with("protocols", "udp");
         }
         super::check::source_is_there(&description)?;
-        let deaf = self.outside.deaf.swap(false, Ordering::AcqRel);
-        started.sound_wanted = description.audio.is_some();
-        let mut sound = description.audio.is_some();
-        if sound && deaf {
-            started.without_sound =
+        let audio_failed = self.outside.audio_failed.swap(false, Ordering::AcqRel);
+        started.audio_wanted = description.audio.is_some();
+        let mut audio = description.audio.is_some();
+        if audio && audio_failed {
+            started.without_audio =
                 Some(format!("the audio of {} failed in the last run", description.source));
-            sound = false;
+            audio = false;
         }
         if let Origin::File { path, container, repeat } = &description.origin {
-            let embedded = super::feed::wants_sound(&description);
+            let embedded = super::feed::wants_audio(&description);
             let file = (path.as_path(), *container, *repeat);
-            let feed = Feed::open(&description, file, embedded && sound, &self.shared)?;
-            if sound && embedded && !feed.has_sound() {
-                started.without_sound = Some(format!("{} has no AAC audio", description.source));
-                sound = false;
+            let feed = Feed::open(&description, file, embedded && audio, &self.shared)?;
+            if audio && embedded && !feed.has_audio() {
+                started.without_audio = Some(format!("{} has no AAC audio", description.source));
+                audio = false;
             }
             started.feed = Some(feed);
         }
         // The audio of a source comes with its frames; a microphone is a device of its own.
-        let own = sound && matches!(description.origin, Origin::Branches);
-        let built = match build::build(&description, sound && !own) {
-            Err(why) if sound && !own => {
-                started.without_sound = Some(why.message.clone());
-                sound = false;
+        let own = audio && matches!(description.origin, Origin::Branches);
+        let built = match build::build(&description, audio && !own) {
+            Err(why) if audio && !own => {
+                started.without_audio = Some(why.message.clone());
+                audio = false;
                 build::build(&description, false).map_err(|_| why)?
             }
             built => built?,
@@ -200,7 +200,7 @@ impl Control {
         };
         bus::listen(&built, &description, access, &self.shared, &self.outside);
         let (shared, chunks) = (&self.shared, self.outside.chunks.clone());
-        let intake = intake::install(self.epoch, &built, &description, sound, shared, chunks);
+        let intake = intake::install(self.epoch, &built, &description, audio, shared, chunks);
         if let Some(stages) = description.audio.as_ref().filter(|_| own) {
             started.microphone = Some(Microphone::new(stages.clone(), &self.microphone, &intake, shared));
         }
@@ -211,9 +211,9 @@ impl Control {
         let reports = Reports::new(&shared);
         build::join_rtsp(&built, &description, reports, move |why| {
             if let Some(why) = why {
-                shared.tell(Event::NotHeard(why));
+                shared.tell(Event::AudioMissing(why));
             }
-            intake.no_more_sound();
+            intake.no_more_audio();
         });
         self.play(&built, &description)?;
         if let Some(feed) = started.feed.as_mut() {
@@ -231,7 +231,7 @@ impl Control {
         slot.pipeline = Some(built.pipeline.clone());
         let now = mono();
         self.shared.arrived(now);
-        self.shared.chunk.store(now.0, Ordering::Release);
+        self.shared.last_chunk.store(now.0, Ordering::Release);
         if built.pipeline.set_state(gst::State::Playing).is_ok() {
             return Ok(());
         }
@@ -255,13 +255,13 @@ impl Control {
                 return Ending::ClosedByDrop;
             };
             if !watch.is_draining() {
-                if let Some(why) = started.microphone.as_mut().and_then(Microphone::look) {
+                if let Some(why) = started.microphone.as_mut().and_then(Microphone::check) {
                     self.tell_audio(started, false, Some(why));
                 }
             }
             let happening = select! {
                 recv(stops) -> stop => match stop {
-                    Ok(Stop { manner, reason }) => Some(Happening::Stop(manner, reason)),
+                    Ok(StopOrder { manner, reason }) => Some(Happening::Stop(manner, reason)),
                     Err(_) => {
                         stops = never();
                         Some(Happening::Abandoned)
@@ -273,13 +273,13 @@ impl Control {
                         Some(Happening::Failed(named(fault, &pipeline, description)))
                     }
                     // Asked to end, a microphone ends: that is no fault of it.
-                    Ok(Event::MicrophoneFailed(_) | Event::NotHeard(_)) if watch.is_draining() => continue,
+                    Ok(Event::MicrophoneFailed(_) | Event::AudioMissing(_)) if watch.is_draining() => continue,
                     Ok(event @ (Event::Playing
                     | Event::Latency
                     | Event::Trouble(_)
                     | Event::Holes(..)
-                    | Event::Heard
-                    | Event::NotHeard(_)
+                    | Event::AudioStarted
+                    | Event::AudioMissing(_)
                     | Event::MicrophoneFailed(_))) => {
                         self.heed(event, &pipeline, description, started);
                         continue;
@@ -311,9 +311,9 @@ impl Control {
                 (self.outside.report)(Input::CaptureStarted { epoch: self.epoch });
                 let opened = started.microphone.as_mut();
                 let failed = opened.and_then(|microphone| microphone.begin(pipeline.base_time()));
-                let without = started.without_sound.clone().or(failed);
+                let without = started.without_audio.clone().or(failed);
                 let file = matches!(description.origin, Origin::File { .. });
-                self.tell_audio(started, file && started.sound_wanted && without.is_none(), without);
+                self.tell_audio(started, file && started.audio_wanted && without.is_none(), without);
                 if let Some(what) = super::readback::differs(pipeline) {
                     tracing::warn!("{}: {what}", description.source);
                     (self.outside.report)(Input::CaptureDiffers { epoch: self.epoch, what });
@@ -326,13 +326,13 @@ impl Control {
                 (self.outside.report)(Input::CaptureTrouble { epoch: self.epoch, why });
             }
             Event::Holes(holes, frames) => (self.outside.report)(Input::CaptureHoles { holes, frames }),
-            Event::Heard => {
+            Event::AudioStarted => {
                 if let Some(microphone) = started.microphone.as_mut() {
                     microphone.works();
                 }
                 self.tell_audio(started, true, None);
             }
-            Event::NotHeard(why) => self.tell_audio(started, false, Some(why)),
+            Event::AudioMissing(why) => self.tell_audio(started, false, Some(why)),
             Event::MicrophoneFailed(why) => {
                 if let Some(microphone) = started.microphone.as_mut() {
                     let why = microphone.failed(why);
@@ -344,7 +344,7 @@ impl Control {
     }
 
     fn tell_audio(&self, started: &Started, actual: bool, why: Option<String>) {
-        let wanted = started.sound_wanted;
+        let wanted = started.audio_wanted;
         (self.outside.report)(Input::CaptureAudio { epoch: self.epoch, wanted, actual, why });
     }
 
@@ -354,8 +354,8 @@ impl Control {
 
     fn flow(&self) -> Flow {
         Flow {
-            frame: Mono(self.shared.picture.load(Ordering::Acquire)),
-            chunk: Mono(self.shared.chunk.load(Ordering::Acquire)),
+            frame: Mono(self.shared.last_frame.load(Ordering::Acquire)),
+            chunk: Mono(self.shared.last_chunk.load(Ordering::Acquire)),
             begun: flag(&self.shared.any_chunk),
         }
     }
@@ -363,7 +363,7 @@ impl Control {
     /// When the devices were closed. Where they do not close in time that is told, and it goes on to wait: nobody says
     /// that a device is closed which is not. `None` where nobody is left to close them.
     fn wait_until_closed(&self) -> Option<Mono> {
-        match self.closed.recv_timeout(CLOSE) {
+        match self.closed.recv_timeout(CLOSE_TIMEOUT) {
             Ok(at) => Some(at),
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 (self.outside.report)(Input::CaptureStuck { epoch: self.epoch });
@@ -374,7 +374,7 @@ impl Control {
 
     /// A file is closed by its reader, which may hang in that as a device does.
     fn tell_if_stuck(&self, feed: &Feed) {
-        let until = mono() + CLOSE;
+        let until = mono() + CLOSE_TIMEOUT;
         while !feed.is_over() {
             if mono() >= until {
                 return (self.outside.report)(Input::CaptureStuck { epoch: self.epoch });

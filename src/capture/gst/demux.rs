@@ -16,14 +16,14 @@ use std::thread;
 use std::time::Duration;
 
 /// How often a reader that waits looks whether it is still wanted.
-const LOOK: Duration = Duration::from_millis(50);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// For a file to be opened and its streams to be found.
-const OPEN: Duration = Duration::from_secs(10);
+const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
 /// A kind of stream in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    Pictures(Codec),
-    Sound,
+pub(super) enum TrackKind {
+    Video(Codec),
+    Audio,
 }
 
 /// Running time of a sample of a file, in nanoseconds; before zero where pictures are reordered.
@@ -74,7 +74,7 @@ impl Demuxed {
     pub(super) fn open(
         path: &Path,
         container: Container,
-        kind: Kind,
+        kind: TrackKind,
         shared: &Arc<Shared>,
     ) -> Result<Option<Demuxed>, Fault> {
         let failed = |what: &str| fault(FaultKind::Pipeline, format!("{}: {what}", path.display()));
@@ -94,8 +94,8 @@ impl Demuxed {
                 .with("enable-last-sample", false),
         )?;
         let (name_of_caps, between): (&str, &[&'static str]) = match kind {
-            Kind::Sound => ("audio/mpeg", &["aacparse"]),
-            Kind::Pictures(codec) => (media(codec), &["identity"]),
+            TrackKind::Audio => ("audio/mpeg", &["aacparse"]),
+            TrackKind::Video(codec) => (media(codec), &["identity"]),
         };
         let mut chain = Vec::new();
         for factory in between {
@@ -164,7 +164,7 @@ impl Demuxed {
             if shared.quits() {
                 return Err(failed("stopped"));
             }
-            if waited >= OPEN {
+            if waited >= OPEN_TIMEOUT {
                 return Err(failed("its streams were not found within 10 s"));
             }
             thread::sleep(Duration::from_millis(2));
@@ -183,7 +183,7 @@ impl Demuxed {
     /// The next samples; nothing at the end, at a failure, or when nothing is wanted.
     pub(super) fn pull(&self, wanted: impl Fn() -> bool) -> VecDeque<gst::Sample> {
         while wanted() {
-            let (samples, over) = self.basket.take(LOOK);
+            let (samples, over) = self.basket.take(POLL_INTERVAL);
             if !samples.is_empty() || over || !self.failures.is_empty() {
                 return samples;
             }

@@ -39,7 +39,7 @@ pub fn doubts(board: &Board, recording: &Recording) -> Vec<Warning> {
     let settings = CaptureSettings { audio: true, max_height: u32::MAX };
     if let (Ok(()), Ok(description)) = (initialise(), board::describe(board, recording, settings)) {
         let mut lacking: Vec<(Vec<String>, Vec<&str>)> = Vec::new();
-        for path in &description.sound_paths {
+        for path in &description.audio_paths {
             let missing = check::missing_in(&path.stages);
             match lacking.iter_mut().find(|(known, _)| *known == missing) {
                 _ if missing.is_empty() => {}

@@ -4,11 +4,11 @@
 //! picture, and begins where the one before ended. An MP4 or MKV is taken apart by a small pipeline of its
 //! own; a byte stream is read here, since GStreamer gives it no times.
 
-use super::demux::{Demuxed, Kind, Times};
+use super::demux::{Demuxed, Times, TrackKind};
 use super::head::Head;
 use super::run::Shared;
 use super::{fault, wrong_codec};
-use crate::capture::annexb::{AccessUnit, NotAnnexB, Reader};
+use crate::capture::annexb::{AccessUnit, NotAnnexB, StreamReader};
 use crate::capture::board::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED, media};
 use crate::capture::container::{self, Unfit};
 use crate::config::FrameRate;
@@ -25,10 +25,10 @@ use std::thread;
 use std::time::Duration;
 
 /// How often a reader that waits looks whether it is still wanted.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Marks the first frame of a round: it depends on nothing of the round before.
-pub(super) const ANEW: gst::BufferFlags = gst::BufferFlags::RESYNC;
+pub(super) const NEW_ROUND: gst::BufferFlags = gst::BufferFlags::RESYNC;
 
 /// The readers of a file.
 pub(super) struct Feed {
@@ -55,7 +55,7 @@ enum Source {
 }
 
 /// Whether the description takes the sound track of the file itself.
-pub(super) fn wants_sound(description: &Description) -> bool {
+pub(super) fn wants_audio(description: &Description) -> bool {
     description.audio.as_ref().is_some_and(|stages| {
         stages
             .iter()
@@ -68,7 +68,7 @@ impl Feed {
     pub(super) fn open(
         description: &Description,
         (path, container, repeat): (&Path, Container, bool),
-        sound: bool,
+        audio: bool,
         shared: &Arc<Shared>,
     ) -> Result<Feed, Fault> {
         let container = match contents(path) {
@@ -91,9 +91,10 @@ impl Feed {
         let source = match container {
             Container::ByteStream => Source::Stream,
             Container::Mp4 | Container::Matroska => {
-                let video = Demuxed::open(path, container, Kind::Pictures(codec), shared)?;
+                let video = Demuxed::open(path, container, TrackKind::Video(codec), shared)?;
                 let video = video.map_or_else(|| Err(not_there(description, path, container, shared)), Ok)?;
-                let audio = if sound { Demuxed::open(path, container, Kind::Sound, shared)? } else { None };
+                let audio =
+                    if audio { Demuxed::open(path, container, TrackKind::Audio, shared)? } else { None };
                 Source::Demuxed { container, video: Some(video), audio }
             }
         };
@@ -111,7 +112,7 @@ impl Feed {
     }
 
     /// The file has sound that can be kept as it is.
-    pub(super) fn has_sound(&self) -> bool {
+    pub(super) fn has_audio(&self) -> bool {
         match &self.source {
             Source::Stream => false,
             Source::Demuxed { audio, .. } => audio.is_some(),
@@ -136,7 +137,7 @@ impl Feed {
             shared: Arc::clone(&self.shared),
             video,
             audio,
-            pictures_end: AtomicI64::new(i64::MAX),
+            frames_end: AtomicI64::new(i64::MAX),
         };
         let source = match &mut self.source {
             Source::Stream => None,
@@ -194,7 +195,7 @@ struct Job {
     video: Head,
     audio: Option<Head>,
     /// Where the last picture ends, in nanoseconds, once it is known: no sound is taken beyond it.
-    pictures_end: AtomicI64,
+    frames_end: AtomicI64,
 }
 
 impl Job {
@@ -224,14 +225,14 @@ impl Job {
             NotAnnexB::Other(other) => wrong_codec(&self.path.display().to_string(), self.codec, other),
             NotAnnexB::Unread(why) => fault(FaultKind::Pipeline, format!("{}: {why}", self.path.display())),
         };
-        let mut reader = Reader::new(self.codec);
+        let mut reader = StreamReader::new(self.codec);
         let mut portion = vec![0; 64 << 10];
         let mut read_any = false;
         let mut told = false;
         while !self.stopped() {
             match file.read(&mut portion) {
                 // Nobody has opened the other end of the FIFO yet.
-                Ok(0) if fifo && !read_any => thread::sleep(LOOK),
+                Ok(0) if fifo && !read_any => thread::sleep(POLL_INTERVAL),
                 Ok(0) => {
                     for unit in reader.finish().map_err(unread)? {
                         if !self.push_unit(unit) {
@@ -259,7 +260,7 @@ impl Job {
                         }
                     }
                 }
-                Err(why) if why.kind() == ErrorKind::WouldBlock => thread::sleep(LOOK),
+                Err(why) if why.kind() == ErrorKind::WouldBlock => thread::sleep(POLL_INTERVAL),
                 Err(why) if why.kind() == ErrorKind::Interrupted => {}
                 Err(why) => return Err(self.unreadable(&why)),
             }
@@ -297,25 +298,30 @@ impl Job {
             Some(_) | None => None,
         };
         thread::scope(|scope| {
-            let sound = audio.zip(self.audio.as_ref()).map(|(from, to)| {
+            let audio = audio.zip(self.audio.as_ref()).map(|(from, to)| {
                 scope.spawn(move || {
-                    let outcome =
-                        self.rounds(container, Kind::Sound, (from, VecDeque::new()), to, (shift, length));
+                    let outcome = self.rounds(
+                        container,
+                        TrackKind::Audio,
+                        (from, VecDeque::new()),
+                        to,
+                        (shift, length),
+                    );
                     to.end();
                     outcome
                 })
             });
-            let pictures = self.rounds(
+            let frames = self.rounds(
                 container,
-                Kind::Pictures(self.codec),
+                TrackKind::Video(self.codec),
                 (video, first),
                 &self.video,
                 (shift, length),
             );
             self.video.end();
-            match sound.map(thread::ScopedJoinHandle::join) {
-                Some(Ok(Err(why))) => pictures.and(Err(why)),
-                Some(Ok(Ok(())) | Err(_)) | None => pictures,
+            match audio.map(thread::ScopedJoinHandle::join) {
+                Some(Ok(Err(why))) => frames.and(Err(why)),
+                Some(Ok(Ok(())) | Err(_)) | None => frames,
             }
         })
     }
@@ -323,7 +329,7 @@ impl Job {
     /// How long the file is, in nanoseconds: reads it once.
     fn length(&self, container: Container) -> Result<i64, Fault> {
         let mut length = 0;
-        for kind in [Kind::Pictures(self.codec), Kind::Sound] {
+        for kind in [TrackKind::Video(self.codec), TrackKind::Audio] {
             let Some(stream) = Demuxed::open(&self.path, container, kind, &self.shared)? else { continue };
             stream.play()?;
             loop {
@@ -332,7 +338,7 @@ impl Job {
                     break;
                 }
                 for sample in &samples {
-                    length = Times::of(sample, container, self.picture(kind))
+                    length = Times::of(sample, container, self.frame_duration(kind))
                         .map_or(length, |it| length.max(it.pts + it.duration));
                 }
             }
@@ -341,15 +347,15 @@ impl Job {
     }
 
     /// What a picture lasts where the file does not say.
-    fn picture(&self, kind: Kind) -> Option<i64> {
-        (kind != Kind::Sound).then(|| i64::try_from(self.fps.nanos(1)).unwrap_or(i64::MAX))
+    fn frame_duration(&self, kind: TrackKind) -> Option<i64> {
+        (kind != TrackKind::Audio).then(|| i64::try_from(self.fps.nanos(1)).unwrap_or(i64::MAX))
     }
 
     /// Pushes one stream of the file, once or again and again.
     fn rounds(
         &self,
         container: Container,
-        kind: Kind,
+        kind: TrackKind,
         (mut round, mut first): (Demuxed, VecDeque<gst::Sample>),
         to: &Head,
         (shift, length): (i64, Option<i64>),
@@ -362,8 +368,8 @@ impl Job {
                 return Err(why);
             }
             if !self.repeat || self.stopped() || self.shared.quits() {
-                if kind != Kind::Sound {
-                    self.pictures_end.store(end, Ordering::Release);
+                if kind != TrackKind::Audio {
+                    self.frames_end.store(end, Ordering::Release);
                 }
                 return Ok(());
             }
@@ -385,7 +391,7 @@ impl Job {
         round: &Demuxed,
         mut here: VecDeque<gst::Sample>,
         to: &Head,
-        (container, kind): (Container, Kind),
+        (container, kind): (Container, TrackKind),
         offset: i64,
     ) -> i64 {
         let mut end = offset;
@@ -395,8 +401,8 @@ impl Job {
                 here = round.pull(|| self.wanted());
             }
             let Some(sample) = here.pop_front() else { break };
-            let Some(times) = Times::of(&sample, container, self.picture(kind)) else { continue };
-            if kind == Kind::Sound && times.pts + offset >= self.pictures_end.load(Ordering::Acquire) {
+            let Some(times) = Times::of(&sample, container, self.frame_duration(kind)) else { continue };
+            if kind == TrackKind::Audio && times.pts + offset >= self.frames_end.load(Ordering::Acquire) {
                 break;
             }
             let Some(mut buffer) = sample.buffer_owned() else { break };
@@ -407,7 +413,7 @@ impl Job {
             let at = |nanos: i64| gst::ClockTime::from_nseconds(u64::try_from(nanos + offset).unwrap_or(0));
             let changed = buffer.make_mut();
             if std::mem::take(&mut anew) {
-                changed.set_flags(ANEW);
+                changed.set_flags(NEW_ROUND);
             }
             changed.set_pts(at(times.pts));
             changed.set_dts(at(times.dts));
@@ -424,7 +430,7 @@ impl Job {
 /// Why a file has no frames of the codec that is wanted.
 fn not_there(description: &Description, path: &Path, container: Container, shared: &Arc<Shared>) -> Fault {
     let (wanted, other) = (description.codec, description.codec.other());
-    match Demuxed::open(path, container, Kind::Pictures(other), shared) {
+    match Demuxed::open(path, container, TrackKind::Video(other), shared) {
         Ok(Some(_)) => wrong_codec(&description.source, wanted, other),
         Ok(None) => {
             fault(FaultKind::Pipeline, format!("{}: it has no {} pictures", path.display(), wanted.name()))

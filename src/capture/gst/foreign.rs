@@ -5,7 +5,7 @@
 //! spool, the quota and the journal.
 
 use super::fault;
-use crate::capture::board::{AUDIO_FEED, NUMBERED, TEST_SOURCE, VIDEO_FEED};
+use crate::capture::board::{AUDIO_FEED, NUMBER_OVERLAY, TEST_SOURCE, VIDEO_FEED};
 use crate::capture::packages;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
@@ -13,7 +13,7 @@ use gst::prelude::*;
 /// Elements that a description may have, those within its bins included.
 const MAX_ELEMENTS: usize = 64;
 /// Elements that we look up by name.
-const OUR_NAMES: &[&str] = &[VIDEO_FEED, AUDIO_FEED, NUMBERED, TEST_SOURCE];
+const OUR_NAMES: &[&str] = &[VIDEO_FEED, AUDIO_FEED, NUMBER_OVERLAY, TEST_SOURCE];
 
 /// Builds it. It is closed with the pipeline that it is put into, as every other element is.
 pub(super) fn make(description: &str) -> Result<gst::Element, Fault> {

@@ -5,11 +5,11 @@
 
 use super::build::Built;
 use super::card::Cards;
-use super::keys::{Keys, Look};
+use super::keys::{KeyFrameWatch, KeyFrames};
 use super::run::{Event, Shared};
 use super::{fault, wrong_codec};
 use crate::capture::board::{Description, Origin, media};
-use crate::capture::muxer::{Counts, Muxer, Settings, Sound, Unfit};
+use crate::capture::muxer::{AudioFrame, Counts, Muxer, Settings, Unfit};
 use crate::capture::units::{Assembler, Start, Unit};
 use crate::capture::{Nals, Packing};
 use crate::domain::codec::Codec;
@@ -26,19 +26,19 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// A channel that is full this long is told as progress: the source is not to blame.
-const NUDGE: Duration = Duration::from_millis(200);
+const FULL_CHANNEL_INTERVAL: Duration = Duration::from_millis(200);
 /// How often a branch that waits for the other one looks whether it is still wanted.
-const LOOK: Duration = Duration::from_millis(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(20);
 /// For the audio of the last frames, once no frame follows.
-const LAST_SOUND_TIMEOUT: Duration = Duration::from_millis(300);
+const LAST_AUDIO_TIMEOUT: Duration = Duration::from_millis(300);
 /// For the audio of a file, which is read apart from its frames.
-const FILE_SOUND_TIMEOUT: Duration = Duration::from_secs(10);
+const FILE_AUDIO_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long live audio is waited for, counted in frames.
-const LIVE_PATIENCE: Duration = Duration::from_secs(2);
+const LIVE_AUDIO_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Where both branches of a pipeline end.
 pub(super) struct Intake {
-    state: Mutex<State>,
+    state: Mutex<IntakeState>,
     /// Something came in.
     moved: Condvar,
     shared: Arc<Shared>,
@@ -48,27 +48,27 @@ pub(super) struct Intake {
     cards: Option<Cards>,
     /// A file is read as fast as it is taken, and each of its streams by itself.
     file: bool,
-    wants_sound: bool,
+    wants_audio: bool,
     from_network: bool,
     max_height: u32,
     codec: Codec,
     source: String,
 }
 
-struct State {
+struct IntakeState {
     assembler: Assembler,
     muxer: Muxer,
     packing: Packing,
     /// A buffer is an access unit: we made it ourselves.
     whole: bool,
-    picture_caps: Option<gst::Caps>,
-    sound_caps: Option<gst::Caps>,
-    sound_format: Option<Arc<SoundFormat>>,
+    frame_caps: Option<gst::Caps>,
+    audio_caps: Option<gst::Caps>,
+    audio_format: Option<Arc<SoundFormat>>,
     /// Nothing more can be stored.
     broken: bool,
-    keys: Keys,
+    keys: KeyFrameWatch,
     /// What was told of the audio.
-    heard: Option<bool>,
+    audio_told: Option<bool>,
     /// What was told of the holes.
     told: Counts,
 }
@@ -78,7 +78,7 @@ pub(super) fn install(
     epoch: Epoch,
     built: &Built,
     description: &Description,
-    sound: bool,
+    audio: bool,
     shared: &Arc<Shared>,
     chunks: Sender<Captured>,
 ) -> Arc<Intake> {
@@ -88,25 +88,25 @@ pub(super) fn install(
         epoch,
         chunk: nanos(description.chunk),
         frame: i64::try_from(description.fps.nanos(1)).unwrap_or(i64::MAX),
-        sound,
-        patience: (!file).then_some(nanos(LIVE_PATIENCE)),
+        audio,
+        patience: (!file).then_some(nanos(LIVE_AUDIO_TIMEOUT)),
         max_height: description.max_height,
         turns: 0,
         segment: nanos(description.segment),
         segment_bytes: description.max_gop / 2,
     };
     let intake = Arc::new(Intake {
-        state: Mutex::new(State {
+        state: Mutex::new(IntakeState {
             assembler: Assembler::new(description.codec),
             muxer: Muxer::new(settings),
             packing: Packing::StartCodes,
             whole: description.encodes,
-            picture_caps: None,
-            sound_caps: None,
-            sound_format: None,
+            frame_caps: None,
+            audio_caps: None,
+            audio_format: None,
             broken: false,
-            keys: Keys::new(description),
-            heard: None,
+            keys: KeyFrameWatch::new(description),
+            audio_told: None,
             told: Counts::default(),
         }),
         moved: Condvar::new(),
@@ -115,38 +115,38 @@ pub(super) fn install(
         pipeline: built.pipeline.downgrade(),
         cards: super::card::install(&built.pipeline),
         file,
-        wants_sound: sound,
+        wants_audio: audio,
         from_network: matches!(description.origin, Origin::Rtsp(_)),
         max_height: description.max_height,
         codec: description.codec,
         source: description.source.clone(),
     });
     let (taking, ending) = (Arc::clone(&intake), Arc::clone(&intake));
-    built.pictures.set_callbacks(
+    built.frames.set_callbacks(
         gst_app::AppSinkCallbacks::builder()
-            .new_sample(move |sink| taking.take(sink, Intake::picture))
-            .eos(move |_| ending.pictures_end())
+            .new_sample(move |sink| taking.take(sink, Intake::frame))
+            .eos(move |_| ending.frames_end())
             .build(),
     );
-    if let Some(sink) = &built.sound {
-        intake.hear(sink);
+    if let Some(sink) = &built.audio {
+        intake.take_audio(sink);
     }
     intake
 }
 
 impl Intake {
     /// Takes the audio that comes out there.
-    pub(super) fn hear(self: &Arc<Intake>, sink: &gst_app::AppSink) {
+    pub(super) fn take_audio(self: &Arc<Intake>, sink: &gst_app::AppSink) {
         let (taking, ending) = (Arc::clone(self), Arc::clone(self));
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
-                .new_sample(move |sink| taking.take(sink, Intake::sound))
-                .eos(move |_| ending.no_more_sound())
+                .new_sample(move |sink| taking.take(sink, Intake::audio))
+                .eos(move |_| ending.no_more_audio())
                 .build(),
         );
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, IntakeState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -168,7 +168,7 @@ impl Intake {
         Ok(gst::FlowSuccess::Ok)
     }
 
-    fn picture(&self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<(), Fault> {
+    fn frame(&self, sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<(), Fault> {
         let mut state = self.state();
         if state.broken {
             return Ok(());
@@ -179,7 +179,7 @@ impl Intake {
         let Some(buffer) = sample.buffer() else { return Ok(()) };
         self.shared.arrived(mono());
         let shown = running_time(sample, buffer.pts());
-        if buffer.flags().contains(super::feed::ANEW) {
+        if buffer.flags().contains(super::feed::NEW_ROUND) {
             state.assembler.end_sequence();
         }
         for nal in Nals::new(kept(sample)?, state.packing) {
@@ -195,24 +195,24 @@ impl Intake {
                 state = self.unit(state, unit)?;
             }
         }
-        self.look_for_key_frames(sink, &mut state)
+        self.check_key_frames(sink, &mut state)
     }
 
     /// Asks for an IDR frame where there should be one, and tells where none comes.
-    fn look_for_key_frames(&self, sink: &gst_app::AppSink, state: &mut State) -> Result<(), Fault> {
+    fn check_key_frames(&self, sink: &gst_app::AppSink, state: &mut IntakeState) -> Result<(), Fault> {
         if self.file {
             return Ok(());
         }
-        let State { keys, muxer, assembler, .. } = state;
-        match keys.look(muxer.has_begun(), muxer.gop(), mono()) {
-            Look::Well => {}
-            Look::Ask => {
+        let IntakeState { keys, muxer, assembler, .. } = state;
+        match keys.check(muxer.has_begun(), muxer.gop(), mono()) {
+            KeyFrames::Fine => {}
+            KeyFrames::Request => {
                 let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", true).build();
                 let event = gst::event::CustomUpstream::new(request);
                 // Not every source understands it.
                 let _asked = sink.static_pad("sink").is_some_and(|pad| pad.push_event(event));
             }
-            Look::Trouble => {
+            KeyFrames::Missing => {
                 let lack = match assembler.unreadable() {
                     0 => "no IDR frame",
                     _ => "no parameter sets, or no IDR frame",
@@ -222,8 +222,8 @@ impl Intake {
                     self.source
                 ))));
             }
-            Look::Over => self.shared.tell(Event::Trouble(None)),
-            Look::TooLong(seconds) => {
+            KeyFrames::Found => self.shared.tell(Event::Trouble(None)),
+            KeyFrames::TooLong(seconds) => {
                 return Err(fault(
                     FaultKind::Stalled,
                     format!(
@@ -238,48 +238,48 @@ impl Intake {
 
     fn unit<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, IntakeState>,
         mut unit: Unit,
-    ) -> Result<MutexGuard<'a, State>, Fault> {
+    ) -> Result<MutexGuard<'a, IntakeState>, Fault> {
         if let (Some(cards), Some(shown)) = (&self.cards, unit.shown) {
             cards.put_into(&mut unit, shown);
         }
         if unit.start() == Start::Clean {
-            self.shared.show(&unit);
+            self.shared.give_to_waiting(&unit);
         }
-        state.muxer.push_picture(unit).map_err(|why| self.unfit(why))?;
+        state.muxer.push_frame(unit).map_err(|why| self.unfit(why))?;
         state = self.hand_over_all(state)?;
         if self.file {
-            state = self.wait(state, FILE_SOUND_TIMEOUT, Muxer::waits_for_sound);
-            if state.muxer.waits_for_sound() && !self.shared.quits() {
+            state = self.wait(state, FILE_AUDIO_TIMEOUT, Muxer::waits_for_audio);
+            if state.muxer.waits_for_audio() && !self.shared.quits() {
                 tracing::warn!("the audio of {} does not keep up with its frames", self.source);
-                state.muxer.give_up_sound();
+                state.muxer.give_up_audio();
             }
             state = self.hand_over_all(state)?;
         }
         Ok(state)
     }
 
-    fn sound(&self, _sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<(), Fault> {
-        self.shared.sounded(mono());
+    fn audio(&self, _sink: &gst_app::AppSink, sample: &gst::Sample) -> Result<(), Fault> {
+        self.shared.audio_arrived(mono());
         let mut state = self.state();
         let caps = sample.caps();
-        if state.sound_caps.as_deref() != caps {
-            state.sound_caps = caps.map(ToOwned::to_owned);
-            state.sound_format = caps.and_then(sound_format).map(Arc::new);
+        if state.audio_caps.as_deref() != caps {
+            state.audio_caps = caps.map(ToOwned::to_owned);
+            state.audio_format = caps.and_then(audio_format).map(Arc::new);
         }
-        let Some(format) = state.sound_format.clone() else { return Ok(()) };
+        let Some(format) = state.audio_format.clone() else { return Ok(()) };
         let Some(buffer) = sample.buffer() else { return Ok(()) };
         let Some(shown) = running_time(sample, buffer.pts()) else { return Ok(()) };
         let duration = buffer.duration().map_or(0, |it| i64::try_from(it.nseconds()).unwrap_or(0));
         let data = kept(sample)?;
         if self.file {
-            state = self.wait(state, FILE_SOUND_TIMEOUT, Muxer::sound_is_ahead);
+            state = self.wait(state, FILE_AUDIO_TIMEOUT, Muxer::audio_is_ahead);
         }
         if state.broken || self.shared.quits() {
             return Ok(());
         }
-        state.muxer.push_sound(Sound { shown, duration, data }, &format);
+        state.muxer.push_audio(AudioFrame { shown, duration, data }, &format);
         self.moved.notify_all();
         drop(self.hand_over_all(state)?);
         Ok(())
@@ -288,19 +288,19 @@ impl Intake {
     /// Waits while `this` is so, for so long at most.
     fn wait<'a>(
         &'a self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, IntakeState>,
         timeout: Duration,
         this: fn(&Muxer) -> bool,
-    ) -> MutexGuard<'a, State> {
+    ) -> MutexGuard<'a, IntakeState> {
         let until = mono() + timeout;
         while this(&state.muxer) && !state.broken && !self.shared.quits() && mono() < until {
-            let waited = self.moved.wait_timeout(state, LOOK);
+            let waited = self.moved.wait_timeout(state, POLL_INTERVAL);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
         state
     }
 
-    fn pictures_end(&self) {
+    fn frames_end(&self) {
         let outcome = self.flush();
         if let Err(why) = outcome {
             self.shared.tell(Event::Failed(why));
@@ -319,19 +319,19 @@ impl Intake {
                 state = self.unit(state, unit)?;
             }
         }
-        state.muxer.end_pictures();
+        state.muxer.end_frames();
         state = self.hand_over_all(state)?;
-        let timeout = if self.file { FILE_SOUND_TIMEOUT } else { LAST_SOUND_TIMEOUT };
-        state = self.wait(state, timeout, Muxer::waits_for_sound);
-        state.muxer.end_sound();
+        let timeout = if self.file { FILE_AUDIO_TIMEOUT } else { LAST_AUDIO_TIMEOUT };
+        state = self.wait(state, timeout, Muxer::waits_for_audio);
+        state.muxer.end_audio();
         drop(self.hand_over_all(state)?);
         Ok(())
     }
 
     /// No audio comes, or no more.
-    pub(super) fn no_more_sound(&self) {
+    pub(super) fn no_more_audio(&self) {
         let mut state = self.state();
-        state.muxer.end_sound();
+        state.muxer.end_audio();
         self.moved.notify_all();
         if let Err(why) = self.hand_over_all(state) {
             self.shared.tell(Event::Failed(why));
@@ -339,19 +339,22 @@ impl Intake {
     }
 
     /// Hands over every chunk that is whole.
-    fn hand_over_all<'a>(&'a self, mut state: MutexGuard<'a, State>) -> Result<MutexGuard<'a, State>, Fault> {
+    fn hand_over_all<'a>(
+        &'a self,
+        mut state: MutexGuard<'a, IntakeState>,
+    ) -> Result<MutexGuard<'a, IntakeState>, Fault> {
         while let Some(chunk) = state.muxer.next_chunk().map_err(|why| self.unfit(why))? {
             if !self.hand_over(chunk) {
                 break;
             }
             self.moved.notify_all();
         }
-        self.tell_of_sound(&mut state);
+        self.tell_of_audio(&mut state);
         self.tell_of_holes(&mut state);
         Ok(state)
     }
 
-    fn tell_of_holes(&self, state: &mut State) {
+    fn tell_of_holes(&self, state: &mut IntakeState) {
         let counts = state.muxer.counts();
         let before = std::mem::replace(&mut state.told, counts);
         if counts.holes > before.holes {
@@ -367,24 +370,24 @@ impl Intake {
         self.state().muxer.turn(turns);
     }
 
-    fn tell_of_sound(&self, state: &mut State) {
-        let heard = state.muxer.hears();
-        if self.file || !self.wants_sound || heard.is_none() || heard == state.heard {
+    fn tell_of_audio(&self, state: &mut IntakeState) {
+        let audio_told = state.muxer.has_audio();
+        if self.file || !self.wants_audio || audio_told.is_none() || audio_told == state.audio_told {
             return;
         }
-        state.heard = heard;
-        self.shared.tell(match heard {
-            Some(true) => Event::Heard,
+        state.audio_told = audio_told;
+        self.shared.tell(match audio_told {
+            Some(true) => Event::AudioStarted,
             Some(false) | None => {
-                Event::NotHeard(format!("no audio comes with the frames of {}", self.source))
+                Event::AudioMissing(format!("no audio comes with the frames of {}", self.source))
             }
         });
     }
 
     /// No audio is to be waited for before some comes.
-    pub(super) fn give_up_sound(&self) {
+    pub(super) fn give_up_audio(&self) {
         let mut state = self.state();
-        state.muxer.give_up_sound();
+        state.muxer.give_up_audio();
         self.moved.notify_all();
         if let Err(why) = self.hand_over_all(state) {
             self.shared.tell(Event::Failed(why));
@@ -404,7 +407,7 @@ impl Intake {
                 recv(self.shared.quit_rx) -> _ => return false,
                 // Evaluated only where there is room; a chunk is a handle to its bytes.
                 send(self.chunks, message.clone()) -> _spool_is_gone => return true,
-                default(NUDGE) => {
+                default(FULL_CHANNEL_INTERVAL) => {
                     let now = mono();
                     self.shared.arrived(now);
                     self.shared.handed_over(now);
@@ -435,14 +438,14 @@ impl Intake {
     }
 }
 
-impl State {
+impl IntakeState {
     /// What they say anew of the codec.
     fn learn_caps(&mut self, sample: &gst::Sample) -> Option<Codec> {
         let caps = sample.caps();
-        if self.picture_caps.as_deref() == caps {
+        if self.frame_caps.as_deref() == caps {
             return None;
         }
-        self.picture_caps = caps.map(ToOwned::to_owned);
+        self.frame_caps = caps.map(ToOwned::to_owned);
         let structure = caps.and_then(|caps| caps.structure(0))?;
         let codec = [Codec::H264, Codec::H265].into_iter().find(|codec| structure.name() == media(*codec));
         if structure.get::<&str>("stream-format").is_ok_and(|format| format == "byte-stream") {
@@ -486,7 +489,7 @@ fn running_time(sample: &gst::Sample, time: Option<gst::ClockTime>) -> Option<i6
     Some(if time.is_positive() { nanos } else { -nanos })
 }
 
-fn sound_format(caps: &gst::CapsRef) -> Option<SoundFormat> {
+fn audio_format(caps: &gst::CapsRef) -> Option<SoundFormat> {
     let structure = caps.structure(0)?;
     let config = structure.get::<gst::Buffer>("codec_data").ok()?;
     let config = bytes_of(&config).ok()?;

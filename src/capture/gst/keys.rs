@@ -5,64 +5,64 @@ use crate::domain::time::Mono;
 use std::time::Duration;
 
 /// How often an IDR frame is asked for.
-const ASK_INTERVAL: Duration = Duration::from_secs(5);
+const REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What is to be done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Look {
-    Well,
-    Ask,
+pub(super) enum KeyFrames {
+    Fine,
+    Request,
     /// Nothing can be stored: to be told, once.
-    Trouble,
+    Missing,
     /// That is over.
-    Over,
+    Found,
     /// The GOP is as large as a segment may be; it is so many seconds long.
     TooLong(u64),
 }
 
 /// Looks at each frame that comes.
-pub(super) struct Keys {
+pub(super) struct KeyFrameWatch {
     /// A GOP that is longer is to end.
     long: Duration,
     /// So long nothing is told.
     patience: Duration,
     max_gop: u64,
     first: Option<Mono>,
-    asked: Option<Mono>,
-    troubled: bool,
+    requested: Option<Mono>,
+    missing_told: bool,
 }
 
-impl Keys {
-    pub(super) fn new(description: &Description) -> Keys {
-        Keys {
+impl KeyFrameWatch {
+    pub(super) fn new(description: &Description) -> KeyFrameWatch {
+        KeyFrameWatch {
             long: description.segment,
             patience: description.fragment.saturating_mul(2),
             max_gop: description.max_gop,
             first: None,
-            asked: None,
-            troubled: false,
+            requested: None,
+            missing_told: false,
         }
     }
 
     /// `begun`: some frame has come at which decoding can begin. `gop`: nanoseconds and bytes since the last one.
-    pub(super) fn look(&mut self, begun: bool, (nanos, bytes): (i64, u64), now: Mono) -> Look {
+    pub(super) fn check(&mut self, begun: bool, (nanos, bytes): (i64, u64), now: Mono) -> KeyFrames {
         let first = *self.first.get_or_insert(now);
         let length = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
-        if begun && std::mem::take(&mut self.troubled) {
-            return Look::Over;
+        if begun && std::mem::take(&mut self.missing_told) {
+            return KeyFrames::Found;
         }
         if begun && bytes > self.max_gop {
-            return Look::TooLong(length.as_secs());
+            return KeyFrames::TooLong(length.as_secs());
         }
-        if !begun && !self.troubled && now.since(first) > self.patience {
-            self.troubled = true;
-            return Look::Trouble;
+        if !begun && !self.missing_told && now.since(first) > self.patience {
+            self.missing_told = true;
+            return KeyFrames::Missing;
         }
         let due = if begun { length > self.long } else { true };
-        if due && self.asked.is_none_or(|asked| now.since(asked) > ASK_INTERVAL) {
-            self.asked = Some(now);
-            return Look::Ask;
+        if due && self.requested.is_none_or(|requested| now.since(requested) > REQUEST_INTERVAL) {
+            self.requested = Some(now);
+            return KeyFrames::Request;
         }
-        Look::Well
+        KeyFrames::Fine
     }
 }

@@ -4,7 +4,7 @@
 use super::build;
 use super::bus;
 use super::intake::Intake;
-use super::run::{Shared, Slot};
+use super::run::{PipelineSlot, Shared};
 use crate::capture::board::Stage;
 use crate::domain::backoff::{Backoff, Jitter};
 use crate::domain::input::Fault;
@@ -16,9 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// Audio that does not come for so long has stalled.
-const STALL: Duration = Duration::from_secs(5);
+const STALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the first of it.
-const FIRST_SOUND: Duration = Duration::from_secs(10);
+const FIRST_AUDIO_TIMEOUT: Duration = Duration::from_secs(10);
 /// Between two openings, from the first failure on.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -26,7 +26,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(60);
 
 pub(super) struct Microphone {
     stages: Vec<Stage>,
-    slot: Arc<Mutex<Slot>>,
+    slot: Arc<Mutex<PipelineSlot>>,
     intake: Arc<Intake>,
     shared: Arc<Shared>,
     base: Option<gst::ClockTime>,
@@ -35,13 +35,13 @@ pub(super) struct Microphone {
     /// When it was opened, while it is.
     opened: Option<Mono>,
     /// When it is to be opened again.
-    again: Option<Mono>,
+    reopen_at: Option<Mono>,
 }
 
 impl Microphone {
     pub(super) fn new(
         stages: Vec<Stage>,
-        slot: &Arc<Mutex<Slot>>,
+        slot: &Arc<Mutex<PipelineSlot>>,
         intake: &Arc<Intake>,
         shared: &Arc<Shared>,
     ) -> Microphone {
@@ -54,7 +54,7 @@ impl Microphone {
             backoff: Backoff::new(MIN_PAUSE, FIRST_PAUSE, MAX_PAUSE),
             jitter: Jitter::new(mono().0),
             opened: None,
-            again: None,
+            reopen_at: None,
         }
     }
 
@@ -65,7 +65,7 @@ impl Microphone {
     }
 
     fn open(&mut self) -> Option<String> {
-        self.again = None;
+        self.reopen_at = None;
         match self.try_open() {
             Ok(()) => {
                 self.opened = Some(mono());
@@ -79,7 +79,7 @@ impl Microphone {
         let pipeline = build::clocked();
         let (_elements, sink) = build::branch(&pipeline, &self.stages)?;
         bus::listen_to_microphone(&pipeline, &self.shared);
-        self.intake.hear(&sink);
+        self.intake.take_audio(&sink);
         pipeline.set_start_time(gst::ClockTime::NONE);
         if let Some(base) = self.base {
             pipeline.set_base_time(base);
@@ -98,8 +98,8 @@ impl Microphone {
     /// It gives no more: it is closed, and opened again later. Hands back what is to be told.
     pub(super) fn failed(&mut self, why: String) -> String {
         self.opened = None;
-        if self.again.is_none() {
-            self.again = Some(mono() + self.backoff.next(&mut self.jitter));
+        if self.reopen_at.is_none() {
+            self.reopen_at = Some(mono() + self.backoff.next(&mut self.jitter));
         }
         let pipeline = {
             let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
@@ -110,19 +110,23 @@ impl Microphone {
             pipeline
         };
         drop(pipeline);
-        self.intake.give_up_sound();
+        self.intake.give_up_audio();
         why
     }
 
     /// Looks after it, now and then. What is to be told, if anything is.
-    pub(super) fn look(&mut self) -> Option<String> {
+    pub(super) fn check(&mut self) -> Option<String> {
         let now = mono();
-        if self.again.is_some_and(|again| again <= now) {
+        if self.reopen_at.is_some_and(|reopen_at| reopen_at <= now) {
             return self.open();
         }
         let opened = self.opened?;
-        let last = Mono(self.shared.sound.load(Ordering::Acquire));
-        let stalled = if last < opened { now.since(opened) > FIRST_SOUND } else { now.since(last) > STALL };
+        let last = Mono(self.shared.last_audio.load(Ordering::Acquire));
+        let stalled = if last < opened {
+            now.since(opened) > FIRST_AUDIO_TIMEOUT
+        } else {
+            now.since(last) > STALL_TIMEOUT
+        };
         if stalled {
             return Some(self.failed(String::from("the microphone is open, and no audio comes from it")));
         }

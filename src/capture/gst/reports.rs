@@ -22,7 +22,7 @@ impl Reports {
     }
 
     /// Packets of RTP come in there.
-    pub(super) fn hear_packets(&self, pad: &gst::Pad) {
+    pub(super) fn watch_packets(&self, pad: &gst::Pad) {
         let reports = self.clone();
         watch(pad, move |packet| {
             let clock = *reports.clock.lock().unwrap_or_else(PoisonError::into_inner);
@@ -31,7 +31,7 @@ impl Reports {
     }
 
     /// And those of RTCP there.
-    pub(super) fn hear_reports(&self, pad: &gst::Pad) {
+    pub(super) fn watch_reports(&self, pad: &gst::Pad) {
         let reports = self.clone();
         watch(pad, move |packet| reports.clock.lock().unwrap_or_else(PoisonError::into_inner).report(packet));
     }

@@ -2,7 +2,7 @@
 
 use super::control::Control;
 use super::{Describe, Report, flag};
-use crate::capture::GivePicture;
+use crate::capture::GiveFrame;
 use crate::capture::units::Unit;
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd, Timing};
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 /// An order to end.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stop {
+pub(super) struct StopOrder {
     pub(super) manner: StopManner,
     pub(super) reason: SpanEnd,
 }
@@ -36,9 +36,9 @@ pub(super) enum Event {
     /// So many holes are in what came, since this was told last, and about so many frames are missing in them.
     Holes(u64, u64),
     /// Audio is being stored.
-    Heard,
+    AudioStarted,
     /// Audio is wanted, and none is being stored.
-    NotHeard(String),
+    AudioMissing(String),
     /// The board's microphone gives no more.
     MicrophoneFailed(String),
     Failed(Fault),
@@ -49,7 +49,7 @@ pub(super) struct Outside {
     pub(super) chunks: Sender<Captured>,
     pub(super) report: Report,
     /// The audio of the source itself failed: the next run does without.
-    pub(super) deaf: Arc<AtomicBool>,
+    pub(super) audio_failed: Arc<AtomicBool>,
     /// What a pipeline warned of last: a source that is tried again every few seconds says it once.
     pub(super) warned: Arc<Mutex<String>>,
     pub(super) learnt: Arc<super::Learnt>,
@@ -70,17 +70,17 @@ pub(super) struct Shared {
     pub(super) quit_rx: Receiver<()>,
     events: Sender<Event>,
     /// When the last picture went into the muxer, and when the last chunk came out.
-    pub(super) picture: AtomicU64,
-    pub(super) chunk: AtomicU64,
+    pub(super) last_frame: AtomicU64,
+    pub(super) last_chunk: AtomicU64,
     pub(super) any_chunk: AtomicBool,
     /// When audio came last; 0 before.
-    pub(super) sound: AtomicU64,
+    pub(super) last_audio: AtomicU64,
     /// Lines of the picture that is too large for the plan; 0 where none came.
     pub(super) too_many: AtomicU32,
     /// By how much the newest packet came after its capture, in microseconds; [`NO_LAG`] where nothing tells.
     lag: AtomicU32,
     /// Who waits for a frame at which decoding can begin.
-    wanted: Mutex<Option<GivePicture>>,
+    wanted: Mutex<Option<GiveFrame>>,
 }
 
 const NO_LAG: u32 = u32::MAX;
@@ -95,11 +95,11 @@ impl Shared {
     }
 
     pub(super) fn arrived(&self, at: Mono) {
-        self.picture.store(at.0, Ordering::Release);
+        self.last_frame.store(at.0, Ordering::Release);
     }
 
     pub(super) fn handed_over(&self, at: Mono) {
-        self.chunk.store(at.0, Ordering::Release);
+        self.last_chunk.store(at.0, Ordering::Release);
         self.any_chunk.store(true, Ordering::Release);
     }
 
@@ -117,12 +117,12 @@ impl Shared {
         }
     }
 
-    pub(super) fn sounded(&self, at: Mono) {
-        self.sound.store(at.0, Ordering::Release);
+    pub(super) fn audio_arrived(&self, at: Mono) {
+        self.last_audio.store(at.0, Ordering::Release);
     }
 
     /// Gives a frame at which decoding can begin to whoever waits for one.
-    pub(super) fn show(&self, unit: &Unit) {
+    pub(super) fn give_to_waiting(&self, unit: &Unit) {
         let waiting = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(give) = waiting.filter(|_| !self.quits()) {
             give(unit.to_annex_b());
@@ -142,27 +142,27 @@ impl Shared {
 /// The pipeline, where control and closer both find it. Whoever changes its state holds the lock,
 /// so that a NULL is never followed by a PLAYING.
 #[derive(Default)]
-pub(super) struct Slot {
+pub(super) struct PipelineSlot {
     pub(super) pipeline: Option<gst::Pipeline>,
     pub(super) closed: bool,
 }
 
 /// The caller's end of a run.
-pub(super) struct Run {
+pub(super) struct CaptureRun {
     epoch: Epoch,
     shared: Arc<Shared>,
-    stops: Sender<Stop>,
+    stops: Sender<StopOrder>,
     close: Sender<()>,
 }
 
-impl Run {
+impl CaptureRun {
     /// Starts the threads; the rest is up to them.
     pub(super) fn begin(
         epoch: Epoch,
         settings: CaptureSettings,
         describe: Describe,
         outside: Outside,
-    ) -> io::Result<Run> {
+    ) -> io::Result<CaptureRun> {
         let (events_tx, events) = bounded(64);
         let (stops_tx, stops) = bounded(4);
         let (close_tx, close) = bounded(1);
@@ -173,16 +173,16 @@ impl Run {
             quit_tx: Mutex::new(Some(quit_tx)),
             quit_rx,
             events: events_tx,
-            picture: AtomicU64::new(0),
-            chunk: AtomicU64::new(0),
+            last_frame: AtomicU64::new(0),
+            last_chunk: AtomicU64::new(0),
             any_chunk: AtomicBool::new(false),
-            sound: AtomicU64::new(0),
+            last_audio: AtomicU64::new(0),
             too_many: AtomicU32::new(0),
             lag: AtomicU32::new(NO_LAG),
             wanted: Mutex::new(None),
         });
-        let slot = Arc::new(Mutex::new(Slot::default()));
-        let microphone = Arc::new(Mutex::new(Slot::default()));
+        let slot = Arc::new(Mutex::new(PipelineSlot::default()));
+        let microphone = Arc::new(Mutex::new(PipelineSlot::default()));
         {
             let (slot, microphone) = (Arc::clone(&slot), Arc::clone(&microphone));
             thread::Builder::new().name(String::from("capture-closer")).spawn(move || {
@@ -207,19 +207,19 @@ impl Run {
         thread::Builder::new()
             .name(String::from("capture-control"))
             .spawn(move || control.run(settings, &describe))?;
-        Ok(Run { epoch, shared, stops: stops_tx, close: close_tx })
+        Ok(CaptureRun { epoch, shared, stops: stops_tx, close: close_tx })
     }
 
     pub(super) fn epoch(&self) -> Epoch {
         self.epoch
     }
 
-    pub(super) fn picture(&self, give: GivePicture) {
+    pub(super) fn give_frame(&self, give: GiveFrame) {
         *self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(give);
     }
 
     /// Never blocks. A Drop wakes the closer itself: one change of thread to the device.
-    pub(super) fn stop(&self, stop: Stop) {
+    pub(super) fn stop(&self, stop: StopOrder) {
         if stop.manner == StopManner::Drop {
             self.shared.quit();
             let _already_asked = self.close.try_send(());
@@ -229,7 +229,7 @@ impl Run {
 }
 
 /// Closes the devices of a pipeline, for good.
-fn to_null(slot: &Mutex<Slot>) {
+fn to_null(slot: &Mutex<PipelineSlot>) {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     slot.closed = true;
     if let Some(pipeline) = slot.pipeline.take() {

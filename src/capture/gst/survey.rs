@@ -9,7 +9,7 @@ use crate::system::clock::mono;
 use gst::prelude::*;
 
 /// Pictures that are encoded to see how fast that is, and for how long at most.
-const PICTURES: u32 = 60;
+const MEASURED_FRAMES: u32 = 60;
 const MEASURE_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(4);
 /// Cameras that libcamera may list.
 const MAX_CAMERAS: usize = 16;
@@ -60,7 +60,7 @@ pub fn speed(kind: EncoderKind, pixels: Option<Pixels>, size: (u32, u32)) -> Opt
     };
     let wanted = encoder::takes(kind).first().copied().unwrap_or(Pixels::I420);
     let elements = [
-        Element::new("videotestsrc").with("num-buffers", PICTURES).with("pattern", "ball"),
+        Element::new("videotestsrc").with("num-buffers", MEASURED_FRAMES).with("pattern", "ball"),
         caps(format(pixels.unwrap_or(Pixels::Yuy2))),
         Element::new("videoconvert"),
         caps(format(wanted)),

@@ -1,25 +1,25 @@
-//! Recovery points (D.1.8 and D.2.8): where decoding can begin at a picture that is no IDR picture.
+//! Recovery points (D.1.8 and D.2.8): decoding can begin there at a picture that is not an IDR picture.
 
 use super::nal;
 use crate::capture::bits::{Bits, unescape};
 use bytes::Bytes;
 
 /// Bytes of an SEI NAL unit that are read.
-const READ: usize = 256;
+const MAX_READ: usize = 256;
 /// `payloadType` of a recovery point.
 const RECOVERY_POINT: u32 = 6;
 
-/// Whether these NAL units of one access unit say that all pictures from this one on, in order of output, are right where
-/// decoding begins with it.
+/// Whether the SEI messages in these NAL units of one access unit state that decoding can begin with it: then all pictures
+/// from it on, in output order, are correct.
 pub(in crate::capture) fn begins(nals: &[Bytes]) -> bool {
     let mut messages = nals.iter().filter(|unit| nal::kind(unit) == nal::SEI);
     messages.any(|unit| recovers_at_once(unit).unwrap_or(false))
 }
 
 fn recovers_at_once(unit: &[u8]) -> Option<bool> {
-    let plain = unescape(unit.get(1..)?, READ);
+    let plain = unescape(unit.get(1..)?, MAX_READ);
     let mut rest = plain.as_slice();
-    // What is left is the trailing bits.
+    // The last byte holds the trailing bits.
     while rest.len() > 1 {
         let kind = number(&mut rest)?;
         let size = usize::try_from(number(&mut rest)?).ok()?;
@@ -33,7 +33,7 @@ fn recovers_at_once(unit: &[u8]) -> Option<bool> {
     Some(false)
 }
 
-/// A number as bytes of 255 and a last one (7.3.2.3.1).
+/// A number coded as bytes of 255 and a last byte (7.3.2.3.1).
 fn number(rest: &mut &[u8]) -> Option<u32> {
     let mut sum = 0_u32;
     loop {

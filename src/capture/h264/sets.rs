@@ -2,13 +2,13 @@
 
 use super::nal;
 use crate::capture::bits::{Bits, unescape};
-use crate::capture::codec::{MAX_BELIEVED_REORDERING, Picture, aspect_ratio};
+use crate::capture::codec::{MAX_BELIEVED_REORDERING, SequenceFormat, aspect_ratio};
 use crate::fmp4::DecoderSets;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// Bytes of a parameter set that are read; what lies behind is of no interest here.
-const READ: usize = 512;
+const MAX_READ: usize = 512;
 /// The profiles whose sets tell the chroma format (7.3.2.1.1).
 const HIGH_PROFILES: &[u32] = &[100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
 /// What is read of a sequence parameter set.
@@ -39,7 +39,7 @@ impl Sps {
     /// Reads the NAL unit. `None` where it is damaged.
     #[must_use]
     pub fn read(nal: &[u8]) -> Option<Sps> {
-        let plain = unescape(nal.get(1..)?, READ);
+        let plain = unescape(nal.get(1..)?, MAX_READ);
         let mut bits = Bits::new(&plain);
         let profile = bits.take(8)?;
         let constraints = bits.take(8)?;
@@ -308,11 +308,11 @@ impl ParameterSets {
 
     /// What the `moov` must say where this picture parameter set is in use.
     #[must_use]
-    pub fn picture(&self, pps: u32) -> Option<Picture> {
+    pub fn format(&self, pps: u32) -> Option<SequenceFormat> {
         let (_, active) = self.pps.get(&pps)?;
         let (sps, facts) = self.sps.get(&active.sps)?;
         let pps = self.pps.values().filter(|(_, pps)| pps.sps == active.sps);
-        Some(Picture {
+        Some(SequenceFormat {
             size: facts.size,
             aspect: facts.aspect,
             chroma: facts.chroma,

@@ -1,18 +1,18 @@
-//! The start of a slice header (7.3.3), and where a new access unit begins (7.4.1.2.4).
+//! The start of a slice header (7.3.3), and the first slice of an access unit (7.4.1.2.4).
 
 use super::nal;
 use super::sets::ParameterSets;
 use crate::capture::bits::{Bits, unescape};
 
 /// Bytes of a slice that are read.
-const READ: usize = 64;
+const MAX_READ: usize = 64;
 
-/// What of a slice header tells its picture from the next one.
+/// The parts of a slice header that distinguish its picture from the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
-    /// It is of an IDR picture.
+    /// It belongs to an IDR picture.
     pub idr: bool,
-    /// Its picture is referred to by others.
+    /// Other pictures refer to its picture.
     pub reference: bool,
     /// `pic_parameter_set_id`.
     pub pps: u32,
@@ -20,7 +20,7 @@ pub struct Slice {
     pub order_type: u32,
     /// Bits of `pic_order_cnt_lsb`.
     pub order_bits: u32,
-    /// `pic_order_cnt_lsb`; 0 where the type is not 0.
+    /// `pic_order_cnt_lsb`; 0 if the type is not 0.
     pub order_lsb: u32,
     /// The slice is of type B.
     pub b: bool,
@@ -35,12 +35,12 @@ pub struct Slice {
 }
 
 impl Slice {
-    /// Reads the header of a NAL unit of type 1 or 5. `None` where it is damaged, or its sets are not known.
+    /// Reads the header of a NAL unit of type 1 or 5. `None` if it is damaged, or its sets are not known.
     #[must_use]
     pub fn read(nal: &[u8], sets: &ParameterSets) -> Option<Slice> {
         let head = *nal.first()?;
         let idr = nal::kind(nal) == nal::IDR;
-        let plain = unescape(nal.get(1..)?, READ);
+        let plain = unescape(nal.get(1..)?, MAX_READ);
         let mut bits = Bits::new(&plain);
         let first_macroblock = bits.ue()?;
         let kind = bits.ue()?;
@@ -90,7 +90,7 @@ impl Slice {
         })
     }
 
-    /// It is of one field of a frame.
+    /// It belongs to one field of a frame.
     #[must_use]
     pub fn is_field(&self) -> bool {
         self.field
@@ -106,7 +106,7 @@ impl Slice {
             || (self.idr && self.idr_id != next.idr_id)
             || self.order_lsb != next.order_lsb
             || self.order_deltas != next.order_deltas
-            // Two pictures of which nothing else tells the difference, as some encoders number them.
+            // Some encoders number two pictures alike: then only this shows the difference.
             || (self.first_macroblock == 0 && next.first_macroblock == 0)
     }
 
@@ -119,18 +119,18 @@ impl Slice {
     }
 }
 
-/// Tells where one sample ends. Two fields of opposite parity are one frame, and one sample
+/// Finds the boundaries of samples. Two fields of opposite parity are one frame and one sample
 /// (ISO/IEC 14496-15, 5.2.2).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Boundary {
-    /// The first slice of the picture under way.
+    /// The first slice of the current picture.
     picture: Option<Slice>,
     /// It is the second field of its frame.
     second: bool,
 }
 
 impl Boundary {
-    /// Whether a sample begins with this slice, which comes next.
+    /// Whether a sample begins with the next slice.
     pub fn begins(&mut self, next: &Slice) -> bool {
         let Some(picture) = self.picture else {
             *self = Boundary { picture: Some(*next), second: false };
@@ -144,7 +144,7 @@ impl Boundary {
         !second
     }
 
-    /// The next slice begins a sample, whatever it is.
+    /// The next slice begins a sample in any case.
     pub fn reset(&mut self) {
         *self = Boundary::default();
     }

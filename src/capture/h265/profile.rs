@@ -2,7 +2,7 @@
 
 use crate::capture::bits::Bits;
 
-/// The general part: 88 bits of profile and tier, and the level. ISO/IEC 14496-15, 8.3.3.1 takes it as it is.
+/// The general part: 88 bits of profile and tier, and the level, as ISO/IEC 14496-15, 8.3.3.1 stores it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Profile(pub [u8; 12]);
 

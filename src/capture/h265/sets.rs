@@ -3,13 +3,13 @@
 use super::nal;
 use super::profile::Profile;
 use crate::capture::bits::{Bits, unescape};
-use crate::capture::codec::{MAX_BELIEVED_REORDERING, Picture, aspect_ratio};
+use crate::capture::codec::{MAX_BELIEVED_REORDERING, SequenceFormat, aspect_ratio};
 use crate::fmp4::DecoderSets;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 
 /// Bytes of a parameter set that are read; what lies behind is of no interest here.
-const READ: usize = 1024;
+const MAX_READ: usize = 1024;
 
 /// What is read of a sequence parameter set.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Sps {
     /// Reads the NAL unit. `None` where it is damaged.
     #[must_use]
     pub fn read(nal: &[u8]) -> Option<Sps> {
-        let plain = unescape(nal.get(2..)?, READ);
+        let plain = unescape(nal.get(2..)?, MAX_READ);
         let mut bits = Bits::new(&plain);
         let vps = bits.take(4)?;
         let sub_layers = bits.take(3)?.checked_add(1).filter(|count| *count <= 7)?;
@@ -294,11 +294,11 @@ impl ParameterSets {
 
     /// What the `moov` must say where this picture parameter set is in use.
     #[must_use]
-    pub fn picture(&self, pps: u32) -> Option<Picture> {
+    pub fn format(&self, pps: u32) -> Option<SequenceFormat> {
         let (_, active) = self.pps.get(&pps)?;
         let (sps, facts) = self.sps.get(&active.sps)?;
         let pps = self.pps.values().filter(|(_, pps)| pps.sps == active.sps);
-        Some(Picture {
+        Some(SequenceFormat {
             size: facts.size,
             aspect: facts.aspect,
             chroma: Some(facts.chroma),

@@ -1,13 +1,13 @@
-//! The start of a slice segment header (7.3.6.1), and where a new access unit begins (7.4.2.4.5).
+//! The start of a slice segment header (7.3.6.1), and the first slice of an access unit (7.4.2.4.5).
 
 use super::nal;
 use super::sets::ParameterSets;
 use crate::capture::bits::{Bits, unescape};
 
 /// Bytes of a slice segment that are read.
-const READ: usize = 64;
+const MAX_READ: usize = 64;
 
-/// What of a slice segment header tells its picture from the next one.
+/// The parts of a slice segment header that distinguish its picture from the next one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// `nal_unit_type`.
@@ -20,19 +20,19 @@ pub struct Slice {
     pub first: bool,
     /// Bits of `slice_pic_order_cnt_lsb`.
     pub order_bits: u32,
-    /// `slice_pic_order_cnt_lsb`: 0 of an IDR picture; `None` in a dependent slice segment, which does not tell it.
+    /// `slice_pic_order_cnt_lsb`: 0 for an IDR picture; `None` in a dependent slice segment, which does not have it.
     pub order_lsb: Option<u32>,
     /// `slice_type`: 0 is B, 1 is P, 2 is I; `None` in a dependent slice segment.
     pub slice_type: Option<u32>,
 }
 
 impl Slice {
-    /// Reads the header of a NAL unit of type 0 to 9 or 16 to 21. `None` where it is damaged, or its sets are not known.
+    /// Reads the header of a NAL unit of type 0 to 9 or 16 to 21. `None` if it is damaged, or its sets are not known.
     #[must_use]
     pub fn read(unit: &[u8], sets: &ParameterSets) -> Option<Slice> {
         let kind = nal::kind(unit)?;
         let temporal_id = (unit.get(1)? & 0x07).checked_sub(1)?;
-        let plain = unescape(unit.get(2..)?, READ);
+        let plain = unescape(unit.get(2..)?, MAX_READ);
         let mut bits = Bits::new(&plain);
         let first = bits.flag()?;
         if (nal::FIRST_IRAP..=23).contains(&kind) {
@@ -68,51 +68,51 @@ impl Slice {
         (nal::FIRST_IRAP..=nal::LAST_IRAP).contains(&self.kind)
     }
 
-    /// What leads its picture cannot be decoded, wherever decoding began.
+    /// Pictures that lead its picture can never be decoded.
     #[must_use]
     pub fn is_broken_link(&self) -> bool {
         (nal::FIRST_IRAP..=nal::LAST_BLA).contains(&self.kind)
     }
 
-    /// It is of a clean random access picture.
+    /// It belongs to a clean random access picture.
     #[must_use]
     pub fn is_cra(&self) -> bool {
         self.kind == nal::CRA
     }
 
-    /// Its picture follows the one at which decoding can begin, and is shown before it.
+    /// Its picture is decoded after one at which decoding can begin, and presented before it.
     #[must_use]
     pub fn leads(&self) -> bool {
         (nal::RADL_N..=nal::RASL_R).contains(&self.kind)
     }
 
-    /// Its picture leads another one, and may depend on what stands before that.
+    /// Its picture leads another one, and may depend on pictures before that.
     #[must_use]
     pub fn is_skipped(&self) -> bool {
         matches!(self.kind, nal::RASL_N | nal::RASL_R)
     }
 
-    /// The picture order count of others is told by that of its picture (8.3.1, `prevTid0Pic`).
+    /// Later picture order counts are relative to that of its picture (8.3.1, `prevTid0Pic`).
     #[must_use]
     pub fn is_anchor(&self) -> bool {
-        // Below 16 the even types are of pictures that nothing of their sub-layer refers to.
-        let unreferred = self.kind < 16 && self.kind % 2 == 0;
-        self.temporal_id == 0 && !self.leads() && !unreferred
+        // Below 16 the even types are pictures that no picture of their sub-layer refers to.
+        let is_no_reference = self.kind < 16 && self.kind % 2 == 0;
+        self.temporal_id == 0 && !self.leads() && !is_no_reference
     }
 }
 
-/// Tells where one access unit ends.
+/// Finds the boundaries of access units.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Boundary {
-    /// The first slice segment of the picture under way.
+    /// The first slice segment of the current picture.
     picture: Option<Slice>,
 }
 
 impl Boundary {
-    /// Whether an access unit begins with this slice segment, which comes next.
+    /// Whether an access unit begins with the next slice segment.
     pub fn begins(&mut self, next: &Slice) -> bool {
         let begins = self.picture.is_none_or(|picture| {
-            // The first one may be lost: then what all segments of a picture have in common tells.
+            // The first segment may be lost: compare what all segments of a picture have in common.
             let other_order = next.order_lsb.is_some() && next.order_lsb != picture.order_lsb;
             next.first
                 || other_order
@@ -126,7 +126,7 @@ impl Boundary {
         begins
     }
 
-    /// The next slice segment begins an access unit, whatever it is.
+    /// The next slice segment begins an access unit in any case.
     pub fn reset(&mut self) {
         *self = Boundary::default();
     }

@@ -1,43 +1,43 @@
-//! Frames that are missing, told by the times of those that came.
+//! Missing frames, found by the times of the frames that came.
 
 use super::Unfit;
 use crate::capture::timing::Pace;
 
 /// A second, in nanoseconds.
 const SECOND: i64 = 1_000_000_000;
-/// Less than this between two frames ends nothing.
+/// A shorter distance of two frames is no hole.
 const MIN_HOLE: i64 = SECOND;
-/// Nor does less than so many of the longest distances before it,
+/// A hole is at least this many times the longest distance before it;
 const HOLE_FRAMES: i64 = 4;
-/// or than this where frames are reordered.
+/// this many if frames are reordered.
 const HOLE_FRAMES_REORDERED: i64 = 20;
-/// In the first frames, whose pace is not known yet.
+/// A shorter distance is no hole while the frame rate is not known.
 const MIN_HOLE_AT_FIRST: i64 = 10 * SECOND;
-/// Frames in a row with one and the same time: the source tells none.
+/// After more frames in a row with the same time, the source has no times.
 const MAX_SAME_TIME: u32 = 10;
 
 /// Watches the times of the frames.
 #[derive(Debug)]
 pub(super) struct Watch {
     pub(super) pace: Pace,
-    /// The latest time of presentation since the last hole that ended something.
+    /// The latest time of presentation since the last hole that ended a span.
     pub(super) newest: Option<i64>,
     same_time: u32,
-    /// Holes so far, and the frames that are missing in them by the pace before.
+    /// Holes so far, and the frames missing in them, estimated from the frame rate.
     pub(super) holes: u64,
     pub(super) missing: u64,
 }
 
 impl Watch {
-    /// `frame` is the distance of two frames until it is known, in nanoseconds.
+    /// `frame` is the distance of two frames until it is measured, in nanoseconds.
     pub(super) fn new(frame: i64) -> Watch {
         Watch { pace: Pace::new(frame.max(1)), newest: None, same_time: 0, holes: 0, missing: 0 }
     }
 
-    /// When the next frame is shown: as it tells, or a frame behind the last.
+    /// The presentation time of the next frame: its own, or one frame behind the last.
     ///
     /// # Errors
-    /// [`Unfit::NoTimes`] where too many in a row tell nothing, or one and the same.
+    /// [`Unfit::NoTimes`] if too many frames in a row have no time, or the same.
     pub(super) fn time(&mut self, told: Option<i64>) -> Result<i64, Unfit> {
         let same = told.is_none_or(|shown| self.newest == Some(shown));
         self.same_time = if same { self.same_time.saturating_add(1) } else { 0 };
@@ -48,8 +48,8 @@ impl Watch {
         Ok(told.unwrap_or_else(guess))
     }
 
-    /// Whether frames are missing before this one, or time has gone back, so far that nothing goes on over it. `depth` is
-    /// how many frames are reordered, where that is known.
+    /// Whether so many frames are missing before this one, or time has gone back so far, that the span ends. `depth` is
+    /// the number of frames that are reordered, if it is known.
     pub(super) fn breaks(&mut self, shown: i64, depth: Option<u32>) -> bool {
         let Some(newest) = self.newest else { return false };
         let longest = self.pace.longest();
@@ -66,13 +66,13 @@ impl Watch {
         breaks
     }
 
-    /// This frame came, and is shown then.
+    /// Notes the presentation time of a frame.
     pub(super) fn came(&mut self, shown: i64) {
         self.newest = Some(self.newest.map_or(shown, |newest| newest.max(shown)));
     }
 
-    /// The decode times of two frames stand so far apart, in nanoseconds. At a steady pace, what is nearly twice as long
-    /// as the others is a hole as well, though nothing ends there.
+    /// Notes the distance of two decode times, in nanoseconds. At a steady frame rate, a distance of nearly two frames
+    /// counts as a hole too, but does not end the span.
     pub(super) fn note(&mut self, step: i64) {
         if self.pace.is_steady() && step.saturating_mul(4) >= self.pace.frame().saturating_mul(7) {
             self.count(step);

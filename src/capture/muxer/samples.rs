@@ -1,6 +1,6 @@
 //! Frames and audio as the samples of a chunk.
 
-use super::Sound;
+use super::AudioFrame;
 use crate::capture::codec::{Role, is_delimiter, role};
 use crate::capture::units::Unit;
 use crate::fmp4::{self, PICTURE_TIMESCALE, PictureFormat, Run, Sample};
@@ -12,40 +12,40 @@ use std::sync::Arc;
 pub(super) struct Raw {
     pub(super) shown: i64,
     pub(super) nals: Vec<Bytes>,
-    /// A fragment begins here.
+    /// A fragment begins with this frame.
     pub(super) begins: bool,
-    /// Of the frames from here on it is the first one that is shown.
+    /// No later frame is presented before it.
     pub(super) is_shown_first: bool,
-    /// It does not go on from the frame before.
+    /// It does not continue the frame before: a hole, or the first frame.
     pub(super) apart: bool,
-    pub(super) picture: Arc<PictureFormat>,
+    pub(super) frame_format: Arc<PictureFormat>,
 }
 
 #[derive(Debug)]
 pub(super) struct Frame {
     pub(super) raw: Raw,
     pub(super) decoded: i64,
-    /// When presentation has come to this frame, and to none before it.
+    /// When the presentation of the frames from this one on begins.
     pub(super) start: i64,
-    /// What is added to its times to become those of the media.
+    /// Added to its times, gives the times of the media.
     pub(super) shift: i64,
     pub(super) bytes: usize,
 }
 
-/// What of an access unit goes into the file. The parameter sets stand in the `moov`, unless they may
-/// stand here, or the `moov` does not have them yet (`known`).
-pub(super) fn nals_of(unit: Unit, picture: &PictureFormat, known: bool, begins: bool) -> Vec<Bytes> {
-    let begins_in_band = picture.sets_in_band && begins;
-    if (picture.sets_in_band || !known) && !begins_in_band {
+/// The NAL units of an access unit that are stored. Parameter sets are stored in the `moov`, unless they are in band, or
+/// the `moov` does not have them yet (`known`).
+pub(super) fn nals_of(unit: Unit, frame_format: &PictureFormat, known: bool, begins: bool) -> Vec<Bytes> {
+    let begins_in_band = frame_format.sets_in_band && begins;
+    if (frame_format.sets_in_band || !known) && !begins_in_band {
         return unit.nals;
     }
-    let codec = picture.sets.codec();
+    let codec = frame_format.sets.codec();
     let mut nals = Vec::with_capacity(unit.nals.len() + 3);
-    if let (true, Some(found)) = (begins_in_band, unit.sets.picture(&unit.slice)) {
+    if let (true, Some(found)) = (begins_in_band, unit.sets.format(&unit.slice)) {
         nals.extend(found.sets.nals());
     }
     nals.extend(unit.nals.into_iter().filter(|nal| role(codec, nal) != Role::Set));
-    // A delimiter stands before all else (ITU-T H.264, 7.4.1.2.3; ITU-T H.265, 7.4.2.4.4).
+    // A delimiter comes first (ITU-T H.264, 7.4.1.2.3; ITU-T H.265, 7.4.2.4.4).
     if let Some(at) = nals.iter().position(|nal| is_delimiter(codec, nal)) {
         if let Some(before) = nals.get_mut(..=at) {
             before.rotate_right(1);
@@ -59,8 +59,9 @@ fn ticks(nanos: i64, timescale: u32) -> i64 {
     i64::try_from((scaled + 500_000_000).div_euclid(1_000_000_000)).unwrap_or(i64::MAX)
 }
 
-/// The frames of a chunk. `until` is the decode time of the next one, where it goes on; else the last one lasts `frame`.
-pub(super) fn picture_run(frames: Vec<Frame>, until: Option<i64>, frame: i64) -> Run {
+/// The frames of a chunk. `until` is the decode time of the next frame, if that continues them; otherwise the last one
+/// lasts `frame`.
+pub(super) fn frame_run(frames: Vec<Frame>, until: Option<i64>, frame: i64) -> Run {
     let media = |frame: &Frame, time: i64| ticks(time.saturating_add(frame.shift), PICTURE_TIMESCALE);
     let mut decoded: Vec<i64> = frames.iter().map(|frame| media(frame, frame.decoded)).collect();
     if let Some(last) = frames.last() {
@@ -85,16 +86,16 @@ pub(super) fn picture_run(frames: Vec<Frame>, until: Option<i64>, frame: i64) ->
     Run { track: fmp4::PICTURES, decode_time, first_is_sync, all_are_sync: false, samples }
 }
 
-/// The audio of a chunk. A frame begins where the one before ends, unless its own time says that it cannot.
-pub(super) fn sound_run(
-    sound: Vec<Sound>,
+/// The audio of a chunk. A frame begins at the end of the one before, unless its own time differs too much.
+pub(super) fn audio_run(
+    frames: Vec<AudioFrame>,
     rate: u32,
     shift: i64,
     at: &mut Option<(u64, u64)>,
 ) -> Option<Run> {
     let tolerance = u64::from(rate / 50);
     let mut placed = Vec::new();
-    for piece in sound {
+    for piece in frames {
         let told = u64::try_from(ticks(piece.shown.saturating_add(shift), rate)).unwrap_or(0);
         let place = match *at {
             Some((_, next)) if told.abs_diff(next) <= tolerance => next,

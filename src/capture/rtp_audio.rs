@@ -1,28 +1,28 @@
-//! The sound of an RTSP camera: from what it sends to the AAC that is stored. AAC is kept as it is; all else is decoded and
-//! encoded.
+//! The audio of an RTSP camera: from its encoding to the AAC that is stored. AAC is kept as it is; other encodings are
+//! decoded, then encoded.
 
 use super::board::{Element, Stage, queue};
 use super::encoder;
 
-/// How one encoding comes to AAC: by its name in the SDP (RFC 8866, `rtpmap`), in capital letters.
+/// How one encoding becomes AAC.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SoundPath {
-    /// Such as `PCMU`.
+pub struct AudioPath {
+    /// Its name in the SDP (RFC 8866, `rtpmap`) in capital letters, such as `PCMU`.
     pub encoding: &'static str,
-    /// From RTP packets to AAC of any form.
+    /// From RTP packets to AAC in any format.
     pub stages: Vec<Stage>,
 }
 
-/// Speech, as telephones have it: so many samples a second, and bits a second of AAC.
+/// Telephone quality: samples a second, and bits a second of AAC.
 const SPEECH: (u32, u32) = (16_000, 32_000);
-/// All that the ear hears.
+/// Full quality.
 const FULL: (u32, u32) = (48_000, 64_000);
 
-/// All that is understood.
+/// All supported encodings.
 #[must_use]
-pub fn sound_paths() -> Vec<SoundPath> {
-    let kept = |encoding, depay| SoundPath { encoding, stages: vec![Stage::Element(Element::new(depay))] };
-    let coded = |encoding, factories: &[&'static str], quality| SoundPath {
+pub fn audio_paths() -> Vec<AudioPath> {
+    let kept = |encoding, depay| AudioPath { encoding, stages: vec![Stage::Element(Element::new(depay))] };
+    let coded = |encoding, factories: &[&'static str], quality| AudioPath {
         encoding,
         stages: encoded(factories, quality),
     };
