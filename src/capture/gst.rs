@@ -1,9 +1,9 @@
-//! GStreamer: everything that names it stands here and below.
+//! GStreamer: only this module and those below use its API.
 //!
-//! A run has these threads of ours: *control* builds the pipeline, waits for what happens to it, and
-//! ends the run; *closer* is parked from the start on and does nothing but set the pipeline to NULL,
-//! so that a privacy stop creates no thread and waits for nobody. A file has *readers* besides. All else is
-//! GStreamer's: its threads mux what they bring, and hand over the chunks.
+//! The agent adds these threads to a run: *control* builds the pipeline, waits for its events, and ends the run;
+//! *closer* waits from the start and only sets the pipeline to NULL, so that a privacy stop creates no thread and waits
+//! for none. A file source also has *readers*. All other threads are GStreamer's: they mux the frames and deliver the
+//! chunks.
 
 mod access;
 mod basket;
@@ -47,39 +47,39 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// Where inputs for the machine go.
+/// Receives inputs for the machine.
 pub type Report = Arc<dyn Fn(Input) + Send + Sync>;
-/// Says what the pipeline of a run is to be.
+/// Describes the pipeline of a run.
 pub type Describe = Arc<dyn Fn(CaptureSettings) -> Result<Description, Unfit> + Send + Sync>;
 
 /// Captures with GStreamer.
 ///
-/// `Input::CaptureStarted` comes when the pipeline has reached PLAYING: the devices are open and
-/// running from then on, whether or not a picture has come.
+/// `Input::CaptureStarted` comes when the pipeline has reached PLAYING: from then on the devices are open and running,
+/// even if no frame has come yet.
 pub struct GstSource {
     describe: Describe,
     chunks: Sender<Captured>,
     report: Report,
     current: Option<CaptureRun>,
-    /// Disconnected once the run before has said all that it has to say.
+    /// Disconnected when the previous run has sent all its reports.
     previous: Option<Receiver<()>>,
-    /// The audio of the source itself failed in the last run: the next one does without.
+    /// The audio of the source failed in the last run: the next run has no audio.
     audio_failed: Arc<AtomicBool>,
     /// The camera refuses TCP.
     udp: Arc<AtomicBool>,
-    /// What a pipeline warned of last.
+    /// The last warning of a pipeline.
     warned: Arc<Mutex<String>>,
-    /// How many lines the board's pictures were seen to have.
+    /// Lines that the streams of the board were seen to have.
     learnt: Arc<Learnt>,
-    /// What cameras on the network have said of user and password.
+    /// The answers of network cameras to logins.
     refusals: Arc<Mutex<Refusals>>,
 }
 
-/// Lines of a picture of the board, by its number, where they are not what the board says.
+/// Lines of a stream of the board, by its profile, if they are not as in the board file.
 type Learnt = Mutex<BTreeMap<usize, u32>>;
 
 impl GstSource {
-    /// Chunks go to `chunks`, which is bounded; what happens goes to `report`, which may block.
+    /// Chunks go to `chunks`, which is bounded; inputs for the machine go to `report`, which may block.
     #[must_use]
     pub fn new(board: Board, recording: Recording, chunks: Sender<Captured>, report: Report) -> GstSource {
         let learnt = Arc::<Learnt>::default();
@@ -94,7 +94,7 @@ impl GstSource {
         source
     }
 
-    /// Captures with a pipeline of the caller's.
+    /// Captures with a pipeline that the caller describes.
     #[must_use]
     pub fn described(describe: Describe, chunks: Sender<Captured>, report: Report) -> GstSource {
         GstSource {
@@ -116,7 +116,7 @@ impl FragmentSource for GstSource {
     fn start(&mut self, permit: Permit, settings: CaptureSettings) {
         let epoch = permit.epoch();
         if let Some(run) = self.current.take() {
-            // The machine does not do that; but two runs must never hold a device together.
+            // The machine never does that. Two runs must never hold a device at the same time.
             run.stop(StopOrder { manner: StopManner::Drain, reason: SpanEnd::Source });
         }
         let (done_tx, done) = bounded::<()>(0);
@@ -154,7 +154,7 @@ impl FragmentSource for GstSource {
     }
 }
 
-/// The devices do not outlive their source.
+/// Closes the devices.
 impl Drop for GstSource {
     fn drop(&mut self) {
         if let Some(run) = self.current.take() {
@@ -167,10 +167,10 @@ fn fault(kind: FaultKind, message: String) -> Fault {
     Fault { kind, message }
 }
 
-/// The frames of `source` are coded in something else than the board says.
+/// The codec of `source` is not that of the board file.
 fn wrong_codec(source: &str, wanted: Codec, given: Codec) -> Fault {
     let message = format!(
-        "{source} gives {}, and the board says {}: set it to {}, or say video.codec = \"{}\" in the board file",
+        "{source} gives {}, and the board says {}: set it to {}, or write video.codec = \"{}\" in the board file",
         given.name(),
         wanted.name(),
         wanted.name(),
@@ -179,7 +179,7 @@ fn wrong_codec(source: &str, wanted: Codec, given: Codec) -> Fault {
     fault(FaultKind::WrongCodec, message)
 }
 
-/// Makes GStreamer ready, once; later calls tell the first one's outcome.
+/// Initialises GStreamer once; later calls return the first result.
 fn initialise() -> Result<(), String> {
     static DONE: OnceLock<Result<(), String>> = OnceLock::new();
     DONE.get_or_init(|| gst::init().map_err(|why| format!("GStreamer does not start: {}", why.message())))

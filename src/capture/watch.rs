@@ -69,7 +69,7 @@ pub(super) struct Flow {
 
 /// Events that may end a run.
 #[derive(Clone, Debug)]
-pub(super) enum Happening {
+pub(super) enum Event {
     /// An order to end.
     Stop(StopManner, SpanEnd),
     /// The source has dropped the run: no order can come.
@@ -108,13 +108,12 @@ impl Watch {
         Watch { source: source.to_owned(), fragment, draining: None }
     }
 
-    /// The run was told to end, and what is under way is being handed over.
+    /// The run has to end, and frames in the pipeline are being delivered.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.is_some()
     }
 
-    /// How long to wait for something to happen. At most a fragment: what comes meanwhile moves the time, and wakes
-    /// nobody.
+    /// How long to wait for an event. At most a fragment: frames move the time of a stall without waking the waiter.
     pub(super) fn wait(&self, flow: Flow, now: Mono) -> Duration {
         let until = match &self.draining {
             Some((until, _)) => *until,
@@ -123,30 +122,28 @@ impl Watch {
         until.since(now).min(self.fragment)
     }
 
-    /// Something happened.
-    pub(super) fn on(&mut self, happening: Happening, now: Mono) -> Next {
-        match happening {
-            Happening::Stop(StopManner::Drop, reason) => Next::End(Ending::Asked(reason)),
-            Happening::Stop(StopManner::Drain, reason) => {
-                self.drain(now + DRAIN_TIMEOUT, Ending::Asked(reason))
-            }
-            Happening::Abandoned if self.is_draining() => Next::Wait,
-            Happening::Abandoned => Next::End(Ending::Asked(SpanEnd::Shutdown)),
-            Happening::HandedOver => Next::End(match self.draining.take() {
+    /// Handles an event.
+    pub(super) fn on(&mut self, event: Event, now: Mono) -> Next {
+        match event {
+            Event::Stop(StopManner::Drop, reason) => Next::End(Ending::Asked(reason)),
+            Event::Stop(StopManner::Drain, reason) => self.drain(now + DRAIN_TIMEOUT, Ending::Asked(reason)),
+            Event::Abandoned if self.is_draining() => Next::Wait,
+            Event::Abandoned => Next::End(Ending::Asked(SpanEnd::Shutdown)),
+            Event::HandedOver => Next::End(match self.draining.take() {
                 Some((_, ending)) => ending,
                 None => Ending::Failed(Fault {
                     kind: FaultKind::EndOfStream,
-                    message: format!("{} has come to its end", self.source),
+                    message: format!("{} has ended", self.source),
                 }),
             }),
-            // More than the plan allows is not kept, not even the rest of it.
-            Happening::Failed(fault) if fault.kind == FaultKind::ExceedsPlan => Next::End(fault.into()),
-            Happening::Failed(_) if self.is_draining() => Next::Wait,
-            Happening::Failed(fault) => self.drain(now + SALVAGE_TIMEOUT, fault.into()),
+            // Frames that exceed the plan are not delivered.
+            Event::Failed(fault) if fault.kind == FaultKind::ExceedsPlan => Next::End(fault.into()),
+            Event::Failed(_) if self.is_draining() => Next::Wait,
+            Event::Failed(fault) => self.drain(now + SALVAGE_TIMEOUT, fault.into()),
         }
     }
 
-    /// Nothing happened for as long as [`Watch::wait`] said.
+    /// Handles a timeout: no event came for the time of [`Watch::wait`].
     pub(super) fn on_time(&mut self, flow: Flow, now: Mono) -> Next {
         match self.draining.take() {
             Some((until, ending)) if now >= until => Next::GiveUp(ending),
@@ -157,7 +154,7 @@ impl Watch {
             None if now >= self.stalls_at(flow) => Next::End(Ending::Failed(Fault {
                 kind: FaultKind::Stalled,
                 message: format!(
-                    "nothing to record came from {} for three fragment times: look at its connection",
+                    "nothing to record came from {} for three times recording.fragment: check its connection",
                     self.source
                 ),
             })),
@@ -170,7 +167,7 @@ impl Watch {
         Next::Drain
     }
 
-    /// When the source counts as stalled, if nothing comes until then.
+    /// When the source counts as stalled, if no frame comes before.
     fn stalls_at(&self, flow: Flow) -> Mono {
         let patience = self.fragment.saturating_mul(STALL_FRAGMENTS);
         let frame = flow.frame + if flow.begun { patience } else { patience.max(FIRST_CHUNK_TIMEOUT) };
@@ -203,20 +200,20 @@ mod tests {
     #[test]
     fn a_drop_ends_the_run_at_once_also_while_it_drains() {
         let mut watch = watch();
-        let drop = Happening::Stop(StopManner::Drop, SpanEnd::Privacy);
+        let drop = Event::Stop(StopManner::Drop, SpanEnd::Privacy);
         assert_eq!(watch.on(drop.clone(), at(0)), Next::End(Ending::Asked(SpanEnd::Privacy)));
-        watch.on(Happening::Stop(StopManner::Drain, SpanEnd::Shutdown), at(0));
+        watch.on(Event::Stop(StopManner::Drain, SpanEnd::Shutdown), at(0));
         assert_eq!(watch.on(drop, at(1)), Next::End(Ending::Asked(SpanEnd::Privacy)));
     }
 
     #[test]
     fn a_drain_ends_when_all_is_handed_over_or_after_two_seconds() {
         let mut watch = watch();
-        let drain = Happening::Stop(StopManner::Drain, SpanEnd::Entitlement);
+        let drain = Event::Stop(StopManner::Drain, SpanEnd::Entitlement);
         let asked = Ending::Asked(SpanEnd::Entitlement);
         assert_eq!(watch.on(drain.clone(), at(0)), Next::Drain);
         assert_eq!(watch.wait(flow(0, 0, true), at(500)), Duration::from_millis(1500));
-        assert_eq!(watch.on(Happening::HandedOver, at(600)), Next::End(asked.clone()));
+        assert_eq!(watch.on(Event::HandedOver, at(600)), Next::End(asked.clone()));
         assert_eq!(watch.on(drain, at(1000)), Next::Drain);
         assert_eq!(watch.on_time(flow(0, 0, true), at(2999)), Next::Wait);
         assert_eq!(watch.on_time(flow(0, 0, true), at(3000)), Next::GiveUp(asked));
@@ -226,32 +223,32 @@ mod tests {
     fn the_rest_of_a_source_that_failed_is_waited_for_shorter_and_its_first_fault_is_told() {
         let mut watch = watch();
         let first = fault(FaultKind::DeviceMissing);
-        assert_eq!(watch.on(Happening::Failed(first.clone()), at(0)), Next::Drain);
-        assert_eq!(watch.on(Happening::Failed(fault(FaultKind::Pipeline)), at(10)), Next::Wait);
+        assert_eq!(watch.on(Event::Failed(first.clone()), at(0)), Next::Drain);
+        assert_eq!(watch.on(Event::Failed(fault(FaultKind::Pipeline)), at(10)), Next::Wait);
         assert_eq!(watch.on_time(flow(0, 0, true), at(800)), Next::GiveUp(first.into()));
     }
 
     #[test]
     fn more_than_the_plan_allows_ends_the_run_without_its_rest() {
         let mut watch = watch();
-        watch.on(Happening::Failed(fault(FaultKind::Pipeline)), at(0));
+        watch.on(Event::Failed(fault(FaultKind::Pipeline)), at(0));
         let beyond = fault(FaultKind::ExceedsPlan);
-        assert_eq!(watch.on(Happening::Failed(beyond.clone()), at(1)), Next::End(beyond.into()));
+        assert_eq!(watch.on(Event::Failed(beyond.clone()), at(1)), Next::End(beyond.into()));
     }
 
     #[test]
     fn a_stream_that_ends_unasked_has_come_to_its_end() {
-        let Next::End(Ending::Failed(fault)) = watch().on(Happening::HandedOver, at(0)) else { panic!() };
+        let Next::End(Ending::Failed(fault)) = watch().on(Event::HandedOver, at(0)) else { panic!() };
         assert_eq!(fault.kind, FaultKind::EndOfStream);
         assert!(fault.message.contains("the camera"), "{}", fault.message);
     }
 
     #[test]
     fn a_run_that_nobody_holds_ends_unless_it_drains() {
-        assert_eq!(watch().on(Happening::Abandoned, at(0)), Next::End(Ending::Asked(SpanEnd::Shutdown)));
+        assert_eq!(watch().on(Event::Abandoned, at(0)), Next::End(Ending::Asked(SpanEnd::Shutdown)));
         let mut watch = watch();
-        watch.on(Happening::Stop(StopManner::Drain, SpanEnd::Shutdown), at(0));
-        assert_eq!(watch.on(Happening::Abandoned, at(1)), Next::Wait);
+        watch.on(Event::Stop(StopManner::Drain, SpanEnd::Shutdown), at(0));
+        assert_eq!(watch.on(Event::Abandoned, at(1)), Next::Wait);
     }
 
     #[test]
@@ -274,28 +271,28 @@ mod tests {
         assert!(matches!(watch.on_time(flow(89_000, 0, true), at(90_000)), Next::End(Ending::Failed(_))));
     }
 
-    /// Every order of four happenings, half a second apart: the run ends, and no later than its last order allows.
+    /// Every order of four events, half a second apart: the run ends, and no later than its last order allows.
     #[test]
     fn whatever_happens_a_run_that_was_asked_to_end_ends_in_time() {
-        let happenings = [
-            Happening::Stop(StopManner::Drain, SpanEnd::Shutdown),
-            Happening::Abandoned,
-            Happening::Failed(fault(FaultKind::Pipeline)),
-            Happening::Failed(fault(FaultKind::DeviceMissing)),
+        let events = [
+            Event::Stop(StopManner::Drain, SpanEnd::Shutdown),
+            Event::Abandoned,
+            Event::Failed(fault(FaultKind::Pipeline)),
+            Event::Failed(fault(FaultKind::DeviceMissing)),
         ];
         let mut walked = 0;
-        for order in 0..happenings.len().pow(4) {
+        for order in 0..events.len().pow(4) {
             let mut watch = watch();
             let (mut rest, mut now, mut last_order, mut over) = (order, 0, None, false);
             for _ in 0..4 {
-                let happening = happenings[rest % happenings.len()].clone();
-                rest /= happenings.len();
+                let event = events[rest % events.len()].clone();
+                rest /= events.len();
                 now += 500;
                 let drained = watch.is_draining();
-                if matches!(happening, Happening::Stop(..)) || !drained {
+                if matches!(event, Event::Stop(..)) || !drained {
                     last_order = Some(now);
                 }
-                if matches!(watch.on(happening, at(now)), Next::End(_)) {
+                if matches!(watch.on(event, at(now)), Next::End(_)) {
                     over = true;
                     break;
                 }

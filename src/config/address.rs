@@ -1,8 +1,8 @@
-//! The three kinds of address: broker, store, bucket.
+//! The URLs of a configuration: broker, store, bucket, EST server, RTSP camera.
 
 use std::net::IpAddr;
 
-/// A host and, where it is told, a port.
+/// A host and, if given, a port.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Authority {
     pub(super) host: String,
@@ -10,26 +10,26 @@ pub(super) struct Authority {
 }
 
 impl Authority {
-    /// The address means this very machine, whatever the resolver says.
+    /// Whether the host is this machine, without a look-up.
     pub(super) fn is_loopback(&self) -> bool {
         self.host == "localhost" || self.host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
     }
 }
 
-/// `mqtts://host[:port]`. The errors never quote the address: it may hold a password.
+/// `mqtts://host[:port]`. The errors never quote the URL: it may contain a password.
 pub(super) fn broker(url: &str) -> Result<Authority, (&'static str, &'static str)> {
     let example = "write it like \"mqtts://broker.example:8883\"";
     match url.split_once("://") {
         Some(("mqtts", rest)) => authority(rest).map_err(|problem| (problem, example)),
         Some(("mqtt" | "tcp" | "ws" | "http", _)) => {
-            Err(("is not encrypted: the agent speaks to its broker over TLS only", example))
+            Err(("is not encrypted: the agent connects to its broker over TLS only", example))
         }
         Some(_) => Err(("must begin with mqtts://", example)),
         None => Err(("has no scheme", example)),
     }
 }
 
-/// Scheme and authority of an endpoint: `https://host[:port]`, or `http://…`, which the caller judges.
+/// Whether an endpoint has `https://`, and its host and port. The caller decides about `http://`.
 pub(super) fn endpoint(url: &str) -> Result<(bool, Authority), (&'static str, &'static str)> {
     let example = "write it like \"https://storage.example\"";
     match url.split_once("://") {
@@ -73,7 +73,7 @@ pub(super) fn bucket(url: &str) -> Result<(String, String), &'static str> {
         || !bucket.ends_with(edge)
         || bucket.contains("..")
     {
-        return Err("names no valid bucket (3 to 63 of a-z 0-9 - . and no other)");
+        return Err("does not name a valid bucket (3 to 63 of a-z 0-9 - .)");
     }
     if prefix.is_empty() {
         return Ok((bucket.to_owned(), String::new()));
@@ -82,7 +82,7 @@ pub(super) fn bucket(url: &str) -> Result<(String, String), &'static str> {
         return Err("has a prefix that does not end with /");
     };
     if !are_folders(folders) {
-        return Err("has a prefix with an empty folder, or with other than A-Z a-z 0-9 - _ . !");
+        return Err("has a prefix with an empty folder, or with characters other than A-Z a-z 0-9 - _ . !");
     }
     Ok((bucket.to_owned(), prefix.to_owned()))
 }
@@ -104,20 +104,20 @@ pub(super) fn rtsp(url: &str) -> Result<(), (&'static str, &'static str)> {
     let host = rest.split(['/', '?']).next().unwrap_or_default();
     // A password may hold a slash.
     if rest.split('?').next().is_some_and(|before| before.contains('@')) {
-        let hint = "this file is for everybody to read: put user:password into a file of mode 600 or a credential of systemd, \
+        let hint = "all users can read this file: put user:password into a file of mode 600 or a credential of systemd, \
                     and name that as credentials = \"…\" beside the url";
-        return Err(("holds a user or a password", hint));
+        return Err(("contains a user or a password", hint));
     }
     authority(host).map(|_| ()).map_err(|problem| (problem, LIKE))
 }
 
 fn authority(text: &str) -> Result<Authority, &'static str> {
     if text.contains('@') {
-        return Err("must hold no user name or password");
+        return Err("must contain no user name or password");
     }
     let text = text.strip_suffix('/').unwrap_or(text);
     if text.contains(['/', '?', '#']) {
-        return Err("must hold a host and a port only, no path");
+        return Err("must contain only a host and a port, no path");
     }
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -131,7 +131,7 @@ fn authority(text: &str) -> Result<Authority, &'static str> {
         (1..=63).contains(&l.len()) && l.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
     };
     if !host.contains(':') && (host.len() > 253 || !host.split('.').all(label)) {
-        return Err("names no valid host");
+        return Err("does not name a valid host");
     }
     let port = match port {
         Some(port) => {

@@ -1,4 +1,4 @@
-//! `video.codec`: what is recorded, and what must agree with it.
+//! `video.codec`: the codec that is recorded, and the keys that must agree with it.
 
 use super::merge::Merged;
 use super::words::VideoKind;
@@ -7,11 +7,11 @@ use crate::domain::codec::Codec;
 
 /// The key.
 const KEY: &str = "video.codec";
-/// What a test source is encoded with where H.265 is wanted and nothing is named.
+/// The encoder of a test source for H.265, if none is named.
 const TEST_ENCODER: EncoderKind = EncoderKind::X265;
 
 impl Video {
-    /// What is recorded: what the source gives, or what the encoder makes.
+    /// The codec that is recorded: of the source, or of the encoder.
     #[must_use]
     pub fn codec(&self) -> Codec {
         let of_encoder = self.encoder.as_ref().map_or(Codec::H264, |encoder| encoder.kind.codec());
@@ -20,7 +20,7 @@ impl Video {
 }
 
 impl VideoFormat {
-    /// What it is coded in; `None` of raw pictures.
+    /// The codec; `None` for raw frames.
     #[must_use]
     pub fn codec(self) -> Option<Codec> {
         match self {
@@ -30,7 +30,7 @@ impl VideoFormat {
         }
     }
 
-    /// What is coded so.
+    /// The format of this codec.
     #[must_use]
     pub fn coded(codec: Codec) -> VideoFormat {
         match codec {
@@ -41,7 +41,7 @@ impl VideoFormat {
 }
 
 impl EncoderKind {
-    /// What it makes.
+    /// Its codec.
     #[must_use]
     pub fn codec(self) -> Codec {
         match self {
@@ -60,29 +60,29 @@ impl EncoderKind {
     }
 }
 
-/// `video.codec`, where it is told.
-pub(super) fn told(merged: &Merged) -> Option<(Codec, &Place)> {
+/// `video.codec`, if it is set.
+pub(super) fn configured(merged: &Merged) -> Option<(Codec, &Place)> {
     merged.word(KEY)
 }
 
-/// The encoder in force: the one that is named, or the one that a test source needs for what is wanted.
+/// The encoder: the one that is named, or the default of a test source.
 pub(super) fn encoder(merged: &Merged, source: VideoKind) -> Option<Encoder> {
     let named = merged.word("video.encoder.kind").map(|(kind, _)| Encoder {
         kind,
         properties: merged.properties("video.encoder.properties").to_vec(),
     });
-    let is_needed = source == VideoKind::Test && told(merged).is_some_and(|(codec, _)| codec == Codec::H265);
+    let is_needed = source == VideoKind::Test && configured(merged).is_some_and(|(codec, _)| codec == Codec::H265);
     named.or_else(|| is_needed.then(|| Encoder::from(TEST_ENCODER)))
 }
 
-/// Tells where `video.codec` says another codec than the source gives or the encoder makes.
+/// Reports a `video.codec` that differs from the codec of the source or of the encoder.
 pub(super) fn agree(
     merged: &Merged,
     format: VideoFormat,
     encoder: Option<&Encoder>,
     problems: &mut Problems,
 ) {
-    let Some((told, at)) = told(merged) else { return };
+    let Some((told, at)) = configured(merged) else { return };
     let (made, by) = match (format.codec(), encoder) {
         (Some(given), _) => (given, format!("`video.format` says {}", given.word())),
         (None, Some(encoder)) => (
@@ -92,7 +92,7 @@ pub(super) fn agree(
         (None, None) => return,
     };
     if made != told {
-        let hint = "they name the same codec, or one of them is left out";
+        let hint = "both must name the same codec; or remove one";
         problems.push(at, KEY, format!("says {}, but {by}", told.word()), hint);
     }
 }

@@ -1,4 +1,4 @@
-//! `video.encoder`: what encodes raw pictures.
+//! `video.encoder`: the encoder for raw frames.
 
 use super::properties::Property;
 use super::words::Word;
@@ -13,27 +13,27 @@ pub struct Encoder {
     pub properties: Vec<Property>,
 }
 
-/// Without properties of its own.
+/// Without properties.
 impl From<EncoderKind> for Encoder {
     fn from(kind: EncoderKind) -> Encoder {
         Encoder { kind, properties: Vec::new() }
     }
 }
 
-/// The encoders that are known by name. Shown as board files name them.
+/// The supported encoders. Displayed as in board files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum EncoderKind {
-    /// `v4l2h264`: an encoder of the kernel's (V4L2 memory to memory).
+    /// `v4l2h264`: V4L2 memory to memory, from the kernel.
     V4l2H264,
     /// `x264`: in software.
     X264,
     /// `openh264`: in software.
     OpenH264,
-    /// `mpph264`: Rockchip's.
+    /// `mpph264`: Rockchip.
     MppH264,
-    /// `vpuenc_h264`: that of NXP's i.MX 8M.
+    /// `vpuenc_h264`: NXP i.MX 8M.
     VpuencH264,
-    /// `omxh264`: by OpenMAX IL.
+    /// `omxh264`: OpenMAX IL.
     OmxH264,
     /// `v4l2h265`: H.265, as `v4l2h264`.
     V4l2H265,
@@ -48,7 +48,7 @@ pub enum EncoderKind {
 }
 
 impl EncoderKind {
-    /// Every one, in the order in which they are told of.
+    /// All encoders, in the order of messages.
     pub fn all() -> impl Iterator<Item = EncoderKind> {
         EncoderKind::WORDS.iter().filter_map(|word| EncoderKind::of(word))
     }

@@ -1,7 +1,6 @@
-//! What a file says: TOML as a tree in which every key and value knows its place.
+//! The content of a file: TOML as a tree in which every key and value has its place.
 //!
-//! Derived deserialisation stops at the first thing that is wrong. Here all of a file is taken in,
-//! whatever stands in it, and judged afterwards.
+//! Derived deserialisation stops at the first error. Here the whole file is read first and validated afterwards.
 
 use super::problem::{Place, Problems};
 use std::io::Read;
@@ -10,9 +9,9 @@ use std::path::Path;
 use std::sync::Arc;
 use toml::de::{DeTable, DeValue};
 
-/// A configuration file larger than this was never meant as one.
+/// Maximum bytes of a configuration file.
 const MAX_BYTES: u64 = 256 * 1024;
-/// The first slip of syntax usually explains those behind it.
+/// Maximum number of syntax errors: the first one usually explains the others.
 const MAX_SYNTAX_ERRORS: usize = 8;
 
 pub(super) struct Table {
@@ -29,9 +28,9 @@ pub(super) struct Entry {
 
 pub(super) enum Value {
     Text(String),
-    /// `None` where it does not fit.
+    /// `None` if it is out of range.
     Integer(Option<i64>),
-    /// As it is written.
+    /// As written.
     Float(String),
     Boolean(bool),
     Datetime,
@@ -40,7 +39,7 @@ pub(super) enum Value {
 }
 
 impl Value {
-    /// What it is, for people.
+    /// Its type, for people.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Text(_) => "text",
@@ -60,15 +59,15 @@ impl Table {
     }
 }
 
-/// What was found in a file.
+/// The content of a file.
 pub(super) struct Document {
     pub(super) root: Table,
-    /// The syntax is sound, so that what is missing really is missing.
-    pub(super) sound: bool,
+    /// The syntax is valid, so that missing keys are really missing.
+    pub(super) complete: bool,
 }
 
-/// Reads at most `most` bytes of a regular file. The error is for people.
-pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
+/// Reads a regular file of at most `max` bytes. The error is for people.
+pub(super) fn read_bounded(path: &Path, max: u64) -> Result<Vec<u8>, String> {
     let explain = |error: std::io::Error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             "there is no such file".to_owned()
@@ -76,20 +75,20 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> Result<Vec<u8>, String> {
             error.to_string()
         }
     };
-    // Asked before it is opened: opening a pipe waits for someone to write.
+    // Before it is opened: opening a pipe waits for a writer.
     if !std::fs::metadata(path).map_err(explain)?.is_file() {
         return Err("it is not a regular file".into());
     }
     let mut bytes = Vec::new();
     let file = std::fs::File::open(path).map_err(explain)?;
-    file.take(most + 1).read_to_end(&mut bytes).map_err(explain)?;
-    if bytes.len() as u64 > most {
-        return Err(format!("it is larger than {}", super::units::show_bytes(most)));
+    file.take(max + 1).read_to_end(&mut bytes).map_err(explain)?;
+    if bytes.len() as u64 > max {
+        return Err(format!("it is larger than {}", super::units::show_bytes(max)));
     }
     Ok(bytes)
 }
 
-/// Reads a file's TOML; what is wrong with its syntax goes to `problems`.
+/// Reads a TOML file; syntax errors go to `problems`.
 pub(super) fn read(path: &Path, problems: &mut Problems) -> Option<Document> {
     let whole = Place::file(path);
     let text = match read_bounded(path, MAX_BYTES) {
@@ -115,10 +114,10 @@ pub(super) fn parse(file: &Arc<Path>, text: &str, problems: &mut Problems) -> Do
         problems.push(&at, "", format!("TOML syntax: {}: {shown}", error.message()), "");
     }
     let at = Place { file: Arc::clone(file), line: 1, column: 1 };
-    Document { root: Table { at, entries: lines.entries(root.get_ref()) }, sound: errors.is_empty() }
+    Document { root: Table { at, entries: lines.entries(root.get_ref()) }, complete: errors.is_empty() }
 }
 
-/// An address may carry a name and a password; neither is for a log.
+/// Removes user and password from URLs, for logs.
 pub(super) fn without_passwords(text: &str) -> String {
     let mut shown = String::new();
     let mut rest = text;
@@ -141,7 +140,7 @@ pub(super) fn without_passwords(text: &str) -> String {
     shown
 }
 
-/// Turns offsets into lines and columns.
+/// Converts offsets to lines and columns.
 struct Lines<'a> {
     file: &'a Arc<Path>,
     text: &'a str,

@@ -1,17 +1,17 @@
-//! `video.fps`: a whole number, a decimal, or a fraction, kept as the fraction that it is.
+//! `video.fps`: a whole number, a decimal, or a fraction; stored as an exact fraction.
 
 use std::fmt;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-/// The fewest and the most pictures a second that a board may have.
+/// Frames a second that a board may have.
 const RANGE: std::ops::RangeInclusive<u64> = 1..=120;
-/// Digits behind the point of a decimal.
+/// Maximum number of digits after the decimal point.
 const MAX_DECIMALS: usize = 3;
-/// Neither number of a fraction is larger.
+/// Maximum of both numbers of a fraction.
 const MAX_PART: u64 = 1_000_000;
 
-/// Pictures a second, 1 to 120, as a fraction in lowest terms.
+/// Frames a second, 1 to 120, as a reduced fraction.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct FrameRate {
     numerator: u32,
@@ -19,7 +19,7 @@ pub struct FrameRate {
 }
 
 impl FrameRate {
-    /// `None` outside of 1 to 120 pictures a second.
+    /// `None` outside of 1 to 120 frames a second.
     #[must_use]
     pub fn new(numerator: u32, denominator: u32) -> Option<FrameRate> {
         let divisor = divisor(numerator, denominator).max(1);
@@ -30,12 +30,12 @@ impl FrameRate {
         within.then_some(FrameRate { numerator, denominator })
     }
 
-    /// Reads `15`, `12.5`, `29.97` (which is 30000/1001, as are its like) or `30000/1001`. The error is for people.
+    /// Reads `15`, `12.5`, `29.97` (an NTSC rate: 30000/1001) or `30000/1001`. The error is for people.
     pub(super) fn parse(text: &str) -> Result<FrameRate, String> {
         let number = |text: &str| {
             let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
             let number = if digits { text.parse::<u64>().ok() } else { None };
-            number.ok_or_else(|| format!("\"{text}\" is no number"))
+            number.ok_or_else(|| format!("\"{text}\" is not a number"))
         };
         let (numerator, denominator) = match (text.split_once('/'), text.split_once('.')) {
             (Some((above, below)), _) => (number(above.trim())?, number(below.trim())?),
@@ -55,7 +55,7 @@ impl FrameRate {
             .ok_or_else(|| format!("is out of range: from {} to {}", RANGE.start(), RANGE.end()))
     }
 
-    /// Pictures in [`FrameRate::denominator`] seconds.
+    /// Frames in [`FrameRate::denominator`] seconds.
     #[must_use]
     pub fn numerator(self) -> u32 {
         self.numerator
@@ -67,7 +67,7 @@ impl FrameRate {
         self.denominator.get()
     }
 
-    /// Whole pictures in that time.
+    /// Whole frames in this time.
     #[must_use]
     pub fn frames_in(self, time: Duration) -> u64 {
         let frames =
@@ -75,7 +75,7 @@ impl FrameRate {
         u64::try_from(frames).unwrap_or(u64::MAX)
     }
 
-    /// When picture `count` is due, from 0, in nanoseconds.
+    /// The time of frame `count`, counted from 0, in nanoseconds.
     #[must_use]
     pub fn nanos(self, count: u64) -> u64 {
         let second = 1_000_000_000 * u128::from(self.denominator.get());
@@ -83,11 +83,11 @@ impl FrameRate {
     }
 }
 
-/// The rates of NTSC, which decimals only hint at: 23.976, 29.97, 59.94, 119.88.
+/// The exact NTSC rate for a rounded decimal: 23.976, 29.97, 59.94, 119.88.
 fn television(value: u64, scale: u64) -> Option<(u64, u64)> {
     [24_000, 30_000, 60_000, 120_000]
         .into_iter()
-        // As near as two decimals can tell, and not a whole number.
+        // Equal within two decimals, and not a whole number.
         .find(|whole| value % scale != 0 && (value * 1001).abs_diff(whole * scale) * 200 < 1001 * scale)
         .map(|whole| (whole, 1001))
 }
@@ -100,7 +100,7 @@ fn divisor(a: u32, b: u32) -> u32 {
     a
 }
 
-/// That many pictures a second; 1 and 120 where there are fewer or more.
+/// A whole number of frames a second, limited to 1 to 120.
 impl From<u32> for FrameRate {
     fn from(whole: u32) -> FrameRate {
         FrameRate { numerator: whole.clamp(1, 120), denominator: NonZeroU32::MIN }
@@ -125,7 +125,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rates_are_read_as_the_fractions_that_they_are() {
+    fn rates_are_read_as_exact_fractions() {
         for (text, above, below) in [
             ("15", 15, 1),
             ("120", 120, 1),
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_rate_is_refused() {
+    fn other_texts_are_refused() {
         for text in [
             "",
             "0",

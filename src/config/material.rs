@@ -1,5 +1,5 @@
-//! Keys, certificates and credentials: there, readable by us and by nobody else, and what they are
-//! said to be. Nothing of a private key or a credential is told, and but for the spool's key nothing is kept.
+//! Checks keys, certificates and credentials: that they exist, that only we can read them, and that their content is
+//! valid. No secret is quoted in a message, and only the spool's key is kept.
 
 use super::file::{self, Value, read_bounded};
 use super::pem::{Pem, Unusable};
@@ -12,25 +12,26 @@ use std::path::Path;
 use std::time::Duration;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate, X509Version};
 
+/// Maximum bytes of a file with credentials.
 const MAX_CREDENTIALS: u64 = 16 * 1024;
-/// Enough to tell how much too long it is.
+/// Maximum bytes that are read of a spool key: enough to report its length.
 const MAX_SPOOL_KEY: u64 = 4096;
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
 const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 
-/// What of the certificate must be the device's id.
+/// The part of the certificate that must be the device's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Bears {
     /// Its only common name.
     CommonName,
     /// A DNS name or a URI of its subjectAltName; of a URI the last part is enough.
     San,
-    /// Nothing: the broker knows the device by the certificate itself.
+    /// None: the broker identifies the device by the certificate itself.
     Anything,
 }
 
-/// One value under examination: where it stands, its key, the file that it names.
+/// A file to check: its path, its key, and the place of the key.
 pub(super) struct Examined<'a> {
     pub(super) at: &'a Place,
     pub(super) key: &'a str,
@@ -42,8 +43,8 @@ impl Examined<'_> {
         problems.push(self.at, self.key, format!("{}: {problem}", self.path.display()), hint);
     }
 
-    fn read(&self, most: u64, problems: &mut Problems) -> Option<Vec<u8>> {
-        match read_bounded(self.path, most) {
+    fn read(&self, max: u64, problems: &mut Problems) -> Option<Vec<u8>> {
+        match read_bounded(self.path, max) {
             Ok(bytes) => Some(bytes),
             Err(why) => {
                 self.report(
@@ -64,7 +65,7 @@ impl Examined<'_> {
         found.map_err(|why| self.report(problems, &why.to_string(), why.hint())).ok()
     }
 
-    /// Only those who may have the secret get at it.
+    /// Checks owner and mode of a secret.
     fn guarded(&self, around: &Surroundings, problems: &mut Problems) {
         let Ok(found) = std::fs::metadata(self.path) else {
             return;
@@ -75,15 +76,15 @@ impl Examined<'_> {
     }
 }
 
-/// A file of certificates of authorities: at least one, each readable.
+/// Checks a file of authorities: at least one certificate, each valid as a root.
 pub(super) fn authorities(examined: &Examined<'_>, problems: &mut Problems) {
     if let Some(pem) = examined.pem(problems) {
         let _roots = examined.usable(pem.roots(), problems);
     }
 }
 
-/// The device's certificate and private key: the certificate is this device's, the key is guarded
-/// and belongs to the certificate.
+/// Checks the device's certificate and private key: the certificate has the device's name, and the key is
+/// protected and belongs to the certificate.
 pub(super) fn identity(
     cert: Option<&Examined<'_>>,
     key: Option<&Examined<'_>>,
@@ -106,7 +107,7 @@ pub(super) fn identity(
         key.report(
             problems,
             "is a kind of private key that is not supported",
-            "reissue certificate and key with ECDSA on P-256 or P-384 (not P-521), Ed25519, or RSA from 2048 bits on",
+            "reissue certificate and key with ECDSA on P-256 or P-384 (not P-521), Ed25519, or RSA of at least 2048 bits",
         );
         return;
     };
@@ -115,13 +116,13 @@ pub(super) fn identity(
             key.report(
                 problems,
                 "does not belong to the certificate of mqtt.cert",
-                "take both from the same issue",
+                "use a certificate and a key that were issued together",
             );
         }
     }
 }
 
-/// Checks the first certificate of the chain; its SubjectPublicKeyInfo, where it can be read.
+/// Checks the first certificate of the chain. Returns its SubjectPublicKeyInfo, if it can be read.
 fn device_certificate(
     cert: &Examined<'_>,
     device: Option<(&str, Bears)>,
@@ -129,7 +130,7 @@ fn device_certificate(
 ) -> Option<Vec<u8>> {
     let chain = cert.usable(cert.pem(problems)?.certificates(), problems)?;
     let Ok((_, parsed)) = X509Certificate::from_der(chain.first()?) else {
-        cert.report(problems, "holds a certificate that cannot be read as X.509", "");
+        cert.report(problems, "contains a certificate that cannot be read as X.509", "");
         return None;
     };
     match device {
@@ -158,7 +159,7 @@ fn common_name(
     match (names.as_slice(), device) {
         ([name], Some(device)) if *name != device => {
             let problem = format!("its common name is \"{name}\", but device.id is \"{device}\"");
-            let hint = "each camera has a certificate of its own: correct one of the two, or set device.identity where the issuer chooses the name";
+            let hint = "each camera has its own certificate: correct one of the two, or set device.identity if the issuer chooses the name";
             cert.report(problems, &problem, hint);
         }
         ([_], _) => {}
@@ -179,7 +180,7 @@ fn bears_in_san(parsed: &X509Certificate<'_>, device: &str) -> bool {
     })
 }
 
-/// The broker's password: one line of text that others cannot read. Nothing of it is told.
+/// Checks a password file: one line that others cannot read. It is never quoted.
 pub(super) fn password(examined: &Examined<'_>, around: &Surroundings, problems: &mut Problems) {
     let Some(bytes) = examined.read(MAX_CREDENTIALS, problems) else { return };
     examined.guarded(around, problems);
@@ -188,7 +189,7 @@ pub(super) fn password(examined: &Examined<'_>, around: &Surroundings, problems:
     }
 }
 
-/// When the device's certificate is good, `(from, until)`.
+/// The validity of the device's certificate, `(from, until)`.
 pub(super) fn validity(path: &Path) -> Option<(Utc, Utc)> {
     let chain = Pem::read(path).ok()?.certificates().ok()?;
     let (_, parsed) = X509Certificate::from_der(chain.first()?).ok()?;
@@ -196,7 +197,7 @@ pub(super) fn validity(path: &Path) -> Option<(Utc, Utc)> {
     Some((Utc::from_secs(validity.not_before.timestamp()), Utc::from_secs(validity.not_after.timestamp())))
 }
 
-/// What many brokers will refuse of the device's certificate, and what to reissue.
+/// Reasons why many brokers refuse this certificate, and what to reissue.
 pub(super) fn doubts(path: &Path) -> Vec<&'static str> {
     let chain = Pem::read(path).and_then(|pem| pem.certificates()).unwrap_or_default();
     let Some(Ok((_, parsed))) = chain.first().map(|der| X509Certificate::from_der(der)) else {
@@ -207,21 +208,21 @@ pub(super) fn doubts(path: &Path) -> Vec<&'static str> {
         found.push("is not of X.509 version 3, and many brokers refuse it: reissue it as version 3");
     }
     if parsed.is_ca() {
-        found.push("is that of an authority (CA:TRUE): reissue it as a device's, CA:FALSE");
+        found.push("is a certificate of an authority (CA:TRUE): reissue it for a device, CA:FALSE");
     }
     if let Ok(Some(usage)) = parsed.extended_key_usage() {
         if !(usage.value.client_auth || usage.value.any) {
-            found.push("is not meant for a client: reissue it with extendedKeyUsage clientAuth");
+            found.push("is not for a client: reissue it with extendedKeyUsage clientAuth");
         }
     }
     found
 }
 
-/// What to say of such a validity at `now`.
+/// The warning for this validity at `now`, if any.
 pub(super) fn judge_validity((from, until): (Utc, Utc), now: Utc) -> Option<String> {
     let month = Duration::from_secs(30 * 86_400);
     if now < from {
-        Some(format!("is not good before {from} (or the clock is wrong)"))
+        Some(format!("is not valid before {from} (or the clock is wrong)"))
     } else if now >= until {
         Some(format!("expired at {until} (or the clock is wrong)"))
     } else if until.since(now) < month {
@@ -231,7 +232,7 @@ pub(super) fn judge_validity((from, until): (Utc, Utc), now: Utc) -> Option<Stri
     }
 }
 
-/// The keys that may sign commands, each with its file's stem for a `kid`.
+/// Reads the keys that may sign commands. The `kid` of each is its file name without the extension.
 pub(super) fn verifying_keys(keys: &[Examined<'_>], problems: &mut Problems) -> Vec<VerifyingKey> {
     let mut found: Vec<VerifyingKey> = Vec::new();
     for examined in keys {
@@ -263,11 +264,11 @@ pub(super) fn verifying_keys(keys: &[Examined<'_>], problems: &mut Problems) -> 
 
 fn ed25519(pem: &Pem) -> Result<[u8; 32], (&'static str, &'static str)> {
     if pem.private_key().is_ok() {
-        let hint = "the camera must hold the public key only: replace it, and keep the private one away from cameras";
-        return Err(("holds a private key", hint));
+        let hint = "the camera must have the public key only: replace it, and keep the private one away from cameras";
+        return Err(("contains a private key", hint));
     }
     let Ok(spki) = SubjectPublicKeyInfoDer::from_pem_slice(pem.bytes()) else {
-        return Err(("holds no public key", "it must be PEM: -----BEGIN PUBLIC KEY-----"));
+        return Err(("contains no public key", "it must be PEM: -----BEGIN PUBLIC KEY-----"));
     };
     spki.as_ref()
         .strip_prefix(&ED25519)
@@ -275,7 +276,7 @@ fn ed25519(pem: &Pem) -> Result<[u8; 32], (&'static str, &'static str)> {
         .ok_or(("is not an Ed25519 key", "openssl pkey -in signer.key -pubout writes one"))
 }
 
-/// The spool's key: 32 bytes as they are.
+/// Reads the spool's key: 32 bytes, not encoded.
 pub(super) fn spool_key(
     examined: &Examined<'_>,
     around: &Surroundings,
@@ -285,19 +286,19 @@ pub(super) fn spool_key(
     examined.guarded(around, problems);
     let hint = "32 random bytes, not text: head -c 32 /dev/urandom writes them";
     let Ok(key) = <[u8; 32]>::try_from(bytes.as_slice()) else {
-        examined.report(problems, &format!("holds {} bytes, but a key has 32", bytes.len()), hint);
+        examined.report(problems, &format!("contains {} bytes, but a key has 32", bytes.len()), hint);
         return None;
     };
     let first = key.first();
     if key.iter().all(|byte| Some(byte) == first) {
-        examined.report(problems, "holds one byte 32 times, which is no key", hint);
+        examined.report(problems, "contains one byte 32 times, which is not a key", hint);
         return None;
     }
     Some(SpoolKey(key))
 }
 
-/// The store's credentials: `access_key_id`, `secret_access_key` and perhaps `session_token`, text
-/// each. Only shape and guard are judged; no value and no line of the file is ever told.
+/// Checks the store's credentials: the texts `access_key_id`, `secret_access_key` and optionally
+/// `session_token`. Only form, owner and mode are checked; the content is never quoted.
 pub(super) fn credentials(examined: &Examined<'_>, around: &Surroundings, problems: &mut Problems) {
     let Some(bytes) = examined.read(MAX_CREDENTIALS, problems) else {
         return;
@@ -308,7 +309,7 @@ pub(super) fn credentials(examined: &Examined<'_>, around: &Surroundings, proble
         return;
     };
     let whole = Place::file(examined.path);
-    let hint = "it holds access_key_id, secret_access_key and perhaps session_token, each text in quotes";
+    let hint = "it contains access_key_id, secret_access_key and optionally session_token, each a text in quotes";
     let mut syntax = Problems::default();
     let document = file::parse(&whole.file, &text, &mut syntax);
     if let Some(first) = syntax.iter().next() {
@@ -320,13 +321,13 @@ pub(super) fn credentials(examined: &Examined<'_>, around: &Surroundings, proble
         match (entry.key.as_str(), &entry.value) {
             ("access_key_id" | "secret_access_key" | "session_token", Value::Text(text)) => {
                 if text.is_empty() || text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-                    problems.push(&entry.at, &entry.key, "is empty or holds a space", hint);
+                    problems.push(&entry.at, &entry.key, "is empty or contains a space", hint);
                 }
             }
             ("access_key_id" | "secret_access_key" | "session_token", other) => {
                 problems.push(&entry.at, &entry.key, format!("is {}, but must be text", other.kind()), hint);
             }
-            // Not named: a credential that was pasted in the wrong place reads as a key.
+            // Not named: it may be a credential in the wrong place.
             (_, _) => problems.push(&entry.key_at, "", "unknown key", hint),
         }
     }

@@ -1,5 +1,5 @@
-//! From what two files say to one set of settings: each key read as its kind, within its limits,
-//! its default where it is absent. What fits no key, or fits badly, becomes a problem.
+//! From the content of two files to one set of settings: each key is read with its type, its limits and its default.
+//! Unknown keys and wrong values become problems.
 
 use super::file::{Entry, Table, Value};
 use super::frame_rate::FrameRate;
@@ -13,20 +13,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// `entitlement.keys` and the like hold no more than these.
+/// Maximum number of paths, as in `entitlement.keys`.
 const MAX_PATHS: usize = 16;
-/// `[[video.profile]]` and the like: no more than these.
+/// Maximum number of tables, as in `[[video.profile]]`.
 const MAX_TABLES: usize = 8;
-/// Bytes of a pipeline's description.
+/// Maximum bytes of a pipeline's description.
 const MAX_DESCRIPTION: usize = 4096;
-/// What a duration without an end is written as.
+/// The word for a duration without limit.
 pub(super) const FOREVER: &str = "forever";
 
 /// Every setting of both files under its full key, such as `recording.segment`.
 #[derive(Default)]
 pub(super) struct Merged {
     settings: BTreeMap<String, Setting>,
-    /// The keys whose values could not be taken: told already, and so not to be told as missing.
+    /// Keys with invalid values: they were reported, and are not reported as missing.
     bad: BTreeSet<String>,
 }
 
@@ -47,11 +47,11 @@ enum Scalar {
     Properties(Vec<Property>),
 }
 
-/// A value and where it was said: at its own place, or at its section's where it is a default.
-pub(super) type Said<'a, T> = (T, &'a Place);
+/// A value and its place; for a default, the place of its section.
+pub(super) type Placed<'a, T> = (T, &'a Place);
 
 impl Merged {
-    pub(super) fn text(&self, key: &str) -> Option<Said<'_, &str>> {
+    pub(super) fn text(&self, key: &str) -> Option<Placed<'_, &str>> {
         self.settings.get(key).and_then(|setting| match &setting.value {
             Scalar::Text(text) => Some((text.as_str(), &setting.at)),
             Scalar::Flag(_)
@@ -63,12 +63,12 @@ impl Merged {
         })
     }
 
-    /// One of the words of `T`, which the schema has for this key.
-    pub(super) fn word<T: Word>(&self, key: &str) -> Option<Said<'_, T>> {
+    /// The value of a key whose words are those of `T`.
+    pub(super) fn word<T: Word>(&self, key: &str) -> Option<Placed<'_, T>> {
         self.text(key).and_then(|(text, at)| Some((T::of(text)?, at)))
     }
 
-    pub(super) fn flag(&self, key: &str) -> Option<Said<'_, bool>> {
+    pub(super) fn flag(&self, key: &str) -> Option<Placed<'_, bool>> {
         self.settings.get(key).and_then(|setting| match &setting.value {
             Scalar::Flag(flag) => Some((*flag, &setting.at)),
             Scalar::Text(_)
@@ -80,8 +80,8 @@ impl Merged {
         })
     }
 
-    /// A plain number, a size in bytes, or a rate in bits a second.
-    pub(super) fn number(&self, key: &str) -> Option<Said<'_, u64>> {
+    /// A number, a size in bytes, or a rate in bits a second.
+    pub(super) fn number(&self, key: &str) -> Option<Placed<'_, u64>> {
         self.settings.get(key).and_then(|setting| match &setting.value {
             Scalar::Number(number) => Some((*number, &setting.at)),
             Scalar::Text(_)
@@ -93,7 +93,7 @@ impl Merged {
         })
     }
 
-    pub(super) fn duration(&self, key: &str) -> Option<Said<'_, Duration>> {
+    pub(super) fn duration(&self, key: &str) -> Option<Placed<'_, Duration>> {
         self.settings.get(key).and_then(|setting| match &setting.value {
             Scalar::Duration(duration) => Some((*duration, &setting.at)),
             Scalar::Text(_)
@@ -105,7 +105,7 @@ impl Merged {
         })
     }
 
-    /// The key stands in a file, but what it holds could not be taken.
+    /// Whether the key is in a file with an invalid value.
     pub(super) fn is_bad(&self, key: &str) -> bool {
         self.bad.contains(key)
     }
@@ -122,7 +122,7 @@ impl Merged {
         })
     }
 
-    pub(super) fn frame_rate(&self, key: &str) -> Option<Said<'_, FrameRate>> {
+    pub(super) fn frame_rate(&self, key: &str) -> Option<Placed<'_, FrameRate>> {
         self.settings.get(key).and_then(|setting| match setting.value {
             Scalar::Rate(rate) => Some((rate, &setting.at)),
             Scalar::Text(_)
@@ -134,7 +134,7 @@ impl Merged {
         })
     }
 
-    /// None where the key is absent.
+    /// Empty if the key is missing.
     pub(super) fn properties(&self, key: &str) -> &[Property] {
         self.settings.get(key).map_or(&[], |setting| match &setting.value {
             Scalar::Properties(properties) => properties,
@@ -147,15 +147,15 @@ impl Merged {
         })
     }
 
-    /// The settings below `part`, with those below `over` laid upon them; `goes` says of a key below `part` whether it is
-    /// left out, for what lies upon it.
-    pub(super) fn overlaid(&self, part: &str, over: &str, goes: impl Fn(&str) -> bool) -> Merged {
+    /// The settings below `part`, overridden by those below `over`. Keys below `part` for which `dropped` is true are left
+    /// out.
+    pub(super) fn overlaid(&self, part: &str, over: &str, dropped: impl Fn(&str) -> bool) -> Merged {
         let mut laid = Merged::default();
         for (key, setting) in &self.settings {
             let below = |of: &str| key.strip_prefix(of).and_then(|rest| rest.strip_prefix('.'));
             if let Some(own) = below(over) {
                 laid.settings.insert(format!("{part}.{own}"), setting.clone());
-            } else if below(part).is_some_and(|own| !goes(own)) {
+            } else if below(part).is_some_and(|own| !dropped(own)) {
                 laid.settings.entry(key.clone()).or_insert_with(|| setting.clone());
             }
         }
@@ -166,20 +166,20 @@ impl Merged {
         laid
     }
 
-    /// The same value under another key.
+    /// Moves a value to another key.
     pub(super) fn rename(&mut self, from: &str, to: &str) {
         if let Some(setting) = self.settings.remove(from) {
             self.settings.insert(to.to_owned(), setting);
         }
     }
 
-    /// Something was given below this key.
+    /// Whether there is any key below this one.
     pub(super) fn has_below(&self, key: &str) -> bool {
         let below = |known: &String| known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
         self.settings.keys().any(below) || self.bad.iter().any(below)
     }
 
-    /// Takes in a file. `complete` says that its syntax is sound, so that an absent key is absent.
+    /// Adds a file. `complete`: its syntax is valid, so that missing keys are really missing.
     pub(super) fn take(
         &mut self,
         root: &Table,
@@ -197,7 +197,7 @@ struct Walk<'a> {
     merged: &'a mut Merged,
     problems: &'a mut Problems,
     complete: bool,
-    /// Sections that the file has.
+    /// The sections of the file.
     present: Vec<&'static str>,
 }
 
@@ -302,7 +302,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Reads one value as its kind. What it cannot be read as is told here and nowhere else.
+    /// Reads one value with its type. A wrong type is reported only here.
     fn read(&mut self, key: &str, kind: ValueKind, value: &Value, at: &Place) {
         let scalar = match (kind, value) {
             (ValueKind::Text | ValueKind::Path, Value::Text(text)) if text.is_empty() => {
@@ -337,36 +337,36 @@ impl Walk<'_> {
                 }
             }
             (ValueKind::Flag, Value::Boolean(flag)) => Ok(Scalar::Flag(*flag)),
-            (ValueKind::Number { least, most }, Value::Integer(number)) => {
+            (ValueKind::Number { min, max }, Value::Integer(number)) => {
                 let number = number.and_then(|number| u64::try_from(number).ok());
-                within(number, least, most, |n| n.to_string()).map(Scalar::Number)
+                within(number, min, max, |n| n.to_string()).map(Scalar::Number)
             }
             (ValueKind::DurationOrForever { .. }, Value::Text(text)) if text == FOREVER => {
                 Ok(Scalar::Text(text.clone()))
             }
             (
-                ValueKind::Duration { least, most } | ValueKind::DurationOrForever { least, most },
+                ValueKind::Duration { min, max } | ValueKind::DurationOrForever { min, max },
                 Value::Text(text),
             ) => match units::duration(text) {
                 Ok(duration) => {
-                    within(Some(duration), least, most, units::show_duration).map(Scalar::Duration)
+                    within(Some(duration), min, max, units::show_duration).map(Scalar::Duration)
                 }
                 Err(why) => {
                     Err((format!("\"{text}\" {why}"), "write it like \"30s\", \"500ms\" or \"2m30s\"".into()))
                 }
             },
-            (ValueKind::Bytes { least, most }, Value::Text(text)) => match units::bytes(text) {
-                Ok(bytes) => within(Some(bytes), least, most, units::show_bytes).map(Scalar::Number),
+            (ValueKind::Bytes { min, max }, Value::Text(text)) => match units::bytes(text) {
+                Ok(bytes) => within(Some(bytes), min, max, units::show_bytes).map(Scalar::Number),
                 Err(why) => {
                     Err((format!("\"{text}\" {why}"), "write it like \"2 GiB\" or \"1500 kB\"".into()))
                 }
             },
-            (ValueKind::Bytes { least, most }, Value::Integer(number)) => {
+            (ValueKind::Bytes { min, max }, Value::Integer(number)) => {
                 let number = number.and_then(|number| u64::try_from(number).ok());
-                within(number, least, most, units::show_bytes).map(Scalar::Number)
+                within(number, min, max, units::show_bytes).map(Scalar::Number)
             }
-            (ValueKind::Rate { least, most }, Value::Text(text)) => match units::rate(text) {
-                Ok(rate) => within(Some(rate), least, most, units::show_rate).map(Scalar::Number),
+            (ValueKind::Rate { min, max }, Value::Text(text)) => match units::rate(text) {
+                Ok(rate) => within(Some(rate), min, max, units::show_rate).map(Scalar::Number),
                 Err(why) => {
                     Err((format!("\"{text}\" {why}"), "write it like \"8 Mbit/s\" or \"500 kbit/s\"".into()))
                 }
@@ -432,10 +432,10 @@ impl Walk<'_> {
         }
     }
 
-    /// Each under a key of its own: `video.profile.0`.
+    /// Reads each table under its own key: `video.profile.0`.
     fn tables(&mut self, path: &str, keys: &[Key], items: &[(Place, Value)], at: &Place) {
         if items.len() > MAX_TABLES {
-            let problem = format!("holds {} tables, and may hold {MAX_TABLES}", items.len());
+            let problem = format!("contains {} tables, and may contain {MAX_TABLES}", items.len());
             self.problems.push(at, path, problem, "");
             self.merged.bad.insert(path.to_owned());
         }
@@ -502,13 +502,13 @@ type Refusal = (String, String);
 
 fn within<T: PartialOrd + Copy>(
     value: Option<T>,
-    least: T,
-    most: T,
+    min: T,
+    max: T,
     show: impl Fn(T) -> String,
 ) -> Result<T, Refusal> {
-    let range = format!("from {} to {}", show(least), show(most));
+    let range = format!("from {} to {}", show(min), show(max));
     match value {
-        Some(value) if value >= least && value <= most => Ok(value),
+        Some(value) if value >= min && value <= max => Ok(value),
         Some(value) => Err((format!("{} is out of range", show(value)), range)),
         None => Err(("is out of range".to_owned(), range)),
     }
@@ -532,11 +532,11 @@ fn paths(items: &[(Place, Value)]) -> Result<Scalar, Refusal> {
             | Value::Boolean(_)
             | Value::Datetime
             | Value::Array(_)
-            | Value::Table(_) => return Err(("must hold paths only".to_owned(), String::new())),
+            | Value::Table(_) => return Err(("must contain paths only".to_owned(), String::new())),
         }
     }
     if paths.is_empty() || paths.len() > MAX_PATHS {
-        return Err((format!("must hold 1 to {MAX_PATHS} paths, and holds {}", paths.len()), String::new()));
+        return Err((format!("must contain 1 to {MAX_PATHS} paths, and contains {}", paths.len()), String::new()));
     }
     Ok(Scalar::Paths(paths))
 }
@@ -566,10 +566,10 @@ fn example(key: &Key) -> String {
     format!("add {} = …, {}", key.name, expected(key.kind))
 }
 
-/// The section in which a key of this name would be known.
+/// The section that has a key of this name.
 fn home_of(sections: &[Section], name: &str) -> Option<&'static str> {
     let mut homes = sections.iter().filter(|section| section.keys.iter().any(|key| key.name == name));
     let home = homes.next().map(|section| section.name).filter(|name| !name.is_empty());
-    // A name that several sections know says nothing.
+    // Only if it is the only one.
     if homes.next().is_some() { None } else { home }
 }

@@ -1,8 +1,7 @@
 //! Configuration: `agent.toml` (the device) and a board file (the product).
 //!
-//! Three separate types: `file::Document` is what a file says, `merge::Merged` lays the board
-//! beside the agent's own, and [`Config`] is what has been validated. Nothing outside this module
-//! sees the first two. All that is wrong with either file is told at once.
+//! Three separate types: `file::Document` is the content of a file, `merge::Merged` holds the settings of both files,
+//! and [`Config`] is validated. Only this module uses the first two. All problems of both files are reported at once.
 
 mod address;
 mod codec;
@@ -48,19 +47,19 @@ use std::time::Duration;
 pub use upload::{Addressing, KeyProvider, StoreCredentials, Upload};
 pub use validate::IDENTITY_FILE;
 
-/// What a configuration is read against.
+/// The environment in which a configuration is read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Surroundings {
-    /// Whoever runs us: secrets must be theirs or root's.
+    /// The user of this process: secrets must belong to it or to root.
     pub user: u32,
     /// `$CREDENTIALS_DIRECTORY`, where systemd puts credentials.
     pub credentials_directory: Option<PathBuf>,
-    /// Where relative paths of the command line start from.
+    /// Base of relative paths from the command line.
     pub working_directory: PathBuf,
 }
 
 impl Surroundings {
-    /// Those of this process.
+    /// The environment of this process.
     #[must_use]
     pub fn here() -> Surroundings {
         Surroundings {
@@ -75,12 +74,12 @@ impl Surroundings {
 /// certificates and credentials that they name.
 ///
 /// # Errors
-/// Everything that is wrong, in the order of the files.
+/// All problems, in the order of the files.
 pub fn load(path: &Path) -> Result<Config, Problems> {
     load_in(path, &Surroundings::here())
 }
 
-/// [`load`] in given surroundings.
+/// [`load`] in a given environment.
 ///
 /// # Errors
 /// As [`load`].
@@ -88,16 +87,16 @@ pub fn load_in(path: &Path, around: &Surroundings) -> Result<Config, Problems> {
     read_in(path, around).config
 }
 
-/// A configuration as far as it could be understood.
+/// A configuration, or what could be read of it.
 #[derive(Debug)]
 pub struct Understood {
-    /// The whole, or everything that is wrong with it.
+    /// The configuration, or all its problems.
     pub config: Result<Config, Problems>,
-    /// The board, which may be good where the rest is not, and the file that it came from.
+    /// The board and its file, if they are valid, even if the rest is not.
     pub board: Option<(PathBuf, Board)>,
 }
 
-/// Reads a configuration as [`load`] does, to tell what can be told of one that is wrong.
+/// Reads a configuration as [`load`] does, and returns the board even if the rest is invalid.
 #[must_use]
 pub fn read_in(path: &Path, around: &Surroundings) -> Understood {
     let mut problems = Problems::default();
@@ -105,7 +104,7 @@ pub fn read_in(path: &Path, around: &Surroundings) -> Understood {
     let Some(agent) = file::read(path, &mut problems) else {
         return Understood { config: Err(problems), board: None };
     };
-    merged.take(&agent.root, schema::AGENT, agent.sound, &mut problems);
+    merged.take(&agent.root, schema::AGENT, agent.complete, &mut problems);
     let board_file = take_board(&mut merged, around, &mut problems);
     let board =
         board_file.and_then(|file| Some((file, validate::board(&merged, around, &mut Problems::default())?)));
@@ -115,8 +114,8 @@ pub fn read_in(path: &Path, around: &Surroundings) -> Understood {
         Some(config) if problems.is_empty() => Ok(config),
         Some(_) | None => {
             if problems.is_empty() {
-                // Never a silent refusal, should the schema and the checks ever disagree.
-                problems.push(&Place::file(path), "", "cannot be used", "a value that is needed is missing");
+                // Should schema and checks disagree, never refuse without a reason.
+                problems.push(&Place::file(path), "", "cannot be used", "a required value is missing");
             }
             Err(problems)
         }
@@ -124,64 +123,62 @@ pub fn read_in(path: &Path, around: &Surroundings) -> Understood {
     Understood { config, board }
 }
 
-/// Who the device is, and how it gets its certificate: what an enrolment needs of a configuration whose certificate is
-/// not there yet.
+/// The sections that an enrolment needs, from a configuration whose certificate does not exist yet.
 ///
 /// # Errors
-/// What is wrong with the sections `[device]` and `[identity]`, and where there is no such section.
+/// The problems of the sections `[device]` and `[identity]`; a missing section is one.
 pub fn load_enrolment(path: &Path) -> Result<(Device, Enrolment), Problems> {
     let mut problems = Problems::default();
     let mut merged = merge::Merged::default();
     if let Some(agent) = file::read(path, &mut problems) {
-        merged.take(&agent.root, schema::AGENT, agent.sound, &mut Problems::default());
+        merged.take(&agent.root, schema::AGENT, agent.complete, &mut Problems::default());
     }
     let found = validate::enrolment(&merged, &Surroundings::here(), path, &mut problems);
     problems.sort();
     found.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-/// Where a household's traces are: what a reset needs of a configuration, whatever else is wrong with it.
+/// The places of a household's data, for a reset. The rest of the configuration may be invalid.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Places {
     /// The section `[device]`.
     pub device: Device,
     /// `device.board`.
     pub board: Option<PathBuf>,
-    /// `mqtt.key`, where it is not made by an enrolment.
+    /// `mqtt.key`, unless an enrolment makes it.
     pub device_key: Option<PathBuf>,
     /// `spool.key`.
     pub spool_key: Option<PathBuf>,
-    /// `upload.credentials`, where it is a file.
+    /// `upload.credentials`, if it is a file.
     pub credentials: Option<PathBuf>,
-    /// What of these the service manager hands over, as it stands in the configuration: where the files are only the unit
-    /// knows.
+    /// Those that the service manager provides, as written in the configuration: only the unit knows the files.
     pub handed_over: Vec<String>,
 }
 
 /// The [`Places`] of a configuration.
 ///
 /// # Errors
-/// What is wrong with its section `[device]`.
+/// The problems of its section `[device]`.
 pub fn load_places(path: &Path) -> Result<Places, Problems> {
     let mut problems = Problems::default();
     let mut merged = merge::Merged::default();
     if let Some(agent) = file::read(path, &mut problems) {
-        merged.take(&agent.root, schema::AGENT, agent.sound, &mut Problems::default());
+        merged.take(&agent.root, schema::AGENT, agent.complete, &mut Problems::default());
     }
     let found = validate::places(&merged, &Surroundings::here(), &mut problems);
     problems.sort();
     found.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-/// `privacy.indicator` of a configuration, whatever else may be wrong with it; `None` where it names no LED.
+/// `privacy.indicator` of a configuration; the rest may be invalid. `None` if it names no LED.
 ///
 /// # Errors
-/// Where the file cannot be read, or the path leads nowhere.
+/// If the file cannot be read, or the path cannot be resolved.
 pub fn indicator(path: &Path, around: &Surroundings) -> Result<Option<PathBuf>, Problems> {
     let mut problems = Problems::default();
     let mut merged = merge::Merged::default();
     let Some(agent) = file::read(path, &mut problems) else { return Err(problems) };
-    merged.take(&agent.root, schema::AGENT, agent.sound, &mut Problems::default());
+    merged.take(&agent.root, schema::AGENT, agent.complete, &mut Problems::default());
     let Some((text, at)) = merged.text("privacy.indicator") else { return Ok(None) };
     match validate::resolve(text, at, around) {
         Ok(folder) => Ok(Some(folder)),
@@ -195,33 +192,33 @@ pub fn indicator(path: &Path, around: &Surroundings) -> Result<Option<PathBuf>, 
 /// Reads a board file alone, as [`load`] reads the one that `device.board` names.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All its problems.
 pub fn load_board(path: &Path) -> Result<Board, Problems> {
     let mut problems = Problems::default();
     let mut merged = merge::Merged::default();
     if let Some(board) = file::read(path, &mut problems) {
-        merged.take(&board.root, schema::BOARD, board.sound, &mut problems);
+        merged.take(&board.root, schema::BOARD, board.complete, &mut problems);
     }
     let board = validate::board(&merged, &Surroundings::here(), &mut problems);
     problems.sort();
     board.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-/// Reads the text of a board file, as [`load_board`] reads a file; `path` is what it is called.
+/// Reads the text of a board file, as [`load_board`] reads a file; `path` is its name in messages.
 ///
 /// # Errors
-/// Everything that is wrong with it.
+/// All its problems.
 pub fn board_of(text: &str, path: &Path) -> Result<Board, Problems> {
     let mut problems = Problems::default();
     let mut merged = merge::Merged::default();
     let board = file::parse(&Place::file(path).file, text, &mut problems);
-    merged.take(&board.root, schema::BOARD, board.sound, &mut problems);
+    merged.take(&board.root, schema::BOARD, board.complete, &mut problems);
     let board = validate::board(&merged, &Surroundings::here(), &mut problems);
     problems.sort();
     board.filter(|_| problems.is_empty()).ok_or(problems)
 }
 
-/// Takes in the board's file, and says which it is.
+/// Merges the board file, and returns its path.
 fn take_board(merged: &mut merge::Merged, around: &Surroundings, problems: &mut Problems) -> Option<PathBuf> {
     let (text, at) = merged.text("device.board").map(|(text, at)| (text.to_owned(), at.clone()))?;
     let path = match validate::resolve(&text, &at, around) {
@@ -237,11 +234,11 @@ fn take_board(merged: &mut merge::Merged, around: &Surroundings, problems: &mut 
         return None;
     }
     let board = file::read(&path, problems)?;
-    merged.take(&board.root, schema::BOARD, board.sound, problems);
+    merged.take(&board.root, schema::BOARD, board.complete, problems);
     Some(path)
 }
 
-/// The boards that lie where this one was looked for.
+/// The board files in the folder of a missing one.
 fn board_hint(path: &Path) -> String {
     let entries = path.parent().and_then(|folder| std::fs::read_dir(folder).ok());
     let mut names: Vec<String> = entries
@@ -260,16 +257,16 @@ fn board_hint(path: &Path) -> String {
     nearest::suggestion(wanted, names.iter().map(String::as_str))
 }
 
-/// What is worth a word, but does not hinder: `key`, and what there is to say.
+/// A setting that is valid, but perhaps a mistake.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
     /// In full, such as `spool.max_bytes`.
     pub key: &'static str,
-    /// For people: what may not be meant, and why.
+    /// For people: what may be wrong, and why.
     pub warning: String,
 }
 
-/// Looks for what is allowed and yet perhaps not meant.
+/// Finds settings that are valid, but perhaps a mistake.
 #[must_use]
 pub fn warnings(config: &Config, now: Utc) -> Vec<Warning> {
     let mut found = Vec::new();
@@ -299,14 +296,14 @@ pub fn warnings(config: &Config, now: Utc) -> Vec<Warning> {
     if config.recording.audio && config.board.audio.is_none() {
         warn(
             "recording.audio",
-            format!("the board {} has no microphone: segments have no sound", config.board.name),
+            format!("the board {} has no microphone: segments have no audio", config.board.name),
         );
     }
     found
 }
 
 impl Config {
-    /// What the machine is told of this configuration.
+    /// The settings for the machine.
     #[must_use]
     pub fn settings(&self) -> Settings {
         Settings {
@@ -330,33 +327,33 @@ impl Config {
             granted: self.upload.credentials == StoreCredentials::Grant,
             board_height: match self.board.video.format {
                 VideoFormat::Raw => self.board.video.height,
-                // It is the source that decides: the board file's size is what we ask it for, at most.
+                // The source decides; the size in the board file is only what is requested from it.
                 VideoFormat::H264 | VideoFormat::H265 => u32::MAX,
             },
         }
     }
 }
 
-/// A configuration whose every value has been checked.
+/// A validated configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// `[device]`: who this camera is.
+    /// `[device]`: the identity of this camera.
     pub device: Device,
-    /// `[identity]`: where its certificate comes from; absent where somebody else sees to it.
+    /// `[identity]`: how it gets its certificate; `None` if it is provided in another way.
     pub identity: Option<Enrolment>,
     /// `[mqtt]`: the broker.
     pub mqtt: Mqtt,
-    /// `[entitlement]`: who may sign commands, and the grace.
+    /// `[entitlement]`: the keys that sign commands, and the grace period.
     pub entitlement: Entitlement,
-    /// `[clock]`: when the system clock is believed.
+    /// `[clock]`: when the system clock is trusted.
     pub clock: Clock,
-    /// `[recording]`: how footage is cut.
+    /// `[recording]`: the lengths of segments, fragments and chunks.
     pub recording: Recording,
-    /// `[spool]`: what may be kept on flash.
+    /// `[spool]`: the budget on flash.
     pub spool: Spool,
     /// `[upload]`: the object store.
     pub upload: Upload,
-    /// `[privacy]`: what closes the camera, and what that does.
+    /// `[privacy]`: what closes the camera, and its effects.
     pub privacy: Privacy,
     /// The board file that `device.board` names.
     pub board: Board,
@@ -367,63 +364,63 @@ pub struct Config {
 pub struct Device {
     /// 1 to 64 of `A-Z a-z 0-9 - _`: it is part of topics, object keys and the certificate's CN.
     pub id: String,
-    /// Holds what must outlive the process; `/var/lib/kasacam` unless told.
+    /// Data that survives a restart; default `/var/lib/kasacam`.
     pub state_dir: PathBuf,
-    /// The local control socket; `/run/kasacam/control.sock` unless told.
+    /// The local control socket; default `/run/kasacam/control.sock`.
     pub socket: PathBuf,
 }
 
 /// The section `[identity]`: how the device gets its certificate, by EST (RFC 7030).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Enrolment {
-    /// From `identity.est`; the server's certificate must bear it.
+    /// From `identity.est`; must match the server's certificate.
     pub host: String,
-    /// From `identity.est`; 443 unless told.
+    /// From `identity.est`; default 443.
     pub port: u16,
     /// From `identity.est`, such as `/.well-known/est`; without a closing slash.
     pub path: String,
-    /// PEM certificates of the authorities that may vouch for the server; `mqtt.ca` unless told.
+    /// PEM certificates of the authorities for the server's certificate; default `mqtt.ca`.
     pub ca: PathBuf,
-    /// What the first certificate is asked for with; nothing is needed once there is one.
+    /// The credential for the first certificate; not needed after it.
     pub claim: Option<Claim>,
 }
 
-/// By what right the first certificate is asked for.
+/// The credential for the first certificate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Claim {
-    /// A certificate that a whole batch of cameras may share, good for nothing else.
+    /// A certificate only for enrolment; a batch of cameras may share it.
     Certificate {
         /// Its chain, PEM.
         cert: PathBuf,
         /// Its private key, PEM.
         key: PathBuf,
     },
-    /// A file with `user:password`, good once.
+    /// A file with `user:password`, valid once.
     Password(PathBuf),
 }
 
 /// The section `[mqtt]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mqtt {
-    /// From `mqtt.url`; the broker's certificate must bear it.
+    /// From `mqtt.url`; must match the broker's certificate.
     pub host: String,
-    /// From `mqtt.url`; 8883 unless told.
+    /// From `mqtt.url`; default 8883.
     pub port: u16,
-    /// PEM certificates of the authorities that may vouch for the broker.
+    /// PEM certificates of the authorities for the broker's certificate.
     pub ca: PathBuf,
     /// The device's certificate chain, PEM; its common name is `device.id`.
     pub cert: PathBuf,
-    /// Its private key, PEM; of our user or root, mode 600 or stricter.
+    /// Its private key, PEM; belongs to our user or root, mode 600 or stricter.
     pub key: PathBuf,
-    /// 5 s to 20 min; 30 s unless told.
+    /// 5 s to 20 min; default 30 s.
     pub keep_alive: Duration,
-    /// 1 s to 1 day; 60 s unless told.
+    /// 1 s to 1 day; default 60 s.
     pub telemetry: Duration,
-    /// The protocol that TLS is asked for (RFC 7301); none unless told, or unless the broker is AWS IoT on port 443.
+    /// The protocol that TLS requests (RFC 7301); default none, except for AWS IoT on port 443.
     pub alpn: Option<String>,
-    /// For brokers that want a name beside the certificate.
+    /// For brokers that need a user name besides the certificate.
     pub login: Option<MqttLogin>,
-    /// Over how long a fleet comes back that lost its broker: 0 s to 10 min; 30 s unless told.
+    /// Time over which a fleet spreads its reconnections: 0 s to 10 min; default 30 s.
     pub reconnect_spread: Duration,
 }
 
@@ -432,16 +429,16 @@ pub struct Mqtt {
 pub struct MqttLogin {
     /// 1 to 256 characters.
     pub username: String,
-    /// A file that holds the password, of our user or root, mode 600 or stricter; read for each connection.
+    /// A file with the password; belongs to our user or root, mode 600 or stricter; read for each connection.
     pub password: Option<PathBuf>,
 }
 
 /// The section `[entitlement]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entitlement {
-    /// Who may sign the lease: 1 to 16, each with a `kid` of its own.
+    /// The keys that may sign the lease: 1 to 16, each with its own `kid`.
     pub keys: Vec<VerifyingKey>,
-    /// How long a lease counts beyond its `not_after`: 0 s to 365 days; 72 h unless told.
+    /// How long a lease is valid after its `not_after`: 0 s to 365 days; default 72 h.
     pub offline_grace: Duration,
 }
 
@@ -457,54 +454,54 @@ pub struct VerifyingKey {
 /// The section `[clock]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Clock {
-    /// `kernel` unless told.
+    /// Default `kernel`.
     pub trust: ClockTrust,
 }
 
-/// When the system clock is believed.
+/// When the system clock is trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClockTrust {
-    /// Trusted when the kernel says that it is synchronised.
+    /// When the kernel reports that it is synchronised.
     Kernel,
-    /// Taken as it is.
+    /// Always.
     System,
 }
 
 /// The section `[recording]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recording {
-    /// Length of a segment: 2 s to 10 min; 30 s unless told.
+    /// Length of a segment: 2 s to 10 min; default 30 s.
     pub segment: Duration,
-    /// One group of pictures: 500 ms to 10 s, at most `segment`; 2 s unless told.
+    /// Length of a GOP: 500 ms to 10 s, at most `segment`; default 2 s.
     pub fragment: Duration,
-    /// One `moof` and `mdat`: 100 ms to 10 s, at most `fragment`; 500 ms unless told.
+    /// Length of one `moof` and `mdat`: 100 ms to 10 s, at most `fragment`; default 500 ms.
     pub chunk: Duration,
-    /// What is synced as it comes; `fragment` unless told.
+    /// The unit that is synced; default `fragment`.
     pub durability: Durability,
-    /// Sound is captured where plan and board have it too; true unless told.
+    /// Audio is captured if plan and board have it; default true.
     pub audio: bool,
 }
 
 /// The section `[spool]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Spool {
-    /// Bytes that the spool may take: 1 MiB to 64 TiB; 2 GiB unless told.
+    /// Maximum bytes of the spool: 1 MiB to 64 TiB; default 2 GiB.
     pub max_bytes: u64,
-    /// Bytes of its file system that stay free for others: up to 64 TiB; 64 MiB unless told.
+    /// Bytes of its file system that stay free: up to 64 TiB; default 64 MiB.
     pub min_free: u64,
-    /// 65,536 unless told.
+    /// Maximum number of files: 16 to 1,000,000; default 65,536.
     pub max_files: u64,
-    /// How long pending segments are held without service: 0 s to 365 days; 72 h unless told.
+    /// How long pending segments are held without service: 0 s to 365 days; default 72 h.
     pub hold: Duration,
-    /// What gives way when a budget is used up; `evict` unless told.
+    /// What happens when a budget is used up; default `evict`.
     pub when_full: WhenFull,
-    /// New files are encrypted; there is a key then.
+    /// New files are encrypted; needs a key.
     pub encrypt: bool,
     /// Read from the file that `spool.key` names.
     pub key: Option<SpoolKey>,
 }
 
-/// The key of the spool. Shown without its bytes.
+/// The key of the spool. Debug output does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SpoolKey(pub [u8; 32]);
 
@@ -514,88 +511,88 @@ impl fmt::Debug for SpoolKey {
     }
 }
 
-/// The board file: what this product is made of.
+/// The board file: the hardware of this product.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Board {
     /// The product: 1 to 64 of `A-Z a-z 0-9 - _ .`.
     pub name: String,
     /// The section `[video]`.
     pub video: Video,
-    /// The section `[audio]`; absent where there is no microphone.
+    /// The section `[audio]`; `None` without a microphone.
     pub audio: Option<Audio>,
 }
 
 /// The section `[video]` of a board.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Video {
-    /// Where pictures come from.
+    /// The source of the frames.
     pub source: VideoSource,
-    /// What the source gives, told or implied by its kind.
+    /// What the source delivers, from `video.format` or implied by its kind.
     pub format: VideoFormat,
-    /// Named for raw pictures and for the test source; absent where the source encodes itself.
+    /// The encoder for raw frames and for the test source; `None` if the source encodes.
     pub encoder: Option<Encoder>,
     /// Pixels: 16 to 7680, even.
     pub width: u32,
     /// Lines: 16 to 4320, even; the plan's `max_height` may lower it.
     pub height: u32,
-    /// Pictures a second, 1 to 120.
+    /// Frames a second, 1 to 120.
     pub fps: FrameRate,
     /// Bits a second.
     pub bitrate: u64,
-    /// `[[video.profile]]`: other pictures of the same camera, for a plan that allows fewer lines. None has profiles itself.
+    /// `[[video.profile]]`: other streams of the same camera, for plans that allow fewer lines. They have no profiles.
     pub profiles: Vec<Video>,
-    /// `video.colorimetry`: what raw pictures are brought to before they are encoded.
+    /// `video.colorimetry`: raw frames are converted to it before they are encoded.
     pub colorimetry: Option<Colorimetry>,
-    /// `video.source.pixels`: how the source lays out its raw pictures, where that is told.
+    /// `video.source.pixels`: the pixel layout of the source, if it is set.
     pub pixels: Option<Pixels>,
     /// `video.source.properties`.
     pub source_properties: Vec<Property>,
 }
 
-/// `video.source`: where pictures come from.
+/// `video.source`: the source of the frames.
 #[derive(Clone, PartialEq)]
 pub enum VideoSource {
-    /// A camera of the kernel, through `v4l2src`.
+    /// A V4L2 camera, through `v4l2src`.
     V4l2 {
         /// Such as `/dev/video0`.
         device: PathBuf,
     },
-    /// `camera-name` of libcamerasrc, or the first camera.
+    /// A camera of libcamera, through `libcamerasrc`.
     Libcamera {
-        /// The camera's name, as libcamera lists it.
+        /// Its name, as libcamera lists it; `None`: the first camera.
         camera: Option<String>,
     },
     /// A network camera (RTSP), through `rtspsrc`.
     Rtsp {
         /// `rtsp://` or `rtsps://`, without user and password; its path and query are never logged.
         url: String,
-        /// `transport`: how its frames come.
+        /// `transport`: the transport of its frames.
         transport: Transport,
-        /// User and password, and by what the certificate is believed.
+        /// User and password, and how the certificate is verified.
         access: RtspAccess,
     },
-    /// MP4, Matroska, or an Annex B byte stream; passed through without re-encoding.
+    /// MP4, Matroska, or an Annex B byte stream; stored without re-encoding.
     File {
         /// The file to read.
         path: PathBuf,
-        /// At the pace of its timestamps (the default), or as fast as it goes.
+        /// At the rate of its timestamps (the default), or as fast as possible.
         realtime: bool,
-        /// `loop`: begin again at its end; false unless told.
+        /// `loop`: start again at its end; default false.
         repeat: bool,
     },
-    /// A source that we did not foresee, put together by whoever wrote the board file.
+    /// A GStreamer pipeline from the board file, for other sources.
     Pipeline {
         /// In the syntax of `gst-launch-1.0`, 1 to 4096 bytes; may hold a password, and is never logged.
         description: String,
     },
-    /// Test cards that we draw, without a device.
+    /// Generated test cards, without a device.
     Test,
 }
 
-/// How the frames of an RTSP camera come.
+/// The transport of the frames of an RTSP camera.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Transport {
-    /// Over TCP, and over UDP where the camera refuses that.
+    /// TCP, or UDP if the camera refuses TCP.
     #[default]
     Auto,
     /// Within the RTSP connection (RFC 2326, 10.12).
@@ -604,7 +601,7 @@ pub enum Transport {
     Udp,
 }
 
-/// By hand, since the address of an RTSP source may carry a secret in its query.
+/// Written by hand: the URL of an RTSP source may contain a secret in its query.
 impl fmt::Debug for VideoSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -630,34 +627,34 @@ impl fmt::Debug for VideoSource {
     }
 }
 
-/// What the source gives.
+/// What the source delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum VideoFormat {
-    /// The source gives H.264.
+    /// H.264.
     H264,
-    /// The source gives H.265.
+    /// H.265.
     H265,
-    /// The source gives raw pictures.
+    /// Raw frames.
     Raw,
 }
 
 /// The section `[audio]` of a board.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Audio {
-    /// Where sound comes from.
+    /// The source of the audio.
     pub source: AudioSource,
     /// `audio.source.properties`.
     pub properties: Vec<Property>,
 }
 
-/// Without properties of its own.
+/// Without properties.
 impl From<AudioSource> for Audio {
     fn from(source: AudioSource) -> Audio {
         Audio { source, properties: Vec::new() }
     }
 }
 
-/// `audio.source`: where sound comes from.
+/// `audio.source`: the source of the audio.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AudioSource {
     /// A microphone, through `alsasrc`.
@@ -665,8 +662,8 @@ pub enum AudioSource {
         /// Such as `hw:0`.
         device: String,
     },
-    /// Generated sound, without a device.
+    /// Generated audio, without a device.
     Test,
-    /// The sound track of the video source itself (file, rtsp).
+    /// The audio track of the video source (file, rtsp).
     Embedded,
 }

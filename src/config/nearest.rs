@@ -1,7 +1,7 @@
-//! Which known word was probably meant.
+//! Finds the known word that was probably meant.
 
-/// The known word that is nearest to `word`, if one is near enough to be a slip of the finger:
-/// at most one slip in three letters.
+/// The known word that is nearest to `word`, if it is near enough to be a typo: at most one wrong letter in
+/// three.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     if word.chars().count() > 64 {
         return None;
@@ -15,7 +15,7 @@ pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) 
         .map(|(_, candidate)| candidate)
 }
 
-/// `did you mean "x"?`, or all that there is to choose from.
+/// `did you mean "x"?`, or all known words.
 pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     match nearest(word, known.clone()) {
         Some(candidate) => format!("did you mean \"{candidate}\"?"),
@@ -23,7 +23,7 @@ pub(super) fn suggestion<'a>(word: &str, known: impl IntoIterator<Item = &'a str
     }
 }
 
-/// What one of few words may be: all of them, and the one that was probably meant.
+/// All known words, and the one that was probably meant.
 pub(super) fn choices_hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str> + Clone) -> String {
     let all = known.clone().into_iter().collect::<Vec<_>>().join(", ");
     match nearest(word, known) {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn distance_counts_slips() {
+    fn distance_counts_typos() {
         assert_eq!(distance("segment", "segment"), 0);
         assert_eq!(distance("segmnet", "segment"), 1);
         assert_eq!(distance("segmen", "segment"), 1);

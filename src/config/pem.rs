@@ -1,5 +1,5 @@
-//! Files in PEM (RFC 7468) that the configuration names: certificates, the roots of trust, private keys. They are read
-//! here and nowhere else, so that every part takes and refuses the same.
+//! PEM files (RFC 7468) of the configuration: certificates, roots of trust, private keys. All parts read them here, so all
+//! accept and refuse the same files.
 
 use super::file::read_bounded;
 use rustls::RootCertStore;
@@ -8,10 +8,10 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use std::fmt;
 use std::path::Path;
 
-/// A whole public bundle of roots is about 250 KiB.
+/// Maximum bytes of a file. A complete public bundle of roots has about 250 KiB.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// What a file holds. It may be a private key: it is never shown.
+/// The content of a file. It may be a private key: debug output does not show it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Pem(Vec<u8>);
 
@@ -21,23 +21,23 @@ impl fmt::Debug for Pem {
     }
 }
 
-/// Why a file cannot be used. Nothing of it is quoted.
+/// Why a file cannot be used. Its content is not quoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unusable {
-    /// It is not there, no regular file, larger than 1 MiB, or the disk says why.
+    /// It is missing, not a regular file, larger than 1 MiB, or cannot be read.
     Unreadable(String),
-    /// It begins as PEM and does not go on so.
+    /// It starts as PEM, but is damaged.
     NotPem,
-    /// There is no certificate in it.
+    /// It contains no certificate.
     NoCertificate,
-    /// One of its certificates, counted from 1, cannot vouch for others.
+    /// One of its certificates, counted from 1, cannot be a root of trust.
     NoRoot(usize, String),
-    /// There is no private key in it.
+    /// It contains no private key.
     NoKey,
 }
 
 impl Unusable {
-    /// What could be done about it.
+    /// What to do.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -61,9 +61,9 @@ impl fmt::Display for Unusable {
         match self {
             Unusable::Unreadable(why) => write!(f, "cannot be read: {why}"),
             Unusable::NotPem => f.write_str("is not valid PEM"),
-            Unusable::NoCertificate => f.write_str("holds no certificate"),
+            Unusable::NoCertificate => f.write_str("contains no certificate"),
             Unusable::NoRoot(n, why) => write!(f, "certificate {n} cannot be a root: {why}"),
-            Unusable::NoKey => f.write_str("holds no private key"),
+            Unusable::NoKey => f.write_str("contains no private key"),
         }
     }
 }
@@ -71,7 +71,7 @@ impl fmt::Display for Unusable {
 impl std::error::Error for Unusable {}
 
 impl Pem {
-    /// Reads a file, which may wait for a disk.
+    /// Reads a file. May block.
     ///
     /// # Errors
     /// [`Unusable::Unreadable`].
@@ -93,7 +93,7 @@ impl Pem {
         &self.0
     }
 
-    /// Its certificates in their order: at least one.
+    /// Its certificates, in order: at least one.
     ///
     /// # Errors
     /// [`Unusable::NotPem`], [`Unusable::NoCertificate`].
@@ -104,7 +104,7 @@ impl Pem {
         if found.is_empty() { Err(Unusable::NoCertificate) } else { Ok(found) }
     }
 
-    /// Its certificates as roots of trust: at least one, and each of them is one.
+    /// Its certificates as roots of trust: at least one.
     ///
     /// # Errors
     /// As [`certificates`](Pem::certificates), and [`Unusable::NoRoot`].
@@ -121,7 +121,7 @@ impl Pem {
     /// # Errors
     /// [`Unusable::NoKey`].
     pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, Unusable> {
-        // The parser's own words could quote the file.
+        // The parser's message could quote the file.
         PrivateKeyDer::from_pem_slice(&self.0).map_err(|_| Unusable::NoKey)
     }
 }

@@ -1,9 +1,9 @@
-//! How raw pictures lie in memory, and what their numbers mean.
+//! The layout of raw frames in memory, and the meaning of their values.
 
 /// `video.source.pixels`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pixels {
-    /// `nv12`: a plane of luma, a plane of both chromas. What encoders in hardware take.
+    /// `nv12`: a luma plane and a plane of both chromas. Accepted by most encoders in hardware.
     Nv12,
     /// `i420`: three planes.
     I420,
@@ -11,7 +11,7 @@ pub enum Pixels {
     Yuy2,
     /// `uyvy`: packed 4:2:2.
     Uyvy,
-    /// `mjpeg`: a JPEG image for each picture, decoded by us.
+    /// `mjpeg`: a JPEG image for each frame, decoded by the agent.
     Mjpeg,
 }
 

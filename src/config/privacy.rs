@@ -1,4 +1,4 @@
-//! The section `[privacy]`: what closes the camera, and what that does.
+//! The section `[privacy]`: what closes the camera, and its effects.
 
 use super::{PrivacyPending, VerifyingKey};
 use std::path::PathBuf;
@@ -7,19 +7,19 @@ use std::time::Duration;
 /// The section `[privacy]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Privacy {
-    /// Who may sign the owner's choice: 1 to 16, each with a `kid` of its own; `entitlement.keys` unless told.
+    /// The keys that may sign the owner's choice: 1 to 16, each with its own `kid`; default `entitlement.keys`.
     pub keys: Vec<VerifyingKey>,
-    /// What becomes of footage of before a "do not record"; `upload` unless told.
+    /// What happens to footage from before a "do not record"; default `upload`.
     pub pending: PrivacyPending,
-    /// How long unheard footage waits while the store answers and the broker does not. `None`: for ever.
+    /// How long unheard footage waits while the store answers and the broker does not. `None`: without limit.
     pub unheard_hold: Option<Duration>,
-    /// The folder of an LED (`/sys/class/leds/…`) that is lit while the camera is open.
+    /// The folder of an LED (`/sys/class/leds/…`) that is on while the camera is open.
     pub indicator: Option<PathBuf>,
-    /// The shutter, switch or button on the camera, where it has one.
+    /// The shutter, switch or button on the camera, if it has one.
     pub latch: Option<PrivacyLatch>,
 }
 
-/// A thing on the camera itself by which the household closes it; an input device of the kernel (evdev).
+/// A shutter, switch or button with which the household closes the camera; an input device of the kernel (evdev).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PrivacyLatch {
     /// Which input device.
@@ -35,7 +35,7 @@ pub struct PrivacyLatch {
 pub enum LatchDevice {
     /// `device`: a node, or a link to one.
     Path(PathBuf),
-    /// `name`: as the kernel calls it.
+    /// `name`: its name in the kernel.
     Named(String),
 }
 
@@ -44,6 +44,6 @@ pub enum LatchDevice {
 pub enum LatchKind {
     /// A shutter or a switch with two positions; in one of them the camera is closed.
     Switch,
-    /// Each press sets the latch, or lifts it.
+    /// Each press sets or clears the latch.
     Button,
 }

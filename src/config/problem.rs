@@ -1,17 +1,17 @@
-//! What is wrong with a configuration, told so that a person can put it right.
+//! Problems of a configuration, reported so that a person can correct them.
 
 use serde::Serialize;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// More than these are not collected: whoever has so many starts from the top anyway.
+/// Maximum number of problems that are collected.
 const MAX_PROBLEMS: usize = 200;
 
-/// Where something stands in a file.
+/// A place in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file as it was named, shared by all places in it.
+    /// The file as named, shared by all places in it.
     pub file: Arc<Path>,
     /// From 1; 0 for the file as a whole.
     pub line: u32,
@@ -27,20 +27,20 @@ impl Place {
     }
 }
 
-/// One thing that is wrong. Never holds a secret: values of credential files are not quoted.
+/// One problem. Contains no secret: values of credential files are not quoted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Problem {
-    /// The file in which it stands.
+    /// The file.
     pub file: PathBuf,
     /// From 1; 0 for the file as a whole.
     pub line: u32,
     /// In characters, from 1; 0 for the file as a whole.
     pub column: u32,
-    /// The key in full, such as `recording.segment`; empty where no key is concerned.
+    /// The full key, such as `recording.segment`; empty if no key is concerned.
     pub key: String,
-    /// What is wrong, without a line feed.
+    /// What is wrong, on one line.
     pub problem: String,
-    /// What to do about it; may be empty.
+    /// What to do; may be empty.
     pub hint: String,
 }
 
@@ -62,13 +62,13 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong. Serialises as an array of [`Problem`].
+/// All problems. Serialises as an array of [`Problem`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Notes one more problem, its texts made one line each; beyond the limit it is left out.
+    /// Adds a problem, unless the limit is reached. Control characters are replaced by spaces.
     pub fn push(&mut self, at: &Place, key: &str, problem: impl Into<String>, hint: impl Into<String>) {
         if self.0.len() < MAX_PROBLEMS {
             self.0.push(Problem {
@@ -82,7 +82,7 @@ impl Problems {
         }
     }
 
-    /// Sorts by file and line. Files keep the order in which they were first spoken of.
+    /// Sorts by file and line. Files keep the order of their first problem.
     pub(super) fn sort(&mut self) {
         let mut files: Vec<PathBuf> = Vec::new();
         for problem in &self.0 {
@@ -96,13 +96,13 @@ impl Problems {
         });
     }
 
-    /// Nothing is wrong.
+    /// Whether there is no problem.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// How many are listed.
+    /// The number of problems.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
@@ -137,7 +137,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// Control characters would let a file write lines of its own into a log.
+/// Replaces control characters: with them a file could add lines to a log.
 fn one_line(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

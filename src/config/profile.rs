@@ -1,11 +1,11 @@
-//! `[[video.profile]]`: other pictures of the same camera. What a profile does not say is as in `[video]`, so it is judged as
-//! that section is.
+//! `[[video.profile]]`: other streams of the same camera. Keys that a profile does not have are taken from `[video]`, so it
+//! is validated like that section.
 
 use super::merge::Merged;
 use super::problem::{Place, Problem, Problems};
 use super::{Video, VideoFormat, VideoSource};
 
-/// Reads every profile of `merged`; `read` judges a section `[video]`, of which `own` is that of the board.
+/// Reads every profile of `merged`. `read` validates a section `[video]`; `own` is the one of the board.
 pub(super) fn profiles(
     merged: &Merged,
     problems: &mut Problems,
@@ -24,7 +24,7 @@ pub(super) fn profiles(
             let below =
                 |of: &str| key.strip_prefix(of).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
             below("profile")
-                // Another source gives something else, and is encoded by something else.
+                // Another source has its own format and encoder.
                 || own_source && (below("source") || below("format") || below("encoder"))
                 || own_encoder && below("encoder")
         };
@@ -36,7 +36,7 @@ pub(super) fn profiles(
                 laid.rename("video.url", "video.source.url");
             } else {
                 let problem =
-                    "is of no use here: the profile names another source, or the board has none of RTSP";
+                    "is not used: the profile names another source, or the board has no RTSP source";
                 problems.push(
                     at,
                     &format!("{path}.url"),
@@ -53,13 +53,13 @@ pub(super) fn profiles(
         let Some(video) = video else { continue };
         if let (Some(own), Some((_, at))) = (own, merged.number(&format!("{path}.height"))) {
             if is_the_same(own, &video) {
-                let problem = "has the source of [video], and nothing that makes another picture of it";
-                let hint = "give it a url or a source of its own, or an encoder";
+                let problem = "has the source of [video], and nothing that changes the size of its frames";
+                let hint = "give it its own url or source, or an encoder";
                 problems.push(at, &path, problem, hint);
             }
             if own.codec() != video.codec() {
                 let problem = format!("records {}, and [video] {}", video.codec().name(), own.codec().name());
-                problems.push(at, &path, problem, "the pictures of one camera are coded alike");
+                problems.push(at, &path, problem, "all streams of one camera need the same codec");
             }
         }
         found.push(video);
@@ -67,14 +67,14 @@ pub(super) fn profiles(
     found
 }
 
-/// A source that gives coded pictures of one size gives no other, unless it is asked for one or encoded again.
+/// Whether a profile delivers the same stream as `[video]`: encoded by the same source, and no other size is requested.
 fn is_the_same(own: &Video, profile: &Video) -> bool {
     let asks_for_a_size = matches!(profile.source, VideoSource::V4l2 { .. });
     let passes = profile.format != VideoFormat::Raw && profile.encoder.is_none();
     passes && !asks_for_a_size && profile.source == own.source
 }
 
-/// As it stands in the profile; what is wrong in `[video]` itself was told there.
+/// Reports a problem under the key of the profile, unless it was reported for `[video]`.
 fn tell(problems: &mut Problems, problem: &Problem, path: &str) {
     let same = |other: &Problem| {
         (&other.file, other.line, other.column, &other.problem)

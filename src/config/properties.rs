@@ -1,18 +1,19 @@
-//! `properties = { … }`: what an element is told beyond what the keys of a board say.
+//! `properties = { … }`: properties of an element that have no key in the board file.
 //!
-//! Whether an element has such a property, and takes such a value, only the element can tell: `kasacamd check` asks it.
+//! Only the element knows its properties and their values: `kasacamd check` verifies them.
 
 use super::file::{Table, Value};
 use super::problem::{Place, Problems};
 use std::fmt;
 
-/// Properties of one element.
+/// Maximum number of properties of one element.
 const MAX_PROPERTIES: usize = 32;
-/// Characters of a name, bytes of a value.
+/// Maximum bytes of a name.
 const MAX_NAME: usize = 64;
+/// Maximum bytes of a value.
 const MAX_VALUE: usize = 1024;
-/// Those that have a key of their own, or that would put an element out of our reach.
-const TAKEN: &[&str] = &[
+/// Properties that have their own key, or that the agent needs.
+const RESERVED: &[&str] = &[
     "name",
     "parent",
     "device",
@@ -26,10 +27,10 @@ const TAKEN: &[&str] = &[
     "tls-validation-flags",
 ];
 
-/// One property of an element. Shown without its value, which may be a secret.
+/// One property of an element. Debug output does not show its value, which may be a secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Property {
-    /// As `gst-inspect-1.0` has it, such as `io-mode`.
+    /// As `gst-inspect-1.0` shows it, such as `io-mode`.
     pub name: String,
     /// In the syntax of `gst-launch-1.0`.
     pub value: String,
@@ -41,7 +42,7 @@ impl fmt::Debug for Property {
     }
 }
 
-/// Reads a table of them; what is wrong with one is told here.
+/// Reads a table of properties, and reports their problems.
 pub(super) fn read(key: &str, table: &Table, at: &Place, problems: &mut Problems) -> Option<Vec<Property>> {
     let told = problems.len();
     if table.entries.len() > MAX_PROPERTIES {
@@ -57,7 +58,7 @@ pub(super) fn read(key: &str, table: &Table, at: &Place, problems: &mut Problems
             problems.push(&entry.key_at, key, problem, "gst-inspect-1.0 ELEMENT lists them");
             continue;
         }
-        if TAKEN.contains(&entry.key.as_str()) {
+        if RESERVED.contains(&entry.key.as_str()) {
             let hint = "the board file has a key for it, or the agent needs it";
             problems.push(&entry.key_at, &full, "cannot be set here", hint);
             continue;

@@ -1,12 +1,12 @@
-//! What a changed configuration can change in a running agent.
+//! The keys that a running agent can reload.
 
 use super::{Config, Spool};
 
-/// Compares the configuration in force with one that was read again: the keys whose change takes
-/// effect at once, and those whose change needs a restart.
+/// Compares the current configuration with a new one. Returns the keys whose change takes effect at once, and
+/// those whose change needs a restart.
 #[must_use]
 pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<&'static str>) {
-    // Taken apart in full, so that a new field is placed by a person.
+    // Destructured completely, so that a new field must be added here.
     let Config { device, identity, mqtt, entitlement, clock, recording, spool, upload, privacy, board } = old;
     let reloadable = [
         ("mqtt.telemetry", mqtt.telemetry != new.mqtt.telemetry),
@@ -62,7 +62,7 @@ pub fn reload_difference(old: &Config, new: &Config) -> (Vec<&'static str>, Vec<
     (changed(&reloadable), changed(&restart))
 }
 
-/// The configuration in force, with everything of `new` that a running agent can take.
+/// The current configuration, with all keys of `new` that a running agent can reload.
 #[must_use]
 pub fn with_reloadable(old: &Config, new: Config) -> Config {
     let mut next = old.clone();

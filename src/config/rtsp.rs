@@ -1,4 +1,4 @@
-//! How an RTSP camera is got at: user and password, and by what its certificate is believed.
+//! Access to an RTSP camera: user and password, and how its certificate is verified.
 
 use super::merge::Merged;
 use super::problem::Problems;
@@ -8,33 +8,34 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// A file with user and password is no larger.
+/// Maximum bytes of a file with user and password.
 const MAX_CREDENTIALS: u64 = 4096;
 
-/// What goes beside the address of an RTSP source.
+/// The keys beside the URL of an RTSP source.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RtspAccess {
-    /// `credentials`: a file with `user:password`, of our user or root, mode 600 or stricter; read for each connection.
+    /// `credentials`: a file with `user:password`; belongs to our user or root, mode 600 or stricter; read for each
+    /// connection.
     pub credentials: Option<PathBuf>,
-    /// `ca` or `fingerprint`: there with `rtsps://`, and only there.
+    /// `ca` or `fingerprint`: required with `rtsps://`, and only allowed there.
     pub trust: Option<RtspTrust>,
 }
 
-/// By what the certificate of an RTSP camera is believed.
+/// How the certificate of an RTSP camera is verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RtspTrust {
-    /// PEM certificates of the authorities that may vouch for it; it must bear the host of the address.
+    /// PEM certificates of the authorities that may sign it; it must match the host of the URL.
     Authorities(PathBuf),
-    /// It is this one: its SHA-256.
+    /// By its SHA-256.
     Fingerprint([u8; 32]),
 }
 
-/// User and password. Shown without either.
+/// User and password. Debug output shows neither.
 #[derive(Clone, PartialEq, Eq)]
 pub struct RtspLogin {
-    /// All before the first colon.
+    /// The text before the first colon.
     pub user: String,
-    /// All behind it.
+    /// The text after it.
     pub password: String,
 }
 
@@ -48,11 +49,11 @@ impl RtspLogin {
     /// Reads the file that `video.source.credentials` names.
     ///
     /// # Errors
-    /// Why it cannot be used, in one line. Nothing that it holds is told.
+    /// Why it cannot be used, in one line. Its content is not quoted.
     pub fn read(path: &Path, around: &Surroundings) -> Result<RtspLogin, String> {
         let at = |why: &dyn fmt::Display| format!("video.source.credentials: {}: {why}", path.display());
         let unreadable = |error: std::io::Error| at(&format!("cannot be read: {}", error.kind()));
-        // Asked before it is opened: opening a pipe waits for someone to write.
+        // Before it is opened: opening a pipe waits for a writer.
         if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
             return Err(at(&"is not a regular file"));
         }
@@ -63,7 +64,7 @@ impl RtspLogin {
         file.take(MAX_CREDENTIALS + 1).read_to_end(&mut bytes).map_err(unreadable)?;
         let text = Some(bytes).filter(|bytes| bytes.len() as u64 <= MAX_CREDENTIALS);
         let text = text.and_then(|bytes| String::from_utf8(bytes).ok());
-        // The line's end is the editor's, not the password's.
+        // The line end comes from the editor, not from the password.
         let line = text.as_deref().map(|text| text.trim_end_matches(['\r', '\n'])).unwrap_or_default();
         match line.split_once(':') {
             Some((user, password)) if !user.is_empty() && !line.contains(char::is_control) => {
@@ -74,7 +75,7 @@ impl RtspLogin {
     }
 }
 
-/// Reads what goes beside `video.source.url`.
+/// Reads the keys beside `video.source.url`.
 pub(super) fn access(
     merged: &Merged,
     around: &Surroundings,
@@ -93,7 +94,7 @@ pub(super) fn access(
     };
     let (credentials, ca) = (path("video.source.credentials"), path("video.source.ca"));
     if let Some((path, at)) = &credentials {
-        // One that is not there yet is no reason not to send what waits.
+        // A missing file must not prevent the upload of pending segments.
         if path.exists() {
             let examined = material::Examined { at, key: "video.source.credentials", path };
             material::password(&examined, around, problems);
@@ -107,7 +108,7 @@ pub(super) fn access(
         let found = fingerprint(text);
         if found.is_none() {
             let hint = "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256` prints them";
-            problems.push(at, "video.source.fingerprint", "is no SHA-256", hint);
+            problems.push(at, "video.source.fingerprint", "is not a SHA-256", hint);
         }
         found
     });
@@ -119,26 +120,26 @@ pub(super) fn access(
         (None, None, true, _) => return None,
         (None, None, false, true) => {
             if merged.text("video.source.ca").is_none() {
-                let hint = "give video.source.ca, or video.source.fingerprint for a certificate that the camera made itself";
+                let hint = "give video.source.ca, or video.source.fingerprint for a self-signed certificate";
                 problems.push(
                     at,
                     "video.source.url",
-                    "has TLS, and nothing says which certificate is the camera's",
+                    "has TLS, and no key says which certificate is the camera's",
                     hint,
                 );
             }
             return None;
         }
         (Some(_), _, true, true) => {
-            problems.push(at, "video.source", "has both a ca and a fingerprint", "leave one of them out");
+            problems.push(at, "video.source", "has both a ca and a fingerprint", "remove one of them");
             return None;
         }
         (_, _, _, false) => {
-            let hint = "write rtsps://, or leave them out";
+            let hint = "write rtsps://, or remove them";
             problems.push(
                 at,
                 "video.source.url",
-                "is not encrypted, so ca and fingerprint are of no use",
+                "is not encrypted, so ca and fingerprint are not used",
                 hint,
             );
             return None;
@@ -148,7 +149,7 @@ pub(super) fn access(
     Some(RtspAccess { credentials: credentials.map(|(path, _)| path), trust })
 }
 
-/// Of 64 hexadecimal digits, with or without colons.
+/// Parses 64 hexadecimal digits, with or without colons.
 fn fingerprint(text: &str) -> Option<[u8; 32]> {
     let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b':').collect();
     let mut found = [0; 32];

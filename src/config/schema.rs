@@ -1,6 +1,6 @@
-//! Every key of both files: what it takes, within which limits, and what holds where it is absent.
+//! Every key of both files: its type, its limits, and its default.
 //!
-//! `docs/configuration.md` lists the same keys; a test holds the two together.
+//! `docs/configuration.md` lists the same keys; a test compares the two.
 
 use super::material::Bears;
 use super::words::{AudioKind, VideoKind, Word};
@@ -13,11 +13,11 @@ use std::time::Duration;
 
 /// A `[section]` of a file; the empty name stands for the keys above the first section.
 pub struct Section {
-    /// As it stands between the brackets.
+    /// The name between the brackets.
     pub name: &'static str,
-    /// Those that it may hold; any other is refused.
+    /// The keys that it may have; others are refused.
     pub keys: &'static [Key],
-    /// The whole section may be left out, required keys and all.
+    /// The whole section may be missing, including its required keys.
     pub optional: bool,
 }
 
@@ -27,88 +27,88 @@ pub struct Key {
     pub name: &'static str,
     /// Type and range of the value.
     pub kind: ValueKind,
-    /// What a file without the key means.
+    /// The meaning of a missing key.
     pub absent: Absent,
 }
 
-/// What holds where a key is absent.
+/// The meaning of a missing key.
 #[derive(Clone, Copy)]
 pub enum Absent {
-    /// It must be there.
+    /// The key is required.
     Refused,
-    /// It must be there, unless the file has this section.
+    /// The key is required, unless the file has this section.
     Unless(&'static str),
-    /// Nothing, and that is a value of its own.
+    /// There is no value.
     Nothing,
-    /// The same as if this stood in the file.
+    /// The default.
     Is(&'static str),
 }
 
-/// What a key takes.
+/// The type of a value.
 #[derive(Clone, Copy)]
 pub enum ValueKind {
-    /// Any string; what it may hold is checked by whoever reads it.
+    /// Any text; the code that reads it checks it.
     Text,
-    /// A path; relative ones start from the folder of the file that they stand in.
+    /// A path; relative to the folder of its file.
     Path,
     /// One to sixteen paths.
     Paths,
     /// A pipeline in the syntax of `gst-launch-1.0`: 1 to 4096 bytes, on one line or several.
     Description,
-    /// Pictures a second, 1 to 120: a whole number, a decimal, or a fraction as text.
+    /// Frames a second, 1 to 120: a whole number, a decimal, or a fraction as text.
     FrameRate,
-    /// A table of properties of a GStreamer element, at most 32.
+    /// A table of properties of a GStreamer element, at max 32.
     Properties,
     /// `true` or `false`.
     Flag,
     /// A whole number.
     Number {
-        /// The smallest that is allowed.
-        least: u64,
-        /// The largest that is allowed.
-        most: u64,
+        /// The minimum.
+        min: u64,
+        /// The maximum.
+        max: u64,
     },
     /// Text such as `30s`.
     Duration {
-        /// The shortest that is allowed.
-        least: Duration,
-        /// The longest that is allowed.
-        most: Duration,
+        /// The minimum.
+        min: Duration,
+        /// The maximum.
+        max: Duration,
     },
     /// Text such as `30s`, or `forever`.
     DurationOrForever {
-        /// The shortest that is allowed.
-        least: Duration,
-        /// The longest that is allowed, but for `forever`.
-        most: Duration,
+        /// The minimum.
+        min: Duration,
+        /// The maximum, except for `forever`.
+        max: Duration,
     },
     /// Text such as `2 GiB`, or a number of bytes.
     Bytes {
-        /// Bytes, the fewest that are allowed.
-        least: u64,
-        /// Bytes, the most that are allowed.
-        most: u64,
+        /// The minimum, in bytes.
+        min: u64,
+        /// The maximum, in bytes.
+        max: u64,
     },
     /// Text such as `8 Mbit/s`.
     Rate {
-        /// Bits a second, the fewest that are allowed.
-        least: u64,
-        /// Bits a second, the most that are allowed.
-        most: u64,
+        /// The minimum, in bits a second.
+        min: u64,
+        /// The maximum, in bits a second.
+        max: u64,
     },
     /// One of these words.
     Choice(&'static [&'static str]),
-    /// A table with exactly one of these keys; text alone is the value of the first.
+    /// A table with exactly one of these keys; a text is the value of the first.
     OneOf(&'static [Key]),
-    /// A table whose `kind` says which other keys it takes.
+    /// A table whose `kind` decides its other keys.
     Tagged(&'static [Variant]),
-    /// Tables with these keys, one behind the other: `[[section.name]]`.
+    /// Several tables with these keys: `[[section.name]]`.
     Tables(&'static [Key]),
 }
 
 /// One form of a tagged table.
 pub struct Variant {
-    /// The word that `kind` has for it.
+    /// Its word for `kind`.
     pub kind: &'static str,
     /// The other keys of that form.
     pub keys: &'static [Key],
@@ -130,8 +130,8 @@ const fn section(name: &'static str, keys: &'static [Key]) -> Section {
     Section { name, keys, optional: false }
 }
 
-const fn millis(least: u64, most: u64) -> ValueKind {
-    ValueKind::Duration { least: Duration::from_millis(least), most: Duration::from_millis(most) }
+const fn millis(min: u64, max: u64) -> ValueKind {
+    ValueKind::Duration { min: Duration::from_millis(min), max: Duration::from_millis(max) }
 }
 
 const CREDENTIALS: &[Key] = &[
@@ -193,13 +193,13 @@ pub const AGENT: &[Section] = &[
     section(
         "spool",
         &[
-            key("max_bytes", ValueKind::Bytes { least: MIB, most: 64 * TIB }, Is("2 GiB")),
-            key("min_free", ValueKind::Bytes { least: 0, most: 64 * TIB }, Is("64 MiB")),
-            key("max_files", ValueKind::Number { least: 16, most: 1_000_000 }, Is("65536")),
+            key("max_bytes", ValueKind::Bytes { min: MIB, max: 64 * TIB }, Is("2 GiB")),
+            key("min_free", ValueKind::Bytes { min: 0, max: 64 * TIB }, Is("64 MiB")),
+            key("max_files", ValueKind::Number { min: 16, max: 1_000_000 }, Is("65536")),
             key("hold", millis(0, 365 * DAY), Is("72h")),
             key("when_full", one_of::<WhenFull>(), Is("evict")),
             key("encrypt", ValueKind::Flag, Is("false")),
-            // Required by `encrypt`; without that it is the key of files that are still there.
+            // Required by `encrypt`; otherwise the key of encrypted files that still exist.
             key("key", ValueKind::Path, Nothing),
         ],
     ),
@@ -215,23 +215,23 @@ pub const AGENT: &[Section] = &[
             key("checksums", ValueKind::Flag, Is("true")),
             key("ca", ValueKind::Path, Refused),
             key("credentials", ValueKind::OneOf(CREDENTIALS), Refused),
-            key("max_rate", ValueKind::Rate { least: 64_000, most: 10_000_000_000 }, Nothing),
+            key("max_rate", ValueKind::Rate { min: 64_000, max: 10_000_000_000 }, Nothing),
             key("order", one_of::<UploadOrder>(), Is("newest")),
             key("allow_plaintext", ValueKind::Flag, Is("false")),
-            key("concurrency", ValueKind::Number { least: 1, most: 2 }, Is("2")),
+            key("concurrency", ValueKind::Number { min: 1, max: 2 }, Is("2")),
         ],
     ),
     section(
         "privacy",
         &[
-            // Absent, those of `entitlement.keys`.
+            // Default: `entitlement.keys`.
             key("keys", ValueKind::Paths, Nothing),
             key("pending", one_of::<PrivacyPending>(), Is("upload")),
             key(
                 "unheard_hold",
                 ValueKind::DurationOrForever {
-                    least: Duration::ZERO,
-                    most: Duration::from_millis(365 * DAY),
+                    min: Duration::ZERO,
+                    max: Duration::from_millis(365 * DAY),
                 },
                 Is("15m"),
             ),
@@ -243,7 +243,7 @@ pub const AGENT: &[Section] = &[
         name: "identity",
         keys: &[
             key("est", ValueKind::Text, Refused),
-            // Absent, it is `mqtt.ca`.
+            // Default: `mqtt.ca`.
             key("ca", ValueKind::Path, Nothing),
             key("cert", ValueKind::Path, Nothing),
             key("key", ValueKind::Path, Nothing),
@@ -260,16 +260,16 @@ pub const BOARD: &[Section] = &[
         "video",
         &[
             key("source", ValueKind::Tagged(VIDEO_SOURCES), Refused),
-            // Absent, it follows from the format or the encoder; else it is h264.
+            // Default: the codec of the format or of the encoder; otherwise h264.
             key("codec", one_of::<Codec>(), Nothing),
-            // Absent, it follows from the source: `raw` for test, the codec for file and rtsp.
+            // Default: `raw` for test, the codec for file and rtsp.
             key("format", one_of::<VideoFormat>(), Nothing),
             key("encoder", ValueKind::Tagged(ENCODERS), Nothing),
-            key("width", ValueKind::Number { least: 16, most: 7680 }, Refused),
-            key("height", ValueKind::Number { least: 16, most: 4320 }, Refused),
+            key("width", ValueKind::Number { min: 16, max: 7680 }, Refused),
+            key("height", ValueKind::Number { min: 16, max: 4320 }, Refused),
             key("fps", ValueKind::FrameRate, Refused),
-            key("bitrate", ValueKind::Rate { least: 16_000, most: 100_000_000 }, Refused),
-            // Absent, bt709 for libcamera, and as the source says for all others.
+            key("bitrate", ValueKind::Rate { min: 16_000, max: 100_000_000 }, Refused),
+            // Default: bt709 for libcamera, otherwise as the source delivers it.
             key("colorimetry", one_of::<Colorimetry>(), Nothing),
             key("profile", ValueKind::Tables(PROFILE), Nothing),
         ],
@@ -281,16 +281,16 @@ pub const BOARD: &[Section] = &[
     },
 ];
 
-/// What a profile does not say is as in `[video]`.
+/// Keys that a profile does not have are taken from `[video]`.
 const PROFILE: &[Key] = &[
     key("url", ValueKind::Text, Nothing),
     key("source", ValueKind::Tagged(VIDEO_SOURCES), Nothing),
     key("format", one_of::<VideoFormat>(), Nothing),
     key("encoder", ValueKind::Tagged(ENCODERS), Nothing),
-    key("width", ValueKind::Number { least: 16, most: 7680 }, Refused),
-    key("height", ValueKind::Number { least: 16, most: 4320 }, Refused),
+    key("width", ValueKind::Number { min: 16, max: 7680 }, Refused),
+    key("height", ValueKind::Number { min: 16, max: 4320 }, Refused),
     key("fps", ValueKind::FrameRate, Nothing),
-    key("bitrate", ValueKind::Rate { least: 16_000, most: 100_000_000 }, Nothing),
+    key("bitrate", ValueKind::Rate { min: 16_000, max: 100_000_000 }, Nothing),
 ];
 
 /// Codes of `linux/input-event-codes.h`, up to `SW_MAX` and `KEY_MAX`. One of `device` and `name` is required.
@@ -300,7 +300,7 @@ const LATCHES: &[Variant] = &[
         &[
             key("device", ValueKind::Path, Nothing),
             key("name", ValueKind::Text, Nothing),
-            key("code", ValueKind::Number { least: 0, most: 0x10 }, Refused),
+            key("code", ValueKind::Number { min: 0, max: 0x10 }, Refused),
         ],
     ),
     variant(
@@ -308,7 +308,7 @@ const LATCHES: &[Variant] = &[
         &[
             key("device", ValueKind::Path, Nothing),
             key("name", ValueKind::Text, Nothing),
-            key("code", ValueKind::Number { least: 1, most: 0x2ff }, Refused),
+            key("code", ValueKind::Number { min: 1, max: 0x2ff }, Refused),
         ],
     ),
 ];
@@ -362,7 +362,7 @@ const ENCODERS: &[Variant] = &[
     variant(EncoderKind::OmxH265.word(), &[PROPERTIES]),
 ];
 
-// Each word has its form: one that is left out above could not be written.
+// Each word has a variant above.
 const _: () = assert!(LATCHES.len() == LatchKind::WORDS.len());
 const _: () = assert!(VIDEO_SOURCES.len() == VideoKind::WORDS.len());
 const _: () = assert!(AUDIO_SOURCES.len() == AudioKind::WORDS.len());

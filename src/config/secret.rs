@@ -1,15 +1,15 @@
-//! Files that hold a secret: whose they are, and who else gets at them. One rule for all of them, at the start and
-//! whenever one is read again.
+//! Files with a secret: their owner, and who else can read them. One rule for all, at the start and whenever one is read
+//! again.
 
 use super::Surroundings;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-/// What is wrong with the guard of a file, and what to do about it. Nothing of the file itself is in it.
+/// Why a file is not protected, and what to do. The content of the file is not quoted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unguarded {
-    /// In words.
+    /// For people.
     pub problem: String,
     /// A command.
     pub hint: String,
@@ -21,22 +21,22 @@ impl std::fmt::Display for Unguarded {
     }
 }
 
-/// Holds the file at `path`, which the configuration's `key` names, against [`guarded`].
+/// Checks the file at `path`, which the configuration's `key` names, with [`guarded`].
 ///
 /// # Errors
-/// Why it cannot be examined, or what is wrong with its guard, in one line.
+/// Why it cannot be read, or why it is not protected, in one line.
 pub fn check(key: &str, path: &Path, around: &Surroundings) -> Result<(), String> {
     let at = path.display();
     let found = std::fs::metadata(path).map_err(|e| format!("{key}: {at}: cannot be read: {}", e.kind()))?;
     guarded(path, &found, around).map_err(|why| format!("{key}: {at}: {why}"))
 }
 
-/// A secret belongs to us or to root, and nobody else reads or writes it: mode 600 or stricter. systemd lets a service at
-/// its credentials by an access list, whose mask shows as the group's bits: below `$CREDENTIALS_DIRECTORY` only the bits of
-/// others count.
+/// A secret must belong to our user or to root, and no one else may read or write it: mode 600 or stricter. systemd gives a
+/// service access to its credentials by an access list, whose mask is shown as the group's bits: so below
+/// `$CREDENTIALS_DIRECTORY` only the bits of others are checked.
 ///
 /// # Errors
-/// What is wrong with `found`, the file at `path`.
+/// Why the file at `path`, with the metadata `found`, is not protected.
 pub fn guarded(path: &Path, found: &Metadata, around: &Surroundings) -> Result<(), Unguarded> {
     let (mode, owner, us) = (found.mode(), found.uid(), around.user);
     let is_credential = around.credentials_directory.as_ref().is_some_and(|folder| path.starts_with(folder));

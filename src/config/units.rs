@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `30s`, `500ms`, `72h`, `2m30s`, `1.5s`. Units: ms, s, m (min), h, d. A number without a unit is
-/// refused: it would mean seconds to one and milliseconds to the next.
+/// refused: it is ambiguous.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let mut rest = text.trim();
     if rest.is_empty() {
@@ -57,7 +57,7 @@ pub(super) fn rate(text: &str) -> Result<u64, String> {
 fn one(text: &str, scale: impl Fn(&str) -> Option<u64>) -> Result<u64, String> {
     let (number, unit, after) = number_and_unit(text.trim())?;
     if !after.is_empty() {
-        return Err(format!("has \"{after}\" behind its unit"));
+        return Err(format!("has \"{after}\" after its unit"));
     }
     match scale(unit) {
         Some(scale) => scaled(number, scale),
@@ -79,9 +79,9 @@ fn number_and_unit(text: &str) -> Result<(&str, &str, &str), String> {
     Ok((number, unit, after.trim_start()))
 }
 
-/// `number` times `scale`, exactly; what is finer than one is cut off.
+/// `number` times `scale`, exact; rounded down to a whole number.
 fn scaled(number: &str, scale: u64) -> Result<u64, String> {
-    let bad = || format!("has \"{number}\", which is no number");
+    let bad = || format!("has \"{number}\", which is not a number");
     let big = || "is too large".to_owned();
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
     if whole.is_empty() || fraction.is_empty() || fraction.contains('.') || fraction.len() > 9 {
@@ -94,7 +94,7 @@ fn scaled(number: &str, scale: u64) -> Result<u64, String> {
     whole.checked_mul(scale).and_then(|whole| whole.checked_add(part)).ok_or_else(big)
 }
 
-/// A duration as it would be written: `2m30s`.
+/// A duration as people write it: `2m30s`.
 pub(super) fn show_duration(duration: Duration) -> String {
     let mut rest = duration.as_millis();
     let mut text = String::new();
@@ -107,14 +107,14 @@ pub(super) fn show_duration(duration: Duration) -> String {
     if text.is_empty() { "0s".into() } else { text }
 }
 
-/// A size as it would be written: `2 GiB`.
+/// A size as people write it: `2 GiB`.
 pub(super) fn show_bytes(bytes: u64) -> String {
     let units = [(1 << 40, "TiB"), (1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB")];
     let unit = units.into_iter().find(|(scale, _)| bytes >= *scale && bytes % *scale == 0);
     unit.map_or_else(|| format!("{bytes} B"), |(scale, name)| format!("{} {name}", bytes / scale))
 }
 
-/// A rate as it would be written: `8 Mbit/s`.
+/// A rate as people write it: `8 Mbit/s`.
 pub(super) fn show_rate(rate: u64) -> String {
     let units = [(1_000_000_000, "Gbit/s"), (1_000_000, "Mbit/s"), (1_000, "kbit/s")];
     let unit = units.into_iter().find(|(scale, _)| rate >= *scale && rate % *scale == 0);

@@ -1,9 +1,9 @@
-//! The section `[upload]`: the object store, and by what right objects are stored.
+//! The section `[upload]`: the object store, and its credentials.
 
 use super::UploadOrder;
 use std::path::PathBuf;
 
-/// How a bucket stands in a URL.
+/// The place of the bucket in a URL.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Addressing {
     /// `https://endpoint/bucket/key`
@@ -19,36 +19,36 @@ pub struct Upload {
     pub bucket: String,
     /// Empty, or ends with `/`.
     pub prefix: String,
-    /// Folders of each key behind its date, without a slash at either end; empty unless told.
+    /// Folders of each key after its date, without a slash at either end; default empty.
     pub postfix: String,
-    /// `https://host[:port]`, or `http://` on loopback where `allow_plaintext` is set.
+    /// `https://host[:port]`, or `http://` on loopback if `allow_plaintext` is set.
     pub endpoint: String,
-    /// For the signature (AWS Signature Version 4); `us-east-1` unless told.
+    /// For the signature (AWS Signature Version 4); default `us-east-1`.
     pub region: String,
-    /// PEM certificates of the authorities that may vouch for the store.
+    /// PEM certificates of the authorities for the store's certificate.
     pub ca: PathBuf,
-    /// By what right objects are stored.
+    /// The credentials of the store.
     pub credentials: StoreCredentials,
-    /// How the bucket stands in the URL.
+    /// The place of the bucket in the URL.
     pub addressing: Addressing,
     /// Objects get the tag `history-hours`; some stores refuse tags.
     pub tags: bool,
-    /// Requests carry `x-amz-checksum-sha256` and ask for it; some stores refuse the header.
+    /// Requests contain `x-amz-checksum-sha256` and request it; some stores refuse the header.
     pub checksums: bool,
     /// Bits a second.
     pub max_rate: Option<u64>,
-    /// Which pending segment goes first; `newest` unless told.
+    /// Which pending segment is sent first; default `newest`.
     pub order: UploadOrder,
     /// Permits an `http://` endpoint on loopback; for development only.
     pub allow_plaintext: bool,
-    /// 1 or 2; 2 unless told.
+    /// Parallel uploads: 1 or 2; default 2.
     pub concurrency: usize,
 }
 
-/// By what right objects are stored: `upload.credentials`.
+/// The credentials of the store: `upload.credentials`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreCredentials {
-    /// A TOML file with an access key; read anew when it changes. It need not be there yet.
+    /// A TOML file with an access key; read again when it changes. It need not exist yet.
     File(PathBuf),
     /// Temporary keys of the AWS IoT credentials provider, for the device's certificate.
     Iot(KeyProvider),
@@ -56,12 +56,12 @@ pub enum StoreCredentials {
     Grant,
 }
 
-/// Where temporary keys of the store come from, and what they are asked for with.
+/// The provider of temporary keys, and the certificate for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyProvider {
-    /// From `iot`; its certificate must bear it.
+    /// From `iot`; must match its certificate.
     pub host: String,
-    /// From `iot`; 443 unless told.
+    /// From `iot`; default 443.
     pub port: u16,
     /// From `iot`: `/role-aliases/ALIAS/credentials`.
     pub path: String,

@@ -1,4 +1,4 @@
-//! From settings to a [`Config`]: what one value alone cannot tell.
+//! From settings to a [`Config`]: checks that need more than one value.
 
 use super::address::{self, Authority};
 use super::material::{self, Bears, Examined};
@@ -14,18 +14,19 @@ use super::{
 use crate::domain::codec::Codec;
 use std::path::{Path, PathBuf};
 
-/// The most that fits into `sockaddr_un.sun_path` with its closing zero.
+/// Maximum bytes of `sockaddr_un.sun_path` without its final zero.
 const MAX_SOCKET_PATH: usize = 107;
 
 /// The file that an enrolment makes in the state directory: private key and certificate chain.
 pub const IDENTITY_FILE: &str = "identity.pem";
-/// By this name AWS IoT tells MQTT with client certificates from HTTPS on port 443.
+/// The protocol name of AWS IoT for MQTT with client certificates on port 443.
 const AWS_ALPN: &str = "x-amzn-mqtt-ca";
-/// RFC 7301, 3.1.
+/// Maximum bytes of a protocol name (RFC 7301, 3.1).
 const MAX_ALPN: usize = 255;
+/// Maximum characters of a user name.
 const MAX_USERNAME: usize = 256;
 
-/// The configuration, unless a value that it needs is missing or bad; then `problems` says so.
+/// The configuration. `None` if a required value is missing or invalid; then `problems` has the reason.
 pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Config> {
     let mut check = Check { merged, around, problems };
     let device = check.device();
@@ -37,7 +38,7 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
     let trust = check.merged.word("clock.trust")?.0;
     let pending = check.merged.word("privacy.pending")?.0;
     let unheard_hold = match check.merged.text("privacy.unheard_hold") {
-        // The only text that the key takes is "forever".
+        // The only text here is "forever".
         Some(_) => None,
         None => Some(check.merged.duration("privacy.unheard_hold")?.0),
     };
@@ -61,7 +62,7 @@ pub(super) fn validate(merged: &Merged, around: &Surroundings, problems: &mut Pr
     })
 }
 
-/// Who the device is, and how it gets its certificate.
+/// The sections that an enrolment needs.
 pub(super) fn enrolment(
     merged: &Merged,
     around: &Surroundings,
@@ -72,12 +73,12 @@ pub(super) fn enrolment(
     let (device, identity) = (check.device(), check.identity());
     if identity.is_none() && problems.is_empty() {
         let hint = "such as est = \"https://est.example/.well-known/est\"";
-        problems.push(&Place::file(file), "identity", "there is no section [identity] to enroll by", hint);
+        problems.push(&Place::file(file), "identity", "there is no section [identity]", hint);
     }
     Some((device?, identity?))
 }
 
-/// Where a household's traces are.
+/// The places of a household's data.
 pub(super) fn places(merged: &Merged, around: &Surroundings, problems: &mut Problems) -> Option<Places> {
     let device = Check { merged, around, problems }.device()?;
     let path = |key: &str| merged.text(key).and_then(|(text, at)| resolve(text, at, around).ok());
@@ -98,7 +99,7 @@ pub(super) fn board(merged: &Merged, around: &Surroundings, problems: &mut Probl
     Check { merged, around, problems }.board()
 }
 
-/// Where `text` leads, seen from the folder of the file that it stands in.
+/// Resolves a path against the folder of its file.
 pub(super) fn resolve(text: &str, at: &Place, around: &Surroundings) -> Result<PathBuf, String> {
     let credential = text
         .strip_prefix("$CREDENTIALS_DIRECTORY/")
@@ -107,10 +108,10 @@ pub(super) fn resolve(text: &str, at: &Place, around: &Surroundings) -> Result<P
         let folder = around.credentials_directory.as_ref();
         return folder
             .map(|folder| folder.join(rest))
-            .ok_or("$CREDENTIALS_DIRECTORY is not set: it is, under a unit with LoadCredential=".to_owned());
+            .ok_or("$CREDENTIALS_DIRECTORY is not set: systemd sets it for a unit with LoadCredential=".to_owned());
     }
     if text.starts_with(['$', '~']) {
-        return Err("of variables only $CREDENTIALS_DIRECTORY/ is known at the start of a path".to_owned());
+        return Err("the only variable in a path is $CREDENTIALS_DIRECTORY/, at its start".to_owned());
     }
     let folder = at.file.parent().unwrap_or(Path::new(""));
     // Joining an absolute path replaces the folder.
@@ -142,7 +143,7 @@ impl<'a> Check<'a> {
         let id = self.merged.text("device.id").and_then(|(id, at)| {
             let good = is_device_id(id);
             if !good {
-                let hint = "it becomes part of topics, object keys and the certificate's name";
+                let hint = "it is part of topics, object keys and the certificate's name";
                 self.problems.push(at, "device.id", "must be 1 to 64 of A-Z a-z 0-9 - _", hint);
             }
             good.then(|| id.to_owned())
@@ -152,7 +153,7 @@ impl<'a> Check<'a> {
         if let Some((path, at)) = &socket {
             if path.as_os_str().len() > MAX_SOCKET_PATH {
                 let problem =
-                    format!("is longer than the {MAX_SOCKET_PATH} bytes that a socket's path may have");
+                    format!("is longer than {MAX_SOCKET_PATH} bytes, the limit for a socket");
                 self.problems.push(at, "device.socket", problem, "choose a shorter path, such as under /run");
             }
         }
@@ -186,7 +187,7 @@ impl<'a> Check<'a> {
         Some(Enrolment { host: authority.host, port: authority.port.unwrap_or(443), path, ca: ca?.0, claim })
     }
 
-    /// A file of the device's identity: as configured, or the one that an enrolment makes.
+    /// A file of the device's identity: as configured, or the file of an enrolment.
     fn identity_file(&mut self, key: &str) -> Option<(PathBuf, &'a Place)> {
         if self.merged.text(key).is_some() || self.merged.is_bad(key) {
             return self.path(key);
@@ -200,7 +201,7 @@ impl<'a> Check<'a> {
         let (kind, kind_at) = self.merged.word("privacy.latch.kind")?;
         let (device, name) = (self.path("privacy.latch.device"), self.merged.text("privacy.latch.name"));
         let hint =
-            "/dev/input/by-path or by-id has lasting paths; /sys/class/input/event*/device/name the names";
+            "stable paths are in /dev/input/by-path and by-id, names in /sys/class/input/event*/device/name";
         let device = match (device, name) {
             (Some((path, _)), None) => LatchDevice::Path(path),
             (None, Some((name, _))) => LatchDevice::Named(name.to_owned()),
@@ -242,7 +243,7 @@ impl<'a> Check<'a> {
         if self.merged.text("identity.est").is_some() && !enrolled(&cert) {
             if let Some((path, at)) = &cert {
                 let problem = format!("{}: the device has no certificate yet", path.display());
-                self.problems.push(at, "identity", problem, "kasacamd enroll --config FILE gets it one");
+                self.problems.push(at, "identity", problem, "run kasacamd enroll --config FILE");
             }
         } else {
             material::identity(
@@ -270,7 +271,7 @@ impl<'a> Check<'a> {
         })
     }
 
-    /// `none` is none.
+    /// The ALPN protocol; the word `none` means no protocol.
     fn alpn(&mut self, broker: &Authority) -> Option<String> {
         let Some((alpn, at)) = self.merged.text("mqtt.alpn") else {
             let aws = [".amazonaws.com", ".amazonaws.com.cn"].iter().any(|end| broker.host.ends_with(end));
@@ -282,7 +283,7 @@ impl<'a> Check<'a> {
                 at,
                 "mqtt.alpn",
                 problem,
-                "\"mqtt\" is the registered name, \"none\" asks for no protocol",
+                "\"mqtt\" is the registered name, \"none\" requests no protocol",
             );
             return None;
         }
@@ -296,8 +297,8 @@ impl<'a> Check<'a> {
         }
         let Some((username, at)) = self.merged.text("mqtt.username") else {
             if let Some((_, at)) = password {
-                let hint = "give mqtt.username too, or take the password away";
-                self.problems.push(at, "mqtt.password", "is of no use without a user name", hint);
+                let hint = "add mqtt.username, or remove the password";
+                self.problems.push(at, "mqtt.password", "is not used without a user name", hint);
             }
             return None;
         };
@@ -342,7 +343,7 @@ impl<'a> Check<'a> {
             (chunk, "recording.chunk", fragment, "recording.fragment"),
         ] {
             if let (Some((part, part_at)), Some((whole, whole_at))) = (part, whole) {
-                // Told where a person wrote one of the two, rather than where a default stands.
+                // Reported at the key in the file, not at a default.
                 let (at, key) =
                     if part_at.line >= whole_at.line { (part_at, part_key) } else { (whole_at, whole_key) };
                 if part > whole {
@@ -355,7 +356,7 @@ impl<'a> Check<'a> {
                         at,
                         key,
                         problem,
-                        "a segment holds fragments, a fragment holds chunks",
+                        "a segment contains fragments, a fragment contains chunks",
                     );
                 }
             }
@@ -419,7 +420,7 @@ impl<'a> Check<'a> {
         let encoder = codec::encoder(self.merged, kind);
         match (format, named) {
             (Some(VideoFormat::Raw), None) if encoder.is_none() && !self.merged.is_bad("video.encoder") => {
-                let problem = "is missing: the source gives raw pictures, which must be encoded";
+                let problem = "is missing: the source delivers raw frames, which must be encoded";
                 self.problems.push(
                     kind_at,
                     "video.encoder",
@@ -429,11 +430,11 @@ impl<'a> Check<'a> {
             }
             (Some(VideoFormat::H265), Some((_, at))) => {
                 let problem = "is not used: the source gives H.265 itself";
-                self.problems.push(at, "video.encoder", problem, "remove it, or say format = \"raw\"");
+                self.problems.push(at, "video.encoder", problem, "remove it, or write format = \"raw\"");
             }
             (Some(VideoFormat::H264), Some((encoder, at))) if encoder.codec() != Codec::H264 => {
                 let problem = format!("{encoder} makes H.265, and the source gives H.264");
-                let hint = "name an encoder of H.264: it makes the picture smaller under a smaller plan";
+                let hint = "name an encoder of H.264: it scales the frames down for a smaller plan";
                 self.problems.push(at, "video.encoder", problem, hint);
             }
             (Some(VideoFormat::Raw | VideoFormat::H264 | VideoFormat::H265) | None, _) => {}
@@ -506,11 +507,11 @@ impl<'a> Check<'a> {
     fn pixels(&mut self, kind: VideoKind, format: Option<VideoFormat>) -> Option<Pixels> {
         let (pixels, at) = self.merged.word("video.source.pixels")?;
         if format.is_some_and(|format| format != VideoFormat::Raw) {
-            let hint = "leave it out, or say format = \"raw\"";
+            let hint = "remove it, or write format = \"raw\"";
             self.problems.push(
                 at,
                 "video.source.pixels",
-                "the source gives coded pictures, and no raw ones",
+                "the source delivers encoded frames, not raw ones",
                 hint,
             );
         }
@@ -522,13 +523,13 @@ impl<'a> Check<'a> {
         Some(pixels)
     }
 
-    /// As it is told, or as it follows from the source.
+    /// `video.format`, or the format that the source implies.
     fn format(&mut self, kind: VideoKind, kind_at: &Place) -> Option<VideoFormat> {
         let told: Option<(VideoFormat, &Place)> = self.merged.word("video.format");
         let coded = match told {
             Some((told @ (VideoFormat::H264 | VideoFormat::H265), _)) => told,
             Some((VideoFormat::Raw, _)) | None => {
-                VideoFormat::coded(codec::told(self.merged).map_or_else(Codec::default, |(codec, _)| codec))
+                VideoFormat::coded(codec::configured(self.merged).map_or_else(Codec::default, |(codec, _)| codec))
             }
         };
         let follows = match kind {
@@ -541,13 +542,13 @@ impl<'a> Check<'a> {
                 let gives = match follows {
                     VideoFormat::H264 => "H.264, which is taken as it is",
                     VideoFormat::H265 => "H.265, which is taken as it is",
-                    VideoFormat::Raw => "raw pictures",
+                    VideoFormat::Raw => "raw frames",
                 };
                 self.problems.push(
                     at,
                     "video.format",
                     format!("a {} source gives {gives}", kind.word()),
-                    "leave it out",
+                    "remove it",
                 );
                 None
             }
@@ -555,7 +556,7 @@ impl<'a> Check<'a> {
             (None, Some(follows)) => Some(follows),
             (None, None) if self.merged.is_bad("video.format") => None,
             (None, None) => {
-                let hint = "\"h264\" or \"h265\" where the device encodes, \"raw\" where it gives pictures";
+                let hint = "\"h264\" or \"h265\" if the device encodes, \"raw\" if it delivers raw frames";
                 self.problems.push(kind_at, "video.format", "is missing", hint);
                 None
             }
@@ -570,7 +571,7 @@ impl<'a> Check<'a> {
                     self.problems.push(
                         at,
                         "audio.source.device",
-                        "holds a space",
+                        "contains a space",
                         "such as \"hw:0\" or \"default\"",
                     );
                 }
@@ -583,7 +584,7 @@ impl<'a> Check<'a> {
                     | VideoKind::Libcamera
                     | VideoKind::Pipeline
                     | VideoKind::Test) => {
-                        let problem = format!("a {} source has no sound track of its own", video.word());
+                        let problem = format!("a {} source has no audio track", video.word());
                         let hint = "embedded goes with file and rtsp";
                         self.problems.push(at, "audio.source.kind", problem, hint);
                     }

@@ -1,5 +1,5 @@
-//! The words that keys take. Each is a variant of an enum, so that a new word cannot be read as an old one: the schema
-//! takes its words from here, and whoever reads a key gets the variant.
+//! The words that keys accept. Each is a variant of an enum, so a new word cannot be read as an old one: the schema takes
+//! its words from here, and code that reads a key gets the variant.
 
 use super::material::Bears;
 use super::{
@@ -8,20 +8,20 @@ use super::{
 };
 use crate::domain::codec::Codec;
 
-/// An enum whose variants a file says by words.
+/// An enum whose variants have words in a file.
 pub(super) trait Word: Copy + 'static {
-    /// In the order in which a person is told of them.
+    /// In the order of messages.
     const WORDS: &'static [&'static str];
 
     /// The variant that `word` stands for.
     fn of(word: &str) -> Option<Self>;
 }
 
-/// The words of an enum, one for each variant: one without a word does not compile, nor does a word that is there twice.
+/// The words of an enum, one for each variant. A variant without a word, or a word used twice, does not compile.
 macro_rules! words {
     ($type:ident { $($word:literal = $variant:ident),+ $(,)? }) => {
         impl $type {
-            /// What a file says for it.
+            /// Its word in a file.
             pub(crate) const fn word(self) -> &'static str {
                 match self {
                     $($type::$variant => $word),+

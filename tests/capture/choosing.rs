@@ -47,7 +47,7 @@ fn a_camera_that_encodes_is_passed_through() {
     let (board, text) = board(&found(vec![camera], &[EncoderKind::X264, EncoderKind::V4l2H264]), 1e9);
     assert_eq!((board.video.format, board.video.encoder), (VideoFormat::H264, None));
     assert_eq!((board.video.width, board.video.height, board.video.fps), (1920, 1080, 30.into()));
-    assert!(text.contains("passed on as it is"), "{text}");
+    assert!(text.contains("recorded as it is"), "{text}");
     assert!(board.audio.is_none(), "a name is a comment, and nothing else: {text}");
 }
 
@@ -83,7 +83,7 @@ fn an_encoder_in_software_is_asked_for_what_it_was_seen_to_keep_up_with() {
 fn a_board_without_a_camera_films_a_test_card_and_says_so() {
     let (board, text) = board(&found(Vec::new(), &[EncoderKind::OpenH264]), 1e9);
     assert_eq!(board.video.source, VideoSource::Test);
-    assert!(text.contains("films a test card"), "{text}");
+    assert!(text.contains("records a test card"), "{text}");
     // What gives nothing that we can use is no camera either.
     let (board, text) = self::board(&found(vec![camera(&[])], &[EncoderKind::OpenH264]), 1e9);
     assert_eq!(board.video.source, VideoSource::Test);

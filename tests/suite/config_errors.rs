@@ -334,7 +334,7 @@ fn a_password_in_an_address_is_refused_and_not_shown() {
     for user in ["me:hunter2@", "hunter2@", "me:hun/ter2@", "me:@"] {
         let problem = bridge(&format!("url = \"rtsp://{user}10.0.0.7/a?token=hunter2\"")).problem();
         assert_eq!(problem.key, "video.source.url");
-        assert!(problem.problem.contains("holds a user or a password"), "{problem}");
+        assert!(problem.problem.contains("contains a user or a password"), "{problem}");
         assert!(problem.hint.contains("mode 600") && problem.hint.contains("credentials ="), "{problem}");
         assert!(!problem.to_string().contains("ter2"), "{problem}");
     }
@@ -416,16 +416,16 @@ fn it_is_said_which_certificate_is_the_cameras() {
         matches!(source, VideoSource::Rtsp { access, .. } if matches!(access.trust, Some(RtspTrust::Authorities(_))))
     );
     for (keys, key, problem) in [
-        ("url = \"rtsps://10.0.0.7/a\"".to_owned(), "video.source.url", "nothing says which certificate"),
+        ("url = \"rtsps://10.0.0.7/a\"".to_owned(), "video.source.url", "no key says which certificate"),
         (
             "url = \"rtsps://10.0.0.7/a\", fingerprint = \"ab\"".to_owned(),
             "video.source.fingerprint",
-            "is no SHA-256",
+            "is not a SHA-256",
         ),
         (
             format!("url = \"rtsps://10.0.0.7/a\", fingerprint = \"{}\"", "+a".repeat(32)),
             "video.source.fingerprint",
-            "is no SHA-256",
+            "is not a SHA-256",
         ),
         ("url = \"rtsps://10.0.0.7/a\", ca = \"nowhere.pem\"".to_owned(), "video.source.ca", "no such file"),
         (
@@ -692,9 +692,9 @@ fn pictures_a_second_are_a_number_a_decimal_or_a_fraction() {
     for (text, what) in [
         ("0", "out of range: from 1 to 120"),
         ("121", "out of range"),
-        ("-15", "no number"),
-        ("1e1", "no number"),
-        ("\"30 fps\"", "no number"),
+        ("-15", "not a number"),
+        ("1e1", "not a number"),
+        ("\"30 fps\"", "not a number"),
         ("\"1/0\"", "out of range"),
         ("true", "must be a number such as 15"),
     ] {
@@ -765,7 +765,7 @@ fn the_layout_of_pictures_is_for_sources_that_give_pictures() {
     let device = "kind = \"v4l2\", device = \"/dev/video0\", pixels = \"mjpeg\"";
     assert!(with(device, "raw").load().is_ok());
     for (source, format, what) in [
-        (device, "h264", "gives coded pictures"),
+        (device, "h264", "delivers encoded frames"),
         ("kind = \"libcamera\", pixels = \"mjpeg\"", "raw", "no JPEG images"),
         ("kind = \"v4l2\", device = \"/dev/video0\", pixels = \"nv21\"", "raw", "known here: nv12, i420"),
     ] {
@@ -778,7 +778,7 @@ fn a_board_whose_parts_do_not_fit_is_refused() {
     for (from, to, key, what) in [
         ("encoder = { kind = \"x264\" }\n", "", "video.encoder", "must be encoded"),
         ("kind = \"test\"", "kind = \"v4l2\", device = \"/dev/video0\"", "video.format", "is missing"),
-        ("encoder =", "format = \"h264\"\nencoder =", "video.format", "raw pictures"),
+        ("encoder =", "format = \"h264\"\nencoder =", "video.format", "raw frames"),
         (
             "kind = \"test\" }\n",
             "kind = \"file\", path = \"a.mp4\" }\nformat = \"raw\"\n",
@@ -821,7 +821,7 @@ fn a_board_whose_parts_do_not_fit_is_refused() {
         "bitrate = \"600 kbit/s\"",
         "bitrate = \"600 kbit/s\"\n[audio]\nsource = { kind = \"embedded\" }",
     );
-    folder.is_told("audio.source.kind", "embedded", "no sound track of its own");
+    folder.is_told("audio.source.kind", "embedded", "no audio track");
 }
 
 #[test]
@@ -872,7 +872,7 @@ fn credentials_are_a_file_a_provider_or_grants() {
     );
     assert_eq!((provider.cert, provider.key), (folder.path("device.pem"), folder.path("device.key")));
     for (value, what) in [
-        ("{ grant = false }", "leaves nothing to upload with"),
+        ("{ grant = false }", "leaves no credentials"),
         ("{}", "exactly one of file, iot, grant"),
         ("{ grant = true, file = \"storage.toml\" }", "exactly one of file, iot, grant"),
         ("{ grants = true }", "unknown key"),
@@ -923,7 +923,7 @@ fn a_private_key_that_is_not_the_certificates_is_refused() {
 fn files_that_are_missing_or_are_not_what_they_should_be_are_told() {
     for (name, text, key, what) in [
         ("device.pem", None, "mqtt.cert", "no such file"),
-        ("device.pem", Some("hello"), "mqtt.cert", "holds no certificate"),
+        ("device.pem", Some("hello"), "mqtt.cert", "contains no certificate"),
         ("device.pem", Some("-----BEGIN CERTIFICATE-----\nAAAA\n"), "mqtt.cert", "not valid PEM"),
         (
             "device.pem",
@@ -932,7 +932,7 @@ fn files_that_are_missing_or_are_not_what_they_should_be_are_told() {
             "X.509",
         ),
         ("device.key", None, "mqtt.key", "no such file"),
-        ("device.key", Some("hello"), "mqtt.key", "holds no private key"),
+        ("device.key", Some("hello"), "mqtt.key", "contains no private key"),
         (
             "device.key",
             Some("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"),
@@ -940,7 +940,7 @@ fn files_that_are_missing_or_are_not_what_they_should_be_are_told() {
             "not supported",
         ),
         ("entitlement-2026-1.pem", None, "entitlement.keys", "no such file"),
-        ("entitlement-2026-1.pem", Some(""), "entitlement.keys", "holds no public key"),
+        ("entitlement-2026-1.pem", Some(""), "entitlement.keys", "contains no public key"),
     ] {
         let folder = Folder::new();
         match text {
@@ -1126,7 +1126,7 @@ fn an_expired_certificate_is_a_warning_only() {
 
     assert!(at("2026-11-23T12:00:00Z").contains("expired at 2021-01-01"));
     assert!(at("2020-12-20T12:00:00Z").contains("expires soon"));
-    assert!(at("1999-12-31T12:00:00Z").contains("not good before"));
+    assert!(at("1999-12-31T12:00:00Z").contains("not valid before"));
     assert_eq!(at("2020-06-01T12:00:00Z"), "");
 }
 
@@ -1164,8 +1164,8 @@ fn a_spool_key_that_is_no_key_is_told_and_none_of_it_is_quoted() {
     let folder = with_spool("encrypt = true\nkey = \"spool.key\"");
     folder.is_told("spool.key", "spool.key", "no such file");
     for (text, what) in [
-        ("", "holds 0 bytes, but a key has 32"),
-        ("hush-hush-hush-hush-hush-hush-hu\n", "holds 33 bytes"),
+        ("", "contains 0 bytes, but a key has 32"),
+        ("hush-hush-hush-hush-hush-hush-hu\n", "contains 33 bytes"),
         ("6875736868757368687573686875736868757368687573686875736868757368", "32 random bytes, not text"),
         ("hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh", "one byte 32 times"),
     ] {

@@ -1,4 +1,4 @@
-//! How an RTSP camera is got at: TLS, user and password, and that a wrong password is shown once and not again.
+//! Access to an RTSP camera: TLS, user and password. A wrong password is sent once and not again.
 
 use super::fault;
 use crate::capture::refusals::{Going, Refusals, Requests, Shown};
@@ -14,9 +14,9 @@ use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-/// The way to one camera, for one run.
+/// Access to one camera, for one run.
 pub(super) struct Access {
-    /// Without user, password, path and query.
+    /// The name of the camera: without user, password, path and query.
     camera: String,
     url: String,
     credentials: Option<PathBuf>,
@@ -24,12 +24,12 @@ pub(super) struct Access {
     shown: Shown,
     trust: Option<RtspTrust>,
     refusals: Arc<Mutex<Refusals>>,
-    /// Why we do not speak to whoever answered.
+    /// Why the certificate of the camera was refused.
     doubt: Mutex<Option<String>>,
 }
 
 impl Access {
-    /// Reads what the camera is to be shown, and says whether it may be shown it now.
+    /// Reads user and password, and checks whether they may be sent now.
     pub(super) fn prepare(
         camera: &str,
         url: &str,
@@ -65,14 +65,14 @@ impl Access {
         self.refusals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets the source up, before it connects.
+    /// Configures the source before it connects.
     pub(super) fn apply(self: &Arc<Access>, source: &gst::Element) -> Result<(), Fault> {
         if let Some(RtspLogin { user, password }) = &self.login {
             source.set_property("user-id", user);
             source.set_property("user-pw", password);
         }
         if let Some(trust) = &self.trust {
-            self.believe(source, trust)?;
+            self.verify_with(source, trust)?;
         }
         let requests = Mutex::new(Requests::to(&self.url));
         let access = Arc::clone(self);
@@ -99,16 +99,16 @@ impl Access {
         self.refusals().accepted(&self.camera, &self.shown);
     }
 
-    /// What is believed of the camera's certificate: what the board names, and nothing else.
-    fn believe(self: &Arc<Access>, source: &gst::Element, trust: &RtspTrust) -> Result<(), Fault> {
+    /// Accepts only the certificates that the board file names.
+    fn verify_with(self: &Arc<Access>, source: &gst::Element, trust: &RtspTrust) -> Result<(), Fault> {
         let broken = |why: String| fault(FaultKind::Pipeline, format!("TLS to {}: {why}", self.camera));
         if !has_tls() {
             return Err(fault(FaultKind::ElementMissing, no_tls()));
         }
         let backend = gio::TlsBackend::default();
-        // GLib asks the roots of the system first, and us only where they do not vouch.
-        static NOBODY: OnceLock<Result<File, String>> = OnceLock::new();
-        if let Err(why) = NOBODY.get_or_init(|| trust_nobody(&backend)) {
+        // GLib checks the roots of the system first, and calls us only if they do not accept the certificate.
+        static NO_ROOTS: OnceLock<Result<File, String>> = OnceLock::new();
+        if let Err(why) = NO_ROOTS.get_or_init(|| remove_roots(&backend)) {
             return Err(broken(why.clone()));
         }
         let pinned = match trust {
@@ -151,7 +151,7 @@ impl Access {
         *self.doubt.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }
 
-    /// What an error of the source means, where that is for how it is got at.
+    /// The fault for an error of the source, if access is its cause.
     pub(super) fn judge(&self, error: &gst::message::Error) -> Option<Fault> {
         let what = error.error();
         let doubt = self.doubt.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -165,24 +165,24 @@ impl Access {
         Some(self.refused(None))
     }
 
-    /// In minutes.
+    /// The fault of a refused login; `wait` in minutes.
     fn refused(&self, wait: Option<u64>) -> Fault {
         let camera = &self.camera;
         let next = wait.unwrap_or(crate::capture::refusals::REFUSED_INTERVAL.as_secs() / 60);
         let message = match &self.credentials {
             Some(path) => format!(
-                "{camera} refuses the user and password of {}: so as not to be locked out they are tried again in {next} min, or at once where the file holds others",
+                "{camera} refuses the user and password of {}: they are tried again in {next} min, so that the camera does not lock the user out, or at once if the file changes",
                 path.display()
             ),
             None => format!(
-                "{camera} wants a user and a password: name a file as video.source.credentials; it is asked again in {next} min"
+                "{camera} needs a user and a password: name a file as video.source.credentials; the next attempt is in {next} min"
             ),
         };
         fault(FaultKind::CredentialsRefused, message)
     }
 }
 
-/// What `rtsps://` needs is installed.
+/// Whether TLS, which `rtsps://` needs, is installed.
 pub(super) fn has_tls() -> bool {
     gio::TlsBackend::default().supports_tls()
 }
@@ -195,7 +195,7 @@ pub(super) fn no_tls() -> String {
 fn digest<T: AsRef<[u8]>>(parts: &[T]) -> [u8; 32] {
     let mut sum = ring::digest::Context::new(&ring::digest::SHA256);
     for part in parts {
-        // One part is hashed as it is.
+        // A single part is hashed without its length.
         if parts.len() > 1 {
             sum.update(&(part.as_ref().len() as u64).to_be_bytes());
         }
@@ -206,7 +206,7 @@ fn digest<T: AsRef<[u8]>>(parts: &[T]) -> [u8; 32] {
     found
 }
 
-/// Method and address of a request, from the argument of `before-send`.
+/// Method and URL of a request, from the argument of `before-send`.
 fn request(value: &gst::glib::Value) -> Option<(i32, String)> {
     /// The beginning of `GstRTSPMessage`, whose layout is public.
     #[repr(C)]
@@ -224,9 +224,8 @@ fn request(value: &gst::glib::Value) -> Option<(i32, String)> {
     if value.type_().name() != "GstRTSPMessage" {
         return None;
     }
-    // SAFETY: the value holds a boxed `GstRTSPMessage`, as its type says, which lives for as long as the signal is being
-    // emitted. Its first member is its kind; of a request the union behind it holds a `Request`, whose address is a
-    // string or null.
+    // SAFETY: the value holds a boxed `GstRTSPMessage`, as its type states, which lives while the signal is emitted. Its
+    // first member is its kind; for a request the union after it holds a `Request`, whose URL is a string or null.
     unsafe {
         let message = gst::glib::gobject_ffi::g_value_get_boxed(value.as_ptr()).cast::<Message>().as_ref()?;
         if message.kind != REQUEST {
@@ -239,14 +238,14 @@ fn request(value: &gst::glib::Value) -> Option<(i32, String)> {
     }
 }
 
-/// The roots that GLib falls back to are from now on a certificate that vouches for nothing, of a key that nobody has. Its file
-/// lies in memory, and is read again for each connection.
-fn trust_nobody(backend: &gio::TlsBackend) -> Result<File, String> {
+/// Replaces the default roots of GLib by one certificate whose key is dropped, so that they accept nothing. Its file is in
+/// memory, and is read again for each connection.
+fn remove_roots(backend: &gio::TlsBackend) -> Result<File, String> {
     let made = rcgen::KeyPair::generate().and_then(|key| {
         let parameters = rcgen::CertificateParams::new(vec![String::from("nobody.invalid")])?;
         Ok(parameters.self_signed(&key)?.pem())
     });
-    let pem = made.map_err(|why| format!("no certificate of nobody: {why}"))?;
+    let pem = made.map_err(|why| format!("the empty list of authorities cannot be made: {why}"))?;
     let unreadable = |why: &dyn std::fmt::Display| format!("no list of trusted certificates: {why}");
     let memory = nix::sys::memfd::memfd_create(c"roots", nix::sys::memfd::MFdFlags::MFD_CLOEXEC);
     let mut file = File::from(memory.map_err(|why| unreadable(&why))?);
@@ -261,13 +260,13 @@ fn flaws_in_words(flaws: Option<gio::TlsCertificateFlags>) -> String {
     use gio::TlsCertificateFlags as Flag;
     let flaws = flaws.unwrap_or(Flag::GENERIC_ERROR);
     let words = [
-        (Flag::UNKNOWN_CA, "none of its authorities vouches for it"),
-        (Flag::BAD_IDENTITY, "it bears another name than the address"),
-        (Flag::NOT_ACTIVATED, "it is not good yet"),
+        (Flag::UNKNOWN_CA, "it is not signed by one of these authorities"),
+        (Flag::BAD_IDENTITY, "it has another name than the address"),
+        (Flag::NOT_ACTIVATED, "it is not valid yet"),
         (Flag::EXPIRED, "it has expired"),
-        (Flag::REVOKED, "it was withdrawn"),
+        (Flag::REVOKED, "it was revoked"),
         (Flag::INSECURE, "its signature or key is too weak"),
-        (Flag::GENERIC_ERROR, "no authority is found to have signed it"),
+        (Flag::GENERIC_ERROR, "no authority is found that signed it"),
     ];
     words
         .iter()

@@ -1,14 +1,14 @@
-//! Samples on their way from the thread that reads a file to the one that takes them: many at a time, so that the two wake
-//! each other once for all of them and not for each.
+//! A queue of samples between the thread that reads a file and the one that takes them. It passes many at a time, so the
+//! threads wake each other less often.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Frames, or pieces of audio, that are put in before it counts as full.
+/// Number of samples at which it is full.
 const DEPTH: usize = 16;
 
-/// Whoever fills it waits where it is full, until it has been emptied.
+/// If it is full, the producer waits until it is empty.
 #[derive(Default)]
 pub(super) struct Basket {
     state: Mutex<BasketState>,
@@ -18,7 +18,7 @@ pub(super) struct Basket {
 #[derive(Default)]
 struct BasketState {
     samples: VecDeque<gst::Sample>,
-    /// Nothing more is put in, or nothing more is taken out.
+    /// One of the two sides has ended.
     over: bool,
 }
 
@@ -27,7 +27,7 @@ impl Basket {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Puts one in; `false` where none is wanted any more.
+    /// Adds a sample; `false` if no more are wanted.
     pub(super) fn put(&self, sample: gst::Sample) -> bool {
         let mut state = self.state();
         state.samples.push_back(sample);
@@ -42,13 +42,13 @@ impl Basket {
         !state.over
     }
 
-    /// Nothing more is put in, or nothing more is taken out.
+    /// Ends one of the two sides.
     pub(super) fn end(&self) {
         self.state().over = true;
         self.moved.notify_all();
     }
 
-    /// All that are there; waits for the first of them, for so long at most. The second says that none will follow.
+    /// All samples; waits for the first one up to `timeout`. The flag states that none will follow.
     pub(super) fn take(&self, timeout: Duration) -> (VecDeque<gst::Sample>, bool) {
         let mut state = self.state();
         if state.samples.is_empty() && !state.over {

@@ -1,4 +1,4 @@
-//! A description becomes a pipeline.
+//! Builds the pipeline of a description.
 
 use super::reports::Reports;
 use super::{fault, foreign, properties, wrong_codec};
@@ -10,26 +10,26 @@ use gst::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A pipeline that was built and not started.
+/// A pipeline that is built, but not started.
 pub(super) struct Built {
     pub(super) pipeline: gst::Pipeline,
-    /// Where the frames come out.
+    /// The end of the video branch.
     pub(super) frames: gst_app::AppSink,
-    /// Where the audio comes out.
+    /// The end of the audio branch.
     pub(super) audio: Option<gst_app::AppSink>,
-    /// The elements of the audio branch, from its beginning to where it ends.
+    /// The elements of the audio branch, in order.
     pub(super) audio_branch: Vec<gst::Element>,
-    /// The source that both branches begin at, and the first element of that of the frames.
+    /// The source of both branches, and the first element of the video branch.
     rtsp: Option<(gst::Element, gst::Element)>,
-    /// Stands before the audio branch of an RTSP camera; empty until it is known what that sends.
+    /// Comes before the audio branch of an RTSP camera; empty until its encoding is known.
     audio_bin: Option<gst::Bin>,
-    /// What its frames are to be coded in.
+    /// The expected codec.
     codec: Codec,
-    /// The encodings that it offers.
+    /// The encodings that the camera offers.
     pub(super) offers: Arc<Mutex<BTreeSet<String>>>,
 }
 
-/// Builds it. `sound` says whether the description's audio branch is wanted.
+/// Builds a pipeline, with the audio branch of the description if `audio` is set.
 pub(super) fn build(description: &Description, audio: bool) -> Result<Built, Fault> {
     let pipeline = clocked();
     let (elements, frames) = branch(&pipeline, &description.video)?;
@@ -60,14 +60,14 @@ pub(super) fn build(description: &Description, audio: bool) -> Result<Built, Fau
 /// An empty pipeline.
 pub(super) fn clocked() -> gst::Pipeline {
     let pipeline = gst::Pipeline::new();
-    // GStreamer might choose an audio clock; a picture's time must be CLOCK_MONOTONIC.
+    // GStreamer might choose an audio clock; the time of a frame must be CLOCK_MONOTONIC.
     let clock = gst::SystemClock::obtain();
     clock.set_property("clock-type", gst::ClockType::Monotonic);
     pipeline.use_clock(Some(&clock));
     pipeline
 }
 
-/// Makes and links a branch; hands back its elements and where it ends.
+/// Creates and links a branch; returns its elements and its end.
 pub(super) fn branch(
     pipeline: &gst::Pipeline,
     stages: &[Stage],
@@ -95,7 +95,7 @@ fn elements_of(stages: &[Stage]) -> Result<Vec<gst::Element>, Fault> {
             Stage::FirstOf(chains) => elements.extend(first_of(chains)?),
             Stage::Optional(element) => match make(element) {
                 Ok(made) => elements.push(made),
-                Err(why) => tracing::debug!("left out: {}", why.message),
+                Err(why) => tracing::debug!("an optional element is left out: {}", why.message),
             },
             Stage::Foreign(description) => elements.push(foreign::make(description)?),
             Stage::Caps(caps) => elements.push(make(&Element::new("capsfilter").with("caps", caps))?),
@@ -104,7 +104,7 @@ fn elements_of(stages: &[Stage]) -> Result<Vec<gst::Element>, Fault> {
     Ok(elements)
 }
 
-/// Puts into a running bin what leads from RTP packets to `tail`.
+/// Adds to a running bin the elements from RTP packets to `tail`.
 fn fill(bin: &gst::Bin, stages: &[Stage], tail: &gst::Element) -> Result<gst::Pad, Fault> {
     let elements = elements_of(stages)?;
     let broken = |what: &str| fault(FaultKind::Pipeline, format!("the audio branch {what}"));
@@ -129,7 +129,7 @@ fn fill(bin: &gst::Bin, stages: &[Stage], tail: &gst::Element) -> Result<gst::Pa
     Ok(into.upcast())
 }
 
-/// Gives out what it gets, at once. A branch that gets nothing does not keep the other one from starting.
+/// The end of a branch. It delivers at once, and does not wait for the other branch to start.
 fn sink() -> Element {
     Element::new("appsink")
         .with("sync", false)
@@ -149,7 +149,7 @@ fn first_of(chains: &[Vec<Element>]) -> Result<Vec<gst::Element>, Fault> {
     Err(none_of(chains))
 }
 
-/// Says which elements there might be, and where they are to be had.
+/// The fault if no chain is installed, with the packages.
 pub(super) fn none_of(chains: &[Vec<Element>]) -> Fault {
     let named = |element: &Element| format!("{} ({})", element.factory, packages::advice(element.factory));
     let names: Vec<String> = chains.iter().filter_map(|chain| chain.first()).map(named).collect();
@@ -159,7 +159,7 @@ pub(super) fn none_of(chains: &[Vec<Element>]) -> Fault {
     )
 }
 
-/// Says which element is missing, and in which package it is.
+/// Creates an element. The fault names a missing element and its packages.
 pub(super) fn make(element: &Element) -> Result<gst::Element, Fault> {
     let factory = gst::ElementFactory::find(element.factory).ok_or_else(|| missing(element.factory))?;
     let mut builder = factory.create();
@@ -167,7 +167,10 @@ pub(super) fn make(element: &Element) -> Result<gst::Element, Fault> {
         builder = builder.name(name);
     }
     let made = builder.build().map_err(|_| {
-        fault(FaultKind::ElementMissing, format!("the GStreamer element {} cannot be made", element.factory))
+        fault(
+            FaultKind::ElementMissing,
+            format!("the GStreamer element {} cannot be created", element.factory),
+        )
     })?;
     for (property, text) in &element.properties {
         set(&made, element.factory, property, text)?;
@@ -180,7 +183,7 @@ pub(super) fn missing(factory: &str) -> Fault {
     fault(FaultKind::ElementMissing, format!("the GStreamer element {factory} is not installed: {hint}"))
 }
 
-/// Values are not quoted: an address may carry a password.
+/// Values are not quoted: a URL may contain a password.
 fn set(element: &gst::Element, factory: &str, property: &str, text: &str) -> Result<(), Fault> {
     properties::set(element, property, text)
         .map_err(|why| fault(FaultKind::Pipeline, format!("{factory}: the property {property} {why}")))
@@ -192,7 +195,7 @@ fn add(pipeline: &gst::Pipeline, element: &gst::Element) -> Result<(), Fault> {
         .map_err(|_| fault(FaultKind::Pipeline, format!("{} cannot be put into the pipeline", name(element))))
 }
 
-/// Links two elements, now or as soon as the first one has a pad to link (`decodebin`).
+/// Links two elements, now or when the first one adds a pad (`decodebin`).
 fn link(from: &gst::Element, to: &gst::Element) -> Result<(), Fault> {
     if !grows(from) {
         return from.link(to).map_err(|_| link_failed(from, to));
@@ -201,13 +204,13 @@ fn link(from: &gst::Element, to: &gst::Element) -> Result<(), Fault> {
     from.connect_pad_added(move |_, pad| {
         let Some(sink) = to.upgrade().and_then(|to| to.static_pad("sink")) else { return };
         if !sink.is_linked() && pad.link(&sink).is_err() {
-            tracing::error!("pictures of this kind cannot be encoded");
+            tracing::error!("frames in this format cannot be encoded");
         }
     });
     Ok(())
 }
 
-/// Its pads for what comes out are made once it knows what does.
+/// Whether it adds its output pads later.
 pub(super) fn grows(element: &gst::Element) -> bool {
     element.pad_template_list().iter().any(|template| {
         template.direction() == gst::PadDirection::Src && template.presence() == gst::PadPresence::Sometimes
@@ -225,8 +228,8 @@ impl Built {
     }
 }
 
-/// Links what the RTSP server offers, where there is one. Sound that is not wanted is not even asked for; where none comes
-/// that can be kept, `no_sound` is told so, and why, where that is for us.
+/// Links the streams of an RTSP camera. Audio that is not wanted is not requested. If no usable audio comes, `no_audio`
+/// is called, with the reason if there is an error.
 pub(super) fn join_rtsp(
     built: &Built,
     description: &Description,
@@ -238,7 +241,7 @@ pub(super) fn join_rtsp(
     let codec = built.codec;
     let offers = Arc::clone(&built.offers);
     let known: Vec<&str> = description.audio_paths.iter().map(|path| path.encoding).collect();
-    // Of each kind the first: its number.
+    // The numbers of the first video and the first audio stream.
     let chosen = Arc::new(Mutex::new((None::<u32>, None::<u32>)));
     let of_frames = Arc::clone(&chosen);
     source.connect("select-stream", false, move |values| {
@@ -271,7 +274,7 @@ pub(super) fn join_rtsp(
                 let name = pad.name();
                 let numbered = |kind: &str| name.strip_prefix(kind).and_then(|number| number.parse().ok());
                 if let Some(number) = numbered("recv_rtp_sink_") {
-                    // Before the SSRC is made one: a report is of the camera's own.
+                    // Before the SSRC is changed: sender reports have the camera's own.
                     if frames == Some(number) {
                         reports.watch_packets(pad);
                     }
@@ -297,7 +300,7 @@ pub(super) fn join_rtsp(
             let head = video.upgrade().filter(|_| coded == codec);
             let Some(sink) = head.and_then(|head| head.static_pad("sink")) else { return };
             if !sink.is_linked() && pad.link(&sink).is_err() {
-                tracing::error!("a stream of the RTSP camera cannot be taken");
+                tracing::error!("a stream of the RTSP camera cannot be linked");
             }
             return;
         }
@@ -310,7 +313,7 @@ pub(super) fn join_rtsp(
         }
         match fill(&bin, &path.stages, &tail) {
             Ok(sink) if pad.link(&sink).is_ok() => {}
-            Ok(_) => failed(Some(format!("the {encoding} sound of the RTSP camera cannot be taken"))),
+            Ok(_) => failed(Some(format!("the {encoding} audio of the RTSP camera cannot be linked"))),
             Err(why) => failed(Some(why.message)),
         }
     });
@@ -321,25 +324,25 @@ pub(super) fn join_rtsp(
         let linked =
             head.upgrade().and_then(|head| head.static_pad("sink")).is_some_and(|sink| sink.is_linked());
         if !linked {
-            // That there is none is told by the machine, once.
-            tracing::debug!("the RTSP camera offers no sound that is understood");
+            // The machine reports this once.
+            tracing::debug!("the RTSP camera offers no supported audio");
             no_audio(None);
         }
     });
 }
 
-/// Audio that is for us to send (`a=sendonly`, told from our side), or nobody's. Of the pictures some cameras say the same
-/// from their side: there it means nothing.
+/// Whether an audio stream is one for us to send (`a=sendonly`, seen from our side), or inactive. Some cameras mark their
+/// video `a=sendonly`, seen from their side: there it is ignored.
 fn is_back_channel(caps: Option<&gst::Caps>) -> bool {
     says(caps, "a-sendonly") || says(caps, "a-inactive")
 }
 
-/// The SDP has this attribute for the stream.
+/// Whether the SDP has this attribute for the stream.
 fn says(caps: Option<&gst::Caps>, attribute: &str) -> bool {
     caps.and_then(|caps| caps.structure(0)).is_some_and(|structure| structure.has_field(attribute))
 }
 
-/// What frames are coded in, by the name in the SDP.
+/// The codec of a name in the SDP.
 fn codec_of(encoding: &str) -> Option<Codec> {
     match encoding {
         "H264" => Some(Codec::H264),
@@ -353,8 +356,8 @@ fn encoding(caps: Option<&gst::Caps>) -> Option<String> {
     structure.get::<&str>("encoding-name").ok().map(str::to_ascii_uppercase)
 }
 
-/// Whether what comes before a filter of the pipeline has frames of the other codec to give, and none of this one: so a
-/// device answers that was asked for what it cannot encode.
+/// Whether an element before a filter of the pipeline offers the other codec, and not this one: that is the answer of a
+/// device that cannot encode what was requested.
 pub(super) fn gives_other(pipeline: &gst::Pipeline, wanted: Codec) -> bool {
     let filters = pipeline.iterate_elements().into_iter().flatten().filter(|it| name(it) == "capsfilter");
     let before = filters.filter_map(|filter| filter.static_pad("sink")?.peer());
@@ -365,7 +368,7 @@ pub(super) fn gives_other(pipeline: &gst::Pipeline, wanted: Codec) -> bool {
     })
 }
 
-/// Why nothing of an RTSP camera can be recorded, where that is for what it offers.
+/// The fault if an RTSP camera does not offer the expected codec.
 pub(super) fn unfit_offers(offers: &Mutex<BTreeSet<String>>, source: &str, wanted: Codec) -> Option<Fault> {
     let offers = offers.lock().unwrap_or_else(PoisonError::into_inner);
     if offers.is_empty() || offers.contains(encoding_of(wanted)) {
@@ -374,7 +377,7 @@ pub(super) fn unfit_offers(offers: &Mutex<BTreeSet<String>>, source: &str, wante
     if offers.contains(encoding_of(wanted.other())) {
         return Some(wrong_codec(source, wanted, wanted.other()));
     }
-    // From the network: letters and digits of a few names, and no more.
+    // From the network: only letters and digits of a few names.
     let printable =
         |name: &String| name.chars().filter(char::is_ascii_alphanumeric).take(16).collect::<String>();
     let names: Vec<String> = offers.iter().take(4).map(printable).collect();
@@ -383,7 +386,7 @@ pub(super) fn unfit_offers(offers: &Mutex<BTreeSet<String>>, source: &str, wante
     Some(fault(FaultKind::Pipeline, why))
 }
 
-/// Its name in SDP (RFC 6184, RFC 7798).
+/// The name of a codec in SDP (RFC 6184, RFC 7798).
 fn encoding_of(codec: Codec) -> &'static str {
     match codec {
         Codec::H264 => "H264",
@@ -391,7 +394,7 @@ fn encoding_of(codec: Codec) -> &'static str {
     }
 }
 
-/// An element in a message: what it is, for the names are made up.
+/// An element in messages: its factory, since element names are generated.
 pub(super) fn name(element: &gst::Element) -> String {
     element.factory().map_or_else(|| element.name().to_string(), |factory| factory.name().to_string())
 }

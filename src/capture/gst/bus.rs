@@ -1,4 +1,4 @@
-//! What the elements of a pipeline say while it runs.
+//! Messages of the elements of a running pipeline.
 
 use super::access::Access;
 use super::build::{self, Built};
@@ -10,8 +10,8 @@ use gst::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
-/// Has the bus tell us, on whatever thread it speaks. An audio branch that fails sets `deaf`, and a camera that refuses
-/// TCP `udp`, where it may.
+/// Handles the messages of a pipeline, on the threads that post them. An error of the audio branch sets `audio_failed`; a
+/// camera that refuses TCP sets `udp`, if that is allowed.
 pub(super) fn listen(
     built: &Built,
     description: &Description,
@@ -31,7 +31,7 @@ pub(super) fn listen(
     let codec = description.codec;
     let own = pipeline.downgrade();
     let first = AtomicBool::new(true);
-    #[expect(clippy::wildcard_enum_match_arm, reason = "GStreamer's messages, of which four concern us")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of GStreamer's messages only four are used")]
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
@@ -52,10 +52,10 @@ pub(super) fn listen(
                 shared.tell(Event::Failed(match why {
                     Some(why) => why,
                     None if is_refused(error) => {
-                        // Where UDP is refused as well, TCP is tried anew.
+                        // If UDP is refused too, TCP is tried again.
                         let other = may_use_udp && !udp.fetch_xor(true, Ordering::AcqRel);
-                        let next = if other { ", and is asked for UDP next" } else { "" };
-                        let why = "it refuses the transport that it is asked for";
+                        let next = if other { "; UDP is tried next" } else { "" };
+                        let why = "it refuses the transport that was requested";
                         fault(FaultKind::Pipeline, format!("{source}: {why}{next}"))
                     }
                     None => bus_fault(error, &source),
@@ -84,18 +84,18 @@ pub(super) fn listen(
     });
 }
 
-/// Has the bus of the microphone's own pipeline tell us.
+/// Handles the messages of the microphone's pipeline.
 pub(super) fn listen_to_microphone(pipeline: &gst::Pipeline, shared: &Arc<Shared>) {
     let Some(bus) = pipeline.bus() else { return };
     let shared = Arc::clone(shared);
-    #[expect(clippy::wildcard_enum_match_arm, reason = "GStreamer's messages, of which two concern us")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "of GStreamer's messages only two are used")]
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
                 shared.tell(Event::MicrophoneFailed(bus_fault(error, "the microphone").message));
             }
             gst::MessageView::Eos(_) => {
-                shared.tell(Event::MicrophoneFailed(String::from("the microphone has come to its end")));
+                shared.tell(Event::MicrophoneFailed(String::from("the microphone has ended its stream")));
             }
             _ => {}
         }
@@ -103,7 +103,7 @@ pub(super) fn listen_to_microphone(pipeline: &gst::Pipeline, shared: &Arc<Shared
     });
 }
 
-/// The camera offers streams, and lets us set up none of them (RFC 2326, 11.3.12): what else this may mean was ruled out.
+/// Whether the camera refuses to set up all its streams (RFC 2326, 11.3.12). Other causes of this error were excluded.
 fn is_refused(error: &gst::message::Error) -> bool {
     let what = error.error();
     let of_source = error.src().and_then(|object| object.downcast_ref::<gst::Element>()).map(build::name);
@@ -111,7 +111,7 @@ fn is_refused(error: &gst::message::Error) -> bool {
     of_source && what.matches(gst::StreamError::CodecNotFound)
 }
 
-/// What a bus error is. Its debug text is left out: it may quote addresses with their passwords.
+/// The fault of an error message. Its debug text is left out: it may quote URLs with passwords.
 fn bus_fault(error: &gst::message::Error, source: &str) -> Fault {
     let what = error.error();
     let element = error

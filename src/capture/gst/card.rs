@@ -1,5 +1,5 @@
-//! Puts the test card into what the test source captures: the block code and the number as text into
-//! the raw picture, the SEI message into the access unit that the encoder made of it.
+//! Adds the test card to the frames of the test source: the block code and the number as text to the raw frame,
+//! the SEI message to the encoded access unit.
 
 use crate::capture::board::{NUMBER_OVERLAY, TEST_SOURCE};
 use crate::capture::codec::{Role, role};
@@ -11,25 +11,25 @@ use gst::prelude::*;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// Pictures that may be on their way through the encoder; of older ones the card is forgotten.
+/// Maximum number of frames in the encoder; the cards of older ones are dropped.
 const MAX_FRAMES: usize = 256;
 
 /// The cards of a test source.
-pub(super) struct Cards(Arc<Mutex<UnderWay>>);
+pub(super) struct Cards(Arc<Mutex<CardQueue>>);
 
-/// Cards on their way, with the running time of their pictures.
+/// Cards of the frames in the encoder, with their running times.
 #[derive(Default)]
-struct UnderWay {
+struct CardQueue {
     next: u32,
     cards: VecDeque<(u64, Card)>,
 }
 
-/// `None` where the pipeline has no test source.
+/// Installs the test card; `None` if the pipeline has no test source.
 pub(super) fn install(pipeline: &gst::Pipeline) -> Option<Cards> {
     let raw = pipeline.by_name(TEST_SOURCE).and_then(|source| source.static_pad("src"))?;
     let overlay = pipeline.by_name(NUMBER_OVERLAY).map(|overlay| overlay.downgrade());
-    let cards: Arc<Mutex<UnderWay>> = Arc::default();
-    let on_their_way = Arc::clone(&cards);
+    let cards: Arc<Mutex<CardQueue>> = Arc::default();
+    let queue = Arc::clone(&cards);
     raw.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
         let Some(gst::PadProbeData::Buffer(buffer)) = info.data.as_mut() else {
             return gst::PadProbeReturn::Ok;
@@ -43,10 +43,10 @@ pub(super) fn install(pipeline: &gst::Pipeline) -> Option<Cards> {
         }
         gst::PadProbeReturn::Ok
     });
-    Some(Cards(on_their_way))
+    Some(Cards(queue))
 }
 
-fn hold(cards: &Mutex<UnderWay>) -> MutexGuard<'_, UnderWay> {
+fn hold(cards: &Mutex<CardQueue>) -> MutexGuard<'_, CardQueue> {
     cards.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -57,7 +57,7 @@ fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<u64> {
 }
 
 impl Cards {
-    /// Puts the SEI message of its card before the first slice (ITU-T H.264, 7.4.1.2.3; ITU-T H.265, 7.4.2.4.4).
+    /// Inserts the SEI message of its card before the first slice (ITU-T H.264, 7.4.1.2.3; ITU-T H.265, 7.4.2.4.4).
     pub(super) fn put_into(&self, unit: &mut Unit, shown: i64) {
         let Some(card) = u64::try_from(shown).ok().and_then(|shown| hold(&self.0).of(shown)) else { return };
         let codec = unit.sets.codec();
@@ -66,8 +66,8 @@ impl Cards {
     }
 }
 
-impl UnderWay {
-    /// The card of a picture that is taken now.
+impl CardQueue {
+    /// A new card, for the frame that is captured now.
     fn take(&mut self, at: Option<u64>) -> Card {
         let card = Card { number: self.next, time: mono().0 };
         self.next = self.next.wrapping_add(1);
@@ -80,7 +80,7 @@ impl UnderWay {
         card
     }
 
-    /// The card of the picture of that time; pictures come out in the order in which they went in.
+    /// The card of the frame of this time. The encoder keeps the order.
     fn of(&mut self, at: u64) -> Option<Card> {
         while let Some((time, card)) = self.cards.front().copied() {
             if time > at {
@@ -95,7 +95,7 @@ impl UnderWay {
     }
 }
 
-/// The luma plane of I420 and NV12, which comes first; its lines are of a multiple of four bytes.
+/// The luma plane of I420 and NV12, which is the first; the length of its lines is a multiple of four bytes.
 fn size(pad: &gst::Pad) -> Option<Size> {
     let caps = pad.current_caps()?;
     let caps = caps.structure(0)?;

@@ -1,5 +1,5 @@
-//! Before anything is opened: is all there that a board needs? Elements are built, with their properties, and linked; none
-//! is started.
+//! Checks whether everything that a board needs is present. Elements are created with their properties and linked, but not
+//! started; no device is opened.
 
 use super::initialise;
 use crate::capture::board::{self, Description, Element, Origin, Stage, Unfit};
@@ -11,9 +11,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Everything that would keep this board from capturing: elements that are not installed, devices
-/// and files that are not there or may not be read. Opens no device. `file` of each problem is
-/// empty: it is the board's, which the caller knows.
+/// Everything that prevents capture on this board: elements that are not installed, devices and files that are
+/// missing or not readable. Opens no device. `file` of each problem is empty: it is the board file, which the caller
+/// knows.
 #[must_use]
 pub fn probe(board: &Board) -> Vec<Problem> {
     let mut problems = Vec::new();
@@ -37,12 +37,12 @@ pub fn probe(board: &Board) -> Vec<Problem> {
         durability: Durability::Fragment,
         audio: true,
     };
-    for (key, factory, properties) in told(board) {
-        for (key, why) in untaken(key, factory, properties) {
+    for (key, factory, properties) in properties_of(board) {
+        for (key, why) in refused(key, factory, properties) {
             found(&key, why);
         }
     }
-    // Every picture of the board, and scaled, so that what scales is looked for as well.
+    // Every stream of the board, as it is and scaled, so that the elements for scaling are checked too.
     let heights = std::iter::once(&board.video).chain(&board.video.profiles).map(|video| video.height);
     let heights: Vec<u32> = heights.flat_map(|lines| [lines.saturating_sub(2).max(2), lines]).collect();
     for max_height in heights {
@@ -51,7 +51,7 @@ pub fn probe(board: &Board) -> Vec<Problem> {
                 for why in missing_in(&description.video).into_iter().chain(missing_origin(&description)) {
                     found("video", why);
                 }
-                // What of a camera is not AAC is decoded; that this cannot be done is a doubt.
+                // Other encodings than AAC are decoded; missing decoders are only a warning.
                 let aac = description.audio_paths.iter().find(|path| path.encoding == "MPEG4-GENERIC");
                 let aac = aac.map(|path| missing_in(&path.stages)).unwrap_or_default();
                 let audio = description.audio.as_deref().map(missing_in).unwrap_or_default();
@@ -63,11 +63,11 @@ pub fn probe(board: &Board) -> Vec<Problem> {
             Err(Unfit(why)) => found("video", why),
         }
     }
-    // Of several pictures more than one may lack the same.
-    let mut told = BTreeSet::new();
-    problems.retain(|it| told.insert((it.key.clone(), it.problem.clone())));
+    // Several streams may need the same missing element.
+    let mut seen = BTreeSet::new();
+    problems.retain(|it| seen.insert((it.key.clone(), it.problem.clone())));
     if problems.is_empty() {
-        // Each is there by itself: do they fit together?
+        // All elements exist: can they be linked?
         let unfit = whole.iter().find_map(|it| super::build::build(it, it.audio.is_some()).err());
         problems.extend(unfit.map(|fault| problem("video", fault.message)));
     }
@@ -120,8 +120,8 @@ pub(super) fn missing_in(stages: &[Stage]) -> Vec<String> {
     missing
 }
 
-/// What the board file says of properties: its key, the element, and the properties.
-fn told(board: &Board) -> Vec<(&'static str, &'static str, &[Property])> {
+/// The properties in the board file: their key, the element, and the properties.
+fn properties_of(board: &Board) -> Vec<(&'static str, &'static str, &[Property])> {
     let source = match &board.video.source {
         VideoSource::V4l2 { .. } => Some("v4l2src"),
         VideoSource::Libcamera { .. } => Some("libcamerasrc"),
@@ -142,8 +142,8 @@ fn told(board: &Board) -> Vec<(&'static str, &'static str, &[Property])> {
     told
 }
 
-/// Those that the element does not take, each with its key. That the element is missing is told elsewhere.
-fn untaken(key: &str, factory: &'static str, properties: &[Property]) -> Vec<(String, String)> {
+/// The properties that the element refuses, each with its key. A missing element is reported elsewhere.
+fn refused(key: &str, factory: &'static str, properties: &[Property]) -> Vec<(String, String)> {
     if properties.is_empty() {
         return Vec::new();
     }
@@ -175,22 +175,19 @@ fn missing_origin(description: &Description) -> Vec<String> {
 fn unreadable(path: &Path) -> Option<String> {
     use nix::unistd::{AccessFlags, access};
     let why = access(path, AccessFlags::R_OK).err()?;
-    #[expect(clippy::wildcard_enum_match_arm, reason = "the errors of a system call, not facts of ours")]
+    #[expect(clippy::wildcard_enum_match_arm, reason = "errors of a system call")]
     Some(match why {
         nix::errno::Errno::ENOENT => {
-            format!("{} does not exist: is the device connected, its driver loaded?", path.display())
+            format!("{} does not exist: is the device connected, and its driver loaded?", path.display())
         }
         nix::errno::Errno::EACCES => {
-            format!(
-                "{} may not be read by this user: put the user into the group that owns it",
-                path.display()
-            )
+            format!("{} may not be read by this user: add the user to the group that owns it", path.display())
         }
         other => format!("{} cannot be read: {}", path.display(), other.desc()),
     })
 }
 
-/// Whether the source of a run is there, told before GStreamer tells it less well.
+/// Checks the source of a run: the message is clearer than GStreamer's.
 pub(super) fn source_is_there(description: &Description) -> Result<(), Fault> {
     let path = match &description.origin {
         Origin::File { path, .. } => Some(path.clone()),

@@ -1,4 +1,4 @@
-//! How a run goes: built, watched, ended.
+//! The course of a run: build, watch, end.
 
 use super::access::Access;
 use super::build::{self, Built};
@@ -9,7 +9,7 @@ use super::run::{Event, Outside, PipelineSlot, Shared, StopOrder};
 use super::{Describe, bus, fault, flag, initialise, intake, wrong_codec};
 use crate::capture::board::{Description, Origin, Unfit};
 use crate::capture::profile::Sizing;
-use crate::capture::watch::{Ending, Flow, Happening, Next, Watch};
+use crate::capture::watch::{Ending, Event as RunEvent, Flow, Next, Watch};
 use crate::domain::effect::CaptureSettings;
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
 use crate::domain::input::{Fault, FaultKind, Input};
@@ -22,17 +22,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// How often it is looked whether a file is closed.
+/// How often to check whether a file is closed.
 const READER_INTERVAL: Duration = Duration::from_millis(1);
 /// For the pipeline to reach NULL.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The thread that builds the pipeline, waits for what happens to it, and ends the run.
+/// The thread that builds the pipeline, waits for its events, and ends the run.
 pub(super) struct Control {
     pub(super) epoch: Epoch,
     pub(super) outside: Outside,
     pub(super) shared: Arc<Shared>,
     pub(super) slot: Arc<Mutex<PipelineSlot>>,
-    /// The pipeline of the board's own microphone.
+    /// The pipeline of the board's microphone.
     pub(super) microphone: Arc<Mutex<PipelineSlot>>,
     pub(super) events: Receiver<Event>,
     pub(super) stops: Receiver<StopOrder>,
@@ -40,7 +40,7 @@ pub(super) struct Control {
     pub(super) closed: Receiver<Mono>,
 }
 
-/// The fault, by its name where a device has frames of another codec to give than the board says.
+/// The fault, made more precise if a device offers another codec than the board file states.
 fn named(fault: Fault, pipeline: &gst::Pipeline, description: &Description) -> Fault {
     let asks = !description.encodes && matches!(description.origin, Origin::Branches);
     if asks && fault.kind == FaultKind::Pipeline && build::gives_other(pipeline, description.codec) {
@@ -49,7 +49,7 @@ fn named(fault: Fault, pipeline: &gst::Pipeline, description: &Description) -> F
     fault
 }
 
-/// No more comes in; what is under way is to be handed over.
+/// Stops the input, so that the frames in the pipeline are delivered.
 fn drain(pipeline: &gst::Pipeline, started: &Started) {
     if let Some(feed) = started.feed.as_ref() {
         feed.stop();
@@ -60,12 +60,13 @@ fn drain(pipeline: &gst::Pipeline, started: &Started) {
     }
 }
 
-/// What was started, and must be waited for.
+/// The parts of a run that were started.
 #[derive(Default)]
 struct Started {
     microphone: Option<Microphone>,
-    /// Audio is wanted, and why it is not to be expected.
+    /// Audio is wanted.
     audio_wanted: bool,
+    /// Why no audio will come.
     without_audio: Option<String>,
     feed: Option<Feed>,
 }
@@ -73,7 +74,7 @@ struct Started {
 impl Control {
     pub(super) fn run(self, settings: CaptureSettings, describe: &Describe) {
         let mut started = Started::default();
-        let mut ending = match self.after_the_one_before() {
+        let mut ending = match self.wait_for_previous() {
             Some(stop) => Ending::Asked(stop.reason),
             None => match self.open(settings, describe, &mut started) {
                 Ok(description) => {
@@ -84,8 +85,8 @@ impl Control {
                 Err(ending) => ending,
             },
         };
-        // Whoever stops a run while it fails has no use for the fault; nor is what a pipeline says of its
-        // end a fault, once a Drop has closed it and the order itself is on its way.
+        // If an order to stop comes while the run fails, the fault is not reported; nor is an error of a pipeline
+        // that a Drop has closed while the order itself has not arrived yet.
         let asked = match &ending {
             Ending::Asked(_) => None,
             Ending::ClosedByDrop => self.stops.recv_timeout(CLOSE_TIMEOUT).ok(),
@@ -98,7 +99,7 @@ impl Control {
         self.finish(ending, started);
     }
 
-    /// A picture that is too large is remembered. Where the board has another one for this plan the next run takes that.
+    /// Remembers a stream with too many lines. If the board has another one for this plan, the next run uses it.
     fn with_other_profile(
         &self,
         ending: Ending,
@@ -109,7 +110,7 @@ impl Control {
         let Ending::Failed(fault) = ending else { return ending };
         let (profile, sizing) = description.choice;
         let lines = self.shared.too_many.load(Ordering::Acquire);
-        // Before a picture came, a device that was asked for a smaller mode has none.
+        // A device that fails before the first frame does not have the smaller mode that was requested.
         let has_no_mode =
             sizing == Sizing::Requested && fault.kind == FaultKind::Pipeline && !flag(&self.shared.any_chunk);
         if fault.kind != FaultKind::ExceedsPlan && !has_no_mode {
@@ -120,7 +121,7 @@ impl Control {
         let next = describe(settings).ok().map(|next| next.choice);
         let Fault { message, .. } = fault;
         if next.is_some_and(|(_, sizing)| sizing != Sizing::TooLarge && next != Some(description.choice)) {
-            let message = format!("{message}: the board has another picture, which is taken next");
+            let message = format!("{message}: the board has another stream, which is taken next");
             return Ending::Failed(Fault { kind: FaultKind::Pipeline, message });
         }
         let lacks = "set the camera to fewer, or give the board a [[video.profile]] or an encoder";
@@ -135,8 +136,8 @@ impl Control {
         Ending::Failed(Fault { kind: FaultKind::ExceedsPlan, message })
     }
 
-    /// Two runs never hold a device together, and what one hands over never mixes with the other's.
-    fn after_the_one_before(&self) -> Option<StopOrder> {
+    /// Waits for the end of the previous run: two runs never hold a device together, and their chunks never mix.
+    fn wait_for_previous(&self) -> Option<StopOrder> {
         let previous = self.outside.previous.as_ref()?;
         select! {
             recv(previous) -> _ => None,
@@ -177,7 +178,7 @@ impl Control {
             }
             started.feed = Some(feed);
         }
-        // The audio of a source comes with its frames; a microphone is a device of its own.
+        // An RTSP camera or a file delivers its audio with the frames; a microphone is a separate device.
         let own = audio && matches!(description.origin, Origin::Branches);
         let built = match build::build(&description, audio && !own) {
             Err(why) if audio && !own => {
@@ -222,7 +223,7 @@ impl Control {
         Ok(description)
     }
 
-    /// To PLAYING, unless the run was stopped before it began.
+    /// Sets the pipeline to PLAYING, unless the run was stopped before.
     fn play(&self, built: &Built, description: &Description) -> Result<(), Ending> {
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.closed {
@@ -236,17 +237,17 @@ impl Control {
             return Ok(());
         }
         drop(slot);
-        // The bus has said why before the state change failed.
+        // The bus reported the reason before the state change failed.
         while let Ok(event) = self.events.try_recv() {
             if let Event::Failed(fault) = event {
                 return Err(named(fault, &built.pipeline, description).into());
             }
         }
-        Err(fault(FaultKind::Pipeline, String::from("the pipeline does not start, and does not say why"))
+        Err(fault(FaultKind::Pipeline, String::from("the pipeline does not start, and gives no reason"))
             .into())
     }
 
-    /// Waits until the run is to end.
+    /// Waits until the run has to end.
     fn watch(&self, description: &Description, started: &mut Started) -> Ending {
         let mut watch = Watch::new(&description.source, description.fragment);
         let mut stops = self.stops.clone();
@@ -259,20 +260,20 @@ impl Control {
                     self.tell_audio(started, false, Some(why));
                 }
             }
-            let happening = select! {
+            let run_event = select! {
                 recv(stops) -> stop => match stop {
-                    Ok(StopOrder { manner, reason }) => Some(Happening::Stop(manner, reason)),
+                    Ok(StopOrder { manner, reason }) => Some(RunEvent::Stop(manner, reason)),
                     Err(_) => {
                         stops = never();
-                        Some(Happening::Abandoned)
+                        Some(RunEvent::Abandoned)
                     }
                 },
                 recv(self.events) -> event => match event {
-                    Ok(Event::HandedOver) => Some(Happening::HandedOver),
+                    Ok(Event::HandedOver) => Some(RunEvent::HandedOver),
                     Ok(Event::Failed(fault)) => {
-                        Some(Happening::Failed(named(fault, &pipeline, description)))
+                        Some(RunEvent::Failed(named(fault, &pipeline, description)))
                     }
-                    // Asked to end, a microphone ends: that is no fault of it.
+                    // While the run drains, the end of the microphone is no fault.
                     Ok(Event::MicrophoneFailed(_) | Event::AudioMissing(_)) if watch.is_draining() => continue,
                     Ok(event @ (Event::Playing
                     | Event::Latency
@@ -281,15 +282,15 @@ impl Control {
                     | Event::AudioStarted
                     | Event::AudioMissing(_)
                     | Event::MicrophoneFailed(_))) => {
-                        self.heed(event, &pipeline, description, started);
+                        self.handle(event, &pipeline, description, started);
                         continue;
                     }
                     Err(_) => return Ending::ClosedByDrop,
                 },
                 default(watch.wait(self.flow(), mono())) => None,
             };
-            let next = match happening {
-                Some(happening) => watch.on(happening, mono()),
+            let next = match run_event {
+                Some(run_event) => watch.on(run_event, mono()),
                 None => watch.on_time(self.flow(), mono()),
             };
             match next {
@@ -304,8 +305,14 @@ impl Control {
         }
     }
 
-    /// What does not end the run.
-    fn heed(&self, event: Event, pipeline: &gst::Pipeline, description: &Description, started: &mut Started) {
+    /// Handles the events that do not end the run.
+    fn handle(
+        &self,
+        event: Event,
+        pipeline: &gst::Pipeline,
+        description: &Description,
+        started: &mut Started,
+    ) {
         match event {
             Event::Playing => {
                 (self.outside.report)(Input::CaptureStarted { epoch: self.epoch });
@@ -360,8 +367,8 @@ impl Control {
         }
     }
 
-    /// When the devices were closed. Where they do not close in time that is told, and it goes on to wait: nobody says
-    /// that a device is closed which is not. `None` where nobody is left to close them.
+    /// Waits until the devices are closed, and returns the time. If that takes too long it is reported, and the wait
+    /// continues: a device is never reported as closed while it is open. `None` if the closer has ended.
     fn wait_until_closed(&self) -> Option<Mono> {
         match self.closed.recv_timeout(CLOSE_TIMEOUT) {
             Ok(at) => Some(at),
@@ -372,7 +379,7 @@ impl Control {
         }
     }
 
-    /// A file is closed by its reader, which may hang in that as a device does.
+    /// Reports a reader that does not close its file in time.
     fn tell_if_stuck(&self, feed: &Feed) {
         let until = mono() + CLOSE_TIMEOUT;
         while !feed.is_over() {
@@ -383,7 +390,7 @@ impl Control {
         }
     }
 
-    /// Closes the devices, says so, and that nothing follows. Whatever happened, once.
+    /// Closes the devices, and reports that and the end of the chunks. Called exactly once a run.
     fn finish(self, ending: Ending, started: Started) {
         let (reason, fault) = match ending {
             Ending::Asked(reason) => (reason, None),
@@ -406,7 +413,7 @@ impl Control {
         match self.outside.chunks.try_send(end) {
             Ok(()) | Err(TrySendError::Disconnected(_)) => (self.outside.report)(closed),
             Err(TrySendError::Full(end)) => {
-                // That the devices are closed does not wait for a slow spool.
+                // The report that the devices are closed does not wait for a slow spool.
                 (self.outside.report)(closed);
                 let _spool_is_gone = self.outside.chunks.send(end);
             }

@@ -1,4 +1,4 @@
-//! One stream of an MP4 or Matroska file, taken out by a small pipeline of its own.
+//! Reads one track of an MP4 or Matroska file, in a small separate pipeline.
 
 use super::basket::Basket;
 use super::build::{make, name};
@@ -15,18 +15,18 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-/// How often a reader that waits looks whether it is still wanted.
+/// How often a waiting reader checks whether it must stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
-/// For a file to be opened and its streams to be found.
+/// For a file to be opened and its tracks to be found.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(10);
-/// A kind of stream in a file.
+/// A kind of track in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TrackKind {
     Video(Codec),
     Audio,
 }
 
-/// Running time of a sample of a file, in nanoseconds; before zero where pictures are reordered.
+/// Running times of a sample, in nanoseconds; may be negative if frames are reordered.
 pub(super) struct Times {
     pub(super) pts: i64,
     pub(super) dts: i64,
@@ -39,9 +39,9 @@ impl Times {
         let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
         let running = |time: Option<gst::ClockTime>| -> Option<i64> {
             let time = match container {
-                // Its demuxer changes its segment amid the first frames; its times are those of one clock.
+                // Its demuxer changes the segment during the first frames; the times themselves are continuous.
                 Container::Matroska => return i64::try_from(time?.nseconds()).ok(),
-                // An edit list is told by the segment.
+                // The segment contains the edit list.
                 Container::Mp4 | Container::ByteStream => segment.to_running_time_full(time?)?,
             };
             let nanos = i64::try_from(time.abs().nseconds()).ok()?;
@@ -54,7 +54,7 @@ impl Times {
     }
 }
 
-/// One stream of a file, being taken out. Closed when dropped.
+/// One track of a file that is being read. Closed on drop.
 pub(super) struct Demuxed {
     pipeline: gst::Pipeline,
     basket: Arc<Basket>,
@@ -70,7 +70,7 @@ impl Drop for Demuxed {
 }
 
 impl Demuxed {
-    /// `None` where the file has no such stream that can be kept as it is.
+    /// `None` if the file has no such track that can be stored as it is.
     pub(super) fn open(
         path: &Path,
         container: Container,
@@ -79,7 +79,7 @@ impl Demuxed {
     ) -> Result<Option<Demuxed>, Fault> {
         let failed = |what: &str| fault(FaultKind::Pipeline, format!("{}: {what}", path.display()));
         let joined = |result: Result<(), gst::glib::BoolError>| {
-            result.map_err(|_| failed("the reader cannot be put together"))
+            result.map_err(|_| failed("the reader cannot be built"))
         };
         let pipeline = gst::Pipeline::new();
         let source = make(&Element::new("filesrc").with("location", path.display()))?;
@@ -135,7 +135,7 @@ impl Demuxed {
             });
         }
         let sink = sink.downcast::<gst_app::AppSink>().map_err(|_| failed("no appsink"))?;
-        // What an edit list leaves out was captured all the same.
+        // Keep frames that an edit list leaves out: they are footage.
         sink.set_drop_out_of_segment(false);
         let basket = Arc::<Basket>::default();
         let (filled, ended) = (Arc::clone(&basket), Arc::clone(&basket));
@@ -154,7 +154,7 @@ impl Demuxed {
         }
         let mut waited = Duration::ZERO;
         while complete.try_recv().is_err() {
-            // Where no stream is taken, the demuxer fails for that; it has found its streams by then.
+            // The demuxer fails if no track is linked; by then it has found its tracks.
             if let Ok(why) = demuxed.failures.try_recv() {
                 if complete.try_recv().is_ok() {
                     break;
@@ -165,7 +165,7 @@ impl Demuxed {
                 return Err(failed("stopped"));
             }
             if waited >= OPEN_TIMEOUT {
-                return Err(failed("its streams were not found within 10 s"));
+                return Err(failed("its tracks were not found within 10 s"));
             }
             thread::sleep(Duration::from_millis(2));
             waited += Duration::from_millis(2);
@@ -180,7 +180,7 @@ impl Demuxed {
             .map_err(|_| fault(FaultKind::Pipeline, format!("{} cannot be read", self.path.display())))
     }
 
-    /// The next samples; nothing at the end, at a failure, or when nothing is wanted.
+    /// The next samples; none at the end, after a failure, or if no more are wanted.
     pub(super) fn pull(&self, wanted: impl Fn() -> bool) -> VecDeque<gst::Sample> {
         while wanted() {
             let (samples, over) = self.basket.take(POLL_INTERVAL);

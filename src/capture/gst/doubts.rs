@@ -1,4 +1,4 @@
-//! What works, and yet perhaps not as it is meant: told by `check`, and hinders nothing.
+//! Warnings of `check`: settings that work, but perhaps not as intended.
 
 use super::{check, initialise};
 use crate::capture::board;
@@ -6,7 +6,7 @@ use crate::capture::profile;
 use crate::config::{Board, Recording, VideoSource, Warning};
 use crate::domain::effect::CaptureSettings;
 
-/// Looks at a board that is sound as a file. Opens no device.
+/// Warnings for a valid board file. Opens no device.
 #[must_use]
 pub fn doubts(board: &Board, recording: &Recording) -> Vec<Warning> {
     let mut found = Vec::new();
@@ -15,7 +15,7 @@ pub fn doubts(board: &Board, recording: &Recording) -> Vec<Warning> {
         let warning = match &board.video.source {
             VideoSource::V4l2 { .. } => {
                 format!(
-                    "a plan of fewer than {lines} lines needs a mode of the device that has as few: {lacks}"
+                    "a plan of fewer than {lines} lines needs a mode of the device with so few lines: {lacks}"
                 )
             }
             VideoSource::Libcamera { .. }
@@ -49,7 +49,7 @@ pub fn doubts(board: &Board, recording: &Recording) -> Vec<Warning> {
         }
         for (missing, encodings) in lacking {
             let (names, why) = (encodings.join(", "), missing.join("; "));
-            let warning = format!("a camera whose sound is {names} is recorded without it: {why}");
+            let warning = format!("a camera whose audio is {names} is recorded without it: {why}");
             found.push(Warning { key: "audio.source", warning });
         }
     }

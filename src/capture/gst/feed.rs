@@ -1,8 +1,8 @@
-//! A file as a source: read by us, and pushed into the pipeline with times of our own.
+//! A file as a source: the agent reads it, and pushes it into the pipeline with its own times.
 //!
-//! So a file that is repeated is one stream without a seam: each round is read afresh to its last
-//! picture, and begins where the one before ended. An MP4 or MKV is taken apart by a small pipeline of its
-//! own; a byte stream is read here, since GStreamer gives it no times.
+//! So a repeated file is one continuous stream: each round is read again to its last frame, and begins where the
+//! previous one ended. A small separate pipeline demuxes MP4 and MKV; a byte stream is read here, since GStreamer gives
+//! it no times.
 
 use super::demux::{Demuxed, Times, TrackKind};
 use super::head::Head;
@@ -24,10 +24,10 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::thread;
 use std::time::Duration;
 
-/// How often a reader that waits looks whether it is still wanted.
+/// How often a waiting reader checks whether it must stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Marks the first frame of a round: it depends on nothing of the round before.
+/// Marks the first frame of a round: it does not depend on the previous round.
 pub(super) const NEW_ROUND: gst::BufferFlags = gst::BufferFlags::RESYNC;
 
 /// The readers of a file.
@@ -37,7 +37,7 @@ pub(super) struct Feed {
     codec: Codec,
     fps: FrameRate,
     source: Source,
-    /// Clockwise turns by a quarter, by which its pictures are to be shown.
+    /// Rotation for display, in clockwise quarter turns.
     turns: u8,
     stop: Arc<AtomicBool>,
     reader: Option<thread::JoinHandle<()>>,
@@ -46,7 +46,7 @@ pub(super) struct Feed {
 
 enum Source {
     Stream,
-    /// Each stream has a reader of its own, or one could not go on while the other waits.
+    /// Each track has its own reader: one must be able to continue while the other waits.
     Demuxed {
         container: Container,
         video: Option<Demuxed>,
@@ -54,7 +54,7 @@ enum Source {
     },
 }
 
-/// Whether the description takes the sound track of the file itself.
+/// Whether the description uses the audio track of the file.
 pub(super) fn wants_audio(description: &Description) -> bool {
     description.audio.as_ref().is_some_and(|stages| {
         stages
@@ -64,7 +64,7 @@ pub(super) fn wants_audio(description: &Description) -> bool {
 }
 
 impl Feed {
-    /// Opens the file and finds its streams.
+    /// Opens the file and finds its tracks.
     pub(super) fn open(
         description: &Description,
         (path, container, repeat): (&Path, Container, bool),
@@ -74,7 +74,7 @@ impl Feed {
         let container = match contents(path) {
             Some(Contents::Of(found)) => found,
             Some(Contents::TransportStream) => {
-                let why = "it is an MPEG transport stream, which is not read: put it into an MP4 or MKV file";
+                let why = "it is an MPEG transport stream, which is not supported: convert it to an MP4 or MKV file";
                 return Err(fault(FaultKind::Pipeline, format!("{}: {why}", path.display())));
             }
             None => container,
@@ -111,7 +111,7 @@ impl Feed {
         })
     }
 
-    /// The file has sound that can be kept as it is.
+    /// Whether the file has audio that can be stored as it is.
     pub(super) fn has_audio(&self) -> bool {
         match &self.source {
             Source::Stream => false,
@@ -119,12 +119,12 @@ impl Feed {
         }
     }
 
-    /// Clockwise turns by a quarter, by which its pictures are to be shown.
+    /// Rotation for display, in clockwise quarter turns.
     pub(super) fn turns(&self) -> u8 {
         self.turns
     }
 
-    /// Begins to push into the pipeline.
+    /// Starts to push into the pipeline.
     pub(super) fn begin(&mut self, pipeline: &gst::Pipeline) -> Result<(), Fault> {
         let video = Head::of_frames(pipeline, VIDEO_FEED)?;
         let audio = Head::of(pipeline, AUDIO_FEED);
@@ -162,12 +162,12 @@ impl Feed {
         Ok(())
     }
 
-    /// The file is closed.
+    /// Whether the file is closed.
     pub(super) fn is_over(&self) -> bool {
         self.reader.as_ref().is_none_or(thread::JoinHandle::is_finished)
     }
 
-    /// No more is read; what was pushed stays, and EOS follows it.
+    /// Stops reading. Frames that were pushed stay, and EOS follows them.
     pub(super) fn stop(&self) {
         self.stop.store(true, Ordering::Release);
     }
@@ -177,9 +177,9 @@ impl Drop for Feed {
     fn drop(&mut self) {
         self.stop();
         if let Some(reader) = self.reader.take() {
-            // The pipeline is closed, so it is refused, or sees `stop` within moments.
+            // The pipeline is closed: the reader's next push fails, or it sees `stop` soon.
             if reader.join().is_err() {
-                tracing::error!("the thread that reads the file broke down");
+                tracing::error!("the thread that reads the file panicked");
             }
         }
     }
@@ -194,7 +194,7 @@ struct Job {
     shared: Arc<Shared>,
     video: Head,
     audio: Option<Head>,
-    /// Where the last picture ends, in nanoseconds, once it is known: no sound is taken beyond it.
+    /// End of the last frame, in nanoseconds, once it is known: audio after it is dropped.
     frames_end: AtomicI64,
 }
 
@@ -211,7 +211,7 @@ impl Job {
         fault(FaultKind::DeviceMissing, format!("{} cannot be read: {why}", self.path.display()))
     }
 
-    /// A byte stream; also from a FIFO.
+    /// Reads a byte stream, also from a FIFO.
     fn stream(&self) -> Result<(), Fault> {
         let caps = gst::Caps::builder(media(self.codec))
             .field("stream-format", "byte-stream")
@@ -231,7 +231,7 @@ impl Job {
         let mut told = false;
         while !self.stopped() {
             match file.read(&mut portion) {
-                // Nobody has opened the other end of the FIFO yet.
+                // No writer has opened the FIFO yet.
                 Ok(0) if fifo && !read_any => thread::sleep(POLL_INTERVAL),
                 Ok(0) => {
                     for unit in reader.finish().map_err(unread)? {
@@ -249,7 +249,7 @@ impl Job {
                     let units = reader.push(portion.get(..count).unwrap_or_default()).map_err(unread)?;
                     if !units.is_empty() && reader.skipped() > 0 && !std::mem::replace(&mut told, true) {
                         tracing::warn!(
-                            "{}: {} slices before the first IDR picture with its parameter sets were left out",
+                            "{}: {} slices before the first IDR frame with its parameter sets were skipped",
                             self.path.display(),
                             reader.skipped()
                         );
@@ -268,7 +268,7 @@ impl Job {
         Ok(())
     }
 
-    /// Pushes one access unit; `false` when the pipeline takes no more.
+    /// Pushes one access unit; `false` if the pipeline takes no more.
     fn push_unit(&self, unit: AccessUnit) -> bool {
         let time = |count: u64| gst::ClockTime::from_nseconds(self.fps.nanos(count).min(u64::MAX - 1));
         let mut buffer = gst::Buffer::from_slice(unit.bytes);
@@ -286,13 +286,13 @@ impl Job {
     fn demuxed(&self, container: Container, video: Demuxed, audio: Option<Demuxed>) -> Result<(), Fault> {
         video.play()?;
         let first = video.pull(|| self.wanted());
-        // Decode times of reordered pictures begin before zero; no time in the pipeline may.
+        // Decode times of reordered frames begin below zero; times in the pipeline must not.
         let start = first
             .front()
             .and_then(|it| Times::of(it, container, None))
             .map_or(0, |times| times.dts.min(times.pts));
         let shift = (-start).max(0);
-        // The streams of a file are seldom of one length; rounds must be.
+        // The tracks of a file seldom have the same length; rounds must.
         let length = match &audio {
             Some(_) if self.repeat => Some(self.length(container)?),
             Some(_) | None => None,
@@ -326,7 +326,7 @@ impl Job {
         })
     }
 
-    /// How long the file is, in nanoseconds: reads it once.
+    /// The length of the file in nanoseconds: reads it once.
     fn length(&self, container: Container) -> Result<i64, Fault> {
         let mut length = 0;
         for kind in [TrackKind::Video(self.codec), TrackKind::Audio] {
@@ -346,12 +346,12 @@ impl Job {
         Ok(length)
     }
 
-    /// What a picture lasts where the file does not say.
+    /// The length of a frame, if the file does not state it.
     fn frame_duration(&self, kind: TrackKind) -> Option<i64> {
         (kind != TrackKind::Audio).then(|| i64::try_from(self.fps.nanos(1)).unwrap_or(i64::MAX))
     }
 
-    /// Pushes one stream of the file, once or again and again.
+    /// Pushes one track of the file, once or repeatedly.
     fn rounds(
         &self,
         container: Container,
@@ -375,17 +375,17 @@ impl Job {
             }
             let step = length.unwrap_or(end - offset);
             if step <= 0 {
-                return Err(fault(FaultKind::Pipeline, format!("{} has no pictures", self.path.display())));
+                return Err(fault(FaultKind::Pipeline, format!("{} has no frames", self.path.display())));
             }
             offset += step;
             drop(round);
             round = Demuxed::open(&self.path, container, kind, &self.shared)?.ok_or_else(|| {
-                fault(FaultKind::Pipeline, format!("{} has lost a stream", self.path.display()))
+                fault(FaultKind::Pipeline, format!("{} has lost a track", self.path.display()))
             })?;
         }
     }
 
-    /// Pushes a stream to its end; where it ended, `offset` included.
+    /// Pushes a track to its end. Returns the end, including `offset`.
     fn pump(
         &self,
         round: &Demuxed,
@@ -427,27 +427,27 @@ impl Job {
     }
 }
 
-/// Why a file has no frames of the codec that is wanted.
+/// The fault of a file without frames of the expected codec.
 fn not_there(description: &Description, path: &Path, container: Container, shared: &Arc<Shared>) -> Fault {
     let (wanted, other) = (description.codec, description.codec.other());
     match Demuxed::open(path, container, TrackKind::Video(other), shared) {
         Ok(Some(_)) => wrong_codec(&description.source, wanted, other),
         Ok(None) => {
-            fault(FaultKind::Pipeline, format!("{}: it has no {} pictures", path.display(), wanted.name()))
+            fault(FaultKind::Pipeline, format!("{}: it has no {} frames", path.display(), wanted.name()))
         }
         Err(why) => why,
     }
 }
 
-/// What a file is, by its first bytes.
+/// The format of a file, by its first bytes.
 enum Contents {
     Of(Container),
     TransportStream,
 }
 
-/// `None` where its first bytes do not tell, or it is no regular file.
+/// `None` if its first bytes do not show it, or it is not a regular file.
 fn contents(path: &Path) -> Option<Contents> {
-    // To open a FIFO would wait for whoever writes.
+    // Opening a FIFO would wait for a writer.
     let mut file = if path.is_file() { File::open(path).ok()? } else { return None };
     let mut head = [0; 189];
     file.read_exact(&mut head).ok()?;
@@ -455,13 +455,13 @@ fn contents(path: &Path) -> Option<Contents> {
         [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(Contents::Of(Container::Matroska)),
         [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some(Contents::Of(Container::Mp4)),
         [0, 0, 1, ..] | [0, 0, 0, 1, ..] => Some(Contents::Of(Container::ByteStream)),
-        // Two packets begin (ISO/IEC 13818-1, 2.4.3.2).
+        // The start of two packets (ISO/IEC 13818-1, 2.4.3.2).
         [0x47, .., 0x47] => Some(Contents::TransportStream),
         _ => None,
     }
 }
 
-/// A FIFO that nobody writes to must not hold the thread.
+/// A FIFO without a writer must not block the thread.
 fn open_without_waiting(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }

@@ -1,8 +1,7 @@
-//! A description that somebody else wrote, as one element with one pad.
+//! A pipeline from the board file, as one element with one pad.
 //!
-//! The board file is trusted as a whole: whoever writes it decides what the camera is. What is refused here guards
-//! against mistakes, and is no wall: an element that gives pictures away by itself (a sink), which would film past the
-//! spool, the quota and the journal.
+//! The board file is trusted: its author decides what the camera is. The checks here prevent mistakes; they are no
+//! security boundary. They refuse a sink: its frames would bypass the spool, the quota and the journal.
 
 use super::fault;
 use crate::capture::board::{AUDIO_FEED, NUMBER_OVERLAY, TEST_SOURCE, VIDEO_FEED};
@@ -10,12 +9,12 @@ use crate::capture::packages;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 
-/// Elements that a description may have, those within its bins included.
+/// Maximum number of elements, including those in bins.
 const MAX_ELEMENTS: usize = 64;
-/// Elements that we look up by name.
+/// Names of elements that the agent looks up.
 const OUR_NAMES: &[&str] = &[VIDEO_FEED, AUDIO_FEED, NUMBER_OVERLAY, TEST_SOURCE];
 
-/// Builds it. It is closed with the pipeline that it is put into, as every other element is.
+/// Builds it. It is closed with the pipeline that contains it.
 pub(super) fn make(description: &str) -> Result<gst::Element, Fault> {
     let bad = |what: String| fault(FaultKind::Pipeline, format!("the board's pipeline {what}"));
     let mut context = gst::ParseContext::new();
@@ -46,7 +45,7 @@ pub(super) fn make(description: &str) -> Result<gst::Element, Fault> {
     }
     if let Some(sink) = elements.iter().find(|element| gives_away(element)) {
         let name = super::build::name(sink);
-        return Err(bad(format!("has the sink {name}: what it films goes to the agent alone")));
+        return Err(bad(format!("has the sink {name}: its frames may go only to the agent")));
     }
     if let Some(taken) = elements.iter().find(|element| OUR_NAMES.contains(&element.name().as_str())) {
         return Err(bad(format!("has an element named {}, which the agent needs", taken.name())));
@@ -55,18 +54,18 @@ pub(super) fn make(description: &str) -> Result<gst::Element, Fault> {
     let open = |pads: Vec<gst::Pad>| pads.into_iter().filter(|pad| !pad.is_linked()).collect::<Vec<_>>();
     let waiting = outer.iter().any(|element| !open(element.sink_pads()).is_empty());
     if waiting && !outer.iter().any(super::build::grows) {
-        return Err(bad(String::from("begins with an element that waits for pictures: a source is missing")));
+        return Err(bad(String::from("begins with an element that needs input: a source is missing")));
     }
     let ends: Vec<gst::Pad> = outer.iter().flat_map(|element| open(element.src_pads())).collect();
     let end = match ends.as_slice() {
         [end] => end,
-        [] => return Err(bad(String::from("has no end that pictures come out of"))),
+        [] => return Err(bad(String::from("has no open end that delivers frames"))),
         several => return Err(bad(format!("has {} open ends: one is needed", several.len()))),
     };
     let ghost = gst::GhostPad::builder_with_target(end).map(|ghost| ghost.name("src").build());
     match ghost {
         Ok(ghost) if bin.add_pad(&ghost).is_ok() => Ok(bin.upcast()),
-        Ok(_) | Err(_) => Err(bad(String::from("has an end that cannot be reached"))),
+        Ok(_) | Err(_) => Err(bad(String::from("has an end that cannot be linked"))),
     }
 }
 
@@ -76,7 +75,7 @@ fn gives_away(element: &gst::Element) -> bool {
         || class.is_some_and(|class| class.split('/').any(|part| part == "Sink"))
 }
 
-/// What is wrong with it, without what it says: that may be a secret.
+/// The error, without the values of the description: they may be secrets.
 fn unreadable(why: &gst::glib::Error) -> String {
     match why.kind::<gst::ParseError>() {
         Some(gst::ParseError::NoSuchElement | gst::ParseError::NoSuchProperty | gst::ParseError::Link) => {

@@ -1,7 +1,7 @@
-//! Where what is read from a file goes into the pipeline: on the thread that reads it.
+//! Pushes samples from a file into the pipeline, on the thread that reads the file.
 //!
-//! There is no queue and no other thread between the two. Whoever pushes waits for the time of a frame, and for room
-//! behind it.
+//! There is no queue and no other thread between the two. A push waits for the time of the frame, and for room in the
+//! next element.
 
 use super::fault;
 use crate::domain::input::{Fault, FaultKind};
@@ -12,19 +12,19 @@ use std::sync::{Mutex, PoisonError};
 pub(super) struct Head {
     element: gst::Element,
     pad: gst::Pad,
-    /// What the frames are, as was told last.
+    /// The last caps.
     caps: Mutex<Option<gst::Caps>>,
 }
 
 impl Head {
-    /// The one of the element of that name, where the pipeline has it.
+    /// The head of the element with this name, if the pipeline has it.
     pub(super) fn of(pipeline: &gst::Pipeline, name: &str) -> Option<Head> {
         let element = pipeline.by_name(name)?;
         let pad = element.static_pad("sink")?;
         Some(Head { element, pad, caps: Mutex::default() })
     }
 
-    /// Says what the frames from here on are.
+    /// Sets the caps of the next samples.
     pub(super) fn set_caps(&self, caps: &gst::CapsRef) {
         let mut before = self.caps.lock().unwrap_or_else(PoisonError::into_inner);
         if before.as_deref() == Some(caps) {
@@ -42,20 +42,20 @@ impl Head {
         *before = Some(caps);
     }
 
-    /// Pushes a frame through; `false` where no more is taken.
+    /// Pushes a sample; `false` if no more are taken.
     pub(super) fn push(&self, buffer: gst::Buffer) -> bool {
         match self.pad.chain(buffer) {
             Ok(_) => true,
             Err(gst::FlowError::Flushing | gst::FlowError::Eos) => false,
             Err(why) => {
-                // Nobody above it tells, as a source would.
+                // A source would report this; here no source is above it.
                 gst::element_error!(self.element, gst::StreamError::Failed, ["{}", why]);
                 false
             }
         }
     }
 
-    /// Nothing follows.
+    /// Ends the stream.
     pub(super) fn end(&self) {
         let caps = self.caps.lock().unwrap_or_else(PoisonError::into_inner);
         if caps.is_none() {
@@ -65,9 +65,9 @@ impl Head {
         self.pad.send_event(gst::event::Eos::new());
     }
 
-    /// The head of the frames, without which there is nothing to do.
+    /// The head of the video branch, which must exist.
     pub(super) fn of_frames(pipeline: &gst::Pipeline, name: &str) -> Result<Head, Fault> {
         Head::of(pipeline, name)
-            .ok_or_else(|| fault(FaultKind::Pipeline, String::from("the pipeline takes nothing from a file")))
+            .ok_or_else(|| fault(FaultKind::Pipeline, String::from("the pipeline has no input for a file")))
     }
 }

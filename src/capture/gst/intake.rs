@@ -1,7 +1,7 @@
-//! What comes out of the pipeline: taken on its own threads, muxed, and handed over as chunks.
+//! The end of the pipeline: its threads mux the samples and send the chunks.
 //!
-//! There is no thread of ours between a frame and the channel. Where the channel is full the pipeline waits;
-//! what it can, it keeps in its queues.
+//! There is no other thread between a frame and the channel. If the channel is full the pipeline waits; its queues hold
+//! what they can.
 
 use super::build::Built;
 use super::card::Cards;
@@ -25,28 +25,28 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// A channel that is full this long is told as progress: the source is not to blame.
+/// While the channel is full, this often the wait counts as progress: the source has not stalled.
 const FULL_CHANNEL_INTERVAL: Duration = Duration::from_millis(200);
-/// How often a branch that waits for the other one looks whether it is still wanted.
+/// How often a branch that waits for the other checks whether it must stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(20);
-/// For the audio of the last frames, once no frame follows.
+/// For the audio of the last frames, after the end of the frames.
 const LAST_AUDIO_TIMEOUT: Duration = Duration::from_millis(300);
-/// For the audio of a file, which is read apart from its frames.
+/// For the audio of a file, which is read separately from its frames.
 const FILE_AUDIO_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long live audio is waited for, counted in frames.
+/// For live audio, measured by the times of the frames.
 const LIVE_AUDIO_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Where both branches of a pipeline end.
+/// The end of both branches of a pipeline.
 pub(super) struct Intake {
     state: Mutex<IntakeState>,
-    /// Something came in.
+    /// Notified when a frame or audio was muxed.
     moved: Condvar,
     shared: Arc<Shared>,
     chunks: Sender<Captured>,
-    /// Weak, or a pipeline that is closed would live on with this.
+    /// Weak: a strong reference would keep a closed pipeline alive.
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     cards: Option<Cards>,
-    /// A file is read as fast as it is taken, and each of its streams by itself.
+    /// The source is a file: each track is read separately, as fast as it is taken.
     file: bool,
     wants_audio: bool,
     from_network: bool,
@@ -59,21 +59,21 @@ struct IntakeState {
     assembler: Assembler,
     muxer: Muxer,
     packing: Packing,
-    /// A buffer is an access unit: we made it ourselves.
+    /// Each buffer is one access unit: the agent encodes.
     whole: bool,
     frame_caps: Option<gst::Caps>,
     audio_caps: Option<gst::Caps>,
     audio_format: Option<Arc<SoundFormat>>,
-    /// Nothing more can be stored.
+    /// A fault was reported: no more can be stored.
     broken: bool,
     keys: KeyFrameWatch,
-    /// What was told of the audio.
+    /// The state of the audio as last reported.
     audio_told: Option<bool>,
-    /// What was told of the holes.
+    /// The counters as last reported.
     told: Counts,
 }
 
-/// Lets the branches of `built` end here.
+/// Connects the ends of the branches of `built`.
 pub(super) fn install(
     epoch: Epoch,
     built: &Built,
@@ -135,7 +135,7 @@ pub(super) fn install(
 }
 
 impl Intake {
-    /// Takes the audio that comes out there.
+    /// Takes the audio from this sink.
     pub(super) fn take_audio(self: &Arc<Intake>, sink: &gst_app::AppSink) {
         let (taking, ending) = (Arc::clone(self), Arc::clone(self));
         sink.set_callbacks(
@@ -198,7 +198,7 @@ impl Intake {
         self.check_key_frames(sink, &mut state)
     }
 
-    /// Asks for an IDR frame where there should be one, and tells where none comes.
+    /// Requests an IDR frame if one is due, and reports if none comes.
     fn check_key_frames(&self, sink: &gst_app::AppSink, state: &mut IntakeState) -> Result<(), Fault> {
         if self.file {
             return Ok(());
@@ -209,7 +209,7 @@ impl Intake {
             KeyFrames::Request => {
                 let request = gst::Structure::builder("GstForceKeyUnit").field("all-headers", true).build();
                 let event = gst::event::CustomUpstream::new(request);
-                // Not every source understands it.
+                // Not every source supports it.
                 let _asked = sink.static_pad("sink").is_some_and(|pad| pad.push_event(event));
             }
             KeyFrames::Missing => {
@@ -218,7 +218,7 @@ impl Intake {
                     _ => "no parameter sets, or no IDR frame",
                 };
                 self.shared.tell(Event::Trouble(Some(format!(
-                    "{lack} came from {}: nothing can be recorded before there is one",
+                    "{lack} came from {}: nothing can be recorded before one comes",
                     self.source
                 ))));
             }
@@ -227,7 +227,7 @@ impl Intake {
                 return Err(fault(
                     FaultKind::Stalled,
                     format!(
-                        "no IDR frame came from {} for {seconds} s: it is asked for its stream anew. Set the camera to one every few seconds",
+                        "no IDR frame came from {} for {seconds} s: its stream is restarted. Set the camera to one every few seconds",
                         self.source
                     ),
                 ));
@@ -252,7 +252,7 @@ impl Intake {
         if self.file {
             state = self.wait(state, FILE_AUDIO_TIMEOUT, Muxer::waits_for_audio);
             if state.muxer.waits_for_audio() && !self.shared.quits() {
-                tracing::warn!("the audio of {} does not keep up with its frames", self.source);
+                tracing::warn!("the audio of {} is too far behind its frames", self.source);
                 state.muxer.give_up_audio();
             }
             state = self.hand_over_all(state)?;
@@ -285,7 +285,7 @@ impl Intake {
         Ok(())
     }
 
-    /// Waits while `this` is so, for so long at most.
+    /// Waits while `this` is true, up to `timeout`.
     fn wait<'a>(
         &'a self,
         mut state: MutexGuard<'a, IntakeState>,
@@ -305,7 +305,7 @@ impl Intake {
         if let Err(why) = outcome {
             self.shared.tell(Event::Failed(why));
         }
-        // A sink that was closed may say so too.
+        // A closed sink may report EOS too.
         if !self.shared.quits() {
             self.shared.tell(Event::HandedOver);
         }
@@ -314,7 +314,7 @@ impl Intake {
     fn flush(&self) -> Result<(), Fault> {
         let mut state = self.state();
         if let Some(unit) = state.assembler.finish() {
-            // After a failure, what came before it is good.
+            // After a fault, only what came before it is good.
             if !state.broken {
                 state = self.unit(state, unit)?;
             }
@@ -328,7 +328,7 @@ impl Intake {
         Ok(())
     }
 
-    /// No audio comes, or no more.
+    /// Marks the end of the audio.
     pub(super) fn no_more_audio(&self) {
         let mut state = self.state();
         state.muxer.end_audio();
@@ -338,7 +338,7 @@ impl Intake {
         }
     }
 
-    /// Hands over every chunk that is whole.
+    /// Sends every complete chunk.
     fn hand_over_all<'a>(
         &'a self,
         mut state: MutexGuard<'a, IntakeState>,
@@ -365,7 +365,7 @@ impl Intake {
         }
     }
 
-    /// Clockwise turns by a quarter, by which the frames are to be shown: told before the first one comes.
+    /// Sets the rotation for display, in clockwise quarter turns. Call it before the first frame.
     pub(super) fn turn(&self, turns: u8) {
         self.state().muxer.turn(turns);
     }
@@ -384,7 +384,7 @@ impl Intake {
         });
     }
 
-    /// No audio is to be waited for before some comes.
+    /// Stops waiting for audio until some comes.
     pub(super) fn give_up_audio(&self) {
         let mut state = self.state();
         state.muxer.give_up_audio();
@@ -394,7 +394,7 @@ impl Intake {
         }
     }
 
-    /// `false` where nothing more is wanted.
+    /// Sends a chunk; `false` if no more are wanted.
     fn hand_over(&self, chunk: Chunk) -> bool {
         let pipeline = self.pipeline.upgrade();
         let base = pipeline.and_then(|pipeline| pipeline.base_time()).map_or(0, gst::ClockTime::nseconds);
@@ -405,7 +405,7 @@ impl Intake {
         while !self.shared.quits() {
             select_biased! {
                 recv(self.shared.quit_rx) -> _ => return false,
-                // Evaluated only where there is room; a chunk is a handle to its bytes.
+                // Evaluated only if there is room; a chunk is a handle to its bytes.
                 send(self.chunks, message.clone()) -> _spool_is_gone => return true,
                 default(FULL_CHANNEL_INTERVAL) => {
                     let now = mono();
@@ -424,12 +424,12 @@ impl Intake {
                 let allowed = self.max_height;
                 fault(
                     FaultKind::ExceedsPlan,
-                    format!("the picture of {} has {lines} lines, the plan allows {allowed}", self.source),
+                    format!("the frames of {} have {lines} lines, the plan allows {allowed}", self.source),
                 )
             }
             Unfit::NoTimes => fault(
                 FaultKind::Pipeline,
-                format!("{} gives its frames no times, or one and the same", self.source),
+                format!("the frames of {} have no times, or all have the same", self.source),
             ),
             Unfit::TooLarge => {
                 fault(FaultKind::Pipeline, format!("a chunk of {} is larger than 2 GiB", self.source))
@@ -439,7 +439,7 @@ impl Intake {
 }
 
 impl IntakeState {
-    /// What they say anew of the codec.
+    /// Reads new caps; returns their codec.
     fn learn_caps(&mut self, sample: &gst::Sample) -> Option<Codec> {
         let caps = sample.caps();
         if self.frame_caps.as_deref() == caps {
@@ -460,13 +460,13 @@ impl IntakeState {
     }
 }
 
-/// The bytes of a buffer, for as long as a chunk may take. Those of a pool are copied: it may be the camera's own, and so
-/// small that the camera waits for them. Others are held as they are.
+/// The bytes of a buffer, which live as long as a chunk. Buffers of a pool are copied: it may be a small pool of the camera,
+/// which would wait for them. Others are held without a copy.
 fn kept(sample: &gst::Sample) -> Result<Bytes, Fault> {
     let Some(buffer) = sample.buffer_owned() else { return Ok(Bytes::new()) };
-    // SAFETY: a plain read of a member of a buffer that lives; nothing is done with what it points to.
+    // SAFETY: a plain read of a member of a live buffer; the pointer is not dereferenced.
     let pooled = unsafe { !(*buffer.as_ptr()).pool.is_null() };
-    // What shares the bytes of a buffer of a pool names it as its parent.
+    // A buffer that shares the bytes of a pooled buffer names it as its parent.
     if pooled || buffer.meta::<gst::ParentBufferMeta>().is_some() || buffer.n_memory() != 1 {
         return bytes_of(&buffer);
     }
@@ -481,7 +481,7 @@ fn bytes_of(buffer: &gst::BufferRef) -> Result<Bytes, Fault> {
     Ok(Bytes::copy_from_slice(&map))
 }
 
-/// In nanoseconds; before zero where a sample lies before the start of its segment.
+/// In nanoseconds; negative if a sample is before the start of its segment.
 fn running_time(sample: &gst::Sample, time: Option<gst::ClockTime>) -> Option<i64> {
     let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
     let time = segment.to_running_time_full(time?)?;

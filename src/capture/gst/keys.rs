@@ -1,30 +1,30 @@
-//! Whether IDR frames come as they should.
+//! Checks whether IDR frames come often enough.
 
 use crate::capture::board::Description;
 use crate::domain::time::Mono;
 use std::time::Duration;
 
-/// How often an IDR frame is asked for.
+/// How often an IDR frame is requested.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(5);
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum KeyFrames {
     Fine,
     Request,
-    /// Nothing can be stored: to be told, once.
+    /// Nothing can be stored: report it, once.
     Missing,
-    /// That is over.
+    /// Frames can be stored now.
     Found,
-    /// The GOP is as large as a segment may be; it is so many seconds long.
+    /// The GOP has too many bytes; its length in seconds.
     TooLong(u64),
 }
 
-/// Looks at each frame that comes.
+/// Checks each frame.
 pub(super) struct KeyFrameWatch {
-    /// A GOP that is longer is to end.
+    /// A GOP that is longer should end.
     long: Duration,
-    /// So long nothing is told.
+    /// Time without a report.
     patience: Duration,
     max_gop: u64,
     first: Option<Mono>,
@@ -44,7 +44,7 @@ impl KeyFrameWatch {
         }
     }
 
-    /// `begun`: some frame has come at which decoding can begin. `gop`: nanoseconds and bytes since the last one.
+    /// `begun`: a frame has come at which decoding can begin; the pair: nanoseconds and bytes since the last one.
     pub(super) fn check(&mut self, begun: bool, (nanos, bytes): (i64, u64), now: Mono) -> KeyFrames {
         let first = *self.first.get_or_insert(now);
         let length = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));

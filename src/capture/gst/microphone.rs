@@ -1,5 +1,5 @@
-//! The board's own microphone: a pipeline beside that of the frames, with the same times. It may fail, stall or vanish;
-//! the frames go on, and it is opened again, with a growing pause.
+//! The board's microphone: a second pipeline with the same clock as the video. If it fails, stalls or disappears, the
+//! video continues, and it is opened again with growing pauses.
 
 use super::build;
 use super::bus;
@@ -15,11 +15,11 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// Audio that does not come for so long has stalled.
+/// Without audio for this time it has stalled.
 const STALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the first of it.
+/// For the first audio.
 const FIRST_AUDIO_TIMEOUT: Duration = Duration::from_secs(10);
-/// Between two openings, from the first failure on.
+/// Pauses before it is opened again.
 const MIN_PAUSE: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const MAX_PAUSE: Duration = Duration::from_secs(60);
@@ -58,7 +58,7 @@ impl Microphone {
         }
     }
 
-    /// Opens it, in time with a pipeline that plays. Why it cannot be, where it cannot.
+    /// Opens it with the base time of the video pipeline. Returns the reason if it cannot be opened.
     pub(super) fn begin(&mut self, base: Option<gst::ClockTime>) -> Option<String> {
         self.base = base;
         self.open()
@@ -84,18 +84,18 @@ impl Microphone {
         if let Some(base) = self.base {
             pipeline.set_base_time(base);
         }
-        // Whoever changes its state holds the lock, so that a NULL is never followed by a PLAYING.
+        // Every change of state holds the lock, so that PLAYING never follows NULL.
         let mut slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.closed {
             return Ok(());
         }
         slot.pipeline = Some(pipeline.clone());
-        // Why not is told by its bus.
-        let _told_by_its_bus = pipeline.set_state(gst::State::Playing);
+        // An error comes through its bus.
+        let _error_comes_by_bus = pipeline.set_state(gst::State::Playing);
         Ok(())
     }
 
-    /// It gives no more: it is closed, and opened again later. Hands back what is to be told.
+    /// Closes it after a failure; it is opened again later. Returns the reason, for the report.
     pub(super) fn failed(&mut self, why: String) -> String {
         self.opened = None;
         if self.reopen_at.is_none() {
@@ -114,7 +114,7 @@ impl Microphone {
         why
     }
 
-    /// Looks after it, now and then. What is to be told, if anything is.
+    /// Checks it, and opens it again if that is due. Returns a failure, for the report.
     pub(super) fn check(&mut self) -> Option<String> {
         let now = mono();
         if self.reopen_at.is_some_and(|reopen_at| reopen_at <= now) {
@@ -128,17 +128,17 @@ impl Microphone {
             now.since(last) > STALL_TIMEOUT
         };
         if stalled {
-            return Some(self.failed(String::from("the microphone is open, and no audio comes from it")));
+            return Some(self.failed(String::from("the microphone is open, but no audio comes from it")));
         }
         None
     }
 
-    /// Audio comes: whatever failed before is over.
+    /// Notes that audio comes: the pauses start from the shortest again.
     pub(super) fn works(&mut self) {
         self.backoff.reset();
     }
 
-    /// What was heard so far is to be handed over.
+    /// Ends its stream, so that the rest is delivered.
     pub(super) fn drain(&self) {
         let slot = self.slot.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(pipeline) = &slot.pipeline {

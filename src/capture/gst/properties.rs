@@ -1,22 +1,22 @@
-//! Whether an element has a property, and takes a value: asked of the element itself.
+//! Checks properties and their values against the element itself.
 
 use gst::glib::{self, ParamFlags};
 use gst::prelude::*;
 
-/// The value that `text` stands for, in the syntax of `gst-launch-1.0`. The error is for people, and quotes no text:
-/// it may be a secret.
+/// The value of `text`, in the syntax of `gst-launch-1.0`. The error is for people, and does not quote the text: it may
+/// be a secret.
 pub(super) fn value(element: &gst::Element, property: &str, text: &str) -> Result<glib::Value, String> {
     let spec = element.find_property(property).ok_or("does not exist in this version")?;
     if !spec.flags().contains(ParamFlags::WRITABLE) {
         return Err(String::from("can be read only"));
     }
     if spec.flags().contains(ParamFlags::CONSTRUCT_ONLY) {
-        return Err(String::from("cannot be set any more once the element is made"));
+        return Err(String::from("can be set only when the element is created"));
     }
     let wanted = || format!("takes {}", expected(&spec));
     let value = glib::Value::deserialize_with_pspec(text, &spec).map_err(|_| wanted())?;
     if let Some(class) = glib::EnumClass::with_type(spec.value_type()) {
-        // A number is taken whatever it is.
+        // GStreamer accepts any number here.
         let known = value.transform::<i32>().ok().and_then(|number| number.get::<i32>().ok());
         if known.is_none_or(|number| class.value(number).is_none()) {
             return Err(wanted());
@@ -28,14 +28,14 @@ pub(super) fn value(element: &gst::Element, property: &str, text: &str) -> Resul
     Ok(value)
 }
 
-/// Sets a property, where the element takes it.
+/// Sets a property, if the element accepts it.
 pub(super) fn set(element: &gst::Element, property: &str, text: &str) -> Result<(), String> {
     let value = value(element, property, text)?;
     element.set_property_from_value(property, &value);
     Ok(())
 }
 
-/// The limits of a property that is a number.
+/// The limits of a numeric property.
 fn limits(spec: &glib::ParamSpec) -> Option<(f64, f64)> {
     macro_rules! one_of {
         ($($kind:ty),+) => {
@@ -63,7 +63,7 @@ fn within(spec: &glib::ParamSpec, value: &glib::Value) -> bool {
     number.is_none_or(|number| number >= least && number <= most)
 }
 
-/// What a property takes, for people.
+/// The values that a property accepts; for people.
 fn expected(spec: &glib::ParamSpec) -> String {
     let kind = spec.value_type();
     if let Some(class) = glib::EnumClass::with_type(kind) {

@@ -1,12 +1,12 @@
-//! Whether a device of V4L2 took the controls that it was told: read back from the element that has it open. No file is
-//! opened for that.
+//! Reads the controls of a V4L2 device back, through the element that has it open, to see whether they were accepted. No
+//! file is opened.
 
 use crate::capture::controls;
 use crate::system::cameras;
 use gst::prelude::*;
 use std::os::fd::BorrowedFd;
 
-/// What the devices of a pipeline do other than they were told, in words; `None` where nothing is.
+/// How the controls of the devices of a pipeline differ from those requested, for people; `None` if they do not.
 pub(super) fn differs(pipeline: &gst::Pipeline) -> Option<String> {
     let elements = pipeline.iterate_recurse().into_iter().flatten();
     let told: Vec<String> = elements.filter_map(|element| of(&element)).collect();
@@ -27,8 +27,8 @@ fn of(element: &gst::Element) -> Option<String> {
         .iter()
         .filter_map(|(name, value)| Some(format!("{name}={}", value.get::<i32>().ok()?)))
         .collect();
-    // SAFETY: the element has it open, and stays what it is while this is asked: whoever closes it waits for no one, and a
-    // descriptor that is closed meanwhile makes the request fail (EBADF).
+    // SAFETY: the element has it open, and does not change while this runs. If it is closed meanwhile, the request fails
+    // (EBADF).
     let device = unsafe { BorrowedFd::borrow_raw(fd) };
     let why =
         controls::differs(&format!("controls,{}", pairs.join(",")), |name| cameras::control(device, name))?;

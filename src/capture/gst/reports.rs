@@ -1,4 +1,4 @@
-//! Listens to what an RTSP camera says of its clock.
+//! Reads the clock of an RTSP camera from its packets.
 
 use super::run::Shared;
 use crate::capture::sender_clock::SenderClock;
@@ -6,10 +6,10 @@ use crate::system::clock::utc;
 use gst::prelude::*;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The beginning of a packet that is looked at.
+/// Bytes of a packet that are read.
 const HEAD: usize = 64;
 
-/// The clock of the camera's pictures.
+/// The clock of the camera's video.
 #[derive(Clone)]
 pub(super) struct Reports {
     clock: Arc<Mutex<SenderClock>>,
@@ -21,7 +21,7 @@ impl Reports {
         Reports { clock: Arc::default(), shared: Arc::clone(shared) }
     }
 
-    /// Packets of RTP come in there.
+    /// Reads the RTP packets of this pad.
     pub(super) fn watch_packets(&self, pad: &gst::Pad) {
         let reports = self.clone();
         watch(pad, move |packet| {
@@ -30,14 +30,14 @@ impl Reports {
         });
     }
 
-    /// And those of RTCP there.
+    /// Reads the RTCP packets of this pad.
     pub(super) fn watch_reports(&self, pad: &gst::Pad) {
         let reports = self.clone();
         watch(pad, move |packet| reports.clock.lock().unwrap_or_else(PoisonError::into_inner).report(packet));
     }
 }
 
-/// Looks at the beginning of each buffer that comes in there; of those that come together at the last.
+/// Calls `look` with the start of each buffer of this pad; for a list, with that of the last buffer.
 fn watch(pad: &gst::Pad, look: impl Fn(&[u8]) + Send + Sync + 'static) {
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
         let buffer = match info.data.as_ref() {

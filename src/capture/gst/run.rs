@@ -1,4 +1,4 @@
-//! A run, as its threads share it: the order to end it, what happens to it, and the pipeline that two of them close.
+//! The state that the threads of a run share: orders to stop, events, and the pipelines that control and closer use.
 
 use super::control::Control;
 use super::{Describe, Report, flag};
@@ -17,80 +17,81 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-/// An order to end.
+/// An order to stop.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct StopOrder {
     pub(super) manner: StopManner,
     pub(super) reason: SpanEnd,
 }
 
-/// What happens to a pipeline.
+/// Events of a pipeline.
 #[derive(Debug)]
 pub(super) enum Event {
     Playing,
     Latency,
-    /// All that was captured has been handed over.
+    /// All captured frames have been delivered.
     HandedOver,
-    /// What comes cannot be kept, and why; or it can again.
+    /// Why frames cannot be stored; `None`: they can again.
     Trouble(Option<String>),
-    /// So many holes are in what came, since this was told last, and about so many frames are missing in them.
+    /// Holes since the last report, and an estimate of the frames missing in them.
     Holes(u64, u64),
-    /// Audio is being stored.
+    /// Audio is stored.
     AudioStarted,
-    /// Audio is wanted, and none is being stored.
+    /// Audio is wanted, but none is stored.
     AudioMissing(String),
-    /// The board's microphone gives no more.
+    /// The board's microphone has failed.
     MicrophoneFailed(String),
     Failed(Fault),
 }
 
-/// What a run has to do with the outside.
+/// What a run shares with the source and with other runs.
 pub(super) struct Outside {
     pub(super) chunks: Sender<Captured>,
     pub(super) report: Report,
-    /// The audio of the source itself failed: the next run does without.
+    /// The audio of the source failed: the next run has no audio.
     pub(super) audio_failed: Arc<AtomicBool>,
-    /// What a pipeline warned of last: a source that is tried again every few seconds says it once.
+    /// The last warning of a pipeline: a source that is restarted every few seconds logs it once.
     pub(super) warned: Arc<Mutex<String>>,
     pub(super) learnt: Arc<super::Learnt>,
     pub(super) refusals: Arc<Mutex<crate::capture::refusals::Refusals>>,
-    /// The camera refuses TCP: the next run asks for UDP.
+    /// The camera refuses TCP: the next run uses UDP.
     pub(super) udp: Arc<AtomicBool>,
     pub(super) previous: Option<Receiver<()>>,
-    /// Dropped with this: the run has said all.
+    /// Dropped with this, when the run has sent all its reports.
     pub(super) _done: Sender<()>,
 }
 
-/// What the threads of a run share.
+/// The state that the threads of a run share.
 pub(super) struct Shared {
-    /// Nothing more is handed over.
+    /// No more chunks are sent.
     quit: AtomicBool,
-    /// Disconnected when `quit` is set, to wake whoever waits for room in the channel.
+    /// Disconnected when `quit` is set, to wake a thread that waits for room in the channel.
     quit_tx: Mutex<Option<Sender<()>>>,
     pub(super) quit_rx: Receiver<()>,
     events: Sender<Event>,
-    /// When the last picture went into the muxer, and when the last chunk came out.
+    /// When the last frame came.
     pub(super) last_frame: AtomicU64,
+    /// When the last chunk was made.
     pub(super) last_chunk: AtomicU64,
     pub(super) any_chunk: AtomicBool,
-    /// When audio came last; 0 before.
+    /// When the last audio came; 0 before the first.
     pub(super) last_audio: AtomicU64,
-    /// Lines of the picture that is too large for the plan; 0 where none came.
+    /// Lines of the frame that is too large for the plan; 0 if none came.
     pub(super) too_many: AtomicU32,
-    /// By how much the newest packet came after its capture, in microseconds; [`NO_LAG`] where nothing tells.
+    /// Time from capture to arrival of the newest packet, in microseconds; [`NO_LAG`] if it is not known.
     lag: AtomicU32,
-    /// Who waits for a frame at which decoding can begin.
+    /// The request for a frame at which decoding can begin.
     wanted: Mutex<Option<GiveFrame>>,
 }
 
 const NO_LAG: u32 = u32::MAX;
 
 impl Shared {
-    /// Never blocks: it is called on streaming threads. Should so much happen that there is no
-    /// room, what is lost is told again or is not the first fault.
+    /// Sends an event. Never blocks: it is called on streaming threads. If the channel is full the event is lost;
+    /// it will come again, or an earlier fault is in the channel.
     pub(super) fn tell(&self, event: Event) {
         if self.events.try_send(event).is_err() {
-            tracing::debug!("an event of the pipeline was passed over");
+            tracing::debug!("an event of the pipeline was dropped");
         }
     }
 
@@ -103,13 +104,13 @@ impl Shared {
         self.any_chunk.store(true, Ordering::Release);
     }
 
-    /// The newest packet came so long after its capture, where the camera tells.
+    /// Notes the time from capture to arrival of the newest packet.
     pub(super) fn lags(&self, lag: Option<Duration>) {
         let micros = lag.and_then(|lag| u32::try_from(lag.as_micros()).ok());
         self.lag.store(micros.unwrap_or(NO_LAG), Ordering::Release);
     }
 
-    /// How the times of what comes over the network were come by.
+    /// The origin of the times of frames from the network.
     pub(super) fn timing(&self) -> Timing {
         match self.lag.load(Ordering::Acquire) {
             NO_LAG => Timing::Arrival,
@@ -121,7 +122,7 @@ impl Shared {
         self.last_audio.store(at.0, Ordering::Release);
     }
 
-    /// Gives a frame at which decoding can begin to whoever waits for one.
+    /// Gives a frame at which decoding can begin to the request that waits for one.
     pub(super) fn give_to_waiting(&self, unit: &Unit) {
         let waiting = self.wanted.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(give) = waiting.filter(|_| !self.quits()) {
@@ -139,8 +140,8 @@ impl Shared {
     }
 }
 
-/// The pipeline, where control and closer both find it. Whoever changes its state holds the lock,
-/// so that a NULL is never followed by a PLAYING.
+/// The pipeline, shared by control and closer. Every change of its state holds the lock, so that PLAYING never follows
+/// NULL.
 #[derive(Default)]
 pub(super) struct PipelineSlot {
     pub(super) pipeline: Option<gst::Pipeline>,
@@ -156,7 +157,7 @@ pub(super) struct CaptureRun {
 }
 
 impl CaptureRun {
-    /// Starts the threads; the rest is up to them.
+    /// Starts the threads of the run.
     pub(super) fn begin(
         epoch: Epoch,
         settings: CaptureSettings,
@@ -218,7 +219,7 @@ impl CaptureRun {
         *self.shared.wanted.lock().unwrap_or_else(PoisonError::into_inner) = Some(give);
     }
 
-    /// Never blocks. A Drop wakes the closer itself: one change of thread to the device.
+    /// Never blocks. A Drop wakes the closer directly, without the control thread.
     pub(super) fn stop(&self, stop: StopOrder) {
         if stop.manner == StopManner::Drop {
             self.shared.quit();
@@ -228,7 +229,7 @@ impl CaptureRun {
     }
 }
 
-/// Closes the devices of a pipeline, for good.
+/// Closes the devices of a pipeline, permanently.
 fn to_null(slot: &Mutex<PipelineSlot>) {
     let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
     slot.closed = true;

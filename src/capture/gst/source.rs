@@ -1,12 +1,12 @@
-//! One synchronisation source for the whole of an RTP stream (RFC 3550, 5.1).
+//! One synchronisation source for a whole RTP stream (RFC 3550, 5.1).
 //!
-//! Some cameras change their SSRC with every IDR frame, or after each report. To RTP that is another sender, with a
-//! buffer and a clock of its own; here it is the same camera. So every packet gets the SSRC of the first one.
+//! Some cameras change their SSRC with every IDR frame, or after each report. For RTP that is another sender, with its own
+//! buffer and clock; here it is the same camera. So every packet gets the SSRC of the first one.
 
 use gst::prelude::*;
 use std::sync::{Mutex, PoisonError};
 
-/// Lets what comes in there keep the SSRC of its first packet.
+/// Gives all packets of this pad the SSRC of the first.
 pub(super) fn keep_one(pad: &gst::Pad) {
     let first = Mutex::new(None::<[u8; 4]>);
     pad.add_probe(gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST, move |_, info| {
@@ -30,7 +30,7 @@ pub(super) fn keep_one(pad: &gst::Pad) {
     });
 }
 
-/// The SSRC of an RTP packet; `None` for what is none, such as RTCP on the same port (RFC 5761, 4).
+/// The SSRC of an RTP packet; `None` for other packets, such as RTCP on the same port (RFC 5761, 4).
 fn ssrc(buffer: &gst::BufferRef) -> Option<[u8; 4]> {
     let mut head = [0; 12];
     buffer.copy_to_slice(0, &mut head).ok()?;

@@ -6,7 +6,7 @@ use crate::capture::packages;
 use crate::domain::codec::Codec;
 use gst::prelude::*;
 
-/// Decoders that are tried, the best first.
+/// The decoders that are tried, the best first.
 fn decoders(codec: Codec) -> &'static [&'static str] {
     match codec {
         Codec::H264 => &["avdec_h264", "openh264dec"],
@@ -14,7 +14,7 @@ fn decoders(codec: Codec) -> &'static [&'static str] {
     }
 }
 
-/// What a byte stream is coded in, by its first parameter set: an SPS of H.264, or a VPS of H.265.
+/// The codec of a byte stream, by its first parameter set: an SPS of H.264, or a VPS of H.265.
 fn codec_of(stream: &[u8]) -> Option<Codec> {
     let header = *stream.get(4)?;
     match (header & 0x1f, header >> 1 & 0x3f) {
@@ -24,13 +24,13 @@ fn codec_of(stream: &[u8]) -> Option<Codec> {
     }
 }
 
-/// Within which the image must have been made.
+/// For the image to be made.
 const IMAGE_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(10);
 
 /// The JPEG image of a frame at which decoding can begin: H.264 or H.265, Annex B, with its parameter sets before it.
 ///
 /// # Errors
-/// In words: which element is missing, and where it is to be had; or that the frame cannot be decoded.
+/// For people: the missing element and its packages, or that the frame cannot be decoded.
 pub fn jpeg(frame: Vec<u8>) -> Result<Vec<u8>, String> {
     initialise()?;
     let codec = codec_of(&frame).ok_or("the frame that the agent gave has no parameter sets")?;
@@ -59,7 +59,7 @@ pub fn jpeg(frame: Vec<u8>) -> Result<Vec<u8>, String> {
     let made = elements.iter().map(super::build::make).collect::<Result<Vec<_>, _>>();
     let made = made.map_err(|fault| fault.message)?;
     let pipeline = gst::Pipeline::new();
-    let fits = "the elements that make an image do not fit together";
+    let fits = "the elements that make an image cannot be linked";
     pipeline.add_many(&made).map_err(|_| fits)?;
     gst::Element::link_many(&made).map_err(|_| fits)?;
     let image = pass(&pipeline, &made, media(codec), frame);

@@ -1,4 +1,4 @@
-//! What GStreamer has on this board: encoders that can be built, cameras of libcamera, and how fast an encoder is.
+//! What GStreamer finds on this board: encoders, cameras of libcamera, and the speed of an encoder.
 
 use super::initialise;
 use crate::capture::board::Element;
@@ -8,21 +8,22 @@ use crate::domain::codec::Codec;
 use crate::system::clock::mono;
 use gst::prelude::*;
 
-/// Pictures that are encoded to see how fast that is, and for how long at most.
+/// Number of frames that are encoded to measure the speed.
 const MEASURED_FRAMES: u32 = 60;
 const MEASURE_TIMEOUT: gst::ClockTime = gst::ClockTime::from_seconds(4);
-/// Cameras that libcamera may list.
+/// Maximum number of cameras from libcamera.
 const MAX_CAMERAS: usize = 16;
 
-/// The encoders of H.264 whose element can be made here: every plan permits H.264, and every player knows it.
+/// The encoders of H.264 whose element can be created: every plan permits H.264, and every player supports it.
 #[must_use]
 pub fn encoders() -> Vec<EncoderKind> {
     if initialise().is_err() {
         return Vec::new();
     }
-    let can_be_made = |kind: &EncoderKind| super::build::make(&Element::new(encoder::factory(*kind))).is_ok();
+    let can_be_created =
+        |kind: &EncoderKind| super::build::make(&Element::new(encoder::factory(*kind))).is_ok();
     let h264 = EncoderKind::all().filter(|kind| kind.codec() == Codec::H264);
-    let mut found: Vec<EncoderKind> = h264.filter(can_be_made).collect();
+    let mut found: Vec<EncoderKind> = h264.filter(can_be_created).collect();
     // Debian's libx264 for 32-bit ARM asks for an executable stack, which the unit refuses
     // (`MemoryDenyWriteExecute=`): it is taken only if there is no other encoder.
     if cfg!(target_arch = "arm") && found.len() > 1 {
@@ -31,7 +32,7 @@ pub fn encoders() -> Vec<EncoderKind> {
     found
 }
 
-/// The names of the cameras that libcamera lists. They are listed, not opened for capture.
+/// The names of the cameras that libcamera lists. They are not opened for capture.
 #[must_use]
 pub fn libcamera_cameras() -> Vec<String> {
     if initialise().is_err() || gst::ElementFactory::find("libcamerasrc").is_none() {
@@ -41,8 +42,8 @@ pub fn libcamera_cameras() -> Vec<String> {
     provider.devices().iter().take(MAX_CAMERAS).map(|device| device.display_name().to_string()).collect()
 }
 
-/// Pictures a second that an encoder makes of a test picture of this layout and size, conversion included. No camera is
-/// opened for that. `None` where it does not run, or ends before its first picture in four seconds.
+/// Measures the frames a second of an encoder for a test image of this layout and size, conversion included. No camera is
+/// opened. `None` if it does not run, or encodes no frame in four seconds.
 #[must_use]
 pub fn speed(kind: EncoderKind, pixels: Option<Pixels>, size: (u32, u32)) -> Option<f64> {
     initialise().ok()?;

@@ -56,7 +56,7 @@ impl Check<'_> {
         let Some((postfix, at)) = self.merged.text("upload.postfix") else { return Some(String::new()) };
         let good = address::are_folders(postfix);
         if !good {
-            let problem = "has an empty folder, a slash at an end, or other than A-Z a-z 0-9 - _ . !";
+            let problem = "has an empty folder, a slash at an end, or characters other than A-Z a-z 0-9 - _ . !";
             self.problems.push(at, "upload.postfix", problem, "write it like \"front-door\"");
         }
         good.then(|| postfix.to_owned())
@@ -70,8 +70,8 @@ impl Check<'_> {
         const KEY: &str = "upload.credentials";
         if let Some((grant, at)) = self.merged.flag("upload.credentials.grant") {
             if !grant {
-                let hint = "leave grant out, and give a file or iot";
-                self.problems.push(at, KEY, "grant = false leaves nothing to upload with", hint);
+                let hint = "remove grant, and give a file or iot";
+                self.problems.push(at, KEY, "grant = false leaves no credentials", hint);
             }
             return grant.then_some(StoreCredentials::Grant);
         }
@@ -95,7 +95,7 @@ impl Check<'_> {
             }));
         }
         let (path, at) = self.path("upload.credentials.file")?;
-        // One that is not there yet is no reason not to record.
+        // A missing file must not prevent recording.
         if path.exists() {
             let examined = Examined { at, key: KEY, path: &path };
             material::credentials(&examined, self.around, self.problems);
