@@ -71,7 +71,8 @@ pub(super) fn encoder(merged: &Merged, source: VideoKind) -> Option<Encoder> {
         kind,
         properties: merged.properties("video.encoder.properties").to_vec(),
     });
-    let is_needed = source == VideoKind::Test && configured(merged).is_some_and(|(codec, _)| codec == Codec::H265);
+    let is_needed =
+        source == VideoKind::Test && configured(merged).is_some_and(|(codec, _)| codec == Codec::H265);
     named.or_else(|| is_needed.then(|| Encoder::from(TEST_ENCODER)))
 }
 

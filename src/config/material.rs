@@ -309,7 +309,8 @@ pub(super) fn credentials(examined: &Examined<'_>, around: &Surroundings, proble
         return;
     };
     let whole = Place::file(examined.path);
-    let hint = "it contains access_key_id, secret_access_key and optionally session_token, each a text in quotes";
+    let hint =
+        "it contains access_key_id, secret_access_key and optionally session_token, each a text in quotes";
     let mut syntax = Problems::default();
     let document = file::parse(&whole.file, &text, &mut syntax);
     if let Some(first) = syntax.iter().next() {

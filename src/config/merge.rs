@@ -348,9 +348,7 @@ impl Walk<'_> {
                 ValueKind::Duration { min, max } | ValueKind::DurationOrForever { min, max },
                 Value::Text(text),
             ) => match units::duration(text) {
-                Ok(duration) => {
-                    within(Some(duration), min, max, units::show_duration).map(Scalar::Duration)
-                }
+                Ok(duration) => within(Some(duration), min, max, units::show_duration).map(Scalar::Duration),
                 Err(why) => {
                     Err((format!("\"{text}\" {why}"), "write it like \"30s\", \"500ms\" or \"2m30s\"".into()))
                 }
@@ -536,7 +534,10 @@ fn paths(items: &[(Place, Value)]) -> Result<Scalar, Refusal> {
         }
     }
     if paths.is_empty() || paths.len() > MAX_PATHS {
-        return Err((format!("must contain 1 to {MAX_PATHS} paths, and contains {}", paths.len()), String::new()));
+        return Err((
+            format!("must contain 1 to {MAX_PATHS} paths, and contains {}", paths.len()),
+            String::new(),
+        ));
     }
     Ok(Scalar::Paths(paths))
 }

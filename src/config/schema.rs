@@ -229,10 +229,7 @@ pub const AGENT: &[Section] = &[
             key("pending", one_of::<PrivacyPending>(), Is("upload")),
             key(
                 "unheard_hold",
-                ValueKind::DurationOrForever {
-                    min: Duration::ZERO,
-                    max: Duration::from_millis(365 * DAY),
-                },
+                ValueKind::DurationOrForever { min: Duration::ZERO, max: Duration::from_millis(365 * DAY) },
                 Is("15m"),
             ),
             key("indicator", ValueKind::Path, Nothing),

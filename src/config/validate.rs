@@ -106,9 +106,9 @@ pub(super) fn resolve(text: &str, at: &Place, around: &Surroundings) -> Result<P
         .or_else(|| text.strip_prefix("${CREDENTIALS_DIRECTORY}/"));
     if let Some(rest) = credential {
         let folder = around.credentials_directory.as_ref();
-        return folder
-            .map(|folder| folder.join(rest))
-            .ok_or("$CREDENTIALS_DIRECTORY is not set: systemd sets it for a unit with LoadCredential=".to_owned());
+        return folder.map(|folder| folder.join(rest)).ok_or(
+            "$CREDENTIALS_DIRECTORY is not set: systemd sets it for a unit with LoadCredential=".to_owned(),
+        );
     }
     if text.starts_with(['$', '~']) {
         return Err("the only variable in a path is $CREDENTIALS_DIRECTORY/, at its start".to_owned());
@@ -152,8 +152,7 @@ impl<'a> Check<'a> {
         let socket = self.path("device.socket");
         if let Some((path, at)) = &socket {
             if path.as_os_str().len() > MAX_SOCKET_PATH {
-                let problem =
-                    format!("is longer than {MAX_SOCKET_PATH} bytes, the limit for a socket");
+                let problem = format!("is longer than {MAX_SOCKET_PATH} bytes, the limit for a socket");
                 self.problems.push(at, "device.socket", problem, "choose a shorter path, such as under /run");
             }
         }
@@ -528,9 +527,9 @@ impl<'a> Check<'a> {
         let told: Option<(VideoFormat, &Place)> = self.merged.word("video.format");
         let coded = match told {
             Some((told @ (VideoFormat::H264 | VideoFormat::H265), _)) => told,
-            Some((VideoFormat::Raw, _)) | None => {
-                VideoFormat::coded(codec::configured(self.merged).map_or_else(Codec::default, |(codec, _)| codec))
-            }
+            Some((VideoFormat::Raw, _)) | None => VideoFormat::coded(
+                codec::configured(self.merged).map_or_else(Codec::default, |(codec, _)| codec),
+            ),
         };
         let follows = match kind {
             VideoKind::Rtsp | VideoKind::File => Some(coded),

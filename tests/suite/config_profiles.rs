@@ -72,7 +72,7 @@ fn what_is_wrong_with_a_profile_is_told_at_its_place_and_once() {
         (
             "source = { kind = \"test\" }\nurl = \"rtsp://192.0.2.7/sub\"\nencoder = { kind = \"x264\" }\nwidth = 1280\nheight = 720",
             "video.profile.0.url",
-            "is of no use here",
+            "is not used: the profile names another source",
         ),
     ] {
         let problems = load(&with(&format!("[[video.profile]]\n{profile}"))).expect_err(profile);
@@ -87,7 +87,7 @@ fn what_is_wrong_with_a_profile_is_told_at_its_place_and_once() {
 fn a_board_has_so_many_profiles_and_no_more() {
     let one = "[[video.profile]]\nurl = \"rtsp://192.0.2.7/sub\"\nwidth = 1280\nheight = 720\n";
     assert_eq!(load(&with(&one.repeat(8))).unwrap().video.profiles.len(), 8);
-    assert!(load(&with(&one.repeat(9))).unwrap_err().to_string().contains("holds 9 tables"));
+    assert!(load(&with(&one.repeat(9))).unwrap_err().to_string().contains("contains 9 tables"));
     assert!(load(&with("profile = 7")).unwrap_err().to_string().contains("must be tables"));
 }
 

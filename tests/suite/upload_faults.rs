@@ -1039,8 +1039,8 @@ async fn a_bad_file_of_roots_is_refused_with_the_reason() {
     let camera = Camera::of(&server);
     let torn = server.ca.replace("-----END CERTIFICATE-----", "");
     for (text, words) in [
-        ("", "holds no certificate"),
-        ("hello", "holds no certificate"),
+        ("", "contains no certificate"),
+        ("hello", "contains no certificate"),
         (torn.as_str(), "is not valid PEM"),
         ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "cannot be a root"),
     ] {

@@ -56,7 +56,8 @@ impl Check<'_> {
         let Some((postfix, at)) = self.merged.text("upload.postfix") else { return Some(String::new()) };
         let good = address::are_folders(postfix);
         if !good {
-            let problem = "has an empty folder, a slash at an end, or characters other than A-Z a-z 0-9 - _ . !";
+            let problem =
+                "has an empty folder, a slash at an end, or characters other than A-Z a-z 0-9 - _ . !";
             self.problems.push(at, "upload.postfix", problem, "write it like \"front-door\"");
         }
         good.then(|| postfix.to_owned())
