@@ -2,7 +2,6 @@
 
 use super::Folder;
 use kasacam::config::{RtspLogin, RtspTrust, Transport, VideoSource};
-use std::fs;
 
 /// A board with an RTSP source of these keys.
 fn bridge(keys: &str) -> Folder {
