@@ -138,18 +138,19 @@ impl<'a> Exchange<'a> {
             &mut exchange.out,
             &Connect {
                 client: &link.reader.device,
+                clean_start: false,
                 keep_alive: u16::try_from(link.keep_alive.as_secs()).unwrap_or(u16::MAX),
                 session_expiry: u32::try_from(SESSION_EXPIRY.as_secs()).unwrap_or(u32::MAX),
                 receive_maximum: deliveries::RECEIVE_MAXIMUM,
                 max_packet: u32::try_from(MAX_PACKET).unwrap_or(u32::MAX),
                 username: login.map(|login| login.username.as_str()),
                 password: login.and_then(|login| login.password.as_deref()),
-                will: Will {
+                will: Some(Will {
                     topic: link.topics.status(),
                     payload: OFFLINE,
                     delay: u32::try_from(WILL_DELAY.as_secs()).unwrap_or(u32::MAX),
                     retain: link.retains == Retains::Yes,
-                },
+                }),
             },
         );
         exchange.timers.set(Due::Connack, now + CONNACK_TIMEOUT);

@@ -10,7 +10,7 @@ mod read;
 mod write;
 
 pub use code::Code;
-pub use read::{Malformed, read};
+pub use read::{Frame, Malformed, read};
 pub use write::{
     Connect, Will, connect, disconnect, ping, puback, publish, publish_size, request, request_size,
     subscribe, unsubscribe,

@@ -4,7 +4,7 @@
 //! out what the store then holds; only [`crate::domain::outcome::classify`] decides what that means. Nothing
 //! here retries by itself, and nothing here deletes: the machine orders both.
 //!
-//! One request: a [`Signer`] makes a [`SignedRequest`] of an [`Object`], [`client`] sends it and reads the
+//! One request: a [`Signer`] makes a [`SignedRequest`] of an [`Object`] ([`signature`] with keys of the camera), [`client`] sends it and reads the
 //! answer, [`body`] streams the bytes from their place, [`rate`] limits them to `upload.max_rate`, and
 //! [`crate::net`] opens the connection and ends it when no byte moves. [`answer`] is what is kept of an
 //! answer, [`fault`] the text if there is none; neither has a field for a URL, a header that authorises, or a
@@ -21,6 +21,7 @@ mod onvif;
 pub mod rate;
 mod request;
 mod roots;
+pub mod signature;
 mod sigv4;
 mod stamp;
 pub mod store;

@@ -1,15 +1,11 @@
 //! Signature Version 4 of AWS, as S3 requires it, with the keys of `upload.credentials`.
 
 use super::request::{SignedRequest, Signer, Unsigned};
+use super::signature::{Covered, EMPTY_SHA256, escape_path};
 use super::{Object, answer, credentials::Source};
 use crate::config;
 use crate::domain::grant::Proof;
 use crate::system::clock;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
-};
-use aws_sigv4::sign::v4;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{CONTENT_TYPE, IF_NONE_MATCH};
@@ -17,10 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, SystemTime};
-use tracing::subscriber::NoSubscriber;
 
-/// SHA-256 of nothing.
-const EMPTY_SHA256: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 /// Stores accept a signature whose time is 15 minutes wrong. Below this difference, the camera's clock counts
 /// as good as theirs.
 const MIN_SKEW: i64 = 60;
@@ -61,32 +54,12 @@ impl SigV4 {
         headers: Vec<(String, String)>,
     ) -> Result<SignedRequest, String> {
         let fault = |what: &str| format!("the request cannot be signed: {what}");
-        let url = format!("{}/{}", self.base, escape(key));
-        let credential = self.credentials.current().await?;
-        let identity = (*credential).clone().into();
-        let mut settings = SigningSettings::default();
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name("s3")
-            .time(self.now())
-            .settings(settings)
-            .build()
-            .map_err(|_| fault("its parameters"))?
-            .into();
-        let listed = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let body = SignableBody::Precomputed(payload.to_owned());
-        let request = SignableRequest::new(method.as_str(), url.as_str(), listed, body)
-            .map_err(|_| fault("its form"))?;
-        // The library logs what it signs, including a session token, and its error could quote a header.
-        let signed = tracing::subscriber::with_default(NoSubscriber::default(), || sign(request, &params));
-        let (instructions, _) = signed.map_err(|_| fault("its headers"))?.into_parts();
+        let url = format!("{}/{}", self.base, escape_path(key));
+        let keys = self.credentials.current().await?;
+        let covered = Covered { method: method.as_str(), url: &url, payload, headers: &headers };
+        let signature = covered.sign(&keys, &self.region, self.now())?;
         let mut all = HeaderMap::new();
-        let own = headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        for (name, value) in own.chain(instructions.headers()) {
+        for (name, value) in headers.iter().chain(&signature) {
             let name = name.parse::<HeaderName>().map_err(|_| fault("the name of a header"))?;
             all.insert(name, HeaderValue::from_str(value).map_err(|_| fault("the value of a header"))?);
         }
@@ -118,7 +91,7 @@ impl Signer for SigV4 {
             let tags: Vec<String> = object
                 .tags
                 .iter()
-                .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+                .map(|(name, value)| format!("{}={}", escape_path(name), escape_path(value)))
                 .collect();
             headers.push((String::from("x-amz-tagging"), tags.join("&")));
         }
@@ -144,18 +117,4 @@ impl Signer for SigV4 {
             tracing::warn!("our clock and the store's are {skew} s apart: requests are signed with its time");
         }
     }
-}
-
-/// Percent-encodes everything that must be encoded in a path of S3; slashes stay.
-fn escape(text: &str) -> String {
-    use std::fmt::Write;
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~' | b'/') {
-            out.push(char::from(byte));
-        } else {
-            let _infallible = write!(out, "%{byte:02X}");
-        }
-    }
-    out
 }

@@ -70,18 +70,19 @@ fn connect_says_what_it_is_to_say() {
             out,
             &Connect {
                 client: "cam-0001",
+                clean_start: false,
                 keep_alive: 30,
                 session_expiry: 86_400,
                 receive_maximum: 16,
                 max_packet: 262_144,
                 username: Some("camera"),
                 password: Some("hush"),
-                will: Will {
+                will: Some(Will {
                     topic: "kasacam/v1/cam-0001/status",
                     payload: b"{\"online\":false}",
                     delay: 30,
                     retain: true,
-                },
+                }),
             },
         );
     });
@@ -131,9 +132,10 @@ fn what_we_write_is_what_the_standard_has() {
         write(&mut out);
         out.split_off(2)
     };
-    let will = Will { topic: "w", payload: b"x", delay: 30, retain: true };
+    let will = Some(Will { topic: "w", payload: b"x", delay: 30, retain: true });
     let connect = Connect {
         client: "c",
+        clean_start: false,
         keep_alive: 30,
         session_expiry: 1,
         receive_maximum: 16,

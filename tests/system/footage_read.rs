@@ -109,9 +109,9 @@ fn a_segment_is_read_picture_by_picture() {
     let read = &segments[0];
     assert!(read.key_is_sound && read.is_whole && !read.has_sound);
     assert_eq!((read.span.as_str(), read.n, read.plan.as_str()), ("span-1", 3, "plus-monthly"));
-    assert_eq!(read.pictures.len(), 30);
-    assert_eq!(read.pictures[0], start());
-    let last = read.pictures[29].since(start()).as_micros();
+    assert_eq!(read.frames.len(), 30);
+    assert_eq!(read.frames[0], start());
+    let last = read.frames[29].since(start()).as_micros();
     assert!((1_933_332..=1_933_334).contains(&last), "{last}");
     assert_eq!(read.end, start() + Duration::from_secs(2));
 }
@@ -127,7 +127,7 @@ fn a_segment_cut_short_is_not_whole_and_counts_only_what_is_there() {
     let (segments, _) = footage::read(&bucket, DEVICE).unwrap();
 
     assert!(!segments[0].is_whole);
-    assert_eq!(segments[0].pictures.len(), 15);
+    assert_eq!(segments[0].frames.len(), 15);
 }
 
 #[test]

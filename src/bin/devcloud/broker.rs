@@ -1,4 +1,4 @@
-//! A real mosquitto: mutual TLS, the certificate's common name for a user, and an ACL by that name.
+//! A real mosquitto with mutual TLS. The common name of a certificate is the user name, and the ACL depends on it.
 
 use crate::certificates::{Pki, private_dir, write_new};
 use crate::child::Process;
@@ -9,10 +9,10 @@ use tokio::net::TcpStream;
 use tokio::process::Command;
 
 const PROGRAM: &str = "/usr/sbin/mosquitto";
-/// Within which it answers after its start, and ends after SIGTERM.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// Ports tried, should another program take a free one first.
-const TRIES: u32 = 5;
+/// To answer after a start, and to end after SIGTERM.
+const STATE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Ports to try, if another program takes a free one first.
+const MAX_ATTEMPTS: u32 = 5;
 
 const WRITES: [&str; 6] =
     ["privacy/reported", "entitlement/reported", "status", "telemetry", "event", "grant/request"];
@@ -20,23 +20,23 @@ const READS: [&str; 3] = ["privacy/desired", "entitlement/desired", "grant/respo
 
 pub(crate) struct Broker {
     pub port: u16,
-    /// `None` where it is not ours.
+    /// `None` if it is a foreign broker.
     configuration: Option<PathBuf>,
-    /// `None` while it is told to be down.
+    /// `None` while it is down.
     process: Option<Process>,
 }
 
 impl Broker {
-    /// Starts it on `127.0.0.1:port`, or on a free port where that one is taken or 0.
+    /// Starts it on `127.0.0.1:port`, or on a free port if that one is taken or 0.
     ///
     /// # Errors
-    /// Where it does not come up; `broker/mosquitto.log` says why.
+    /// It does not start; `broker/mosquitto.log` says why.
     pub(crate) async fn start(dir: &Path, pki: &Pki, port: u16) -> Result<Broker, String> {
         let home = dir.join("broker");
         private_dir(&home)?;
         write_new(&home.join("acl"), acl().as_bytes(), 0o600)?;
         let mut last = String::new();
-        for attempt in 0..TRIES {
+        for attempt in 0..MAX_ATTEMPTS {
             let port = free_port(if attempt == 0 { port } else { 0 })?;
             let configuration = home.join("mosquitto.conf");
             write_new(&configuration, conf(&home, pki, port).as_bytes(), 0o600)?;
@@ -49,25 +49,25 @@ impl Broker {
         Err(last)
     }
 
-    /// One that runs already, and that is not ours to start or to end.
+    /// A foreign broker, which runs already and is not started or ended here.
     ///
     /// # Errors
-    /// Where nobody listens there.
+    /// Nothing listens on this port.
     pub(crate) async fn foreign(port: u16) -> Result<Broker, String> {
         let answers = TcpStream::connect(("127.0.0.1", port)).await;
         answers.map_err(|e| format!("the broker on port {port}: {e}"))?;
         Ok(Broker { port, configuration: None, process: None })
     }
 
-    /// Starts it again on the port that it had; it has its retained messages and sessions still.
+    /// Starts it again on the same port, with its retained messages and sessions.
     ///
     /// # Errors
-    /// Where it does not come up.
+    /// It does not start.
     pub(crate) async fn up(&mut self) -> Result<(), String> {
         if self.is_up() {
             return Ok(());
         }
-        let configuration = self.configuration.as_ref().ok_or("the broker is not ours to start")?;
+        let configuration = self.configuration.as_ref().ok_or("a foreign broker cannot be started here")?;
         let mut command = Command::new(PROGRAM);
         command.arg("-c").arg(configuration);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
@@ -81,7 +81,7 @@ impl Broker {
             }
             process.ended().is_none()
         };
-        match tokio::time::timeout(PATIENCE, answers).await {
+        match tokio::time::timeout(STATE_TIMEOUT, answers).await {
             Ok(true) => {
                 self.process = Some(process);
                 Ok(())
@@ -94,11 +94,11 @@ impl Broker {
     /// Ends it.
     ///
     /// # Errors
-    /// Where it had to be killed.
+    /// It had to be killed.
     pub(crate) async fn down(&mut self) -> Result<(), String> {
         match self.process.take() {
-            Some(mut process) => process.stop(PATIENCE).await.map(drop),
-            // Down already, or not ours to end.
+            Some(mut process) => process.stop(STATE_TIMEOUT).await.map(drop),
+            // Down already, or a foreign broker.
             None => Ok(()),
         }
     }
@@ -114,7 +114,7 @@ impl Broker {
 }
 
 fn conf(home: &Path, pki: &Pki, port: u16) -> String {
-    // Started by root it would become another user, who may not read our files.
+    // If root starts it, it changes to another user, who may not read our files.
     let user = if nix::unistd::geteuid().is_root() { "user root\n" } else { "" };
     format!(
         "{user}listener {port} 127.0.0.1\n\
@@ -143,7 +143,7 @@ fn conf(home: &Path, pki: &Pki, port: u16) -> String {
     )
 }
 
-/// A camera has its own topics and no others; `%u` is the common name of its certificate.
+/// A camera may use only its own topics; `%u` is the common name of its certificate.
 fn acl() -> String {
     let mut acl = String::from("user cloud\ntopic readwrite #\n\n");
     for topic in WRITES {
@@ -155,7 +155,7 @@ fn acl() -> String {
     acl
 }
 
-/// `wanted`, or another where that one is taken or 0. mosquitto has no way to choose one itself.
+/// `wanted`, or another port if that one is taken or 0. mosquitto cannot choose one itself.
 fn free_port(wanted: u16) -> Result<u16, String> {
     let bind = |port| std::net::TcpListener::bind(("127.0.0.1", port)).and_then(|found| found.local_addr());
     let found = bind(wanted).or_else(|_| bind(0)).map_err(|e| format!("the broker finds no port: {e}"))?;

@@ -1,36 +1,39 @@
-//! What a camera of this cloud is given: `DIR/{device}/agent.toml` and its board.
+//! The configuration of a camera of this cloud: `DIR/{device}/agent.toml`, and its board file.
 
 use crate::certificates::{Pki, private_dir, write_new};
 use crate::store::BUCKET;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What the camera is to be like.
+/// How the camera is configured.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Camera {
-    /// The camera's id, and the common name of its certificate.
+    /// The id of the camera, and the common name of its certificate.
     #[arg(long, default_value = "cam-0001")]
     pub device: String,
+    /// `recording.segment`.
     #[arg(long, default_value = "4s")]
     pub segment: String,
+    /// `recording.fragment`.
     #[arg(long, default_value = "1s")]
     pub fragment: String,
+    /// `recording.chunk`.
     #[arg(long, default_value = "500ms")]
     pub chunk: String,
-    /// How often the camera tells its figures.
+    /// `mqtt.telemetry`: how often the camera reports its figures.
     #[arg(long, default_value = "2s")]
     pub telemetry: String,
-    /// Pictures from a file (H.264 in MP4, Matroska or Annex B) or an address that begins with rtsp://,
-    /// without sound; a test picture and a test tone unless told.
+    /// Record this file (H.264 in MP4, Matroska or Annex B) or rtsp:// address, without audio [default: a test picture and
+    /// a test tone].
     #[arg(long)]
     pub source: Option<String>,
-    /// The camera has no certificate yet: `kasacamd enroll` gets it one, with a one-time password.
+    /// Give the camera no certificate, but a one-time password with which `kasacamd enroll` gets one.
     #[arg(long)]
     pub enroll: bool,
-    /// By what right the camera stores objects: a key in a file unless told, and grants in a demo.
+    /// How the camera authorises its uploads [default: file; in a demo, grant].
     #[arg(long, value_enum)]
     pub credentials: Option<Right>,
-    /// A board file to use as it is.
+    /// Use this board file, unchanged.
     #[arg(long, conflicts_with = "source")]
     pub board: Option<PathBuf>,
     /// One more line for agent.toml, such as `upload.concurrency=1` or `spool.hold="10s"`.
@@ -38,7 +41,7 @@ pub(crate) struct Camera {
     pub set: Vec<String>,
 }
 
-/// The forms of `upload.credentials`.
+/// The kinds of `upload.credentials`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Right {
     File,
@@ -46,7 +49,7 @@ pub(crate) enum Right {
     Grant,
 }
 
-/// What the camera's files have to name.
+/// The addresses and files that the configuration names.
 pub(crate) struct Ends<'a> {
     pub mqtt_port: u16,
     pub s3_port: u16,
@@ -60,7 +63,7 @@ pub(crate) struct Ends<'a> {
 /// Writes both files; returns the path of `agent.toml`.
 ///
 /// # Errors
-/// Where they cannot be written, or a setting is not of the form `SECTION.KEY=VALUE`.
+/// They cannot be written, or a setting does not have the form `SECTION.KEY=VALUE`.
 pub(crate) fn write(dir: &Path, pki: &Pki, ends: &Ends<'_>, camera: &Camera) -> Result<PathBuf, String> {
     let home = dir.join(&camera.device);
     private_dir(&home)?;
@@ -103,7 +106,7 @@ fn agent_text(
         ("mqtt.cert", path(&pki.device_cert)),
         ("mqtt.key", path(&pki.device_key)),
         ("mqtt.telemetry", text(&camera.telemetry)),
-        // There is no fleet to spread.
+        // No other cameras reconnect at the same time.
         ("mqtt.reconnect_spread", text("1s")),
         ("entitlement.keys", format!("[{}]", path(ends.key))),
         ("clock.trust", text("system")),
@@ -136,7 +139,7 @@ fn agent_text(
     for line in &camera.set {
         line.split_once('=')
             .and_then(|(name, value)| put(name, value.trim().to_owned()))
-            .ok_or_else(|| format!("--set {line}: is not of the form SECTION.KEY=VALUE"))?;
+            .ok_or_else(|| format!("--set {line}: the form is SECTION.KEY=VALUE"))?;
     }
     let mut toml = String::from("# Written by kasacam-devcloud at each start.\n");
     for (section, keys) in sections {
@@ -149,7 +152,7 @@ fn agent_text(
 }
 
 fn board_text(source: Option<&str>) -> Result<String, String> {
-    let (source, sound) = match source {
+    let (source, with_audio) = match source {
         None => ("{ kind = \"test\" }\nencoder = { kind = \"x264\" }".to_owned(), true),
         Some(url) if url.starts_with("rtsp://") => {
             (format!("{{ kind = \"rtsp\", url = {} }}", text(url)), false)
@@ -160,14 +163,14 @@ fn board_text(source: Option<&str>) -> Result<String, String> {
             (format!("{{ kind = \"file\", path = {path}, realtime = true, loop = true }}"), false)
         }
     };
-    let sound = if sound { "\n[audio]\nsource = { kind = \"test\" }\n" } else { "" };
+    let audio = if with_audio { "\n[audio]\nsource = { kind = \"test\" }\n" } else { "" };
     Ok(format!(
         "name = \"devcloud\"\n\n[video]\nsource = {source}\nwidth = 640\nheight = 360\nfps = 15\n\
-         bitrate = \"600 kbit/s\"\n{sound}"
+         bitrate = \"600 kbit/s\"\n{audio}"
     ))
 }
 
-/// A basic string of TOML.
+/// The text as a basic string of TOML.
 fn text(value: &str) -> String {
     let mut quoted = String::from("\"");
     for c in value.chars() {

@@ -1,6 +1,4 @@
-//! The private CA and what it issues: made once, then read back from `DIR/pki`.
-//!
-//! The camera's own files lie in `DIR/{device}`, as they would on the camera.
+//! The private CA and its certificates: made once, then read from `DIR/pki`. The files of a camera are in `DIR/{device}`.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair,
@@ -12,10 +10,10 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-/// Where a QEMU guest finds its host (user networking).
+/// The address of the host for a QEMU guest (user networking).
 const HOST_OF_A_GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
-/// Where the files are.
+/// Paths of the files.
 #[derive(Clone, Debug)]
 pub(crate) struct Pki {
     pub ca: PathBuf,
@@ -29,14 +27,14 @@ pub(crate) struct Pki {
     pub claim_key: PathBuf,
 }
 
-/// The CA, the server's, the cloud's and the device's certificate, made where they are not yet there.
+/// Makes the certificates that do not exist yet: of the CA, the server, the cloud, the device, and for claims.
 ///
 /// # Errors
-/// Where the name is none for a device, or a file cannot be made or read.
+/// The name is not valid for a device, or a file cannot be made or read.
 pub(crate) fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
     if !is_device(device) {
         return Err(format!(
-            "\"{device}\" is no name for a camera: 1 to 64 of A-Z a-z 0-9 - _, and not one of ours"
+            "\"{device}\" is no name for a camera: it has 1 to 64 of A-Z a-z 0-9 - _, and is not a name that the cloud uses"
         ));
     }
     let (pki_dir, device_dir) = (dir.join("pki"), dir.join(device));
@@ -54,7 +52,7 @@ pub(crate) fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
         claim_key: pki_dir.join("claim.key"),
     };
     let ca = authority(dir)?;
-    // Signed anew from the same key and name, so that every certificate below stays good.
+    // It has the same key and name as before, so all certificates that it issued stay valid.
     if !pki.ca.exists() {
         write_new(&pki.ca, ca.pem().as_bytes(), 0o644)?;
     }
@@ -68,21 +66,21 @@ pub(crate) fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
 /// The CA, with its key.
 ///
 /// # Errors
-/// Where the key cannot be made or read.
+/// The key cannot be made or read.
 pub(crate) fn authority(dir: &Path) -> Result<CertifiedIssuer<'static, KeyPair>, String> {
     let key = read_or_make_key(&dir.join("pki").join("ca.key"))?;
     CertifiedIssuer::self_signed(ca_params(), key).map_err(|e| format!("the CA: {e}"))
 }
 
-/// A certificate and key for the common name `name`, signed by the CA in `dir`: another camera.
+/// A certificate and key for another camera, signed by the CA in `dir`.
 ///
 /// # Errors
-/// Where there is no CA yet, or a file cannot be made.
+/// A file cannot be made or read.
 pub(crate) fn issue_device(dir: &Path, name: &str) -> Result<(PathBuf, PathBuf), String> {
     ensure(dir, name).map(|pki| (pki.device_cert, pki.device_key))
 }
 
-/// `cloud` is the name that the broker lets do everything; the others are directories of ours.
+/// The broker allows `cloud` everything; the other names are files and directories of the cloud.
 fn is_device(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
     (1..=64).contains(&name.len())
@@ -140,19 +138,19 @@ fn read_or_make_key(path: &Path) -> Result<KeyPair, String> {
     Ok(pair)
 }
 
-/// Makes `dir` with all above it, for its owner alone.
+/// Makes `dir` and its parents, with mode 0700.
 ///
 /// # Errors
-/// Where it cannot be made.
+/// It cannot be made.
 pub(crate) fn private_dir(dir: &Path) -> Result<(), String> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.map_err(|e| format!("{}: cannot be made: {e}", dir.display()))
 }
 
-/// Writes a file as a whole, under the mode it is to have from the start.
+/// Writes a new file, with its mode from the start.
 ///
 /// # Errors
-/// Where it cannot be written.
+/// It cannot be written.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), String> {
     // An old file would keep its own mode.
     let _not_there = std::fs::remove_file(path);

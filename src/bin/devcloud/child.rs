@@ -1,4 +1,4 @@
-//! Programs that are started here and never outlive us: the kernel ends them should we be killed.
+//! Programs that never outlive this one: the kernel ends them if it is killed.
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -6,30 +6,29 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use tokio::process::{Child, Command};
 
-/// A running program; killed where it is dropped.
+/// A running program. It is killed when this is dropped.
 pub(crate) struct Process {
     name: &'static str,
     child: Child,
 }
 
 impl Process {
-    /// Starts `command`. To be called on the main thread: the kernel's promise is bound to the thread
-    /// that starts the child.
+    /// Starts `command`. Call this on the main thread: the kernel ends the child when the thread that started it ends.
     ///
     /// # Errors
-    /// Where it cannot be started.
+    /// It cannot be started.
     pub(crate) fn start(name: &'static str, mut command: Command) -> Result<Process, String> {
         let parent = nix::unistd::getpid();
-        // Ctrl-C in a terminal goes to a whole process group: in groups of their own, children end in our order.
+        // Ctrl-C in a terminal goes to a whole process group: in other groups, the children end in our order.
         command.kill_on_drop(true).process_group(0);
-        // SAFETY: between fork and exec only `prctl` and `getppid` are called, both of which are
-        // async-signal-safe, and nothing is allocated on this way.
+        // SAFETY: between fork and exec only `prctl` and `getppid` are called. Both are async-signal-safe, and nothing is
+        // allocated.
         unsafe {
             command.pre_exec(move || {
                 if libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL) != 0 {
                     return Err(std::io::Error::last_os_error());
                 }
-                // We may have been killed before the line above.
+                // This process may have been killed before the line above.
                 if nix::unistd::getppid() != parent {
                     return Err(std::io::Error::from_raw_os_error(libc::ECHILD));
                 }
@@ -44,20 +43,20 @@ impl Process {
         self.child.id()
     }
 
-    /// How it ended, where it has.
+    /// How it ended, if it has.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// Its end, whenever that is.
+    /// Waits for its end.
     pub(crate) async fn wait(&mut self) -> Option<ExitStatus> {
         self.child.wait().await.ok()
     }
 
-    /// Sends SIGTERM and waits for the end; a program that is still there after `within` is killed.
+    /// Sends SIGTERM and waits for the end; kills the program after `within`.
     ///
     /// # Errors
-    /// Where it had to be killed.
+    /// It had to be killed.
     pub(crate) async fn stop(&mut self, within: Duration) -> Result<ExitStatus, String> {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
             let _already_gone = kill(Pid::from_raw(pid), Signal::SIGTERM);
@@ -66,7 +65,7 @@ impl Process {
             Ok(ended) => ended.map_err(|e| format!("{}: {e}", self.name)),
             Err(_) => {
                 let _already_gone = self.child.kill().await;
-                Err(format!("{} had not ended {within:?} after SIGTERM and was killed", self.name))
+                Err(format!("{} did not end within {within:?} after SIGTERM and was killed", self.name))
             }
         }
     }

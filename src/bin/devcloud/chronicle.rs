@@ -1,20 +1,19 @@
-//! What happens, in plain words, and what the summary has to know of it: fed with the lines of
-//! `events.jsonl` as they are written.
+//! What happens, as text for people and as figures for the summary, from the lines of `events.jsonl`. Pure.
 
 use crate::summary::{Counters, Private};
 use kasacam::domain::time::Utc;
 use serde_json::Value;
 
-/// What is known so far.
+/// The state so far.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Chronicle {
     pub private: Vec<Private>,
     pub counters: Option<Counters>,
-    /// Segments that wait in the camera, by its last word.
+    /// Segments waiting in the camera, by its last telemetry.
     pub pending: Option<u64>,
     pub stored: u64,
     pub online: Option<bool>,
-    /// Version of the lease that the camera has taken.
+    /// Version of the lease that the camera has accepted.
     pub entitlement: Option<u64>,
     /// `open` or `closed`.
     pub capture: Option<String>,
@@ -22,13 +21,13 @@ pub(crate) struct Chronicle {
 }
 
 impl Chronicle {
-    /// Takes one line; returns what there is to say of it.
+    /// Takes one line; returns the text to print, if any.
     pub(crate) fn hear(&mut self, line: &Value) -> Option<String> {
         let at = line.get("at").and_then(Value::as_str).and_then(Utc::parse)?;
         match text(line, "/event")? {
             "object_stored" => self.stored(line, at),
             "message" => self.message(line, at),
-            "broker_lost" => Some("the cloud has lost the broker".into()),
+            "broker_lost" => Some("the cloud has lost its connection to the broker".into()),
             "broker_connected" => Some("the cloud is connected to the broker".into()),
             "store" => Some(format!("the object store is {}", text(line, "/state")?)),
             _ => None,
@@ -51,20 +50,20 @@ impl Chronicle {
         let topic = text(line, "/topic")?.splitn(4, '/').nth(3)?;
         let retained = line.pointer("/retained").and_then(Value::as_bool)?;
         match topic {
-            // One that the broker replays left it long ago.
+            // A retained message left the broker earlier.
             "privacy/desired" if !retained => self.choice(line, at),
             "privacy/reported" => self.privacy_reported(line),
             "entitlement/desired" if !retained => {
                 let tier = text(line, "/claims/plan/tier")?;
-                let sound = line.pointer("/claims/features/audio").and_then(Value::as_bool)?;
-                let sound = if sound { "with sound" } else { "without sound" };
-                Some(format!("the cloud issues the plan {tier}, {sound}"))
+                let audio = line.pointer("/claims/features/audio").and_then(Value::as_bool)?;
+                let audio = if audio { "with audio" } else { "without audio" };
+                Some(format!("the cloud sends the plan {tier}, {audio}"))
             }
             "entitlement/reported" => {
                 self.entitlement = line.pointer("/payload/version").and_then(Value::as_u64);
                 let plan = text(line, "/payload/plan").unwrap_or("none");
                 self.free_plan_was_in_force |= plan == "free";
-                Some(format!("the camera's plan is {plan}: {}", text(line, "/payload/state")?))
+                Some(format!("the camera has the plan {plan}: {}", text(line, "/payload/state")?))
             }
             "status" => {
                 let online = line.pointer("/payload/online").and_then(Value::as_bool)?;
@@ -82,7 +81,7 @@ impl Chronicle {
                 self.pending = number("/payload/spool/pending");
                 None
             }
-            "event" => Some(format!("the camera tells: {}", line.pointer("/payload")?)),
+            "event" => Some(format!("event of the camera: {}", line.pointer("/payload")?)),
             _ => None,
         }
     }
@@ -96,7 +95,11 @@ impl Chronicle {
             (false, Some(private)) => private.until = Some(at),
             (false, None) => {}
         }
-        Some(if do_not_record { "the owner: do not record".into() } else { "the owner: record".into() })
+        Some(if do_not_record {
+            "the owner chooses: do not record".into()
+        } else {
+            "the owner chooses: record".into()
+        })
     }
 
     fn privacy_reported(&mut self, line: &Value) -> Option<String> {
@@ -117,7 +120,7 @@ impl Chronicle {
     }
 }
 
-/// Milliseconds from the end of the segment's last sample, by its key and its metadata.
+/// Milliseconds since the end of the last sample, by key and metadata.
 fn latency(key: &str, line: &Value, at: Utc) -> Option<u128> {
     let mut parts = key.rsplitn(4, '/');
     let (file, hour, date) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,6 +1,5 @@
-//! The cloud's own MQTT client: sends what it is given, one message at a time until each is
-//! acknowledged, and hears everything below `kasacam/v1/`, its own messages too: the moment at which
-//! one of them comes back is the moment at which it left the broker.
+//! The cloud's own MQTT client. It publishes one message at a time until the broker acknowledges it, and receives everything
+//! below `kasacam/v1/`, also its own messages: one that comes back has left the broker.
 
 use crate::certificates::Pki;
 use crate::events::Events;
@@ -23,23 +22,23 @@ use tokio::task::JoinHandle;
 
 const FILTER: &str = "kasacam/v1/#";
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
-/// Nothing heard for so long, not even a ping's answer: the connection is dead.
-const SILENCE: Duration = Duration::from_secs(35);
-const RECONNECT: Duration = Duration::from_millis(200);
-/// Within which a message is to be acknowledged, reconnects included.
-const DELIVERY: Duration = Duration::from_secs(15);
-const MOST_BYTES: u32 = 1 << 20;
+/// If nothing was received for this time, not even the answer to a ping, the connection is lost.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(35);
+const RECONNECT_INTERVAL: Duration = Duration::from_millis(200);
+/// For the acknowledgement of a message, including reconnects.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(15);
+const MAX_PACKET: u32 = 1 << 20;
 
 struct Outgoing {
     topic: String,
     payload: Bytes,
     retain: bool,
-    /// What an answer repeats of its request.
+    /// Correlation data of the request, if this is an answer.
     correlation: Option<Bytes>,
     done: oneshot::Sender<Result<(), String>>,
 }
 
-/// Sends messages, and tells whether it is connected. Its session ends with it.
+/// The client. Its session ends when it is dropped.
 pub(crate) struct Cloud {
     outbox: mpsc::Sender<Outgoing>,
     connected: watch::Receiver<bool>,
@@ -53,10 +52,10 @@ impl Drop for Cloud {
 }
 
 impl Cloud {
-    /// Starts to connect to `localhost:port`, and goes on for ever.
+    /// Connects to `localhost:port`, again and again.
     ///
     /// # Errors
-    /// Where the certificates cannot be used.
+    /// The certificates cannot be used.
     pub(crate) fn start(
         pki: &Pki,
         port: u16,
@@ -65,15 +64,15 @@ impl Cloud {
     ) -> Result<Cloud, String> {
         let tls = Arc::new(tls(pki)?);
         let (outbox, waiting) = mpsc::channel(64);
-        let (tell, connected) = watch::channel(false);
-        let session = tokio::spawn(run(tls, port, (events, requests), waiting, tell));
+        let (report, connected) = watch::channel(false);
+        let session = tokio::spawn(run(tls, port, (events, requests), waiting, report));
         Ok(Cloud { outbox, connected, session })
     }
 
-    /// Waits until it is connected and hears all topics.
+    /// Waits until it is connected and subscribed.
     ///
     /// # Errors
-    /// Where that takes longer than `within`.
+    /// This takes longer than `within`.
     pub(crate) async fn ready(&self, within: Duration) -> Result<(), String> {
         let mut connected = self.connected.clone();
         match tokio::time::timeout(within, connected.wait_for(|connected| *connected)).await {
@@ -89,12 +88,12 @@ impl Cloud {
     /// Publishes with QoS 1, and returns when the broker has acknowledged it.
     ///
     /// # Errors
-    /// Where the broker refuses it or does not answer in time. It may still be delivered then.
+    /// The broker refuses it, or does not answer in time; it may still be delivered then.
     pub(crate) async fn publish(&self, topic: &str, payload: Bytes, retain: bool) -> Result<(), String> {
         self.send(topic, payload, retain, None).await
     }
 
-    /// Publishes the answer to a request, which it repeats the correlation data of.
+    /// Publishes the answer to a request, with the correlation data of the request.
     ///
     /// # Errors
     /// As [`Cloud::publish`].
@@ -120,19 +119,20 @@ impl Cloud {
             self.outbox.send(outgoing).await.map_err(|_| "the session has ended".to_owned())?;
             outcome.await.map_err(|_| "the session has ended".to_owned())?
         };
-        match tokio::time::timeout(DELIVERY, delivered).await {
+        match tokio::time::timeout(DELIVERY_TIMEOUT, delivered).await {
             Ok(delivered) => delivered.map_err(|why| format!("{topic}: {why}")),
-            Err(_) => Err(format!("{topic}: not acknowledged within {DELIVERY:?}: is the broker up?")),
+            Err(_) => {
+                Err(format!("{topic}: not acknowledged within {DELIVERY_TIMEOUT:?}: is the broker up?"))
+            }
         }
     }
 }
 
-/// One client and one event loop for each connection: what the library keeps across a reconnect is
-/// not to be relied on, and so is not used.
+/// Uses a new client and event loop for each connection: what the library keeps after a reconnect is not reliable.
 async fn run(
     tls: Arc<rustls::ClientConfig>,
     port: u16,
-    told: (Events, mpsc::Sender<Request>),
+    reports: (Events, mpsc::Sender<Request>),
     mut outbox: mpsc::Receiver<Outgoing>,
     connected: watch::Sender<bool>,
 ) {
@@ -142,32 +142,32 @@ async fn run(
         options.set_transport(Transport::Tls(TlsConfiguration::Rustls(Arc::clone(&tls))));
         options.set_keep_alive(KEEP_ALIVE);
         options.set_clean_start(true);
-        options.set_max_packet_size(Some(MOST_BYTES));
+        options.set_max_packet_size(Some(MAX_PACKET));
         options.set_outgoing_inflight_upper_limit(16);
-        // A choice is timed: it is not to wait for the acknowledgement of what went before.
+        // The time of a choice is measured: it must not wait for the acknowledgement of earlier data.
         let mut network = options.network_options();
         network.set_tcp_nodelay(true);
         options.set_network_options(network);
         let (client, event_loop) = AsyncClient::new(options, 16);
         let (heard_tx, mut heard) = mpsc::channel(256);
         let polling = tokio::spawn(poll(event_loop, heard_tx));
-        let why = session(&client, &mut heard, &mut outbox, &mut pending, &told, &connected).await;
+        let why = session(&client, &mut heard, &mut outbox, &mut pending, &reports, &connected).await;
         polling.abort();
         if connected.send_replace(false) {
-            told.0.append("broker_lost", json!({"why": why}));
+            reports.0.append("broker_lost", json!({"why": why}));
         }
-        tokio::time::sleep(RECONNECT).await;
+        tokio::time::sleep(RECONNECT_INTERVAL).await;
     }
 }
 
-/// Polls in a task of its own: a poll that is cancelled half way may lose what it held.
+/// Polls in a separate task: a cancelled poll may lose data.
 async fn poll(mut event_loop: EventLoop, heard: mpsc::Sender<Result<Packet, String>>) {
     loop {
-        let packet = match tokio::time::timeout(SILENCE, event_loop.poll()).await {
+        let packet = match tokio::time::timeout(SILENCE_TIMEOUT, event_loop.poll()).await {
             Ok(Ok(Event::Incoming(packet))) => Ok(packet),
             Ok(Ok(Event::Outgoing(_))) => continue,
             Ok(Err(error)) => Err(error.to_string()),
-            Err(_) => Err("nothing was heard of the broker".to_owned()),
+            Err(_) => Err("the broker does not answer".to_owned()),
         };
         let ended = packet.is_err();
         if heard.send(packet).await.is_err() || ended {
@@ -176,7 +176,7 @@ async fn poll(mut event_loop: EventLoop, heard: mpsc::Sender<Result<Packet, Stri
     }
 }
 
-/// Goes on until the connection is lost; says why.
+/// Runs until the connection is lost; returns the reason.
 async fn session(
     client: &AsyncClient,
     heard: &mut mpsc::Receiver<Result<Packet, String>>,
@@ -198,14 +198,14 @@ async fn session(
                     subscribed = true;
                     connected.send_replace(true);
                     events.append("broker_connected", json!({}));
-                    // Sent before the connection was lost, and perhaps not received.
+                    // It was sent before the connection was lost, and may not have arrived.
                     if pending.as_ref().is_some_and(|outgoing| !send(client, outgoing)) {
                         return "no room for a message".into();
                     }
                 }
                 Some(Ok(Packet::Publish(publish))) => {
                     note(events, &publish);
-                    // One that finds no room is asked again by the camera.
+                    // If there is no room, the camera asks again.
                     let _no_room = request_of(publish).map(|request| requests.try_send(request));
                 }
                 Some(Ok(Packet::PubAck(ack))) => {
@@ -221,9 +221,9 @@ async fn session(
             },
             outgoing = outbox.recv(), if subscribed && pending.is_none() => {
                 let Some(outgoing) = outgoing else {
-                    return "nobody is left who could send".into();
+                    return "all senders are gone".into();
                 };
-                // Whoever asked has given up: better not at all than at a time nobody expects.
+                // The caller has given up: do not send it at a time that nobody expects.
                 if outgoing.done.is_closed() {
                     continue;
                 }
@@ -237,7 +237,7 @@ async fn session(
     }
 }
 
-/// Whether there was room for it.
+/// Whether there was room for the message.
 fn send(client: &AsyncClient, outgoing: &Outgoing) -> bool {
     let (topic, payload, retain) = (outgoing.topic.clone(), outgoing.payload.clone(), outgoing.retain);
     let properties =
@@ -245,7 +245,7 @@ fn send(client: &AsyncClient, outgoing: &Outgoing) -> bool {
     client.try_publish_with_properties(topic, QoS::AtLeastOnce, retain, payload, properties).is_ok()
 }
 
-/// A request for grants, and whose it is: the broker lets each camera publish below its own name alone.
+/// A request for grants. Its topic says which camera sent it: the broker lets each publish only below its own id.
 fn request_of(publish: Publish) -> Option<Request> {
     let topic = std::str::from_utf8(&publish.topic).ok()?;
     let device = topic.strip_prefix("kasacam/v1/")?.strip_suffix("/grant/request")?.to_owned();
@@ -261,7 +261,7 @@ fn note(events: &Events, publish: &Publish) {
         if let Ok(payload) = serde_json::from_slice::<Value>(&publish.payload) {
             details.insert("payload".into(), payload);
         } else if let Some(mut claims) = claims(&publish.payload) {
-            // The claims alone: a signed command is a credential, and no log is to hold one.
+            // Only the claims: a signed command is a credential, which must not be in a log.
             hide_signatures(&mut claims);
             details.insert("claims".into(), claims);
         }
@@ -269,7 +269,7 @@ fn note(events: &Events, publish: &Publish) {
     events.append_at(at, "message", details);
 }
 
-/// The query of a presigned URL is what authorises.
+/// Removes the query of presigned URLs, which is a credential.
 fn hide_signatures(claims: &mut Value) {
     for grant in claims.get_mut("grants").and_then(Value::as_array_mut).into_iter().flatten() {
         if let Some(url) = grant.get_mut("url") {

@@ -1,5 +1,5 @@
-//! What the development cloud can be told to do, on the command line or over `DIR/cloud.sock`: one
-//! JSON object a line each way. The answer has `ok`, and where that is false, `error`.
+//! The commands of the development cloud, on the command line or over `DIR/cloud.sock`: one JSON object per line each way.
+//! An answer has `ok` and, if that is false, `error`.
 
 use crate::serve::Devcloud;
 use clap::{Args, Subcommand, ValueEnum};
@@ -13,12 +13,12 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
 
-/// A line is shorter than this.
-const MAX_BYTES: u64 = 1 << 20;
-/// Within which a command is answered: the broker is given its own time within that.
-const PATIENCE: Duration = Duration::from_secs(40);
+/// The longest line, in bytes.
+const MAX_LINE: u64 = 1 << 20;
+/// For the answer to a command, including the time that the broker may take.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A switch, as a person would say it.
+/// A switch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Switch {
@@ -45,38 +45,38 @@ pub(crate) enum BrokerState {
 #[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub(crate) enum Command {
-    /// "Do Not Record Video or Audio": on means that the camera may not record.
+    /// Set "Do Not Record Video or Audio": with `on`, the camera may not record.
     Privacy { switch: Switch },
-    /// Issue a lease of a plan.
+    /// Publish a lease of a plan.
     Plan(Plan),
-    /// Take the object store down, bring it up, or let it answer every request with a status.
+    /// Take the object store down, bring it up, or let it answer every request with an HTTP status.
     Store { state: StoreState, status: Option<u16> },
-    /// Take the broker down, bring it up, or both.
+    /// Take the broker down, bring it up, or restart it.
     Broker { state: BrokerState },
-    /// How the authority that cameras enrol with answers from now on.
-    Est(crate::est::Manner),
-    /// How requests for upload grants are answered from now on.
-    Grants(crate::grants::Manner),
-    /// How requests for temporary keys of the store are answered from now on.
-    Keys(crate::keys::Manner),
-    /// Sign claims, and publish nothing.
+    /// Change how the EST server answers enrolment requests from now on.
+    Est(crate::est::EstManner),
+    /// Change how requests for upload grants are answered from now on.
+    Grants(crate::grants::GrantsManner),
+    /// Change how requests for temporary keys of the store are answered from now on.
+    Keys(crate::keys::KeysManner),
+    /// Sign claims and print the JWS; publishes nothing.
     Sign { kind: String, claims: String },
-    /// Publish the bytes of a file, retained, whatever they are.
+    /// Publish the bytes of a file as a retained message.
     PublishRaw {
         topic: String,
         file: PathBuf,
-        /// Not retained.
+        /// Do not let the broker retain it.
         #[arg(long)]
         #[serde(default)]
         passing: bool,
     },
-    /// What runs, and on which ports.
+    /// Print what runs, and on which ports.
     Status,
-    /// What the store holds.
+    /// Print all objects in the store.
     Objects,
 }
 
-/// A lease in the operator's words; what is not told is as the plan has it.
+/// A lease, as an operator describes it; what is left out is as in the plan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Args)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Plan {
@@ -102,11 +102,11 @@ pub(crate) struct Plan {
     #[arg(long)]
     #[serde(default)]
     pub h265: Option<bool>,
-    /// When the lease ends: RFC 3339, or `+30d` from now, which it is unless told.
+    /// When the lease ends: RFC 3339, or a time from now such as +10s [default: +30d].
     #[arg(long)]
     #[serde(default)]
     pub not_after: Option<String>,
-    /// When `--next-plan` takes over: RFC 3339, or `+10s` from now.
+    /// When `--next-plan` begins: RFC 3339, or a time from now such as +10s.
     #[arg(long, requires = "next_plan")]
     #[serde(default)]
     pub next_from: Option<String>,
@@ -120,7 +120,7 @@ fn active() -> String {
 }
 
 impl Plan {
-    /// The plan of that name, as it is sold.
+    /// The plan of this name, unchanged.
     pub(crate) fn named(plan: &str) -> Plan {
         Plan {
             plan: plan.into(),
@@ -150,7 +150,7 @@ pub(crate) async fn answer(listener: UnixListener, cloud: Arc<Devcloud>) {
 
 async fn converse(stream: UnixStream, cloud: Arc<Devcloud>) {
     let (read, mut write) = stream.into_split();
-    let mut read = tokio::io::BufReader::new(read.take(MAX_BYTES));
+    let mut read = tokio::io::BufReader::new(read.take(MAX_LINE));
     let mut line = String::new();
     while let Ok(1..) = read.read_line(&mut line).await {
         let answer = match serde_json::from_str::<Command>(&line) {
@@ -162,7 +162,7 @@ async fn converse(stream: UnixStream, cloud: Arc<Devcloud>) {
             return;
         }
         line.clear();
-        read.get_mut().set_limit(MAX_BYTES);
+        read.get_mut().set_limit(MAX_LINE);
     }
 }
 
@@ -181,17 +181,17 @@ pub(crate) fn worded(answer: Result<Value, String>) -> Value {
 /// Sends a command to the cloud of `dir`, and returns its answer.
 ///
 /// # Errors
-/// Where no cloud runs there, or it does not answer in time.
+/// No cloud runs there, or it does not answer in time.
 pub(crate) fn ask(dir: &Path, command: &Command) -> Result<Value, String> {
     let path = dir.join("cloud.sock");
     let failed =
         |e: std::io::Error| format!("{}: {e}: does `kasacam-devcloud serve` run there?", path.display());
     let mut stream = Blocking::connect(&path).map_err(failed)?;
-    stream.set_read_timeout(Some(PATIENCE)).map_err(failed)?;
+    stream.set_read_timeout(Some(ANSWER_TIMEOUT)).map_err(failed)?;
     let line = serde_json::to_string(command).map_err(|e| e.to_string())?;
     stream.write_all(format!("{line}\n").as_bytes()).map_err(failed)?;
     let mut answer = String::new();
-    // The list of a full bucket is long, and comes from ourselves.
+    // The list of a full bucket is long, and this program wrote it.
     BufReader::new(stream.take(1 << 30)).read_line(&mut answer).map_err(failed)?;
-    serde_json::from_str(&answer).map_err(|_| format!("{}: the answer was cut off", path.display()))
+    serde_json::from_str(&answer).map_err(|_| format!("{}: the answer is incomplete", path.display()))
 }

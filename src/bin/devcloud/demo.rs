@@ -1,11 +1,11 @@
-//! The cloud and a camera together: says in plain words what happens, and with `--seconds` plays a
-//! script and holds what was stored against what was allowed.
+//! The cloud and a camera together: prints what happens and, with `--seconds`, plays a script and compares what was stored
+//! with what was allowed.
 
 use crate::agent;
 use crate::camera::{Camera, Right};
 use crate::child::Process;
 use crate::chronicle::Chronicle;
-use crate::control::{Command as Told, Plan, StoreState};
+use crate::control::{Command, Plan, StoreState};
 use crate::footage;
 use crate::page::Page;
 use crate::serve::{Devcloud, Peers};
@@ -23,28 +23,29 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{broadcast, watch};
 
-/// For how long the script keeps the camera from recording.
-const PRIVATE: Duration = Duration::from_secs(4);
-/// For how long the script takes the store down.
-const STORE_DOWN: Duration = Duration::from_secs(8);
-/// The script needs that much.
+/// How long the script forbids recording.
+const PRIVATE_TIME: Duration = Duration::from_secs(4);
+/// How long the script keeps the store down.
+const STORE_DOWN_TIME: Duration = Duration::from_secs(8);
+/// The shortest script.
 pub(crate) const MIN_SECONDS: u64 = 30;
-/// Within which the camera is to answer to what it is told; GStreamer's first scan of its plugins included.
-const ANSWER: Duration = Duration::from_secs(40);
-/// Within which it is to have sent what waited while the store was down: its back-off included.
-const CATCH_UP: Duration = Duration::from_secs(90);
-/// Within which it is to end after SIGTERM; the contract gives it 5 s to flush, and 2 s to say goodbye.
-const FAREWELL: Duration = Duration::from_secs(15);
+/// For the camera to follow a command, including GStreamer's first scan of its plugins.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
+/// For the camera to upload its backlog after the store was down, including its back-off.
+const CATCH_UP_TIMEOUT: Duration = Duration::from_secs(90);
+/// For the camera to end after SIGTERM; the contract allows 5 s to flush, and 2 s to disconnect.
+const STOP_TIMEOUT: Duration = Duration::from_secs(15);
 
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Demo {
-    /// Play the script for about so long (30 or more), then compare; without it, until Ctrl-C.
+    /// Play the script for about this many seconds, then compare what was stored with what was allowed [default: run until
+    /// Ctrl-C, without a script].
     #[arg(long, value_parser = clap::value_parser!(u64).range(MIN_SECONDS..=86_400))]
     seconds: Option<u64>,
-    /// Write the comparison to this file, as JSON.
+    /// Write the result of the comparison to this file, as JSON.
     #[arg(long)]
     summary: Option<PathBuf>,
-    /// The camera's program, unless it lies beside ours.
+    /// The agent's program [default: kasacamd in the folder of this program].
     #[arg(long)]
     kasacamd: Option<PathBuf>,
     #[command(flatten)]
@@ -53,7 +54,7 @@ pub(crate) struct Demo {
     peers: Peers,
 }
 
-/// Runs it in `dir`, or in a directory of its own that is removed at the end.
+/// Runs the demo in `dir`, or in a temporary directory that is removed at the end.
 ///
 /// # Errors
 /// What could not be done, or which checks failed.
@@ -70,24 +71,26 @@ pub(crate) async fn run(dir: Option<&Path>, demo: &Demo) -> Result<(), String> {
 async fn run_in(dir: &Path, demo: &Demo) -> Result<(), String> {
     if dir.join(&demo.camera.device).join("state").exists() {
         let at = dir.display();
-        return Err(format!("{at}: holds an earlier run, and what is stored could not be told from it"));
+        return Err(format!(
+            "{at}: contains an earlier run, whose footage would be taken for that of this one: give an empty directory"
+        ));
     }
     let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
-    // The camera of a demo holds no key of the store.
+    // The camera of a demo has no key of the store.
     let right = demo.camera.credentials.unwrap_or(Right::Grant);
     let camera = Camera { credentials: Some(right), ..demo.camera.clone() };
     let cloud = Arc::new(Devcloud::start(dir, &camera, &demo.peers).await?);
     let control = cloud.listen()?;
     let page = Page::serve(&cloud).await?;
-    say(clock::utc(), &format!("watch it in a browser: {}", page.url));
+    say(clock::utc(), &format!("open this page in a browser: {}", page.url));
     let outcome = with_camera(dir, demo, &cloud, &mut signals).await;
     control.abort();
     let stopped = cloud.stop().await;
     outcome.and(stopped)
 }
 
-/// K13.
-const NO_EMERGENCY: &str =
+/// Clause K13 of the service agreement.
+const NO_EMERGENCY_SERVICE: &str =
     "this is not an emergency service: it depends on power, network, plan and the owner's choice";
 
 async fn with_camera(
@@ -99,56 +102,59 @@ async fn with_camera(
     let config = config::load(&cloud.agent_toml).map_err(|problems| problems.to_string())?;
     let began = clock::utc();
     let (write, chronicle) = watch::channel(Chronicle::default());
-    let telling = tokio::spawn(tell(cloud.events.listen(), write, began));
+    let printing = tokio::spawn(print_events(cloud.events.listen(), write, began));
     cloud.plan(&Plan::named("plus")).await?;
     cloud.privacy(false).await?;
 
     let log = dir.join(&demo.camera.device).join("kasacamd.log");
-    let mut run = Run {
+    let mut run = DemoRun {
         cloud,
         chronicle,
         began,
         camera: agent::start(demo.kasacamd.as_deref(), &cloud.agent_toml, &log)?,
         peak_rss_kib: 0,
-        private_told: 0,
+        private_orders: 0,
     };
-    say(began, NO_EMERGENCY);
+    say(began, NO_EMERGENCY_SERVICE);
     if demo.seconds.is_none() {
         let program = std::env::args().next().unwrap_or_default();
-        let told = format!("{program} --dir {}", dir.display());
-        say(began, &format!("flip the switch from another terminal: {told} privacy on"));
-        say(began, &format!("and more: {told} plan free; {told} store down; {told} --help"));
+        let devcloud = format!("{program} --dir {}", dir.display());
+        say(began, &format!("or use another terminal: {devcloud} privacy on"));
+        say(
+            began,
+            &format!("other commands: plan free, store down, broker restart; all of them: {devcloud} --help"),
+        );
     }
     let played = run.play(demo.seconds, signals).await;
     let ended = run.stop_camera().await;
     if let Err(why) = played {
-        telling.abort();
-        return Err(format!("{why}; the camera's last words:\n{}", last_lines(&log)));
+        printing.abort();
+        return Err(format!("{why}; the end of the camera's log:\n{}", last_lines(&log)));
     }
     let ended = ended?;
     if let Some(compared) = cloud.store.compare().await? {
-        say(began, &format!("read back from the other store: {compared} objects, each as it was sent"));
+        say(began, &format!("the foreign store returned {compared} objects, each exactly as it was sent"));
     }
     let seen = run.seen(&config, ended)?;
-    telling.abort();
+    printing.abort();
     let judged = finish(&compare(&seen), demo.summary.as_deref(), began);
-    // Ended at any moment, it may leave footage behind that was not yet sent; the checks say so.
+    // Ctrl-C may leave footage that was not sent yet, and then a check fails: that is no error of the demo.
     if demo.seconds.is_some() { judged } else { Ok(()) }
 }
 
-/// A camera under the cloud's eyes.
-struct Run<'a> {
+/// One run: the cloud, and its camera.
+struct DemoRun<'a> {
     cloud: &'a Devcloud,
     chronicle: watch::Receiver<Chronicle>,
     began: Utc,
     camera: Process,
     peak_rss_kib: u64,
-    /// Times of "do not record" in the script.
-    private_told: u64,
+    /// How often the script ordered "do not record".
+    private_orders: u64,
 }
 
-impl Run<'_> {
-    /// The script, or whatever happens until Ctrl-C.
+impl DemoRun<'_> {
+    /// Plays the script, or waits until Ctrl-C.
     async fn play(&mut self, seconds: Option<u64>, signals: &mut Signals) -> Result<(), String> {
         match seconds {
             Some(seconds) => self.script(seconds, signals).await,
@@ -161,14 +167,14 @@ impl Run<'_> {
     }
 
     async fn script(&mut self, seconds: u64, signals: &mut Signals) -> Result<(), String> {
-        let rest = Duration::from_secs(seconds).saturating_sub(PRIVATE + STORE_DOWN);
+        let rest = Duration::from_secs(seconds).saturating_sub(PRIVATE_TIME + STORE_DOWN_TIME);
         let scene = rest / 4;
         self.wait_for("the first segment", |c| c.stored > 0).await?;
         self.pass(scene, signals).await?;
 
         self.cloud.privacy(true).await?;
-        self.private_told += 1;
-        self.pass(PRIVATE, signals).await?;
+        self.private_orders += 1;
+        self.pass(PRIVATE_TIME, signals).await?;
         self.wait_for("the device to be closed", |c| c.capture.as_deref() == Some("closed")).await?;
         self.cloud.privacy(false).await?;
         self.wait_for("the device to be opened", |c| c.capture.as_deref() == Some("open")).await?;
@@ -178,24 +184,25 @@ impl Run<'_> {
         self.pass(scene, signals).await?;
         self.plan("plus").await?;
 
-        let store = |state| Told::Store { state, status: None };
+        let store = |state| Command::Store { state, status: None };
         self.cloud.execute(store(StoreState::Down)).await?;
-        self.pass(STORE_DOWN, signals).await?;
+        self.pass(STORE_DOWN_TIME, signals).await?;
         self.cloud.execute(store(StoreState::Up)).await?;
         self.pass(scene, signals).await?;
-        self.wait_within(CATCH_UP, "what waited to be stored", |c| c.pending.is_some_and(|n| n <= 1)).await
+        self.wait_within(CATCH_UP_TIMEOUT, "what waited to be stored", |c| c.pending.is_some_and(|n| n <= 1))
+            .await
     }
 
     async fn plan(&mut self, name: &str) -> Result<(), String> {
-        let told = self.cloud.plan(&Plan::named(name)).await?;
-        let version = told.get("version").and_then(serde_json::Value::as_u64);
+        let answer = self.cloud.plan(&Plan::named(name)).await?;
+        let version = answer.get("version").and_then(serde_json::Value::as_u64);
         self.wait_for("the camera to take the plan", |c| c.entitlement >= version).await
     }
 
     async fn pass(&mut self, time: Duration, signals: &mut Signals) -> Result<(), String> {
         match self.idle(time, signals).await {
             Ok(()) => Ok(()),
-            Err(Stopped::BySignal) => Err("stopped before the script was at its end".into()),
+            Err(Stopped::BySignal) => Err("stopped before the end of the script".into()),
             Err(Stopped::CameraEnded) => Err("the camera has ended".into()),
         }
     }
@@ -219,7 +226,7 @@ impl Run<'_> {
     }
 
     async fn wait_for(&mut self, what: &str, seen: impl Fn(&Chronicle) -> bool) -> Result<(), String> {
-        self.wait_within(ANSWER, what, seen).await
+        self.wait_within(ANSWER_TIMEOUT, what, seen).await
     }
 
     async fn wait_within(
@@ -231,7 +238,7 @@ impl Run<'_> {
         tokio::select! {
             found = tokio::time::timeout(within, self.chronicle.wait_for(|c| seen(c))) => match found {
                 Ok(Ok(_)) => Ok(()),
-                Ok(Err(_)) | Err(_) => Err(format!("waited {within:?} in vain for {what}")),
+                Ok(Err(_)) | Err(_) => Err(format!("not within {within:?}: {what}")),
             },
             _ = self.camera.wait() => Err(format!("the camera ended before {what}")),
         }
@@ -239,14 +246,14 @@ impl Run<'_> {
 
     async fn stop_camera(&mut self) -> Result<ExitStatus, String> {
         self.measure();
-        let ended = self.camera.stop(FAREWELL).await?;
-        // Its last words may still be on their way through the broker.
+        let ended = self.camera.stop(STOP_TIMEOUT).await?;
+        // Its last messages may not have arrived yet.
         let offline = self.chronicle.wait_for(|c| c.online != Some(true));
         let _counters_may_be_missing = tokio::time::timeout(Duration::from_secs(5), offline).await;
         Ok(ended)
     }
 
-    /// `VmHWM`, for as long as the process is there.
+    /// Reads the peak memory (`VmHWM`) while the process runs.
     fn measure(&mut self) {
         let status =
             self.camera.pid().and_then(|pid| std::fs::read_to_string(format!("/proc/{pid}/status")).ok());
@@ -270,7 +277,7 @@ impl Run<'_> {
             segments,
             ends,
             private: chronicle.private,
-            private_told: self.private_told,
+            private_orders: self.private_orders,
             counters: chronicle.counters,
             gop: gop.max(1),
             board_has_sound: config.board.audio.is_some() && config.recording.audio,
@@ -287,8 +294,8 @@ enum Stopped {
     CameraEnded,
 }
 
-/// Tells what happens, and writes it into the chronicle.
-async fn tell(
+/// Prints events, and writes them into the chronicle.
+async fn print_events(
     mut events: broadcast::Receiver<serde_json::Value>,
     write: watch::Sender<Chronicle>,
     began: Utc,
@@ -303,7 +310,7 @@ async fn tell(
                 }
             }
             Err(broadcast::error::RecvError::Lagged(lost)) => {
-                say(began, &format!("{lost} events were not told"))
+                say(began, &format!("{lost} events are not shown"))
             }
             Err(broadcast::error::RecvError::Closed) => return,
         }
@@ -329,7 +336,7 @@ fn finish(summary: &Summary, file: Option<&Path>, began: Utc) -> Result<(), Stri
     say(
         began,
         &format!(
-            "{} objects; from the last frame to stored: p50 {}, p99 {}; camera's peak memory {:.1} MiB",
+            "{} objects stored; from the last frame of a segment to its storage: p50 {}, p99 {}; peak memory of the camera {:.1} MiB",
             summary.objects,
             latency(stored.p50),
             latency(stored.p99),

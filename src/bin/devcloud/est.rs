@@ -1,11 +1,11 @@
-//! The authority that cameras enrol with: EST (RFC 7030) over TLS, `simpleenroll` and `simplereenroll`.
+//! The server for enrolment: EST (RFC 7030) over TLS, `simpleenroll` and `simplereenroll`.
 //!
-//! A first certificate is given for a password that is good for one key, or to a camera with the claim certificate; a
-//! renewal to whoever shows a certificate in the same name.
+//! It issues a first certificate for a password, which is valid for one key, or to a camera with the claim certificate; and a
+//! renewal to a camera whose certificate has the same name.
 
 use crate::certificates::{Pki, write_new};
 use crate::events::Events;
-use crate::https;
+use crate::https::{self, ClientCertificates};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -31,14 +31,14 @@ const USER: &str = "kasacam";
 /// A request is about 400 bytes.
 const MAX_REQUEST: usize = 16 * 1024;
 
-/// What the authority does with the next requests.
+/// How the server treats requests from now on.
 #[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
-pub(crate) struct Manner {
-    /// Seconds that a certificate is good for, from its issue.
+pub(crate) struct EstManner {
+    /// How many seconds a certificate is valid after it is issued.
     #[arg(long, default_value_t = 90 * 86_400)]
     #[serde(default)]
     pub life: u32,
-    /// Seconds that it has been good for when it is issued.
+    /// How many seconds a certificate was already valid when it is issued.
     #[arg(long, default_value_t = 60)]
     #[serde(default)]
     pub age: u32,
@@ -48,16 +48,16 @@ pub(crate) struct Manner {
     pub status: Option<u16>,
 }
 
-impl Default for Manner {
-    fn default() -> Manner {
-        Manner { life: 90 * 86_400, age: 60, status: None }
+impl Default for EstManner {
+    fn default() -> EstManner {
+        EstManner { life: 90 * 86_400, age: 60, status: None }
     }
 }
 
-/// The authority, serving until the program ends.
+/// The server. It serves until the program ends.
 pub(crate) struct Est {
     pub port: u16,
-    /// Holds `user:password`.
+    /// The file with `user:password`.
     pub password: PathBuf,
     shared: Arc<Shared>,
 }
@@ -67,15 +67,15 @@ struct Shared {
     password: String,
     /// The public key that the password was used for.
     used: Mutex<Option<Vec<u8>>>,
-    manner: Mutex<Manner>,
+    manner: Mutex<EstManner>,
     events: Events,
 }
 
 impl Est {
-    /// Starts to serve on a free port of `127.0.0.1`.
+    /// Serves on `127.0.0.1:port`, or on a free port if that one is taken.
     ///
     /// # Errors
-    /// Where its files cannot be made or read, or no port can be had.
+    /// Its files cannot be written or read, or no port is free.
     pub(crate) async fn start(
         dir: &Path,
         pki: &Pki,
@@ -88,19 +88,19 @@ impl Est {
         let shared = Shared { ca, password, used: Mutex::default(), manner: Mutex::default(), events };
         let shared = Arc::new(shared);
         let answering = Arc::clone(&shared);
-        https::serve(listener, https::acceptor(pki)?, move |request, shown| {
+        https::serve(listener, https::acceptor(pki, ClientCertificates::Optional)?, move |request, shown| {
             let shared = Arc::clone(&answering);
             async move { shared.answer(request, shown.as_deref()).await }
         });
         Ok(Est { port, password: file, shared })
     }
 
-    pub(crate) fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: EstManner) {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 }
 
-/// The file with the password, made once, and what it has to be.
+/// The file with the password, which is made once, and its content.
 fn password(dir: &Path) -> Result<(PathBuf, String), String> {
     let file = dir.join("enrolment.password");
     if !file.exists() {
@@ -116,7 +116,7 @@ impl Shared {
     async fn answer(&self, request: Request<Incoming>, shown: Option<&str>) -> Response<Full<Bytes>> {
         let manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(status) = manner.status {
-            return plain(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), "as told");
+            return plain(StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST), "as configured");
         }
         let renewal = match request.uri().path() {
             "/.well-known/est/simpleenroll" => false,
@@ -135,7 +135,7 @@ impl Shared {
         let request = STANDARD.decode(text).ok().map(CertificateSigningRequestDer::from);
         let parsed = request.and_then(|der| CertificateSigningRequestParams::from_der(&der).ok());
         let Some(parsed) = parsed else {
-            return plain(StatusCode::BAD_REQUEST, "that is no PKCS#10 request, signed and in base64");
+            return plain(StatusCode::BAD_REQUEST, "this is not a signed PKCS#10 request in base64");
         };
         let device = match parsed.params.distinguished_name.get(&DnType::CommonName) {
             Some(DnValue::Utf8String(name)) => name.clone(),
@@ -150,7 +150,10 @@ impl Shared {
         };
         if !allowed {
             self.events.append("certificate_refused", json!({"device": device, "renewal": renewal}));
-            return plain(StatusCode::UNAUTHORIZED, "a claim or a certificate in the same name is needed");
+            return plain(
+                StatusCode::UNAUTHORIZED,
+                "a claim, or a certificate with the same name, is needed",
+            );
         }
         match self.issue(parsed, &device, &manner) {
             Ok(der) => {
@@ -164,7 +167,7 @@ impl Shared {
         }
     }
 
-    /// The password is good for one key: whoever asks again for that key, since it lost the answer, is served again.
+    /// The password is valid for one key: a camera that lost the answer may ask again with the same key.
     fn takes(&self, password: Option<&str>, key: &[u8]) -> bool {
         if password.and_then(|text| STANDARD.decode(text).ok()).as_deref() != Some(self.password.as_bytes()) {
             return false;
@@ -177,7 +180,7 @@ impl Shared {
         &self,
         mut request: CertificateSigningRequestParams,
         device: &str,
-        manner: &Manner,
+        manner: &EstManner,
     ) -> Result<Vec<u8>, String> {
         let now = clock::utc().0 / 1_000_000_000;
         let at = |offset: i64| {

@@ -1,4 +1,4 @@
-//! `events.jsonl`: everything that the cloud saw and did, one JSON object a line, in the order of time.
+//! `events.jsonl`: everything that the cloud saw and did, one JSON object per line, in the order of time.
 
 use kasacam::domain::time::Utc;
 use kasacam::system::clock;
@@ -9,10 +9,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::broadcast;
 
-/// Lines that a slow listener may fall behind before it loses the oldest.
+/// How many lines a slow listener may be behind before it loses the oldest.
 const BACKLOG: usize = 4096;
 
-/// The log, open for appending. Clones write to the same file.
+/// The log. Clones write to the same file.
 #[derive(Clone)]
 pub(crate) struct Events {
     file: Arc<Mutex<File>>,
@@ -20,10 +20,10 @@ pub(crate) struct Events {
 }
 
 impl Events {
-    /// Opens `events.jsonl` in `dir`, behind what an earlier run wrote.
+    /// Opens `events.jsonl` in `dir`, to append to what an earlier run wrote.
     ///
     /// # Errors
-    /// Where the file cannot be opened.
+    /// The file cannot be opened.
     pub(crate) fn open(dir: &Path) -> Result<Events, String> {
         let path = dir.join("events.jsonl");
         let file = OpenOptions::new().create(true).append(true).open(&path);
@@ -32,12 +32,12 @@ impl Events {
         Ok(Events { file: Arc::new(Mutex::new(file)), heard })
     }
 
-    /// Appends `event` as it happened now.
+    /// Appends an event of now.
     pub(crate) fn append(&self, event: &str, details: Value) {
         self.append_at(clock::utc(), event, details);
     }
 
-    /// Appends `event` as it happened `at`; the members of `details` stand beside its name.
+    /// Appends an event of time `at`, with the members of `details`.
     pub(crate) fn append_at(&self, at: Utc, event: &str, details: Value) {
         let mut line = Map::new();
         line.insert("at".into(), at.to_string().into());
@@ -47,7 +47,7 @@ impl Events {
         }
         let line = Value::Object(line);
         {
-            // One write a line, so that a reader never sees half of two.
+            // One write per line, so that lines are never mixed.
             let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
             if let Err(error) = file.write_all(format!("{line}\n").as_bytes()) {
                 eprintln!("events.jsonl: {error}");
@@ -56,7 +56,7 @@ impl Events {
         let _nobody_listens = self.heard.send(line);
     }
 
-    /// What is appended from now on.
+    /// All lines from now on.
     pub(crate) fn listen(&self) -> broadcast::Receiver<Value> {
         self.heard.subscribe()
     }

@@ -1,4 +1,4 @@
-//! Reads the bucket back: each object as the summary wants to see it.
+//! Reads the bucket: each object in the form that the summary needs.
 
 use crate::objects::{Bucket, Facts};
 use crate::summary::{End, Segment};
@@ -7,15 +7,15 @@ use kasacam::domain::time::Utc;
 use kasacam::fmp4::{self, ChunkInfo, Layout};
 use std::time::Duration;
 
-/// Where objects lie in the bucket.
+/// The prefix of all keys.
 pub(crate) const PREFIX: &str = "v1/";
-/// A key moves by microseconds where another object has it already.
-const MOVED: Duration = Duration::from_millis(1);
+/// A key is moved by microseconds if another object has it already: at most by this.
+const MAX_KEY_SHIFT: Duration = Duration::from_millis(1);
 
-/// Everything that the bucket holds of this device.
+/// All objects of this device.
 ///
 /// # Errors
-/// Where the disk cannot be read, or an object is not a segment at all.
+/// The disk cannot be read, or an object is not a segment.
 pub(crate) fn read(bucket: &Bucket, device: &str) -> Result<(Vec<Segment>, Vec<End>), String> {
     let (mut segments, mut ends) = (Vec::new(), Vec::new());
     for key in bucket.keys("").map_err(|e| format!("the bucket: {e}"))? {
@@ -34,7 +34,7 @@ pub(crate) fn read(bucket: &Bucket, device: &str) -> Result<(Vec<Segment>, Vec<E
     Ok((segments, ends))
 }
 
-/// A key of the contract's form, taken apart.
+/// The parts of a key that has the form of the contract.
 struct Named {
     at: Utc,
     n: u64,
@@ -53,7 +53,7 @@ impl Named {
             return None;
         };
         let at = Utc::parse(&format!("{date}T{hour}:{}.{fraction}", minute.replace('-', ":")))?;
-        // Written again it must be the same, to the last zero.
+        // Written again, it must be the same text, including zeros.
         (object_key(PREFIX, device, at, n, extension == "mp4_end") == key).then_some(Named { at, n })
     }
 }
@@ -74,13 +74,13 @@ fn segment(key: String, facts: &Facts, named: Option<Named>, body: &[u8]) -> Res
     let layout = fmp4::read_segment(body).map_err(|e| format!("{key}: {} at {}", e.what, e.offset))?;
     let start = layout.record.start_utc;
     let times = Times::of(&layout, start);
-    let near = |at: Utc| at.since(start) <= MOVED && start.since(at) <= MOVED;
+    let near = |at: Utc| at.since(start) <= MAX_KEY_SHIFT && start.since(at) <= MAX_KEY_SHIFT;
     Ok(Segment {
         key_is_sound: named.is_some_and(|named| named.n == layout.record.n && near(named.at)),
         span: layout.record.span.clone(),
         n: layout.record.n,
         plan: layout.record.plan.clone(),
-        pictures: times.pictures,
+        frames: times.frames,
         end: times.end,
         has_sound: layout.init.audio.is_some(),
         is_whole: layout.complete && body.get(4..8) == Some(b"ftyp"),
@@ -90,12 +90,12 @@ fn segment(key: String, facts: &Facts, named: Option<Named>, body: &[u8]) -> Res
 }
 
 struct Times {
-    pictures: Vec<Utc>,
+    frames: Vec<Utc>,
     end: Utc,
 }
 
 impl Times {
-    /// The pictures of a run are taken to stand at equal distances.
+    /// The frames of a run are assumed to have equal durations.
     fn of(layout: &Layout, start: Utc) -> Times {
         let video = layout.init.video;
         let scale = u64::from(video.timescale.max(1));
@@ -105,12 +105,12 @@ impl Times {
         };
         let runs = |chunk: &ChunkInfo| chunk.runs.clone().into_iter().filter(|run| run.track == video.id);
         let first = layout.chunks.iter().flat_map(runs).map(|run| run.decode_time).min().unwrap_or(0);
-        let mut times = Times { pictures: Vec::new(), end: start };
+        let mut times = Times { frames: Vec::new(), end: start };
         for run in layout.chunks.iter().flat_map(runs) {
             let begins = run.decode_time.saturating_sub(first);
             for i in 0..u64::from(run.samples) {
                 let within = run.duration.saturating_mul(i) / u64::from(run.samples.max(1));
-                times.pictures.push(start + nanos(begins.saturating_add(within)));
+                times.frames.push(start + nanos(begins.saturating_add(within)));
             }
             times.end = times.end.max(start + nanos(begins.saturating_add(run.duration)));
         }

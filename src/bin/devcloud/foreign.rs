@@ -1,49 +1,41 @@
-//! A store from elsewhere behind our door, to try the camera against one that is not ours: each request goes to it as it
-//! came, signature and all, and what it takes is noted. At the end all of it is read back from that store and held
-//! against what was noted.
+//! A store that is not ours, behind our TLS, to try the camera with it: each request is passed on unchanged, signature
+//! included, and every object that it accepts is noted. At the end, all objects are read back from that store and
+//! compared with what was noted.
 
 use crate::events::Events;
+use crate::http::{HttpAnswer, ask};
 use crate::objects::{Bucket, Facts};
 use crate::store::{BUCKET, MAX_BYTES, ours_to_keep};
-use aws_credential_types::Credentials;
-use aws_sigv4::http_request::{
-    PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SigningSettings,
-    UriPathNormalizationMode, sign,
-};
-use aws_sigv4::sign::v4;
+use crate::store_key::{SignedUrl, StoreKey, listed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
-use kasacam::domain::time::Utc;
 use kasacam::system::clock;
 use s3s::Body;
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// Within which it is to answer.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// For one answer, with its body.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The store at `127.0.0.1:port`, which speaks HTTP without TLS.
 #[derive(Clone)]
 pub(crate) struct Foreign {
     pub port: u16,
-    pub region: String,
-    pub access: String,
-    pub secret: String,
+    /// Its key, for what we read ourselves.
+    pub key: StoreKey,
 }
 
 impl Foreign {
     /// Passes a request on and its answer back. An object that the store took is noted in `bucket`.
     ///
     /// # Errors
-    /// Where the store does not answer.
+    /// If the store does not answer.
     pub(crate) async fn answer(
         &self,
         request: Request<Incoming>,
@@ -59,38 +51,30 @@ impl Foreign {
         // It was answered here, when the body was asked for.
         passed.headers_mut().remove("expect");
         *passed.uri_mut() = target.parse().map_err(|e| format!("{target}: {e}"))?;
-        let (answered, answer) = self.send(passed).await?;
-        if parts.method == Method::PUT && answered.status.is_success() {
+        let answer = self.send(passed).await?;
+        if parts.method == Method::PUT && answer.is_success() {
             let key =
                 parts.uri.path().strip_prefix(&format!("/{BUCKET}/")).ok_or("a PUT beside the bucket")?;
             note(bucket, events, key, &parts.headers, body).await?;
         }
-        let mut response = Response::new(Body::from(answer));
-        (*response.status_mut(), *response.headers_mut()) = (answered.status, answered.headers);
+        let mut response = Response::new(Body::from(answer.body));
+        *response.status_mut() = StatusCode::from_u16(answer.status).map_err(|e| e.to_string())?;
+        *response.headers_mut() = answer.headers;
         Ok(response)
     }
 
-    async fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<(hyper::http::response::Parts, Bytes), String> {
+    async fn send(&self, request: Request<Full<Bytes>>) -> Result<HttpAnswer, String> {
         let sending = async {
             let stream = TcpStream::connect(("127.0.0.1", self.port)).await.map_err(|e| e.to_string())?;
-            let (mut sender, connection) =
-                http1::handshake(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
-            let connection = tokio::spawn(connection);
-            let answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
-            let (mut parts, body) = answer.into_parts();
-            let body = body.collect().await.map_err(|e| e.to_string())?.to_bytes();
-            connection.abort();
+            let mut answer = ask(stream, request).await?;
             for name in ["connection", "transfer-encoding", "keep-alive"] {
-                parts.headers.remove(name);
+                answer.headers.remove(name);
             }
-            Ok((parts, body))
+            Ok(answer)
         };
-        let sent = timeout(PATIENCE, sending)
+        let sent = timeout(ANSWER_TIMEOUT, sending)
             .await
-            .unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}")));
+            .unwrap_or_else(|_| Err(format!("no answer within {ANSWER_TIMEOUT:?}")));
         sent.map_err(|why: String| format!("the store on port {}: {why}", self.port))
     }
 
@@ -103,14 +87,8 @@ impl Foreign {
         let mut held = Vec::new();
         let mut after = String::new();
         loop {
-            let query = format!("?list-type=2&max-keys=1000&prefix=v1%2F&start-after={}", escape(&after));
-            let list = String::from_utf8(self.get("", &query).await?.to_vec()).map_err(|e| e.to_string())?;
-            let page: Vec<String> = list
-                .split("<Key>")
-                .skip(1)
-                .filter_map(|rest| rest.split("</Key>").next())
-                .map(str::to_owned)
-                .collect();
+            let list = self.get(self.key.list("v1/", &after)?).await?;
+            let page = listed(&String::from_utf8_lossy(&list));
             let Some(last) = page.last().cloned() else { break };
             after = last;
             held.extend(page);
@@ -122,42 +100,24 @@ impl Foreign {
         }
         for key in &held {
             let given = bucket.body(key).map_err(|e| format!("{key}: {e}"))?;
-            if self.get(&format!("/{key}"), "").await? != given {
+            if self.get(self.key.get(key)?).await? != given {
                 return Err(format!("{key}: the store gives other bytes than it was given"));
             }
         }
         Ok(held.len())
     }
 
-    async fn get(&self, path: &str, query: &str) -> Result<Bytes, String> {
+    async fn get(&self, (url, headers): SignedUrl) -> Result<Bytes, String> {
+        let target = url.path_and_query().map_or("/", |target| target.as_str());
         let host = format!("127.0.0.1:{}", self.port);
-        let target = format!("/{BUCKET}{path}{query}");
-        let url = format!("http://{host}{target}");
-        let identity = Credentials::new(&self.access, &self.secret, None, None, "storage.toml").into();
-        let mut settings = SigningSettings::default();
-        settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
-        settings.percent_encoding_mode = PercentEncodingMode::Single;
-        settings.uri_path_normalization_mode = UriPathNormalizationMode::Disabled;
-        let params = v4::SigningParams::builder()
-            .identity(&identity)
-            .region(&self.region)
-            .name("s3")
-            .time(SystemTime::UNIX_EPOCH + clock::utc().since(Utc(0)))
-            .settings(settings)
-            .build()
-            .map_err(|e| e.to_string())?
-            .into();
-        let signable =
-            SignableRequest::new("GET", url.as_str(), std::iter::empty(), SignableBody::Bytes(b""));
-        let signed = sign(signable.map_err(|e| e.to_string())?, &params).map_err(|e| e.to_string())?;
-        let mut request = Request::builder().uri(target.as_str()).header("host", host);
-        for (name, value) in signed.output().headers() {
+        let mut request = Request::builder().uri(target).header("host", host);
+        for (name, value) in headers {
             request = request.header(name, value);
         }
-        let request = request.body(Full::default()).map_err(|e| e.to_string())?;
-        match self.send(request).await? {
-            (parts, body) if parts.status == StatusCode::OK => Ok(body),
-            (parts, _) => Err(format!("the store answers GET {path} with {}", parts.status)),
+        let answer = self.send(request.body(Full::default()).map_err(|e| e.to_string())?).await?;
+        match answer.status {
+            200 => Ok(answer.body),
+            status => Err(format!("the store answers GET {} with {status}", url.path())),
         }
     }
 }
@@ -185,10 +145,4 @@ async fn note(
         stored_at: clock::utc(),
     };
     ours_to_keep(bucket.clone(), events, key.to_owned(), body, facts).await
-}
-
-/// For a query.
-fn escape(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.~".contains(&b);
-    text.bytes().map(|b| if plain(b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
 }

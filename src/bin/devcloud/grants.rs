@@ -1,9 +1,9 @@
-//! Upload grants: each camera that asks is given presigned PUTs, signed with the cloud's key as any other command.
+//! Upload grants: presigned PUTs for each camera that asks, in an answer that is signed with the cloud's key.
 
 use crate::events::Events;
-use crate::signer::{Kind, Signer};
+use crate::signer::{CommandKind, Signer};
 use crate::store::BUCKET;
-use aws_credential_types::Credentials;
+use crate::store_key::StoreKey;
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
     SigningSettings, UriPathNormalizationMode, sign,
@@ -20,58 +20,60 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-/// What it answers to.
+/// What the answer contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Answering {
-    /// What was asked for.
+    /// The grants that were requested.
     #[default]
     Right,
-    /// Nothing at all.
+    /// No answer.
     Silent,
-    /// Every object is refused.
+    /// A refusal for every object.
     Refuse,
-    /// The answer is another camera's.
+    /// An answer for another camera.
     OtherDevice,
-    /// The grants are for another key.
+    /// Grants for another key.
     OtherKey,
-    /// The grants lead to another host.
+    /// Grants for another host.
     OtherHost,
-    /// The grants are for another size.
+    /// Grants for another size.
     OtherSize,
-    /// The grants have expired.
+    /// Grants that have expired.
     Expired,
 }
 
 /// How requests for grants are answered from now on.
 #[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
-pub(crate) struct Manner {
+pub(crate) struct GrantsManner {
+    /// What the answer contains.
     #[arg(long, value_enum, default_value = "right")]
     #[serde(default)]
     pub answer: Answering,
-    /// Seconds that a grant is said to be good for.
+    /// How many seconds a grant is valid, as the answer says.
     #[arg(long, default_value_t = LIFE)]
     #[serde(default = "life")]
     pub life: u32,
-    /// Seconds that the store takes it for; as it is said unless told.
+    /// How many seconds the store accepts it [default: as the answer says].
     #[arg(long)]
     #[serde(default)]
     pub real_life: Option<u32>,
 }
 
+/// In seconds.
 const LIFE: u32 = 900;
-/// A segment is far smaller.
+/// The largest object in bytes. A segment is far smaller.
 const MAX_SIZE: u64 = 256 << 20;
 
 fn life() -> u32 {
     LIFE
 }
 
-impl Default for Manner {
-    fn default() -> Manner {
-        Manner { answer: Answering::Right, life: LIFE, real_life: None }
+impl Default for GrantsManner {
+    fn default() -> GrantsManner {
+        GrantsManner { answer: Answering::Right, life: LIFE, real_life: None }
     }
 }
 
@@ -82,20 +84,10 @@ pub(crate) struct Request {
     pub correlation: Option<Bytes>,
 }
 
-/// The key that the store's requests are signed with. It never leaves the cloud.
-#[derive(Clone)]
-pub(crate) struct StoreKey {
-    pub access: String,
-    pub secret: String,
-    pub region: String,
-    /// Scheme, host and port.
-    pub endpoint: String,
-}
-
 pub(crate) struct Issuer {
     signer: Arc<Signer>,
     key: StoreKey,
-    manner: Mutex<Manner>,
+    manner: Mutex<GrantsManner>,
     version: AtomicU64,
     events: Events,
 }
@@ -120,11 +112,11 @@ impl Issuer {
         Issuer { signer, key, manner: Mutex::default(), version: AtomicU64::new(0), events }
     }
 
-    pub(crate) fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: GrantsManner) {
         *self.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 
-    /// The signed answer; `None` where nothing is to be said.
+    /// The signed answer; `None` if there is to be none.
     pub(crate) fn answer(&self, request: &Request) -> Option<String> {
         let manner = self.manner.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let asked: Asked = serde_json::from_slice(&request.payload).ok()?;
@@ -133,7 +125,7 @@ impl Issuer {
         }
         let (mut grants, mut refused) = (Vec::new(), Vec::new());
         for want in &asked.want {
-            // A camera stores below its own id, and nowhere else.
+            // A camera stores only below its own id.
             let is_its_own = want.key.starts_with(&format!("v1/{}/", request.device));
             let is_too_large = want.size > MAX_SIZE;
             let reason = match (is_its_own, manner.answer) {
@@ -161,10 +153,10 @@ impl Issuer {
             "grants": grants,
             "refused": refused,
         });
-        Some(self.signer.sign(Kind::Grant, &claims))
+        Some(self.signer.sign(CommandKind::Grant, &claims))
     }
 
-    fn grant(&self, want: &Want, manner: &Manner) -> Result<Value, String> {
+    fn grant(&self, want: &Want, manner: &GrantsManner) -> Result<Value, String> {
         let is = |answer| manner.answer == answer;
         let key = if is(Answering::OtherKey) { format!("{}.other", want.key) } else { want.key.clone() };
         let size = want.size + u64::from(is(Answering::OtherSize));
@@ -198,7 +190,7 @@ impl Issuer {
 
     fn presigned(&self, url: &str, headers: &BTreeMap<String, String>, life: u32) -> Result<String, String> {
         let failed = || String::from("cannot_sign");
-        let identity = Credentials::new(&self.key.access, &self.key.secret, None, None, "devcloud").into();
+        let identity = self.key.keys.clone().into();
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(Duration::from_secs(u64::from(life)));
@@ -209,7 +201,7 @@ impl Issuer {
             .identity(&identity)
             .region(&self.key.region)
             .name("s3")
-            .time(SystemTime::UNIX_EPOCH + Duration::from_nanos(u64::try_from(clock::utc().0).unwrap_or(0)))
+            .time(StoreKey::now())
             .settings(settings)
             .build()
             .map_err(|_| failed())?
@@ -226,8 +218,6 @@ impl Issuer {
 }
 
 fn base64_of(hexadecimal: &str) -> Option<String> {
-    let pairs = hexadecimal.as_bytes().chunks(2);
-    let bytes: Option<Vec<u8>> =
-        pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok()).collect();
+    let bytes = crate::hex::decode(hexadecimal);
     bytes.filter(|bytes| bytes.len() == 32).map(|bytes| STANDARD.encode(bytes))
 }

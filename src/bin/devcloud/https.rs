@@ -1,5 +1,5 @@
-//! HTTPS on this machine, for the servers beside the store: each request comes with the common name of the certificate that
-//! the client has shown.
+//! HTTPS on this machine. The servers beside the store get each request with the common name of the certificate that the
+//! client has shown.
 
 use crate::certificates::Pki;
 use bytes::Bytes;
@@ -22,10 +22,11 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A listener on `127.0.0.1:port`, or on a free port where that one is taken, and which port it is.
+/// A listener on `127.0.0.1:port`, or on a free port if that one is taken; and the port. `what` names the server in the
+/// error.
 ///
 /// # Errors
-/// Where no port can be had; `what` names the server.
+/// No port is free.
 pub(crate) async fn listen(what: &str, port: u16) -> Result<(TcpListener, u16), String> {
     let listener = match TcpListener::bind(("127.0.0.1", port)).await {
         Ok(listener) => Ok(listener),
@@ -36,26 +37,39 @@ pub(crate) async fn listen(what: &str, port: u16) -> Result<(TcpListener, u16), 
     Ok((listener, port))
 }
 
-/// TLS with the server's certificate; a client may show one of its own.
+/// Whether a TLS client is asked for a certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ClientCertificates {
+    NotRequested,
+    /// A client may show one of our CA, or none.
+    Optional,
+}
+
+/// TLS 1.2 or newer with the server's certificate.
 ///
 /// # Errors
-/// Where a file of the certificates cannot be used, and which.
-pub(crate) fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
+/// The certificate file that cannot be used.
+pub(crate) fn acceptor(pki: &Pki, clients: ClientCertificates) -> Result<TlsAcceptor, String> {
     let failed = |path: &Path, why: String| format!("{}: {why}", path.display());
     let certificates = |path: &Path| -> Result<Vec<CertificateDer<'static>>, String> {
         CertificateDer::pem_file_iter(path)
             .and_then(Iterator::collect)
             .map_err(|e| failed(path, e.to_string()))
     };
-    let mut roots = RootCertStore::empty();
-    for root in certificates(&pki.ca)? {
-        roots.add(root).map_err(|e| failed(&pki.ca, e.to_string()))?;
-    }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
-        .allow_unauthenticated()
-        .build()
-        .map_err(|e| failed(&pki.ca, e.to_string()))?;
+    let verifier = match clients {
+        ClientCertificates::NotRequested => WebPkiClientVerifier::no_client_auth(),
+        ClientCertificates::Optional => {
+            let mut roots = RootCertStore::empty();
+            for root in certificates(&pki.ca)? {
+                roots.add(root).map_err(|e| failed(&pki.ca, e.to_string()))?;
+            }
+            WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .allow_unauthenticated()
+                .build()
+                .map_err(|e| failed(&pki.ca, e.to_string()))?
+        }
+    };
     let key =
         PrivateKeyDer::from_pem_file(&pki.server_key).map_err(|e| failed(&pki.server_key, e.to_string()))?;
     let config = ServerConfig::builder_with_provider(provider)
@@ -67,7 +81,7 @@ pub(crate) fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Answers each request, until the program ends.
+/// Answers requests until the program ends.
 pub(crate) fn serve<Answer, Answered>(listener: TcpListener, tls: TlsAcceptor, answer: Answer)
 where
     Answer: Fn(Request<Incoming>, Option<String>) -> Answered + Clone + Send + Sync + 'static,
@@ -96,7 +110,7 @@ where
         let answered = answer(request, shown.clone());
         async move { Ok::<_, hyper::Error>(answered.await) }
     });
-    // A client that goes away in the middle is its own affair.
+    // A client may end the connection at any time.
     let _ended =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }

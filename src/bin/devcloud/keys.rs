@@ -1,9 +1,9 @@
-//! Temporary keys of the store, as the AWS IoT credentials provider gives them: over TLS, to whoever shows the certificate
-//! of the thing that it names.
+//! Temporary keys of the store, as the AWS IoT credentials provider issues them: over TLS, to a client whose certificate has
+//! the name of the thing in the request.
 
 use crate::certificates::Pki;
 use crate::events::Events;
-use crate::https;
+use crate::https::{self, ClientCertificates};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
@@ -19,17 +19,17 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) const PATH: &str = "/role-aliases/kasacam/credentials";
-/// Keys that are good at once; the one that ends first makes room.
+/// The largest number of valid keys; the one that ends first is replaced.
 const MAX_KEYS: usize = 64;
 
 /// How the provider answers from now on.
 #[derive(Clone, Debug, Serialize, Deserialize, clap::Args)]
-pub(crate) struct Manner {
-    /// Seconds that keys are said to be good for.
+pub(crate) struct KeysManner {
+    /// How many seconds keys are valid, as the answer says.
     #[arg(long, default_value_t = 3600)]
     #[serde(default)]
     pub life: u32,
-    /// Seconds that the store takes them for; as it is said unless told.
+    /// How many seconds the store accepts them [default: as the answer says].
     #[arg(long)]
     #[serde(default)]
     pub real_life: Option<u32>,
@@ -39,9 +39,9 @@ pub(crate) struct Manner {
     pub status: Option<u16>,
 }
 
-impl Default for Manner {
-    fn default() -> Manner {
-        Manner { life: 3600, real_life: None, status: None }
+impl Default for KeysManner {
+    fn default() -> KeysManner {
+        KeysManner { life: 3600, real_life: None, status: None }
     }
 }
 
@@ -52,7 +52,7 @@ pub(crate) struct Temporary {
     pub until: Utc,
 }
 
-/// The keys that were given out, for whoever serves the store.
+/// The keys that were issued; the store accepts them.
 #[derive(Clone, Default)]
 pub(crate) struct Keys(Arc<Mutex<HashMap<String, Temporary>>>);
 
@@ -75,7 +75,7 @@ impl Keys {
     }
 }
 
-/// The provider, serving until the program ends.
+/// The provider. It serves until the program ends.
 pub(crate) struct Provider {
     pub port: u16,
     shared: Arc<Shared>,
@@ -83,26 +83,26 @@ pub(crate) struct Provider {
 
 struct Shared {
     keys: Keys,
-    manner: Mutex<Manner>,
+    manner: Mutex<KeysManner>,
     events: Events,
 }
 
 impl Provider {
-    /// Starts to serve on `127.0.0.1:port`, or on a free port where that one is taken.
+    /// Serves on `127.0.0.1:port`, or on a free port if that one is taken.
     ///
     /// # Errors
-    /// Where the certificates cannot be read, or no port can be had.
+    /// The certificates cannot be read, or no port is free.
     pub(crate) async fn start(pki: &Pki, port: u16, keys: Keys, events: Events) -> Result<Provider, String> {
         let (listener, port) = https::listen("the credentials provider", port).await?;
         let shared = Arc::new(Shared { keys, manner: Mutex::default(), events });
         let answering = Arc::clone(&shared);
-        https::serve(listener, https::acceptor(pki)?, move |request, shown| {
+        https::serve(listener, https::acceptor(pki, ClientCertificates::Optional)?, move |request, shown| {
             std::future::ready(answering.answer(&request, shown.as_deref()))
         });
         Ok(Provider { port, shared })
     }
 
-    pub(crate) fn behave(&self, manner: Manner) {
+    pub(crate) fn behave(&self, manner: KeysManner) {
         *self.shared.manner.lock().unwrap_or_else(PoisonError::into_inner) = manner;
     }
 }

@@ -1,4 +1,4 @@
-//! The plans that this cloud sells, and the claims of a lease and of a privacy choice.
+//! The plans of this cloud, and the claims of leases and privacy choices.
 
 use crate::control::Plan;
 use kasacam::domain::time::Utc;
@@ -9,10 +9,10 @@ use std::time::Duration;
 
 const PLANS: &str = include_str!("plans.toml");
 
-/// How long a lease lasts unless told.
-const LEASE: Duration = Duration::from_secs(30 * 86_400);
+/// The default duration of a lease.
+const LEASE_TIME: Duration = Duration::from_secs(30 * 86_400);
 
-/// A plan as it is sold.
+/// A plan, as `plans.toml` describes it.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Sold {
@@ -27,7 +27,7 @@ struct Features {
     audio: bool,
     max_height: u32,
     history_hours: u32,
-    /// Permitted unless told.
+    /// Permitted by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     h265: Option<bool>,
 }
@@ -40,11 +40,11 @@ pub(crate) fn privacy(device: &str, version: u64, now: Utc, do_not_record: bool)
 /// The claims of a lease.
 ///
 /// # Errors
-/// Where the plan, its status or a time is none that is known.
+/// The plan, its status or a time is not valid.
 pub(crate) fn entitlement(device: &str, version: u64, now: Utc, plan: &Plan) -> Result<Value, String> {
     let not_after = match &plan.not_after {
         Some(text) => time(text, now)?,
-        None => now + LEASE,
+        None => now + LEASE_TIME,
     };
     let mut claims =
         json!({"device_id": device, "version": version, "issued_at": now, "not_after": not_after});
@@ -53,12 +53,12 @@ pub(crate) fn entitlement(device: &str, version: u64, now: Utc, plan: &Plan) -> 
             let mut terms = terms(&Plan::named(next))?;
             let from = time(from, now)?;
             insert(&mut terms, "from", json!(from));
-            insert(&mut terms, "not_after", json!(from + LEASE));
+            insert(&mut terms, "not_after", json!(from + LEASE_TIME));
             Some(terms)
         }
         (None, None) => None,
         (Some(_), None) | (None, Some(_)) => {
-            return Err("next_from and next_plan go together".into());
+            return Err("next_from and next_plan need each other".into());
         }
     };
     if let Value::Object(terms) = terms(plan)? {

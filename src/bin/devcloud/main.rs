@@ -1,7 +1,7 @@
 //! `kasacam-devcloud`: the cloud that a camera talks to, on one machine, for development and tests.
 //!
-//! A private CA, a real mosquitto with mutual TLS and an ACL, an S3 store over TLS, and the owner's
-//! and the operator's side of the contract. Everything lives in one directory.
+//! It has a private CA, a real mosquitto with mutual TLS and an ACL, an S3 store over TLS, and publishes the commands of the
+//! owner and the operator. All its files are in one directory.
 
 mod agent;
 mod broker;
@@ -19,7 +19,10 @@ mod fleet;
 mod footage;
 mod foreign;
 mod grants;
+mod hex;
+mod http;
 mod https;
+mod jws;
 mod keys;
 mod lease;
 mod objects;
@@ -28,6 +31,7 @@ mod parent;
 mod serve;
 mod signer;
 mod store;
+mod store_key;
 mod summary;
 
 use clap::{Parser, Subcommand};
@@ -42,8 +46,7 @@ use std::sync::Arc;
 #[derive(Parser)]
 #[command(version)]
 struct Arguments {
-    /// Where everything lives: `devcloud` unless told, and for a demo a directory of its own that is
-    /// removed at the end.
+    /// The directory for all files [default: `devcloud`; for a demo, a temporary one that is removed at the end].
     #[arg(long, global = true)]
     dir: Option<PathBuf>,
     #[command(subcommand)]
@@ -52,19 +55,17 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Start the cloud; one JSON line says when it is ready. It runs until it is told to stop,
-    /// or whoever started it ends.
+    /// Start the cloud; one line of JSON says when it is ready. It runs until SIGTERM, or until the process that started
+    /// it ends.
     Serve(Serve),
-    /// Start the cloud and a camera, and say what happens.
+    /// Start the cloud and a camera, and print what happens.
     Demo(demo::Demo),
-    /// Run many cameras at once, and say how broker and store fare.
+    /// Run many cameras at once, and measure the load of broker and store.
     Fleet(fleet::Fleet),
-    /// Issue a certificate for another camera, without starting anything.
-    Issue {
-        device: String,
-    },
-    Verify(Box<conformance::verify::Verify>),
-    Watch(Box<conformance::watch::Watch>),
+    /// Issue a certificate for another camera. Starts nothing.
+    Issue { device: String },
+    #[command(flatten)]
+    Conformance(conformance::Side),
     #[command(flatten)]
     Command(control::Command),
 }
@@ -85,14 +86,7 @@ fn main() -> ExitCode {
         Task::Serve(arguments) => run(serve(named, &arguments)),
         Task::Demo(demo) => run(demo::run(dir, &demo)),
         Task::Fleet(fleet) => run(fleet::run(dir, &fleet)),
-        Task::Verify(verify) => {
-            let outcome = run(conformance::verify::run(&verify));
-            return conformance::conclude(outcome, &verify.output);
-        }
-        Task::Watch(watch) => {
-            let outcome = run(conformance::watch::run(&watch));
-            return conformance::conclude(outcome, &watch.output);
-        }
+        Task::Conformance(side) => return side.conclude(run(side.check())),
         Task::Issue { device } => certificates::issue_device(named, &device)
             .and_then(|(cert, key)| say(&serde_json::json!({"ok": true, "cert": cert, "key": key}))),
         Task::Command(command) => ask(named, command),
@@ -106,7 +100,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// On this very thread: a child lives no longer than the thread that started it.
+/// Runs on this thread: the kernel ends a child process when the thread that started it ends.
 fn run<T>(task: impl Future<Output = Result<T, String>>) -> Result<T, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| format!("no runtime: {e}"))?;
@@ -114,7 +108,7 @@ fn run<T>(task: impl Future<Output = Result<T, String>>) -> Result<T, String> {
         tokio::spawn(parent::stop_when_it_ends());
         task.await
     });
-    // A write to the bucket that hangs is not waited for.
+    // Does not wait for a write to the bucket that hangs.
     runtime.shutdown_background();
     outcome
 }
@@ -131,7 +125,7 @@ async fn serve(dir: &Path, arguments: &Serve) -> Result<(), String> {
 }
 
 fn ask(dir: &Path, mut command: control::Command) -> Result<(), String> {
-    // The cloud may run in another directory than we do.
+    // The cloud may run in another directory.
     if let control::Command::PublishRaw { file, .. } = &mut command {
         *file = std::path::absolute(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     }

@@ -1,5 +1,5 @@
-//! What the bucket holds, as files: the bytes of an object at its key, and what the store knows of it
-//! beside them, in `{key}.json`. An object is there if and only if that second file is.
+//! The bucket as files: the bytes of an object at its key, and what the store knows about it in `{key}.json`. An object
+//! exists if and only if that second file exists.
 
 use kasacam::disk::{self, Fs, RealFs};
 use kasacam::domain::time::Utc;
@@ -10,7 +10,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// What the store knows of an object besides its bytes.
+/// What the store knows about an object, besides its bytes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Facts {
     pub bytes: u64,
@@ -22,10 +22,10 @@ pub(crate) struct Facts {
     pub stored_at: Utc,
 }
 
-/// Why an object was not taken.
+/// Why an object was refused.
 #[derive(Debug)]
 pub(crate) enum Refusal {
-    /// The key is taken, and the caller wanted it free.
+    /// The key is taken, and the caller wanted a new object.
     Exists,
     /// The key cannot be a path below the bucket.
     BadKey,
@@ -36,7 +36,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Refusal::Exists => f.write_str("the key is taken"),
-            Refusal::BadKey => f.write_str("the key cannot be kept here"),
+            Refusal::BadKey => f.write_str("the key is not allowed"),
             Refusal::Disk(error) => write!(f, "the disk: {error}"),
         }
     }
@@ -46,26 +46,26 @@ impl fmt::Display for Refusal {
 #[derive(Clone)]
 pub(crate) struct Bucket {
     root: PathBuf,
-    /// Held from the look at what is there until the object is: a PUT is atomic.
+    /// Held from the check whether the key is free until the object is stored, so that a PUT is atomic.
     writing: Arc<Mutex<()>>,
 }
 
 impl Bucket {
-    /// The bucket in `root`, made where it is not yet there.
+    /// Opens the bucket in `root`, or makes it.
     ///
     /// # Errors
-    /// Where it cannot be made.
+    /// It cannot be made.
     pub(crate) fn open(root: PathBuf) -> Result<Bucket, String> {
         RealFs.mkdir(&root).map_err(|e| format!("{}: cannot be made: {e}", root.display()))?;
         Ok(Bucket { root, writing: Arc::new(Mutex::new(())) })
     }
 
-    /// Stores an object, as a whole or not at all; with `only_new` only under a key that is free.
+    /// Stores an object atomically; with `only_new`, only under a free key.
     ///
     /// # Errors
     /// See [`Refusal`].
     pub(crate) fn put(&self, key: &str, body: &[u8], facts: &Facts, only_new: bool) -> Result<(), Refusal> {
-        // Such a key would be the second file of another object.
+        // This would be the second file of another object.
         if key.ends_with(".json") {
             return Err(Refusal::BadKey);
         }
@@ -83,10 +83,10 @@ impl Bucket {
         disk::publish(&RealFs, dir, &format!("{name}.json"), &json).map_err(Refusal::Disk)
     }
 
-    /// What is known of an object, or `None` where there is none.
+    /// What is known about an object; `None` if there is none.
     ///
     /// # Errors
-    /// Where the disk cannot be read, or what it holds is damaged.
+    /// The disk cannot be read, or the file is damaged.
     pub(crate) fn facts(&self, key: &str) -> std::io::Result<Option<Facts>> {
         let Some(path) = self.path(&format!("{key}.json")) else {
             return Ok(None);
@@ -101,15 +101,15 @@ impl Bucket {
     /// The bytes of an object.
     ///
     /// # Errors
-    /// Where it is not there or cannot be read.
+    /// It does not exist, or cannot be read.
     pub(crate) fn body(&self, key: &str) -> std::io::Result<Vec<u8>> {
         self.path(key).map_or_else(|| Err(ErrorKind::NotFound.into()), std::fs::read)
     }
 
-    /// Every key that begins with `prefix`, in the order of their bytes.
+    /// All keys that begin with `prefix`, in the order of their bytes.
     ///
     /// # Errors
-    /// Where the disk cannot be read.
+    /// The disk cannot be read.
     pub(crate) fn keys(&self, prefix: &str) -> std::io::Result<Vec<String>> {
         let mut keys = Vec::new();
         self.collect(&self.root, &mut keys)?;
@@ -132,7 +132,7 @@ impl Bucket {
         Ok(())
     }
 
-    /// No key leads out of the bucket, or to a file that is being written.
+    /// `None` for a key that leads out of the bucket, or to a temporary file.
     fn path(&self, key: &str) -> Option<PathBuf> {
         let good = |part: &str| !part.is_empty() && !part.starts_with('.') && !disk::is_temporary(part);
         let sound = key.len() <= 1024 && !key.contains(['\\', '\0']) && key.split('/').all(good);

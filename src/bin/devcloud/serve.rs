@@ -1,4 +1,4 @@
-//! The whole of the cloud: what it is made of, and how it does what it is told.
+//! The cloud as a whole: it starts and stops all parts, and executes commands.
 
 use crate::broker::Broker;
 use crate::camera::{self, Camera, Ends};
@@ -11,7 +11,7 @@ use crate::grants::{Issuer, Request};
 use crate::keys::{Keys, Provider};
 use crate::lease;
 use crate::page::seen::Seen;
-use crate::signer::{Kind, Signer};
+use crate::signer::{CommandKind, Signer};
 use crate::store::{Conduct, Store};
 use bytes::Bytes;
 use kasacam::disk::{self, RealFs};
@@ -28,35 +28,36 @@ use tokio::net::UnixListener;
 use tokio::sync::{Mutex, mpsc};
 use tokio::task::JoinHandle;
 
-/// Within which our own client is to be connected.
-const CONNECT: Duration = Duration::from_secs(15);
-/// A message of a test may be too large for a camera, but not for the broker.
-const MOST_RAW: u64 = 1 << 20;
+/// For the cloud's own client to connect.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
+/// The largest file to publish, in bytes: a test may send more than a camera accepts, but not more than the broker does.
+const MAX_RAW: u64 = 1 << 20;
 
-/// Servers from elsewhere, which run already on this machine.
+/// Foreign servers, which already run on this machine.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(crate) struct Peers {
-    /// The port of an MQTT 5 broker with TLS instead of mosquitto, with the certificates of `DIR/pki`.
+    /// Use the MQTT 5 broker on this port instead of mosquitto: with TLS, and the certificates of `DIR/pki`.
     #[arg(long)]
     pub broker_port: Option<u16>,
-    /// The port of an S3 store without TLS behind ours, with a bucket `kasa-care` and the key of `DIR/storage.toml`.
+    /// Pass requests on to the S3 store on this port: without TLS, with a bucket `kasa-care` and the key of
+    /// `DIR/storage.toml`.
     #[arg(long)]
     pub store_port: Option<u16>,
-    /// The region that this store wants in a signature.
+    /// The region in signatures for that store.
     #[arg(long, default_value = "us-east-1")]
     pub store_region: String,
-    /// Our own store takes objects without a checksum too, as other programs send them: for measurements beside them.
+    /// Let our store accept objects without a checksum, as other programs send them: for comparisons with those.
     #[arg(long)]
     pub any_put: bool,
 }
 
-/// Requests for grants that wait to be answered.
+/// The largest number of requests for grants that wait for an answer.
 const MAX_REQUESTS: usize = 64;
 
-/// What outlives the process: versions only grow, and a camera keeps its addresses.
+/// What survives the process: versions must only grow, and a camera keeps its addresses.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Kept {
+struct SavedState {
     privacy_version: u64,
     entitlement_version: u64,
     mqtt_port: u16,
@@ -78,14 +79,14 @@ pub(crate) struct Devcloud {
     keys: Provider,
     cloud: Arc<Cloud>,
     broker: Mutex<Broker>,
-    kept: Mutex<Kept>,
+    kept: Mutex<SavedState>,
     mqtt_port: u16,
-    /// Held for as long as we run: a directory has one cloud.
+    /// Held while the cloud runs: one cloud per directory.
     _lock: Flock<File>,
 }
 
 impl Devcloud {
-    /// Makes what is missing in `dir`, and starts everything.
+    /// Makes missing files in `dir`, and starts all parts.
     ///
     /// # Errors
     /// What could not be started, and why.
@@ -111,11 +112,11 @@ impl Devcloud {
         keep(&dir, &kept)?;
         let ends = ends(&kept, &store, &est, &signer);
         let agent_toml = camera::write(&dir, &pki, &ends, camera)?;
-        // Before our client hears what the broker has retained.
+        // Before our client receives retained messages.
         let seen = Seen::follow(&events, store.bucket.clone(), camera.device.clone());
         let (requests_tx, requests) = mpsc::channel(MAX_REQUESTS);
         let cloud = Arc::new(Cloud::start(&pki, broker.port, events.clone(), requests_tx)?);
-        cloud.ready(CONNECT).await?;
+        cloud.ready(CONNECT_TIMEOUT).await?;
         let issuer = Arc::new(Issuer::new(Arc::clone(&signer), store.key.clone(), events.clone()));
         tokio::spawn(issue(requests, Arc::clone(&issuer), Arc::clone(&cloud)));
         Ok(Devcloud {
@@ -137,40 +138,40 @@ impl Devcloud {
         })
     }
 
-    /// Makes the certificate and the files of one more camera; returns the path of its `agent.toml`.
+    /// Makes the certificate and the files of another camera; returns the path of its `agent.toml`.
     ///
     /// # Errors
-    /// Where its name is none for a camera, or a file cannot be written.
+    /// Its id is not valid, or a file cannot be written.
     pub(crate) async fn another(&self, camera: &Camera) -> Result<PathBuf, String> {
         let pki = certificates::ensure(&self.dir, &camera.device)?;
         let kept = self.kept.lock().await.clone();
         camera::write(&self.dir, &pki, &ends(&kept, &self.store, &self.est, &self.signer), camera)
     }
 
-    /// Gives a camera that is new a plan, and its owner's permission.
+    /// Gives a new camera a plan, and its owner's permission to record.
     ///
     /// # Errors
-    /// Where the broker does not take them.
+    /// The broker does not accept them.
     pub(crate) async fn welcome(&self, device: &str) -> Result<(), String> {
         let now = clock::utc();
         let lease = lease::entitlement(device, 1, now, &Plan::named("plus"))?;
-        self.command_to(device, Kind::Entitlement, &lease).await?;
-        self.command_to(device, Kind::Privacy, &lease::privacy(device, 1, now, false)).await
+        self.command_to(device, CommandKind::Entitlement, &lease).await?;
+        self.command_to(device, CommandKind::Privacy, &lease::privacy(device, 1, now, false)).await
     }
 
     /// Listens at `cloud.sock`.
     ///
     /// # Errors
-    /// Where the socket cannot be made, such as for a path of more than 107 bytes.
+    /// The socket cannot be made, for example because its path has more than 107 bytes.
     pub(crate) fn listen(self: &Arc<Devcloud>) -> Result<JoinHandle<()>, String> {
         let path = self.dir.join("cloud.sock");
-        // Left by one that was killed; the lock says that nobody listens there.
+        // A killed cloud left it; the lock shows that nothing listens there.
         let _not_there = std::fs::remove_file(&path);
         let listener = UnixListener::bind(&path).map_err(|e| format!("{}: {e}", path.display()))?;
         Ok(tokio::spawn(control::answer(listener, Arc::clone(self))))
     }
 
-    /// The line that says that all is up.
+    /// The line that says that everything runs.
     pub(crate) fn ready(&self, page: &str) -> Value {
         json!({
             "ready": true,
@@ -183,16 +184,16 @@ impl Devcloud {
         })
     }
 
-    /// Ends everything that was started.
+    /// Stops all parts.
     ///
     /// # Errors
-    /// Where the broker had to be killed.
+    /// The broker had to be killed.
     pub(crate) async fn stop(&self) -> Result<(), String> {
         let _not_there = std::fs::remove_file(self.dir.join("cloud.sock"));
         self.broker.lock().await.down().await
     }
 
-    /// Does what it is told.
+    /// Executes a command.
     ///
     /// # Errors
     /// What could not be done, and why.
@@ -203,7 +204,7 @@ impl Devcloud {
             Command::Store { state, status } => self.set_store(state, status),
             Command::Broker { state } => self.set_broker(state).await,
             Command::Sign { kind, claims } => {
-                let kind = Kind::parse(&kind).ok_or("it is privacy, entitlement or grant that is signed")?;
+                let kind = CommandKind::parse(&kind).ok_or("the kind is privacy, entitlement or grant")?;
                 let claims = serde_json::from_str(&claims).map_err(|e| format!("the claims: {e}"))?;
                 Ok(json!({"jws": self.signer.sign(kind, &claims)}))
             }
@@ -229,12 +230,12 @@ impl Devcloud {
         }
     }
 
-    /// Publishes the owner's choice; returns when the broker has it. The answer says between which two
-    /// moments the choice left the broker, in nanoseconds of `CLOCK_MONOTONIC`: right before it was handed
-    /// to our client, and when the broker's acknowledgement came, which it sends after the message itself.
+    /// Publishes the owner's choice; returns when the broker has it. The answer has two times in nanoseconds of
+    /// `CLOCK_MONOTONIC`, between which the choice left the broker: right before it was given to our client, and when the
+    /// acknowledgement came, which the broker sends after the message.
     ///
     /// # Errors
-    /// Where its version cannot be kept, or the broker does not take it.
+    /// Its version cannot be saved, or the broker does not accept it.
     pub(crate) async fn privacy(&self, do_not_record: bool) -> Result<Value, String> {
         let mut kept = self.kept.lock().await;
         kept.privacy_version += 1;
@@ -242,29 +243,29 @@ impl Devcloud {
         let version = kept.privacy_version;
         let claims = lease::privacy(&self.device, version, clock::utc(), do_not_record);
         let sending = clock::mono().0;
-        self.command(Kind::Privacy, &claims).await?;
+        self.command(CommandKind::Privacy, &claims).await?;
         Ok(json!({"version": version, "sending": sending, "acknowledged": clock::mono().0}))
     }
 
     /// Publishes a lease; returns when the broker has it.
     ///
     /// # Errors
-    /// Where it makes no sense, its version cannot be kept, or the broker does not take it.
+    /// It is not valid, its version cannot be saved, or the broker does not accept it.
     pub(crate) async fn plan(&self, plan: &Plan) -> Result<Value, String> {
         let mut kept = self.kept.lock().await;
         let version = kept.entitlement_version + 1;
         let claims = lease::entitlement(&self.device, version, clock::utc(), plan)?;
         kept.entitlement_version = version;
         keep(&self.dir, &kept)?;
-        self.command(Kind::Entitlement, &claims).await?;
+        self.command(CommandKind::Entitlement, &claims).await?;
         Ok(json!({"version": version}))
     }
 
-    async fn command(&self, kind: Kind, claims: &Value) -> Result<(), String> {
+    async fn command(&self, kind: CommandKind, claims: &Value) -> Result<(), String> {
         self.command_to(&self.device, kind, claims).await
     }
 
-    async fn command_to(&self, device: &str, kind: Kind, claims: &Value) -> Result<(), String> {
+    async fn command_to(&self, device: &str, kind: CommandKind, claims: &Value) -> Result<(), String> {
         let topic = format!("kasacam/v1/{device}/{}/desired", kind.name());
         self.cloud.publish(&topic, Bytes::from(self.signer.sign(kind, claims)), true).await
     }
@@ -274,8 +275,8 @@ impl Devcloud {
             (StoreState::Up, None) => Conduct::Up,
             (StoreState::Down, None) => Conduct::Down,
             (StoreState::Error, Some(status)) if (300..=599).contains(&status) => Conduct::Error(status),
-            (StoreState::Error, _) => return Err("error takes a status of 300 to 599".into()),
-            (StoreState::Up | StoreState::Down, Some(_)) => return Err("only error takes a status".into()),
+            (StoreState::Error, _) => return Err("error needs a status from 300 to 599".into()),
+            (StoreState::Up | StoreState::Down, Some(_)) => return Err("only error has a status".into()),
         };
         self.store.behave(conduct);
         self.events.append("store", json!({"state": format!("{conduct:?}").to_lowercase()}));
@@ -294,7 +295,7 @@ impl Devcloud {
         }
         self.events.append("broker", json!({"up": broker.is_up()}));
         if broker.is_up() {
-            self.cloud.ready(CONNECT).await?;
+            self.cloud.ready(CONNECT_TIMEOUT).await?;
         }
         Ok(json!({}))
     }
@@ -332,8 +333,8 @@ impl Devcloud {
     }
 }
 
-/// What the files of a camera have to name.
-fn ends<'a>(kept: &Kept, store: &'a Store, est: &'a Est, signer: &'a Signer) -> Ends<'a> {
+/// The addresses and files that the configuration of a camera names.
+fn ends<'a>(kept: &SavedState, store: &'a Store, est: &'a Est, signer: &'a Signer) -> Ends<'a> {
     Ends {
         mqtt_port: kept.mqtt_port,
         s3_port: kept.s3_port,
@@ -350,7 +351,7 @@ async fn issue(mut requests: mpsc::Receiver<Request>, issuer: Arc<Issuer>, cloud
     while let Some(request) = requests.recv().await {
         if let Some(jws) = issuer.answer(&request) {
             let topic = format!("kasacam/v1/{}/grant/response", request.device);
-            // One that is lost is asked for again by the camera.
+            // If it is lost, the camera asks again.
             let _lost = cloud.answer(&topic, Bytes::from(jws), request.correlation).await;
         }
     }
@@ -361,20 +362,20 @@ fn lock(dir: &Path) -> Result<Flock<File>, String> {
     let file = File::options().create(true).truncate(false).write(true).open(&path);
     let file = file.map_err(|e| format!("{}: {e}", path.display()))?;
     Flock::lock(file, FlockArg::LockExclusiveNonblock)
-        .map_err(|_| format!("{}: another kasacam-devcloud runs in it", dir.display()))
+        .map_err(|_| format!("{}: another kasacam-devcloud uses this directory", dir.display()))
 }
 
-fn read_kept(dir: &Path) -> Result<Kept, String> {
+fn read_kept(dir: &Path) -> Result<SavedState, String> {
     let path = dir.join("cloud.json");
     if !path.exists() {
-        return Ok(Kept::default());
+        return Ok(SavedState::default());
     }
     let json = std::fs::read(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-    // Versions that start again from 1 would all be refused by the camera: better to be told.
+    // The camera would refuse versions that start again from 1, so a damaged file is an error.
     serde_json::from_slice(&json).map_err(|e| format!("{}: is damaged: {e}", path.display()))
 }
 
-fn keep(dir: &Path, kept: &Kept) -> Result<(), String> {
+fn keep(dir: &Path, kept: &SavedState) -> Result<(), String> {
     let json = serde_json::to_vec(kept).map_err(|e| e.to_string())?;
     disk::publish(&RealFs, dir, "cloud.json", &json).map_err(|e| e.to_string())
 }
@@ -382,6 +383,6 @@ fn keep(dir: &Path, kept: &Kept) -> Result<(), String> {
 fn read_bounded(file: &Path) -> Result<Bytes, String> {
     let failed = |e: std::io::Error| format!("{}: {e}", file.display());
     let mut bytes = Vec::new();
-    File::open(file).map_err(failed)?.take(MOST_RAW).read_to_end(&mut bytes).map_err(failed)?;
+    File::open(file).map_err(failed)?.take(MAX_RAW).read_to_end(&mut bytes).map_err(failed)?;
     Ok(bytes.into())
 }

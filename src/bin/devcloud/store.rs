@@ -1,13 +1,13 @@
-//! The object store: S3 over TLS. `s3s` speaks the protocol and checks the signatures; what is kept,
-//! and on which conditions, is decided here.
+//! The object store: S3 over TLS, from the port to the answer. [`s3`] has the operations.
 
 use crate::certificates::{Pki, write_new};
 use crate::events::Events;
 use crate::foreign::Foreign;
-use crate::grants::StoreKey;
+use crate::https::{self, ClientCertificates};
 use crate::keys::Keys;
 use crate::objects::{Bucket, Facts, Refusal};
 use crate::serve::Peers;
+use crate::store_key::StoreKey;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http_body_util::{BodyExt, Limited};
@@ -16,8 +16,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use kasacam::system::clock;
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::{
     GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput,
@@ -37,34 +35,34 @@ use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 pub(crate) const BUCKET: &str = "kasa-care";
-/// A segment is far smaller.
+/// The largest object in bytes. A segment is far smaller.
 pub(crate) const MAX_BYTES: usize = 256 << 20;
-/// Within which a client is to have finished its TLS handshake.
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For the TLS handshake of a client.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How the store behaves towards whoever comes.
+/// How the store treats its clients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Conduct {
     Up,
-    /// Connections are cut, and new ones closed at once.
+    /// Connections are closed, also new ones.
     Down,
-    /// Every request is answered with this status.
+    /// Every request gets this status as its answer.
     Error(u16),
 }
 
-/// The store, serving until it is dropped.
+/// The store. It serves until it is dropped.
 pub(crate) struct Store {
     pub port: u16,
     pub credentials: PathBuf,
     pub bucket: Bucket,
-    /// For whoever signs for a camera.
+    /// The key that signs for cameras.
     pub key: StoreKey,
     conduct: watch::Sender<Conduct>,
     foreign: Option<Foreign>,
     requests: Arc<AtomicU64>,
 }
 
-/// Who keeps what is put.
+/// Where objects are kept.
 #[derive(Clone)]
 enum Keeper {
     Ours(SharedS3Service),
@@ -72,10 +70,10 @@ enum Keeper {
 }
 
 impl Store {
-    /// Starts to serve on `127.0.0.1:port`, or on a free port where that one is taken.
+    /// Serves on `127.0.0.1:port`, or on a free port if that one is taken.
     ///
     /// # Errors
-    /// Where its files cannot be made or read, or no port can be had.
+    /// Its files cannot be written or read, or no port is free.
     pub(crate) async fn start(
         dir: &Path,
         pki: &Pki,
@@ -84,48 +82,43 @@ impl Store {
         peers: &Peers,
         keys: Keys,
     ) -> Result<Store, String> {
-        let (credentials, access, secret) = credentials(dir)?;
+        let credentials = credentials(dir)?;
         let bucket = Bucket::open(dir.join("bucket"))?;
-        let listener = match TcpListener::bind(("127.0.0.1", port)).await {
-            Ok(listener) => Ok(listener),
-            Err(_) => TcpListener::bind(("127.0.0.1", 0)).await,
+        let (listener, port) = https::listen("the store", port).await?;
+        let key_for = |endpoint: String| StoreKey::read(&credentials, &endpoint, BUCKET, &peers.store_region);
+        let key = key_for(format!("https://localhost:{port}"))?;
+        let foreign = match peers.store_port {
+            Some(port) => Some(Foreign { port, key: key_for(format!("http://127.0.0.1:{port}"))? }),
+            None => None,
         };
-        let listener = listener.map_err(|e| format!("the store finds no port: {e}"))?;
-        let port = listener.local_addr().map_err(|e| format!("the store's port: {e}"))?.port();
-
-        let region = peers.store_region.clone();
-        let key = StoreKey {
-            access: access.clone(),
-            secret: secret.clone(),
-            region: region.clone(),
-            endpoint: format!("https://localhost:{port}"),
-        };
-        let foreign = peers.store_port.map(|port| Foreign {
-            port,
-            region,
-            access: access.clone(),
-            secret: secret.clone(),
-        });
         let keeper = match &foreign {
             Some(foreign) => Keeper::Foreign(foreign.clone(), bucket.clone(), events),
             None => {
                 let any_put = peers.any_put;
                 let door = Door { bucket: bucket.clone(), events, keys: keys.clone(), any_put };
                 let mut builder = S3ServiceBuilder::new(door);
-                builder.set_auth(Known { access, secret: secret.into(), keys });
+                let (access, secret) =
+                    (key.keys.access_key_id().to_owned(), key.keys.secret_access_key().into());
+                builder.set_auth(Known { access, secret, keys });
                 Keeper::Ours(builder.build().into_shared())
             }
         };
         let (conduct, watching) = watch::channel(Conduct::Up);
         let requests = Arc::<AtomicU64>::default();
-        tokio::spawn(accept(listener, acceptor(pki)?, keeper, watching, Arc::clone(&requests)));
+        tokio::spawn(accept(
+            listener,
+            https::acceptor(pki, ClientCertificates::NotRequested)?,
+            keeper,
+            watching,
+            Arc::clone(&requests),
+        ));
         Ok(Store { port, credentials, bucket, key, conduct, foreign, requests })
     }
 
-    /// Where the store is another one: how many objects it gives back as they were sent.
+    /// With a foreign store: how many objects it returns exactly as they were sent.
     ///
     /// # Errors
-    /// What it does not give back as it was sent.
+    /// The first object that it does not return as it was sent.
     pub(crate) async fn compare(&self) -> Result<Option<usize>, String> {
         match &self.foreign {
             Some(foreign) => foreign.compare(&self.bucket).await.map(Some),
@@ -141,19 +134,14 @@ impl Store {
         *self.conduct.borrow()
     }
 
-    /// Requests that came since it was started, whatever became of them.
+    /// All requests since the start, whatever the answer.
     pub(crate) fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 }
 
-/// The file that the camera reads, made once, and what stands in it.
-fn credentials(dir: &Path) -> Result<(PathBuf, String, String), String> {
-    #[derive(serde::Deserialize)]
-    struct File {
-        access_key_id: String,
-        secret_access_key: String,
-    }
+/// The file that the camera reads, made once.
+fn credentials(dir: &Path) -> Result<PathBuf, String> {
     let path = dir.join("storage.toml");
     if !path.exists() {
         let mut secret = [0; 30];
@@ -162,27 +150,7 @@ fn credentials(dir: &Path) -> Result<(PathBuf, String, String), String> {
         let text = format!("access_key_id = \"kasacam-dev\"\nsecret_access_key = \"{secret}\"\n");
         write_new(&path, text.as_bytes(), 0o600)?;
     }
-    // The text of an error could quote the file.
-    let unreadable = || format!("{}: cannot be read as credentials", path.display());
-    let text = std::fs::read_to_string(&path).map_err(|_| unreadable())?;
-    let file: File = toml::from_str(&text).map_err(|_| unreadable())?;
-    Ok((path, file.access_key_id, file.secret_access_key))
-}
-
-fn acceptor(pki: &Pki) -> Result<TlsAcceptor, String> {
-    let at = pki.server_cert.display();
-    let chain: Result<Vec<_>, _> =
-        CertificateDer::pem_file_iter(&pki.server_cert).map_err(|e| format!("{at}: {e}"))?.collect();
-    let key = PrivateKeyDer::from_pem_file(&pki.server_key)
-        .map_err(|e| format!("{}: {e}", pki.server_key.display()))?;
-    let config =
-        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-            .map_err(|e| format!("TLS: {e}"))?
-            .with_no_client_auth()
-            .with_single_cert(chain.map_err(|e| format!("{at}: {e}"))?, key)
-            .map_err(|e| format!("{at}: {e}"))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(path)
 }
 
 async fn accept(
@@ -194,7 +162,7 @@ async fn accept(
 ) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
-            // Out of descriptors, most likely: others may close theirs meanwhile.
+            // Probably no file descriptor is free: wait until others are closed.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -219,7 +187,7 @@ async fn serve(
     conduct: watch::Receiver<Conduct>,
     requests: Arc<AtomicU64>,
 ) {
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await else {
+    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else {
         return;
     };
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
@@ -239,7 +207,7 @@ async fn serve(
             }
         }
     });
-    // A client that goes away in the middle is its own affair.
+    // A client may end the connection at any time.
     let _ended =
         hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
 }
@@ -431,7 +399,7 @@ impl S3 for Door {
 /// Keeps beside an object what another store has taken, and tells of it.
 ///
 /// # Errors
-/// Where it cannot be kept here.
+/// If it cannot be kept here.
 pub(crate) async fn ours_to_keep(
     bucket: Bucket,
     events: &Events,

@@ -1,26 +1,26 @@
-//! What was stored, held against what was allowed. Pure: it is given what was seen, and judges.
+//! Compares what was stored with what was allowed. Pure.
 
 use kasacam::domain::time::Utc;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// A privacy switch is to close the device within this, from the PUBLISH leaving the broker.
-pub(crate) const CLOSE_WITHIN_MS: f64 = 100.0;
-/// Two times that are one, written by different roundings.
-const SAME: Duration = Duration::from_millis(10);
+/// From the PUBLISH of "do not record" leaving the broker to the device closed, at most, in milliseconds.
+pub(crate) const MAX_CLOSE_MS: f64 = 100.0;
+/// Two times that differ by at most this are the same, rounded differently.
+const MAX_ROUNDING: Duration = Duration::from_millis(10);
 
-/// A segment, as it was found in the bucket.
+/// A segment in the bucket.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Segment {
     pub key: String,
-    /// The key is of the contract's form, for this device, and its time that of the first sample.
+    /// The key has the form of the contract, for this device, and the time of the first sample.
     pub key_is_sound: bool,
     pub span: String,
     pub n: u64,
     pub plan: String,
-    /// When each coded picture was taken, in order.
-    pub pictures: Vec<Utc>,
+    /// Capture time of each frame, in order.
+    pub frames: Vec<Utc>,
     /// End of the last sample.
     pub end: Utc,
     pub has_sound: bool,
@@ -29,7 +29,7 @@ pub(crate) struct Segment {
     pub stored_at: Utc,
 }
 
-/// The end of a span, as it was found in the bucket.
+/// The end of a span in the bucket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     pub key: String,
@@ -40,39 +40,39 @@ pub(crate) struct End {
     pub reason: String,
 }
 
-/// One time of "do not record".
+/// A time in which recording was forbidden.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Private {
     /// When the choice left the broker.
     pub from: Utc,
-    /// When the device was closed, by the camera's word.
+    /// When the device was closed, by the camera's report.
     pub closed: Option<Utc>,
-    /// When the permission left the broker; `None` while it has not.
+    /// When the permission left the broker; `None` if it has not.
     pub until: Option<Utc>,
 }
 
-/// Everything that was seen.
+/// Everything that was seen of a run.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Seen {
     pub segments: Vec<Segment>,
     pub ends: Vec<End>,
     pub private: Vec<Private>,
-    /// Times of "do not record" that there were to be: one that was not seen would judge nothing.
-    pub private_told: u64,
-    /// The camera's last counters; absent where it told none.
+    /// How often "do not record" was ordered: if one was not seen, nothing was tested.
+    pub private_orders: u64,
+    /// The camera's last counters, if it reported any.
     pub counters: Option<Counters>,
-    /// Coded pictures in a GOP, rounded up.
+    /// Frames per GOP, rounded up.
     pub gop: u64,
-    /// Segments under a plan with sound are to have a sound track.
+    /// Segments under a plan with audio must have an audio track.
     pub board_has_sound: bool,
-    /// The script went down to the Free Package and back.
+    /// The Free Package was in force for a time.
     pub free_plan_was_in_force: bool,
     pub camera_exit: Option<i32>,
     pub left_in_spool: u64,
     pub peak_rss_kib: u64,
 }
 
-/// The camera's own count of coded pictures, since its start.
+/// The camera's count of frames since its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counters {
     pub captured: u64,
@@ -99,7 +99,7 @@ pub(crate) struct Summary {
 pub(crate) struct Gap {
     pub reason: String,
     pub start: Utc,
-    /// The next segment's first sample; absent where none follows.
+    /// First sample of the next segment, if there is one.
     pub end: Option<Utc>,
 }
 
@@ -117,13 +117,13 @@ pub(crate) struct Check {
     pub found: String,
 }
 
-/// Judges what was seen.
+/// Judges a run.
 pub(crate) fn compare(seen: &Seen) -> Summary {
-    let stored = seen.segments.iter().map(|s| count(s.pictures.len())).sum();
+    let stored = seen.segments.iter().map(|s| count(s.frames.len())).sum();
     let while_private = seen
         .segments
         .iter()
-        .flat_map(|segment| &segment.pictures)
+        .flat_map(|segment| &segment.frames)
         .filter(|at| seen.private.iter().any(|private| private.covers(**at)))
         .count();
     let close: Vec<Option<f64>> =
@@ -136,8 +136,8 @@ pub(crate) fn compare(seen: &Seen) -> Summary {
         check("nothing was stored while private", while_private == 0, format!("{while_private} frames")),
         check(
             "each private time that was told was seen",
-            count(seen.private.len()) >= seen.private_told,
-            format!("{} told, {} seen", seen.private_told, seen.private.len()),
+            count(seen.private.len()) >= seen.private_orders,
+            format!("{} ordered, {} seen", seen.private_orders, seen.private.len()),
         ),
         closed_in_time(&close),
         spans(seen),
@@ -180,7 +180,7 @@ impl Private {
 fn counted(seen: &Seen, stored: u64) -> Check {
     let name = "captured = stored + dropped";
     match seen.counters {
-        None => check(name, false, "the camera told no counters".into()),
+        None => check(name, false, "the camera reported no counters".into()),
         Some(Counters { captured, dropped }) => {
             let found = format!("{captured} captured, {stored} stored, {dropped} dropped");
             check(name, captured == stored.saturating_add(dropped), found)
@@ -190,18 +190,18 @@ fn counted(seen: &Seen, stored: u64) -> Check {
 
 fn dropped_little(seen: &Seen, dropped: u64) -> Check {
     let switches = count(seen.private.len());
-    let found = format!("{dropped} frames, {switches} switches, {} frames a GOP", seen.gop);
+    let found = format!("{dropped} frames, {switches} switches, {} frames per GOP", seen.gop);
     check("at most one GOP is dropped a switch", dropped <= seen.gop.saturating_mul(switches), found)
 }
 
 fn closed_in_time(close: &[Option<f64>]) -> Check {
-    let ok = close.iter().all(|close| close.is_some_and(|ms| ms < CLOSE_WITHIN_MS));
+    let ok = close.iter().all(|close| close.is_some_and(|ms| ms < MAX_CLOSE_MS));
     let each: Vec<String> =
-        close.iter().map(|ms| ms.map_or("never told".into(), |ms| format!("{ms:.1} ms"))).collect();
+        close.iter().map(|ms| ms.map_or("never reported".into(), |ms| format!("{ms:.1} ms"))).collect();
     check("the device closes within 100 ms of each switch", ok, each.join(", "))
 }
 
-/// Counters from 0 without a hole, no time between two segments, and an end of the last sample's time.
+/// Counters from 0 without a gap, no time between two segments, and an end at the time of the last sample.
 fn spans(seen: &Seen) -> Check {
     let mut faults = Vec::new();
     let mut spans: BTreeMap<&str, Vec<&Segment>> = BTreeMap::new();
@@ -220,13 +220,13 @@ fn spans(seen: &Seen) -> Check {
             faults.push(format!("span {span} has the counters {}", counters.join(" ")));
         }
         for (earlier, later) in segments.iter().zip(segments.iter().skip(1)) {
-            if later.pictures.first().is_none_or(|start| !same(earlier.end, *start)) {
+            if later.frames.first().is_none_or(|start| !same(earlier.end, *start)) {
                 faults.push(format!("{} does not begin where the one before ends", later.key));
             }
         }
         let ends: Vec<&End> = seen.ends.iter().filter(|end| end.span == *span).collect();
         match (ends.as_slice(), segments.last()) {
-            // The last frame was shown no longer than until the device was closed.
+            // The last frame may be shorter: the device was closed.
             ([end], Some(last)) if end.n == last.n + 1 && ends_in_last_frame(end, last) => {}
             ([end], Some(_)) => faults.push(format!("{} does not follow the last segment", end.key)),
             (ends, _) => faults.push(format!("span {span} has {} ends", ends.len())),
@@ -237,7 +237,7 @@ fn spans(seen: &Seen) -> Check {
 }
 
 fn ends_in_last_frame(end: &End, last: &Segment) -> bool {
-    let begins = last.pictures.iter().max().copied().unwrap_or(last.end);
+    let begins = last.frames.iter().max().copied().unwrap_or(last.end);
     (begins..=last.end).contains(&end.at) || same(end.at, last.end)
 }
 
@@ -258,9 +258,9 @@ fn keys(seen: &Seen) -> Check {
 fn sound(seen: &Seen) -> Check {
     let (free, paid): (Vec<&Segment>, Vec<&Segment>) = seen.segments.iter().partition(|s| s.plan == "free");
     let mut faults: Vec<String> =
-        free.iter().filter(|s| s.has_sound).map(|s| format!("{} has sound", s.key)).collect();
+        free.iter().filter(|s| s.has_sound).map(|s| format!("{} has audio", s.key)).collect();
     if seen.board_has_sound {
-        faults.extend(paid.iter().filter(|s| !s.has_sound).map(|s| format!("{} has no sound", s.key)));
+        faults.extend(paid.iter().filter(|s| !s.has_sound).map(|s| format!("{} has no audio", s.key)));
     }
     if seen.free_plan_was_in_force && free.is_empty() {
         faults.push("nothing was stored under the Free Package".into());
@@ -277,7 +277,7 @@ fn gaps(seen: &Seen) -> Vec<Gap> {
             // A span's last picture lasts until its end; the next span may begin before that.
             let starts = |of_this: bool| {
                 let of = seen.segments.iter().filter(move |s| (s.span == end.span) == of_this);
-                of.filter_map(|s| s.pictures.first().copied())
+                of.filter_map(|s| s.frames.first().copied())
             };
             let last = starts(true).max();
             let next = starts(false).filter(|start| Some(*start) > last).min();
@@ -292,7 +292,7 @@ fn gaps(seen: &Seen) -> Vec<Gap> {
 fn latency(seen: &Seen) -> Latency {
     let mut all: Vec<f64> = seen.segments.iter().map(|s| millis(s.end, s.stored_at)).collect();
     all.sort_by(f64::total_cmp);
-    // The nearest rank: the smallest value that is not exceeded by so many of a hundred.
+    // The nearest rank: the smallest value that so many percent do not exceed.
     let rank = |percent: usize| all.get((all.len() * percent).div_ceil(100).saturating_sub(1)).copied();
     Latency { p50: rank(50), p99: rank(99) }
 }
@@ -308,10 +308,10 @@ fn faulty(name: &'static str, faults: &[String], found: String) -> Check {
 }
 
 fn same(a: Utc, b: Utc) -> bool {
-    a.since(b) <= SAME && b.since(a) <= SAME
+    a.since(b) <= MAX_ROUNDING && b.since(a) <= MAX_ROUNDING
 }
 
-/// Milliseconds, rounded to a microsecond; negative where `to` is earlier.
+/// Milliseconds, rounded to a microsecond; negative if `to` is earlier.
 fn millis(from: Utc, to: Utc) -> f64 {
     let micros = to.0.saturating_sub(from.0) / 1000;
     f64::from(i32::try_from(micros).unwrap_or(i32::MAX)) / 1000.0

@@ -51,15 +51,59 @@ impl From<Error> for Malformed {
 /// # Errors
 /// What cannot be a valid packet. The connection must then end: the start of the next packet is unknown.
 pub fn read(stream: &mut BytesMut, max: usize) -> Result<Option<Packet>, Malformed> {
-    let Some((header, body)) = frame(stream)? else { return Ok(None) };
-    let size = header.saturating_add(body);
-    if size > max {
-        return Err(Malformed::TooLarge);
+    Frame::take(stream, max)?.map(Frame::read).transpose()
+}
+
+/// One whole packet, unread.
+#[derive(Clone, Debug)]
+pub struct Frame {
+    packet: BytesMut,
+    /// Length of the fixed header, in bytes.
+    header: usize,
+}
+
+impl Frame {
+    /// Takes the first packet off `stream`, as [`read`] does.
+    ///
+    /// # Errors
+    /// It is larger than `max`, or its length is malformed.
+    pub fn take(stream: &mut BytesMut, max: usize) -> Result<Option<Frame>, Malformed> {
+        let Some((header, body)) = frame(stream)? else { return Ok(None) };
+        let size = header.saturating_add(body);
+        if size > max {
+            return Err(Malformed::TooLarge);
+        }
+        if stream.len() < size {
+            return Ok(None);
+        }
+        Ok(Some(Frame { packet: stream.split_to(size), header }))
     }
-    if stream.len() < size {
-        return Ok(None);
+
+    /// The type of the packet (MQTT 5, 2.1.2), 0 to 15.
+    #[must_use]
+    pub fn kind(&self) -> u8 {
+        self.packet.first().copied().unwrap_or_default() >> 4
     }
-    whole(stream.split_to(size), header).map(Some)
+
+    /// What follows the fixed header.
+    #[must_use]
+    pub fn body(&self) -> &[u8] {
+        self.packet.get(self.header..).unwrap_or_default()
+    }
+
+    /// The bytes of the whole packet.
+    #[must_use]
+    pub fn into_bytes(self) -> BytesMut {
+        self.packet
+    }
+
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It is not a valid packet, or a broker must not send it.
+    pub fn read(self) -> Result<Packet, Malformed> {
+        whole(self.packet, self.header)
+    }
 }
 
 /// Length of the fixed header, and of what follows it (MQTT 5, 2.1.4). `None` while it is incomplete.

@@ -4,25 +4,27 @@ use bytes::{Bytes, BytesMut};
 use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5 as codec;
 
-/// The parameters of CONNECT (MQTT 5, 3.1). `Clean Start` is 0.
+/// The parameters of CONNECT (MQTT 5, 3.1).
 #[derive(Clone, Copy)]
 pub struct Connect<'a> {
     /// Client identifier.
     pub client: &'a str,
+    /// `Clean Start`: the broker forgets the session that it keeps. A camera never wants this.
+    pub clean_start: bool,
     /// Seconds; 0 for none.
     pub keep_alive: u16,
-    /// For how many seconds the broker keeps the session while the camera is away.
+    /// For how many seconds the broker keeps the session while the client is away.
     pub session_expiry: u32,
     /// Maximum number of messages that are not acknowledged yet, at least 1.
     pub receive_maximum: u16,
-    /// The largest packet that the camera accepts, in bytes.
+    /// The largest packet that the client accepts, in bytes.
     pub max_packet: u32,
     /// For brokers that require a name in addition to the certificate.
     pub username: Option<&'a str>,
     /// Its password; a secret.
     pub password: Option<&'a str>,
-    /// What the broker publishes when the camera is gone.
-    pub will: Will<'a>,
+    /// What the broker publishes when the client is gone.
+    pub will: Option<Will<'a>>,
 }
 
 /// A last will, QoS 1.
@@ -51,33 +53,32 @@ pub fn connect(out: &mut BytesMut, connect: &Connect<'_>) {
         authentication_method: None,
         authentication_data: None,
     };
-    let told = codec::Connect {
+    let parameters = codec::Connect {
         keep_alive: connect.keep_alive,
         client_id: connect.client.to_owned(),
-        clean_start: false,
+        clean_start: connect.clean_start,
         properties: Some(properties),
     };
-    let delay = codec::LastWillProperties {
-        delay_interval: Some(connect.will.delay).filter(|delay| *delay > 0),
-        payload_format_indicator: None,
-        message_expiry_interval: None,
-        content_type: None,
-        response_topic: None,
-        correlation_data: None,
-        user_properties: Vec::new(),
-    };
-    let will = codec::LastWill {
-        topic: Bytes::copy_from_slice(connect.will.topic.as_bytes()),
-        message: Bytes::copy_from_slice(connect.will.payload),
+    let will = connect.will.map(|will| codec::LastWill {
+        topic: Bytes::copy_from_slice(will.topic.as_bytes()),
+        message: Bytes::copy_from_slice(will.payload),
         qos: QoS::AtLeastOnce,
-        retain: connect.will.retain,
-        properties: Some(delay),
-    };
+        retain: will.retain,
+        properties: Some(codec::LastWillProperties {
+            delay_interval: Some(will.delay).filter(|delay| *delay > 0),
+            payload_format_indicator: None,
+            message_expiry_interval: None,
+            content_type: None,
+            response_topic: None,
+            correlation_data: None,
+            user_properties: Vec::new(),
+        }),
+    });
     let login =
         connect.username.map(|username| codec::Login::new(username, connect.password.unwrap_or_default()));
     // The codec looks for the flags at the start of the buffer.
     let mut alone = BytesMut::new();
-    write(&mut alone, &codec::Packet::Connect(told, Some(will), login));
+    write(&mut alone, &codec::Packet::Connect(parameters, will, login));
     out.unsplit(alone);
 }
 
@@ -98,16 +99,7 @@ pub fn unsubscribe(out: &mut BytesMut, identifier: u16, topics: &[&str]) {
 
 /// Writes PUBLISH with QoS 1, as a first delivery.
 pub fn publish(out: &mut BytesMut, identifier: u16, topic: &str, retain: bool, payload: &[u8]) {
-    let told = codec::Publish {
-        dup: false,
-        qos: QoS::AtLeastOnce,
-        retain,
-        topic: Bytes::copy_from_slice(topic.as_bytes()),
-        pkid: identifier,
-        payload: Bytes::copy_from_slice(payload),
-        properties: None,
-    };
-    write(out, &codec::Packet::Publish(told));
+    write_publish(out, identifier, topic, retain, payload, None);
 }
 
 /// Writes PUBLISH with QoS 1 of a request (MQTT 5, 4.10): the topic of the answer, and what it must repeat.
@@ -123,16 +115,27 @@ pub fn request(
         correlation_data: Some(Bytes::copy_from_slice(correlation)),
         ..codec::PublishProperties::default()
     };
-    let told = codec::Publish {
+    write_publish(out, identifier, topic, false, payload, Some(properties));
+}
+
+fn write_publish(
+    out: &mut BytesMut,
+    identifier: u16,
+    topic: &str,
+    retain: bool,
+    payload: &[u8],
+    properties: Option<codec::PublishProperties>,
+) {
+    let message = codec::Publish {
         dup: false,
         qos: QoS::AtLeastOnce,
-        retain: false,
+        retain,
         topic: Bytes::copy_from_slice(topic.as_bytes()),
         pkid: identifier,
         payload: Bytes::copy_from_slice(payload),
-        properties: Some(properties),
+        properties,
     };
-    write(out, &codec::Packet::Publish(told));
+    write(out, &codec::Packet::Publish(message));
 }
 
 /// The size of such a PUBLISH in bytes, the fixed header included.

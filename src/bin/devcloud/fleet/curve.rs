@@ -1,4 +1,4 @@
-//! What a fleet did, second by second, from the words of broker and cloud. Pure: it is given their logs.
+//! What a fleet did in each second, from the logs of broker and cloud. Pure.
 
 use kasacam::domain::time::Utc;
 use serde_json::Value;
@@ -7,16 +7,16 @@ use std::collections::BTreeMap;
 /// Values by whole seconds since 1970.
 pub(crate) type Curve = BTreeMap<i64, u64>;
 
-/// Seconds of a time.
+/// A time in whole seconds.
 pub(crate) fn second(at: Utc) -> i64 {
     at.0.div_euclid(1_000_000_000)
 }
 
-/// The connections that the broker took: second and client, from mosquitto's log (`log_type notice`).
+/// The connections to the broker: second and client, from mosquitto's log (`log_type notice`).
 pub(crate) fn connections(log: &str) -> Vec<(i64, &str)> {
     let read = |line: &'_ str| -> Option<(i64, usize, usize)> {
-        let (time, told) = line.split_once(": ")?;
-        if !told.starts_with("New client connected from ") {
+        let (time, message) = line.split_once(": ")?;
+        if !message.starts_with("New client connected from ") {
             return None;
         }
         let from = line.find(" as ")? + 4;
@@ -28,7 +28,7 @@ pub(crate) fn connections(log: &str) -> Vec<(i64, &str)> {
         .collect()
 }
 
-/// How many in each second, those without any between the first and the last among them.
+/// How many in each second from the first to the last, including seconds with none.
 pub(crate) fn each_second(times: impl IntoIterator<Item = i64>) -> Curve {
     let mut curve = Curve::new();
     for at in times {
@@ -45,19 +45,19 @@ pub(crate) fn each_second(times: impl IntoIterator<Item = i64>) -> Curve {
 /// What the cloud saw, from `events.jsonl`.
 #[derive(Debug, Default)]
 pub(crate) struct Heard {
-    /// Messages of cameras, by the last word of their topic.
+    /// Messages of cameras, by topic below the device.
     pub messages: BTreeMap<String, Curve>,
     /// Objects that were stored.
     pub stored: Curve,
-    /// Segments that wait on all cameras together, by their latest figures.
+    /// Segments waiting on all cameras, by their latest telemetry.
     pub backlog: Curve,
-    /// Objects by device, as their keys have it.
+    /// Objects by the device in their key.
     pub objects: BTreeMap<String, u64>,
-    /// Keys whose device is not the one that the object names.
+    /// Keys whose device differs from the one in the metadata.
     pub foreign: Vec<String>,
 }
 
-/// Reads the lines of `events.jsonl`; what is no line of it is passed over.
+/// Reads the lines of `events.jsonl`; other lines are skipped.
 pub(crate) fn heard<'a>(lines: impl IntoIterator<Item = &'a str>) -> Heard {
     let mut heard = Heard::default();
     let mut pending: BTreeMap<String, u64> = BTreeMap::new();
@@ -96,12 +96,12 @@ pub(crate) fn heard<'a>(lines: impl IntoIterator<Item = &'a str>) -> Heard {
     heard
 }
 
-/// The most in any second of a span of time.
+/// The peak of any second in a range.
 pub(crate) fn most(curve: &Curve, from: i64, to: i64) -> u64 {
     curve.range(from..to).map(|(_, value)| *value).max().unwrap_or(0)
 }
 
-/// All of a span of time.
+/// The sum over a range.
 pub(crate) fn sum(curve: &Curve, from: i64, to: i64) -> u64 {
     curve.range(from..to).map(|(_, value)| value).sum()
 }

@@ -1,5 +1,5 @@
-//! Many real agents against one broker and one store: a cold start of all at once, a restart of the broker, an outage of
-//! the store. What happened is told by the broker's log and by what the cloud heard, and judged at the end.
+//! Many real agents with one broker and one store: a cold start of all at once, a restart of the broker, an outage of the
+//! store. The log of the broker and the events of the cloud say what happened; it is judged at the end.
 
 mod curve;
 mod plot;
@@ -7,7 +7,7 @@ mod plot;
 use crate::agent;
 use crate::camera::Camera;
 use crate::child::Process;
-use crate::control::{BrokerState, Command as Told, StoreState};
+use crate::control::{BrokerState, Command, StoreState};
 use crate::serve::{Devcloud, Peers};
 use curve::{Curve, second};
 use kasacam::system::clock;
@@ -18,15 +18,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Within which all cameras are to be there, or back, or to have sent what waited.
-const PATIENCE: Duration = Duration::from_secs(240);
-/// Between the last camera's connection and the steady phase.
-const SETTLE: Duration = Duration::from_secs(10);
-/// Within which an agent is to end after SIGTERM.
-const FAREWELL: Duration = Duration::from_secs(30);
-/// Of the fleet, the most that may come back within one second: one of twenty.
-const SHARE: u64 = 20;
-/// A smaller fleet says nothing of shares: one camera is too large a part of it.
+/// For all cameras to connect, to come back, or to send their backlog.
+const PHASE_TIMEOUT: Duration = Duration::from_secs(240);
+/// Between the connection of the last camera and the steady phase.
+const SETTLE_TIME: Duration = Duration::from_secs(10);
+/// For an agent to end after SIGTERM.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+/// At most one of so many cameras may come back within one second.
+const RETURN_DIVISOR: u64 = 20;
+/// Shares are judged only in a fleet of this size or more.
 const MIN_CAMERAS_FOR_SHARES: u64 = 100;
 
 #[derive(Clone, Debug, clap::Args)]
@@ -34,27 +34,27 @@ pub(crate) struct Fleet {
     /// How many cameras.
     #[arg(long, default_value_t = 200, value_parser = clap::value_parser!(u64).range(2..=2000))]
     cameras: u64,
-    /// The footage that all of them record, again and again: H.264 in MP4.
+    /// The footage that all of them record, repeatedly: H.264 in MP4.
     #[arg(long)]
     clip: PathBuf,
-    /// Over how many seconds they spread when the broker comes back: `mqtt.reconnect_spread`.
+    /// Over how many seconds they spread when they reconnect: `mqtt.reconnect_spread`.
     #[arg(long, default_value_t = 90)]
     spread: u64,
-    /// For how many seconds the broker is away.
+    /// How many seconds the broker is down.
     #[arg(long, default_value_t = 5)]
     away: u64,
-    /// Seconds of each phase in which nothing is done to them, and of the store's outage.
+    /// Seconds of the steady phase, and of the outage of the store.
     #[arg(long, default_value_t = 60)]
     phase: u64,
-    /// Where the plots go, as SVG.
+    /// The folder for the plots, as SVG.
     #[arg(long)]
     plots: Option<PathBuf>,
-    /// The camera's program, unless it lies beside ours.
+    /// The agent's program [default: kasacamd in the folder of this program].
     #[arg(long)]
     kasacamd: Option<PathBuf>,
 }
 
-/// Runs it in `dir`, or in a directory of its own that is removed at the end.
+/// Runs the fleet in `dir`, or in a temporary directory that is removed at the end.
 ///
 /// # Errors
 /// What could not be done, or which checks failed.
@@ -73,13 +73,13 @@ async fn run_in(dir: &Path, fleet: &Fleet) -> Result<(), String> {
     let cloud = Arc::new(Devcloud::start(dir, &camera(fleet, 0), &Peers::default()).await?);
     let outcome = tokio::select! {
         outcome = play(dir, fleet, &cloud) => outcome,
-        () = told_to_stop(&mut signals) => Err("stopped".into()),
+        () = stop_requested(&mut signals) => Err("stopped".into()),
     };
     let stopped = cloud.stop().await;
     outcome.and(stopped)
 }
 
-async fn told_to_stop(signals: &mut Signals) {
+async fn stop_requested(signals: &mut Signals) {
     while signals.next().await != Request::Stop {}
 }
 
@@ -119,8 +119,8 @@ async fn play(dir: &Path, fleet: &Fleet, cloud: &Devcloud) -> Result<(), String>
     let began = run.now_begins();
     run.wait("all cameras are connected", |words| words.connected_since(began).len() as u64 >= fleet.cameras)
         .await?;
-    // What is said at a start alone is no part of the steady figures.
-    run.pass(SETTLE).await?;
+    // What is published only at a start must not count as steady.
+    run.pass(SETTLE_TIME).await?;
     run.begin("steady");
     let steady = second(clock::utc());
     run.pass(Duration::from_secs(fleet.phase)).await?;
@@ -129,20 +129,20 @@ async fn play(dir: &Path, fleet: &Fleet, cloud: &Devcloud) -> Result<(), String>
 
     run.begin("broker restarts");
     let away = run.now_begins();
-    cloud.execute(Told::Broker { state: BrokerState::Down }).await?;
+    cloud.execute(Command::Broker { state: BrokerState::Down }).await?;
     run.pass(Duration::from_secs(fleet.away)).await?;
-    cloud.execute(Told::Broker { state: BrokerState::Up }).await?;
+    cloud.execute(Command::Broker { state: BrokerState::Up }).await?;
     run.wait("all cameras are back", |words| words.connected_since(away).len() as u64 >= fleet.cameras)
         .await?;
     let back = second(clock::utc()) + 1;
 
     run.begin("store away");
-    cloud.execute(Told::Store { state: StoreState::Down, status: None }).await?;
+    cloud.execute(Command::Store { state: StoreState::Down, status: None }).await?;
     run.pass(Duration::from_secs(fleet.phase)).await?;
-    cloud.execute(Told::Store { state: StoreState::Up, status: None }).await?;
+    cloud.execute(Command::Store { state: StoreState::Up, status: None }).await?;
     run.begin("store back");
     let returned = second(clock::utc());
-    run.wait("what waited is stored", |words| words.waits().is_some_and(|waits| waits <= fleet.cameras))
+    run.wait("the backlog is stored", |words| words.waits().is_some_and(|waits| waits <= fleet.cameras))
         .await?;
     let drained = second(clock::utc()) - returned;
     run.end();
@@ -195,7 +195,7 @@ impl Run<'_> {
         }
     }
 
-    /// The second in which the phase under way began.
+    /// The second in which the current phase began.
     fn now_begins(&self) -> i64 {
         self.phases.last().map_or(0, |phase| phase.from)
     }
@@ -206,10 +206,10 @@ impl Run<'_> {
     }
 
     async fn wait(&mut self, what: &str, done: impl Fn(&Words) -> bool) -> Result<(), String> {
-        let deadline = tokio::time::Instant::now() + PATIENCE;
+        let deadline = tokio::time::Instant::now() + PHASE_TIMEOUT;
         while !done(&self.words) {
             if tokio::time::Instant::now() > deadline {
-                return Err(format!("waited {PATIENCE:?} in vain until {what}"));
+                return Err(format!("not within {PHASE_TIMEOUT:?}: {what}"));
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
             self.all_run()?;
@@ -225,13 +225,13 @@ impl Run<'_> {
         }
     }
 
-    /// Ends all of them at once. How many ended well.
+    /// Ends all agents at once. Returns how many ended with success.
     async fn stop(&mut self) -> Result<u64, String> {
         let farewells = std::mem::take(&mut self.agents).into_iter().map(|(_, mut agent)| async move {
-            agent.stop(FAREWELL).await.is_ok_and(|ended| ended.success())
+            agent.stop(STOP_TIMEOUT).await.is_ok_and(|ended| ended.success())
         });
         let ended = futures_util::future::join_all(farewells).await.into_iter().filter(|well| *well).count();
-        self.cloud.execute(Told::Broker { state: BrokerState::Down }).await?;
+        self.cloud.execute(Command::Broker { state: BrokerState::Down }).await?;
         u64::try_from(ended).map_err(|e| e.to_string())
     }
 }
@@ -259,18 +259,18 @@ impl Words {
         curve::heard(events.lines())
     }
 
-    /// Segments that wait on all cameras together.
+    /// Segments that are waiting on all cameras.
     fn waits(&self) -> Option<u64> {
         self.heard().backlog.last_key_value().map(|(_, waits)| *waits)
     }
 }
 
-/// What a process holds, in KiB.
+/// Memory of a process, in KiB.
 #[derive(Clone, Copy, Debug)]
 struct Memory {
-    /// All that is resident.
+    /// Resident memory.
     rss: u64,
-    /// The same, with what is shared counted in part.
+    /// The same, with shared pages counted in proportion.
     pss: u64,
 }
 
@@ -288,14 +288,14 @@ impl Memory {
 /// What happened.
 struct Seen {
     cameras: u64,
-    /// Agents that ended well.
+    /// Agents that ended with success.
     ended: u64,
     connections: Curve,
     heard: curve::Heard,
     memory: Vec<Memory>,
     steady: (i64, i64),
     restart: (i64, i64),
-    /// Seconds from the store's return until nothing waited but what is being recorded.
+    /// Seconds from the return of the store until only the current segments were waiting.
     drained: i64,
     phases: Vec<Phase>,
 }
@@ -311,41 +311,45 @@ impl Seen {
         let a_day = |count: u64| count * 86_400 / seconds / self.cameras.max(1);
         let mut rows: Vec<(String, String)> = vec![
             ("cameras".into(), self.cameras.to_string()),
-            ("connections at the cold start, most a second".into(), {
+            ("connections at the cold start, peak per second".into(), {
                 let first = self.phases.first().map_or(0, |phase| phase.from);
                 curve::most(&self.connections, first, from + 1).to_string()
             }),
-            ("connections after the broker's restart, most a second".into(), {
+            ("connections after the restart of the broker, peak per second".into(), {
                 let most = self.most_back_at_once();
                 format!("{most} ({:.1}% of the fleet)", most as f64 * 100.0 / self.cameras.max(1) as f64)
             }),
-            ("broker down to the last camera back".into(), format!("{} s", self.restart.1 - self.restart.0)),
-            ("store back to nothing waiting".into(), format!("{} s", self.drained)),
-            ("segments waiting, at most".into(), curve::most(&self.heard.backlog, 0, i64::MAX).to_string()),
             (
-                "objects stored, most a second".into(),
+                "from broker down to the last camera back".into(),
+                format!("{} s", self.restart.1 - self.restart.0),
+            ),
+            ("from store up to an empty backlog".into(), format!("{} s", self.drained)),
+            ("segments waiting, peak".into(), curve::most(&self.heard.backlog, 0, i64::MAX).to_string()),
+            (
+                "objects stored, peak per second".into(),
                 curve::most(&self.heard.stored, 0, i64::MAX).to_string(),
             ),
             ("objects stored".into(), self.heard.objects.values().sum::<u64>().to_string()),
             (
-                "objects a camera-day, steady".into(),
+                "objects per camera and day, steady".into(),
                 a_day(curve::sum(&self.heard.stored, from, to)).to_string(),
             ),
         ];
         for (topic, curve) in &self.heard.messages {
             rows.push((
-                format!("{topic} a camera-day, steady"),
+                format!("{topic} per camera and day, steady"),
                 a_day(curve::sum(curve, from, to)).to_string(),
             ));
         }
-        for (name, of) in [("resident", (|m| m.rss) as fn(&Memory) -> u64), ("its share (PSS)", |m| m.pss)] {
+        for (name, of) in [("resident", (|m| m.rss) as fn(&Memory) -> u64), ("proportional (PSS)", |m| m.pss)]
+        {
             let mut kib: Vec<u64> = self.memory.iter().map(of).collect();
             kib.sort_unstable();
             let at = |part: usize| kib.get(kib.len() * part / 100).copied().unwrap_or(0) as f64 / 1024.0;
             let most = kib.last().copied().unwrap_or(0) as f64 / 1024.0;
             rows.push((
                 format!("memory of an agent, {name}"),
-                format!("p50 {:.1} MiB, most {most:.1} MiB", at(50)),
+                format!("p50 {:.1} MiB, peak {most:.1} MiB", at(50)),
             ));
         }
         let width = rows.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
@@ -358,7 +362,7 @@ impl Seen {
         std::fs::create_dir_all(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
         let start = self.phases.first().map_or(0, |phase| phase.from);
         let end = self.phases.last().map_or(start, |phase| phase.to);
-        let limit = (self.cameras >= MIN_CAMERAS_FOR_SHARES).then_some(self.cameras / SHARE);
+        let limit = (self.cameras >= MIN_CAMERAS_FOR_SHARES).then_some(self.cameras / RETURN_DIVISOR);
         let all = |curve: &Curve| -> Curve {
             (start..=end).map(|at| (at, curve.get(&at).copied().unwrap_or(0))).collect()
         };
@@ -367,10 +371,10 @@ impl Seen {
             sum
         });
         let plots = [
-            ("connections", "connections that the broker took, a second", all(&self.connections), limit),
-            ("messages", "messages of all cameras, a second", all(&messages), None),
-            ("requests", "objects stored, a second", all(&self.heard.stored), None),
-            ("backlog", "segments that wait on all cameras", self.heard.backlog.clone(), None),
+            ("connections", "connections per second", all(&self.connections), limit),
+            ("messages", "messages of all cameras per second", all(&messages), None),
+            ("requests", "objects stored per second", all(&self.heard.stored), None),
+            ("backlog", "segments waiting on all cameras", self.heard.backlog.clone(), None),
         ];
         for (name, title, curve, limit) in plots {
             let file = dir.join(format!("fleet-{name}.svg"));
@@ -381,7 +385,7 @@ impl Seen {
     }
 
     /// # Errors
-    /// What is not as it should be.
+    /// The checks that failed.
     fn judge(&self) -> Result<(), String> {
         let without: Vec<u64> = (0..self.cameras)
             .filter(|n| !self.heard.objects.contains_key(&format!("fleet-{n:04}")))
@@ -389,13 +393,13 @@ impl Seen {
         let most = self.most_back_at_once();
         let counts: BTreeMap<&str, bool> = BTreeMap::from([
             ("every camera has stored footage", without.is_empty()),
-            ("no object names another device than its key", self.heard.foreign.is_empty()),
-            ("no object is of a device that is none of the fleet", {
+            ("every object names the device of its key", self.heard.foreign.is_empty()),
+            ("every object belongs to a device of the fleet", {
                 self.heard.objects.keys().all(|device| device.starts_with("fleet-"))
             }),
-            ("every agent ended well", self.ended == self.cameras),
-            ("no second saw more than 5% of the fleet come back", {
-                self.cameras < MIN_CAMERAS_FOR_SHARES || most * SHARE <= self.cameras
+            ("every agent ended with success", self.ended == self.cameras),
+            ("at most 5% of the fleet came back within one second", {
+                self.cameras < MIN_CAMERAS_FOR_SHARES || most * RETURN_DIVISOR <= self.cameras
             }),
         ]);
         let mut failed = Vec::new();

@@ -1,4 +1,4 @@
-//! A curve as a picture (SVG), with the phases of the run behind it.
+//! Draws a curve as SVG, with the phases of the run in the background.
 
 use super::curve::Curve;
 use plotters::prelude::*;
@@ -13,15 +13,15 @@ pub(crate) struct Phase {
 }
 
 const SIZE: (u32, u32) = (960, 320);
-/// How far below the top the names of two phases stand, in pixels.
+/// Distances of the names of phases from the top, in turn, in pixels.
 const NAMES: [i32; 2] = [4, 20];
 const LINE: RGBColor = RGBColor(0x15, 0x65, 0xc0);
 const BAND: RGBColor = RGBColor(0xf2, 0xf4, 0xf7);
 
-/// Draws `curve` from the second `start` on, and `limit` across it where there is one.
+/// Draws `curve` from second `start` to `end`, and `limit` as a horizontal line.
 ///
 /// # Errors
-/// Where the file cannot be written.
+/// The file cannot be written.
 pub(crate) fn draw(
     file: &Path,
     title: &str,
@@ -62,7 +62,7 @@ pub(crate) fn draw(
         let across = [(0, limit), (end - start, limit)];
         chart.draw_series(LineSeries::new(across, RED.stroke_width(1))).map_err(|e| failed(&e))?;
     }
-    // One above, one below, so that the names of short phases do not cover each other; those at the end, further left.
+    // At two heights, so that the names of short phases do not overlap; those at the end further left.
     let room = (end - start) / 9;
     let names = phases.iter().zip(NAMES.into_iter().cycle()).map(|(phase, down)| {
         let across = (phase.from - start).min(end - start - room).max(0);

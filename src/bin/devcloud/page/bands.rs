@@ -7,17 +7,17 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Two pieces of one span that are no further apart are one: keys have whole microseconds, media have ticks.
-const SEAM: Duration = Duration::from_millis(150);
+const MAX_SEAM: Duration = Duration::from_millis(150);
 /// What is shorter is not shown: the camera and the cloud each have a clock.
-const SLIVER: Duration = Duration::from_millis(50);
+const MIN_SHOWN: Duration = Duration::from_millis(50);
 /// The segment that grows is taken to be no longer than so many of the longest that was stored.
-const GROWING: u32 = 2;
+const GROWING_FACTOR: u32 = 2;
 /// And no shorter than this.
 const MIN_GROWING: Duration = Duration::from_secs(4);
 /// From a device's opening to its first picture it takes no longer than this.
-const STARTING: Duration = Duration::from_secs(5);
+const MAX_STARTING: Duration = Duration::from_secs(5);
 /// A pipeline that is made anew while the device's plan changes is without a picture for less than this.
-const REMAKING: Duration = Duration::from_secs(1);
+const MAX_RESTART: Duration = Duration::from_secs(1);
 
 /// A segment that the store holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -125,12 +125,12 @@ pub(crate) fn bands(known: &Known, now: Utc) -> Vec<Band> {
         return Vec::new();
     };
     let longest = known.stretches.iter().rev().take(100).map(|s| s.end.since(s.start)).max();
-    let growing = longest.unwrap_or_default().saturating_mul(GROWING).max(MIN_GROWING);
+    let growing = longest.unwrap_or_default().saturating_mul(GROWING_FACTOR).max(MIN_GROWING);
     let mut line: Vec<Band> = Vec::new();
     let mut at = begin;
     let mut before: Option<Ended> = None;
     for mut band in recorded {
-        if band.from.since(at) > SLIVER {
+        if band.from.since(at) > MIN_SHOWN {
             fill(&mut line, (at, band.from), known, &opened, before.as_ref(), None);
             if band.first == 0 {
                 starting(&mut line, &opened, before.as_ref());
@@ -155,7 +155,7 @@ fn recorded(stretches: &[Stretch]) -> Vec<Band> {
         if let Some(last) = found.last_mut() {
             let follows = last.span == stretch.span && last.n + 1 == stretch.n;
             let same = last.plan.as_deref() == Some(stretch.plan.as_str());
-            if follows && same && stretch.start.since(last.to) <= SEAM {
+            if follows && same && stretch.start.since(last.to) <= MAX_SEAM {
                 last.to = last.to.max(stretch.end);
                 last.n = stretch.n;
                 continue;
@@ -176,7 +176,7 @@ fn recorded(stretches: &[Stretch]) -> Vec<Band> {
     found
 }
 
-/// Where a span ended, and the device with it, nothing is kept of what was captured behind its end.
+/// If the device was closed when a span ended, nothing is kept that was captured after that end.
 fn closed_by_ends(known: &Known) -> Vec<Opened> {
     let mut opened = known.opened.clone();
     for end in known.ends.values().filter(|end| !goes_on(&end.reason)) {
@@ -236,8 +236,8 @@ fn fill(
 fn starting(line: &mut Vec<Band>, opened: &[Opened], before: Option<&Ended>) {
     let gap_of_start = |b: &Band| {
         let long = b.to.since(b.from);
-        let opens = long < STARTING && opened.iter().any(|o| o.from == b.from);
-        matches!(b.kind, Kind::Waiting | Kind::Unheard) && (opens || before.is_some() && long < REMAKING)
+        let opens = long < MAX_STARTING && opened.iter().any(|o| o.from == b.from);
+        matches!(b.kind, Kind::Waiting | Kind::Unheard) && (opens || before.is_some() && long < MAX_RESTART)
     };
     if !line.last().is_some_and(gap_of_start) {
         return;
@@ -266,7 +266,7 @@ fn reason(at: Utc, opened: &[Opened], before: Option<&Ended>) -> String {
 fn push(line: &mut Vec<Band>, band: Band) {
     if let Some(last) = line.last_mut() {
         let same = last.kind == band.kind && last.reason == band.reason && band.kind != Kind::Recorded;
-        let sliver = band.to.since(band.from) < SLIVER && band.kind != Kind::Recorded;
+        let sliver = band.to.since(band.from) < MIN_SHOWN && band.kind != Kind::Recorded;
         if same || sliver {
             last.to = last.to.max(band.to);
             return;

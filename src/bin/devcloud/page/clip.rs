@@ -25,7 +25,7 @@ struct Cut<'a> {
 /// One MP4 of everything from the GOP that holds `from` until `to`; gaps are left out.
 ///
 /// # Errors
-/// Where nothing was recorded then, a segment cannot be read, or the picture's format changes in between.
+/// If nothing was recorded then, a segment cannot be read, or the picture's format changes in between.
 pub(crate) fn clip(sources: &[Source], from: Utc, to: Utc) -> Result<Vec<u8>, String> {
     let mut layouts = Vec::new();
     for source in sources {

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::time::Duration;
 
 /// Two pieces that are no further apart follow one another.
-const SEAM: Duration = Duration::from_millis(150);
+const MAX_SEAM: Duration = Duration::from_millis(150);
 /// Of a span whose next key is not there, a segment is taken to be no longer than this unless others are longer.
 const MIN_TARGET: Duration = Duration::from_secs(1);
 
@@ -64,7 +64,7 @@ pub(crate) fn playlist(
     let mut before: Option<&Listed> = None;
     for segment in &listed {
         let follows = before.is_some_and(|b| b.named.n + 1 == segment.named.n);
-        if let Some(gap) = before.map(|b| segment.named.at.since(b.end)).filter(|gap| *gap > SEAM) {
+        if let Some(gap) = before.map(|b| segment.named.at.since(b.end)).filter(|gap| *gap > MAX_SEAM) {
             gaps(&mut text, before.map_or(segment.named.at, |b| b.end), gap, target);
         }
         // The media times of each segment begin at zero.

@@ -16,12 +16,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
-/// Where it is, unless that port is taken.
+/// The port, unless it is taken.
 const PORT: u16 = 8420;
 
 /// The page, served until it is dropped.
 pub(crate) struct Page {
-    /// Where a browser finds it.
+    /// Its address.
     pub url: String,
     task: JoinHandle<()>,
 }
@@ -36,7 +36,7 @@ impl Page {
     /// Serves it on 127.0.0.1.
     ///
     /// # Errors
-    /// Where no port can be had.
+    /// If no port can be had.
     pub(crate) async fn serve(cloud: &Arc<Devcloud>) -> Result<Page, String> {
         let at = |port| (Ipv4Addr::LOCALHOST, port);
         let listener = match TcpListener::bind(at(PORT)).await {

@@ -11,10 +11,10 @@ use std::time::Duration;
 /// Events that are shown.
 const MAX_EVENTS: usize = 60;
 /// Of figures, and no more than one in two seconds.
-const HISTORY: Duration = Duration::from_secs(3600);
+const HISTORY_TIME: Duration = Duration::from_secs(3600);
 const MAX_FIGURES: usize = 1800;
 /// A rate is that of so long a time: segments come one by one, and a rate of two seconds would be that of none or one.
-const RATE_OVER: Duration = Duration::from_secs(12);
+const RATE_WINDOW: Duration = Duration::from_secs(12);
 /// Times of open devices and lost sessions that are remembered: the oldest go first.
 const MAX_TIMES: usize = 10_000;
 
@@ -198,14 +198,14 @@ impl Standing {
             captured: number(&now, "/capture/frames_captured"),
         };
         // A camera that has started anew counts from 0 again.
-        self.counted.retain(|c| at.since(c.at) <= RATE_OVER && c.captured <= counted.captured);
+        self.counted.retain(|c| at.since(c.at) <= RATE_WINDOW && c.captured <= counted.captured);
         if let Some(then) = self.counted.front() {
             let seconds = at.since(then.at).as_secs_f64().max(0.1);
             figures.upload_rate = (counted.stored - then.stored).max(0.0) / seconds;
             figures.frame_rate = (counted.captured - then.captured) / seconds;
         }
         self.counted.push_back(counted);
-        let old = figures.at - i64::try_from(HISTORY.as_millis()).unwrap_or(i64::MAX);
+        let old = figures.at - i64::try_from(HISTORY_TIME.as_millis()).unwrap_or(i64::MAX);
         self.history.retain(|point| point.at >= old);
         if self.history.back().is_none_or(|last| figures.at - last.at >= 1900) {
             self.history.push_back(figures);

@@ -1,4 +1,4 @@
-//! What a check has found: a table for people, JSON for programs, and the exit code.
+//! The result of a check: a table for people, JSON for programs, and the exit code.
 
 use super::row::{Outcome, Row};
 use kasacam::domain::time::Utc;
@@ -10,7 +10,7 @@ use serde::Serialize;
 pub(crate) struct Report {
     /// `verify` or `watch`.
     pub(crate) check: String,
-    /// Id of the device that was looked at, or in whose name.
+    /// Id of the device that was checked, or whose credentials were used.
     pub(crate) device: String,
     /// Version of the contract: that of the program.
     pub(crate) contract: String,
@@ -20,7 +20,7 @@ pub(crate) struct Report {
     pub(crate) passed: usize,
     /// Rows that failed.
     pub(crate) failed: usize,
-    /// Rows that could not be looked at.
+    /// Rows that could not be checked.
     pub(crate) not_checked: usize,
     /// One for each rule, in the order of the contract.
     pub(crate) rows: Vec<Row>,
@@ -41,12 +41,12 @@ impl Report {
         }
     }
 
-    /// 0 where no row failed, else 1.
+    /// 0 if no row failed, otherwise 1.
     pub(crate) fn exit_code(&self) -> u8 {
         u8::from(self.failed > 0)
     }
 
-    /// For people: a row a line, and below each that failed what was looked at, and where that is told.
+    /// For people: one line per row and, for each that failed, what is required and where the contract says so.
     pub(crate) fn table(&self) -> String {
         let width = self.rows.iter().map(|row| row.id.len()).max().unwrap_or(0);
         let mut table = String::new();
@@ -54,7 +54,7 @@ impl Report {
             table.push_str(&format!("{:<11}  {:<width$}  {}\n", row.outcome.text(), row.id, row.seen));
             if row.outcome == Outcome::Fail {
                 table.push_str(&format!(
-                    "{:<11}  {:<width$}  asked for: {} (docs/{})\n",
+                    "{:<11}  {:<width$}  required: {} (docs/{})\n",
                     "", "", row.asks, row.clause
                 ));
             }

@@ -2,21 +2,21 @@
 
 use serde::Serialize;
 
-/// How a row came out.
+/// The result of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Outcome {
-    /// What was seen is as the clause has it.
+    /// What was seen matches the clause.
     Pass,
-    /// It is not.
+    /// It does not.
     Fail,
-    /// It could not be looked at; what was seen says why.
+    /// It could not be checked; `seen` says why.
     NotChecked,
 }
 
 impl Outcome {
-    /// As it stands in the table.
+    /// As in the table.
     pub(crate) fn text(self) -> &'static str {
         match self {
             Outcome::Pass => "pass",
@@ -26,11 +26,11 @@ impl Outcome {
     }
 }
 
-/// What a rule makes of what was seen.
+/// The judgement of a rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Verdict {
     pub(crate) outcome: Outcome,
-    /// In words, without a secret.
+    /// As text, without secrets.
     pub(crate) seen: String,
 }
 
@@ -46,9 +46,9 @@ pub(crate) fn not_checked(why: impl Into<String>) -> Verdict {
     Verdict { outcome: Outcome::NotChecked, seen: why.into() }
 }
 
-/// `fail` with all that is wrong, or `pass`.
+/// `fail` with everything that is wrong, or `pass`.
 pub(crate) fn unless(wrong: &[String], seen: impl Into<String>) -> Verdict {
-    // What is wrong with a hundred objects is wrong with the first three.
+    // Three examples are enough.
     match wrong {
         [] => pass(seen),
         [first, rest @ ..] => {
@@ -59,18 +59,18 @@ pub(crate) fn unless(wrong: &[String], seen: impl Into<String>) -> Verdict {
     }
 }
 
-/// What was looked at, or why it was not.
+/// What was seen, or why it was not checked.
 pub(crate) type Look<T> = Result<T, String>;
 
-/// One rule: a clause of the contract that a program can look at from outside, or why it cannot.
+/// One rule: a clause of the contract that a program can check from outside, or why it cannot.
 pub(crate) struct Rule<S> {
     /// Stable: programs rely on it.
     pub(crate) id: &'static str,
-    /// In a line, what is looked at.
+    /// What is checked, in one line.
     pub(crate) asks: &'static str,
     /// Document below `docs/` and the anchor of the heading.
     pub(crate) clause: &'static str,
-    /// Words that stand below that heading; a test holds them against the document.
+    /// Words below that heading; a test compares them with the document.
     pub(crate) says: &'static str,
     pub(crate) judge: fn(&S) -> Verdict,
 }
@@ -85,15 +85,15 @@ pub(crate) struct Row {
     pub(crate) clause: String,
     /// Words of the clause.
     pub(crate) says: String,
-    /// What was looked at.
+    /// What was checked.
     pub(crate) asks: String,
-    /// How it came out.
+    /// The result.
     pub(crate) outcome: Outcome,
-    /// What was seen, or why it was not looked at.
+    /// What was seen, or why it was not checked.
     pub(crate) seen: String,
 }
 
-/// The row of each rule, in their order.
+/// One row per rule, in order.
 pub(crate) fn judge<S>(rules: &[Rule<S>], seen: &S) -> Vec<Row> {
     rules
         .iter()

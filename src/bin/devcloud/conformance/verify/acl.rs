@@ -1,4 +1,4 @@
-//! What a camera may say and hear beside its own topics: nothing.
+//! What a camera may publish and receive beside its own topics: nothing.
 
 use super::super::client::{Client, Manner};
 use super::super::judgement::cloud::seen::{CloudSeen, Said};
@@ -6,7 +6,6 @@ use super::super::judgement::row::Look;
 use super::super::party::Party;
 use super::super::party::random;
 use super::{Check, QUIET};
-use rumqttc::v5::mqttbytes::QoS;
 use tokio::time::Instant;
 
 const ANEW: Manner<'static> = Manner { clean_start: true, expiry: 0, will: None };
@@ -27,7 +26,7 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
     }
 }
 
-/// An event of the contract, with a member that readers pass over.
+/// An event of the contract, with an unknown member, which readers ignore.
 fn event() -> Vec<u8> {
     let mark = random(8).unwrap_or_default();
     serde_json::json!({"event": "upload_resumed", "conformance": mark}).to_string().into_bytes()
@@ -38,7 +37,7 @@ async fn own(check: &Check<'_>) -> Look<Vec<Said>> {
     let online = serde_json::json!({"online": true, "version": env!("CARGO_PKG_VERSION")}).to_string();
     let mut all = Vec::new();
     for (name, payload, retain) in [("status", online.into_bytes(), true), ("event", event(), false)] {
-        let puback = client.publish(&check.topic(name), &payload, retain, None).await;
+        let puback = client.publish(&check.topic(name), &payload, retain).await;
         let ended = puback.is_err();
         all.push(Said { topic: name.to_owned(), puback, delivered: None });
         if ended {
@@ -49,31 +48,31 @@ async fn own(check: &Check<'_>) -> Look<Vec<Said>> {
     Ok(all)
 }
 
-/// The device hears its own commands: one that it says itself would come back to it.
+/// A device receives its own commands: one that it publishes itself would come back.
 async fn to_self(check: &Check<'_>) -> Look<Said> {
     let (topic, payload) = (check.topic("privacy/desired"), event());
     let (mut listener, _) = Client::session(&check.place, &check.device, ANEW).await?;
-    listener.subscribe(&[&topic], QoS::AtLeastOnce).await?;
-    let puback = listener.publish(&topic, &payload, false, None).await;
+    listener.subscribe(&[&topic]).await?;
+    let puback = listener.publish(&topic, &payload, false).await;
     let delivered = came(&mut listener, &topic, &payload).await;
     listener.leave().await;
     Ok(Said { topic: "privacy/desired".to_owned(), puback, delivered: Some(delivered) })
 }
 
-/// Something on a topic of another device; whoever may hear that topic listens.
+/// A message on a topic of another device; a client that may receive this topic listens.
 async fn to_other(check: &Check<'_>, other: &Party, name: &str, payload: &[u8]) -> Look<Said> {
     let topic = format!("kasacam/v1/{}/{name}", other.client);
     let hears = if name.ends_with("/desired") { Some(other) } else { check.observer.as_ref() };
     let mut listener = match hears {
         Some(party) => {
             let (mut listener, _) = Client::session(&check.place, party, ANEW).await?;
-            listener.subscribe(&[&topic], QoS::AtLeastOnce).await?;
+            listener.subscribe(&[&topic]).await?;
             Some(listener)
         }
         None => None,
     };
     let (mut client, _) = Client::session(&check.place, &check.device, ANEW).await?;
-    let puback = client.publish(&topic, payload, false, None).await;
+    let puback = client.publish(&topic, payload, false).await;
     let delivered = match &mut listener {
         Some(listener) => Some(came(listener, &topic, payload).await),
         None => None,
@@ -87,7 +86,7 @@ async fn to_other(check: &Check<'_>, other: &Party, name: &str, payload: &[u8]) 
 
 async fn came(listener: &mut Client, topic: &str, payload: &[u8]) -> bool {
     let until = Instant::now() + QUIET;
-    // A connection that ends brings nothing more.
+    // Nothing more comes from a connection that has ended.
     while let Ok(Some(heard)) = listener.hear(until).await {
         if heard.topic == topic && heard.payload == payload {
             return true;
@@ -96,7 +95,7 @@ async fn came(listener: &mut Client, topic: &str, payload: &[u8]) -> bool {
     false
 }
 
-/// Subscribes to what is another device's, whatever the broker says to that, and lets that device say something.
+/// Subscribes to topics of another device, whatever the broker answers, and lets that device publish something.
 async fn overheard(check: &Check<'_>, other: &Party) -> Look<Vec<String>> {
     let below = format!("kasacam/v1/{}/", other.client);
     let (command, said) = (format!("{below}privacy/desired"), format!("{below}event"));
@@ -105,14 +104,14 @@ async fn overheard(check: &Check<'_>, other: &Party) -> Look<Vec<String>> {
     let (mut client, _) = Client::session(&check.place, &check.device, ANEW).await?;
     let mut up = true;
     for filter in filters {
-        // A broker may end the connection for one: the others are tried on a new one.
+        // A broker may end the connection because of one: then try the others on a new connection.
         if !up {
             client = Client::session(&check.place, &check.device, ANEW).await?.0;
         }
-        up = client.subscribe(&[filter], QoS::AtLeastOnce).await.is_ok();
+        up = client.subscribe(&[filter]).await.is_ok();
     }
     let (mut speaker, _) = Client::session(&check.place, other, ANEW).await?;
-    speaker.publish(&said, &event(), false, None).await.map_err(|why| format!("{}: {why}", other.client))?;
+    speaker.publish(&said, &event(), false).await.map_err(|why| format!("{}: {why}", other.client))?;
     let until = Instant::now() + QUIET;
     while let Ok(Some(message)) = client.hear(until).await {
         let Some(name) = message.topic.strip_prefix(&below) else { continue };

@@ -1,4 +1,4 @@
-//! Who is let in that should not be.
+//! Clients that the broker must refuse.
 
 use super::super::client::{Client, Manner};
 use super::super::judgement::cloud::seen::{CloudSeen, Door};
@@ -14,19 +14,22 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
     seen.nobody = nobody(check).await;
 }
 
-/// A client without a certificate and a name, under the device's id.
+/// A client with the device's id, but without certificate and user name.
 async fn nobody(check: &Check<'_>) -> Look<Door> {
-    let party =
-        Party { client: check.device.client.clone(), tls: tls(&check.told.broker.ca, None)?, login: None };
+    let party = Party {
+        client: check.device.client.clone(),
+        tls: tls(&check.arguments.common.ca, None)?,
+        login: None,
+    };
     let manner = Manner { clean_start: true, ..Manner::default() };
     Ok(match Client::connect(&check.place, &party, manner).await {
-        Ok((_, connack, _)) if connack.success => Door::Open("it was let in".into()),
+        Ok((_, connack, _)) if connack.success => Door::Open("it was accepted".into()),
         Ok((_, connack, _)) => Door::Shut(format!("CONNACK: {}", connack.code)),
         Err(closed) => Door::Shut(closed.why()),
     })
 }
 
-/// A `ClientHello` (RFC 4346, 7.4.1.2) of TLS 1.1: what comes back is a `ServerHello`, or none.
+/// Sends a `ClientHello` (RFC 4346, 7.4.1.2) of TLS 1.1: is the answer a `ServerHello`?
 async fn old_tls(check: &Check<'_>) -> Look<Door> {
     let place = &check.place;
     let asking = async {
@@ -37,12 +40,12 @@ async fn old_tls(check: &Check<'_>) -> Look<Door> {
         Ok::<_, std::io::Error>(answer)
     };
     match timeout(place.within, asking).await {
-        // A handshake record with a `ServerHello` in it, and the version in that.
+        // A handshake record with a `ServerHello`, and its version.
         Ok(Ok([22, _, _, _, _, 2, _, _, _, 3, minor])) if minor <= 2 => {
-            Ok(Door::Open(format!("it goes on with TLS 1.{}", minor.saturating_sub(1))))
+            Ok(Door::Open(format!("it continues with TLS 1.{}", minor.saturating_sub(1))))
         }
         Ok(Ok([21, ..])) => Ok(Door::Shut("it answers with an alert".into())),
-        Ok(Ok(_)) => Ok(Door::Shut("it does not go on with it".into())),
+        Ok(Ok(_)) => Ok(Door::Shut("it does not continue".into())),
         Ok(Err(_)) => Ok(Door::Shut("it ends the connection".into())),
         Err(_) => Err(format!("no answer within {:?}", place.within)),
     }

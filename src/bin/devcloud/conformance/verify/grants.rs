@@ -1,22 +1,23 @@
-//! Asks for grants, as a camera does.
+//! Requests grants, as a camera does.
 
 use super::super::client::{Client, Manner};
+use super::super::judgement::claims::unverified;
 use super::super::judgement::cloud::seen::{Answer, Asked, CloudSeen};
 use super::super::judgement::row::Look;
 use super::super::party::random;
 use super::{Check, QUIET};
+use crate::hex;
 use bytes::Bytes;
 use kasacam::domain::grant::{GrantAnswer, GrantRequest, Want};
 use kasacam::domain::segment::object_key;
 use kasacam::system::clock;
-use rumqttc::v5::mqttbytes::QoS;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Larger than any segment.
+/// In bytes; larger than any segment.
 const TOO_LARGE: u64 = (256 << 20) + 1;
-/// Objects that the store is tried with: one to keep, one to change, one to lengthen, one to store elsewhere.
+/// Objects for testing the store: to keep, to change, to lengthen, to store under another key.
 pub(super) const OBJECTS: usize = 4;
 
 /// An object that may be stored.
@@ -26,25 +27,25 @@ pub(super) struct Planned {
     pub(super) body: Bytes,
 }
 
-/// What came of the first request.
+/// The result of the first request.
 pub(super) struct Given {
     pub(super) planned: Vec<Planned>,
     pub(super) answer: Look<GrantAnswer>,
 }
 
-/// Objects with keys of now, which are no footage.
+/// Plans objects with keys of the current time; they are not footage.
 ///
 /// # Errors
-/// Where there is no randomness.
+/// The system has no randomness.
 pub(super) fn plan(check: &Check<'_>, objects: usize) -> Result<Vec<Planned>, String> {
     let now = clock::utc();
     (0..objects)
         .map(|n| {
             let at = now + Duration::from_millis(u64::try_from(n).unwrap_or(0));
-            let key = object_key(&check.told.prefix, &check.told.device, at, 0, false);
+            let key = object_key(&check.arguments.common.prefix, &check.arguments.device, at, 0, false);
             let body = Bytes::from(random(1024)?);
             let metadata = [
-                ("device-id", check.told.device.as_str()),
+                ("device-id", check.arguments.device.as_str()),
                 ("duration-ms", "4000"),
                 ("span", "conformance"),
                 ("boot-id", "conformance"),
@@ -55,7 +56,7 @@ pub(super) fn plan(check: &Check<'_>, objects: usize) -> Result<Vec<Planned>, St
             let want = Want {
                 key,
                 size: u64::try_from(body.len()).unwrap_or(0),
-                sha256: hex(ring::digest::digest(&ring::digest::SHA256, &body).as_ref()),
+                sha256: hex::sha256(&body),
                 content_type: "video/mp4; codecs=\"avc1.64001f\"".to_owned(),
                 metadata: metadata.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             };
@@ -65,7 +66,7 @@ pub(super) fn plan(check: &Check<'_>, objects: usize) -> Result<Vec<Planned>, St
 }
 
 pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) -> Option<Given> {
-    if !check.told.grants {
+    if !check.arguments.grants {
         let why = || "needs --grants".to_owned();
         (seen.grants, seen.foreign_grants) = (Err(why()), Err(why()));
         (seen.large_grants, seen.grants_retained) = (Err(why()), Err(why()));
@@ -88,12 +89,12 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) -> Option<Give
             template.clone().map(|want| Want { key, size: size.unwrap_or(want.size), ..want })
         };
         let key = wants_key(&planned);
-        let own = format!("{}{}/", check.told.prefix, check.told.device);
-        // An id that begins with ours is another's too.
-        let others = [Some(format!("{}0", check.told.device)), check.told.other.clone()];
+        let own = format!("{}{}/", check.arguments.common.prefix, check.arguments.device);
+        // An id that only begins with this one belongs to another device, too.
+        let others = [Some(format!("{}0", check.arguments.device)), check.arguments.other.clone()];
         let foreign = others.into_iter().flatten().filter_map(|other| {
             let rest = key.strip_prefix(&own)?;
-            of(format!("{}{other}/{rest}", check.told.prefix), None)
+            of(format!("{}{other}/{rest}", check.arguments.common.prefix), None)
         });
         seen.foreign_grants = ask(check, foreign.collect()).await;
         seen.large_grants = ask(check, of(key.clone(), Some(TOO_LARGE)).into_iter().collect()).await;
@@ -110,31 +111,28 @@ fn wants_key(planned: &[Planned]) -> String {
     planned.first().map(|it| it.want.key.clone()).unwrap_or_default()
 }
 
-/// The grants, whoever signed them: the store is tried with what there is.
+/// The grants, whoever signed them: they are for testing the store.
 fn read(check: &Check<'_>, seen: &CloudSeen) -> Look<GrantAnswer> {
     let asked = seen.grants.as_ref().map_err(Clone::clone)?;
     let answer = asked.answer.as_ref().ok_or("there was no answer")?;
-    parse(&answer.payload, &check.told.device).ok_or_else(|| "the answer cannot be used".to_owned())
+    parse(&answer.payload, &check.arguments.device).ok_or_else(|| "the answer cannot be used".to_owned())
 }
 
 pub(super) fn parse(payload: &[u8], device: &str) -> Option<GrantAnswer> {
-    use base64::Engine;
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let claims = std::str::from_utf8(payload).ok()?.split('.').nth(1)?;
-    kasacam::mqtt::claims::grant(&URL_SAFE_NO_PAD.decode(claims).ok()?, device).ok()
+    kasacam::mqtt::claims::grant(&unverified(payload)?, device).ok()
 }
 
-/// One request, and the first answer that comes.
+/// Sends a request, and waits for the first answer.
 pub(super) async fn ask(check: &Check<'_>, want: Vec<Want>) -> Look<Asked> {
     let manner = Manner { clean_start: true, ..Manner::default() };
     let (mut client, _) = Client::session(&check.place, &check.device, manner).await?;
     let response = check.topic("grant/response");
-    client.subscribe(&[&response], QoS::AtLeastOnce).await?;
+    client.subscribe(&[&response]).await?;
     let request = GrantRequest { id: random(16)?, want };
     let payload = serde_json::to_vec(&request).map_err(|e| e.to_string())?;
     let began = Instant::now();
     let topic = check.topic("grant/request");
-    let code = client.publish(&topic, &payload, false, Some((&response, request.id.as_bytes()))).await?;
+    let code = client.request(&topic, &payload, (&response, request.id.as_bytes())).await?;
     if code >= 0x80 {
         return Err(format!("grant/request: PUBACK 0x{code:02x}"));
     }
@@ -153,23 +151,19 @@ pub(super) async fn ask(check: &Check<'_>, want: Vec<Want>) -> Look<Asked> {
         break;
     }
     client.leave().await;
-    Ok(Asked { id: request.id, wants: request.want, answer, within_s: check.told.within })
+    Ok(Asked { id: request.id, wants: request.want, answer, within_s: check.arguments.common.within })
 }
 
 async fn retained(check: &Check<'_>) -> Look<bool> {
     let manner = Manner { clean_start: true, ..Manner::default() };
     let (mut client, _) = Client::session(&check.place, &check.device, manner).await?;
-    client.subscribe(&[&check.topic("grant/response")], QoS::AtLeastOnce).await?;
+    client.subscribe(&[&check.topic("grant/response")]).await?;
     let heard = client.gather(Instant::now() + QUIET / 2).await?;
     client.leave().await;
     Ok(heard.iter().any(|heard| heard.retain))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// What a PUT bears, by a grant.
+/// The headers of a PUT with a grant.
 pub(super) fn headers(given: &BTreeMap<String, String>) -> Vec<(String, String)> {
     given.iter().map(|(name, value)| (name.clone(), value.clone())).collect()
 }

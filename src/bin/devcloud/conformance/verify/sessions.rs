@@ -1,24 +1,23 @@
-//! Three sessions: a camera's first, the return to it, and one with clean start; and what each is given.
+//! Three sessions: the first of a camera, the return to it, and one with clean start; and what each receives.
 
 use super::super::client::{Client, Heard, Manner};
 use super::super::judgement::cloud::seen::{CloudSeen, Delivered, Round};
 use super::super::judgement::row::Look;
 use super::Check;
-use rumqttc::v5::mqttbytes::QoS;
 use tokio::time::Instant;
 
-/// Seconds; as a camera's, but not for longer than a check may take.
+/// In seconds. Like that of a camera, but not longer than a check may take.
 const EXPIRY: u32 = 600;
 
 pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
-    // Whatever session there was is given up.
+    // Ends any earlier session.
     let clear = Manner { clean_start: true, ..Manner::default() };
     match Client::connect(&check.place, &check.device, clear).await {
         Ok((client, connack, _)) => {
             let success = connack.success;
             seen.connack = Ok(connack);
             if !success {
-                let why = || "the device was not let in".to_owned();
+                let why = || "the device was refused".to_owned();
                 (seen.first, seen.back, seen.anew) = (Err(why()), Err(why()), Err(why()));
                 return;
             }
@@ -29,19 +28,18 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
             return;
         }
     }
-    // As a camera does it: never with clean start.
+    // As a camera does: never with clean start.
     let camera = Manner { clean_start: false, expiry: EXPIRY, will: None };
     seen.first = begin(check, camera, false).await;
     seen.back = begin(check, camera, true).await;
     seen.anew = begin(check, Manner { clean_start: true, ..camera }, false).await;
 }
 
-/// The session that was kept is given up, and the retained status says that nobody is there.
+/// Ends the session, and lets the retained status say that the device is offline.
 pub(super) async fn clean_up(check: &Check<'_>) {
     let manner = Manner { clean_start: true, ..Manner::default() };
     if let Ok((mut client, _)) = Client::session(&check.place, &check.device, manner).await {
-        let _best_effort =
-            client.publish(&check.topic("status"), kasacam::mqtt::topics::OFFLINE, true, None).await;
+        let _best_effort = client.publish(&check.topic("status"), kasacam::mqtt::topics::OFFLINE, true).await;
         client.leave().await;
     }
 }
@@ -55,19 +53,19 @@ async fn round(check: &Check<'_>, mut client: Client, session_present: bool, ret
     let topics = [check.topic("privacy/desired"), check.topic("entitlement/desired")];
     let filters = [topics[0].as_str(), topics[1].as_str()];
     let mut round = Round { session_present, ..Round::default() };
-    round.codes = client.subscribe(&filters, QoS::AtLeastOnce).await?;
+    round.codes = client.subscribe(&filters).await?;
     take(&mut client, &filters, &mut round).await?;
     if returns && (round.privacy.is_none() || round.lease.is_none()) {
         round.asked_twice = true;
         client.unsubscribe(&filters).await?;
-        client.subscribe(&filters, QoS::AtLeastOnce).await?;
+        client.subscribe(&filters).await?;
         take(&mut client, &filters, &mut round).await?;
     }
     client.leave().await;
     Ok(round)
 }
 
-/// What comes until both are there, or the contract's two seconds are over.
+/// Receives until both commands are there, or the two seconds of the contract are over.
 async fn take(client: &mut Client, [privacy, lease]: &[&str; 2], round: &mut Round) -> Result<(), String> {
     let until = Instant::now() + super::RETAINED_TIMEOUT;
     while round.privacy.is_none() || round.lease.is_none() {

@@ -1,18 +1,18 @@
-//! Tries the store: with what was signed, and with what was not.
+//! Tests the store with requests that were signed, and with changed ones.
 
-use super::super::http::HttpAnswer;
+use super::super::judgement::claims::unverified_json;
 use super::super::judgement::cloud::seen::{CloudSeen, HeadSeen, PutSeen, StoreSeen};
 use super::super::judgement::row::Look;
-use super::super::key::{Key, Request};
 use super::Check;
-use super::grants::{Given, OBJECTS, Planned, ask, headers, hex, parse, plan};
+use super::grants::{Given, OBJECTS, Planned, ask, headers, parse, plan};
+use crate::hex;
+use crate::http::HttpAnswer;
+use crate::store_key::{SignedUrl, StoreKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hyper::{Method, Uri};
 use kasacam::domain::grant::{Grant, Proof};
-use serde_json::Value;
-use std::path::Path;
 use std::time::Duration;
 
 /// A PUT, signed by a grant or by a key.
@@ -24,32 +24,18 @@ struct Signed {
 }
 
 pub(super) async fn look(check: &Check<'_>, given: Option<Given>, seen: &mut CloudSeen) {
-    let key = match &check.told.store_credentials {
-        None => None,
-        Some(file) => match read_key(check, file) {
-            Ok(key) => Some(key),
-            Err(why) => {
-                seen.store = nothing(&why);
-                return;
-            }
-        },
-    };
-    let signed = match (given, &key) {
+    let key = check.store_key.as_ref();
+    let signed = match (given, key) {
         (Some(given), _) => by_grants(given),
         (None, Some(key)) => by_key(check, key),
         (None, None) => Err("needs --grants, or --store and --store-credentials".into()),
     };
     seen.store = match signed {
-        Ok(signed) => try_it(check, &signed, key.as_ref()).await,
+        Ok(signed) => try_it(check, &signed, key).await,
         Err(why) => nothing(&why),
     };
-    rights(check, key.as_ref(), seen).await;
-    seen.store.deleted = Some(deletion(check, seen, key.as_ref()).await);
-}
-
-fn read_key(check: &Check<'_>, file: &Path) -> Result<Key, String> {
-    let store = check.told.store.as_deref().ok_or("a key of the store needs --store")?;
-    Key::read(file, store, &check.told.bucket, &check.told.region)
+    rights(check, key, seen).await;
+    seen.store.deleted = Some(deletion(check, seen, key).await);
 }
 
 fn nothing(why: &str) -> StoreSeen {
@@ -75,7 +61,11 @@ fn by_grants(given: Given) -> Look<Vec<Signed>> {
     let answer = given.answer?;
     let signed: Vec<Signed> =
         given.planned.into_iter().filter_map(|planned| granted(&answer.grants, planned)).collect();
-    if signed.len() < OBJECTS { Err("not all that was asked for was granted".into()) } else { Ok(signed) }
+    if signed.len() < OBJECTS {
+        Err("not everything that was requested was granted".into())
+    } else {
+        Ok(signed)
+    }
 }
 
 fn granted(grants: &[Grant], planned: Planned) -> Option<Signed> {
@@ -84,19 +74,21 @@ fn granted(grants: &[Grant], planned: Planned) -> Option<Signed> {
     Some(Signed { planned, url, headers: headers(&grant.headers), proof: grant.proof })
 }
 
-fn by_key(check: &Check<'_>, key: &Key) -> Look<Vec<Signed>> {
+fn by_key(check: &Check<'_>, key: &StoreKey) -> Look<Vec<Signed>> {
     plan(check, OBJECTS)?.into_iter().map(|planned| signed(key, planned)).collect()
 }
 
-fn signed(key: &Key, planned: Planned) -> Look<Signed> {
+fn signed(key: &StoreKey, planned: Planned) -> Look<Signed> {
     let (url, headers) = key.put(&planned.want)?;
     Ok(Signed { planned, url, headers, proof: Proof::AmzSha256 })
 }
 
-async fn try_it(check: &Check<'_>, signed: &[Signed], key: Option<&Key>) -> StoreSeen {
-    let [kept, changed, longer, elsewhere, ..] = signed else { return nothing("too little was signed") };
+async fn try_it(check: &Check<'_>, signed: &[Signed], key: Option<&StoreKey>) -> StoreSeen {
+    let [kept, changed, longer, elsewhere, ..] = signed else {
+        return nothing("too few requests were signed");
+    };
     let first = put(check, kept, kept.planned.body.clone()).await;
-    let stored = first.as_ref().is_ok_and(|answer| (200..300).contains(&answer.status));
+    let stored = first.as_ref().is_ok_and(|answer| answer.is_success());
     let mut seen =
         StoreSeen { put: Some(first.map(|answer| put_seen(kept, &answer))), ..StoreSeen::default() };
     let other: Vec<u8> = changed.planned.body.iter().map(|byte| byte ^ 1).collect();
@@ -152,7 +144,7 @@ fn put_seen(signed: &Signed, answer: &HttpAnswer) -> PutSeen {
     PutSeen { status: answer.status, proof: signed.proof.header().to_owned(), proven, wanted }
 }
 
-/// The URL with a letter more in its path.
+/// The URL with another letter in its path.
 fn another_key(url: &Uri) -> Option<Uri> {
     let text = url.to_string();
     let (path, query) =
@@ -168,7 +160,7 @@ fn without_query(url: &Uri) -> Option<Uri> {
     url.to_string().split('?').next()?.parse().ok()
 }
 
-async fn head(check: &Check<'_>, key: &Key, kept: &Signed) -> Look<HeadSeen> {
+async fn head(check: &Check<'_>, key: &StoreKey, kept: &Signed) -> Look<HeadSeen> {
     let want = &kept.planned.want;
     let (url, headers) = key.head(&want.key)?;
     let answer = check.http.send(Method::HEAD, &url, &headers, Bytes::new()).await?;
@@ -177,26 +169,26 @@ async fn head(check: &Check<'_>, key: &Key, kept: &Signed) -> Look<HeadSeen> {
     let checksum = answer
         .header("x-amz-checksum-sha256")
         .and_then(|text| STANDARD.decode(text).ok())
-        .map(|bytes| hex(&bytes))
+        .map(|bytes| hex::encode(&bytes))
         .or_else(|| metadata("sha256"));
     Ok(HeadSeen {
         status: answer.status,
         size: answer.header("content-length").and_then(|text| text.parse().ok()),
         checksum,
-        lost: lost.map(|(name, _)| format!("{name} is not as it was sent")).collect(),
+        lost: lost.map(|(name, _)| format!("{name} differs from what was sent")).collect(),
         wanted_size: want.size,
         wanted_checksum: want.sha256.clone(),
     })
 }
 
-/// What a key can do that is the camera's own. Where there are grants, the key that is given is somebody else's.
-async fn rights(check: &Check<'_>, key: Option<&Key>, seen: &mut CloudSeen) {
-    let (key, kept) = match (check.told.grants, key) {
+/// What the camera's own key allows. With grants, the given key is not the camera's.
+async fn rights(check: &Check<'_>, key: Option<&StoreKey>, seen: &mut CloudSeen) {
+    let (key, kept) = match (check.arguments.grants, key) {
         (false, Some(key)) => (key, plan(check, 1).map(|mut planned| planned.pop())),
         (true, _) | (false, None) => {
             let why = || {
                 Some(Err(
-                    "needs --store-credentials, and no --grants: it is about the camera's own key".into()
+                    "needs --store-credentials without --grants: it is about the camera's own key".into()
                 ))
             };
             (seen.store.key_elsewhere, seen.store.key_lists, seen.store.key_deletes) = (why(), why(), why());
@@ -204,43 +196,44 @@ async fn rights(check: &Check<'_>, key: Option<&Key>, seen: &mut CloudSeen) {
         }
     };
     let Ok(Some(Planned { mut want, body })) = kept else { return };
-    let ask = async |method, request: Result<Request, String>, body: Bytes| -> Look<u16> {
+    let ask = async |method, request: Result<SignedUrl, String>, body: Bytes| -> Look<u16> {
         let (url, headers) = request?;
         status(check.http.send(method, &url, &headers, body).await)
     };
-    let own = format!("{}{}/", check.told.prefix, check.told.device);
+    let own = format!("{}{}/", check.arguments.common.prefix, check.arguments.device);
     seen.store.key_lists = Some(ask(Method::GET, key.list(&own, ""), Bytes::new()).await);
     let stored = ask(Method::PUT, key.put(&want), body.clone()).await;
     seen.store.key_deletes = Some(match stored {
         Ok(200..300) => ask(Method::DELETE, key.delete(&want.key), Bytes::new()).await,
-        Ok(_) => Err("nothing was stored to delete".into()),
+        Ok(_) => Err("nothing was stored that could be deleted".into()),
         Err(why) => Err(why),
     });
-    // An id that begins with ours is another's.
-    want.key = want.key.replacen(&own, &format!("{}{}0/", check.told.prefix, check.told.device), 1);
+    // An id that only begins with this one belongs to another device.
+    want.key =
+        want.key.replacen(&own, &format!("{}{}0/", check.arguments.common.prefix, check.arguments.device), 1);
     seen.store.key_elsewhere = Some(ask(Method::PUT, key.put(&want), body).await);
 }
 
-/// Stores an object of after the choice that forbids it, and tries later whether its key is free again.
-async fn deletion(check: &Check<'_>, seen: &CloudSeen, key: Option<&Key>) -> Look<u16> {
-    let seconds = check.told.deletion.ok_or("needs --deletion")?;
+/// Stores an object that was captured after the choice that forbids it, and tests later whether its key is free again.
+async fn deletion(check: &Check<'_>, seen: &CloudSeen, key: Option<&StoreKey>) -> Look<u16> {
+    let seconds = check.arguments.deletion.ok_or("needs --deletion")?;
     let choice = seen.first.as_ref().ok().and_then(|round| round.privacy.as_ref());
     let forbids = choice
-        .and_then(|choice| claims(&choice.payload))
+        .and_then(|choice| unverified_json(&choice.payload))
         .and_then(|claims| claims.get("do_not_record")?.as_bool());
     if forbids != Some(true) {
-        return Err("the choice that is retained is not \"do not record\"".into());
+        return Err("the retained choice is not \"do not record\"".into());
     }
     let planned = plan(check, 1)?.pop().ok_or("nothing to store")?;
     let mut last = 0;
     for wait in [0, seconds] {
         tokio::time::sleep(Duration::from_secs(wait)).await;
-        let signed = match (check.told.grants, key) {
+        let signed = match (check.arguments.grants, key) {
             (true, _) => {
                 let asked = ask(check, vec![planned.want.clone()]).await?;
-                let answer = asked.answer.and_then(|answer| parse(&answer.payload, &check.told.device));
+                let answer = asked.answer.and_then(|answer| parse(&answer.payload, &check.arguments.device));
                 granted(&answer.ok_or("there was no answer")?.grants, planned.clone())
-                    .ok_or("it was not granted: there is nothing to delete")?
+                    .ok_or("it was not granted, so there is nothing to delete")?
             }
             (false, Some(key)) => signed(key, planned.clone())?,
             (false, None) => return Err("needs --grants or --store-credentials".into()),
@@ -248,10 +241,4 @@ async fn deletion(check: &Check<'_>, seen: &CloudSeen, key: Option<&Key>) -> Loo
         last = status(put(check, &signed, planned.body.clone()).await)?;
     }
     Ok(last)
-}
-
-fn claims(payload: &[u8]) -> Option<Value> {
-    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let claims = std::str::from_utf8(payload).ok()?.split('.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! The last will: withdrawn by a return, said after its delay, and retained.
+//! The last will: cancelled by a return, published after its delay, and retained.
 
 use super::super::client::{Client, Heard, Manner};
 use super::super::judgement::cloud::broker::WILL_DELAY_MS;
@@ -7,16 +7,18 @@ use super::super::judgement::row::Look;
 use super::super::party::Party;
 use super::Check;
 use kasacam::mqtt::topics::OFFLINE;
-use rumqttc::v5::mqttbytes::QoS;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Brokers look at their clocks once a second, and some more seldom.
+/// Brokers look at the clock once a second, some less often.
 const GRACE: Duration = Duration::from_secs(4);
 
 pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
     seen.will = match &check.observer {
-        None => Err("needs somebody who may hear the device: --observer-cert and --observer-key".into()),
+        None => {
+            Err("needs a client that may receive messages of the device: --observer-cert and --observer-key"
+                .into())
+        }
         Some(observer) => watch(check, observer).await,
     };
 }
@@ -28,17 +30,17 @@ async fn watch(check: &Check<'_>, observer: &Party) -> Look<WillSeen> {
     let (mut listener, _) = Client::session(&check.place, observer, anew).await?;
     let with_will = Manner {
         clean_start: false,
-        // Longer than the delay: the will would be said at the session's end.
+        // Longer than the delay: the will would be published at the end of the session.
         expiry: 60,
         will: Some((&topic, OFFLINE, u32::try_from(WILL_DELAY_MS / 1000).unwrap_or(1))),
     };
     let online = br#"{"online":true,"version":"0"}"#;
     let (mut client, _) = Client::session(&check.place, &check.device, with_will).await?;
-    client.publish(&topic, online, true, None).await?;
-    listener.subscribe(&[&topic], QoS::AtLeastOnce).await?;
+    client.publish(&topic, online, true).await?;
+    listener.subscribe(&[&topic]).await?;
     listener.hear(Instant::now() + Duration::from_secs(1)).await?;
 
-    // Without DISCONNECT, and back at once.
+    // Ends without DISCONNECT, and returns at once.
     drop(client);
     let (client, _) = Client::session(&check.place, &check.device, with_will).await?;
     let early = listener.gather(Instant::now() + delay + Duration::from_secs(2)).await?;
@@ -55,9 +57,9 @@ async fn watch(check: &Check<'_>, observer: &Party) -> Look<WillSeen> {
             break;
         }
     }
-    // Given to a new subscription: it is retained.
+    // If a new subscription receives it, it is retained.
     listener.unsubscribe(&[&topic]).await?;
-    listener.subscribe(&[&topic], QoS::AtLeastOnce).await?;
+    listener.subscribe(&[&topic]).await?;
     let retained = listener.hear(Instant::now() + Duration::from_secs(2)).await?;
     seen.retained = retained.is_some_and(|heard| heard.retain && is_offline(&heard));
     listener.leave().await;

@@ -1,11 +1,12 @@
-//! Reads what the camera has stored since the watch began, and what it stored right before.
+//! Reads what the camera stored during the watch, and shortly before.
 
-use super::super::http::Http;
 use super::super::judgement::camera::named::Named;
 use super::super::judgement::camera::seen::ObjectSeen;
 use super::super::judgement::row::Look;
-use super::super::key::Key;
 use super::Watch;
+use crate::hex;
+use crate::http::Http;
+use crate::store_key::{StoreKey, listed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -16,29 +17,26 @@ use kasacam::fmp4;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Objects that are read, at most.
+/// The largest number of objects to read.
 const MAX_OBJECTS: usize = 2000;
-/// Pages of a list, at most.
+/// The largest number of pages of a list.
 const MAX_PAGES: usize = 100;
-/// What was captured right before the watch began is looked at too: the segment of then has the time of its first frame.
+/// Objects from this long before the watch are read, too: the key of a segment has the time of its first frame.
 const BEFORE: Duration = Duration::from_secs(120);
 
-pub(super) async fn read(watch: &Watch, http: &Http, key: &Key, began: Utc) -> Look<Vec<ObjectSeen>> {
+pub(super) async fn read(watch: &Watch, http: &Http, key: &StoreKey, began: Utc) -> Look<Vec<ObjectSeen>> {
     let form = KeyForm {
-        prefix: watch.prefix.clone(),
+        prefix: watch.common.prefix.clone(),
         device: watch.device.clone(),
         postfix: watch.postfix.clone(),
     };
     let from = Utc(began.0.saturating_sub(i64::try_from(BEFORE.as_nanos()).unwrap_or(i64::MAX)));
-    let all = list(http, key, &format!("{}{}/", watch.prefix, watch.device)).await?;
-    // A key that has no time is looked at too: it has a row.
+    let all = list(http, key, &format!("{}{}/", watch.common.prefix, watch.device)).await?;
+    // A key without a time is read, too: there is a row for it.
     let recent = |name: &String| Named::parse(name, &form).is_none_or(|named| named.at >= from);
     let recent: Vec<String> = all.into_iter().filter(recent).collect();
     if recent.len() > MAX_OBJECTS {
-        return Err(format!(
-            "{} objects are more than can be looked at: watch for a shorter time",
-            recent.len()
-        ));
+        return Err(format!("{} objects are too many: watch for a shorter time", recent.len()));
     }
     let mut objects = Vec::new();
     for name in recent {
@@ -47,7 +45,7 @@ pub(super) async fn read(watch: &Watch, http: &Http, key: &Key, began: Utc) -> L
     Ok(objects)
 }
 
-async fn list(http: &Http, key: &Key, prefix: &str) -> Result<Vec<String>, String> {
+async fn list(http: &Http, key: &StoreKey, prefix: &str) -> Result<Vec<String>, String> {
     let (mut keys, mut after) = (Vec::<String>::new(), String::new());
     for _ in 0..MAX_PAGES {
         let (url, headers) = key.list(prefix, &after)?;
@@ -56,9 +54,7 @@ async fn list(http: &Http, key: &Key, prefix: &str) -> Result<Vec<String>, Strin
             return Err(format!("the store answers the list with {}", answer.status));
         }
         let text = String::from_utf8_lossy(&answer.body).into_owned();
-        let rest = text.split("<Key>").skip(1);
-        let page: Vec<String> =
-            rest.filter_map(|rest| rest.split("</Key>").next()).map(str::to_owned).collect();
+        let page = listed(&text);
         let Some(last) = page.last().cloned() else { return Ok(keys) };
         after = last;
         keys.extend(page);
@@ -69,7 +65,7 @@ async fn list(http: &Http, key: &Key, prefix: &str) -> Result<Vec<String>, Strin
     Err(format!("the store has more than {} objects of this camera", keys.len()))
 }
 
-async fn object(http: &Http, key: &Key, name: String) -> Result<ObjectSeen, String> {
+async fn object(http: &Http, key: &StoreKey, name: String) -> Result<ObjectSeen, String> {
     let (url, headers) = key.get(&name)?;
     let answer = http.send(Method::GET, &url, &headers, Bytes::new()).await?;
     if answer.status != 200 {
@@ -91,13 +87,9 @@ async fn object(http: &Http, key: &Key, name: String) -> Result<ObjectSeen, Stri
         size: u64::try_from(answer.body.len()).unwrap_or(u64::MAX),
         content_type: answer.header("content-type"),
         metadata,
-        checksum: checksum.map(|bytes| hex(&bytes)),
-        sha256: hex(ring::digest::digest(&ring::digest::SHA256, &answer.body).as_ref()),
+        checksum: checksum.map(|bytes| hex::encode(&bytes)),
+        sha256: hex::sha256(&answer.body),
         layout,
         key: name,
     })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,11 +1,10 @@
-//! What `--flip` tells the camera: the owner's switch, plans, and commands that it has to refuse.
+//! The commands of `--flip`: the owner's choice, plans, and commands that the camera must refuse.
 
 use super::super::client::Client;
 use super::super::judgement::camera::seen::{Attempt, CameraSeen};
 use super::super::judgement::camera::told::{Told, told};
 use super::{Watch, listen};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use crate::{jws, lease};
 use kasacam::mqtt::payloads::{ENTITLEMENT_TYP, PRIVACY_TYP};
 use kasacam::system::clock;
 use ring::rand::SystemRandom;
@@ -26,7 +25,7 @@ impl Signer {
     /// Reads a private key, in PEM or DER.
     ///
     /// # Errors
-    /// That it cannot be used; nothing of it is quoted.
+    /// The file cannot be used; nothing of it is quoted.
     pub(super) fn read(file: &Path, kid: Option<&str>) -> Result<Signer, String> {
         let none = || format!("{}: holds no Ed25519 private key (PKCS#8)", file.display());
         let bytes = std::fs::read(file).map_err(|e| format!("{}: {}", file.display(), e.kind()))?;
@@ -40,7 +39,7 @@ impl Signer {
         Ok(Signer { key, kid })
     }
 
-    /// Another key, under the same name.
+    /// Another key with the same name.
     fn impostor(&self) -> Result<Signer, String> {
         let made =
             Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).map_err(|_| "no key could be made")?;
@@ -49,18 +48,14 @@ impl Signer {
     }
 
     fn sign(&self, typ: &str, claims: &Value) -> Vec<u8> {
-        let header = json!({"alg": "EdDSA", "kid": self.kid, "typ": typ});
-        let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
-        let signed = format!("{}.{}", encode(&header), encode(claims));
-        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(signed.as_bytes()));
-        format!("{signed}.{signature}").into_bytes()
+        jws::sign(&self.key, &self.kid, typ, claims).into_bytes()
     }
 }
 
-/// Goes through every state, so long in each; at the end all is as it was before.
+/// Goes through every state; at the end, everything is as before.
 ///
 /// # Errors
-/// Where the camera may not record to begin with, or the broker does not take a command.
+/// The camera may not record at the start, or the broker does not accept a command.
 pub(super) async fn flip(
     watch: &Watch,
     signer: &Signer,
@@ -71,7 +66,7 @@ pub(super) async fn flip(
     let choice = last(seen, "privacy/desired").ok_or("--flip: no choice is retained")?;
     let lease = last(seen, "entitlement/desired").ok_or("--flip: no lease is retained")?;
     if choice.forbids() || !lease.records() {
-        return Err("--flip is for a camera that may record: the choice or the lease says otherwise".into());
+        return Err("--flip needs a camera that may record: the choice or the lease forbids it".into());
     }
     let hold = Duration::from_secs(watch.seconds);
     let mut flips = Flips { watch, signer, client, choice, lease };
@@ -80,7 +75,7 @@ pub(super) async fn flip(
     listen(watch, flips.client, hold, seen).await?;
     flips.choose(true).await?;
     listen(watch, flips.client, hold / 2, seen).await?;
-    // Under the prohibition: one that is believed would open the camera.
+    // While recording is forbidden: a camera that follows one of these would open.
     flips.forge(seen).await?;
     flips.go_back(first, seen).await?;
     listen(watch, flips.client, hold / 2, seen).await?;
@@ -111,12 +106,12 @@ struct Flips<'a> {
 
 impl Flips<'_> {
     fn claims(&self, version: u64, do_not_record: bool) -> Value {
-        json!({"device_id": self.watch.device, "version": version, "issued_at": clock::utc(), "do_not_record": do_not_record})
+        lease::privacy(&self.watch.device, version, clock::utc(), do_not_record)
     }
 
     async fn say(&mut self, kind: &str, payload: &[u8], retain: bool) -> Result<(), String> {
         let topic = format!("kasacam/v1/{}/{kind}/desired", self.watch.device);
-        match self.client.publish(&topic, payload, retain, None).await? {
+        match self.client.publish(&topic, payload, retain).await? {
             code if code < 0x80 => Ok(()),
             code => Err(format!("--flip: {kind}/desired: PUBACK 0x{code:02x}")),
         }
@@ -137,14 +132,14 @@ impl Flips<'_> {
         self.say("entitlement", &self.signer.sign(ENTITLEMENT_TYP, &claims), true).await
     }
 
-    /// A permission that another key has signed; not retained.
+    /// A permission with the signature of another key; not retained.
     async fn forge(&mut self, seen: &mut CameraSeen) -> Result<(), String> {
         let version = self.choice.version + 1_000_000;
         let payload = self.signer.impostor()?.sign(PRIVACY_TYP, &self.claims(version, false));
         self.attempt("bad_signature", payload, version, seen).await
     }
 
-    /// A permission of a version that is over; not retained.
+    /// A permission with an old version; not retained.
     async fn go_back(&mut self, version: u64, seen: &mut CameraSeen) -> Result<(), String> {
         let payload = self.signer.sign(PRIVACY_TYP, &self.claims(version, false));
         self.attempt("stale_version", payload, version, seen).await

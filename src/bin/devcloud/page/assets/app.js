@@ -1,4 +1,4 @@
-// Puts the page together: asks the cloud, listens to it, and hands on what people choose.
+// The page as a whole: shows what the cloud reports, and sends it what the user chooses.
 
 import { draw } from "./charts.js";
 import { Player } from "./player.js";
@@ -33,7 +33,7 @@ function toast(text) {
   toastTimer = setTimeout(() => { $("toast").hidden = true; }, 8000);
 }
 
-// Rows of a list, rebuilt only where they change.
+// Rows of a list, rebuilt only when they change.
 function facts(list, rows) {
   const text = JSON.stringify(rows);
   if (list.dataset.text === text) return;
@@ -83,23 +83,23 @@ function show() {
     const until = band === timeline.bands.at(-1) ? "until now" : `to ${words.clock(band?.to ?? head)}`;
     $("cover-text").textContent = `${words.because(band?.reason)}${band ? ` From ${words.clock(band.from)} ${until}.` : ""}`;
   } else if (mode === "unplayable") {
-    $("cover-title").textContent = "This browser cannot play it";
-    $("cover-text").textContent = `The footage is stored, and is ${words.codec(player.current?.mime)}, which this browser has no decoder for. Download a clip, or open the page in another browser.`;
+    $("cover-title").textContent = "This browser cannot play the footage";
+    $("cover-text").textContent = `The footage is stored, but this browser has no decoder for ${words.codec(player.current?.mime)}. Download a clip, or open the page in another browser.`;
   } else if (mode === "waiting") {
     const unheard = band?.kind === "unheard";
-    $("cover-title").textContent = unheard ? "Unheard" : band ? "Not uploaded yet" : "No footage yet";
+    $("cover-title").textContent = unheard ? "Waiting for the owner's choice" : band ? "Not uploaded yet" : "No footage yet";
     $("cover-text").textContent = unheard
-      ? "Captured while the camera could be told of no choice. It waits on the camera until it hears one."
-      : band ? "The camera has this moment. It plays here as soon as the store holds it." : "The first segment comes as soon as the camera has sent it.";
+      ? "The camera captured this while it could not receive a choice. It keeps it until it receives one."
+      : band ? "The camera has this footage. It plays here as soon as it is stored." : "The first segment appears as soon as the camera has sent it.";
   } else {
     $("cover-title").textContent = "No footage yet";
-    $("cover-text").textContent = "The first segment comes as soon as the camera has sent it.";
+    $("cover-text").textContent = "The first segment appears as soon as the camera has sent it.";
   }
 }
 
 const CHIPS = { recording: "Recording", private: "Private", closed: "Not recording", offline: "Offline", unknown: "Connecting" };
 
-// What the camera and the cloud last said.
+// What the camera and the cloud reported last.
 function showState() {
   const { privacy, entitlement, lease, telemetry, choice, cloud, last, switched, rates } = state;
   $("device").textContent = cloud?.device ?? "";
@@ -112,29 +112,29 @@ function showState() {
   $("privacy").dataset.reported = String(privacy?.do_not_record ?? "");
   measured(switched, privacy);
   const files = (n) => `${n} ${n === 1 ? "file" : "files"}`;
-  const yes = (flag, on, off) => (flag == null ? "Not heard yet" : flag ? on : off);
+  const yes = (flag, on, off) => (flag == null ? "Not known yet" : flag ? on : off);
   facts($("privacy-facts"), [
-    ["App", choice ? (wanted ? "Do not record" : "Record") : "Nothing chosen yet", privacy?.version != null ? `the camera has choice ${privacy.version}` : ""],
+    ["App", choice ? (wanted ? "Do not record" : "Record") : "No choice yet", privacy?.version != null ? `the camera has version ${privacy.version}` : ""],
     ["Latch", yes(privacy?.latch, "Set on the camera", "Not set")],
-    ["Shutter", privacy?.shutter ? words.plain(privacy.shutter) : privacy ? "Told with the latch" : "Not heard yet"],
-    ["Device", privacy ? words.plain(privacy.capture) : "Not heard yet", privacy ? `since ${words.clock(Date.parse(privacy.applied_at))}` : ""],
+    ["Shutter", privacy?.shutter ? words.plain(privacy.shutter) : privacy ? "Part of the latch" : "Not known yet"],
+    ["Device", privacy ? words.plain(privacy.capture) : "Not known yet", privacy ? `since ${words.clock(Date.parse(privacy.applied_at))}` : ""],
   ]);
 
   const t = telemetry ?? {};
   const sound = entitlement && lease ? lease.features?.audio : null;
   facts($("camera"), [
-    ["Capture", privacy ? words.plain(privacy.capture) : "Not heard yet", t.capture ? words.why(t.capture.reason) : ""],
-    ["Sound", t.capture?.audio != null ? (t.capture.audio ? "In the last segment" : "None in the last segment") : last ? (last.sound ? "In the last segment" : "None in the last segment") : "Not known yet", (t.capture?.audio_wanted ?? sound) == null ? "" : (t.capture?.audio_wanted ?? sound) ? "wanted by plan and configuration" : "not wanted by plan or configuration"],
-    ["Picture", last ? `${last.height} lines, ${(last.pictures / ((last.end - last.start) / 1000)).toFixed(0)} a second` : "Not known yet", t.capture ? `${t.capture.frames_captured} captured, ${t.capture.frames_dropped} dropped at switches` : ""],
-    ["Spool", t.spool ? `${words.bytes(t.spool.bytes)} in ${files(t.spool.files)}` : "Not heard yet", t.spool?.free != null ? `${words.bytes(t.spool.free)} free, ${t.spool.state}` : t.spool?.state],
-    ["Upload", t.upload ? (t.upload.stalled ? "Waits" : t.upload.on ? `${words.bytes(rates?.upload_rate)}/s` : "Off") : "Not heard yet", t.upload ? (t.upload.stalled ?? `${files(t.spool.pending)} waiting, ${t.upload.unheard} of them unheard; the last took ${t.upload.last_latency_ms} ms`) : ""],
-    ["Memory", t.peak_rss_kib ? `${words.bytes(t.peak_rss_kib * 1024)} at most` : "Not heard yet"],
+    ["Capture", privacy ? words.plain(privacy.capture) : "Not known yet", t.capture ? words.why(t.capture.reason) : ""],
+    ["Audio", t.capture?.audio != null ? (t.capture.audio ? "In the last segment" : "None in the last segment") : last ? (last.sound ? "In the last segment" : "None in the last segment") : "Not known yet", (t.capture?.audio_wanted ?? sound) == null ? "" : (t.capture?.audio_wanted ?? sound) ? "allowed by plan and configuration" : "not allowed by plan or configuration"],
+    ["Video", last ? `${last.height} lines, ${(last.pictures / ((last.end - last.start) / 1000)).toFixed(0)} frames/s` : "Not known yet", t.capture ? `${t.capture.frames_captured} frames captured, ${t.capture.frames_dropped} dropped when recording was switched` : ""],
+    ["Spool", t.spool ? `${words.bytes(t.spool.bytes)} in ${files(t.spool.files)}` : "Not known yet", t.spool?.free != null ? `${words.bytes(t.spool.free)} free, ${t.spool.state}` : t.spool?.state],
+    ["Upload", t.upload ? (t.upload.stalled ? "Waiting" : t.upload.on ? `${words.bytes(rates?.upload_rate)}/s` : "Off") : "Not known yet", t.upload ? (t.upload.stalled ?? `${files(t.spool.pending)} waiting, ${t.upload.unheard} of them for the owner's choice; the last took ${t.upload.last_latency_ms} ms`) : ""],
+    ["Memory", t.peak_rss_kib ? `${words.bytes(t.peak_rss_kib * 1024)} peak` : "Not known yet"],
   ]);
 
   facts($("plan-facts"), [
     ["In force", entitlement?.plan ? `${words.plain(lease?.plan?.id === entitlement.plan ? lease.plan.tier : entitlement.plan)}, ${words.plain(entitlement.status).toLowerCase()}` : "None", entitlement ? words.why(entitlement.reason) : ""],
-    ["Lease", entitlement?.not_after ? `Until ${words.date(Date.parse(entitlement.not_after))}` : "None", lease?.features ? `${lease.features.audio ? "with" : "without"} sound, ${lease.features.max_height} lines, ${lease.features.history_hours / 24} days of history` : ""],
-    ["Next", lease?.next ? `${words.plain(lease.next.plan?.tier)} from ${words.clock(Date.parse(lease.next.from))}` : "As now"],
+    ["Lease", entitlement?.not_after ? `Until ${words.date(Date.parse(entitlement.not_after))}` : "None", lease?.features ? `${lease.features.audio ? "with" : "without"} audio, ${lease.features.max_height} lines, ${lease.features.history_hours / 24} days of history` : ""],
+    ["Next", lease?.next ? `${words.plain(lease.next.plan?.tier)} from ${words.clock(Date.parse(lease.next.from))}` : "No change"],
   ]);
   if (!$("plan").matches(":focus-within")) {
     for (const radio of document.querySelectorAll("[name=plan]")) radio.checked = radio.value === lease?.plan?.tier;
@@ -148,9 +148,9 @@ function showState() {
 
 function measured(switched, privacy) {
   const place = $("measured");
-  let text = "Flip the switch: the time until the device is closed is measured.";
+  let text = "Use the switch: the page measures the time until the device is closed.";
   let figure = "";
-  if (switched && switched.took_ms == null) text = privacy ? "On its way to the camera…" : "Waiting for the camera…";
+  if (switched && switched.took_ms == null) text = privacy ? "Sent to the camera…" : "Waiting for the camera…";
   if (switched?.took_ms != null) {
     figure = switched.took_ms < 1000 ? `${switched.took_ms.toFixed(switched.took_ms < 100 ? 1 : 0)} ms` : `${(switched.took_ms / 1000).toFixed(2)} s`;
     text = switched.do_not_record ? " from your choice to the device closed" : " from your choice to the device open";
@@ -238,7 +238,7 @@ async function refresh() {
     showLegend(bands);
     if (!begun && bands.some((band) => band.kind === "recorded")) { begun = true; player.goLive(); } else player.arrived();
     player.changed();
-  } catch { /* Asked again with the next event. */ } finally {
+  } catch { /* The next event asks again. */ } finally {
     asking = false;
     if (again) { again = false; setTimeout(refresh, 30); }
   }
@@ -249,12 +249,12 @@ function listen() {
   const take = (e) => { state = JSON.parse(e.data); showState(); };
   live.addEventListener("state", take);
   live.addEventListener("footage", (e) => { take(e); refresh(); });
-  live.addEventListener("error", () => { $("chip").dataset.state = "offline"; $("chip-text").textContent = "Cloud away"; });
+  live.addEventListener("error", () => { $("chip").dataset.state = "offline"; $("chip-text").textContent = "No cloud"; });
 }
 
 const charts = () => ask("/api/history").then((points) => draw($("charts"), points)).catch(() => {});
 
-// What people choose.
+// What the user chooses.
 $("play").addEventListener("click", () => (player.playing ? player.pause() : player.play()));
 $("back").addEventListener("click", () => player.seek((player.head ?? Date.now()) - 10_000));
 $("forward").addEventListener("click", () => player.seek((player.head ?? Date.now()) + 10_000));
@@ -311,7 +311,7 @@ $("clip-to").addEventListener("input", marked);
 $("clip").addEventListener("submit", async (e) => {
   e.preventDefault();
   const range = clipRange();
-  if (!range || range.to <= range.from) { toast("A clip ends behind its start."); return; }
+  if (!range || range.to <= range.from) { toast("The end of a clip must be after its start."); return; }
   const answer = await fetch(`/clip.mp4?from=${range.from}&to=${range.to}`).catch(() => null);
   if (!answer?.ok) { toast(answer ? await answer.text() : "The development cloud does not answer."); return; }
   const link = document.createElement("a");
@@ -326,5 +326,5 @@ listen();
 charts();
 setInterval(charts, 4000);
 setInterval(() => timeline.draw(), 500);
-// What goes on is told by no event.
+// No event says that the current segment grows.
 setInterval(refresh, 2000);

@@ -1,17 +1,17 @@
-// Plays any moment of the footage by Media Source Extensions. The segments of a span lie one behind the other in
-// one buffer. Where the footage has another kind of tracks, a new buffer begins. In a gap the clock runs on.
+// Plays the footage of any time with Media Source Extensions. The segments of a span are in one buffer, one after the
+// other. If the tracks change, a new buffer begins. In a gap, the clock goes on without a picture.
 
 const AHEAD = 24;
 const BEHIND = 40;
 const TICK = 120;
-// Two segments that are no further apart play without a stop.
+// Two segments play without a stop if the distance between them is at most this.
 const SEAM = 400;
-// A live picture that is further behind than this many milliseconds jumps on.
+// Live video that is this many milliseconds behind jumps forward.
 const LATE = 20_000;
 const EDGE = 0.15;
 
 export class Player {
-  // `ask(path)` gets JSON. `onChange(player)` comes whenever something that is shown changes.
+  // `ask(path)` gets JSON. `onChange(player)` is called when anything that is shown changes.
   constructor(video, { ask, onChange }) {
     this.video = video;
     this.ask = ask;
@@ -32,12 +32,12 @@ export class Player {
 
   setBands(bands) { this.bands = bands; }
 
-  // Moves to a moment, and to the end of the footage where that is later.
+  // Moves to a time, at most to the end of the footage.
   async seek(ms, { live = false } = {}) {
     const run = ++this.run;
     this.live = live;
     this.head = ms;
-    // Until the picture is there, the playhead does not go by the video's clock.
+    // Until the frame is shown, the playhead does not follow the clock of the video.
     this.pending = true;
     const here = await this.#segments(ms - 100, ms + 1).catch(() => null);
     if (run !== this.run) return;
@@ -49,7 +49,7 @@ export class Player {
     this.#stand(gap?.kind === "gap" ? "gap" : "waiting");
   }
 
-  // The newest that the store holds, and on from there.
+  // Plays on from the newest footage in the store.
   async goLive() {
     const run = ++this.run;
     this.playing = true;
@@ -69,7 +69,7 @@ export class Player {
   setRate(rate) { this.rate = rate; this.video.playbackRate = rate; if (rate !== 1) this.live = false; this.changed(); }
   setSkip(skip) { this.skip = skip; if (skip && this.mode === "gap" && !this.live) this.seek(this.head); }
 
-  // One coded picture on, or back: to its middle, so that no rounding shows another.
+  // One frame forward or back: to the middle of its time, so that rounding cannot show another one.
   step(by) {
     this.pause();
     const { current, video, source } = this;
@@ -90,7 +90,7 @@ export class Player {
     this.seek(ms);
   }
 
-  // The newest footage has changed: whoever waits for it goes on.
+  // New footage is there: goes on if it was waited for.
   arrived() {
     if (this.mode === "waiting" && this.head != null && !this.busy) {
       this.busy = true;
@@ -117,7 +117,7 @@ export class Player {
     this.changed();
   }
 
-  // Shows a segment at a moment within it.
+  // Shows a segment at a time within it.
   async #show(segment, ms, run) {
     this.current = segment;
     if (!MediaSource.isTypeSupported(segment.mime)) { this.head = ms; this.#stand("unplayable"); return; }
@@ -138,7 +138,7 @@ export class Player {
     this.#fill();
   }
 
-  // Pictures may begin a moment behind the segment's own start.
+  // The first frame may be a little after the start of the segment.
   #begin(segment, source) {
     const start = (segment.start - source.origin) / 1000;
     const { buffered } = source.buffer;
@@ -178,7 +178,7 @@ export class Player {
     if (this.head != null && !this.busy) this.seek(this.head, { live: this.live });
   }
 
-  // Puts a segment into the buffer, unless it is there. Whether it is there then.
+  // Puts a segment into the buffer if it is not there yet; whether it is there afterwards.
   #put(segment, source) {
     const work = source.queue.then(async () => {
       if (source !== this.source) return false;
@@ -188,7 +188,7 @@ export class Player {
       if (!answer.ok) return false;
       const bytes = await answer.arrayBuffer();
       if (source !== this.source) return false;
-      // The media times of each segment are its own: within a span it begins exactly where the one before ended.
+      // The media times of each segment begin at 0: within a span, it begins exactly where the one before ended.
       const wanted = (segment.start - source.origin) / 1000;
       const before = source.spans.get(segment.span);
       const follows = before?.n === segment.n - 1 && Math.abs(before.end - wanted) < 0.1;
@@ -212,7 +212,7 @@ export class Player {
     });
   }
 
-  // End of what can be played without a stop, in seconds of the video; NaN where there is nothing.
+  // End of what can be played without a stop, in seconds of the video; NaN if there is nothing.
   #until() {
     const { buffered, currentTime } = this.video;
     for (let i = 0; i < buffered.length; i += 1) {
@@ -221,7 +221,7 @@ export class Player {
     return NaN;
   }
 
-  // Fetches what comes next, as long as it follows without a gap, and lets go of what is far behind.
+  // Fetches what follows without a gap, and removes what is far behind.
   async #fill() {
     const { source, run } = this;
     if (this.filling || !source?.buffer || source.broken) return;
@@ -250,7 +250,7 @@ export class Player {
     } catch { /* The cloud is away for a moment: the next tick asks again. */ } finally { this.filling = false; }
   }
 
-  // The playhead is where the picture is.
+  // The playhead follows the frame that is shown.
   #follow() {
     if (this.mode !== "footage" || this.pending || !this.source || this.video.seeking || this.video.readyState < 2) return;
     this.head = this.source.origin + this.video.currentTime * 1000;
@@ -277,7 +277,7 @@ export class Player {
     }
   }
 
-  // At the end of what is there: on to what follows, over a gap or into it.
+  // At the end of the buffer: goes on to what follows, over a gap or into it.
   async #atEnd() {
     const { video, source } = this;
     const until = this.#until();
@@ -294,14 +294,14 @@ export class Player {
       const following = [...segments, next].find((s) => s && s.end > end + 60 && !source.had.has(s.key));
       const band = this.#bandAt(end + 120);
       if (following && following.start - end <= SEAM) {
-        // Of another kind: a buffer of its own. Of this kind: it is on its way.
+        // With other tracks, it needs another buffer; with the same tracks, it is being fetched.
         if (following.mime !== source.mime) await this.#show(following, following.start, run);
       } else if (band?.kind === "gap") {
         if (this.live || !this.skip || !following) { this.head = end + 1; this.#stand("gap"); } else { await this.#show(following, following.start, run); }
       } else if (following && this.skip && band?.kind === "recorded") {
         await this.#show(following, following.start, run);
       } else if (!this.live && video.currentTime >= until - 0.05) {
-        // Where only the camera has it: here it will come, sooner or later.
+        // Only the camera has it yet: wait for it.
         this.head = end + 1;
         this.#stand("waiting");
       }

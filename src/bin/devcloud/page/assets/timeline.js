@@ -1,16 +1,16 @@
-// The line of a day: bands of footage and gaps, a playhead, pan and zoom by mouse, touch and keys.
+// The timeline: bands of footage and gaps, a playhead, pan and zoom by mouse, touch and keys.
 
 import { clock, day, dayStart, kind, label } from "./words.js";
 
 const MINUTE = 60_000;
 export const DAY = 86_400_000;
 const STEPS = [5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 10800, 21600].map((s) => s * 1000);
-// A tick's label needs that much room, in CSS pixels.
+// The space that the label of a tick needs, in CSS pixels.
 const TICK_ROOM = 84;
 const CLICK = 5;
 
 export class Timeline {
-  // `onSeek(ms)` where somebody chooses a moment; `onLive()` for its end; `onView()` when another part is shown.
+  // `onSeek(ms)`: the user chose a time; `onLive()`: the newest footage; `onView()`: another part is shown.
   constructor(root, { onSeek, onLive, onView }) {
     this.root = root;
     this.track = root.querySelector("#track");
@@ -34,7 +34,7 @@ export class Timeline {
   get span() { return this.to - this.from; }
   get end() { return this.bands.length ? Math.max(this.bands.at(-1).to, Date.now()) : Date.now(); }
 
-  // The band at a moment, if there is one.
+  // The band at a time, if there is one.
   at(ms) { return this.bands.find((band) => band.from <= ms && ms < band.to); }
 
   setBands(bands) { this.bands = bands; this.draw(); }
@@ -53,7 +53,7 @@ export class Timeline {
 
   setSelection(range) { this.selection = range; this.draw(); }
 
-  // Shows so many milliseconds around a moment: the playhead, unless told.
+  // Shows `span` milliseconds around a time, by default that of the playhead.
   zoomTo(span, around = this.#anchor()) {
     const kept = Math.min(DAY, Math.max(MINUTE, span));
     const share = Math.min(0.92, Math.max(0.08, (around - this.from) / this.span || 0.5));
@@ -81,7 +81,7 @@ export class Timeline {
     this.#settle();
   }
 
-  // Some footage, or now, is always near.
+  // Keeps the view near some footage, or near now.
   #settle() {
     const span = this.span;
     const first = this.bands.length ? this.bands[0].from : Date.now();
@@ -188,7 +188,7 @@ export class Timeline {
     if (this.head != null) {
       const band = this.at(this.head);
       root.setAttribute("aria-valuenow", Math.round(this.head / 1000));
-      root.setAttribute("aria-valuetext", `${clock(this.head)}, ${band ? kind(band).toLowerCase() : "nothing yet"}`);
+      root.setAttribute("aria-valuetext", `${clock(this.head)}, ${band ? kind(band).toLowerCase() : "no footage yet"}`);
     }
   }
 
@@ -196,7 +196,7 @@ export class Timeline {
     const marks = [];
     for (const band of this.bands) {
       const last = band === this.bands.at(-1);
-      // What goes on grows with the clock until the next word of the cloud, which comes soon.
+      // The last band grows with the clock until the cloud reports again, but not for longer than 10 s.
       const to = last ? Math.max(band.to, Math.min(Date.now(), band.to + 10_000)) : band.to;
       if (to < this.from || band.from > this.to) continue;
       const [left, right] = [Math.max(-20, x(band.from)), Math.min(width + 20, x(to))];

@@ -1,4 +1,4 @@
-// Words and figures for people. Times are local, on a 24-hour clock.
+// Texts and figures for people. Times are local, on a 24-hour clock.
 
 const two = (n) => String(n).padStart(2, "0");
 
@@ -37,17 +37,17 @@ export function bytes(n) {
   return `${value < 10 ? value.toFixed(1) : Math.round(value)} ${units[unit]}`;
 }
 
-// Why there is no footage: a name for the timeline, and a sentence for whoever stands in the gap.
+// Why there is no footage: a name for the timeline, and a sentence for the gap.
 const REASONS = {
-  privacy: ["Privacy", "Do Not Record was on. The device was closed."],
+  privacy: ["Privacy", "Do Not Record was on, and the device was closed."],
   entitlement: ["Plan", "The plan did not allow recording."],
-  storage: ["Storage", "The camera had no room, or its flash could not be written."],
-  source: ["Source", "The camera's sensor or encoder failed."],
+  storage: ["Storage", "The camera had no space, or its flash could not be written."],
+  source: ["Source", "The video source or the encoder failed."],
   clock: ["Clock", "The camera's clock was set."],
-  format: ["Format", "The picture changed its format."],
-  shutdown: ["Shutdown", "The camera was stopped in order."],
-  power: ["Power", "The camera lost its power."],
-  unknown: ["No footage", "The camera did not say why."],
+  format: ["Format", "The format of the video changed."],
+  shutdown: ["Shutdown", "The camera was stopped."],
+  power: ["Power", "The camera lost power."],
+  unknown: ["No footage", "The camera did not report why."],
 };
 
 export const reasons = Object.keys(REASONS);
@@ -55,23 +55,23 @@ export const reason = (name) => (REASONS[name] ?? REASONS.unknown)[0];
 export const because = (name) => (REASONS[name] ?? REASONS.unknown)[1];
 
 const KINDS = {
-  recorded: "Recorded", recording: "Recording now", waiting: "On the camera, not uploaded yet", unheard: "Unheard: waits on the camera",
+  recorded: "Recorded", recording: "Recording now", waiting: "On the camera, not uploaded yet", unheard: "On the camera, waiting for the owner's choice",
 };
 export const kind = (band) => (band.kind === "gap" ? reason(band.reason) : KINDS[band.kind]);
-const SHORT = { recorded: "", recording: "Recording", waiting: "Not uploaded yet", unheard: "Unheard" };
+const SHORT = { recorded: "", recording: "Recording", waiting: "Not uploaded yet", unheard: "Waiting for a choice" };
 export const label = (band) => (band.kind === "gap" ? reason(band.reason) : SHORT[band.kind]);
 
 const WHY = {
-  allowed: "the owner and the plan allow it", do_not_record: "Do Not Record is on", privacy_unknown: "no choice of the owner is known",
-  privacy_hold: "waits until the owner's choice is heard", entitlement_unknown: "no plan is known", lapsed: "the plan has lapsed",
-  suspended: "the plan is suspended", terminated: "the service has ended", plan_without_recording: "the plan is without recording",
-  plan_without_h265: "the plan is without H.265, which this camera records",
+  allowed: "the owner and the plan allow it", do_not_record: "Do Not Record is on", privacy_unknown: "the owner's choice is not known",
+  privacy_hold: "waiting for the owner's choice", entitlement_unknown: "the plan is not known", lapsed: "the plan has lapsed",
+  suspended: "the plan is suspended", terminated: "the service has ended", plan_without_recording: "the plan does not include recording",
+  plan_without_h265: "the plan does not include H.265, which this camera records",
   storage_full: "the flash is full", storage_broken: "the flash cannot be written",
 };
-export const why = (name) => WHY[name] ?? String(name ?? "not heard yet").replaceAll("_", " ");
+export const why = (name) => WHY[name] ?? String(name ?? "not known yet").replaceAll("_", " ");
 
-// What pictures are coded in, by their media type (RFC 6381).
-export const codec = (mime) => (/hvc1|hev1/.test(mime ?? "") ? "H.265" : /avc[13]/.test(mime ?? "") ? "H.264" : "in a form of its own");
+// The video codec of a media type (RFC 6381).
+export const codec = (mime) => (/hvc1|hev1/.test(mime ?? "") ? "H.265" : /avc[13]/.test(mime ?? "") ? "H.264" : "this codec");
 
 const title = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 export const plain = (text) => title(String(text ?? "").replaceAll("_", " "));
@@ -80,16 +80,16 @@ const EVENTS = {
   capture_opened: () => "The camera opened its device",
   capture_closed: (e) => `The camera closed its device: ${reason(e.reason).toLowerCase()}`,
   capture_failed: (e) => `Capture failed: ${e.message}`,
-  segment_purged: (e) => `A segment was let go: ${plain(e.rule).toLowerCase()}`,
-  segment_cut: (e) => `A segment was cut back to ${lasting(e.kept_ms)}: ${plain(e.rule).toLowerCase()}`,
-  unheard: () => "Footage waits: nobody could tell the camera of a choice",
-  unheard_over: (e) => (e.by === "choice" ? "The choice has been heard: footage waits no more" : "The wait is over: footage goes"),
-  upload_stalled: (e) => `Uploads wait: ${e.why}`,
-  upload_resumed: () => "Uploads go on",
+  segment_purged: (e) => `A segment was purged: ${plain(e.rule).toLowerCase()}`,
+  segment_cut: (e) => `A segment was shortened to ${lasting(e.kept_ms)}: ${plain(e.rule).toLowerCase()}`,
+  unheard: () => "Footage waits: the camera cannot receive a choice",
+  unheard_over: (e) => (e.by === "choice" ? "The camera has received the choice: footage is sent again" : "The longest wait is over: footage is sent again"),
+  upload_stalled: (e) => `Uploads are waiting: ${e.why}`,
+  upload_resumed: () => "Uploads continue",
   upload_refused: (e) => `The store refused a segment: ${e.why}`,
   storage_failed: (e) => `The flash cannot be written: ${e.why}`,
   storage_recovered: () => "The flash can be written again",
-  storage_stalled: () => "The flash keeps the camera waiting",
+  storage_stalled: () => "The flash does not answer",
   storage_resumed: (e) => `The flash answers again, after ${e.stalled_s} s`,
   quarantined: (e) => `A file was set aside: ${e.why}`,
   rejected: (e) => `A message was refused: ${plain(e.reason).toLowerCase()}`,

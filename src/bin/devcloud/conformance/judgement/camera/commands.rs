@@ -1,4 +1,4 @@
-//! What a camera makes of the owner's choice and of the lease, and of commands that it has to refuse.
+//! How a camera follows the owner's choice and the lease, and refuses commands.
 
 use super::super::row::{Rule, Verdict, fail, not_checked, pass, unless};
 use super::named::{Footage, footage};
@@ -10,11 +10,11 @@ use std::time::Duration;
 
 /// A device that does not close within 5 s ends the process within 2 s more.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
-/// A command that the next one follows so soon.
+/// A command that is replaced within this time need not be reported.
 const TAKEN_BACK: Duration = Duration::from_secs(1);
-/// The end of the last frame is where the next one would have been.
+/// The last frame ends where the next one would begin.
 const FRAME: Duration = Duration::from_millis(200);
-/// A stop for the plan's sake drains what was captured first.
+/// When the plan stops recording, frames that were captured before are still kept.
 const DRAIN: Duration = Duration::from_secs(3);
 
 pub(crate) const RULES: &[Rule<CameraSeen>] = &[
@@ -76,28 +76,28 @@ pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     },
     Rule {
         id: "entitlement.no-footage",
-        asks: "nothing is captured where the lease does not let record",
+        asks: "nothing is captured while the lease does not allow recording",
         clause: "policy.md#in-short",
         says: "**Capture** runs only if privacy is `record`, the entitlement is `granted` with `features.record`",
-        judge: |seen| without(seen, "the lease does not let record", |it| it.records(), |_| true),
+        judge: |seen| without(seen, "the lease does not allow recording", |it| it.records(), |_| true),
     },
     Rule {
         id: "entitlement.no-audio",
-        asks: "no audio is captured where the lease has none",
+        asks: "no audio is captured while the lease has none",
         clause: "policy.md#in-short",
         says: "**Audio** is captured if `features.audio` and `recording.audio` both say so.",
         judge: |seen| without(seen, "the lease has no audio", |it| it.feature("audio"), |it| it.has_audio),
     },
     Rule {
         id: "rejected.forged",
-        asks: "a command that another key has signed is refused, told, and changes nothing",
+        asks: "a command with the signature of another key is refused and reported, and changes nothing",
         clause: "contract.md#commands",
         says: "a bad signature, an unknown `kid`, a message over 16 KiB or a malformed one is rejected",
         judge: |seen| refused(seen, "bad_signature"),
     },
     Rule {
         id: "rejected.stale",
-        asks: "a command of a lower version is refused, told, and changes nothing",
+        asks: "a command with a lower version is refused and reported, and changes nothing",
         clause: "contract.md#commands",
         says: "{\"event\":\"rejected\",\"topic\":\"...\",\"reason\":\"stale_version\"}",
         judge: |seen| refused(seen, "stale_version"),
@@ -108,7 +108,7 @@ fn number(report: &Value) -> Option<u64> {
     report.get("version")?.as_u64()
 }
 
-/// Reports of a kind, retained ones first, with when they came.
+/// Reports of a kind with the time of their arrival, retained ones first.
 fn reports<'a>(seen: &'a CameraSeen, kind: &str) -> Vec<(&'a Message, Value)> {
     let topic = format!("{kind}/reported");
     let all = seen.retained.iter().chain(&seen.live).filter(|it| it.topic == topic);
@@ -149,13 +149,13 @@ fn applied(seen: &CameraSeen) -> Verdict {
         }
     }
     if looked == 0 {
-        not_checked("no report was of a choice that is known")
+        not_checked("no report is about a known choice")
     } else {
         unless(&wrong, format!("{looked} compared"))
     }
 }
 
-/// Each such command that was heard is followed by a report that is as wanted.
+/// Each such command is followed by the right report.
 fn in_time(
     seen: &CameraSeen,
     kind: &str,
@@ -167,7 +167,7 @@ fn in_time(
     let (mut wrong, mut slowest, mut looked) = (Vec::new(), Duration::ZERO, 0);
     for (command, next) in commands.iter().zip(commands.iter().skip(1).map(Some).chain([None])) {
         let Some(heard) = command.heard.filter(|_| concerns(command)) else { continue };
-        // One that was taken back at once need not be reported.
+        // A command that was replaced at once need not be reported.
         if next.and_then(|next| next.heard).is_some_and(|at| at.since(heard) < TAKEN_BACK) {
             continue;
         }
@@ -178,16 +178,16 @@ fn in_time(
         match first.map(|(message, _)| message.at.since(heard)) {
             Some(after) if after <= APPLY_TIMEOUT => slowest = slowest.max(after),
             Some(after) => wrong.push(format!("version {version}: after {} ms", after.as_millis())),
-            None => wrong.push(format!("version {version} was not reported so")),
+            None => wrong.push(format!("version {version} was not reported")),
         }
     }
     if looked == 0 {
-        return not_checked("no such command was given");
+        return not_checked("no such command was sent");
     }
     unless(&wrong, format!("{looked} times, within {} ms", slowest.as_millis()))
 }
 
-/// When each command was in force that does not allow something: from, and until the next that does.
+/// When something was not allowed: from a command that forbids it until the next that allows it.
 fn forbidden(
     commands: &[Told],
     allows: impl Fn(&Told) -> bool,
@@ -220,7 +220,7 @@ fn nothing_kept(seen: &CameraSeen) -> Verdict {
     let choices = told(seen, "privacy/desired");
     let times = forbidden(&choices, |it| !it.forbids(), |it| Some(it.issued_at));
     if times.is_empty() {
-        return not_checked("no \"do not record\" was given");
+        return not_checked("no \"do not record\" was sent");
     }
     with_footage(seen, |footage| {
         let trusted: Vec<&Footage> = footage.iter().filter(|it| it.clock_is_trusted).collect();
@@ -239,7 +239,7 @@ fn without(seen: &CameraSeen, when: &str, allows: fn(&Told) -> bool, meant: fn(&
     if leases.is_empty() {
         return not_checked("no lease is known");
     }
-    // A lease counts from when it arrives, which the camera reports; one that was retained was there before.
+    // A lease counts from its arrival, which the camera reports; a retained one was there before.
     let reports = reports(seen, "entitlement");
     let arrived = |lease: &Told| {
         let Some(heard) = lease.heard else { return lease.issued_at };
@@ -269,23 +269,24 @@ fn refused(seen: &CameraSeen, reason: &str) -> Verdict {
         Err(why) => return not_checked(why),
     };
     let Some(attempt) = attempts.iter().find(|attempt| attempt.reason == reason) else {
-        return not_checked("it was not tried");
+        return not_checked("not tested");
     };
     let after = |message: &&Message| message.at >= attempt.at;
-    let told = seen.live.iter().filter(after).filter(|it| it.topic == "event").filter_map(Message::json).any(
-        |event| {
-            let is = |name: &str, wanted: &str| event.get(name).and_then(Value::as_str) == Some(wanted);
-            is("event", "rejected") && is("reason", reason)
-        },
-    );
+    let reported =
+        seen.live.iter().filter(after).filter(|it| it.topic == "event").filter_map(Message::json).any(
+            |event| {
+                let is = |name: &str, wanted: &str| event.get(name).and_then(Value::as_str) == Some(wanted);
+                is("event", "rejected") && is("reason", reason)
+            },
+        );
     let applied = reports(seen, "privacy").iter().any(|(message, report)| {
         message.at >= attempt.at && reason == "bad_signature" && number(report) == Some(attempt.version)
     });
     if applied {
         fail(format!("version {} was reported as in force", attempt.version))
-    } else if !told {
-        fail(format!("no event `rejected` told of {reason}"))
+    } else if !reported {
+        fail(format!("no event `rejected` with the reason {reason}"))
     } else {
-        pass("it was told, and changed nothing")
+        pass("it was reported, and changed nothing")
     }
 }

@@ -1,4 +1,4 @@
-//! The form of each payload: the schemas of `docs/schemas`, as they were when this program was built.
+//! The form of each payload: the schemas of `docs/schemas` when this program was built.
 
 use super::super::row::{Rule, Verdict, not_checked, unless};
 use super::seen::CameraSeen;
@@ -10,14 +10,14 @@ const SAYS: &str = "with a JSON Schema of every payload in";
 pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     Rule {
         id: "form.status",
-        asks: "`R/status` has its form",
+        asks: "`R/status` matches its schema",
         clause: CLAUSE,
         says: SAYS,
         judge: |seen| fits(seen, "status", include_str!("../../../../../../docs/schemas/status.json")),
     },
     Rule {
         id: "form.privacy",
-        asks: "`R/privacy/reported` has its form",
+        asks: "`R/privacy/reported` matches its schema",
         clause: CLAUSE,
         says: SAYS,
         judge: |seen| {
@@ -30,7 +30,7 @@ pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     },
     Rule {
         id: "form.entitlement",
-        asks: "`R/entitlement/reported` has its form",
+        asks: "`R/entitlement/reported` matches its schema",
         clause: CLAUSE,
         says: SAYS,
         judge: |seen| {
@@ -40,21 +40,21 @@ pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     },
     Rule {
         id: "form.telemetry",
-        asks: "`R/telemetry` has its form",
+        asks: "`R/telemetry` matches its schema",
         clause: CLAUSE,
         says: SAYS,
         judge: |seen| fits(seen, "telemetry", include_str!("../../../../../../docs/schemas/telemetry.json")),
     },
     Rule {
         id: "form.event",
-        asks: "`R/event` has its form",
+        asks: "`R/event` matches its schema",
         clause: CLAUSE,
         says: SAYS,
         judge: |seen| fits(seen, "event", include_str!("../../../../../../docs/schemas/event.json")),
     },
     Rule {
         id: "form.grant-request",
-        asks: "`R/grant/request` has its form",
+        asks: "`R/grant/request` matches its schema",
         clause: CLAUSE,
         says: SAYS,
         judge: |seen| {
@@ -70,17 +70,17 @@ fn fits(seen: &CameraSeen, topic: &str, schema: &str) -> Verdict {
     };
     let messages: Vec<_> = seen.retained.iter().chain(&seen.live).filter(|it| it.topic == topic).collect();
     if messages.is_empty() {
-        return not_checked("nothing was said");
+        return not_checked("nothing was published");
     }
     let wrong: Vec<String> = messages
         .iter()
         .filter_map(|message| match message.json() {
-            None => Some("it is no JSON".to_owned()),
-            // Where, and not what: a payload is not quoted.
+            None => Some("it is not JSON".to_owned()),
+            // The place, not the value: payloads are never quoted.
             Some(said) => {
                 validator.iter_errors(&said).next().map(|fault| match fault.instance_path().to_string() {
-                    at if at.is_empty() => "it is not of its form".to_owned(),
-                    at => format!("{at} is not of its form"),
+                    at if at.is_empty() => "it does not match the schema".to_owned(),
+                    at => format!("{at} does not match the schema"),
                 })
             }
         })

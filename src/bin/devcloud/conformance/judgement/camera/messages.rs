@@ -4,7 +4,7 @@ use super::super::row::{Rule, Verdict, fail, not_checked, pass, unless};
 use super::seen::{CameraSeen, Message};
 use serde_json::Value;
 
-/// Topic, and whether it is retained, of all that a camera says.
+/// Topics of a camera, and whether they are retained.
 const TOPICS: [(&str, bool); 6] = [
     ("privacy/reported", true),
     ("entitlement/reported", true),
@@ -15,14 +15,14 @@ const TOPICS: [(&str, bool); 6] = [
 ];
 const MAX_REQUEST: usize = 15 * 1024;
 const MAX_OBJECTS: usize = 16;
-/// Of the messages that are expected in the time.
-const MOST_OF_RATE: f64 = 1.5;
-const LEAST_OF_RATE: f64 = 0.4;
+/// Relative to the number of expected messages.
+const MAX_RATE: f64 = 1.5;
+const MIN_RATE: f64 = 0.4;
 
 pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     Rule {
         id: "status.online",
-        asks: "the camera is online, and the broker retains that",
+        asks: "the camera is online, and the broker retains this status",
         clause: "contract.md#3-mqtt",
         says: "| `R/status` | from the camera, and its last will | 1 | yes |",
         judge: online,
@@ -35,7 +35,7 @@ pub(crate) const RULES: &[Rule<CameraSeen>] = &[
         judge: |seen| {
             each(seen, "on topics of the contract", |message| {
                 let known = TOPICS.iter().any(|(topic, _)| *topic == message.topic);
-                (!known).then(|| format!("{}: is no topic of the contract", message.topic))
+                (!known).then(|| format!("{}: is not a topic of the contract", message.topic))
             })
         },
     },
@@ -99,7 +99,7 @@ pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     },
     Rule {
         id: "grants.own",
-        asks: "grants are asked for keys below the camera's own prefix",
+        asks: "grants are requested for keys below the camera's own prefix",
         clause: "contract.md#grants",
         says: "whose keys begin with that camera's own prefix",
         judge: |seen| {
@@ -178,7 +178,7 @@ fn rate(seen: &CameraSeen) -> Verdict {
     let told = format!("{} times in {} s", times.len(), last.since(*first).as_secs());
     if gaps == 0 {
         not_checked("figures did not come twice")
-    } else if came > expected * MOST_OF_RATE + 1.0 || came < expected * LEAST_OF_RATE - 1.0 {
+    } else if came > expected * MAX_RATE + 1.0 || came < expected * MIN_RATE - 1.0 {
         fail(format!("{told}, and every {} ms is told", seen.telemetry.as_millis()))
     } else {
         pass(told)

@@ -9,7 +9,7 @@ use kasacam::fmp4::Layout;
 use std::time::Duration;
 
 /// A key moves by microseconds where another object has it already.
-const MOVED: Duration = Duration::from_millis(1);
+const MAX_KEY_SHIFT: Duration = Duration::from_millis(1);
 const METADATA: [&str; 7] = ["device-id", "duration-ms", "span", "boot-id", "plan", "history-hours", "clock"];
 const REASONS: [&str; 8] =
     ["privacy", "entitlement", "storage", "source", "clock", "format", "shutdown", "power"];
@@ -111,7 +111,7 @@ pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     },
     Rule {
         id: "object.granted",
-        asks: "what is stored is what grants were asked for",
+        asks: "only objects for which grants were requested are stored",
         clause: "contract.md#grants",
         says: "It asks for a presigned PUT of each object",
         judge: granted,
@@ -135,7 +135,7 @@ fn each(seen: &CameraSeen, wrong: impl Fn(&ObjectSeen, &KeyForm) -> Option<Strin
     }
 }
 
-/// Every file, or why it cannot be read.
+/// Judges every file, or the reason why it cannot be read.
 fn each_file(seen: &CameraSeen, wrong: impl Fn(&Layout, &ObjectSeen) -> Option<String>) -> Verdict {
     let objects = match &seen.objects {
         Err(why) => return not_checked(why),
@@ -155,7 +155,7 @@ fn each_file(seen: &CameraSeen, wrong: impl Fn(&Layout, &ObjectSeen) -> Option<S
     unless(&found, format!("{} segments", files.len()))
 }
 
-/// Every file that can be read; `object.boxes` tells of the others.
+/// Judges every file that can be read; `object.boxes` reports the others.
 fn segments(seen: &CameraSeen, wrong: impl Fn(&ObjectSeen, &Layout) -> Option<String>) -> Verdict {
     let objects = match &seen.objects {
         Err(why) => return not_checked(why),
@@ -214,7 +214,7 @@ fn checksums(seen: &CameraSeen) -> Verdict {
     };
     let told: Vec<_> = objects.iter().filter_map(|it| Some((it, it.checksum.as_ref()?))).collect();
     if told.is_empty() {
-        return not_checked("the store tells no checksums");
+        return not_checked("the store returns no checksums");
     }
     let wrong = told.iter().filter(|(it, checksum)| it.sha256 != **checksum);
     let wrong: Vec<String> = wrong.map(|(it, _)| at(it, "the bytes are others")).collect();
@@ -232,16 +232,16 @@ fn record(object: &ObjectSeen, layout: &Layout, form: &KeyForm) -> Option<String
         ("history-hours", &hours),
     ];
     for (name, value) in pairs {
-        // What is missing has a row of its own.
+        // Missing metadata have another row.
         if object.metadata.get(name).is_some_and(|told| told != value) {
-            return Some(format!("{name} is another in the file"));
+            return Some(format!("{name} differs in the file"));
         }
     }
     let named = Named::parse(&object.key, form)?;
     if named.n != record.n {
         return Some(format!("the counter is {} in the file", record.n));
     }
-    let near = |at: Utc| named.at.since(at) <= MOVED && at.since(named.at) <= MOVED;
+    let near = |at: Utc| named.at.since(at) <= MAX_KEY_SHIFT && at.since(named.at) <= MAX_KEY_SHIFT;
     let trusted = object.metadata.get("clock").is_some_and(|clock| clock == "trusted");
     (trusted && !near(record.start_utc)).then(|| "the time is another in the file".to_owned())
 }
@@ -252,7 +252,7 @@ fn granted(seen: &CameraSeen) -> Verdict {
     let wants: Vec<_> =
         requests.iter().filter_map(|request| request.get("want")?.as_array()).flatten().collect();
     if wants.is_empty() {
-        return not_checked("no grants were asked for");
+        return not_checked("no grants were requested");
     }
     let objects = match &seen.objects {
         Err(why) => return not_checked(why),

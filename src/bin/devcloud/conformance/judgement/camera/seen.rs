@@ -7,18 +7,18 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Everything, each with why it was not looked at where it was not.
+/// Everything that was seen; for what was not looked at, the reason.
 pub(crate) struct CameraSeen {
     pub(crate) device: String,
-    /// Before the device id in a key: empty, or ends with a slash.
+    /// The part of a key before the device id: empty, or ends with a slash.
     pub(crate) prefix: String,
-    /// Behind the date in a key.
+    /// The part of a key after the date.
     pub(crate) postfix: String,
     /// What the broker retained when the watch began.
     pub(crate) retained: Vec<Message>,
-    /// What was said while it was watched, in that order; commands too.
+    /// Messages during the watch, in order; also commands.
     pub(crate) live: Vec<Message>,
-    /// Commands that were said only to be refused.
+    /// Commands that the camera must refuse.
     pub(crate) attempts: Look<Vec<Attempt>>,
     /// `mqtt.telemetry`.
     pub(crate) telemetry: Duration,
@@ -29,7 +29,7 @@ pub(crate) struct CameraSeen {
 #[derive(Clone, Debug)]
 pub(crate) struct Message {
     pub(crate) at: Utc,
-    /// Behind `kasacam/v1/{device_id}/`.
+    /// The part after `kasacam/v1/{device_id}/`.
     pub(crate) topic: String,
     pub(crate) payload: Vec<u8>,
     /// As it was published.
@@ -41,7 +41,7 @@ pub(crate) struct Message {
 }
 
 impl Message {
-    /// The payload of what the camera says.
+    /// The payload of a message of the camera.
     pub(crate) fn json(&self) -> Option<Value> {
         serde_json::from_slice(&self.payload).ok()
     }
@@ -52,10 +52,10 @@ impl Message {
     }
 }
 
-/// A command that a camera has to refuse.
+/// A command that a camera must refuse.
 #[derive(Clone, Debug)]
 pub(crate) struct Attempt {
-    /// The reason that it has to give.
+    /// The reason that it must report.
     pub(crate) reason: &'static str,
     pub(crate) at: Utc,
     pub(crate) payload: Vec<u8>,
@@ -69,10 +69,10 @@ pub(crate) struct ObjectSeen {
     pub(crate) size: u64,
     pub(crate) content_type: Option<String>,
     pub(crate) metadata: BTreeMap<String, String>,
-    /// What the store says, in hexadecimal.
+    /// The checksum that the store returns, in hexadecimal.
     pub(crate) checksum: Option<String>,
-    /// Of the bytes that came, in hexadecimal.
+    /// SHA-256 of the received bytes, in hexadecimal.
     pub(crate) sha256: String,
-    /// What is in it, or why it cannot be read; of an end of a span nothing.
+    /// Its content, or why it cannot be read; `None` for the end of a span.
     pub(crate) layout: Option<Look<Layout>>,
 }

@@ -1,17 +1,17 @@
-//! Objects one after the other: spans without a hole, one after the other, each with its end.
+//! Objects in order: spans without gaps, one after the other, each with its end.
 
 use super::super::row::{Rule, Verdict, not_checked, unless};
 use super::named::{Named, form, frame, lasts};
 use super::seen::{CameraSeen, Message, ObjectSeen};
 use serde_json::Value;
 
-/// Frames that a camera on a network may be off.
+/// How far apart frames of a network camera may be.
 const SLACK: u32 = 5;
 
 pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     Rule {
         id: "span.order",
-        asks: "in the order of keys, spans come one after the other, and each counts up by one",
+        asks: "in the order of keys, spans follow each other, and each counts up by one",
         clause: "storage.md#playing-what-is-stored",
         says: "The order of keys is the order of time.",
         judge: order,
@@ -32,7 +32,7 @@ pub(crate) const RULES: &[Rule<CameraSeen>] = &[
     },
     Rule {
         id: "span.end",
-        asks: "every span but the newest has one end, behind its last segment",
+        asks: "every span except the newest has one end, after its last segment",
         clause: "contract.md#4-objects",
         says: "whose counter is the last plus 1, whose extension is `mp4_end`",
         judge: ends,
@@ -45,7 +45,7 @@ struct Placed<'a> {
     object: &'a ObjectSeen,
 }
 
-/// Objects with a key and a span, in the order of keys; others have rows of their own.
+/// Objects with a key and a span, in the order of keys; others have other rows.
 fn placed(seen: &CameraSeen) -> Result<Vec<Placed<'_>>, Verdict> {
     let form = form(seen);
     let objects = seen.objects.as_ref().map_err(|why| not_checked(why.as_str()))?;
@@ -66,7 +66,7 @@ fn pairs<'a, 'b>(placed: &'b [Placed<'a>]) -> impl Iterator<Item = (&'b Placed<'
     placed.iter().zip(placed.iter().skip(1))
 }
 
-/// Whether an event told that footage of this span was let go unsent.
+/// Whether an event reported that footage of this span was purged unsent.
 fn was_let_go(seen: &CameraSeen, span: &str) -> bool {
     seen.live.iter().filter(|it| it.topic == "event").filter_map(Message::json).any(|event| {
         let is = |name: &str, wanted: &str| event.get(name).and_then(Value::as_str) == Some(wanted);
@@ -85,7 +85,7 @@ fn order(seen: &CameraSeen) -> Verdict {
         if before.span != after.span {
             over.push(before.span);
             if over.contains(&after.span) {
-                wrong.push(format!("{key}: its span was over before"));
+                wrong.push(format!("{key}: its span had ended before"));
             } else if after.named.n != 0 && !was_let_go(seen, after.span) {
                 wrong.push(format!("{key}: its span begins with {}", after.named.n));
             }
@@ -96,7 +96,7 @@ fn order(seen: &CameraSeen) -> Verdict {
     unless(&wrong, format!("{} spans, {} objects", over.len() + 1, placed.len()))
 }
 
-/// Neighbours of one span that are both footage.
+/// Consecutive segments of one span.
 fn neighbours<'a>(placed: &'a [Placed<'a>]) -> Vec<(&'a Placed<'a>, &'a Placed<'a>)> {
     let are = |(before, after): &(&Placed<'_>, &Placed<'_>)| {
         before.span == after.span
@@ -141,7 +141,7 @@ fn moov(seen: &CameraSeen) -> Verdict {
         };
         looked += 1;
         if one.init.bytes != other.init.bytes {
-            wrong.push(format!("{}: its moov is another", after.object.key));
+            wrong.push(format!("{}: its moov differs", after.object.key));
         }
     }
     if looked == 0 {
@@ -159,7 +159,7 @@ fn ends(seen: &CameraSeen) -> Verdict {
     let mut wrong = Vec::new();
     for (before, after) in pairs(&placed) {
         if before.span != after.span && !before.named.is_end {
-            wrong.push(format!("{}: its span goes on to no end", before.object.key));
+            wrong.push(format!("{}: its span has no end", before.object.key));
         }
         if before.span == after.span && before.named.is_end {
             wrong.push(format!("{}: it comes after the end of its span", after.object.key));

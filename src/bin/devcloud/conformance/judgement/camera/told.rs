@@ -1,8 +1,7 @@
-//! The commands that a camera was given, in the order in which they came into force.
+//! The commands that a camera received, in the order in which they came into force.
 
+use super::super::claims::unverified_json;
 use super::seen::{CameraSeen, Message};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kasacam::domain::time::Utc;
 use serde_json::Value;
 
@@ -11,33 +10,33 @@ use serde_json::Value;
 pub(crate) struct Told {
     pub(crate) version: u64,
     pub(crate) issued_at: Utc,
-    /// When it was heard; `None`: it was retained before the watch began.
+    /// When it was received; `None` if it was retained before the watch began.
     pub(crate) heard: Option<Utc>,
     pub(crate) claims: Value,
 }
 
 impl Told {
-    /// Of a choice.
+    /// Whether it is a choice that forbids recording.
     pub(crate) fn forbids(&self) -> bool {
         self.claims.get("do_not_record").and_then(Value::as_bool) != Some(false)
     }
 
-    /// Of a lease: whether it lets record.
+    /// Whether it is a lease that allows recording.
     pub(crate) fn records(&self) -> bool {
         let goes_on =
             matches!(self.claims.get("status").and_then(Value::as_str), Some("active" | "past_due"));
         goes_on && self.feature("record")
     }
 
-    /// Of a lease.
+    /// Whether it is a lease with this feature.
     pub(crate) fn feature(&self, name: &str) -> bool {
         self.claims.get("features").and_then(|features| features.get(name)).and_then(Value::as_bool)
             == Some(true)
     }
 }
 
-/// Those of this topic whose version is higher than all before, but for those that were said to be refused. A cloud's
-/// command is retained; what is not is somebody's try.
+/// The commands of this topic whose version is higher than all before, without those that the check sent to be refused. A
+/// cloud retains its commands; others do not count.
 pub(crate) fn told(seen: &CameraSeen, topic: &str) -> Vec<Told> {
     let attempts = seen.attempts.as_deref().unwrap_or_default();
     let mut told: Vec<Told> = Vec::new();
@@ -57,9 +56,7 @@ pub(crate) fn told(seen: &CameraSeen, topic: &str) -> Vec<Told> {
 }
 
 fn read(message: &Message, heard: Option<Utc>) -> Option<Told> {
-    let text = std::str::from_utf8(&message.payload).ok()?;
-    let claims: Value =
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text.split('.').nth(1)?).ok()?).ok()?;
+    let claims = unverified_json(&message.payload)?;
     Some(Told {
         version: claims.get("version")?.as_u64()?,
         issued_at: Utc::parse(claims.get("issued_at")?.as_str()?)?,

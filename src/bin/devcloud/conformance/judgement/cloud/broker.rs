@@ -1,11 +1,11 @@
-//! The broker: who is let in, what it takes, and who hears whom.
+//! The broker: who may connect, what it accepts, and who receives what.
 
 use super::super::row::{Look, Rule, Verdict, fail, not_checked, pass};
 use super::seen::{CloudSeen, Door, Round, Said};
 
-/// The largest message of a camera: 16 KiB, its topic, and what MQTT puts before it.
+/// The largest packet of a camera, in bytes: a payload of 16 KiB, its topic, and the headers of MQTT.
 const MAX_MESSAGE: u32 = 16 * 1024 + 256;
-/// The will is asked for so long after we are gone, in milliseconds; brokers look once a second.
+/// `Will Delay Interval` of the check, in milliseconds; brokers look at the clock once a second.
 pub(crate) const WILL_DELAY_MS: u64 = 3000;
 const WILL_EARLY_MS: u64 = 1900;
 
@@ -30,14 +30,14 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "broker.nobody",
-        asks: "a client without certificate and password is not let in",
+        asks: "a client without certificate and password is refused",
         clause: "contract.md#3-mqtt",
         says: "with a client certificate whose common name is the device's id",
         judge: |seen| shut(&seen.nobody),
     },
     Rule {
         id: "broker.connack",
-        asks: "CONNACK of MQTT 5 lets the device in",
+        asks: "the broker accepts the device, with a CONNACK of MQTT 5",
         clause: "contract.md#3-mqtt",
         says: "MQTT 5 over TLS 1.2 or newer",
         judge: |seen| match &seen.connack {
@@ -48,7 +48,7 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "broker.limits",
-        asks: "CONNACK leaves room for QoS 1, for messages of 16 KiB, and for a session that is kept",
+        asks: "the limits in CONNACK allow QoS 1, messages of 16 KiB, and a session that is kept",
         clause: "contract.md#3-mqtt",
         says: "`clean_start = false`, with a session expiry",
         judge: limits,
@@ -61,7 +61,7 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
         judge: |seen| match &seen.connack {
             Ok(connack) if connack.success && connack.retain == Some(0) => fail("Retain Available is 0"),
             Ok(connack) if connack.success => pass("Retain Available is 1"),
-            Ok(_) => not_checked("the device was not let in"),
+            Ok(_) => not_checked("the device was refused"),
             Err(why) => not_checked(why),
         },
     },
@@ -78,7 +78,7 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "broker.puback",
-        asks: "what a camera says on its own topics is acknowledged with success",
+        asks: "what a camera publishes on its own topics is acknowledged with success",
         clause: "contract.md#3-mqtt",
         says: "| `R/event` | from the camera | 1 | no | one JSON object for each notable event |",
         judge: own,
@@ -96,19 +96,19 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "broker.will",
-        asks: "the last will is said after its delay",
+        asks: "the last will is published after its delay",
         clause: "contract.md#3-mqtt",
         says: "**The last will** is said 30 s after the camera is gone",
         judge: will,
     },
     Rule {
         id: "broker.will-withdrawn",
-        asks: "the last will is not said of a camera that is back in time",
+        asks: "the last will is not published if the camera is back in time",
         clause: "contract.md#3-mqtt",
         says: "and not if it is back by then",
         judge: |seen| match &seen.will {
-            Ok(will) if will.despite_return => fail("it was said although the camera was back"),
-            Ok(_) => pass("nothing was said"),
+            Ok(will) if will.despite_return => fail("it was published although the camera was back"),
+            Ok(_) => pass("nothing was published"),
             Err(why) => not_checked(why),
         },
     },
@@ -128,12 +128,12 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "acl.subscribe",
-        asks: "a camera hears nothing of another device, whatever it subscribes to",
+        asks: "a camera receives nothing of another device, whatever it subscribes to",
         clause: "contract.md#who-may-what",
         says: "It hears what is meant for it, and nothing of another device",
         judge: |seen| match &seen.overheard {
-            Ok(topics) if topics.is_empty() => pass("nothing came"),
-            Ok(topics) => fail(format!("heard: {}", topics.join(", "))),
+            Ok(topics) if topics.is_empty() => pass("nothing was received"),
+            Ok(topics) => fail(format!("received: {}", topics.join(", "))),
             Err(why) => not_checked(why),
         },
     },
@@ -150,7 +150,7 @@ fn shut(door: &Look<Door>) -> Verdict {
 fn limits(seen: &CloudSeen) -> Verdict {
     let connack = match &seen.connack {
         Ok(connack) if connack.success => connack,
-        Ok(_) => return not_checked("the device was not let in"),
+        Ok(_) => return not_checked("the device was refused"),
         Err(why) => return not_checked(why),
     };
     let mut wrong = Vec::new();
@@ -175,7 +175,7 @@ fn codes(codes: &[u8]) -> String {
     codes.iter().map(|code| format!("0x{code:02x}")).collect::<Vec<_>>().join(", ")
 }
 
-/// 0x10: nobody has subscribed to it, which is no fault.
+/// 0x10: nobody has subscribed, which is no error.
 fn taken(code: u8) -> bool {
     code < 0x80
 }
@@ -197,7 +197,7 @@ fn own(seen: &CloudSeen) -> Verdict {
     super::super::row::unless(&wrong, format!("acknowledged: {}", topics.join(", ")))
 }
 
-/// A broker may refuse a message, end the connection, or pass over it in silence.
+/// A broker may refuse a message, end the connection, or ignore it.
 fn intrusion(tried: &[&Look<Said>]) -> Verdict {
     let (mut seen, mut unknown) = (Vec::new(), Vec::new());
     for tried in tried {
@@ -213,8 +213,8 @@ fn intrusion(tried: &[&Look<Said>]) -> Verdict {
             (_, Some(true)) => return fail(format!("{topic}: it was delivered")),
             (Ok(code), _) if !taken(*code) => seen.push(format!("{topic}: PUBACK 0x{code:02x}")),
             (Err(how), _) => seen.push(format!("{topic}: {how}")),
-            (Ok(_), Some(false)) => seen.push(format!("{topic}: acknowledged, and not delivered")),
-            (Ok(_), None) => unknown.push(format!("{topic}: acknowledged, and nobody listened")),
+            (Ok(_), Some(false)) => seen.push(format!("{topic}: acknowledged, but not delivered")),
+            (Ok(_), None) => unknown.push(format!("{topic}: acknowledged, but nobody listened")),
         }
     }
     match unknown.into_iter().next() {
@@ -228,7 +228,7 @@ fn will(seen: &CloudSeen) -> Verdict {
         Ok(will) => will,
         Err(why) => return not_checked(why),
     };
-    let Some(after) = will.after_ms else { return fail("it was never said") };
+    let Some(after) = will.after_ms else { return fail("it was never published") };
     let mut wrong = Vec::new();
     if after < WILL_EARLY_MS {
         wrong.push(format!(

@@ -1,9 +1,8 @@
 //! What the cloud retains for a camera: the owner's choice and the lease.
 
+use super::super::claims::{unverified, unverified_json};
 use super::super::row::{Look, Rule, Verdict, fail, not_checked, pass, unless};
 use super::seen::{CloudSeen, Delivered, Round};
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kasacam::config::VerifyingKey;
 use kasacam::domain::input::Rejection;
 use kasacam::domain::time::Utc;
@@ -12,27 +11,27 @@ use kasacam::mqtt::{claims, jws};
 use serde_json::Value;
 use std::time::Duration;
 
-/// A permission or a lease from further ahead is refused as `issued_ahead`.
+/// A camera refuses a permission or a lease that was issued further ahead than this, as `issued_ahead`.
 const MAX_AHEAD: Duration = Duration::from_secs(86_400);
 
 pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     Rule {
         id: "privacy.retained",
-        asks: "the owner's choice is retained, and given to a subscriber with QoS 1",
+        asks: "the owner's choice is retained, and delivered to a subscriber with QoS 1",
         clause: "contract.md#3-mqtt",
         says: "| `R/privacy/desired` | to the camera | 1 | yes | JWS, see below |",
         judge: |seen| retained(&seen.first, privacy_of),
     },
     Rule {
         id: "privacy.signature",
-        asks: "the choice is a compact JWS with EdDSA, its `typ`, and a good signature of a named key",
+        asks: "the choice is a compact JWS with EdDSA, its `typ`, and a valid signature of a known key",
         clause: "contract.md#commands",
         says: "`alg` is `EdDSA` with Ed25519, and nothing else; `kid` names a key of `privacy.keys` for a choice",
         judge: |seen| signature(&seen.first, privacy_of, &seen.privacy_keys, PRIVACY_TYP),
     },
     Rule {
         id: "privacy.claims",
-        asks: "the claims of the choice are whole, and for this device",
+        asks: "the claims of the choice are complete, and for this device",
         clause: "contract.md#commands",
         says: "{\"device_id\":\"cam-0001\",\"version\":17,\"issued_at\":\"2026-11-23T12:00:00Z\",\"do_not_record\":true}",
         judge: |seen| {
@@ -43,21 +42,21 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "lease.retained",
-        asks: "the lease is retained, and given to a subscriber with QoS 1",
+        asks: "the lease is retained, and delivered to a subscriber with QoS 1",
         clause: "contract.md#3-mqtt",
         says: "| `R/entitlement/desired` | to the camera | 1 | yes | JWS, see below |",
         judge: |seen| retained(&seen.first, lease_of),
     },
     Rule {
         id: "lease.signature",
-        asks: "the lease is a compact JWS with EdDSA, its `typ`, and a good signature of a named key",
+        asks: "the lease is a compact JWS with EdDSA, its `typ`, and a valid signature of a known key",
         clause: "contract.md#commands",
         says: "and of `entitlement.keys` for a lease",
         judge: |seen| signature(&seen.first, lease_of, &seen.lease_keys, ENTITLEMENT_TYP),
     },
     Rule {
         id: "lease.claims",
-        asks: "the claims of the lease are whole, and for this device",
+        asks: "the claims of the lease are complete, and for this device",
         clause: "contract.md#commands",
         says: "\"features\":{\"record\":true,\"audio\":true,\"max_height\":1080,\"history_hours\":720}",
         judge: |seen| {
@@ -82,28 +81,28 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "commands.return",
-        asks: "a camera that comes back to its session is given both commands again",
+        asks: "a camera that returns to its session receives both commands again",
         clause: "contract.md#3-mqtt",
         says: "Where a session that the broker had kept brings no retained choice, the camera unsubscribes and subscribes once more",
         judge: |seen| again(&seen.first, &seen.back),
     },
     Rule {
         id: "commands.clean",
-        asks: "a camera that starts a session anew is given both commands again",
+        asks: "a camera that starts a new session receives both commands again",
         clause: "contract.md#3-mqtt",
         says: "On each connection the camera subscribes, hears what the broker holds for it",
         judge: |seen| again(&seen.first, &seen.anew),
     },
     Rule {
         id: "versions.back",
-        asks: "what is given later is never of a lower version",
+        asks: "a later command never has a lower version",
         clause: "contract.md#commands",
         says: "`version` only grows.",
         judge: back,
     },
     Rule {
         id: "versions.same",
-        asks: "two commands of one version say the same",
+        asks: "two commands with the same version have the same content",
         clause: "contract.md#commands",
         says: "Of two privacy choices with one version and different contents the stricter stays",
         judge: same,
@@ -120,7 +119,7 @@ fn lease_of(round: &Round) -> Option<&Delivered> {
     round.lease.as_ref()
 }
 
-/// The command of the first round, or why there is none to look at.
+/// The command of the first round, or the verdict if there is none.
 fn command(round: &Look<Round>, which: Which) -> Result<&Delivered, Verdict> {
     let round = round.as_ref().map_err(|why| not_checked(why.as_str()))?;
     which(round).ok_or_else(|| not_checked("nothing is retained"))
@@ -132,9 +131,9 @@ fn retained(round: &Look<Round>, which: Which) -> Verdict {
         Err(why) => return not_checked(why),
     };
     match which(round) {
-        None => fail("nothing came"),
-        Some(it) if !it.retain => fail("it came without the RETAIN flag"),
-        Some(it) if it.qos != 1 => fail(format!("it came with QoS {}", it.qos)),
+        None => fail("nothing was received"),
+        Some(it) if !it.retain => fail("it was delivered without the RETAIN flag"),
+        Some(it) if it.qos != 1 => fail(format!("it was delivered with QoS {}", it.qos)),
         Some(it) => pass(format!("{} bytes, QoS 1", it.payload.len())),
     }
 }
@@ -149,19 +148,9 @@ fn signature(round: &Look<Round>, which: Which, keys: &Look<Vec<VerifyingKey>>, 
         Err(why) => return not_checked(why),
     };
     match jws::verify(keys, typ, &command.payload) {
-        Ok(_) => pass("good"),
+        Ok(_) => pass("valid"),
         Err(why) => fail(why.text()),
     }
-}
-
-/// The claims, whoever signed them: the signature has a row of its own.
-pub(super) fn unverified(payload: &[u8]) -> Option<Vec<u8>> {
-    let text = std::str::from_utf8(payload).ok()?;
-    URL_SAFE_NO_PAD.decode(text.split('.').nth(1)?).ok()
-}
-
-fn value(delivered: &Delivered) -> Option<Value> {
-    serde_json::from_slice(&unverified(&delivered.payload)?).ok()
 }
 
 fn claims_of(seen: &CloudSeen, which: Which, read: fn(&[u8], &str) -> Result<u64, Rejection>) -> Verdict {
@@ -169,7 +158,7 @@ fn claims_of(seen: &CloudSeen, which: Which, read: fn(&[u8], &str) -> Result<u64
         Ok(command) => command,
         Err(verdict) => return verdict,
     };
-    let Some(payload) = unverified(&command.payload) else { return fail("it is no compact JWS") };
+    let Some(payload) = unverified(&command.payload) else { return fail("it is not a compact JWS") };
     match read(&payload, &seen.device) {
         Ok(version) => pass(format!("version {version}")),
         Err(why) => fail(why.text()),
@@ -185,7 +174,7 @@ fn in_force(seen: &CloudSeen) -> Verdict {
         Ok(command) => command,
         Err(verdict) => return verdict,
     };
-    let claims = value(command);
+    let claims = unverified_json(&command.payload);
     let Some(not_after) = claims.as_ref().and_then(|claims| time(claims, "not_after")) else {
         return not_checked("the lease cannot be read");
     };
@@ -200,13 +189,13 @@ fn issued(seen: &CloudSeen) -> Verdict {
     let (mut wrong, mut looked) = (Vec::new(), 0);
     for which in [privacy_of as Which, lease_of] {
         let Ok(command) = command(&seen.first, which) else { continue };
-        let Some(claims) = value(command) else { continue };
+        let Some(claims) = unverified_json(&command.payload) else { continue };
         let Some(at) = time(&claims, "issued_at") else { continue };
         looked += 1;
-        // "Do not record" is believed whatever its time.
+        // A camera follows "do not record" whatever its time.
         let forbids = claims.get("do_not_record").and_then(Value::as_bool) == Some(true);
         if at.since(seen.now) > MAX_AHEAD && !forbids {
-            wrong.push(format!("one says that it was issued at {at}"));
+            wrong.push(format!("one has the issued_at {at}"));
         }
     }
     if looked == 0 {
@@ -224,7 +213,7 @@ fn again(first: &Look<Round>, later: &Look<Round>) -> Verdict {
     let mut wrong = Vec::new();
     for (name, which) in [("the choice", privacy_of as Which), ("the lease", lease_of)] {
         if which(first).is_some() && !which(later).is_some_and(|it| it.retain) {
-            wrong.push(format!("{name} was not given again"));
+            wrong.push(format!("{name} was not delivered again"));
         }
     }
     if first.privacy.is_none() && first.lease.is_none() {
@@ -233,12 +222,12 @@ fn again(first: &Look<Round>, later: &Look<Round>) -> Verdict {
     unless(&wrong, if later.asked_twice { "given to a second subscription" } else { "given again" })
 }
 
-/// Version and contents of each command, in the order in which they were given.
+/// Version and content of each command, in the order of delivery.
 fn given(seen: &CloudSeen, which: Which) -> Vec<(u64, Value)> {
     [&seen.first, &seen.back, &seen.anew]
         .into_iter()
         .filter_map(|round| {
-            let claims = value(which(round.as_ref().ok()?)?)?;
+            let claims = unverified_json(&which(round.as_ref().ok()?)?.payload)?;
             Some((claims.get("version")?.as_u64()?, claims))
         })
         .collect()
@@ -254,7 +243,7 @@ fn pairs(seen: &CloudSeen, wrong: impl Fn(&(u64, Value), &(u64, Value)) -> Optio
         }
     }
     if looked == 0 {
-        not_checked("nothing was given twice")
+        not_checked("nothing was delivered twice")
     } else {
         unless(&found, format!("{looked} compared"))
     }

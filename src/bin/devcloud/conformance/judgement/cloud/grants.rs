@@ -1,7 +1,7 @@
-//! Grants: the answer as a whole, each grant held against what was asked for, and what is not to be granted.
+//! Grants: the answer as a whole, each grant compared with the request, and what must not be granted.
 
+use super::super::claims::unverified;
 use super::super::row::{Look, Rule, Verdict, fail, not_checked, pass, unless};
-use super::commands::unverified;
 use super::seen::{Answer, Asked, CloudSeen};
 use kasacam::domain::grant::{Grant, GrantAnswer, Want};
 use kasacam::mqtt::payloads::GRANT_TYP;
@@ -9,7 +9,7 @@ use kasacam::mqtt::{claims, jws};
 use kasacam::upload::grant::check::check;
 use std::time::Duration;
 
-/// A grant that ends sooner is not used.
+/// A camera does not use a grant that ends sooner.
 const MIN_LIFE: Duration = Duration::from_secs(5);
 
 pub(crate) const RULES: &[Rule<CloudSeen>] = &[
@@ -29,7 +29,7 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "grant.form",
-        asks: "the answer has the claims of its form, proof and reasons included",
+        asks: "the answer has the claims of the contract, including proof and reasons",
         clause: "contract.md#grants",
         says: "What is over them makes the whole answer `malformed`.",
         judge: form,
@@ -48,20 +48,20 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
         says: "`id` is that of the request under way",
         judge: |seen| {
             with_answer(&seen.grants, |asked, answer| {
-                if answer.id == asked.id { pass("the same") } else { fail("it is another one") }
+                if answer.id == asked.id { pass("the same") } else { fail("it is another id") }
             })
         },
     },
     Rule {
         id: "grant.key",
-        asks: "each object that was asked for is granted, and no other",
+        asks: "each requested object is granted, and no other",
         clause: "contract.md#grants",
         says: "the `key` was asked for",
         judge: keys,
     },
     Rule {
         id: "grant.expiry",
-        asks: "a grant lies more than 5 s ahead",
+        asks: "a grant is valid for more than 5 s",
         clause: "contract.md#grants",
         says: "`expires_at` lies more than 5 s ahead",
         judge: expiry,
@@ -109,7 +109,7 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "grant.condition",
-        asks: "the grant replaces no object",
+        asks: "the grant cannot replace an object",
         clause: "contract.md#grants",
         says: "`if-none-match: *`, or `x-goog-if-generation-match: 0`: no object is replaced",
         judge: |seen| {
@@ -123,7 +123,7 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "grant.headers",
-        asks: "the grant sets no header that is not for it to set",
+        asks: "the grant sets only headers that a grant may set",
         clause: "contract.md#grants",
         says: "no header that frames or routes the message, or says who we are",
         judge: |seen| {
@@ -150,8 +150,8 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
         clause: "contract.md#grants",
         says: "Nothing of a grant is retained, logged or shown.",
         judge: |seen| match &seen.grants_retained {
-            Ok(false) => pass("a new subscription was given nothing"),
-            Ok(true) => fail("a new subscription was given an answer"),
+            Ok(false) => pass("a new subscription received nothing"),
+            Ok(true) => fail("a new subscription received an answer"),
             Err(why) => not_checked(why),
         },
     },
@@ -163,15 +163,15 @@ fn heard(asked: &Look<Asked>) -> Result<(&Asked, &Answer), Verdict> {
     Ok((asked, answer))
 }
 
-/// What the answer says, whoever signed it and whoever it is for: both have rows of their own.
+/// The content of the answer. Its signature and its device have other rows.
 fn read(answer: &Answer) -> Result<GrantAnswer, Verdict> {
-    let payload = unverified(&answer.payload).ok_or_else(|| fail("it is no compact JWS"))?;
-    let named: serde_json::Value = serde_json::from_slice(&payload).map_err(|_| fail("it is no JSON"))?;
+    let payload = unverified(&answer.payload).ok_or_else(|| fail("it is not a compact JWS"))?;
+    let named: serde_json::Value = serde_json::from_slice(&payload).map_err(|_| fail("it is not JSON"))?;
     let device = named.get("device_id").and_then(serde_json::Value::as_str).unwrap_or_default();
     claims::grant(&payload, device).map_err(|why| fail(why.text()))
 }
 
-/// `judge` of an answer that can be read; the others tell of one that cannot.
+/// Judges an answer that can be read; other rows report one that cannot.
 fn with_answer(asked: &Look<Asked>, judge: impl Fn(&Asked, &GrantAnswer) -> Verdict) -> Verdict {
     match heard(asked) {
         Ok((asked, answer)) => match read(answer) {
@@ -190,8 +190,8 @@ fn answered(seen: &CloudSeen) -> Verdict {
     let Some(answer) = &asked.answer else { return fail(format!("no answer within {} s", asked.within_s)) };
     match &answer.correlation {
         Some(data) if *data == asked.id.as_bytes() => pass(format!("after {} ms", answer.after_ms)),
-        Some(_) => fail("its correlation data are those of another request"),
-        // It may be left out: the id decides.
+        Some(_) => fail("its correlation data belong to another request"),
+        // It is optional: the id decides.
         None => pass(format!("after {} ms, without correlation data", answer.after_ms)),
     }
 }
@@ -206,7 +206,7 @@ fn signature(seen: &CloudSeen) -> Verdict {
         Err(why) => return not_checked(why),
     };
     match jws::verify_within(jws::MAX_GRANT_BYTES, keys, GRANT_TYP, &answer.payload) {
-        Ok(_) => pass(format!("good, {} bytes", answer.payload.len())),
+        Ok(_) => pass(format!("valid, {} bytes", answer.payload.len())),
         Err(why) => fail(why.text()),
     }
 }
@@ -265,14 +265,14 @@ fn expiry(seen: &CloudSeen) -> Verdict {
         };
         let life = first.since(answer.issued_at);
         if life > MIN_LIFE {
-            pass(format!("good for {} s", life.as_secs()))
+            pass(format!("valid for {} s", life.as_secs()))
         } else {
-            fail(format!("good for {} s", life.as_secs()))
+            fail(format!("valid for {} s", life.as_secs()))
         }
     })
 }
 
-/// Of what was granted, whether it is bound; `faults` are those of the check that this row tells of.
+/// Whether grants are bound; `faults` are the errors of the camera's check that belong to this row.
 fn bound(seen: &CloudSeen, faults: &[&str]) -> Verdict {
     let allowed = match &seen.allowed {
         Ok(allowed) => allowed,
@@ -283,7 +283,7 @@ fn bound(seen: &CloudSeen, faults: &[&str]) -> Verdict {
         let pairs: Vec<(&Grant, Want)> =
             answer.grants.iter().filter_map(|grant| Some((grant, of(grant)?))).collect();
         if pairs.is_empty() {
-            return not_checked("nothing that was asked for was granted");
+            return not_checked("nothing that was requested was granted");
         }
         let wrong: Vec<String> = pairs
             .iter()

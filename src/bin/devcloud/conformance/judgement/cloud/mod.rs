@@ -1,4 +1,4 @@
-//! The rules that `verify` holds a cloud against.
+//! The rules of `verify`, for a cloud.
 
 pub(crate) mod broker;
 pub(crate) mod commands;
@@ -14,39 +14,39 @@ pub(crate) fn rules() -> Vec<&'static [Rule<CloudSeen>]> {
     vec![broker::RULES, commands::RULES, grants::RULES, store::RULES, UNSEEN]
 }
 
-/// Each rule's row.
+/// One row per rule.
 pub(crate) fn rows(seen: &CloudSeen) -> Vec<Row> {
     rules().into_iter().flat_map(|rules| judge(rules, seen)).collect()
 }
 
-/// What no program can see from outside.
+/// Clauses that no program can observe from outside.
 const UNSEEN: &[Rule<CloudSeen>] = &[
     Rule {
         id: "versions.grow",
-        asks: "the version of a command only grows, over the life of a device",
+        asks: "the versions of commands only grow, over the life of a device",
         clause: "contract.md#commands",
         says: "`version` only grows.",
-        judge: |_| not_checked("cannot be seen: it is about commands that are yet to come"),
+        judge: |_| not_checked("cannot be observed: it is about future commands"),
     },
     Rule {
         id: "grant.not-logged",
         asks: "no log or page of the cloud holds a grant",
         clause: "contract.md#grants",
         says: "Nothing of a grant is retained, logged or shown.",
-        judge: |_| not_checked("cannot be seen from outside; `grant.not-retained` looks at the broker"),
+        judge: |_| not_checked("cannot be observed from outside; `grant.not-retained` checks the broker"),
     },
     Rule {
         id: "store.lifecycle",
-        asks: "objects go when the plan's history is over",
+        asks: "objects are deleted when the history of the plan is over",
         clause: "storage.md#lifecycle-rules",
         says: "One rule for each plan's hours deletes what is older",
-        judge: |_| not_checked("cannot be seen: it takes the hours of a plan"),
+        judge: |_| not_checked("cannot be observed: it takes as long as the history of a plan"),
     },
     Rule {
         id: "identity.names",
         asks: "a certificate has the device id as its one common name",
         clause: "contract.md#identity",
         says: "It issues a certificate whose one common name is the device id",
-        judge: |_| not_checked("not tried: `kasacamd enroll` tries it"),
+        judge: |_| not_checked("not tested here: `kasacamd enroll` tests it"),
     },
 ];

@@ -6,55 +6,55 @@ use kasacam::domain::grant::Want;
 use kasacam::domain::time::Utc;
 use kasacam::upload::grant::Allowed;
 
-/// Everything, each with why it was not looked at where it was not.
+/// Everything that was seen; for what was not looked at, the reason.
 pub(crate) struct CloudSeen {
-    /// In whose name.
+    /// Id of the device.
     pub(crate) device: String,
-    /// When it began, by our clock.
+    /// When the check began, by this machine's clock.
     pub(crate) now: Utc,
     /// The version of TLS, or why there is none.
     pub(crate) tls: Look<Result<String, String>>,
-    /// What a client that speaks TLS 1.1 at most was answered.
+    /// The answer to a client with TLS 1.1 at most.
     pub(crate) old_tls: Look<Door>,
-    /// How a client without certificate and name fared.
+    /// The answer to a client without certificate and name.
     pub(crate) nobody: Look<Door>,
     pub(crate) connack: Look<ConnAckSeen>,
-    /// A camera's first session; the return to it; one with clean start.
+    /// The first session of a camera; the return to it; a session with clean start.
     pub(crate) first: Look<Round>,
     pub(crate) back: Look<Round>,
     pub(crate) anew: Look<Round>,
     pub(crate) privacy_keys: Look<Vec<VerifyingKey>>,
     pub(crate) lease_keys: Look<Vec<VerifyingKey>>,
-    /// What was said on topics of our own.
+    /// What was published on the device's own topics.
     pub(crate) own: Look<Vec<Said>>,
-    /// What was said on a topic of another device.
+    /// What was published on a topic of another device.
     pub(crate) to_other: Look<Said>,
-    /// A command for another device, and for ourselves.
+    /// A command for another device, and for this one.
     pub(crate) command_to_other: Look<Said>,
     pub(crate) command_to_self: Look<Said>,
-    /// Topics of another device, of which something came.
+    /// Topics of another device on which something was received.
     pub(crate) overheard: Look<Vec<String>>,
     pub(crate) will: Look<WillSeen>,
     pub(crate) grants: Look<Asked>,
-    /// Keys that are another device's.
+    /// A request for keys of another device.
     pub(crate) foreign_grants: Look<Asked>,
-    /// A size that no segment has.
+    /// A request for an object that is larger than any segment.
     pub(crate) large_grants: Look<Asked>,
-    /// Whether an answer was given to a new subscription.
+    /// Whether a new subscription received an answer.
     pub(crate) grants_retained: Look<bool>,
-    /// Where footage may go.
+    /// Where footage may be stored.
     pub(crate) allowed: Look<Allowed>,
     pub(crate) store: StoreSeen,
 }
 
-/// Whether one was let in.
+/// Whether a client was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     Open(String),
     Shut(String),
 }
 
-/// CONNACK, as far as it concerns a camera.
+/// The parts of CONNACK that concern a camera.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct ConnAckSeen {
     pub(crate) success: bool,
@@ -65,11 +65,11 @@ pub(crate) struct ConnAckSeen {
     pub(crate) max_qos: Option<u8>,
     /// `Retain Available`.
     pub(crate) retain: Option<u8>,
-    /// `Session Expiry Interval`, in seconds, where the broker gives another than was asked for.
+    /// `Session Expiry Interval` in seconds, if the broker changes the requested one.
     pub(crate) session_expiry: Option<u32>,
 }
 
-/// A session, and what was retained for it.
+/// A session, and the retained messages that it received.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Round {
     pub(crate) session_present: bool,
@@ -77,11 +77,11 @@ pub(crate) struct Round {
     pub(crate) codes: Vec<u8>,
     pub(crate) privacy: Option<Delivered>,
     pub(crate) lease: Option<Delivered>,
-    /// It took an UNSUBSCRIBE and a SUBSCRIBE more to be given them.
+    /// They were received only after an UNSUBSCRIBE and another SUBSCRIBE.
     pub(crate) asked_twice: bool,
 }
 
-/// A command as it came.
+/// A command, as it was delivered.
 #[derive(Clone, Debug)]
 pub(crate) struct Delivered {
     pub(crate) payload: Vec<u8>,
@@ -89,28 +89,28 @@ pub(crate) struct Delivered {
     pub(crate) retain: bool,
 }
 
-/// What became of a message of ours.
+/// What became of a published message.
 #[derive(Clone, Debug)]
 pub(crate) struct Said {
-    /// Behind `kasacam/v1/{device_id}/`.
+    /// The part after `kasacam/v1/{device_id}/`.
     pub(crate) topic: String,
     /// The code of PUBACK; or how the connection ended.
     pub(crate) puback: Result<u8, String>,
-    /// Whether somebody who would have heard it did; `None` where nobody listened.
+    /// Whether a subscriber received it; `None` if there was none.
     pub(crate) delivered: Option<bool>,
 }
 
-/// The last will of ours, said 3 s after we are gone.
+/// The last will, published 3 s after the client is gone.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct WillSeen {
-    /// It was heard although we were back in time.
+    /// It was received although the client was back in time.
     pub(crate) despite_return: bool,
-    /// How long after we were gone for good it was heard, in milliseconds; `None`: not within the time.
+    /// From the end of the connection until it was received, in milliseconds; `None` if it was not in time.
     pub(crate) after_ms: Option<u64>,
-    /// As it was heard.
+    /// As received.
     pub(crate) payload: Vec<u8>,
     pub(crate) qos: u8,
-    /// Given to a new subscription as retained.
+    /// A new subscription received it as retained.
     pub(crate) retained: bool,
 }
 
@@ -119,13 +119,13 @@ pub(crate) struct WillSeen {
 pub(crate) struct Asked {
     pub(crate) id: String,
     pub(crate) wants: Vec<Want>,
-    /// `None`: nothing came within the time.
+    /// `None` if there was none in time.
     pub(crate) answer: Option<Answer>,
-    /// For so long an answer was waited for, in seconds.
+    /// The longest wait for an answer, in seconds.
     pub(crate) within_s: u64,
 }
 
-/// What came on `R/grant/response`.
+/// A message on `R/grant/response`.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     pub(crate) payload: Vec<u8>,
@@ -138,7 +138,7 @@ pub(crate) struct Answer {
 pub(crate) struct StoreSeen {
     /// The PUT of a grant, or of the key.
     pub(crate) put: Option<Look<PutSeen>>,
-    /// Status of a PUT: with other bytes than were signed; of more bytes; under another key; once more.
+    /// Status of a PUT: with other bytes than signed; with more bytes; under another key; repeated.
     pub(crate) changed: Option<Look<u16>>,
     pub(crate) longer: Option<Look<u16>>,
     pub(crate) other_key: Option<Look<u16>>,
@@ -146,11 +146,11 @@ pub(crate) struct StoreSeen {
     /// Status of a GET without a signature.
     pub(crate) anonymous: Option<Look<u16>>,
     pub(crate) head: Option<Look<HeadSeen>>,
-    /// Status of what the camera's key should not be able to do: a PUT below another device's prefix, a list, a DELETE.
+    /// Status of requests that the camera's key should not allow: a PUT below another device's prefix, a list, a DELETE.
     pub(crate) key_elsewhere: Option<Look<u16>>,
     pub(crate) key_lists: Option<Look<u16>>,
     pub(crate) key_deletes: Option<Look<u16>>,
-    /// Status of a PUT of the same key long after a choice that forbids it was made: 2xx where it was deleted.
+    /// Status of a PUT of the same key long after the choice that forbids it: 2xx if the object was deleted.
     pub(crate) deleted: Option<Look<u16>>,
 }
 
@@ -158,10 +158,10 @@ pub(crate) struct StoreSeen {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PutSeen {
     pub(crate) status: u16,
-    /// What the grant says proves it, and what the answer has there.
+    /// The header that proves it, and its value in the answer.
     pub(crate) proof: String,
     pub(crate) proven: Option<String>,
-    /// What it has to be.
+    /// The right value.
     pub(crate) wanted: String,
 }
 
@@ -171,14 +171,14 @@ pub(crate) struct HeadSeen {
     pub(crate) status: u16,
     pub(crate) size: Option<u64>,
     pub(crate) checksum: Option<String>,
-    /// Metadata that did not come back as they were sent.
+    /// Metadata that were not returned as they were sent.
     pub(crate) lost: Vec<String>,
     pub(crate) wanted_size: u64,
     pub(crate) wanted_checksum: String,
 }
 
 impl CloudSeen {
-    /// Nothing has been looked at yet, and `why`.
+    /// Nothing has been looked at; `why` is the reason.
     pub(crate) fn nothing(device: &str, now: Utc, why: &str) -> CloudSeen {
         fn unseen<T>(why: &str) -> Look<T> {
             Err(why.to_owned())

@@ -1,4 +1,4 @@
-//! The store: that it takes what was signed and nothing else, and proves what it holds.
+//! The store: it accepts what was signed and nothing else, and proves what it stored.
 
 use super::super::row::{Look, Rule, Verdict, fail, not_checked, pass, unless};
 use super::seen::CloudSeen;
@@ -8,7 +8,7 @@ const NOT_REACHED: &str = "nothing was stored to try it with";
 pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     Rule {
         id: "store.put",
-        asks: "the store takes the object",
+        asks: "the store accepts the object",
         clause: "storage.md#proof",
         says: "| PUT: 2xx with the checksum of the body | stored |",
         judge: |seen| match &seen.store.put {
@@ -20,21 +20,21 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "store.proof",
-        asks: "the store's answer proves what it holds",
+        asks: "the answer of the store proves what it stored",
         clause: "storage.md#proof",
         says: "A segment without proof is tried again",
         judge: proof,
     },
     Rule {
         id: "store.checksum",
-        asks: "other bytes than the checksum is of are refused",
+        asks: "bytes that do not match the checksum are refused",
         clause: "contract.md#4-objects",
         says: "its SHA-256 checksum, which the store must check",
         judge: |seen| refused(seen.store.changed.as_ref(), "other bytes"),
     },
     Rule {
         id: "store.length",
-        asks: "another length than was signed is refused",
+        asks: "a body of another length than signed is refused",
         clause: "contract.md#grants",
         says: "It signs exactly one object: its key, its length, its checksum, its condition.",
         judge: |seen| refused(seen.store.longer.as_ref(), "more bytes"),
@@ -48,28 +48,28 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
     },
     Rule {
         id: "store.condition",
-        asks: "an object that is there is not replaced",
+        asks: "an existing object is not replaced",
         clause: "contract.md#4-objects",
         says: "Two different segments never share a key: the PUT is conditional.",
         judge: |seen| refused(seen.store.again.as_ref(), "the same key once more"),
     },
     Rule {
         id: "store.anonymous",
-        asks: "nobody reads an object without a signature",
+        asks: "an object cannot be read without a signature",
         clause: "storage.md#rights",
         says: "Nobody reads footage without a signature",
         judge: |seen| refused(seen.store.anonymous.as_ref(), "a GET without a signature"),
     },
     Rule {
         id: "store.head",
-        asks: "a HEAD tells the size, and the checksum or the metadata `sha256`",
+        asks: "a HEAD returns the size, and the checksum or the metadata `sha256`",
         clause: "storage.md#proof",
         says: "HEAD: the size, and the checksum or the metadata `sha256`",
         judge: head,
     },
     Rule {
         id: "store.metadata",
-        asks: "metadata come back as they were sent",
+        asks: "metadata are returned as they were sent",
         clause: "contract.md#4-objects",
         says: "metadata `device-id`, `duration-ms`, `span`, `boot-id`, `plan`, `history-hours`, `clock`",
         judge: |seen| match &seen.store.head {
@@ -106,8 +106,10 @@ pub(crate) const RULES: &[Rule<CloudSeen>] = &[
         clause: "contract.md#2-the-policy",
         says: "The cloud deletes what it holds with a time after the `issued_at` of a `do_not_record`",
         judge: |seen| match &seen.store.deleted {
-            Some(Ok(status)) if taken(*status) => pass("it was gone"),
-            Some(Ok(status)) => fail(format!("it was there still: the same key was answered with {status}")),
+            Some(Ok(status)) if taken(*status) => pass("it was deleted"),
+            Some(Ok(status)) => {
+                fail(format!("it still existed: a PUT of the same key was answered with {status}"))
+            }
             Some(Err(why)) => not_checked(why),
             None => not_checked(NOT_REACHED),
         },
@@ -120,7 +122,7 @@ fn taken(status: u16) -> bool {
 
 fn refused(status: Option<&Look<u16>>, what: &str) -> Verdict {
     match status {
-        // 501: there is no such thing.
+        // 501: not implemented.
         Some(Ok(status)) if (400..500).contains(status) || *status == 501 => {
             pass(format!("{what}: status {status}"))
         }
@@ -139,8 +141,8 @@ fn proof(seen: &CloudSeen) -> Verdict {
     };
     match &put.proven {
         Some(proven) if *proven == put.wanted => pass(format!("{} is right", put.proof)),
-        Some(_) => fail(format!("{} is that of other bytes", put.proof)),
-        // Without one a HEAD proves, where there is a right to it.
+        Some(_) => fail(format!("{} belongs to other bytes", put.proof)),
+        // Without this header, a HEAD proves it, if it is allowed.
         None => match &seen.store.head {
             Some(Ok(head)) if head.checksum.as_ref() == Some(&head.wanted_checksum) => pass("a HEAD proves"),
             Some(_) | None => fail(format!("the answer has no {}", put.proof)),
@@ -154,7 +156,7 @@ fn head(seen: &CloudSeen) -> Verdict {
         Some(Err(why)) => return not_checked(why),
         None => return not_checked(NOT_REACHED),
     };
-    // It is a right that a key need not have.
+    // A key need not have this right.
     if head.status == 403 {
         return not_checked("HEAD: status 403: the key has no right to it");
     }

@@ -1,6 +1,5 @@
-//! One request to a store, on a connection of its own, with deadlines.
+//! One request to a store, on a connection of its own, with a deadline.
 
-use super::party::place;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::client::conn::http1;
@@ -14,32 +13,38 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// Of an answer's body.
+/// The largest body of an answer.
 const MAX_BYTES: usize = 256 << 20;
 
-pub(super) struct Http {
-    pub(super) tls: Arc<rustls::ClientConfig>,
-    /// Where to connect to in place of what the URL says.
-    pub(super) connect: Option<String>,
-    pub(super) within: Duration,
+pub(crate) struct Http {
+    pub(crate) tls: Arc<rustls::ClientConfig>,
+    /// `HOST:PORT` to connect to, instead of the host in the URL.
+    pub(crate) connect: Option<String>,
+    pub(crate) within: Duration,
 }
 
-pub(super) struct HttpAnswer {
-    pub(super) status: u16,
-    pub(super) headers: HeaderMap,
-    pub(super) body: Bytes,
+pub(crate) struct HttpAnswer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl HttpAnswer {
-    pub(super) fn header(&self, name: &str) -> Option<String> {
+    pub(crate) fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         self.headers.get(name)?.to_str().ok().map(str::to_owned)
     }
 }
 
 impl Http {
+    /// Sends a request, and reads the whole answer.
+    ///
     /// # Errors
-    /// What went wrong, without the URL, which may authorise.
-    pub(super) async fn send(
+    /// What went wrong, without the URL: a presigned one is a credential.
+    pub(crate) async fn send(
         &self,
         method: Method,
         url: &Uri,
@@ -63,7 +68,7 @@ impl Http {
         let secure = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
         let (to, port) = match &self.connect {
-            Some(text) => place(text)?,
+            Some(text) => host_and_port(text)?,
             None => (host.trim_start_matches('[').trim_end_matches(']').to_owned(), port),
         };
         let tcp = TcpStream::connect((to.as_str(), port)).await.map_err(|e| e.kind().to_string())?;
@@ -75,18 +80,22 @@ impl Http {
         }
         let request = request.body(Full::new(body)).map_err(|_| "the request cannot be written")?;
         if secure {
-            let name = ServerName::try_from(host).map_err(|_| "the URL's host is none")?;
+            let name = ServerName::try_from(host).map_err(|_| "the URL has no valid host")?;
             let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
             ask(stream.map_err(|e| format!("no TLS: {e}"))?, request).await
         } else if tcp.peer_addr().is_ok_and(|peer| peer.ip().is_loopback()) {
             ask(tcp, request).await
         } else {
-            Err("without TLS only a store on this machine is spoken to".into())
+            Err("a store is used without TLS only on this machine".into())
         }
     }
 }
 
-async fn ask(
+/// Sends a request, and reads the whole answer.
+///
+/// # Errors
+/// What went wrong, without the URL.
+pub(crate) async fn ask(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     request: Request<Full<Bytes>>,
 ) -> Result<HttpAnswer, String> {
@@ -101,4 +110,15 @@ async fn ask(
     let read = read.await;
     connection.abort();
     read
+}
+
+/// Reads `HOST:PORT`; an IPv6 address stands in brackets.
+///
+/// # Errors
+/// It has another form.
+pub(crate) fn host_and_port(text: &str) -> Result<(String, u16), String> {
+    let wrong = || format!("\"{text}\" is not of the form HOST:PORT");
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    if host.is_empty() { Err(wrong()) } else { Ok((host.to_owned(), port.parse().map_err(|_| wrong())?)) }
 }
