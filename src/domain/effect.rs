@@ -15,26 +15,48 @@ use std::time::Duration;
 #[derive(Debug)]
 pub enum Effect {
     /// Open the devices and capture under this permit.
-    /// `settings` are what the plan and the configuration permit of audio and frame height.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    StartCapture { permit: Permit, settings: CaptureSettings },
+    StartCapture {
+        /// The permit.
+        permit: Permit,
+        /// What the plan and the configuration permit of audio and frame height.
+        settings: CaptureSettings,
+    },
     /// Close the devices.
-    /// `manner` says what happens to the open fragment; `reason` goes into the end of the span.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    StopCapture { epoch: Epoch, manner: StopManner, reason: SpanEnd },
+    StopCapture {
+        /// The capture run that ends.
+        epoch: Epoch,
+        /// What happens to the open fragment.
+        manner: StopManner,
+        /// Goes into the end of the span.
+        reason: SpanEnd,
+    },
     /// Light the LED of `privacy.indicator`, or put it out; answered by `Input::LightSet`. If an earlier one
     /// has not been answered, this one follows it.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Light { ticket: Ticket, on: bool },
-    /// Write a line of the privacy journal. There is no answer, and nothing waits for it. `time` is that of
-    /// the system clock, `clock` says how far it is believed.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Note { time: Utc, clock: RecordClock, what: What },
-    /// Make a fact durable; answered by `Input::Persisted`. If it `forbids` and cannot be written, the fact
-    /// before it permits what is now forbidden: that one is then to be removed. `ticket` comes back in the
-    /// answer.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Persist { ticket: Ticket, fact: Fact, forbids: bool },
+    Light {
+        /// Comes back in the answer.
+        ticket: Ticket,
+        /// Whether it is to be lit.
+        on: bool,
+    },
+    /// Write a line of the privacy journal. There is no answer, and nothing waits for it.
+    Note {
+        /// Time of the system clock.
+        time: Utc,
+        /// How far that clock is trusted.
+        clock: RecordClock,
+        /// What happened.
+        what: What,
+    },
+    /// Make a fact durable; answered by `Input::Persisted`.
+    Persist {
+        /// Comes back in the answer.
+        ticket: Ticket,
+        /// The fact.
+        fact: Fact,
+        /// The fact before it permits what this one forbids: if this one cannot be written, that one must be
+        /// removed.
+        forbids: bool,
+    },
     /// Put a prohibition that is not durable yet where the next start of the process finds it, without the
     /// disk.
     RaiseTombstone(Fact),
@@ -44,37 +66,61 @@ pub enum Effect {
     Ack(AckToken),
     /// Send a report to the broker.
     Publish(Report),
-    /// Send this segment to the store under this time.
-    /// `time` and `clock` form its key; `share` is its share of the bandwidth.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Upload { segment: Segment, time: Utc, clock: KeyClock, share: Share },
+    /// Send a segment to the store.
+    Upload {
+        /// The segment.
+        segment: Segment,
+        /// Its time in the key.
+        time: Utc,
+        /// How far that time is trusted.
+        clock: KeyClock,
+        /// Its share of the bandwidth.
+        share: Share,
+    },
     /// Cancel this upload; there is no answer.
-    /// `serial` is the file's number in the spool.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    CancelUpload { serial: Serial },
+    CancelUpload {
+        /// Number of the file in the spool.
+        serial: Serial,
+    },
     /// Remove a file from the spool.
-    /// `serial` is the file's number, `why` the rule that lets it go.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Forget { serial: Serial, why: Rule },
+    Forget {
+        /// Number of the file in the spool.
+        serial: Serial,
+        /// The rule that permits it.
+        why: Rule,
+    },
     /// Remove the oldest file of the quarantine or, if that is empty, of those that are set aside; answered
     /// by `Input::AsideEvicted`.
     EvictAside,
     /// Keep of a segment only the whole fragments that end at most `keep` after its first frame; answered by
     /// `Input::Cut`.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    CutBack { serial: Serial, keep: Duration },
-    /// Give the end of a span this record, because footage before it was removed; answered by `Input::Cut`.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    MoveEnd { serial: Serial, record: Box<Record>, reason: SpanEnd },
+    CutBack {
+        /// Number of the segment in the spool.
+        serial: Serial,
+        /// From the first frame on.
+        keep: Duration,
+    },
+    /// Give the end of a span another record, because footage before it was removed; answered by `Input::Cut`.
+    MoveEnd {
+        /// Number of the end's file in the spool.
+        serial: Serial,
+        /// The new record.
+        record: Box<Record>,
+        /// Why the span ended, as before.
+        reason: SpanEnd,
+    },
     /// Subscribe again, so that the broker sends its retained messages again: one was refused because it came
     /// from the future, and the clock has been set since.
     AskAgain,
     /// Ask the store whether it answers; answered by `Input::StoreAnswered`.
     AskStore,
     /// What segments opened from now on say of the plan under which they were captured.
-    /// `plan` is `plan.id` of the lease, `history_hours` its history in hours.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    SetTerms { plan: String, history_hours: u32 },
+    SetTerms {
+        /// `plan.id` of the lease.
+        plan: String,
+        /// The history of the plan, in hours.
+        history_hours: u32,
+    },
     /// Answer with `Input::Flushed` once everything captured so far is sealed.
     FlushSpool,
     /// Check whether the spool can be written again; answered by `Input::StorageProbed`.
@@ -116,12 +162,20 @@ pub struct CaptureSettings {
 /// A fact that must survive the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fact {
-    /// The owner's choice, as signed: its version, and the JWS.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Privacy { version: u64, jws: String },
-    /// The lease, as signed: its version, and the JWS.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Entitlement { version: u64, jws: String },
+    /// The owner's choice.
+    Privacy {
+        /// Its version.
+        version: u64,
+        /// As signed.
+        jws: String,
+    },
+    /// The lease.
+    Entitlement {
+        /// Its version.
+        version: u64,
+        /// As signed.
+        jws: String,
+    },
     /// `true`: the local latch is set, and the camera stays closed.
     Latch(bool),
     /// Since when the service is stopped, as this camera has seen it; `None` while it is not.

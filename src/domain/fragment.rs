@@ -65,9 +65,11 @@ pub enum Timing {
     Device,
     /// When it came in over the network.
     Arrival,
-    /// The same, and by the camera's own clock it was captured so much before, in microseconds.
-    #[allow(missing_docs, reason = "its field is told of above")]
-    Camera { lag_us: u32 },
+    /// When it came in over the network, and how much earlier it was captured by the camera's own clock.
+    Camera {
+        /// From capture to arrival, in microseconds.
+        lag_us: u32,
+    },
 }
 
 /// Why a span ended; its text goes with the `mp4_end` object.

@@ -33,33 +33,52 @@ pub struct Entry {
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum What {
     /// The agent began.
-    /// `version` is the agent's own.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Started { version: String },
-    /// The devices are opened, under this version of the owner's choice and this version of the lease.
-    /// `sound`: with audio; `lines`: maximum frame height in lines.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Opened { sound: bool, lines: u32, choice: Option<u64>, lease: Option<u64> },
+    Started {
+        /// The version of the agent.
+        version: String,
+    },
+    /// The devices are opened.
+    Opened {
+        /// With audio.
+        sound: bool,
+        /// The largest frame height, in lines.
+        lines: u32,
+        /// Version of the owner's choice that permits it.
+        choice: Option<u64>,
+        /// Version of the lease that permits it.
+        lease: Option<u64>,
+    },
     /// The devices are closed.
-    /// `reason` is a stable text, as in the `capture_closed` event.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Closed { reason: String },
+    Closed {
+        /// A stable text, as in the `capture_closed` event.
+        reason: String,
+    },
     /// What the owner allows has changed, through the app or the latch on the camera.
-    /// `version` of the app's choice; `do_not_record` is what is in force, `latch` included.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Choice { version: Option<u64>, do_not_record: bool, latch: bool },
+    Choice {
+        /// Version of the app's choice.
+        version: Option<u64>,
+        /// Whether recording is forbidden now, by the choice or by the latch.
+        do_not_record: bool,
+        /// Whether the latch is set.
+        latch: bool,
+    },
     /// The previous process ended with the camera open: power was lost, or the process was killed.
     CutOff,
     /// The journal before this line could not be continued, or was missing; `prev` is the SHA-256 of all its
     /// bytes.
     Began,
-    /// A new file begins. The journal now begins with the line of this number and this SHA-256: older lines
-    /// were removed to make room.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Continued { first: u64, hash: Hash },
-    /// This many lines before this one could not be written.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Lost { lines: u64 },
+    /// A new file begins. Older lines were removed to make room.
+    Continued {
+        /// Number of the line with which the journal begins now.
+        first: u64,
+        /// SHA-256 of that line.
+        hash: Hash,
+    },
+    /// Lines before this one could not be written.
+    Lost {
+        /// Their number.
+        lines: u64,
+    },
 }
 
 impl What {
@@ -187,15 +206,25 @@ pub struct Verified {
 pub enum Missing {
     /// There is no line at all. An agent writes one before anything else.
     All,
-    /// The journal begins later than it says: the lines of these numbers were cut off its front.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Front { first: u64, last: u64 },
+    /// The journal begins later than it says: lines were removed from its front.
+    Front {
+        /// Number of the first removed line.
+        first: u64,
+        /// Number of the last removed line.
+        last: u64,
+    },
     /// The first line is not the one that was there.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Replaced { first: u64 },
-    /// This many lines before the one of this number could not be written.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Lost { before: u64, lines: u64 },
+    Replaced {
+        /// Its number.
+        first: u64,
+    },
+    /// Lines could not be written.
+    Lost {
+        /// Number of the line that follows them.
+        before: u64,
+        /// Their number.
+        lines: u64,
+    },
 }
 
 impl Verified {

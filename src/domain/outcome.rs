@@ -57,10 +57,14 @@ pub enum Outcome {
     /// Another segment holds the key: try the next microsecond.
     KeyTaken,
     /// Not stored, or not known to be: retry.
-    /// `after` is the minimum wait that the store asked for, at most [`MAX_RETRY_AFTER`]; `why` is fit for a
-    /// log.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Retry { scope: Scope, after: Option<Duration>, why: String },
+    Retry {
+        /// What has to wait.
+        scope: Scope,
+        /// The minimum wait that the store asked for, at most [`MAX_RETRY_AFTER`].
+        after: Option<Duration>,
+        /// Why it was not stored, in text that is safe to log.
+        why: String,
+    },
 }
 
 /// What a refusal concerns.

@@ -90,9 +90,13 @@ pub struct Decision {
 /// On, and how; or off, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Capture {
-    /// `audio`: with audio; `max_height`: maximum frame height in lines.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    On { audio: bool, max_height: u32 },
+    /// The devices may be open.
+    On {
+        /// With audio.
+        audio: bool,
+        /// The largest frame height, in lines.
+        max_height: u32,
+    },
     /// No device may be open.
     Off(Reason),
 }

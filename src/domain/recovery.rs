@@ -66,25 +66,40 @@ pub enum Repair {
     /// It is as it should be.
     Keep(Segment),
     /// Nothing of it was ever committed.
-    /// `name` is the file to remove.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Remove { name: SpoolName },
+    Remove {
+        /// The file.
+        name: SpoolName,
+    },
     /// Cut the file back to `whole.end`, add the `mfra`, and seal it.
-    /// `name` is the file, `footage` what was read of it, `whole` what is kept.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Seal { name: SpoolName, footage: Footage, whole: Whole },
+    Seal {
+        /// The file.
+        name: SpoolName,
+        /// What was read of it.
+        footage: Footage,
+        /// What is kept of it.
+        whole: Whole,
+    },
     /// It is whole, but another file has its number: give it a number of its own, and look at it again.
-    /// `name` is the file.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Renumber { name: SpoolName },
+    Renumber {
+        /// The file.
+        name: SpoolName,
+    },
     /// Leave it where it is, and count it.
-    /// `name` is the file, `bytes` its size, `why` goes into the `set_aside` event.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    SetAside { name: SpoolName, bytes: u64, why: Aside },
+    SetAside {
+        /// The file.
+        name: SpoolName,
+        /// Its size.
+        bytes: u64,
+        /// Goes into the `set_aside` event.
+        why: Aside,
+    },
     /// It is proved to be damaged: move it into the quarantine.
-    /// `name` is the file, `why` goes into the `quarantined` event.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Quarantine { name: SpoolName, why: String },
+    Quarantine {
+        /// The file.
+        name: SpoolName,
+        /// Goes into the `quarantined` event.
+        why: String,
+    },
 }
 
 /// Plans the repairs in the order of the serials; files that others need out of the way come first.

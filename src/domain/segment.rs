@@ -153,9 +153,10 @@ pub enum Content {
         codecs: String,
     },
     /// The span ended, at the time `record.start_utc` says, with counter `record.n`.
-    /// `reason` is the text of the `mp4_end` object.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    End { reason: SpanEnd },
+    End {
+        /// Goes into the `mp4_end` object.
+        reason: SpanEnd,
+    },
 }
 
 impl Segment {

@@ -60,9 +60,14 @@ pub struct ChunkFacts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
     /// Begin segment `n` of the span; `n == 0` begins the span as well.
-    /// `start` is the first sample's time; `time` converts it to UTC.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    Open { n: u64, start: Mono, time: SpanTime },
+    Open {
+        /// The counter in the span, from 0.
+        n: u64,
+        /// The first sample's time.
+        start: Mono,
+        /// Converts `start` to UTC.
+        time: SpanTime,
+    },
     /// Add the chunk to the open fragment.
     Append,
     /// The chunk is not kept.
@@ -74,9 +79,10 @@ pub enum Step {
     /// Close the segment.
     Seal,
     /// Close the span.
-    /// `reason` is the text of the `mp4_end` object.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    End { reason: SpanEnd },
+    End {
+        /// Goes into the `mp4_end` object.
+        reason: SpanEnd,
+    },
 }
 
 /// The clock offset when the span began, and how far the clock is believed now.
