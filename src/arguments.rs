@@ -17,14 +17,21 @@ usage: kasacamd run --config FILE [--verbose]
        kasacamd indicator off --config FILE
        kasacamd --version
 
-privacy on sets the local latch: the camera closes and stays closed. privacy off lifts the latch
-only, never a choice made in the app. privacy log tells when the camera was open and why, whether
-anybody has changed that record since, and what is missing of it. snapshot writes one JPEG image of what the camera
-sees, while it is open; never while it is closed. probe looks at the board that it
-runs on, and writes a board file that works on it; it films nothing. indicator off puts the light of the
-configuration out: the unit does that for an agent that was killed. enroll gets the device its
-certificate from the server of the section [identity]. reset removes what a household left on the
-camera: for its next owner.
+run            runs the agent
+check          reports every problem of the configuration, the files that it names, and the board
+probe          finds video sources, encoders and microphones, and with --board writes a board file
+               that works with them; records nothing
+enroll         gets the certificate of the device from the server of the section [identity]
+reset          removes the footage, choices and keys of a household, for the next owner
+status         what the agent does, and why
+metrics        figures as OpenMetrics text
+snapshot       writes one JPEG image of what the camera sees; only while the camera is open
+privacy on     sets the local latch: the camera closes, and stays closed
+privacy off    removes the latch; a choice made in the app stays in force
+privacy show   the choice, the latch, and whether the camera is open
+privacy log    when the camera was open and why, whether anybody has changed that record, and what
+               is missing in it
+indicator off  switches the light off that a killed agent left on; the unit runs this
 ";
 
 const DEFAULT_SOCKET: &str = "/run/kasacam/control.sock";
@@ -54,7 +61,7 @@ pub(crate) enum PrivacyVerb {
     Show,
 }
 
-/// Reads the arguments behind the program's name.
+/// Reads the arguments that follow the program's name.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arguments, String> {
     use lexopt::prelude::{Long, Short, Value};
     let mut parser = lexopt::Parser::from_args(arguments);
@@ -93,12 +100,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         (Some("enroll"), _) => Ok(Arguments::Enroll { config: config? }),
         (Some("reset"), _) if yes => Ok(Arguments::Reset { config: config? }),
         (Some("reset"), _) => Err(String::from(
-            "reset removes all footage that is not stored yet, the owner's choice and the journal: say --yes if that is meant",
+            "reset removes all footage that is not stored yet, the owner's choice and the journal: add --yes to confirm",
         )),
         (Some("status"), _) => Ok(Arguments::Status { socket, json }),
         (Some("metrics"), _) => Ok(Arguments::Metrics { socket }),
         (Some("snapshot"), _) => {
-            let file = file.ok_or("snapshot takes the name of the file that it is to write")?;
+            let file = file.ok_or("snapshot needs the name of the file to write")?;
             Ok(Arguments::Snapshot { file, socket })
         }
         (Some("privacy"), Some("on")) => Ok(Arguments::Privacy { socket, verb: PrivacyVerb::On }),
@@ -109,8 +116,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
             Ok(Arguments::PrivacyLog { state, json })
         }
         (Some("indicator"), Some("off")) => Ok(Arguments::IndicatorOff { config: config? }),
-        (Some("indicator"), _) => Err(String::from("indicator takes off")),
-        (Some("privacy"), _) => Err(String::from("privacy takes on, off, show or log")),
+        (Some("indicator"), _) => Err(String::from("the only form is: indicator off")),
+        (Some("privacy"), _) => Err(String::from("privacy needs on, off, show or log")),
         (Some(other), _) => Err(format!("{other:?} is not a command")),
         (None, _) => Err(String::from("a command is missing")),
     }

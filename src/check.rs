@@ -1,4 +1,4 @@
-//! `kasacamd check`: everything that would keep this configuration from working on this machine, at once.
+//! `kasacamd check`: everything that keeps this configuration from working on this machine, at once.
 
 use kasacam::config::{self, Config, Problem, Surroundings};
 use kasacam::disk::file_system::{self, FileSystem, Verdict};
@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 /// What was found.
 pub(crate) struct Findings {
     pub(crate) problems: Vec<Problem>,
-    /// Allowed, and yet perhaps not meant.
+    /// Allowed, but perhaps not intended.
     warnings: Vec<config::Warning>,
-    /// What the footage, and the facts, are or will be on; once where both are on the same.
+    /// The file systems for footage and facts; one entry if both are on the same.
     file_systems: Vec<(PathBuf, FileSystem)>,
     config: PathBuf,
 }
 
-/// Looks at the configuration, at what it names, and at what the board needs. Opens no camera and no microphone.
+/// Checks the configuration, the files that it names, and what the board needs. Opens no camera and no microphone.
 pub(crate) fn check(path: &Path) -> Findings {
     let understood = config::read_in(path, &Surroundings::here());
     let mut file_systems = Vec::new();
@@ -71,12 +71,12 @@ impl Findings {
     }
 }
 
-/// The file systems of the spool and of the state directory above it, or of what stands where they will be made.
+/// The file systems of the spool and of the state directory, or of the folders in which they will be made.
 fn file_systems_of(state_dir: &Path) -> Vec<(PathBuf, FileSystem)> {
     let mut found: Vec<(PathBuf, FileSystem)> = Vec::new();
     for folder in [state_dir.join("spool"), state_dir.to_owned()] {
         let nearest = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
-        // What cannot be asked is told as a place that cannot be written to.
+        // A folder that cannot be examined is reported by `places`, as one that is not writable.
         if let Ok(on) = file_system::of(nearest) {
             if found.iter().all(|(_, known)| *known != on) {
                 found.push((folder, on));
@@ -86,7 +86,7 @@ fn file_systems_of(state_dir: &Path) -> Vec<(PathBuf, FileSystem)> {
     found
 }
 
-/// What is to be said of them.
+/// Problems and warnings about file systems.
 fn judge(
     config: &Path,
     file_systems: &[(PathBuf, FileSystem)],
@@ -113,7 +113,7 @@ fn judge(
     }
 }
 
-/// The folders that the agent writes to: each must be there, or be possible to make, and be writable.
+/// The folders that the agent writes to: each must exist and be writable, or it must be possible to make it.
 fn places(path: &Path, config: &Config) -> Vec<Problem> {
     let socket = config.device.socket.parent().unwrap_or(Path::new("/"));
     let folders = [("device.state_dir", config.device.state_dir.as_path()), ("device.socket", socket)];
@@ -121,41 +121,41 @@ fn places(path: &Path, config: &Config) -> Vec<Problem> {
     for (key, folder) in folders {
         let nearest = folder.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
         let problem = if !nearest.is_dir() {
-            format!("{} is no folder", nearest.display())
+            format!("{} is not a folder", nearest.display())
         } else if access(nearest, AccessFlags::W_OK | AccessFlags::X_OK).is_err() {
-            format!("{} may not be written to by this user", nearest.display())
+            format!("this user may not write to {}", nearest.display())
         } else {
             continue;
         };
-        let hint = String::from("run this as the user that kasacamd runs as");
+        let hint = String::from("run kasacamd check as the user of the agent");
         problems.push(Problem { file: path.to_owned(), line: 0, column: 0, key: key.into(), problem, hint });
     }
     problems
 }
 
-/// What is to be in the household's hands and before its eyes: the latch is opened and asked for its switch or key, the
-/// light must be there and be writable. It is not lit.
+/// The latch and the light: the latch must be readable and have its switch or key, the light must be writable. The light is
+/// not switched on.
 fn household(path: &Path, config: &Config) -> Vec<Problem> {
     let mut problems = Vec::new();
-    let mut tell = |key: &str, problem: String, hint: &str| {
+    let mut report = |key: &str, problem: String, hint: &str| {
         let (file, key, hint) = (path.to_owned(), key.to_owned(), hint.to_owned());
         problems.push(Problem { file, line: 0, column: 0, key, problem, hint });
     };
     if let Some(latch) = config.privacy.latch.clone().map(agent::latch_of) {
         if let Err(why) = latch.test() {
             let problem = format!("{} cannot be read: {why}", latch.device);
-            tell(
+            report(
                 "privacy.latch",
                 problem,
-                "the unit's user must be let to it: examples/board.conf has the lines",
+                "give the user of the agent access to it: examples/board.conf has the lines",
             );
         }
     }
     if let Some(Err(problem)) = config.privacy.indicator.as_deref().map(indicator::test) {
-        tell(
+        report(
             "privacy.indicator",
             problem,
-            "the unit's user must be let to it: examples/board.conf has the lines",
+            "give the user of the agent access to it: examples/board.conf has the lines",
         );
     }
     problems

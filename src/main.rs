@@ -1,4 +1,4 @@
-//! `kasacamd`: arguments, logging, configuration, the agent, the exit code. Nothing else.
+//! `kasacamd`: arguments, logging, configuration, the agent, and the exit code.
 
 mod arguments;
 mod check;
@@ -40,9 +40,9 @@ fn main() -> ExitCode {
             print(&if json { findings.as_json() } else { findings.in_words() });
             if findings.problems.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
-        Arguments::Probe { board, state } => told(probe::probe(board.as_deref(), &state)),
-        Arguments::Enroll { config } => told(enroll::enroll(&config)),
-        Arguments::Reset { config } => told(reset::reset(&config)),
+        Arguments::Probe { board, state } => finish(probe::probe(board.as_deref(), &state)),
+        Arguments::Enroll { config } => finish(enroll::enroll(&config)),
+        Arguments::Reset { config } => finish(reset::reset(&config)),
         // Unchanged as the agent sent it, including members that this release does not know.
         Arguments::Status { socket, json: true } => {
             asked(&socket, &control::Command::Status, |value: &Value| format!("{value}\n"))
@@ -51,9 +51,9 @@ fn main() -> ExitCode {
             asked(&socket, &control::Command::Status, words::of_status)
         }
         Arguments::Metrics { socket } => {
-            asked(&socket, &control::Command::Metrics, |told: &control::Metrics| told.metrics.clone())
+            asked(&socket, &control::Command::Metrics, |answer: &control::Metrics| answer.metrics.clone())
         }
-        Arguments::Snapshot { file, socket } => told(snapshot::snapshot(&file, &socket)),
+        Arguments::Snapshot { file, socket } => finish(snapshot::snapshot(&file, &socket)),
         Arguments::Privacy { socket, verb } => {
             let command = match verb {
                 PrivacyVerb::On => control::Command::Privacy { closed: true },
@@ -71,7 +71,7 @@ fn main() -> ExitCode {
 }
 
 /// Prints what was done, or why it was not done.
-fn told(outcome: Result<String, String>) -> ExitCode {
+fn finish(outcome: Result<String, String>) -> ExitCode {
     match outcome {
         Ok(words) => print(&words),
         Err(why) => {
@@ -81,9 +81,9 @@ fn told(outcome: Result<String, String>) -> ExitCode {
     }
 }
 
-/// Puts out the light that a killed agent left lit. Does nothing if there is no light.
+/// Switches off the light that a killed agent left on. Does nothing if there is no light.
 fn indicator_off(config: &Path) -> ExitCode {
-    told(match config::indicator(config, &config::Surroundings::here()) {
+    finish(match config::indicator(config, &config::Surroundings::here()) {
         Ok(None) => Ok(String::new()),
         Ok(Some(folder)) => indicator::put_out(&folder).map(|()| String::new()),
         Err(problems) => Err(problems.to_string()),
@@ -93,9 +93,9 @@ fn indicator_off(config: &Path) -> ExitCode {
 /// Prints the privacy journal on flash, and fails if it is not whole.
 fn privacy_log(state: &Path, json: bool) -> ExitCode {
     match agent::privacy_log(state, json) {
-        Ok((told, unbroken)) => {
-            print(&told);
-            if unbroken { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        Ok((log, whole)) => {
+            print(&log);
+            if whole { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(problem) => {
             say(&format!("kasacamd: {problem}\n"));

@@ -1,7 +1,7 @@
 //! `kasacamd probe`: what this board has, and a board file that works on it.
 //!
-//! It films nothing: nodes of cameras are asked what they give, and closed again; microphones are read from /proc; an
-//! encoder is measured with a test picture. `docs/privacy.md` says what is opened.
+//! It records nothing: it asks the nodes of cameras for their formats and closes them again, reads the list of microphones
+//! from /proc, and measures encoders with a test picture. `docs/privacy.md` says what is opened.
 
 use kasacam::capture::choose::{self, Camera, Found, Mode, Offer, Way};
 use kasacam::capture::{packages, survey};
@@ -12,10 +12,9 @@ use std::fmt::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-/// The same for a file system as for memory: whole mebibytes.
 const MIB: u64 = 1 << 20;
 
-/// Looks at the board. What was found in words; or, where `board` is a file or `-`, the board file that follows from it.
+/// Examines the board. Returns what was found as text or, if `board` is a file or `-`, writes the board file that follows.
 pub(crate) fn probe(board: Option<&Path>, state_dir: &Path) -> Result<String, String> {
     let found = look(state_dir);
     let Some(path) = board else {
@@ -37,19 +36,19 @@ pub(crate) fn probe(board: Option<&Path>, state_dir: &Path) -> Result<String, St
     let (folder, name) =
         (path.parent().unwrap_or(Path::new("")), path.file_name().and_then(|name| name.to_str()));
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    let name = name.ok_or_else(|| format!("{} is no name of a file", path.display()))?;
+    let name = name.ok_or_else(|| format!("{} is not a file name", path.display()))?;
     publish(&RealFs, folder, name, text.as_bytes())
         .map_err(|why| format!("{} cannot be written: {why}", path.display()))?;
-    // It holds no secret, and the agent runs as another user than whoever writes it.
+    // It has no secrets, and the agent runs as another user.
     let readable = std::fs::Permissions::from_mode(0o644);
     std::fs::set_permissions(path, readable).map_err(|why| format!("{}: its mode: {why}", path.display()))?;
     Ok(format!("{} is written\n", path.display()))
 }
 
-/// Reads the text as the agent would, and builds what it asks for: what would not work is not written.
+/// Reads the text as the agent would, and builds the pipeline: a board file that would not work is not written.
 fn judge(text: &str, path: &Path) -> Result<(), String> {
     let board = config::board_of(text, path).map_err(|problems| {
-        format!("what was found makes no board file: please report this\n{problems}\n{text}")
+        format!("no board file can be made of what was found: please report this\n{problems}\n{text}")
     })?;
     let problems = kasacam::capture::probe(&board);
     if problems.is_empty() {
@@ -78,9 +77,9 @@ fn look(state_dir: &Path) -> Found {
     }
     found.microphones = hardware::microphones().into_iter().map(|it| (it.device, it.name)).collect();
     found.remarks = remarks(state_dir);
-    found.remarks.extend(refused.into_iter().map(|why| format!("Not asked: {why}")));
+    found.remarks.extend(refused.into_iter().map(|why| format!("Not examined: {why}")));
     if found.encoders.is_empty() {
-        found.remarks.push(format!("For an encoder in software: {}", packages::advice("openh264enc")));
+        found.remarks.push(format!("A software encoder: {}", packages::advice("openh264enc")));
     }
     found
 }
@@ -99,7 +98,7 @@ fn offer(format: &cameras::Format) -> Option<Offer> {
     Some(Offer { pixels, modes: format.sizes.iter().map(mode).collect() })
 }
 
-/// Flash, memory, clock: nothing of them stands in a board file, and all of them matter to it.
+/// Flash, memory and clock: they are not part of a board file, but limit what it can do.
 fn remarks(state_dir: &Path) -> Vec<String> {
     let mut lines = Vec::new();
     let nearest = state_dir.ancestors().find(|ancestor| ancestor.exists()).unwrap_or(Path::new("/"));
@@ -122,7 +121,7 @@ fn remarks(state_dir: &Path) -> Vec<String> {
     }
     let battery = match hardware::battery_clock() {
         Some(name) => format!("an RTC ({name})"),
-        None => String::from("no RTC: after a start the time is unknown until the network tells it"),
+        None => String::from("no RTC: after a start, the time is unknown until the network gives it"),
     };
     let synchronised =
         if clock::now(clock::Trust::Kernel).synchronised { "synchronised" } else { "not synchronised" };

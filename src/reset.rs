@@ -41,7 +41,7 @@ pub(crate) fn reset(path: &Path) -> Result<String, String> {
     stays.extend(places.board.map(|board| (board, "the board file")));
     stays.extend(places.device_key.map(|key| (key, "the device's own key")));
     let by_unit =
-        "handed over by the unit: remove the file that its LoadCredential= names, unless it is the product's";
+        "given by the unit: remove the file that its LoadCredential= names, unless it belongs to the product";
     stays.extend(places.handed_over.into_iter().map(|text| (PathBuf::from(text), by_unit)));
     done.in_words(&stays)
 }
@@ -97,14 +97,14 @@ impl Removed {
     fn in_words(self, stays: &[(PathBuf, &str)]) -> Result<String, String> {
         let mut words = self.words;
         if words.is_empty() && self.failed.is_empty() {
-            words.push_str("there was nothing to remove\n");
+            words.push_str("nothing to remove\n");
         }
         for (path, what) in stays {
             let _infallible = writeln!(words, "stays    {}: {what}", path.display());
         }
         words.push_str(
-            "Flash may still hold what was removed, until it is written over or trimmed: fstrim on this file system tells \
-             the flash so. What an encrypted spool (spool.encrypt) held cannot be read any more.\n",
+            "Flash may still hold what was removed until it is overwritten or trimmed: run fstrim on this file system. The \
+             content of an encrypted spool (spool.encrypt) cannot be read any more.\n",
         );
         if self.failed.is_empty() {
             return Ok(words);
@@ -123,7 +123,7 @@ struct Count {
 /// error is returned.
 fn empty(folder: &Path, depth: usize, count: &mut Count) -> io::Result<()> {
     if !fs::symlink_metadata(folder)?.is_dir() {
-        return Err(io::Error::new(io::ErrorKind::NotADirectory, "is no folder"));
+        return Err(io::Error::new(io::ErrorKind::NotADirectory, "is not a folder"));
     }
     let mut first = Ok(());
     for entry in fs::read_dir(folder)? {
@@ -135,7 +135,7 @@ fn empty(folder: &Path, depth: usize, count: &mut Count) -> io::Result<()> {
                 return Ok(());
             }
             if depth == 0 {
-                return Err(io::Error::other(format!("{} lies too deep", path.display())));
+                return Err(io::Error::other(format!("{} is nested too deep", path.display())));
             }
             empty(&path, depth - 1, count)?;
             fs::remove_dir(&path)

@@ -48,7 +48,7 @@ pub(crate) fn of_status(status: &Status) -> String {
     line("set aside", (spool.set_aside.files > 0).then(|| of_what_is_set_aside(status)).as_deref());
     line("fault", capture.fault.as_deref());
     line("audio", capture.audio_fault.as_deref());
-    line("camera does", capture.differs.as_deref());
+    line("differs", capture.differs.as_deref());
     line("spool fault", spool.fault.as_deref());
     line("store", upload.stalled.as_deref());
     line("latch", telemetry.household.latch_fault.as_deref());
@@ -56,7 +56,7 @@ pub(crate) fn of_status(status: &Status) -> String {
     words + &of_privacy(status)
 }
 
-/// How many files are left unsent in the spool, and how to mend it.
+/// How many files are left unsent in the spool, why, and what to do.
 fn of_what_is_set_aside(status: &Status) -> String {
     let figures = &status.telemetry.spool.set_aside;
     let told = Aside::ALL.into_iter().filter(|why| figures.of(*why) > 0);
@@ -71,8 +71,8 @@ pub(crate) fn what_is_not_closed(status: &Status) -> Option<String> {
     }
     (!status.privacy.durable).then(|| {
         String::from(
-            "the camera is closed, but the latch could not be made durable: a cut of the power may open it again; \
-             look at the state directory's disk",
+            "the camera is closed, but the latch could not be made durable: a power cut may open it again; \
+             check the disk of the state directory",
         )
     })
 }

@@ -56,7 +56,7 @@ fn a_picture_is_taken_of_what_is_recorded_and_none_while_it_is_not() {
     assert_eq!(std::fs::read(&image).unwrap(), before, "the file stays as it was");
 
     let nowhere = snapshot(&camera, Path::new("/no/such/folder/image.jpg"));
-    assert!(said(&nowhere).contains("is no folder"), "{}", said(&nowhere));
+    assert!(said(&nowhere).contains("is not a folder"), "{}", said(&nowhere));
     camera.stop();
     let alone =
         kasacamd(&["snapshot", image.to_str().unwrap(), "--socket", socket(&cloud).to_str().unwrap()]);
