@@ -23,6 +23,7 @@ mod config_profiles;
 #[cfg(feature = "schema")]
 mod conformance;
 mod decode_times;
+mod documents;
 mod facts_lost;
 mod fmp4_damage;
 mod fmp4_golden;
