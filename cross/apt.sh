@@ -1,16 +1,16 @@
-# Sourced: fetches Debian packages of another architecture, or apart from those installed, without telling the machine's own
-# dpkg and apt of it. Nothing is installed, and no root is needed.
+# Sourced: fetches Debian packages, also of another architecture, without a change to dpkg and apt of this machine. Nothing
+# is installed, and root is not needed.
 
 # shellcheck shell=bash
 
-# private_apt FOLDER ARCHITECTURE STATUS: an apt with its own lists and cache in FOLDER. STATUS is the file of what
-# counts as installed.
+# private_apt FOLDER ARCHITECTURE STATUS: an apt with its own lists and cache in FOLDER. STATUS is the file that says which
+# packages are installed.
 private_apt() {
   local folder=$1 architecture=$2 status=$3
   mkdir -p "$folder"/{lists/partial,cache/archives/partial,parts}
   [[ -e $status ]] || : >"$status"
-  # The machine's own mirrors of the release itself. Security updates reach the architectures at different times, and
-  # then those of two of them do not go together.
+  # This machine's mirrors, without security updates: these reach the architectures at different times, and then packages of
+  # two architectures do not fit together.
   # shellcheck disable=SC2016  # the dollars are for apt
   apt-get indextargets --format 'deb $(SITE) $(RELEASE) $(COMPONENT)' \
     'Created-By: Packages' 'Origin: Debian' 'Label: Debian' 2>/dev/null \
@@ -36,11 +36,11 @@ CONF
   APT_CONFIG=$folder/apt.conf apt-get -qq update
 }
 
-# unpack FOLDER ROOT: every package that was fetched, below ROOT.
+# unpack FOLDER ROOT: unpacks every fetched package below ROOT.
 unpack() {
   local package
   for package in "$1"/cache/archives/*.deb; do
-    # dpkg-deb --extract would put a folder in the place of a link such as /lib.
+    # dpkg-deb --extract would replace a link such as /lib with a folder.
     dpkg-deb --fsys-tarfile "$package" | tar --extract --no-same-owner --keep-directory-symlink --directory "$2"
   done
 }

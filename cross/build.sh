@@ -1,14 +1,14 @@
 #!/usr/bin/env bash
-# Builds the camera's binary for TARGET, and holds its size against the limit.
+# Builds the agent for TARGET, and compares its size with the limit.
 #
-#   cross/build.sh TARGET [PROFILE]     PROFILE is release unless told
+#   cross/build.sh TARGET [PROFILE]     PROFILE is release by default
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . cross/environment.sh
 enter "${1:-}"
 profile=${2:-release}
 
-# The program knows when it was built: the time of its commit, so that the same commit gives the same program.
+# The build time in the program is the time of its commit, so that the same commit gives the same program.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}
 export SOURCE_DATE_EPOCH
 

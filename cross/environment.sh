@@ -1,4 +1,4 @@
-# Sourced: sees to compiler, libraries and Rust for a target on this machine, and sets what cargo is to be told.
+# Sourced: installs compiler, libraries and Rust for a target on this machine, and sets the variables that cargo needs.
 
 # shellcheck shell=bash
 # shellcheck source=cross/target.sh
@@ -17,7 +17,7 @@ enter() {
   cargo=$(cross/rust.sh "$target")
   PATH=$(dirname "$cargo"):$PATH
 
-  # .cargo/config.toml has the runner. Here is what depends on where the sysroot and the sources lie.
+  # .cargo/config.toml sets the runner. This sets what depends on the paths of the sysroot and the sources.
   upper=${target^^}
   upper=${upper//-/_}
   export PATH PKG_CONFIG_ALLOW_CROSS=1

@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Makes a system that QEMU boots: Debian's userland, its kernel with the virtual camera (vivid), systemd, and the
-# package kasacam, in target/image/BOARD.
+# Builds a system for QEMU in target/image/BOARD: Debian's userland, its kernel with the virtual camera (vivid), systemd,
+# and the package kasacam.
 #
 #   cross/image.sh BOARD        qemu-virt-armv7 or qemu-virt-aarch64
 #
-#   kernel, initrd    what QEMU is started with
+#   kernel, initrd    for QEMU
 #   system.img        the root, read only (ext4)
-#   skeleton/         what a data partition begins with
+#   skeleton/         the initial content of a data partition
 #
 # Nothing is mounted, and root is not needed: packages are unpacked, and mkfs fills the file system.
 set -euo pipefail
@@ -25,10 +25,10 @@ target_is "$target"
 
 scripts/debian-packages.sh cpio e2fsprogs f2fs-tools kmod qemu-user-static systemd xz-utils
 PATH=$PATH:/usr/sbin:/sbin
-# The licences of the libraries matter for what is passed on, which an image for tests is not.
+# The licences of the libraries are needed for what is published; an image for tests is not.
 package=$(LICENCES=/dev/null scripts/deb.sh "$target")
 
-# Files that are made belong to root in the image, whoever makes it.
+# All files belong to root in the image, whoever builds it.
 if ((EUID != 0)) && [[ -z ${KASACAM_AS_ROOT:-} ]]; then
   KASACAM_AS_ROOT=1 exec unshare --map-root-user "$0" "$@"
 fi
@@ -38,7 +38,7 @@ mkdir -p "$folder"
 folder=$(cd "$folder" && pwd)
 base=$folder/base
 
-# The part that takes long: everything but the package. Kept until the lists change.
+# The slow part: everything except the package. It is kept until the lists change.
 wanted=$(sha256sum cross/image.sh cross/packages.sh cross/image/*)
 if [[ $(cat "$folder/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   rm -rf --one-file-system "$folder"
@@ -50,7 +50,7 @@ if [[ $(cat "$folder/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   mapfile -t packages < <(cross/packages.sh system "$target")
   private_apt "$apt" "$debian" "$apt/status"
   APT_CONFIG=$apt/apt.conf apt-get -qq -y --download-only install "${packages[@]}" >&2
-  # The kernel alone: its package wants a maker of initrds beside it.
+  # The kernel without its dependencies: its package needs a tool that makes initrds.
   image=$(APT_CONFIG=$apt/apt.conf apt-cache depends --important "$kernel" | sed -n 's/.*Depends: \(linux-image-\S*\)/\1/p')
   (cd "$apt/cache/archives" && APT_CONFIG=$apt/apt.conf apt-get -qq download "$image")
 
@@ -64,7 +64,7 @@ if [[ $(cat "$folder/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   done
   rm -rf "$apt"
 
-  # What nothing of this reads or runs.
+  # Remove what nothing here reads or runs.
   plugins=$base/usr/lib/$gnu/gstreamer-1.0
   mkdir "$plugins.wanted"
   for plugin in $(cross/packages.sh system-plugins); do mv "$plugins/libgst$plugin.so" "$plugins.wanted/"; done
@@ -75,7 +75,7 @@ if [[ $(cat "$folder/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   version=${kernels[0]##*/vmlinuz-}
   cp "${kernels[0]}" "$folder/kernel"
   rm -rf "${base:?}"/boot/*
-  # Drivers of machines that this is not.
+  # Remove drivers of other machines.
   (cd "$base/lib/modules/$version/kernel" && rm -rf sound/soc sound/pci sound/usb drivers/{gpu,iio,infiniband,staging,hid,usb,mtd,ata,scsi,mmc,bluetooth,thermal,spi,i2c,mfd,crypto} \
     drivers/net/{wireless,ethernet,usb,can,dsa,phy} drivers/media/{dvb-frontends,usb,pci,tuners,radio} net/{bluetooth,mac80211,wireless,netfilter,sctp,tipc,can} fs/{btrfs,xfs,nfs,nfsd,ocfs2,gfs2,cifs,ceph,afs,smb})
   depmod -b "$base" "$version"
@@ -92,7 +92,7 @@ if [[ $(cat "$folder/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   install -D --mode=644 cross/image/shell.service "$base/usr/lib/systemd/system/kasacam-shell.service"
   install -D --mode=755 cross/image/shell "$base/usr/lib/kasacam/shell"
   mkdir -p "$base"/{data,proc,sys,dev,run,tmp,var/lib/kasacam,etc/kasacam,etc/modprobe.d,etc/modules-load.d}
-  # One camera, which shows a test picture.
+  # One virtual camera with a test picture.
   echo "options vivid n_devs=1 node_types=0x1 num_inputs=1 input_types=0x0" >"$base/etc/modprobe.d/vivid.conf"
   echo vivid >"$base/etc/modules-load.d/vivid.conf"
   mkdir -p "$base/etc/systemd/journald.conf.d"
@@ -100,7 +100,7 @@ if [[ $(cat "$folder/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   systemd-sysusers --root="$base" 2>/dev/null
   ln -sf /lib/systemd/system/multi-user.target "$base/etc/systemd/system/default.target"
   systemctl --root="$base" --quiet enable kasacam-shell.service systemd-networkd.service
-  # Nobody logs in, nothing is cleaned up, the clock is QEMU's, and an emulated processor starts whatever it is told to.
+  # No logins, no clean-up jobs, no time service (QEMU sets the clock), and no start limits: an emulated processor is slow.
   systemctl --root="$base" --quiet mask getty.target console-getty.service systemd-firstboot.service \
     systemd-networkd-wait-online.service systemd-network-generator.service systemd-timesyncd.service \
     dbus.service dbus.socket systemd-logind.service systemd-user-sessions.service \
@@ -137,7 +137,7 @@ DPKG_ROOT=$root "$root/.control/postinst" configure ""
 { cat "$root/.control/control"; echo "Status: install ok installed"; echo; } >>"$root/var/lib/dpkg/status"
 rm -r "$root/.control"
 systemctl --root="$root" --quiet enable kasacamd.service
-# dpkg's own list lies on the system, as /var is emptied at each start.
+# The list of dpkg is part of the system image, since /var is emptied at each start.
 mv "$root/var/lib/dpkg" "$root/usr/lib/dpkg-database"
 rm -rf "${root:?}"/var/* "${root:?}"/tmp/*
 

@@ -1,3 +1,3 @@
 #!/bin/sh
-# Links against the sysroot of the target; its path comes by the environment, as in cross/rustc.sh.
+# Links with the sysroot of the target. Its path comes from the environment, as in cross/rustc.sh.
 exec "$KASACAM_LINKER" --sysroot="$KASACAM_SYSROOT" "$@"

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# What cross-building and emulated testing take from Debian: one list for the containers of `cross` and for a plain
-# host.
+# The Debian packages for cross-building and emulated tests: one list for the containers of `cross` and for a plain host.
 #
 #   cross/packages.sh host TARGET      tools that run on the building machine, one to a line
 #   cross/packages.sh target TARGET    libraries and plugins of the target
@@ -24,7 +23,7 @@ target_packages() {
     gstreamer1.0-libav gstreamer1.0-alsa gstreamer1.0-x
 }
 
-# docs/flashing.md tells which of them a board needs when.
+# docs/flashing.md says which of them a board needs.
 plugins() {
   printf '%s\n' \
     coreelements \
@@ -35,7 +34,7 @@ plugins() {
     x264 x265 libav voaacenc
 }
 
-# A small system with what kasacamd needs, and what the tests look at it with.
+# A small system with what kasacamd and its tests need.
 system_packages() {
   printf '%s\n' \
     base-files base-passwd bash busybox-static coreutils dash diffutils dpkg e2fsprogs f2fs-tools findutils grep iproute2 kmod libc-bin login mount \
@@ -49,13 +48,13 @@ system_plugins() {
     audioparsers isomp4 video4linux2 openh264 x264
 }
 
-# What the tests start, which is not emulated.
+# Programs that the tests start; they are not emulated.
 test_packages() {
   printf '%s\n' mosquitto ffmpeg openssl python3-gi gir1.2-gst-rtsp-server-1.0 \
     gstreamer1.0-plugins-{base,good,bad,ugly} gstreamer1.0-libav
 }
 
-# In the container nothing else runs, so the target's packages are simply installed beside the others.
+# Nothing else runs in the container, so the packages of the target are installed normally.
 image() {
   local packages
   dpkg --add-architecture "$debian"

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Finds QEMU's emulator of the whole machine of TARGET, and prints the command, one word to a line.
+# Finds the QEMU program that emulates the machine of TARGET, and prints the command, one word per line.
 #
-# That of the machine is taken where it is installed. Otherwise Debian's is unpacked into the build folder: a machine
-# with some other version of QEMU's tools could not install it.
+# Uses the one that is installed. Otherwise, unpacks the one of Debian in the build folder: it could not be installed beside
+# another version of QEMU's tools.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh

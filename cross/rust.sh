@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Finds a cargo whose rustc has the target's standard library, and prints its path.
 #
-# A rustup toolchain that has the target is taken as it is (rustup target add TARGET). Otherwise, and with
-# KASACAM_RUST=debian, it is Debian's Rust 1.85, which is our MSRV: unpacked into the build folder, not installed.
+# Uses a rustup toolchain that has the target (rustup target add TARGET). Otherwise, and with KASACAM_RUST=debian, uses Debian's
+# Rust 1.85, the oldest version that we support: it is unpacked in the build folder, not installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh
@@ -18,7 +18,7 @@ if [[ ${KASACAM_RUST:-} != debian && -n $std ]] && compgen -G "$std/libstd-*.rli
 fi
 
 if [[ $(dpkg --print-architecture 2>/dev/null || true) != amd64 ]]; then
-  echo "This machine is not Debian on amd64; get the target from rustup: rustup target add $target" >&2
+  echo "This machine is not Debian on amd64; install the target with rustup: rustup target add $target" >&2
   exit 1
 fi
 
@@ -40,7 +40,7 @@ if [[ $(cat "$rust/.complete" 2>/dev/null || true) != "$wanted" ]]; then
   ln -s usr/lib "$rust/lib"
   unpack "$rust/apt" "$rust"
   rm -rf "$rust/apt/cache"
-  # Its libraries are not where the loader looks, so the two programs are started by way of these.
+  # Its libraries are not where the loader looks, so these scripts start the two programs.
   mkdir -p "$rust/bin"
   for program in rustc cargo rustdoc; do
     cat >"$rust/bin/$program" <<SH

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes the target's root for a plain host with Debian: headers, libraries, plugins. Prints its path.
+# Builds the sysroot of the target on a Debian host: headers, libraries, plugins. Prints its path.
 #
-# Where it is there already and its list of packages is the same, nothing is done.
+# Does nothing if it exists and its list of packages has not changed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh
@@ -27,11 +27,11 @@ APT_CONFIG=$apt/apt.conf apt-get -qq -y --download-only install "${packages[@]}"
 echo "Unpacking them ..." >&2
 rm -rf "$root"
 mkdir -p "$root"/usr/{bin,sbin,lib}
-# Debian's /usr is merged: what a package has in /lib lies in /usr/lib.
+# Debian's /usr is merged: files of a package in /lib are in /usr/lib.
 for merged in bin sbin lib; do ln -s "usr/$merged" "$root/$merged"; done
 unpack "$apt" "$root"
 
-# A library's link to another by its absolute path would lead to this machine's own.
+# A link to a library by its absolute path would lead to a library of this machine.
 find "$root/usr/lib" -type l -lname '/*' -print0 | while IFS= read -r -d '' link; do
   ln -snf "$(realpath -ms --relative-to="$(dirname "$link")" "$root$(readlink "$link")")" "$link"
 done
@@ -39,7 +39,7 @@ done
 # What update-alternatives would do; libav's plugin needs them.
 ln -sf blas/libblas.so.3 lapack/liblapack.so.3 "$root/usr/lib/$gnu/"
 
-# Just the plugins of the list: what is left out is proved not to be needed, and GStreamer need not look at 200 more.
+# Only the plugins of the list: the tests then show that no others are needed, and GStreamer does not load 200 more.
 plugins=$root/usr/lib/$gnu/gstreamer-1.0
 mkdir "$plugins.wanted"
 for plugin in $(cross/packages.sh plugins); do
@@ -47,7 +47,7 @@ for plugin in $(cross/packages.sh plugins); do
 done
 rm -rf "$plugins"
 mv "$plugins.wanted" "$plugins"
-# None of it is read, and it is large.
+# Nothing reads these, and they are large.
 rm -rf "${root:?}"/usr/share/{doc,locale,man,icons,perl} "$root"/usr/lib/python3* "${root:?}"/usr/{bin,sbin}/*
 rm -rf "$apt/cache"
 

@@ -1,6 +1,6 @@
-# Sourced: what each target is called by the others. Takes the target as Rust names it, sets the rest.
+# Sourced: the names of a target in Debian, QEMU and others. Takes the name that Rust uses, and sets the rest.
 
-# shellcheck shell=bash disable=SC2034  # what is set here is used by those who source it
+# shellcheck shell=bash disable=SC2034  # used by the scripts that source this one
 known_targets="armv7-unknown-linux-gnueabihf aarch64-unknown-linux-gnu"
 
 target_is() {
@@ -21,7 +21,7 @@ target_is() {
   esac
 }
 
-# The folder of everything that cross-building makes and fetches, below cargo's own.
+# The folder for everything that cross-building builds and fetches, in cargo's folder.
 cross_folder() {
   local out=${CARGO_TARGET_DIR:-target}
   mkdir -p "$out/cross"

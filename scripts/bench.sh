@@ -1,14 +1,15 @@
 #!/usr/bin/env bash
-# What the agent costs beside what a user might have instead: one table. It builds what it needs, makes the clip once, and
-# starts the development cloud: with Garage behind its TLS where scripts/test-interop.sh has built that, else with its
-# own store. The table says which.
+# Compares the cost of the agent with other ways to record and upload, in one table. Builds what it needs, makes the clip
+# once, and starts the development cloud: with Garage as its store if scripts/test-interop.sh has built it, otherwise with
+# the store of its own. The table says which.
 #
 #   scripts/bench.sh              the table
-#   scripts/bench.sh check        what is the same at every run, against the budgets in tests/bench/budgets.toml
-#   scripts/bench.sh growth       how the cost grows with bitrate and spool, with plots into docs
-#   scripts/bench.sh sink         builds awss3putobjectsink, which Debian does not have, as one more peer (20 minutes)
+#   scripts/bench.sh check        compares size, calls, allocations and instructions with tests/bench/budgets.toml
+#   scripts/bench.sh growth       how the cost grows with the bitrate and the spool; draws plots into docs
+#   scripts/bench.sh sink         builds awss3putobjectsink, which Debian does not package, for the table (20 minutes)
 #
-# N (7) is the number of interleaved runs, LIVE (3) that of those of a minute each, CLIP_SECONDS (600) the clip's length.
+# N (7) is the number of interleaved runs, LIVE (3) the number of live runs of one minute, CLIP_SECONDS (600) the length
+# of the clip.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -26,13 +27,13 @@ else
 fi
 
 if [[ ${1:-} == sink ]]; then
-  # A plugin is found by its name, and a crate of another makes no shared library: so this one has its source.
+  # GStreamer finds a plugin by its file name, and a dependency is not built as a shared library: so build its own source.
   version=0.14.5
   mkdir -p "$cache/sink/src"
   printf '[package]\nname = "sink"\nversion = "0.0.0"\nedition = "2021"\n\n[workspace]\n\n[dependencies]\ngst-plugin-aws = "=%s"\n' \
     "$version" >"$cache/sink/Cargo.toml"
   : >"$cache/sink/src/lib.rs"
-  # Its own lock has the versions it was tried with.
+  # Its own Cargo.lock has the versions that it was tested with.
   cd "$cache/sink"
   cargo fetch
   manifest=$(cargo metadata --format-version 1 | python3 -c '

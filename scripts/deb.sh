@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Packs the binary that was built for TARGET, its unit, boards and documents as a Debian package.
+# Builds a Debian package from the binary that was built for TARGET, the unit, the board files and the documents.
 #
 #   scripts/deb.sh TARGET
 #
-# LICENCES names a file with the licences of the libraries; without it, it is made.
+# LICENCES names a file with the licences of the libraries; without it, that file is made.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh
@@ -18,7 +18,7 @@ command -v dpkg-deb >/dev/null || { echo "dpkg-deb is missing: install dpkg" >&2
 version=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
 root=$out/deb/$target
 rm -rf "$root"
-# The same commit gives the same package: dates are the commit's.
+# The same commit gives the same package: all dates are those of the commit.
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || echo 0)}
 export SOURCE_DATE_EPOCH
 
@@ -34,7 +34,7 @@ while IFS= read -r document; do
   put 644 "$document" "usr/share/doc/kasacam/${document#docs/}"
 done < <(find docs -type f)
 for example in systemd/examples/*; do put 644 "$example" "usr/share/doc/kasacam/examples/${example##*/}"; done
-# The README's links lead to docs/; here all lie in one folder.
+# The links of the README lead to docs/; here all documents are in one folder.
 sed -i 's|](docs/|](|g; s|](LICENSE)|](copyright)|g' "$root/usr/share/doc/kasacam/README.md"
 gzip --best --no-name --stdout CHANGELOG.md >"$root/usr/share/doc/kasacam/changelog.gz"
 packaging/copyright.sh >"$root/usr/share/doc/kasacam/copyright"

@@ -1,19 +1,19 @@
 #!/usr/bin/env bash
-# Sees to it that what building and testing needs is there.
+# Installs what building and testing needs.
 #
-# Where all is there, it does nothing and calls nothing. On Debian and its kin it installs what is missing with
-# apt-get (through sudo only where we are not root). Elsewhere it says which tools are missing.
+# If everything is installed, it does nothing. On Debian and Ubuntu it installs missing packages with apt-get (with sudo
+# if the user is not root). On other systems it says which tools are missing.
 #
-# With arguments: these packages, instead of the list below.
+# With arguments: installs these packages instead of the list below.
 set -euo pipefail
 
 packages=(
   # building
   build-essential pkg-config libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
-  # capture: videotestsrc, app and friends; rtp, rtsp and isomp4; parsers, openh264 and x265; x264; AAC; text on pictures
+  # capture: videotestsrc, app and others; rtp, rtsp and isomp4; parsers, openh264 and x265; x264; AAC; text overlays
   gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-plugins-ugly
   gstreamer1.0-libav gstreamer1.0-x gstreamer1.0-tools strace
-  # the tests and the demonstration: a real broker, and second opinions on keys and files
+  # the tests and the demo: a real broker, and other programs that read the same keys and files
   mosquitto mosquitto-clients ffmpeg openssl curl libfaketime strace python3-gi gir1.2-gst-rtsp-server-1.0
   # the page, in a real browser
   chromium
@@ -48,13 +48,12 @@ done
 echo "Installing: ${missing[*]}" >&2
 root=()
 if ((EUID != 0)); then
-  command -v sudo >/dev/null || { echo "Not root, and there is no sudo: install them by hand." >&2; exit 1; }
+  command -v sudo >/dev/null || { echo "Not root, and sudo is not installed: install these packages yourself." >&2; exit 1; }
   root=(sudo)
 fi
 
-# The broker's package starts a broker of its own. The tests start theirs, on ports of their own, so that one is
-# told not to: RUNLEVEL=1 makes invoke-rc.d hold back, and policy-rc.d is put in its way for as long as apt runs,
-# where nobody has one already.
+# The package mosquitto starts a broker. The tests start their own, so that one is not wanted: RUNLEVEL=1 keeps
+# invoke-rc.d from starting it, and so does a policy-rc.d that exists only while apt runs, unless there is one already.
 was_there=yes
 [[ " ${missing[*]} " == *" mosquitto "* ]] && was_there=no
 policy=/usr/sbin/policy-rc.d
@@ -65,10 +64,10 @@ if [[ ! -e $policy ]]; then
 fi
 
 install=(env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get -o DPkg::Lock::Timeout=300 -y)
-"${root[@]}" "${install[@]}" update || echo "apt-get update failed; trying with the lists there are." >&2
+"${root[@]}" "${install[@]}" update || echo "apt-get update failed; trying with the existing lists." >&2
 "${root[@]}" "${install[@]}" install --no-install-recommends "${missing[@]}"
 
-# A broker that only came with us runs neither now nor at the next boot. Who wants one says so:
+# A broker that was installed by this script does not run, now or at the next boot. To change that:
 # systemctl enable --now mosquitto.
 if [[ $was_there == no ]] && [[ -d /run/systemd/system ]]; then
   "${root[@]}" systemctl disable --now mosquitto >/dev/null 2>&1 || true

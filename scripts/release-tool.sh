@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds a tool that only releases need, once, into the build folder, and prints the folder of its program.
+# Builds a tool that only releases need, once, in the build folder, and prints the folder of its program.
 #
 #   scripts/release-tool.sh NAME VERSION
 set -euo pipefail

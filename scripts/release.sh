@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Everything that is published of a release for one board: program, package, bill of materials, licences, checksums.
+# Builds everything that is published of a release for one target: program, package, bill of materials, licences, checksums.
 #
 #   scripts/release.sh TARGET
 #
-# The same commit is to give the same files wherever it is built: scripts/reproducible.sh compares two builds.
+# The same commit must give the same files wherever it is built: scripts/reproducible.sh compares two builds.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh
@@ -15,7 +15,7 @@ version=$(sed -n 's/^version = "\(.*\)"/\1/p;T;q' Cargo.toml)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH
 if [[ -n $(git status --porcelain) ]]; then
-  echo "This tree differs from its commit: what is built here cannot be built again from it." >&2
+  echo "The working tree has changes that are not committed: nobody could build this release again." >&2
 fi
 
 cross/build.sh "$target"

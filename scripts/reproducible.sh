@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the agent of HEAD for TARGET in two folders with names of different lengths, and holds the two programs against each other.
+# Builds the agent of HEAD for TARGET in two folders with names of different lengths, and compares the two programs.
 #
 #   scripts/reproducible.sh TARGET
 set -euo pipefail
@@ -16,8 +16,8 @@ program=target/$target/release/kasacamd
 first=${folders[0]}/$program second=${folders[1]}/$program
 sha256sum "$first" "$second"
 if cmp "$first" "$second"; then
-  echo "Both are the same, byte by byte."
+  echo "The two programs are identical."
 else
-  echo "They differ." >&2
+  echo "The two programs differ." >&2
   exit 1
 fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes pictures of the page in a real browser, 1280 and 390 pixels wide, light and dark, into target/screenshots.
-# Two of them, as they fit a window, go into docs/ and stand in the README. Look at them before they are committed.
+# Takes screenshots of the page in a real browser, 1280 and 390 pixels wide, light and dark, into target/screenshots.
+# Copies two of them, cut to the window, to docs/ for the README. Look at them before you commit them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# The size of the release binary (or of the one named), what it is and what it links to. Fails above the gate on a 32-bit ARM.
+# Prints the size of the release binary (or of the one named), and the libraries that it links to. Fails if it is above the
+# limit for 32-bit ARM.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 binary=${1:-${CARGO_TARGET_DIR:-target}/release/kasacamd}
-# bytes: what we aim at, and what is refused, on armv7
+# bytes on armv7: the goal, and the limit
 goal=3500000 gate=5000000
 
 bytes=$(stat --format=%s "$binary")

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The demo against servers that are not ours: Garage, an S3 store that checks signatures and checksums, and rumqttd, an
-# MQTT 5 broker. Both come from the registry of crates and are built once, into KASACAM_INTEROP
-# (~/.cache/kasacam/interop): about 20 minutes on two idle cores. No step waits without a limit.
+# Runs the demo with servers that are not ours: Garage, an S3 store that checks signatures and checksums, and rumqttd, an
+# MQTT 5 broker. Both are built once from crates.io, in KASACAM_INTEROP (~/.cache/kasacam/interop): about 20 minutes on two
+# idle cores. Every wait has a limit.
 #
 #   scripts/test-interop.sh          everything
-#   scripts/test-interop.sh build    builds the two servers, and no more
+#   scripts/test-interop.sh build    only builds the two servers
 #
 # SECONDS_OF_DEMO is the demo's length in seconds (40, at least 30). KEEP=1 keeps the logs and what was stored.
 set -euo pipefail
@@ -20,7 +20,7 @@ say() {
   echo "interop: $*" >&2
 }
 
-# build NAME VERSION FEATURES [--locked]: into the cache, unless that version is there.
+# build NAME VERSION FEATURES [--locked]: builds it in the cache, unless that version is there.
 build() {
   local name=$1 version=$2 features=$3
   shift 3
@@ -29,7 +29,7 @@ build() {
   fi
   say "builds $name $version into $cache"
   rm -f "$cache/$name.version"
-  # Quick to build rather than quick: they serve one camera.
+  # Built fast, not optimised: they serve one camera.
   CARGO_TARGET_DIR=$cache/build CARGO_PROFILE_RELEASE_OPT_LEVEL=1 CARGO_PROFILE_RELEASE_DEBUG=0 \
     CARGO_PROFILE_RELEASE_LTO=false CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 CARGO_PROFILE_RELEASE_STRIP=debuginfo \
     timeout 1h nice "${CARGO:-cargo}" install --force "$@" --root "$cache" --version "$version" "$name" \
@@ -38,14 +38,14 @@ build() {
 }
 
 mkdir -p "$cache"
-# Two runs at once would build the same thing.
+# Two runs at the same time would build the same thing.
 exec 9>"$cache/lock"
 if ! flock --wait 3600 9; then
   say "another run holds $cache/lock for more than an hour"
   exit 1
 fi
 build garage "$garage_version" bundled-libs,sqlite --locked
-# Its own lock names a metrics 0.22.1, which a compiler of today refuses.
+# Its Cargo.lock has metrics 0.22.1, which does not build with current compilers.
 build rumqttd "$rumqttd_version" use-rustls,verify-client-cert
 exec 9>&-
 if [[ ${1:-} == build ]]; then
@@ -57,7 +57,7 @@ timeout 1h "${CARGO:-cargo}" build --locked --features devcloud
 work=$(mktemp -d)
 declare -A running=()
 
-# Ends what this script started, and nothing else.
+# Ends only what this script started.
 cleanup() {
   local name
   for name in "${!running[@]}"; do
@@ -91,7 +91,7 @@ fail() {
   exit 1
 }
 
-# Three different ports that nobody listens on now.
+# Three different free ports.
 read -r store_port broker_port rpc_port < <(python3 -c '
 import socket
 held = [socket.create_server(("127.0.0.1", 0)) for _ in range(3)]
@@ -101,7 +101,7 @@ random_hex() {
   od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'
 }
 
-# wait_for SECONDS NAME COMMAND...: until COMMAND succeeds, for so long at most, and no longer than NAME runs.
+# wait_for SECONDS NAME COMMAND...: waits until COMMAND succeeds, at most SECONDS, and only while NAME runs.
 wait_for() {
   local until=$((SECONDS + $1)) name=$2
   shift 2
@@ -116,7 +116,7 @@ garage() {
   timeout 20 "$cache/bin/garage" -c "$work/garage.toml" "$@"
 }
 
-# One node, one bucket, and one key that may read and write it: written to the file $1, as the camera reads it.
+# One node, one bucket, and one key that may read and write it; writes the key to the file $1 in the form that the camera reads.
 start_garage() {
   (
     umask 077
@@ -154,7 +154,7 @@ TOML
   [[ $(grep -c ' = "' "$1") == 2 ]] || fail "Garage named no key"
 }
 
-# With the certificates of the development cloud in $1: they are made before the broker that shows them starts.
+# Uses the certificates of the development cloud in $1: they are made before this broker starts.
 start_rumqttd() {
   cat >"$work/rumqttd.toml" <<TOML
 id = 0
@@ -203,17 +203,17 @@ done
 if ! grep -q '"store_replaces"' "$cloud/events.jsonl"; then
   fail "Garage $garage_version honours If-None-Match: docs/storage.md says that it does not"
 fi
-say "Garage $garage_version and rumqttd $rumqttd_version: the whole demo, and store_replaces was told"
+say "Garage $garage_version and rumqttd $rumqttd_version: the demo passed, and the event store_replaces was published"
 
-# A camera that comes back to a session that the broker had kept hears the owner's choice again: else its footage would
-# wait. The broker has both commands still, of the demo. This time nothing stands between the camera and Garage,
-# and the key may put and nothing else, as a camera's should.
+# A camera that returns to a session that the broker has kept receives the owner's choice again; otherwise its footage would
+# wait. The broker still has both commands of the demo. This time the camera speaks to Garage directly, with a key that may
+# only put objects, as the key of a camera should.
 garage bucket deny --read kasa-care --key camera >>"$work/garage-setup.log" 2>&1 || fail "the key could not be narrowed"
 stored() {
   garage bucket info kasa-care 2>/dev/null | awk '$1 == "Objects:" { print $2 }'
 }
 
-# more_than N: whether more objects than that are stored.
+# more_than N: whether more than N objects are stored.
 more_than() {
   (($(stored) > $1))
 }
@@ -229,14 +229,14 @@ start_camera() {
 running[devcloud]=$!
 wait_for 30 devcloud grep -q '"ready":true' "$work/serve.log"
 
-# What this broker and this store lack is what the documents say of them, and nothing else. By devices of their own:
-# the camera's session is not to be touched.
+# This broker and this store lack what the documents say, and nothing else. The check uses other devices, so that the session
+# of the camera is not disturbed.
 devcloud() {
   timeout 60 "$out/debug/kasacam-devcloud" --dir "$cloud" "$@"
 }
 
-# told KIND CLAIMS: signed, retained for test-0001.
-told() {
+# publish KIND CLAIMS: publishes a signed, retained command for test-0001.
+publish() {
   devcloud sign "$1" "$2" | python3 -c 'import json, sys; print(json.load(sys.stdin)["jws"], end="")' >"$work/$1.jws"
   devcloud publish-raw "kasacam/v1/test-0001/$1/desired" "$work/$1.jws" >/dev/null
 }
@@ -245,8 +245,8 @@ for device in test-0001 test-0002; do
   devcloud issue "$device" >/dev/null
 done
 issued='"device_id":"test-0001","version":1,"issued_at":"2026-11-01T00:00:00Z"'
-told privacy "{$issued,\"do_not_record\":false}"
-told entitlement "{$issued,\"not_after\":\"2099-01-01T00:00:00Z\",\"plan\":{\"id\":\"plus\",\"tier\":\"plus\"},\"status\":\"active\",
+publish privacy "{$issued,\"do_not_record\":false}"
+publish entitlement "{$issued,\"not_after\":\"2099-01-01T00:00:00Z\",\"plan\":{\"id\":\"plus\",\"tier\":\"plus\"},\"status\":\"active\",
   \"features\":{\"record\":true,\"audio\":true,\"max_height\":1080,\"history_hours\":720}}"
 timeout 300 "$out/debug/kasacam-devcloud" verify --broker "localhost:$broker_port" --ca "$cloud/pki/ca.pem" \
   --device test-0001 --cert "$cloud/test-0001/device.pem" --key "$cloud/test-0001/device.key" \
@@ -260,13 +260,13 @@ rows = json.load(open(sys.argv[1]))["rows"]
 print(*sorted(row["id"] for row in rows if row["outcome"] == "fail"))' "$work/verify.json") || fail "verify"
 [[ $lacking == "acl.command acl.publish acl.subscribe key.delete key.prefix store.condition" ]] ||
   fail "verify found: $lacking"
-say "verify finds that rumqttd has no rules for topics, that Garage replaces objects and binds a key to a bucket alone, and no other fault"
+say "verify reports that rumqttd has no access rules for topics, that Garage replaces objects and binds a key only to a bucket, and nothing else"
 
 for attempt in first second; do
   before=$(stored)
   start_camera
   wait_for 60 kasacamd more_than "$before"
-  say "footage is stored after the $attempt return to a session that was kept"
+  say "footage is stored after the $attempt return to a kept session"
   kill -KILL "${running[kasacamd]}"
   wait "${running[kasacamd]}" 2>/dev/null || true
 done
@@ -279,15 +279,15 @@ closed() {
     python3 -c 'import json, sys; sys.exit(json.load(sys.stdin)["capture"]["open"])'
 }
 wait_for 60 kasacamd closed
-say "the camera is closed by a choice that came on such a session"
+say "a choice that came in such a session closes the camera"
 
-# The broker says the last will of a camera that is gone, 30 s later.
+# The broker publishes the last will of a camera 30 s after it is gone.
 offline() {
   grep -c '"topic":"kasacam/v1/cam-0001/status".*"online":false\|"online":false.*"topic":"kasacam/v1/cam-0001/status"' \
     "$cloud/events.jsonl" || true
 }
 
-# offline_more_than N: whether that was said more often than that.
+# offline_more_than N: whether it was published more than N times.
 offline_more_than() {
   (($(offline) > $1))
 }

@@ -1,33 +1,33 @@
 #!/usr/bin/env bash
-# The long counts, in parts that each end within 15 minutes on two busy cores.
+# Repeats the random tests for longer, in parts that each end within 15 minutes on two busy cores.
 #
 #   scripts/test-long.sh          lists the parts and runs them one after the other
-#   scripts/test-long.sh PART     runs one
+#   scripts/test-long.sh PART     runs one part
 #
-# KASACAM_BUDGET is a part's time in seconds (600): its tests repeat themselves until it is used up. A count's own variable,
-# such as KASACAM_KILLS=300, sets an exact number instead. KASACAM_SEED repeats what was drawn.
+# KASACAM_BUDGET is the time of a part in seconds (600): its tests are repeated until it is used up. The variable of a
+# count, such as KASACAM_KILLS=300, sets an exact number instead. KASACAM_SEED repeats a run.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 parts=(laws crashes damage kills toggles starts attacks fuzz inject)
 
-# A line a part: what it is for.
+# What each part tests.
 about() {
   case $1 in
-    laws) echo "laws of policy and machine, random walks beside the model, every state within 3 steps" ;;
+    laws) echo "laws of the policy and the machine, random walks compared with the model, every state within 3 steps" ;;
     crashes) echo "power cuts at every call and at random calls of the spool's life, in memory" ;;
     damage) echo "spools with damaged files" ;;
     kills) echo "kill -9 of the real agent while it records" ;;
-    toggles) echo "do-not-record at random moments: machine and spool, and the real agent" ;;
+    toggles) echo "\"do not record\" at random moments: machine and spool, and the real agent" ;;
     starts) echo "starts of the real agent with a fact tampered with and no broker" ;;
-    attacks) echo "messages from whoever reaches the broker, to the real agent" ;;
-    fuzz) echo "random bytes at every entry for bytes of strangers" ;;
+    attacks) echo "hostile MQTT messages to the real agent" ;;
+    fuzz) echo "random bytes at every entry point for untrusted input" ;;
     inject) echo "the real agent with system calls that fail" ;;
     *) echo "Unknown part \"$1\"; known are ${parts[*]}." >&2; return 2 ;;
   esac
 }
 
-# The tests of a part: its binary and a test's name, and percent of the budget.
+# The tests of a part: binary, name of the test, percent of the budget.
 tests() {
   case $1 in
     laws) cat <<TESTS
@@ -79,7 +79,7 @@ KASACAM_FIGURES=$(mktemp)
 export KASACAM_FIGURES
 trap 'rm -f "$log" "$KASACAM_FIGURES"' EXIT
 
-# One test binary with one name; it has to have run.
+# Runs one test of one binary; fails if no test has this name.
 one() {
   cargo test --locked --profile long --features devcloud --test "$1" -- "$2" --test-threads=1 >"$log" 2>&1 ||
     { cat "$log"; return 1; }
@@ -96,7 +96,7 @@ run() {
   while read -r binary name percent; do
     local share=$((budget * percent / 100))
     if [[ $name == policy_laws:: ]]; then
-      # Their cases are drawn anew in each round.
+      # Each round draws new cases.
       rounds=0
       local until=$((SECONDS + share)) cases=${PROPTEST_CASES:-5000}
       while ((rounds == 0 || SECONDS < until)); do
@@ -108,11 +108,11 @@ run() {
       KASACAM_BUDGET=$share one "$binary" "$name"
     fi
   done < <(tests "$part")
-  # One line: what was done, how often, the seed, the seconds.
+  # One line: what was done, how often, the seed, the time in seconds.
   echo "$part: $(paste -sd ';' "$KASACAM_FIGURES" | sed 's/;/; /g'); $((SECONDS - began)) s"
 }
 
-# What is built is not part of a part's time.
+# The time to build does not count.
 cargo test --locked --profile long --features devcloud --test suite --test system --no-run
 
 if [[ -n ${1:-} ]]; then

@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs every test and says at the end how many ran, and which could not run here. Arguments go to cargo test.
+# Runs every test, and says at the end how many ran and which could not run here. Arguments are passed to cargo test.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 log=$(mktemp)
-# What the tests counted, and which could not run.
+# Figures of the tests, and tests that could not run.
 KASACAM_FIGURES=$(mktemp)
 KASACAM_SKIPPED=$(mktemp)
 export KASACAM_FIGURES KASACAM_SKIPPED
 trap 'rm -f "$log" "$KASACAM_FIGURES" "$KASACAM_SKIPPED"' EXIT
 
-# Where binaries are named, they need no development cloud.
+# Tests for another target need no development cloud.
 features=(--features devcloud)
 [[ " $* " == *" --target "* ]] && features=()
 
@@ -26,7 +26,7 @@ if [[ -s $KASACAM_SKIPPED ]]; then
   sed 's/^/skipped: /' "$KASACAM_SKIPPED"
 fi
 
-# A test that says that it cannot run here is counted as passed by cargo, and as skipped here.
+# Cargo counts a test that cannot run here as passed; this counts it as skipped.
 awk -v skipped="$(wc -l <"$KASACAM_SKIPPED")" '
   /^test result: / {
     binaries++

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Holds the unit's exposure against the limit (tenths, as systemd-analyze counts), and checks its syntax. Where there is no
-# systemd-analyze that can do this offline, it says so.
+# Checks the syntax of the unit, and compares its exposure with the limit (in tenths, as systemd-analyze counts). Says so if
+# no systemd-analyze is installed that can do this offline.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 unit=systemd/kasacamd.service
@@ -10,15 +10,15 @@ if ! systemd-analyze security --help 2>/dev/null | grep -q -- --offline; then
   echo "systemd-analyze 250 or newer is not installed: $unit unchecked"
   exit 0
 fi
-told=$(systemd-analyze security --offline=true --no-pager --threshold=$most "$unit" 2>&1) || {
-  grep '✗' <<<"$told" >&2 || true
-  tail -n 1 <<<"$told" >&2
+report=$(systemd-analyze security --offline=true --no-pager --threshold=$most "$unit" 2>&1) || {
+  grep '✗' <<<"$report" >&2 || true
+  tail -n 1 <<<"$report" >&2
   echo "$unit: the exposure is above $most tenths." >&2
   exit 1
 }
-tail -n 1 <<<"$told"
+tail -n 1 <<<"$report"
 
-# Newer keys are unknown to older releases, and the binary is not installed here: both are meant so.
+# Older releases do not know all keys, and the binary is not installed here: both are expected.
 faults=$(systemd-analyze verify --man=no --recursive-errors=no "$unit" 2>&1 \
   | grep -F "${unit##*/}" | grep -vE "Restart(Steps|MaxDelaySec)|/usr/bin/kasacamd is not executable" || true)
 [[ -z $faults ]] || { echo "$faults" >&2; exit 1; }

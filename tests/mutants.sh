@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Breaks the product on purpose, one promise at a time, and shows that a test notices: a harness that has never failed
-# has shown nothing. Works in a copy of the committed tree and leaves yours alone. About half a minute a mutant on two
-# cores, and two minutes before the first.
+# Breaks the product on purpose, one promise at a time, and shows which test fails: a test that has never failed shows
+# nothing. Works in a copy of the committed tree; your tree is not changed. Takes about half a minute per mutant on two cores,
+# and two minutes before the first.
 #
-#   tests/mutants.sh [WORD]     only those whose name holds WORD
-#   tests/mutants.sh qemu       those that a booted system notices: builds for ARM, some ten minutes
-# shellcheck disable=SC2016 # what stands in single quotes is for perl
+#   tests/mutants.sh [WORD]     only those whose name contains WORD
+#   tests/mutants.sh qemu       those that only a booted system shows: builds for ARM, about ten minutes
+# shellcheck disable=SC2016 # perl expands what is in single quotes
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +29,7 @@ run() {
   esac
 }
 
-# name, file, what perl does to the whole file at once, tests that are to notice, and their binary
+# name, file, what perl does to the whole file, tests that must fail, and their binary
 mutant() {
   local name=$1 file=$2 change=$3 tests=$4 binary=${5:-suite} log failed
   [[ $name == *"${only:-}"* ]] || return 0
@@ -37,7 +37,7 @@ mutant() {
   cp "$root/$file" "$copy/$file.before"
   perl -0pi -e "$change" "$copy/$file"
   if cmp -s "$copy/$file" "$copy/$file.before"; then
-    echo "the mutant \"$name\" does not fit $file any more: mend it" >&2
+    echo "the mutant \"$name\" does not match $file any more: mend it" >&2
     exit 2
   fi
   log=$(mktemp)
@@ -61,7 +61,7 @@ mutant() {
 only=${1:-}
 spool="spool_crash spool_cycle spool_damage"
 
-echo "| mutant | in | noticed by |"
+echo "| mutant | in | failed |"
 echo "|---|---|---|"
 mutant "no fsync of the file" src/spool/writer.rs \
   's/file\.sync\(\)\?;//g' "$spool"
@@ -112,6 +112,6 @@ mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 
 echo
-echo "$caught mutants noticed, $missed not, in $SECONDS s."
+echo "$caught mutants caught, $missed not, in $SECONDS s."
 echo "$caught passed, $missed failed"
 ((missed == 0 && caught > 0))

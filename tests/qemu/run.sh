@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Boots the whole system in QEMU and tries it: see tests/qemu/main.rs.
+# Boots the whole system in QEMU and tests it: see tests/qemu/main.rs.
 #
 #   tests/qemu/run.sh SCENARIO    such as privacy_closes_the_camera; all (under 40 minutes); fast; list
-#   tests/qemu/run.sh shell       a shell on a camera of its own, with a development cloud
+#   tests/qemu/run.sh shell       a shell on a new camera, with a development cloud
 #
-# BOARD is qemu-virt-armv7 unless told. What it needs is built first. CUTS says how many times the power is cut in each
-# scenario of cuts (4 for all and for one, 1 for fast); a scenario ends within eight minutes with as many as fit.
-# KASACAM_SEED repeats the moments.
+# BOARD is qemu-virt-armv7 by default. Builds first what it needs. CUTS is the number of power cuts in each scenario of power
+# cuts (4 for all and for one, 1 for fast); a scenario ends within eight minutes, with as many cuts as fit. KASACAM_SEED
+# repeats the moments of the cuts.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 board=${BOARD:-qemu-virt-armv7}
@@ -30,10 +30,10 @@ if [[ -z ${KASACAM_KEEP_IMAGE:-} ]]; then
 fi
 KASACAM_QEMU=$(cross/qemu-system.sh "$target")
 KASACAM_IMAGE=$(cd "$out/image/$board" && pwd)
-# The licences of the libraries matter for what is passed on.
+# The licences of the libraries are needed only for what is published.
 KASACAM_DEB=$(LICENCES=/dev/null scripts/deb.sh "$target" 2>/dev/null)
 KASACAM_DEB=$(realpath "$KASACAM_DEB")
-# There is no release before the first: its place is taken by the same program under a lower number.
+# There is no release before the first: the same program under a lower version number takes its place.
 KASACAM_OLDER_DEB=${KASACAM_OLDER_DEB:-$KASACAM_IMAGE/older.deb}
 if [[ ! $KASACAM_OLDER_DEB -nt $KASACAM_DEB ]]; then
   rm -rf "$KASACAM_IMAGE/older"
@@ -62,5 +62,5 @@ esac
 [[ -n $KASACAM_POWER_CUTS ]] || unset KASACAM_POWER_CUTS
 status=0
 cargo test --locked --features devcloud --test qemu -- --test-threads=1 --nocapture "${names[@]}" || status=$?
-echo "qemu-test $what on $board: $SECONDS s, building included"
+echo "qemu-test $what on $board: $SECONDS s, with building"
 exit "$status"
