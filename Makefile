@@ -68,11 +68,12 @@ bench-growth: ## how the cost grows with bitrate and with the segments in the sp
 
 bench-all: bench bench-privacy bench-wear bench-start bench-memory ## every measurement
 
-lint: deps ## format, clippy, scripts, the unit, the package, plugins of the emulated tests; cargo-deny where it is installed
+lint: deps ## format, clippy, the code as 32-bit ARM has it, scripts, the unit, the package, plugins of the emulated tests; cargo-deny where it is installed
 	scripts/debian-packages.sh shellcheck
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: licences and advisories unchecked"; fi
+	cross/check.sh
 	shellcheck -x scripts/*.sh cross/*.sh tests/*.sh tests/qemu/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run
 	cross/plugins-of-tests.sh
 	scripts/unit.sh
