@@ -68,11 +68,12 @@ bench-growth: ## measure how the cost grows with the bitrate and with the spool;
 
 bench-all: bench bench-privacy bench-wear bench-start bench-memory ## run every measurement
 
-lint: deps ## check format, clippy, scripts, the unit and the package; licences and advisories if cargo-deny is installed
+lint: deps ## check format, clippy, a 32-bit ARM build, scripts, the unit and the package; licences and advisories if cargo-deny is installed
 	scripts/debian-packages.sh shellcheck
 	cargo fmt --all --check
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: licences and advisories unchecked"; fi
+	cross/check.sh
 	shellcheck -x scripts/*.sh cross/*.sh tests/*.sh tests/qemu/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run
 	cross/plugins-of-tests.sh
 	scripts/unit.sh
