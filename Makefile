@@ -63,7 +63,7 @@ bench: ## what the agent costs beside other ways to record and upload: one table
 bench-check: ## what is the same at every run, against the budgets in tests/bench/budgets.toml
 	scripts/bench.sh check
 
-bench-growth: ## how the cost grows with bitrate and with the segments in the spool; draws the plots of docs/performance.md
+bench-growth: ## how the cost grows with bitrate, segments in the spool and hours of an outage; draws the plots of docs/performance.md
 	scripts/bench.sh growth
 
 bench-all: bench bench-privacy bench-wear bench-start bench-memory ## every measurement
