@@ -63,7 +63,7 @@ bench: ## compare the cost of the agent with other ways to record and upload: a 
 bench-check: ## compare size, calls, allocations and instructions with the budgets in tests/bench/budgets.toml
 	scripts/bench.sh check
 
-bench-growth: ## measure how the cost grows with the bitrate and with the spool; draws the plots of docs/performance.md
+bench-growth: ## measure how the cost grows with the bitrate, the spool and hours of an outage; draws the plots of docs/performance.md
 	scripts/bench.sh growth
 
 bench-all: bench bench-privacy bench-wear bench-start bench-memory ## run every measurement

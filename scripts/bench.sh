@@ -5,7 +5,7 @@
 #
 #   scripts/bench.sh              the table
 #   scripts/bench.sh check        compares size, calls, allocations and instructions with tests/bench/budgets.toml
-#   scripts/bench.sh growth       how the cost grows with the bitrate and the spool; draws plots into docs
+#   scripts/bench.sh growth       how the cost grows with bitrate, spool and hours of an outage; draws plots into docs
 #   scripts/bench.sh sink         builds awss3putobjectsink, which Debian does not package, for the table (20 minutes)
 #
 # N (7) is the number of interleaved runs, LIVE (3) the number of live runs of one minute, CLIP_SECONDS (600) the length
@@ -68,6 +68,10 @@ if [[ ${1:-} == growth ]]; then
   exec timeout 1800 python3 tests/bench/table/growth.py --kasacamd "$out/release/kasacamd" \
     --devcloud "$out/debug/kasacam-devcloud" --clip "$clip" --room "$out/bench/growth" --plots docs
 fi
-GST_PLUGIN_AWS=$cache/bin exec python3 tests/bench/table/table.py --kasacamd "$out/release/kasacamd" \
+GST_PLUGIN_AWS=$cache/bin python3 tests/bench/table/table.py --kasacamd "$out/release/kasacamd" \
   --devcloud "$out/debug/kasacam-devcloud" --garage "$cache/bin/garage" --clip "$clip" --room "$out/bench/room" \
   --runs "${N:-7}" --live-runs "${LIVE:-3}"
+# On a link of its own, the backlog of a minute.
+ffmpeg -v error -nostdin -y -i "$clip" -t 60 -c copy "$out/bench/minute.mp4"
+timeout 900 python3 tests/bench/table/link.py --kasacamd "$out/release/kasacamd" --devcloud "$out/debug/kasacam-devcloud" \
+  --clip "$out/bench/minute.mp4" --room "$out/bench/link" --runs "${LIVE:-3}"

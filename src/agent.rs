@@ -265,7 +265,9 @@ impl Agent {
             self.notifier.progress(now.mono, spool);
             let stalled = now.mono.since(spool);
             self.tell_of_stall(stalled, now);
-            self.notifier.status(status::in_a_line(&self.machine, stalled, now), now.mono);
+            if self.notifier.takes_status(now.mono) {
+                self.notifier.status(status::in_a_line(&self.machine, stalled, now), now.mono);
+            }
         }
     }
 

@@ -91,16 +91,28 @@ fn behind_start_code(bytes: &[u8]) -> Option<usize> {
 /// Removes the emulation prevention bytes from the first `most` bytes (ITU-T H.264, 7.4.1; ITU-T H.265, 7.4.2).
 pub(in crate::capture) fn unescape(bytes: &[u8], most: usize) -> Vec<u8> {
     let mut plain = Vec::with_capacity(most.min(bytes.len()));
-    let mut zeros = 0;
-    for byte in bytes.iter().take(most) {
-        if zeros >= 2 && *byte == 3 {
-            zeros = 0;
-            continue;
-        }
-        zeros = if *byte == 0 { zeros + 1 } else { 0 };
-        plain.push(*byte);
-    }
+    plain.extend(unescaped(bytes.iter().take(most)));
     plain
+}
+
+/// The same for the first `MOST` bytes, without an allocation: for what is read of every frame. Returns the bytes, followed by
+/// zeros, and their number.
+pub(in crate::capture) fn unescape_few<const MOST: usize>(bytes: &[u8]) -> ([u8; MOST], usize) {
+    let (mut plain, mut count) = ([0; MOST], 0);
+    for (to, from) in plain.iter_mut().zip(unescaped(bytes.iter().take(MOST))) {
+        *to = from;
+        count += 1;
+    }
+    (plain, count)
+}
+
+fn unescaped<'a>(bytes: impl Iterator<Item = &'a u8>) -> impl Iterator<Item = u8> {
+    let mut zeros = 0;
+    bytes.copied().filter(move |byte| {
+        let escapes = zeros >= 2 && *byte == 3;
+        zeros = if *byte == 0 { zeros + 1 } else { 0 };
+        !escapes
+    })
 }
 
 /// Reads bits, the most significant first.

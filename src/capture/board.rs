@@ -182,10 +182,7 @@ fn video(
             stages.push(Stage::Element(queue()));
         }
         VideoSource::File { realtime, .. } => {
-            stages.push(Stage::Element(feed(VIDEO_FEED)));
-            if *realtime {
-                stages.push(Stage::Element(Element::new("clocksync")));
-            }
+            stages.push(Stage::Element(feed(VIDEO_FEED, *realtime)));
         }
     }
     if sizing == Sizing::Reencoded {
@@ -290,7 +287,7 @@ fn audio_stages(board: &Board, source: &AudioSource) -> Vec<Stage> {
                 | VideoSource::V4l2 { .. }
                 | VideoSource::Libcamera { .. }
                 | VideoSource::Pipeline { .. }
-                | VideoSource::Test => vec![Stage::Element(feed(AUDIO_FEED))],
+                | VideoSource::Test => vec![Stage::Element(feed(AUDIO_FEED, false))],
             };
             stages.push(Stage::Element(Element::new("aacparse")));
             match &board.video.source {
@@ -310,9 +307,9 @@ fn audio_stages(board: &Board, source: &AudioSource) -> Vec<Stage> {
     }
 }
 
-/// The element into which data from a file is pushed.
-fn feed(name: &'static str) -> Element {
-    Element::new("identity").named(name).with("silent", true)
+/// The element into which data from a file is pushed. With `realtime` it delays each sample until its time.
+fn feed(name: &'static str, realtime: bool) -> Element {
+    Element::new("clocksync").named(name).with("sync", realtime)
 }
 
 fn container(path: &std::path::Path) -> Container {

@@ -126,7 +126,9 @@ impl Pace {
     /// The length of a frame: the median of the last distances, or the nominal one.
     #[must_use]
     pub fn frame(&self) -> i64 {
-        let mut known: Vec<i64> = self.known().collect();
+        // A copy on the stack: this is asked several times a frame.
+        let mut steps = self.steps;
+        let known = steps.get_mut(..self.count.min(REMEMBERED)).unwrap_or_default();
         known.sort_unstable();
         known.get(known.len() / 2).copied().unwrap_or(self.nominal)
     }

@@ -24,21 +24,26 @@ pub struct Watched {
     idle: Pin<Box<Sleep>>,
     /// Bytes in the send buffer when it was last checked.
     queued: u64,
+    /// Bytes moved since the timeout was last restarted.
+    moved: bool,
 }
 
 impl Watched {
     /// Watches a stream; the limit starts now.
     #[must_use]
     pub fn new(tcp: TcpStream, limit: Duration) -> Watched {
-        Watched { tcp, limit, idle: Box::pin(tokio::time::sleep(limit)), queued: 0 }
+        Watched { tcp, limit, idle: Box::pin(tokio::time::sleep(limit)), queued: 0, moved: false }
     }
 
-    /// Restarts the timeout if bytes moved; if the stream waits, also waits for the timeout.
+    /// If the stream waits, waits for the timeout too, which begins anew if bytes moved since it last waited.
     fn watch<T>(&mut self, cx: &mut Context<'_>, poll: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if poll.is_ready() {
+            self.moved = true;
+            return poll;
+        }
+        if std::mem::take(&mut self.moved) {
             self.queued = self.in_send_buffer();
             self.restart();
-            return poll;
         }
         while self.idle.as_mut().poll(cx).is_ready() {
             let queued = self.in_send_buffer();

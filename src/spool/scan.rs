@@ -16,6 +16,9 @@ use std::path::Path;
 const MAX_BOX: u64 = 1024 * 1024;
 /// A file of more boxes is read whole.
 const MAX_BOXES: u32 = 16_384;
+/// Bytes that are read at once around the pictures: what stands between those of two chunks is shorter, and with half a
+/// second of 30 frames not longer.
+const WINDOW: usize = 1024;
 /// The least that a block device writes at once.
 const SECTOR: u64 = 512;
 /// Bytes of zero that no coded picture or sound has in a row: H.264 and H.265 prevent three
@@ -327,8 +330,9 @@ pub(super) fn whole_file(fs: &dyn Fs, file: &Handle, len: u64) -> io::Result<Vec
 /// their pictures are neither read from flash nor, since untouched zeros have no pages, held.
 fn without_pictures(fs: &dyn Fs, file: &Handle, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    let mut ahead = Ahead::new(fs, file);
     let (mut at, mut boxes) = (0_u64, 0_u32);
-    while let Some(header) = header(fs, file, at)? {
+    while let Some(header) = header(&mut ahead, at)? {
         let left = len.saturating_sub(at);
         boxes += 1;
         let odd = header.size < header.head || header.size > left || boxes > MAX_BOXES;
@@ -341,10 +345,48 @@ fn without_pictures(fs: &dyn Fs, file: &Handle, len: u64) -> io::Result<Vec<u8>>
         } else {
             header.size
         };
-        fill(fs, file, at, wanted, &mut bytes)?;
+        fill(&mut ahead, at, wanted, &mut bytes)?;
         at = at.saturating_add(if wanted == left { left } else { header.size });
     }
     Ok(bytes)
+}
+
+/// A file that is read in small parts from its front: what stands behind the part that is asked for is read with it, so that
+/// the boxes around the pictures of a chunk cost one read and not one each.
+struct Ahead<'a> {
+    fs: &'a dyn Fs,
+    file: &'a Handle,
+    /// Where in the file `window` begins, and how many of its bytes are of the file.
+    at: u64,
+    held: usize,
+    window: Vec<u8>,
+}
+
+impl<'a> Ahead<'a> {
+    fn new(fs: &'a dyn Fs, file: &'a Handle) -> Ahead<'a> {
+        Ahead { fs, file, at: 0, held: 0, window: vec![0; WINDOW] }
+    }
+
+    /// As [`Fs::read_at`].
+    fn read_at(&mut self, at: u64, into: &mut [u8]) -> io::Result<usize> {
+        if into.len() > WINDOW {
+            return self.fs.read_at(self.file, at, into);
+        }
+        if self.behind(at).is_none_or(|held| held.len() < into.len()) {
+            self.held = self.fs.read_at(self.file, at, &mut self.window)?;
+            self.at = at;
+        }
+        let held = self.behind(at).unwrap_or_default();
+        let count = held.len().min(into.len());
+        into.iter_mut().zip(held).for_each(|(to, from)| *to = *from);
+        Ok(count)
+    }
+
+    /// The bytes of the file that are held from there on.
+    fn behind(&self, at: u64) -> Option<&[u8]> {
+        let from = usize::try_from(at.checked_sub(self.at)?).ok()?;
+        self.window.get(from..self.held)
+    }
 }
 
 struct Header {
@@ -354,9 +396,9 @@ struct Header {
     is_mdat: bool,
 }
 
-fn header(fs: &dyn Fs, file: &Handle, at: u64) -> io::Result<Option<Header>> {
+fn header(ahead: &mut Ahead<'_>, at: u64) -> io::Result<Option<Header>> {
     let mut head = [0_u8; 16];
-    let read = fs.read_at(file, at, &mut head)?;
+    let read = ahead.read_at(at, &mut head)?;
     if read == 0 {
         return Ok(None);
     }
@@ -369,11 +411,11 @@ fn header(fs: &dyn Fs, file: &Handle, at: u64) -> io::Result<Option<Header>> {
     Ok(Some(Header { size, head, is_mdat: kind == *b"mdat" }))
 }
 
-fn fill(fs: &dyn Fs, file: &Handle, at: u64, len: u64, bytes: &mut [u8]) -> io::Result<()> {
+fn fill(ahead: &mut Ahead<'_>, at: u64, len: u64, bytes: &mut [u8]) -> io::Result<()> {
     let range = usize::try_from(at).unwrap_or(usize::MAX)
         ..usize::try_from(at.saturating_add(len)).unwrap_or(usize::MAX);
     match bytes.get_mut(range) {
-        Some(into) => fs.read_at(file, at, into).map(|_| ()),
+        Some(into) => ahead.read_at(at, into).map(|_| ()),
         None => Ok(()),
     }
 }

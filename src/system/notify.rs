@@ -57,10 +57,15 @@ impl Notifier {
         self.send("STOPPING=1");
     }
 
+    /// Whether somebody listens to whom a status could be told by now: else it need not be put together.
+    #[must_use]
+    pub fn takes_status(&self, now: Mono) -> bool {
+        self.socket.is_some() && self.told_at.is_none_or(|at| now >= at + STATUS_INTERVAL)
+    }
+
     /// Sends `STATUS=` if it differs from the last one.
     pub fn status(&mut self, status: String, now: Mono) {
-        let soon = self.told_at.is_some_and(|at| now < at + STATUS_INTERVAL);
-        if self.status != status && !soon {
+        if self.status != status && self.takes_status(now) {
             self.told_at = Some(now);
             // A status must be one line; a second line would be another variable.
             if self.send(&format!("STATUS={}", status.replace('\n', " "))) {

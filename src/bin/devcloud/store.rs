@@ -263,6 +263,10 @@ impl S3 for Door {
         if told.is_none() && !self.any_put {
             return Err(s3_error!(InvalidRequest, "x-amz-checksum-sha256 is required"));
         }
+        // Before the body comes, as other stores refuse; that nothing came meanwhile is seen again below.
+        if only_new && self.find(&input.bucket, &input.key).is_ok() {
+            return Err(s3_error!(PreconditionFailed, "{}", Refusal::Exists));
+        }
         let body = input.body.map_or_else(Body::empty, Body::from);
         let body = Limited::new(body, MAX_BYTES).collect().await;
         let body = body.map_err(|_| s3_error!(IncompleteBody))?.to_bytes();

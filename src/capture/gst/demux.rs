@@ -95,7 +95,7 @@ impl Demuxed {
         )?;
         let (name_of_caps, between): (&str, &[&'static str]) = match kind {
             TrackKind::Audio => ("audio/mpeg", &["aacparse"]),
-            TrackKind::Video(codec) => (media(codec), &["identity"]),
+            TrackKind::Video(codec) => (media(codec), &[]),
         };
         let mut chain = Vec::new();
         for factory in between {

@@ -218,7 +218,7 @@ impl Job {
             .field("alignment", "au")
             .field("framerate", fraction(self.fps))
             .build();
-        self.video.set_caps(&caps);
+        self.video.set_caps(caps);
         let mut file = open_without_waiting(&self.path).map_err(|why| self.unreadable(&why))?;
         let fifo = file.metadata().is_ok_and(|facts| facts.file_type().is_fifo());
         let unread = |why| match why {
@@ -406,7 +406,7 @@ impl Job {
                 break;
             }
             let Some(mut buffer) = sample.buffer_owned() else { break };
-            if let Some(caps) = sample.caps() {
+            if let Some(caps) = sample.caps_owned() {
                 to.set_caps(caps);
             }
             drop(sample);

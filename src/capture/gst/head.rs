@@ -24,13 +24,12 @@ impl Head {
         Some(Head { element, pad, caps: Mutex::default() })
     }
 
-    /// Sets the caps of the next samples.
-    pub(super) fn set_caps(&self, caps: &gst::CapsRef) {
+    /// Sets the caps of the next samples. They are kept, not copied: equal pointers need no comparison of each field.
+    pub(super) fn set_caps(&self, caps: gst::Caps) {
         let mut before = self.caps.lock().unwrap_or_else(PoisonError::into_inner);
-        if before.as_deref() == Some(caps) {
+        if before.as_ref() == Some(&caps) {
             return;
         }
-        let caps = caps.to_owned();
         if before.is_none() {
             self.pad.send_event(gst::event::StreamStart::new(&self.element.name()));
         }

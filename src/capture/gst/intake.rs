@@ -265,7 +265,8 @@ impl Intake {
         let mut state = self.state();
         let caps = sample.caps();
         if state.audio_caps.as_deref() != caps {
-            state.audio_caps = caps.map(ToOwned::to_owned);
+            // Kept, not copied: equal pointers need no comparison of each field.
+            state.audio_caps = sample.caps_owned();
             state.audio_format = caps.and_then(audio_format).map(Arc::new);
         }
         let Some(format) = state.audio_format.clone() else { return Ok(()) };
@@ -449,7 +450,8 @@ impl IntakeState {
         if self.frame_caps.as_deref() == caps {
             return None;
         }
-        self.frame_caps = caps.map(ToOwned::to_owned);
+        // Kept, not copied: equal pointers need no comparison of each field.
+        self.frame_caps = sample.caps_owned();
         let structure = caps.and_then(|caps| caps.structure(0))?;
         let codec = [Codec::H264, Codec::H265].into_iter().find(|codec| structure.name() == media(*codec));
         if structure.get::<&str>("stream-format").is_ok_and(|format| format == "byte-stream") {

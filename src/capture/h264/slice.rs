@@ -2,7 +2,7 @@
 
 use super::nal;
 use super::sets::ParameterSets;
-use crate::capture::bits::{Bits, unescape};
+use crate::capture::bits::{Bits, unescape_few};
 
 /// Bytes of a slice that are read.
 const MAX_READ: usize = 64;
@@ -40,8 +40,8 @@ impl Slice {
     pub fn read(nal: &[u8], sets: &ParameterSets) -> Option<Slice> {
         let head = *nal.first()?;
         let idr = nal::kind(nal) == nal::IDR;
-        let plain = unescape(nal.get(1..)?, MAX_READ);
-        let mut bits = Bits::new(&plain);
+        let (plain, count) = unescape_few::<MAX_READ>(nal.get(1..)?);
+        let mut bits = Bits::new(plain.get(..count)?);
         let first_macroblock = bits.ue()?;
         let kind = bits.ue()?;
         let pps = bits.ue()?;

@@ -2,7 +2,7 @@
 
 use super::nal;
 use super::sets::ParameterSets;
-use crate::capture::bits::{Bits, unescape};
+use crate::capture::bits::{Bits, unescape_few};
 
 /// Bytes of a slice segment that are read.
 const MAX_READ: usize = 64;
@@ -32,8 +32,8 @@ impl Slice {
     pub fn read(unit: &[u8], sets: &ParameterSets) -> Option<Slice> {
         let kind = nal::kind(unit)?;
         let temporal_id = (unit.get(1)? & 0x07).checked_sub(1)?;
-        let plain = unescape(unit.get(2..)?, MAX_READ);
-        let mut bits = Bits::new(&plain);
+        let (plain, count) = unescape_few::<MAX_READ>(unit.get(2..)?);
+        let mut bits = Bits::new(plain.get(..count)?);
         let first = bits.flag()?;
         if (nal::FIRST_IRAP..=23).contains(&kind) {
             // `no_output_of_prior_pics_flag`

@@ -50,11 +50,14 @@ pub(super) fn nals_of(unit: Unit, frame_format: &PictureFormat, known: bool, beg
         return unit.nals;
     }
     let codec = frame_format.sets.codec();
-    let mut nals = Vec::with_capacity(unit.nals.len() + 3);
-    if let (true, Some(found)) = (begins_in_band, unit.sets.format(&unit.slice)) {
-        nals.extend(found.sets.nals());
+    // In place: few access units contain parameter sets.
+    let mut nals = unit.nals;
+    nals.retain(|nal| role(codec, nal) != Role::Set);
+    if begins_in_band {
+        if let Some(found) = unit.sets.format(&unit.slice) {
+            nals.splice(..0, found.sets.nals());
+        }
     }
-    nals.extend(unit.nals.into_iter().filter(|nal| role(codec, nal) != Role::Set));
     // A delimiter comes first (ITU-T H.264, 7.4.1.2.3; ITU-T H.265, 7.4.2.4.4).
     if let Some(at) = nals.iter().position(|nal| is_delimiter(codec, nal)) {
         if let Some(before) = nals.get_mut(..=at) {

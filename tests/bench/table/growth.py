@@ -1,4 +1,5 @@
-"""How the cost of the agent grows: with the segments in its spool, and with the bitrate. Prints two tables and draws them.
+"""How the cost of the agent grows: with the bitrate, with the segments in its spool, and with the hours of an outage. Prints
+three tables and draws them.
 
     growth.py --kasacamd PATH --devcloud PATH --clip FILE --room DIR --plots DIR
 """
@@ -14,6 +15,7 @@ import time
 
 import peers
 from measure import Running
+from outage import Outage
 from world import World
 
 SEGMENTS = [10, 100, 1_000, 10_000, 100_000]
@@ -120,6 +122,24 @@ def draw(path, title, points, axes):
     )
 
 
+def outage(arguments, room):
+    """The third table and its plot."""
+    grown = Outage(arguments.kasacamd, arguments.devcloud, room)
+    try:
+        print("\n| hours without a store | segments | CPU s to send them | peak MiB | s | requests a segment |")
+        print("|---:|---:|---:|---:|---:|---:|")
+        sent = []
+        for hours, count, cost, requests in grown.rows():
+            sent.append((hours, cost.cpu))
+            print(
+                f"| {hours} | {count:,} | {cost.cpu:.2f} | {cost.memory:.1f} | {cost.wall:.0f} | {requests:.2f} |", flush=True
+            )
+    finally:
+        grown.world.close()
+    title = "CPU seconds from a start until the footage of an outage is sent"
+    draw(arguments.plots / "growth-outage.svg", title, sent, "hours without a store")
+
+
 def main():
     parser = argparse.ArgumentParser()
     for name in ("kasacamd", "devcloud", "clip", "room", "plots"):
@@ -150,6 +170,7 @@ def main():
         )
     finally:
         growth.world.close()
+    outage(arguments, growth.room / "outage")
     shutil.rmtree(growth.room, ignore_errors=True)
 
 
