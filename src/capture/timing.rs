@@ -128,7 +128,7 @@ impl Pace {
     pub fn frame(&self) -> i64 {
         // A copy on the stack: this is asked several times a frame.
         let mut steps = self.steps;
-        let known = steps.get_mut(..self.count.min(REMEMBERED)).unwrap_or_default();
+        let known = steps.get_mut(..self.count.min(REMEMBERED_STEPS)).unwrap_or_default();
         known.sort_unstable();
         known.get(known.len() / 2).copied().unwrap_or(self.nominal)
     }
