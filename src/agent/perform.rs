@@ -79,7 +79,8 @@ impl Agent {
             Effect::ProbeStorage => self.storage.probe(),
             Effect::Exit => self.leaving = true,
             Effect::Abort => {
-                tracing::error!("a device does not close: the process ends, so that the kernel closes it");
+                // The event has logged the cause.
+                tracing::info!("the process ends now");
                 boot::end_at_once();
             }
         }

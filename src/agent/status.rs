@@ -103,7 +103,6 @@ pub(super) fn log(input: &Input) {
         Input::LatchDevice { fault: Some(why) } => tracing::error!("{why}"),
         Input::LightSet { result: Err(why), .. } => tracing::debug!("the light: {why}"),
         Input::Found(segments) => tracing::debug!("found {} files in the spool", segments.len()),
-        Input::CaptureStuck { .. } => tracing::error!("a device does not close"),
         Input::UploadFinished { serial, outcome, took } => match outcome {
             Outcome::Stored => tracing::debug!("stored {serial} in {} ms", took.as_millis()),
             Outcome::KeyTaken => tracing::warn!("the key of {serial} is taken"),
@@ -117,6 +116,7 @@ pub(super) fn log(input: &Input) {
         | Input::LatchDevice { fault: None }
         | Input::CaptureStarted { .. }
         | Input::CaptureClosed { .. }
+        | Input::CaptureStuck { .. }
         | Input::CaptureTrouble { .. }
         | Input::CaptureAudio { .. }
         | Input::CaptureDiffers { .. }
@@ -171,6 +171,8 @@ pub(super) fn log_event(event: &Event) {
         Event::CaptureFailed { kind: FaultKind::EndOfStream, message } => {
             tracing::info!("capture ended: {message}");
         }
+        // The process ends: one line with the cause.
+        Event::CaptureFailed { kind: FaultKind::CloseTimeout, message } => tracing::error!("{message}"),
         Event::CaptureFailed { message, .. } => {
             tracing::error!("capture failed and is retried: {message}")
         }
