@@ -3,159 +3,23 @@
 
 use super::controls;
 use super::encoder::{self, Demand};
+use super::pipeline::{
+    AUDIO_FEED, Container, Description, Element, NUMBER_OVERLAY, Origin, Stage, TEST_SOURCE, Unfit,
+    VIDEO_FEED, media, queue,
+};
 use super::profile::{self, Sizing};
 use super::raw::Raw;
-use super::rtp_audio::{self, AudioPath};
+use super::rtp_audio;
 use crate::config::{
-    AudioSource, Board, EncoderKind, FrameRate, Property, Recording, RtspAccess, Transport, VideoFormat,
-    VideoSource,
+    AudioSource, Board, EncoderKind, Recording, RtspAccess, Transport, VideoFormat, VideoSource,
 };
 use crate::domain::codec::Codec;
 use crate::domain::effect::CaptureSettings;
-use std::borrow::Cow;
-use std::path::PathBuf;
-use std::time::Duration;
 
-/// Name of the element where frames from a file enter.
-pub const VIDEO_FEED: &str = "video-feed";
-/// Name of the element where the audio track of that file enters.
-pub const AUDIO_FEED: &str = "audio-feed";
-/// Name of the overlay that shows the number of each frame.
-pub const NUMBER_OVERLAY: &str = "picture-number";
-/// Name of the element whose frames get a test card.
-pub const TEST_SOURCE: &str = "test-source";
 /// Maximum bytes of a GOP; a segment of the spool may be larger.
 const MAX_GOP: u64 = 64 << 20;
 /// Bits a second of audio that is encoded.
 const AUDIO_BITRATE: u32 = 64_000;
-
-/// One GStreamer element, by its factory's name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Element {
-    /// Name of the element factory, such as `v4l2src`.
-    pub factory: &'static str,
-    /// Name for elements that are looked up later.
-    pub name: Option<&'static str>,
-    /// In the syntax of `gst-launch-1.0`.
-    pub properties: Vec<(Cow<'static, str>, String)>,
-}
-
-impl Element {
-    /// Without a name and without properties.
-    #[must_use]
-    pub fn new(factory: &'static str) -> Element {
-        Element { factory, name: None, properties: Vec::new() }
-    }
-
-    /// Names the element, for look-up in the pipeline.
-    #[must_use]
-    pub fn named(mut self, name: &'static str) -> Element {
-        self.name = Some(name);
-        self
-    }
-
-    /// Adds a property, in the syntax of `gst-launch-1.0`.
-    #[must_use]
-    pub fn with(mut self, property: &'static str, value: impl ToString) -> Element {
-        self.properties.push((Cow::Borrowed(property), value.to_string()));
-        self
-    }
-
-    /// Sets a property and replaces its value. Controls of V4L2 are merged with those already set.
-    pub fn set(&mut self, property: &str, value: &str) {
-        match self.properties.iter_mut().find(|(name, _)| name == property) {
-            Some((_, there)) if property == "extra-controls" => *there = controls::merged(there, value),
-            Some((_, there)) => value.clone_into(there),
-            None => self.properties.push((Cow::Owned(property.to_owned()), value.to_owned())),
-        }
-    }
-
-    fn with_all(mut self, properties: &[Property]) -> Element {
-        for property in properties {
-            self.set(&property.name, &property.value);
-        }
-        self
-    }
-}
-
-/// One stage of a branch.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// An element that must be installed.
-    Element(Element),
-    /// Chains of elements: the first of them that is installed completely.
-    FirstOf(Vec<Vec<Element>>),
-    /// Left out if it is not installed: nothing depends on it.
-    Optional(Element),
-    /// A `capsfilter`.
-    Caps(String),
-    /// A pipeline from the board file, in the syntax of `gst-launch-1.0`. May hold a password; never logged.
-    Foreign(String),
-}
-
-/// Where the branches get their data.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
-    /// Each branch begins with its own source.
-    Branches,
-    /// An element that adds a pad for each stream it finds.
-    Rtsp(Element),
-    /// A file, read by the agent. It has the format `container`; with `repeat` it starts again at its end.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    File { path: PathBuf, container: Container, repeat: bool },
-}
-
-/// The format of a file source.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Container {
-    /// ISO base media (ISO/IEC 14496-12), `.mp4`.
-    Mp4,
-    /// Matroska, `.mkv`.
-    Matroska,
-    /// A byte stream (Annex B of ITU-T H.264 and of ITU-T H.265).
-    ByteStream,
-}
-
-/// A pipeline.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Description {
-    /// Where the stream comes from.
-    pub origin: Origin,
-    /// The codec of the frames.
-    pub codec: Codec,
-    /// From the origin to the muxer, in order. Delivers frames of `codec`.
-    pub video: Vec<Stage>,
-    /// `None` if no audio is captured: then no audio element exists.
-    pub audio: Option<Vec<Stage>>,
-    /// The stages before `audio`, for each encoding that an RTSP camera may send.
-    pub audio_paths: Vec<AudioPath>,
-    /// The agent encodes: each buffer is one frame.
-    pub encodes: bool,
-    /// `recording.fragment`: used to detect a stall.
-    pub fragment: Duration,
-    /// `recording.chunk`: maximum length of a chunk, unless one frame is longer.
-    pub chunk: Duration,
-    /// `recording.segment`: an IDR frame is requested if a GOP is longer.
-    pub segment: Duration,
-    /// A live source is restarted if its GOP has more bytes.
-    pub max_gop: u64,
-    /// User and password of an RTSP camera, and how its certificate is verified.
-    pub access: RtspAccess,
-    /// UDP is tried if an RTSP camera refuses TCP.
-    pub may_use_udp: bool,
-    /// Maximum number of lines of a frame.
-    pub max_height: u32,
-    /// The profile of the board (0 for `[video]`), and how a frame gets its size.
-    pub choice: (usize, Sizing),
-    /// Frames a second, if the stream does not state it.
-    pub fps: FrameRate,
-    /// The source in messages. Contains no secret.
-    pub source: String,
-}
-
-/// Why a board cannot be captured; for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unfit(pub String);
 
 /// The pipeline of a board under these settings.
 ///
@@ -205,7 +69,7 @@ pub fn describe_learnt(
                 // For the connection and each answer, in microseconds: then the run ends, and the agent starts another.
                 .with("tcp-timeout", 5_000_000)
                 .with("timeout", 5_000_000)
-                // In nanoseconds. The camera is told that the stream ends; closing does not wait for its answer.
+                // In nanoseconds. The camera gets a TEARDOWN; closing does not wait for its answer.
                 .with("teardown-timeout", 50_000_000)
                 .with_all(&board.video.source_properties),
         ),
@@ -269,7 +133,8 @@ fn video(
                     };
                     // A camera that encodes gets the controls of an encoder.
                     let demand = demand(board, recording, (width, height));
-                    let source = source.with("extra-controls", controls::demanded(demand));
+                    let source =
+                        source.with("extra-controls", controls::requested(demand.bitrate, demand.gop));
                     stages.push(Stage::Element(source.with_all(properties)));
                     let media = media(board.video.codec());
                     stages.push(Stage::Caps(format!("{media},{size},framerate={fps}")));
@@ -338,15 +203,6 @@ fn decoder() -> Stage {
     let known =
         ["v4l2slh264dec", "v4l2h264dec", "mppvideodec", "vpudec", "omxh264dec", "avdec_h264", "openh264dec"];
     Stage::FirstOf(known.map(|name| vec![Element::new("h264parse"), Element::new(name)]).to_vec())
-}
-
-/// GStreamer's media type of a codec.
-#[must_use]
-pub fn media(codec: Codec) -> &'static str {
-    match codec {
-        Codec::H264 => "video/x-h264",
-        Codec::H265 => "video/x-h265",
-    }
 }
 
 /// The caps of a codec in all its stream formats (Annex B of either standard; ISO/IEC 14496-15).
@@ -457,22 +313,6 @@ fn audio_stages(board: &Board, source: &AudioSource) -> Vec<Stage> {
 /// The element into which data from a file is pushed.
 fn feed(name: &'static str) -> Element {
     Element::new("identity").named(name).with("silent", true)
-}
-
-pub(super) fn queue() -> Element {
-    Element::new("queue").with("max-size-buffers", 0).with("max-size-bytes", 8 << 20).with("max-size-time", 0)
-}
-
-/// The size of a frame within `max_height` lines. The aspect ratio is kept, and both numbers are even, as
-/// 4:2:0 needs. Never larger than before.
-#[must_use]
-pub fn scaled(width: u32, height: u32, max_height: u32) -> (u32, u32) {
-    if height <= max_height || height == 0 {
-        return (width, height);
-    }
-    let lines = (max_height & !1).max(2);
-    let columns = u64::from(width) * u64::from(lines) / u64::from(height);
-    ((u32::try_from(columns).unwrap_or(u32::MAX) & !1).max(2), lines)
 }
 
 fn container(path: &std::path::Path) -> Container {

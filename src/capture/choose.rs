@@ -315,9 +315,9 @@ fn by_size(modes: &[Mode]) -> Vec<&Mode> {
 /// The largest size with a sufficient frame rate; otherwise the one with the highest rate.
 fn best(modes: &[Mode]) -> Option<((u32, u32), FrameRate)> {
     let with_rate = |mode: &&Mode| {
-        let told = rate(mode, MAX_RATE);
+        let listed = rate(mode, MAX_RATE);
         // A driver that lists no rates accepts the requested one, or fails when it is opened.
-        let rate = if mode.rates.is_empty() { Some(FrameRate::from(15)) } else { told };
+        let rate = if mode.rates.is_empty() { Some(FrameRate::from(15)) } else { listed };
         Some(((mode.width, mode.height), rate?))
     };
     let modes = by_size(modes);
@@ -340,14 +340,14 @@ fn fast_enough(
         let unknown = Mode { rates: vec![FrameRate::from(15)], ..mode.clone() };
         let mode = if mode.rates.is_empty() { &unknown } else { mode };
         let Some(fps) = rate(mode, MAX_RATE.min(measured / MARGIN)) else { continue };
-        let told = format!(
+        let measurement = format!(
             "{kind} encoded {measured:.0} frames a second of {}x{} here; at most half of that is used",
             size.0, size.1
         );
         if value(fps) >= MIN_RATE {
-            return Some((size, fps, told));
+            return Some((size, fps, measurement));
         }
-        slow = Some((size, fps, told));
+        slow = Some((size, fps, measurement));
     }
     slow
 }

@@ -1,60 +1,12 @@
 //! The supported codecs behind one interface: each question about a NAL unit is answered by the parser of H.264 or
 //! of H.265.
 
-use super::bits::Bits;
+pub use super::role::Role;
+pub use super::sets::SequenceFormat;
+
 use super::{h264, h265};
 use crate::domain::codec::Codec;
-use crate::fmp4::DecoderSets;
 use bytes::Bytes;
-
-/// No camera reorders more frames than this: a larger number in the stream is ignored.
-pub(super) const MAX_BELIEVED_REORDERING: u32 = 4;
-
-/// Sample aspect ratios by `aspect_ratio_idc` (ITU-T H.264, table E-1; ITU-T H.265, table E.1), from 1 on.
-const ASPECTS: &[(u32, u32)] = &[
-    (1, 1),
-    (12, 11),
-    (10, 11),
-    (16, 11),
-    (40, 33),
-    (24, 11),
-    (20, 11),
-    (32, 11),
-    (80, 33),
-    (18, 11),
-    (15, 11),
-    (64, 33),
-    (160, 99),
-    (4, 3),
-    (3, 2),
-    (2, 1),
-];
-
-/// `aspect_ratio_idc` and its values; 1 to 1 if it states none. `None` if it is cut short.
-pub(super) fn aspect_ratio(bits: &mut Bits<'_>) -> Option<(u32, u32)> {
-    let told = match usize::try_from(bits.take(8)?).ok()? {
-        255 => (bits.take(16)?, bits.take(16)?),
-        known => known.checked_sub(1).and_then(|at| ASPECTS.get(at)).copied().unwrap_or((1, 1)),
-    };
-    Some(if told.0 > 0 && told.1 > 0 { told } else { (1, 1) })
-}
-
-/// The role of a NAL unit in its access unit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
-    /// A slice of a picture.
-    Slice,
-    /// A parameter set. It belongs to the next picture.
-    Set,
-    /// It belongs to the next picture.
-    Ahead,
-    /// It belongs to the picture before it.
-    Behind,
-    /// The same, and it ends a sequence: the next picture depends on no earlier one.
-    End,
-    /// It is dropped.
-    Foreign,
-}
 
 /// The role of this NAL unit.
 #[must_use]
@@ -90,23 +42,6 @@ pub enum Sets {
     H264(h264::ParameterSets),
     /// Of H.265.
     H265(h265::ParameterSets),
-}
-
-/// The format of a coded video sequence, for the `moov`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SequenceFormat {
-    /// The parameter sets in force.
-    pub sets: DecoderSets,
-    /// Width and height of a frame after cropping, in pixels.
-    pub size: (u32, u32),
-    /// Sample aspect ratio, width to height.
-    pub aspect: (u32, u32),
-    /// `chroma_format_idc`, 0 to 3, if it is stated.
-    pub chroma: Option<u8>,
-    /// Bits of a luma and of a chroma sample, minus 8.
-    pub depths: (u8, u8),
-    /// Frames that may precede a frame in decoding order and follow it in output order; `None` if it is not known.
-    pub reordering: Option<u32>,
 }
 
 impl Sets {

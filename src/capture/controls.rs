@@ -1,15 +1,12 @@
 //! Controls of V4L2 for a camera or an encoder, and what the device made of them.
 
-use super::encoder::Demand;
-
 /// Drivers round bit rates: a difference of one part in this many is ignored.
 const RATE_STEP: i64 = 20;
 
-/// The controls for an encoder of V4L2, separate or in a camera: `extra-controls` of the element. The element ignores
-/// controls that the driver does not have.
+/// The controls for an encoder of V4L2, separate or in a camera: `extra-controls` of the element. `bitrate` is in bits a
+/// second, `gop` in frames. The element ignores controls that the driver does not have.
 #[must_use]
-pub fn demanded(demand: Demand) -> String {
-    let Demand { bitrate, gop, .. } = demand;
+pub fn requested(bitrate: u64, gop: u32) -> String {
     format!(
         "controls,video_bitrate_mode=0,video_bitrate={bitrate},video_gop_size={gop},h264_i_frame_period={gop},\
          video_b_frames=0,repeat_sequence_header=1"
@@ -44,16 +41,16 @@ fn asked(text: &str) -> Vec<(String, String)> {
 pub fn differs(text: &str, read: impl Fn(&str) -> Option<i64>) -> Option<String> {
     let asked: Vec<(String, i64)> =
         asked(text).into_iter().filter_map(|(name, value)| Some((name, value.parse().ok()?))).collect();
-    let mut told = Vec::new();
+    let mut differences = Vec::new();
     for (name, wanted) in &asked {
         match (name.as_str(), read(name)) {
             // A driver uses one of these two, or none: see below.
             ("video_gop_size" | "h264_i_frame_period", _) => {}
             ("video_bitrate", Some(is)) if (is - wanted).abs() * RATE_STEP <= *wanted => {}
             (_, Some(is)) if is == *wanted => {}
-            (_, Some(is)) => told.push(format!("{name} is {is}, and {wanted} was asked for")),
+            (_, Some(is)) => differences.push(format!("{name} is {is}, and {wanted} was asked for")),
             ("video_bitrate", None) => {
-                told.push(format!("it has no video_bitrate, and {wanted} was asked for"));
+                differences.push(format!("it has no video_bitrate, and {wanted} was asked for"));
             }
             // No such control: it makes no B-frames, or chooses itself when to repeat its headers.
             (_, None) => {}
@@ -68,10 +65,10 @@ pub fn differs(text: &str, read: impl Fn(&str) -> Option<i64>) -> Option<String>
     if let (false, Some((_, wanted, _))) = (is_used, gops.first()) {
         let is: Vec<String> =
             gops.iter().filter_map(|(name, _, is)| Some(format!("{name} is {}", (*is)?))).collect();
-        told.push(match is.as_slice() {
+        differences.push(match is.as_slice() {
             [] => format!("it has no control for its GOP, and {wanted} frames were asked for"),
             some => format!("{}, and {wanted} was asked for", some.join(" and ")),
         });
     }
-    (!told.is_empty()).then(|| told.join("; "))
+    (!differences.is_empty()).then(|| differences.join("; "))
 }

@@ -3,8 +3,8 @@
 //! Every encoder places an IDR frame every `gop` frames and nowhere else: a fragment is one GOP, and an IDR frame at a
 //! scene cut would make it shorter without need. None makes B-frames, which add delay.
 
-use super::board::{Element, Stage, media};
-use super::{controls, h265, level};
+use super::pipeline::{Element, Stage, media};
+use super::{controls, h264, h265};
 use crate::config::{EncoderKind, FrameRate, Pixels};
 
 /// The settings of an encoder.
@@ -80,14 +80,14 @@ pub fn factory(kind: EncoderKind) -> &'static str {
     }
 }
 
-/// The stages of an encoder: the element, and caps behind it where it needs them.
+/// The stages of an encoder: the element, and caps after it if it needs them.
 #[must_use]
 pub fn stages(kind: EncoderKind, demand: Demand) -> Vec<Stage> {
     let mut stages = vec![Stage::Element(element(kind, demand))];
     let (width, height) = demand.size;
     // Drivers refuse to start without a level.
     let level = match kind {
-        EncoderKind::V4l2H264 => Some(level::of(width, height, demand.fps, demand.bitrate)),
+        EncoderKind::V4l2H264 => Some(h264::level_of(width, height, demand.fps, demand.bitrate)),
         EncoderKind::V4l2H265 => Some(h265::level_of(width, height, demand.fps, demand.bitrate)),
         EncoderKind::X264
         | EncoderKind::OpenH264
@@ -126,7 +126,7 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
             // Skipped frames would be holes in the recording.
             .with("enable-frame-skip", false)
             .with("complexity", "low"),
-        EncoderKind::V4l2H264 => element.with("extra-controls", controls::demanded(demand)),
+        EncoderKind::V4l2H264 => element.with("extra-controls", controls::requested(demand.bitrate, demand.gop)),
         EncoderKind::MppH264 => element
             .with("bps", bitrate)
             .with("gop", gop)

@@ -14,43 +14,45 @@ mod check;
 mod control;
 mod demux;
 mod doubts;
+mod elements;
+mod faults;
 mod feed;
 mod foreign;
 mod head;
+mod init;
 mod intake;
 mod keys;
 mod microphone;
 mod properties;
 mod readback;
 mod reports;
+mod rtsp;
 mod run;
+mod samples;
+mod shared;
 mod source;
 pub mod still;
 pub mod survey;
 
 pub use check::probe;
 pub use doubts::doubts;
+pub use shared::Report;
 
-use super::board::{self, Description, Unfit};
+use super::board;
+use super::fragment_source::{FragmentSource, GiveFrame};
 use super::refusals::Refusals;
-use super::{FragmentSource, GiveFrame};
-use crate::config::{Board, FrameRate, Recording};
-use crate::domain::codec::Codec;
+use crate::config::{Board, Recording};
 use crate::domain::effect::{CaptureSettings, StopManner};
 use crate::domain::fragment::{Captured, Epoch, SpanEnd};
-use crate::domain::input::{Fault, FaultKind, Input};
+use crate::domain::input::{FaultKind, Input};
 use crate::domain::policy::Permit;
 use crate::system::clock::mono;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use run::{CaptureRun, Outside, StopOrder};
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
-
-/// Receives inputs for the machine.
-pub type Report = Arc<dyn Fn(Input) + Send + Sync>;
-/// Describes the pipeline of a run.
-pub type Describe = Arc<dyn Fn(CaptureSettings) -> Result<Description, Unfit> + Send + Sync>;
+use faults::fault;
+use run::CaptureRun;
+use shared::{Describe, Learnt, Outside, StopOrder};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Captures with GStreamer.
 ///
@@ -74,9 +76,6 @@ pub struct GstSource {
     /// The answers of network cameras to logins.
     refusals: Arc<Mutex<Refusals>>,
 }
-
-/// Lines of a stream of the board, by its profile, if they are not as in the board file.
-type Learnt = Mutex<BTreeMap<usize, u32>>;
 
 impl GstSource {
     /// Chunks go to `chunks`, which is bounded; inputs for the machine go to `report`, which may block.
@@ -161,36 +160,4 @@ impl Drop for GstSource {
             run.stop(StopOrder { manner: StopManner::Drop, reason: SpanEnd::Shutdown });
         }
     }
-}
-
-fn fault(kind: FaultKind, message: String) -> Fault {
-    Fault { kind, message }
-}
-
-/// The codec of `source` is not that of the board file.
-fn wrong_codec(source: &str, wanted: Codec, given: Codec) -> Fault {
-    let message = format!(
-        "{source} gives {}, and the board says {}: set it to {}, or write video.codec = \"{}\" in the board file",
-        given.name(),
-        wanted.name(),
-        wanted.name(),
-        given.word()
-    );
-    fault(FaultKind::WrongCodec, message)
-}
-
-/// Initialises GStreamer once; later calls return the first result.
-fn initialise() -> Result<(), String> {
-    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
-    DONE.get_or_init(|| gst::init().map_err(|why| format!("GStreamer does not start: {}", why.message())))
-        .clone()
-}
-
-fn fraction(rate: FrameRate) -> gst::Fraction {
-    let part = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
-    gst::Fraction::new(part(rate.numerator()), part(rate.denominator()))
-}
-
-fn flag(value: &AtomicBool) -> bool {
-    value.load(Ordering::Acquire)
 }

@@ -3,16 +3,18 @@
 //!
 //! It does not trust a container, a marker bit or the timing in a VUI. All facts about a frame come from its slices.
 
+mod level;
 mod recovery;
 mod sets;
 mod slice;
 
+pub use level::level_of;
 pub use sets::{ParameterSets, Pps, Sps};
 pub use slice::{Boundary, Slice};
 
 pub(super) use recovery::begins as is_recovery_point;
 
-use super::codec::Role;
+use super::role::Role;
 
 /// Values of `nal_unit_type` (table 7-1).
 pub mod nal {

@@ -14,7 +14,7 @@ pub use profile::Profile;
 pub use sets::{ParameterSets, Pps, Sps};
 pub use slice::{Boundary, Slice};
 
-use super::codec::Role;
+use super::role::Role;
 
 /// Values of `nal_unit_type` (table 7-1).
 pub mod nal {

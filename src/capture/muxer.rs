@@ -5,18 +5,20 @@
 //! limit. So in every file audio and video end within one audio frame of each other, at every frame rate.
 
 mod audio;
+mod formats;
 mod holes;
 mod samples;
 
-use super::codec::{SequenceFormat, Sets};
 use super::timing::DecodeTimes;
 use super::units::{Start, Unit};
-use crate::domain::fragment::{Chunk, Epoch, Init, Timing};
+use crate::domain::fragment::{Chunk, Epoch, Timing};
 use crate::domain::time::Mono;
-use crate::fmp4::{self, PictureFormat, Run, SoundFormat};
+use crate::fmp4::{self, Run, SoundFormat};
 use audio::{AudioQueue, MAX_WAITING_AUDIO};
 use bytes::Bytes;
-use holes::Watch;
+use formats::{Formats, TooManyLines};
+use holes::{NoTimes, Watch};
+pub use samples::AudioFrame;
 use samples::{Frame, Raw, frame_run, nals_of};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -33,11 +35,6 @@ const OBSERVED_TIME: i64 = SECOND;
 const ROUNDING: i64 = 500_000;
 /// Audio that is further ahead of its frames should wait at its source, in nanoseconds.
 const MAX_AUDIO_LEAD: i64 = 2 * SECOND;
-/// If the parameter sets change this often within [`NEW_SETS_INTERVAL`], they are stored in band from then on.
-const MAX_NEW_SETS: usize = 3;
-/// In nanoseconds.
-const NEW_SETS_INTERVAL: i64 = 120 * SECOND;
-
 /// Settings of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Settings {
@@ -73,17 +70,6 @@ pub enum Unfit {
     TooLarge,
 }
 
-/// One AAC frame.
-#[derive(Clone, Debug)]
-pub struct AudioFrame {
-    /// Time of presentation, in nanoseconds.
-    pub shown: i64,
-    /// In nanoseconds.
-    pub duration: i64,
-    /// Without ADTS header.
-    pub data: Bytes,
-}
-
 /// Counters of one run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -97,14 +83,6 @@ pub struct Counts {
     pub audio_lost: u64,
 }
 
-/// The `moov` in force.
-#[derive(Debug)]
-struct Header {
-    init: Arc<Init>,
-    frame_format: Arc<PictureFormat>,
-    audio_format: Option<Arc<SoundFormat>>,
-}
-
 /// Makes chunks, for one run.
 #[derive(Debug)]
 pub struct Muxer {
@@ -116,11 +94,7 @@ pub struct Muxer {
     open_since: Option<i64>,
     /// Start of the segment and its bytes, as an estimate of what the spool does.
     piece: (i64, u64),
-    /// The parameter sets from which `frame_format` was made.
-    sets: Option<Arc<Sets>>,
-    frame_format: Option<Arc<PictureFormat>>,
-    /// Times of the last changes of the parameter sets.
-    new_sets: VecDeque<i64>,
+    formats: Formats,
     depth: Option<u32>,
     observed: Vec<Raw>,
     times: Option<DecodeTimes>,
@@ -132,7 +106,6 @@ pub struct Muxer {
     last: Option<(i64, i64, i64)>,
     ended: bool,
     audio: AudioQueue,
-    header: Option<Header>,
     sequence: u32,
 }
 
@@ -145,9 +118,7 @@ impl Muxer {
             needs_start: true,
             open_since: None,
             piece: (0, 0),
-            sets: None,
-            frame_format: None,
-            new_sets: VecDeque::new(),
+            formats: Formats::new(settings.max_height, settings.turns),
             depth: None,
             observed: Vec::new(),
             times: None,
@@ -157,7 +128,6 @@ impl Muxer {
             last: None,
             ended: false,
             audio: AudioQueue::new(settings.audio),
-            header: None,
             sequence: 0,
             settings,
         }
@@ -176,13 +146,13 @@ impl Muxer {
 
     /// Sets the rotation for display, in clockwise quarter turns. Call it before the first frame.
     pub fn turn(&mut self, turns: u8) {
-        self.settings.turns = turns;
+        self.formats.turns = turns;
     }
 
     /// Whether a frame has come that can be decoded.
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.frame_format.is_some()
+        self.formats.current.is_some()
     }
 
     /// The next frame in decoding order.
@@ -190,7 +160,7 @@ impl Muxer {
     /// # Errors
     /// Why the stream cannot be stored.
     pub fn push_frame(&mut self, unit: Unit) -> Result<(), Unfit> {
-        let shown = self.watch.time(unit.shown)?;
+        let shown = self.watch.time(unit.shown).map_err(|NoTimes| Unfit::NoTimes)?;
         let apart = self.watch.breaks(shown, self.depth);
         self.needs_start |= apart;
         let start = unit.start();
@@ -205,15 +175,16 @@ impl Muxer {
             self.open_since = None;
         }
         self.needs_start &= !begins;
-        let before = self.frame_format.clone();
+        let before = self.formats.current.clone();
         if begins {
             if let Some(found) = unit.sets.format(&unit.slice) {
                 self.depth = found.reordering;
-                self.format(found, shown)?;
-                self.sets = Some(Arc::clone(&unit.sets));
+                self.formats
+                    .change(found, &unit.sets, shown)
+                    .map_err(|TooManyLines(lines)| Unfit::Lines(lines))?;
             }
         }
-        let Some(frame_format) = self.frame_format.clone() else {
+        let Some(frame_format) = self.formats.current.clone() else {
             self.before_first = self.before_first.saturating_add(1);
             return Ok(());
         };
@@ -229,7 +200,7 @@ impl Muxer {
         let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
         self.gop.1 = self.gop.1.saturating_add(bytes);
         self.piece.1 = self.piece.1.saturating_add(bytes);
-        let known = self.sets.as_ref().is_some_and(|known| Arc::ptr_eq(known, &unit.sets));
+        let known = self.formats.has(&unit.sets);
         // Frames that lead a clean start are kept, and are presented first.
         let is_shown_first = !(begins && unit.is_led && start == Start::Clean);
         let nals = nals_of(unit, &frame_format, known, begins);
@@ -270,42 +241,6 @@ impl Muxer {
             self.piece = (shown, 0);
         }
         begins
-    }
-
-    /// Sets the format for the `moov` from this frame on, at which decoding begins.
-    fn format(&mut self, found: SequenceFormat, shown: i64) -> Result<(), Unfit> {
-        let before = self.frame_format.as_deref();
-        if before.is_some_and(|before| before.sets == found.sets) {
-            return Ok(());
-        }
-        // The `moov` states profile and level in either case.
-        let alike = before.is_some_and(|before| {
-            before.size == found.size
-                && before.aspect == found.aspect
-                && before.chroma == found.chroma
-                && before.depths == found.depths
-                && before.sets.has_profile_of(&found.sets)
-        });
-        if alike && before.is_some_and(|before| before.sets_in_band) {
-            return Ok(());
-        }
-        if found.size.1 > self.settings.max_height {
-            return Err(Unfit::Lines(found.size.1));
-        }
-        self.new_sets.retain(|at| shown.saturating_sub(*at) < NEW_SETS_INTERVAL);
-        if alike {
-            self.new_sets.push_back(shown);
-        }
-        self.frame_format = Some(Arc::new(PictureFormat {
-            sets: found.sets,
-            size: found.size,
-            aspect: found.aspect,
-            chroma: found.chroma,
-            depths: found.depths,
-            sets_in_band: self.new_sets.len() >= MAX_NEW_SETS,
-            turns: self.settings.turns,
-        }));
-        Ok(())
     }
 
     /// Ends the observation of the frame order.
@@ -367,7 +302,7 @@ impl Muxer {
     /// Whether audio is stored; `None` while that is not known.
     #[must_use]
     pub fn has_audio(&self) -> Option<bool> {
-        let header = self.header.as_ref()?;
+        let header = self.formats.header.as_ref()?;
         Some(header.audio_format.is_some() && !self.audio.quiet)
     }
 
@@ -441,7 +376,7 @@ impl Muxer {
 
     /// Whether the audio that begins before this time has come, or is no longer waited for.
     fn audio_is_here(&self, end: i64) -> bool {
-        !self.audio.is_behind(end, self.header.is_some()) || self.audio.quiet || self.has_waited(end)
+        !self.audio.is_behind(end, self.formats.header.is_some()) || self.audio.quiet || self.has_waited(end)
     }
 
     fn has_waited(&self, end: i64) -> bool {
@@ -469,8 +404,8 @@ impl Muxer {
         let Some(first) = frames.first() else { return Ok(None) };
         let (starts_fragment, apart) = (first.raw.begins, first.raw.apart || self.sequence == 0);
         let (start, shift) = (first.start, first.shift);
-        let Some(init) = self.header(first) else { return Ok(None) };
-        let format = self.header.as_ref().and_then(|header| header.audio_format.as_ref());
+        let Some(init) = self.formats.init(first, self.audio.format()) else { return Ok(None) };
+        let format = self.formats.header.as_ref().and_then(|header| header.audio_format.as_ref());
         let audio = self.audio.take(apart.then_some(start), end, shift, format);
         let frames_run = frame_run(frames, until, self.watch.pace.frame());
         self.sequence = self.sequence.wrapping_add(1);
@@ -487,22 +422,5 @@ impl Muxer {
             frames: u32::try_from(count).unwrap_or(u32::MAX),
             timing: Timing::Device,
         }))
-    }
-
-    /// The `moov` for a chunk that begins with this frame. It changes only at the start of a fragment.
-    fn header(&mut self, first: &Frame) -> Option<Arc<Init>> {
-        let audio_format = self.audio.format().cloned();
-        if let Some(header) = &self.header {
-            let same = Arc::ptr_eq(&header.frame_format, &first.raw.frame_format)
-                && header.audio_format == audio_format;
-            if same || !first.raw.begins {
-                return Some(Arc::clone(&header.init));
-            }
-        }
-        let bytes = fmp4::write_init(&first.raw.frame_format, audio_format.as_deref());
-        let init = Arc::new(fmp4::read_init(bytes).ok()?);
-        let frame_format = Arc::clone(&first.raw.frame_format);
-        self.header = Some(Header { init: Arc::clone(&init), frame_format, audio_format });
-        Some(init)
     }
 }

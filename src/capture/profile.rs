@@ -1,7 +1,6 @@
 //! Which stream of a camera is recorded under a plan: that of `[video]`, that of a `[[video.profile]]`, or one of them
 //! scaled down. A plan that allows fewer lines ends recording only if no smaller stream is possible.
 
-use super::board::scaled;
 use crate::config::{Board, Video, VideoFormat, VideoSource};
 use std::cmp::Reverse;
 
@@ -92,4 +91,16 @@ pub fn least_lines(board: &Board) -> Option<u32> {
         Sizing::AsIs | Sizing::Reencoded => None,
         Sizing::Requested | Sizing::TooLarge => Some(least),
     }
+}
+
+/// The size of a frame within `max_height` lines. The aspect ratio is kept, and both numbers are even, as
+/// 4:2:0 needs. Never larger than before.
+#[must_use]
+pub fn scaled(width: u32, height: u32, max_height: u32) -> (u32, u32) {
+    if height <= max_height || height == 0 {
+        return (width, height);
+    }
+    let lines = (max_height & !1).max(2);
+    let columns = u64::from(width) * u64::from(lines) / u64::from(height);
+    ((u32::try_from(columns).unwrap_or(u32::MAX) & !1).max(2), lines)
 }

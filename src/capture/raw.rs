@@ -3,8 +3,9 @@
 //! The processor touches a frame only if it must: if the source delivers what the encoder accepts, only a queue is
 //! between them, and if both share memory (dmabuf) there is no copy.
 
-use super::board::{Element, Stage, scaled};
 use super::encoder::{self, Demand, Sharing};
+use super::pipeline::{Element, Stage};
+use super::profile::scaled;
 use crate::config::{Board, Colorimetry, EncoderKind, Pixels, VideoSource};
 
 /// The raw frames of one board under one plan.

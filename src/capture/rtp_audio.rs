@@ -1,17 +1,8 @@
 //! The audio of an RTSP camera: from its encoding to the AAC that is stored. AAC is kept as it is; other encodings are
 //! decoded, then encoded.
 
-use super::board::{Element, Stage, queue};
 use super::encoder;
-
-/// How one encoding becomes AAC.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AudioPath {
-    /// Its name in the SDP (RFC 8866, `rtpmap`) in capital letters, such as `PCMU`.
-    pub encoding: &'static str,
-    /// From RTP packets to AAC in any format.
-    pub stages: Vec<Stage>,
-}
+use super::pipeline::{AudioPath, Element, Stage, queue};
 
 /// Telephone quality: samples a second, and bits a second of AAC.
 const SPEECH: (u32, u32) = (16_000, 32_000);
@@ -20,7 +11,7 @@ const FULL: (u32, u32) = (48_000, 64_000);
 
 /// All supported encodings.
 #[must_use]
-pub fn audio_paths() -> Vec<AudioPath> {
+pub(super) fn audio_paths() -> Vec<AudioPath> {
     let kept = |encoding, depay| AudioPath { encoding, stages: vec![Stage::Element(Element::new(depay))] };
     let coded = |encoding, factories: &[&'static str], quality| AudioPath {
         encoding,

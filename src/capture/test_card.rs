@@ -38,7 +38,6 @@ pub const UUID: [u8; 16] = *b"\x9d\x4c\xe1\x7akasacam-card";
 /// Luma of studio range.
 const BLACK: u8 = 16;
 const WHITE: u8 = 235;
-const GREY: usize = 126;
 
 /// An 8-bit luma plane, line by line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,30 +71,10 @@ impl Size {
     }
 }
 
-impl Square {
-    /// Without a quarter at each side, where the encoder blurs.
-    fn inner(&self) -> Square {
-        let shrink = |range: &std::ops::Range<usize>| {
-            let quarter = range.len() / 4;
-            range.start + quarter..range.end - quarter
-        };
-        Square { columns: shrink(&self.columns), lines: shrink(&self.lines) }
-    }
-}
-
 impl Card {
     fn bits(self) -> u128 {
         let known = (u128::from(self.number) << 64) | u128::from(self.time);
         (known << 32) | u128::from(checksum(known))
-    }
-
-    fn from_bits(bits: u128) -> Option<Card> {
-        let known = bits >> 32;
-        let low = |value: u128, mask: u64| u64::try_from(value & u128::from(mask)).ok();
-        if low(bits, u64::from(u32::MAX))? != u64::from(checksum(known)) {
-            return None;
-        }
-        Some(Card { number: u32::try_from(known >> 64).ok()?, time: low(known, u64::MAX)? })
     }
 
     /// Draws the block code into a luma plane; `false` if the plane is too small for it, or does not match
@@ -117,26 +96,6 @@ impl Card {
         true
     }
 
-    /// Reads the block code of a luma plane; `None` if there is none, or its checksum is wrong.
-    #[must_use]
-    pub fn read(luma: &[u8], size: Size) -> Option<Card> {
-        if !size.carries_a_card() {
-            return None;
-        }
-        let mut bits = 0;
-        for index in 0..COLUMNS * ROWS {
-            let Square { columns, lines } = size.square(index).inner();
-            let (mut sum, mut count) = (0, 0);
-            for line in luma.chunks(size.stride).skip(lines.start).take(lines.len()) {
-                let part = line.get(columns.clone())?;
-                sum += part.iter().map(|sample| usize::from(*sample)).sum::<usize>();
-                count += part.len();
-            }
-            bits = (bits << 1) | u128::from(sum >= GREY * count.max(1));
-        }
-        Card::from_bits(bits)
-    }
-
     /// The SEI NAL unit, without a start code or a length before it.
     #[must_use]
     pub fn sei(self, codec: Codec) -> Vec<u8> {
@@ -154,32 +113,6 @@ impl Card {
         nal.push(0x80);
         nal
     }
-
-    /// The cards of all SEI messages in these bytes, at any position.
-    #[must_use]
-    pub fn found_in(bytes: &[u8]) -> Vec<Card> {
-        let mut cards = Vec::new();
-        let mut rest = bytes;
-        while let Some(at) = rest.windows(UUID.len()).position(|window| window == UUID) {
-            rest = rest.get(at + UUID.len()..).unwrap_or_default();
-            cards.extend(Card::parse(rest));
-        }
-        cards
-    }
-
-    fn parse(bytes: &[u8]) -> Option<Card> {
-        let (number, rest) = decimal(bytes.strip_prefix(b"number=")?)?;
-        let (time, _) = decimal(rest.strip_prefix(b" time=")?)?;
-        Some(Card { number: u32::try_from(number).ok()?, time })
-    }
-}
-
-/// The number at the start of the bytes, and the bytes after it. A number up to the end may be cut off, so it does not
-/// count.
-fn decimal(bytes: &[u8]) -> Option<(u64, &[u8])> {
-    let end = bytes.iter().position(|byte| !byte.is_ascii_digit())?;
-    let (digits, rest) = bytes.split_at_checked(end)?;
-    Some((std::str::from_utf8(digits).ok()?.parse().ok()?, rest))
 }
 
 /// CRC-32 (IEEE 802.3) of twelve bytes, the most significant first.

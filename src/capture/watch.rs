@@ -1,6 +1,6 @@
 //! When and how a run of the pipeline ends. Pure: events, the progress of the stream and the time are arguments.
 
-use super::board::Origin;
+use super::pipeline::Origin;
 use crate::domain::effect::StopManner;
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::{Fault, FaultKind};

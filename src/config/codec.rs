@@ -1,8 +1,10 @@
 //! `video.codec`: the codec that is recorded, and the keys that must agree with it.
 
-use super::merge::Merged;
+use super::board::{Video, VideoFormat};
+use super::encoder::{Encoder, EncoderKind};
+use super::problem::{Place, Problems};
+use super::settings::Merged;
 use super::words::VideoKind;
-use super::{Encoder, EncoderKind, Place, Problems, Video, VideoFormat};
 use crate::domain::codec::Codec;
 
 /// The key.
@@ -83,7 +85,7 @@ pub(super) fn agree(
     encoder: Option<&Encoder>,
     problems: &mut Problems,
 ) {
-    let Some((told, at)) = configured(merged) else { return };
+    let Some((wanted, at)) = configured(merged) else { return };
     let (made, by) = match (format.codec(), encoder) {
         (Some(given), _) => (given, format!("`video.format` says {}", given.word())),
         (None, Some(encoder)) => (
@@ -92,8 +94,8 @@ pub(super) fn agree(
         ),
         (None, None) => return,
     };
-    if made != told {
+    if made != wanted {
         let hint = "both must name the same codec; or remove one";
-        problems.push(at, KEY, format!("says {}, but {by}", told.word()), hint);
+        problems.push(at, KEY, format!("says {}, but {by}", wanted.word()), hint);
     }
 }

@@ -1,8 +1,6 @@
 //! `video.encoder`: the encoder for raw frames.
 
 use super::properties::Property;
-use super::words::Word;
-use std::fmt;
 
 /// `video.encoder` of a board.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,17 +43,4 @@ pub enum EncoderKind {
     VpuencHevc,
     /// `omxh265`: H.265, as `omxh264`.
     OmxH265,
-}
-
-impl EncoderKind {
-    /// All encoders, in the order of messages.
-    pub fn all() -> impl Iterator<Item = EncoderKind> {
-        EncoderKind::WORDS.iter().filter_map(|word| EncoderKind::of(word))
-    }
-}
-
-impl fmt::Display for EncoderKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.word())
-    }
 }

@@ -4,7 +4,10 @@
 use super::file::{self, Value, read_bounded};
 use super::pem::{Pem, Unusable};
 use super::problem::{Place, Problems};
-use super::{SpoolKey, Surroundings, VerifyingKey, secret};
+use super::secret;
+use super::sections::{SpoolKey, VerifyingKey};
+use super::surroundings::Surroundings;
+use super::words::Bears;
 use crate::domain::time::Utc;
 use rustls_pki_types::SubjectPublicKeyInfoDer;
 use rustls_pki_types::pem::PemObject;
@@ -19,17 +22,6 @@ const MAX_SPOOL_KEY: u64 = 4096;
 
 /// SubjectPublicKeyInfo of an Ed25519 key up to the key itself (RFC 8410, 4).
 const ED25519: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-
-/// The part of the certificate that must be the device's id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Bears {
-    /// Its only common name.
-    CommonName,
-    /// A DNS name or a URI of its subjectAltName; of a URI the last part is enough.
-    San,
-    /// None: the broker identifies the device by the certificate itself.
-    Anything,
-}
 
 /// A file to check: its path, its key, and the place of the key.
 pub(super) struct Examined<'a> {

@@ -1,17 +1,15 @@
-//! From the content of two files to one set of settings: each key is read with its type, its limits and its default.
+//! From the content of a file to settings: each key is read with its type, its limits and its default.
 //! Unknown keys and wrong values become problems.
 
 use super::file::{Entry, Table, Value};
 use super::frame_rate::FrameRate;
-use super::nearest::{choices_hint, suggestion};
+use super::nearest::{choices_hint, nearest, suggestion};
 use super::problem::{Place, Problems};
-use super::properties::{self, Property};
+use super::properties;
 use super::schema::{Absent, Key, Section, ValueKind, Variant};
+use super::settings::{Merged, Scalar, Setting};
 use super::units;
-use super::words::Word;
-use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Maximum number of paths, as in `entitlement.keys`.
 const MAX_PATHS: usize = 16;
@@ -22,163 +20,7 @@ const MAX_DESCRIPTION: usize = 4096;
 /// The word for a duration without limit.
 pub(super) const FOREVER: &str = "forever";
 
-/// Every setting of both files under its full key, such as `recording.segment`.
-#[derive(Default)]
-pub(super) struct Merged {
-    settings: BTreeMap<String, Setting>,
-    /// Keys with invalid values: they were reported, and are not reported as missing.
-    bad: BTreeSet<String>,
-}
-
-#[derive(Clone)]
-struct Setting {
-    at: Place,
-    value: Scalar,
-}
-
-#[derive(Clone)]
-enum Scalar {
-    Text(String),
-    Flag(bool),
-    Number(u64),
-    Duration(Duration),
-    Paths(Vec<(Place, String)>),
-    Rate(FrameRate),
-    Properties(Vec<Property>),
-}
-
-/// A value and its place; for a default, the place of its section.
-pub(super) type Placed<'a, T> = (T, &'a Place);
-
 impl Merged {
-    pub(super) fn text(&self, key: &str) -> Option<Placed<'_, &str>> {
-        self.settings.get(key).and_then(|setting| match &setting.value {
-            Scalar::Text(text) => Some((text.as_str(), &setting.at)),
-            Scalar::Flag(_)
-            | Scalar::Number(_)
-            | Scalar::Duration(_)
-            | Scalar::Paths(_)
-            | Scalar::Rate(_)
-            | Scalar::Properties(_) => None,
-        })
-    }
-
-    /// The value of a key whose words are those of `T`.
-    pub(super) fn word<T: Word>(&self, key: &str) -> Option<Placed<'_, T>> {
-        self.text(key).and_then(|(text, at)| Some((T::of(text)?, at)))
-    }
-
-    pub(super) fn flag(&self, key: &str) -> Option<Placed<'_, bool>> {
-        self.settings.get(key).and_then(|setting| match &setting.value {
-            Scalar::Flag(flag) => Some((*flag, &setting.at)),
-            Scalar::Text(_)
-            | Scalar::Number(_)
-            | Scalar::Duration(_)
-            | Scalar::Paths(_)
-            | Scalar::Rate(_)
-            | Scalar::Properties(_) => None,
-        })
-    }
-
-    /// A number, a size in bytes, or a rate in bits a second.
-    pub(super) fn number(&self, key: &str) -> Option<Placed<'_, u64>> {
-        self.settings.get(key).and_then(|setting| match &setting.value {
-            Scalar::Number(number) => Some((*number, &setting.at)),
-            Scalar::Text(_)
-            | Scalar::Flag(_)
-            | Scalar::Duration(_)
-            | Scalar::Paths(_)
-            | Scalar::Rate(_)
-            | Scalar::Properties(_) => None,
-        })
-    }
-
-    pub(super) fn duration(&self, key: &str) -> Option<Placed<'_, Duration>> {
-        self.settings.get(key).and_then(|setting| match &setting.value {
-            Scalar::Duration(duration) => Some((*duration, &setting.at)),
-            Scalar::Text(_)
-            | Scalar::Flag(_)
-            | Scalar::Number(_)
-            | Scalar::Paths(_)
-            | Scalar::Rate(_)
-            | Scalar::Properties(_) => None,
-        })
-    }
-
-    /// Whether the key is in a file with an invalid value.
-    pub(super) fn is_bad(&self, key: &str) -> bool {
-        self.bad.contains(key)
-    }
-
-    pub(super) fn paths(&self, key: &str) -> &[(Place, String)] {
-        self.settings.get(key).map_or(&[], |setting| match &setting.value {
-            Scalar::Paths(paths) => paths,
-            Scalar::Text(_)
-            | Scalar::Flag(_)
-            | Scalar::Number(_)
-            | Scalar::Duration(_)
-            | Scalar::Rate(_)
-            | Scalar::Properties(_) => &[],
-        })
-    }
-
-    pub(super) fn frame_rate(&self, key: &str) -> Option<Placed<'_, FrameRate>> {
-        self.settings.get(key).and_then(|setting| match setting.value {
-            Scalar::Rate(rate) => Some((rate, &setting.at)),
-            Scalar::Text(_)
-            | Scalar::Flag(_)
-            | Scalar::Number(_)
-            | Scalar::Duration(_)
-            | Scalar::Paths(_)
-            | Scalar::Properties(_) => None,
-        })
-    }
-
-    /// Empty if the key is missing.
-    pub(super) fn properties(&self, key: &str) -> &[Property] {
-        self.settings.get(key).map_or(&[], |setting| match &setting.value {
-            Scalar::Properties(properties) => properties,
-            Scalar::Text(_)
-            | Scalar::Flag(_)
-            | Scalar::Number(_)
-            | Scalar::Duration(_)
-            | Scalar::Paths(_)
-            | Scalar::Rate(_) => &[],
-        })
-    }
-
-    /// The settings below `part`, overridden by those below `over`. Keys below `part` for which `dropped` is true are left
-    /// out.
-    pub(super) fn overlaid(&self, part: &str, over: &str, dropped: impl Fn(&str) -> bool) -> Merged {
-        let mut laid = Merged::default();
-        for (key, setting) in &self.settings {
-            let below = |of: &str| key.strip_prefix(of).and_then(|rest| rest.strip_prefix('.'));
-            if let Some(own) = below(over) {
-                laid.settings.insert(format!("{part}.{own}"), setting.clone());
-            } else if below(part).is_some_and(|own| !dropped(own)) {
-                laid.settings.entry(key.clone()).or_insert_with(|| setting.clone());
-            }
-        }
-        for key in &self.bad {
-            let own = key.strip_prefix(over).and_then(|rest| rest.strip_prefix('.'));
-            laid.bad.insert(own.map_or_else(|| key.clone(), |own| format!("{part}.{own}")));
-        }
-        laid
-    }
-
-    /// Moves a value to another key.
-    pub(super) fn rename(&mut self, from: &str, to: &str) {
-        if let Some(setting) = self.settings.remove(from) {
-            self.settings.insert(to.to_owned(), setting);
-        }
-    }
-
-    /// Whether there is any key below this one.
-    pub(super) fn has_below(&self, key: &str) -> bool {
-        let below = |known: &String| known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
-        self.settings.keys().any(below) || self.bad.iter().any(below)
-    }
-
     /// Adds a file. `complete`: its syntax is valid, so that missing keys are really missing.
     pub(super) fn take(
         &mut self,
@@ -256,7 +98,7 @@ impl Walk<'_> {
                 continue;
             }
             let full = format!("{path}.{}", entry.key);
-            let near = super::nearest::nearest(&entry.key, known.clone()).is_some();
+            let near = nearest(&entry.key, known.clone()).is_some();
             let hint = match home_of(sections, &entry.key) {
                 Some(home) if !near => format!("it belongs under [{home}]"),
                 Some(_) | None => suggestion(&entry.key, known.clone().collect::<Vec<_>>()),
@@ -417,15 +259,15 @@ impl Walk<'_> {
     }
 
     fn one_of(&mut self, path: &str, keys: &[Key], table: &Table, at: &Place) {
-        let told = self.problems.len();
+        let before = self.problems.len();
         self.unknown(path, table, keys.iter().map(|key| key.name), &[]);
         self.keys(path, table, keys, at);
         let given = keys.iter().filter(|key| table.entry(key.name).is_some()).count();
-        if given != 1 && self.problems.len() == told {
+        if given != 1 && self.problems.len() == before {
             let names = keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ");
             self.problems.push(at, path, format!("must be exactly one of {names}"), "");
         }
-        if self.problems.len() > told {
+        if self.problems.len() > before {
             self.merged.bad.insert(path.to_owned());
         }
     }
@@ -460,7 +302,7 @@ impl Walk<'_> {
     fn tagged(&mut self, path: &str, variants: &[Variant], table: &Table, at: &Place) {
         let kinds = variants.iter().map(|variant| variant.kind);
         let full = format!("{path}.kind");
-        let told = self.problems.len();
+        let before = self.problems.len();
         match table.entry("kind") {
             Some(Entry { value: Value::Text(kind), at, .. }) => {
                 match variants.iter().find(|variant| variant.kind == kind) {
@@ -490,7 +332,7 @@ impl Walk<'_> {
                 self.problems.push(at, &full, "is missing", hint);
             }
         }
-        if self.problems.len() > told {
+        if self.problems.len() > before {
             self.merged.bad.insert(path.to_owned());
         }
     }

@@ -1,6 +1,7 @@
 //! The section `[privacy]`: what closes the camera, and its effects.
 
-use super::{PrivacyPending, VerifyingKey};
+use super::sections::VerifyingKey;
+use crate::domain::policy::PrivacyPending;
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
 //! `[[video.profile]]`: other streams of the same camera. Keys that a profile does not have are taken from `[video]`, so it
 //! is validated like that section.
 
-use super::merge::Merged;
+use super::board::{Video, VideoFormat, VideoSource};
 use super::problem::{Place, Problem, Problems};
-use super::{Video, VideoFormat, VideoSource};
+use super::settings::Merged;
 
 /// Reads every profile of `merged`. `read` validates a section `[video]`; `own` is the one of the board.
 pub(super) fn profiles(
@@ -45,10 +45,10 @@ pub(super) fn profiles(
                 );
             }
         }
-        let mut told = Problems::default();
-        let video = read(&laid, &mut told);
-        for problem in &told {
-            tell(problems, problem, &path);
+        let mut found_in_profile = Problems::default();
+        let video = read(&laid, &mut found_in_profile);
+        for problem in &found_in_profile {
+            report(problems, problem, &path);
         }
         let Some(video) = video else { continue };
         if let (Some(own), Some((_, at))) = (own, merged.number(&format!("{path}.height"))) {
@@ -75,7 +75,7 @@ fn is_the_same(own: &Video, profile: &Video) -> bool {
 }
 
 /// Reports a problem under the key of the profile, unless it was reported for `[video]`.
-fn tell(problems: &mut Problems, problem: &Problem, path: &str) {
+fn report(problems: &mut Problems, problem: &Problem, path: &str) {
     let same = |other: &Problem| {
         (&other.file, other.line, other.column, &other.problem)
             == (&problem.file, problem.line, problem.column, &problem.problem)

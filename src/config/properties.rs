@@ -44,7 +44,7 @@ impl fmt::Debug for Property {
 
 /// Reads a table of properties, and reports their problems.
 pub(super) fn read(key: &str, table: &Table, at: &Place, problems: &mut Problems) -> Option<Vec<Property>> {
-    let told = problems.len();
+    let before = problems.len();
     if table.entries.len() > MAX_PROPERTIES {
         problems.push(at, key, format!("has more than {MAX_PROPERTIES} properties"), "");
         return None;
@@ -83,5 +83,5 @@ pub(super) fn read(key: &str, table: &Table, at: &Place, problems: &mut Problems
         };
         properties.push(Property { name: entry.key.clone(), value });
     }
-    (problems.len() == told).then_some(properties)
+    (problems.len() == before).then_some(properties)
 }

@@ -1,6 +1,7 @@
 //! The keys that a running agent can reload.
 
-use super::{Config, Spool};
+use super::sections::Spool;
+use super::validated::Config;
 
 /// Compares the current configuration with a new one. Returns the keys whose change takes effect at once, and
 /// those whose change needs a restart.

@@ -1,34 +1,17 @@
 //! Access to an RTSP camera: user and password, and how its certificate is verified.
 
-use super::merge::Merged;
+use super::board::{RtspAccess, RtspTrust};
 use super::problem::Problems;
-use super::{Surroundings, material, secret, validate};
+use super::settings::Merged;
+use super::surroundings::Surroundings;
+use super::{material, secret};
 use std::fmt;
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// Maximum bytes of a file with user and password.
 const MAX_CREDENTIALS: u64 = 4096;
-
-/// The keys beside the URL of an RTSP source.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct RtspAccess {
-    /// `credentials`: a file with `user:password`; belongs to our user or root, mode 600 or stricter; read for each
-    /// connection.
-    pub credentials: Option<PathBuf>,
-    /// `ca` or `fingerprint`: required with `rtsps://`, and only allowed there.
-    pub trust: Option<RtspTrust>,
-}
-
-/// How the certificate of an RTSP camera is verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RtspTrust {
-    /// PEM certificates of the authorities that may sign it; it must match the host of the URL.
-    Authorities(PathBuf),
-    /// By its SHA-256.
-    Fingerprint([u8; 32]),
-}
 
 /// User and password. Debug output shows neither.
 #[derive(Clone, PartialEq, Eq)]
@@ -84,7 +67,7 @@ pub(super) fn access(
 ) -> Option<RtspAccess> {
     let mut path = |key: &str| {
         let (text, at) = merged.text(key)?;
-        match validate::resolve(text, at, around) {
+        match around.resolve(text, at) {
             Ok(path) => Some((path, at)),
             Err(why) => {
                 problems.push(at, key, why, "");
@@ -103,8 +86,8 @@ pub(super) fn access(
     if let Some((path, at)) = &ca {
         material::authorities(&material::Examined { at, key: "video.source.ca", path }, problems);
     }
-    let told = merged.text("video.source.fingerprint");
-    let fingerprint = told.and_then(|(text, at)| {
+    let given = merged.text("video.source.fingerprint");
+    let fingerprint = given.and_then(|(text, at)| {
         let found = fingerprint(text);
         if found.is_none() {
             let hint = "64 hexadecimal digits, as `openssl x509 -noout -fingerprint -sha256` prints them";
@@ -113,7 +96,7 @@ pub(super) fn access(
         found
     });
     let (_, at) = merged.text("video.source.url")?;
-    let trust = match (ca, fingerprint, told.is_some(), url.starts_with("rtsps://")) {
+    let trust = match (ca, fingerprint, given.is_some(), url.starts_with("rtsps://")) {
         (Some((ca, _)), None, false, true) => Some(RtspTrust::Authorities(ca)),
         (None, Some(fingerprint), _, true) => Some(RtspTrust::Fingerprint(fingerprint)),
         (None, None, false, false) => None,

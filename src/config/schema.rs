@@ -2,13 +2,17 @@
 //!
 //! `docs/configuration.md` lists the same keys; a test compares the two.
 
-use super::material::Bears;
-use super::words::{AudioKind, VideoKind, Word};
-use super::{
-    Addressing, ClockTrust, Colorimetry, Durability, EncoderKind, LatchKind, Pixels, PrivacyPending,
-    Transport, UploadOrder, VideoFormat, WhenFull,
-};
+use super::board::{Transport, VideoFormat};
+use super::encoder::EncoderKind;
+use super::pixels::{Colorimetry, Pixels};
+use super::privacy::LatchKind;
+use super::sections::ClockTrust;
+use super::upload::Addressing;
+use super::words::{AudioKind, Bears, VideoKind, Word};
 use crate::domain::codec::Codec;
+use crate::domain::policy::{PrivacyPending, WhenFull};
+use crate::domain::segmenter::Durability;
+use crate::domain::settings::UploadOrder;
 use std::time::Duration;
 
 /// A `[section]` of a file; the empty name stands for the keys above the first section.

@@ -1,7 +1,7 @@
 //! Files with a secret: their owner, and who else can read them. One rule for all, at the start and whenever one is read
 //! again.
 
-use super::Surroundings;
+use super::surroundings::Surroundings;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The section `[upload]`: the object store, and its credentials.
 
-use super::UploadOrder;
+use crate::domain::settings::UploadOrder;
 use std::path::PathBuf;
 
 /// The place of the bucket in a URL.

@@ -1,12 +1,17 @@
 //! The words that keys accept. Each is a variant of an enum, so a new word cannot be read as an old one: the schema takes
 //! its words from here, and code that reads a key gets the variant.
 
-use super::material::Bears;
-use super::{
-    Addressing, ClockTrust, Colorimetry, Durability, EncoderKind, LatchKind, Pixels, PrivacyPending,
-    Transport, UploadOrder, VideoFormat, WhenFull,
-};
+use super::board::{Transport, VideoFormat};
+use super::encoder::EncoderKind;
+use super::pixels::{Colorimetry, Pixels};
+use super::privacy::LatchKind;
+use super::sections::ClockTrust;
+use super::upload::Addressing;
 use crate::domain::codec::Codec;
+use crate::domain::policy::{PrivacyPending, WhenFull};
+use crate::domain::segmenter::Durability;
+use crate::domain::settings::UploadOrder;
+use std::fmt;
 
 /// An enum whose variants have words in a file.
 pub(super) trait Word: Copy + 'static {
@@ -95,4 +100,28 @@ pub(super) enum AudioKind {
     Alsa,
     Test,
     Embedded,
+}
+
+/// The part of the certificate that must be the device's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Bears {
+    /// Its only common name.
+    CommonName,
+    /// A DNS name or a URI of its subjectAltName; of a URI the last part is enough.
+    San,
+    /// None: the broker identifies the device by the certificate itself.
+    Anything,
+}
+
+impl EncoderKind {
+    /// All encoders, in the order of messages.
+    pub fn all() -> impl Iterator<Item = EncoderKind> {
+        EncoderKind::WORDS.iter().filter_map(|word| EncoderKind::of(word))
+    }
+}
+
+impl fmt::Display for EncoderKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
 }

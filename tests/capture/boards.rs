@@ -1,9 +1,12 @@
-//! Boards as pipelines, without a pipeline.
+//! Descriptions of pipelines, without GStreamer running them.
 
 use crate::support::*;
 use gst::prelude::*;
-use kasacam::capture::board::{Description, Element, Origin, Stage, describe, scaled};
-use kasacam::capture::{level, packages};
+use kasacam::capture::board::describe;
+use kasacam::capture::h264::level_of;
+use kasacam::capture::packages;
+use kasacam::capture::pipeline::{Description, Element, Origin, Stage};
+use kasacam::capture::profile::scaled;
 use kasacam::config::{
     AudioSource, Board, EncoderKind, FrameRate, Pixels, Property, Transport, VideoFormat, VideoSource,
 };
@@ -31,7 +34,7 @@ fn property<'a>(stages: &'a [Stage], factory: &str, name: &str) -> &'a str {
 }
 
 #[test]
-fn every_encoder_is_told_rate_and_gop() {
+fn every_encoder_gets_bit_rate_and_gop() {
     let mut board = test_board();
     board.video.fps = 15.into();
     board.video.bitrate = 2_000_000;
@@ -56,16 +59,16 @@ fn every_encoder_is_told_rate_and_gop() {
 }
 
 #[test]
-fn sound_needs_both_the_settings_and_the_board() {
+fn audio_needs_both_the_settings_and_the_board() {
     let mut board = test_board();
-    assert!(described(&board, WITH_SOUND).audio.is_some());
+    assert!(described(&board, WITH_AUDIO).audio.is_some());
     assert!(described(&board, SILENT).audio.is_none());
     board.audio = None;
-    assert!(described(&board, WITH_SOUND).audio.is_none());
+    assert!(described(&board, WITH_AUDIO).audio.is_none());
 }
 
 #[test]
-fn sizes_keep_their_aspect_are_even_and_never_grow() {
+fn scaled_sizes_keep_their_aspect_are_even_and_never_grow() {
     for (width, height, most, wanted) in [
         (2560, 1440, 1080, (1920, 1080)),
         (1920, 1080, 1440, (1920, 1080)),
@@ -78,7 +81,7 @@ fn sizes_keep_their_aspect_are_even_and_never_grow() {
 }
 
 #[test]
-fn a_device_that_encodes_is_passed_through() {
+fn a_device_that_encodes_is_recorded_as_it_is() {
     let mut board = test_board();
     board.video.source = VideoSource::V4l2 { device: PathBuf::from("/dev/video0") };
     board.video.format = VideoFormat::H264;
@@ -89,7 +92,7 @@ fn a_device_that_encodes_is_passed_through() {
     let factories: Vec<_> = elements(&description.video).iter().map(|element| element.factory).collect();
     assert_eq!(factories, ["v4l2src"]);
     let told = property(&description.video, "v4l2src", "extra-controls");
-    // 20 pictures a second, half a second a fragment.
+    // 20 frames a second, half a second a fragment.
     for control in ["video_bitrate=300000", "video_gop_size=10", "h264_i_frame_period=10", "video_b_frames=0"]
     {
         assert!(told.split(',').any(|it| it == control), "{told} lacks {control}");
@@ -97,7 +100,7 @@ fn a_device_that_encodes_is_passed_through() {
 }
 
 #[test]
-fn pictures_that_we_encode_are_scaled_to_the_plan() {
+fn raw_frames_are_scaled_to_the_plan() {
     let mut board = test_board();
     board.video.source = VideoSource::V4l2 { device: PathBuf::from("/dev/video0") };
     (board.video.width, board.video.height) = (1920, 1080);
@@ -114,7 +117,7 @@ fn pictures_that_we_encode_are_scaled_to_the_plan() {
 }
 
 #[test]
-fn a_password_in_an_address_is_in_no_message() {
+fn a_password_in_a_url_is_in_no_message() {
     let mut board = test_board();
     board.video.source = VideoSource::Rtsp {
         url: String::from("rtsp://user:hunter2@192.0.2.7:554/live?token=abc"),
@@ -123,7 +126,7 @@ fn a_password_in_an_address_is_in_no_message() {
     };
     board.audio = Some(AudioSource::Embedded.into());
 
-    let description = described(&board, WITH_SOUND);
+    let description = described(&board, WITH_AUDIO);
 
     assert_eq!(description.source, "the RTSP camera at 192.0.2.7:554");
     assert!(matches!(description.origin, Origin::Rtsp(_)));
@@ -133,7 +136,7 @@ fn factories(stages: &[Stage]) -> Vec<&'static str> {
     elements(stages).iter().map(|element| element.factory).collect()
 }
 
-/// The camera of the kernel, raw, with this layout of pictures.
+/// A V4L2 camera with raw frames of this layout.
 fn raw_board(pixels: Option<Pixels>, encoder: EncoderKind) -> Board {
     let mut board = test_board();
     board.video.source = VideoSource::V4l2 { device: PathBuf::from("/dev/video0") };
@@ -144,7 +147,7 @@ fn raw_board(pixels: Option<Pixels>, encoder: EncoderKind) -> Board {
 }
 
 #[test]
-fn pictures_that_the_encoder_takes_are_not_touched() {
+fn frames_that_the_encoder_accepts_are_not_converted() {
     for (pixels, encoder, touched) in [
         (Some(Pixels::Nv12), EncoderKind::V4l2H264, false),
         (Some(Pixels::Nv12), EncoderKind::MppH264, false),
@@ -161,7 +164,7 @@ fn pictures_that_the_encoder_takes_are_not_touched() {
 }
 
 #[test]
-fn memory_is_shared_only_where_nobody_touches_the_picture() {
+fn memory_is_shared_only_without_conversion() {
     let io_mode = |board: &Board, max_height: u32| {
         let video = described(board, CaptureSettings { audio: false, max_height }).video;
         let of = |factory: &str, name: &str| {
@@ -183,7 +186,7 @@ fn memory_is_shared_only_where_nobody_touches_the_picture() {
 }
 
 #[test]
-fn controls_of_the_board_file_stand_beside_ours() {
+fn controls_of_the_board_file_are_merged_with_ours() {
     let mut board = raw_board(Some(Pixels::Nv12), EncoderKind::V4l2H264);
     let controls = Property {
         name: String::from("extra-controls"),
@@ -202,7 +205,7 @@ fn controls_of_the_board_file_stand_beside_ours() {
 }
 
 #[test]
-fn rates_that_are_no_whole_numbers_reach_the_source_as_they_are() {
+fn fractional_rates_reach_the_source_unchanged() {
     let mut board = raw_board(Some(Pixels::Nv12), EncoderKind::V4l2H264);
     board.video.fps = FrameRate::new(30_000, 1001).unwrap();
     let video = described(&board, SILENT).video;
@@ -212,7 +215,7 @@ fn rates_that_are_no_whole_numbers_reach_the_source_as_they_are() {
     assert!(asked, "{video:?}");
 }
 
-/// ITU-T H.264, table A-1, by pictures of whole macroblocks.
+/// ITU-T H.264, table A-1, for frames of whole macroblocks.
 #[test]
 fn the_level_follows_size_rate_and_bit_rate() {
     for (width, height, fps, bitrate, wanted) in [
@@ -237,7 +240,7 @@ fn the_level_follows_size_rate_and_bit_rate() {
         // A.3.1: no side is longer than the root of 8 * MaxFS, here 5,632 pixels at level 4.
         (6400, 16, 15, 1_000_000, "5"),
     ] {
-        let level = level::of(width, height, fps.into(), bitrate);
+        let level = level_of(width, height, fps.into(), bitrate);
         assert_eq!(level, wanted, "{width}x{height} at {fps}, {bitrate} bit/s");
     }
     let mut board = raw_board(Some(Pixels::Nv12), EncoderKind::V4l2H264);
@@ -256,12 +259,12 @@ fn the_level_follows_size_rate_and_bit_rate() {
 fn plugin(factory: &gst::PluginFeature) -> Option<PathBuf> {
     let name = factory.plugin_name()?;
     let file = gst::Registry::get().find_plugin(&name)?.filename()?;
-    // The package still has it where it was before /lib became a link.
+    // The package lists the path from before /lib became a link.
     let usr = PathBuf::from("/usr").join(file.strip_prefix("/").ok()?);
     Some(if file.starts_with("/lib") && usr.exists() { usr } else { file })
 }
 
-/// What Debian says of each plugin that is installed here.
+/// Compares with the packages of the installed plugins.
 #[test]
 fn the_package_of_an_element_is_the_one_that_has_it() {
     gst::init().unwrap();

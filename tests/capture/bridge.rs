@@ -1,4 +1,4 @@
-//! A camera elsewhere that wants user and password, or speaks TLS.
+//! A network camera with user and password, or with TLS.
 
 use crate::rtsp::Server;
 use crate::support::*;
@@ -19,7 +19,7 @@ fn secret(path: &Path, text: &str) {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
 }
 
-/// The board of a server, got at so, over TLS where it is believed by something.
+/// The board of a server with this access, over TLS if there is a trust.
 fn with(server: &Server, access: RtspAccess) -> Board {
     let mut board = server.board(false);
     let scheme = if access.trust.is_some() { "rtsps" } else { "rtsp" };
@@ -40,7 +40,7 @@ fn records(board: Board) {
     assert_eq!(camera.rest().fault, None);
 }
 
-/// Why nothing of it is recorded.
+/// Why it is not recorded.
 fn refused(board: Board) -> (FaultKind, String) {
     let mut camera = Camera::new(board);
     camera.start(1, SILENT);
@@ -49,7 +49,7 @@ fn refused(board: Board) -> (FaultKind, String) {
     (take.fault_kind(), take.message().to_owned())
 }
 
-/// A certificate that signs itself, for this host: its file, that of it with its key, and its SHA-256.
+/// A self-signed certificate for this host: its file, the file with its key, and its SHA-256.
 fn certificate(folder: &Path, name: &str, host: SanType) -> (PathBuf, PathBuf, [u8; 32]) {
     let key = KeyPair::generate().unwrap();
     let mut parameters = CertificateParams::new(vec![]).unwrap();
@@ -92,7 +92,7 @@ fn user_and_password_are_read_from_a_file_for_each_connection() {
             take.message()
         );
 
-        // One that others can read is not used, whatever it holds.
+        // A file that others can read is not used.
         secret(&login, "me:hun:ter2\n");
         std::fs::set_permissions(&login, std::fs::Permissions::from_mode(0o604)).unwrap();
         camera.start(3, SILENT);
@@ -111,7 +111,7 @@ fn user_and_password_are_read_from_a_file_for_each_connection() {
     }
 }
 
-/// A camera that refuses whatever it is shown, and counts it.
+/// A camera that refuses every login and counts them.
 struct Strict {
     port: u16,
     heard: Arc<Mutex<Vec<(String, bool)>>>,
@@ -156,14 +156,14 @@ impl Strict {
         }
     }
 
-    /// How often it was shown a password.
+    /// How often it got a password.
     fn shown(&self) -> usize {
         self.heard.lock().unwrap().iter().filter(|(_, shown)| *shown).count()
     }
 }
 
 #[test]
-fn a_wrong_password_is_shown_once_whatever_is_done_to_the_run() {
+fn a_wrong_password_is_sent_once_even_if_the_run_restarts() {
     for asks_at in ["OPTIONS", "DESCRIBE"] {
         let folder = folder();
         let server = Strict::start(asks_at);
@@ -179,7 +179,7 @@ fn a_wrong_password_is_shown_once_whatever_is_done_to_the_run() {
         board.video.encoder = None;
         let mut camera = Camera::new(board);
 
-        // The first attempt, those of the machine after it, and a toggle of the owner's.
+        // The first attempt, the retries of the machine, and a choice of the owner.
         for epoch in 1..6 {
             camera.start(epoch, SILENT);
             if epoch == 3 {
@@ -196,7 +196,7 @@ fn a_wrong_password_is_shown_once_whatever_is_done_to_the_run() {
         std::thread::sleep(Duration::from_millis(300));
         assert_eq!(server.heard.lock().unwrap().len(), before, "nothing goes on behind");
 
-        // A file that holds something else is tried at once, and once.
+        // A changed file is tried at once, and once.
         secret(&login, "me:other");
         for epoch in 6..9 {
             camera.start(epoch, SILENT);
@@ -207,7 +207,7 @@ fn a_wrong_password_is_shown_once_whatever_is_done_to_the_run() {
 }
 
 #[test]
-fn a_camera_that_wants_a_password_and_is_given_none_says_so() {
+fn a_camera_that_needs_a_password_and_gets_none_is_reported() {
     let server = Strict::start("DESCRIBE");
     let mut board = test_board();
     board.video.source = VideoSource::Rtsp {
@@ -245,7 +245,7 @@ fn tls_with_a_pinned_certificate_or_its_authority_is_recorded_and_any_other_is_r
 }
 
 #[test]
-fn a_certificate_of_another_name_is_good_only_where_it_is_pinned() {
+fn a_certificate_with_another_name_is_accepted_only_if_it_is_pinned() {
     let folder = folder();
     let host = SanType::DnsName("camera.example".try_into().unwrap());
     let (own, both, sum) = certificate(folder.path(), "camera", host);
@@ -258,7 +258,7 @@ fn a_certificate_of_another_name_is_good_only_where_it_is_pinned() {
 }
 
 #[test]
-fn a_camera_that_tells_its_clock_says_how_long_ago_it_captured() {
+fn the_clock_of_a_camera_gives_the_time_from_capture_to_arrival() {
     let server = Server::start(&["silent"]);
     let mut camera = Camera::new(server.board(false));
     camera.start(1, SILENT);

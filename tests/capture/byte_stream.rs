@@ -1,4 +1,4 @@
-//! Bare H.264, which has no times of its own.
+//! Bare H.264, which has no times.
 
 use crate::support::*;
 use kasacam::capture::annexb::StreamReader;
@@ -13,12 +13,12 @@ fn a_byte_stream_with_b_frames_is_stored_bit_by_bit_and_gets_times() {
     clip(&path, 70, 17, 3, &[]);
     let mut camera = Camera::new(file_board(&path, false, false));
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let take = camera.rest();
 
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
     assert_eq!(gops(&take.chunks), [17, 17, 17, 17, 2]);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     let stored = write(folder.path(), &take.chunks);
     assert_eq!(slices(&stored), slices(&path));
     assert_eq!(decoded(&stored), 70);
@@ -29,7 +29,7 @@ fn a_byte_stream_with_b_frames_is_stored_bit_by_bit_and_gets_times() {
 }
 
 #[test]
-fn a_byte_stream_is_repeated_without_a_seam() {
+fn a_repeated_byte_stream_is_continuous() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 30, 10, 2, &[]);
@@ -40,14 +40,14 @@ fn a_byte_stream_is_repeated_without_a_seam() {
     let chunks = camera.fragments(9);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
     let stored = slices(&write(folder.path(), &chunks));
     assert_eq!(stored.len(), 90);
     assert!(stored.iter().enumerate().all(|(index, slice)| *slice == once[index % 30]));
 }
 
 #[test]
-fn what_is_no_h264_is_refused_by_name() {
+fn other_files_than_h264_are_refused_by_name() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     std::fs::write(&path, vec![0x55; 2 << 20]).unwrap();
@@ -62,7 +62,7 @@ fn what_is_no_h264_is_refused_by_name() {
 }
 
 #[test]
-fn access_units_do_not_depend_on_the_portions_that_are_read() {
+fn access_units_do_not_depend_on_the_size_of_reads() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 40, 12, 2, &["-x264opts", "slices=3"]);
@@ -91,7 +91,7 @@ fn access_units_do_not_depend_on_the_portions_that_are_read() {
 }
 
 #[test]
-fn damaged_streams_end_in_an_error_or_in_fewer_pictures_never_in_a_panic() {
+fn damaged_streams_give_an_error_or_fewer_frames_but_no_panic() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 20, 10, 2, &[]);

@@ -1,4 +1,4 @@
-//! From what a board has to a board file: every choice is one that loads, and the best that there is.
+//! From the devices of a board to a board file: every choice loads, and is the best one.
 
 use kasacam::capture::choose::{self, Camera, Found, Mode, Offer, Way, any_rate, board_file};
 use kasacam::capture::survey;
@@ -24,7 +24,7 @@ fn found(cameras: Vec<Camera>, encoders: &[EncoderKind]) -> Found {
     Found { cameras, encoders: encoders.to_vec(), ..Found::default() }
 }
 
-/// An encoder of so many pixels a second.
+/// With an encoder of this speed.
 fn board(found: &Found, pixels_a_second: f64) -> (Board, String) {
     let mut speed = |_, _, (width, height): (u32, u32)| Some(pixels_a_second / f64::from(width * height));
     let text = board_file(found, &mut speed).unwrap();
@@ -40,7 +40,7 @@ fn modes(rates: &[u32]) -> Vec<Mode> {
 }
 
 #[test]
-fn a_camera_that_encodes_is_passed_through() {
+fn a_camera_that_encodes_is_recorded_as_it_is() {
     let raw = modes(&[60]);
     let coded = modes(&[15, 30, 60]);
     let camera = camera(&[(Some(Pixels::Yuy2), &raw), (None, &coded)]);
@@ -52,7 +52,7 @@ fn a_camera_that_encodes_is_passed_through() {
 }
 
 #[test]
-fn an_encoder_in_hardware_gets_the_pictures_that_it_takes() {
+fn an_encoder_in_hardware_gets_the_frames_that_it_accepts() {
     let all = modes(&[25]);
     let camera =
         camera(&[(Some(Pixels::Mjpeg), &all), (Some(Pixels::Yuy2), &all), (Some(Pixels::Nv12), &all)]);
@@ -62,7 +62,7 @@ fn an_encoder_in_hardware_gets_the_pictures_that_it_takes() {
 }
 
 #[test]
-fn an_encoder_in_software_is_asked_for_what_it_was_seen_to_keep_up_with() {
+fn an_encoder_in_software_gets_a_size_that_it_was_measured_for() {
     let raw = modes(&[5, 10, 15, 30]);
     let found = found(vec![camera(&[(Some(Pixels::Yuy2), &raw)])], &[EncoderKind::OpenH264]);
     let of = |pixels_a_second: f64| {
@@ -80,18 +80,18 @@ fn an_encoder_in_software_is_asked_for_what_it_was_seen_to_keep_up_with() {
 }
 
 #[test]
-fn a_board_without_a_camera_films_a_test_card_and_says_so() {
+fn a_board_without_a_camera_records_a_test_card_and_says_so() {
     let (board, text) = board(&found(Vec::new(), &[EncoderKind::OpenH264]), 1e9);
     assert_eq!(board.video.source, VideoSource::Test);
     assert!(text.contains("records a test card"), "{text}");
-    // What gives nothing that we can use is no camera either.
+    // A camera without a usable format does not count.
     let (board, text) = self::board(&found(vec![camera(&[])], &[EncoderKind::OpenH264]), 1e9);
     assert_eq!(board.video.source, VideoSource::Test);
     assert!(text.contains("nothing that can be used"), "{text}");
 }
 
 #[test]
-fn a_board_without_an_encoder_is_told_what_to_install() {
+fn a_board_without_an_encoder_gets_advice_what_to_install() {
     let raw = modes(&[30]);
     for cameras in [vec![camera(&[(Some(Pixels::Yuy2), &raw)])], Vec::new()] {
         let why = board_file(&found(cameras, &[]), &mut |_, _, _| None).unwrap_err();
@@ -100,7 +100,7 @@ fn a_board_without_an_encoder_is_told_what_to_install() {
 }
 
 #[test]
-fn libcamera_is_named_and_its_sound_is_the_first_microphone() {
+fn libcamera_is_named_and_the_first_microphone_is_used() {
     let camera = Camera {
         way: Way::Libcamera(String::from("/base/soc/i2c0mux/imx708@1a")),
         name: String::from("imx708"),
@@ -117,7 +117,7 @@ fn libcamera_is_named_and_its_sound_is_the_first_microphone() {
 }
 
 #[test]
-fn rates_that_are_no_whole_numbers_stay_what_they_are() {
+fn fractional_rates_stay_exact() {
     let ntsc = Mode { width: 1280, height: 720, rates: vec![FrameRate::new(30_000, 1001).unwrap()] };
     let (board, text) = board(&found(vec![camera(&[(None, &[ntsc])])], &[]), 1.0);
     assert_eq!(board.video.fps, FrameRate::new(30_000, 1001).unwrap());
@@ -125,15 +125,15 @@ fn rates_that_are_no_whole_numbers_stay_what_they_are() {
 }
 
 #[test]
-fn codes_of_the_kernel_are_told_apart() {
+fn format_codes_of_the_kernel_are_recognised() {
     assert_eq!(choose::layout(*b"H264"), Some(None));
     assert_eq!(choose::layout(*b"YUYV"), Some(Some(Pixels::Yuy2)));
     assert_eq!(choose::layout(*b"RG10"), None, "what a sensor gives before any processing");
 }
 
-/// Here, on this machine, with the encoders that it has.
+/// On this machine, with its encoders.
 #[test]
-fn what_is_measured_is_what_the_encoder_does() {
+fn the_speed_of_an_encoder_is_measured() {
     let here = survey::encoders();
     assert!(here.contains(&EncoderKind::X264) && here.contains(&EncoderKind::OpenH264), "{here:?}");
     assert!(!here.contains(&EncoderKind::MppH264), "{here:?}");

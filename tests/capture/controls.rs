@@ -1,10 +1,9 @@
-//! What a device of V4L2 is told, and what it made of that.
+//! Controls of a V4L2 device: requested and read back.
 
-use kasacam::capture::controls::{demanded, differs, merged};
-use kasacam::capture::encoder::Demand;
+use kasacam::capture::controls::{differs, merged, requested};
 
 fn text() -> String {
-    demanded(Demand { bitrate: 2_000_000, gop: 30, size: (1920, 1080), fps: 15.into() })
+    requested(2_000_000, 30)
 }
 
 /// A device with these controls, each at its value.
@@ -12,7 +11,7 @@ fn of(device: &[(&str, i64)]) -> Option<String> {
     differs(&text(), |name| device.iter().find(|(known, _)| *known == name).map(|(_, value)| *value))
 }
 
-const AS_TOLD: [(&str, i64); 6] = [
+const AS_REQUESTED: [(&str, i64); 6] = [
     ("video_bitrate_mode", 0),
     ("video_bitrate", 2_000_000),
     ("video_gop_size", 30),
@@ -22,14 +21,14 @@ const AS_TOLD: [(&str, i64); 6] = [
 ];
 
 fn but(name: &str, value: Option<i64>) -> Vec<(&'static str, i64)> {
-    let kept = AS_TOLD.iter().filter(|(known, _)| *known != name).copied();
-    let changed = AS_TOLD.iter().find(|(known, _)| *known == name).zip(value);
+    let kept = AS_REQUESTED.iter().filter(|(known, _)| *known != name).copied();
+    let changed = AS_REQUESTED.iter().find(|(known, _)| *known == name).zip(value);
     kept.chain(changed.map(|((known, _), value)| (*known, value))).collect()
 }
 
 #[test]
-fn a_device_that_does_as_it_is_told_is_not_spoken_of() {
-    assert_eq!(of(&AS_TOLD), None);
+fn a_device_with_the_requested_controls_is_not_reported() {
+    assert_eq!(of(&AS_REQUESTED), None);
     assert_eq!(of(&but("video_bitrate", Some(2_048_000))), None, "a step of the driver");
     assert_eq!(of(&but("video_gop_size", None)), None, "the other control says it");
     assert_eq!(of(&but("h264_i_frame_period", Some(12))), None, "the other control says it");
@@ -37,7 +36,7 @@ fn a_device_that_does_as_it_is_told_is_not_spoken_of() {
 }
 
 #[test]
-fn a_difference_is_told_with_both_numbers() {
+fn a_difference_is_reported_with_both_numbers() {
     for (name, value, told) in [
         ("video_bitrate", Some(4_000_000), "video_bitrate is 4000000, and 2000000 was asked for"),
         ("video_bitrate", None, "it has no video_bitrate, and 2000000 was asked for"),
@@ -48,7 +47,7 @@ fn a_difference_is_told_with_both_numbers() {
         assert_eq!(of(&but(name, value)).as_deref(), Some(told));
     }
     let neither: Vec<_> =
-        AS_TOLD.iter().filter(|(name, _)| !name.contains("gop") && !name.contains("period")).collect();
+        AS_REQUESTED.iter().filter(|(name, _)| !name.contains("gop") && !name.contains("period")).collect();
     let neither: Vec<(&str, i64)> = neither.into_iter().copied().collect();
     assert_eq!(of(&neither).as_deref(), Some("it has no control for its GOP, and 30 frames were asked for"));
     let both: Vec<_> = [&neither[..], &[("video_gop_size", 60), ("h264_i_frame_period", 60)]].concat();
@@ -62,7 +61,7 @@ fn controls_of_the_board_file_are_read_back_too() {
     let text = merged(&text(), "c,h264_profile=4,video_bitrate=1000000");
     let told = differs(&text, |name| match name {
         "h264_profile" => Some(0),
-        name => AS_TOLD.iter().find(|(known, _)| *known == name).map(|(_, value)| *value),
+        name => AS_REQUESTED.iter().find(|(known, _)| *known == name).map(|(_, value)| *value),
     });
     assert_eq!(
         told.as_deref(),

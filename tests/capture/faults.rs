@@ -1,8 +1,8 @@
-//! What goes wrong ends the run, once, and says what to do.
+//! A fault ends the run once, and says what to do.
 
 use crate::support::*;
-use kasacam::capture::board::{Element, Stage};
 use kasacam::capture::gst::probe;
+use kasacam::capture::pipeline::{Element, Stage};
 use kasacam::config::{EncoderKind, VideoFormat, VideoSource};
 use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::fragment::SpanEnd;
@@ -41,7 +41,7 @@ fn a_missing_element_of_debian_comes_with_its_package() {
 }
 
 #[test]
-fn where_one_of_several_elements_is_needed_each_comes_with_its_packages() {
+fn if_one_of_several_elements_is_needed_each_has_its_packages() {
     let mut camera = Camera::altered(test_board(), |description| {
         let several = ["mpph264enc", "libcamerasrc"].map(|factory| vec![Element::new(factory)]);
         description.video.insert(1, Stage::FirstOf(several.to_vec()));
@@ -75,7 +75,7 @@ fn a_missing_device_is_named() {
 }
 
 #[test]
-fn what_is_no_video_device_is_refused() {
+fn a_file_that_is_not_a_video_device_is_refused() {
     let folder = folder();
     let path = folder.path().join("video0");
     std::fs::write(&path, b"no device").unwrap();
@@ -96,7 +96,7 @@ fn a_good_board_has_no_problems() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_named() {
+fn a_missing_file_is_named() {
     let board = file_board(&PathBuf::from("/nowhere/clip.mp4"), false, false);
     let mut camera = Camera::new(board.clone());
 
@@ -109,7 +109,7 @@ fn a_file_that_is_not_there_is_named() {
 }
 
 #[test]
-fn a_picture_larger_than_the_plan_is_not_handed_over() {
+fn a_frame_larger_than_the_plan_is_not_delivered() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
     clip(&path, 30, 10, 0, &[]);
@@ -124,7 +124,7 @@ fn a_picture_larger_than_the_plan_is_not_handed_over() {
 }
 
 #[test]
-fn a_source_that_stops_giving_is_stalled_after_three_fragment_times() {
+fn a_source_without_frames_is_stalled_after_three_fragment_times() {
     let folder = folder();
     let clip_path = folder.path().join("clip.h264");
     clip(&clip_path, 60, 10, 0, &[]);
@@ -135,7 +135,7 @@ fn a_source_that_stops_giving_is_stalled_after_three_fragment_times() {
     camera.start(1, SILENT);
     let mut writer = std::fs::OpenOptions::new().write(true).open(&fifo).unwrap();
     writer.write_all(&std::fs::read(&clip_path).unwrap()).unwrap();
-    // The writer stays, and writes no more.
+    // The writer keeps the file open, and writes no more.
     let first = camera.chunk();
     let came = Instant::now();
     let take = camera.rest();

@@ -6,7 +6,7 @@ use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::FaultKind;
 use std::time::Duration;
 
-/// 70 pictures, GOPs of 17: the last one is cut short.
+/// 70 frames, GOPs of 17: the last one is cut short.
 const ODD: (u32, u32) = (70, 17);
 
 #[test]
@@ -16,19 +16,19 @@ fn an_mp4_with_b_frames_and_an_odd_gop_is_stored_bit_by_bit() {
     clip(&path, ODD.0, ODD.1, 3, &["sound"]);
     let mut camera = Camera::new(file_board(&path, false, false));
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let take = camera.rest();
 
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
     assert_eq!(take.end, SpanEnd::Source);
     assert_eq!(gops(&take.chunks), [17, 17, 17, 17, 2]);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     let stored = write(folder.path(), &take.chunks);
     assert_eq!(slices(&stored), slices(&path), "no slice is missing, altered or out of order");
     assert_eq!(decoded(&stored), 70);
-    same_rhythm(&stored, &path);
+    has_the_same_times(&stored, &path);
     let (sounds, heard) = (times(&path, "a:0", "pts").len(), times(&stored, "a:0", "pts").len());
-    // The priming of the encoder lies before the first picture, and is left out.
+    // The priming of the encoder lies before the first frame, and is left out.
     assert!(heard <= sounds && heard + 3 >= sounds, "{heard} of {sounds} pieces of sound");
 }
 
@@ -46,7 +46,7 @@ fn a_matroska_file_keeps_its_b_frames() {
     assert_eq!(gops(&take.chunks), [17, 17, 17, 17, 2]);
     let stored = write(folder.path(), &take.chunks);
     assert_eq!(slices(&stored), slices(&path));
-    same_rhythm(&stored, &path);
+    has_the_same_times(&stored, &path);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_file_without_b_frames_comes_in_chunks() {
 
     assert_eq!(gops(&take.chunks), [25, 25, 10]);
     assert!(take.chunks.len() >= 10, "{}", take.chunks.len());
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     assert_eq!(slices(&write(folder.path(), &take.chunks)), slices(&path));
 }
 
@@ -76,18 +76,18 @@ fn a_gop_longer_than_a_segment_stays_one_fragment() {
     let take = camera.rest();
 
     assert_eq!(gops(&take.chunks), [200, 50]);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
 }
 
 #[test]
-fn repeating_loses_and_doubles_no_picture() {
+fn repeating_loses_and_doubles_no_frame() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
     clip(&path, 40, 15, 3, &["sound"]);
     let once = slices(&path);
     let mut camera = Camera::new(file_board(&path, false, true));
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let chunks = camera.fragments(11);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
     camera.rest();
@@ -101,20 +101,20 @@ fn repeating_loses_and_doubles_no_picture() {
     let mut shown = times(&stored, "v:0", "pts");
     shown.sort_by(f64::total_cmp);
     for pair in shown.windows(2) {
-        // The sound may be a little longer than the pictures, and a round is as long as the longer.
+        // The audio may be a little longer than the video; a round has the length of the longer one.
         assert!((0.035..0.08).contains(&(pair[1] - pair[0])), "time goes on evenly at {}", pair[0]);
     }
 }
 
 #[test]
-fn realtime_paces_by_the_clock() {
+fn realtime_follows_the_clock() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
     clip(&path, 50, 10, 2, &["sound"]);
     let mut camera = Camera::new(file_board(&path, true, false));
     let started = std::time::Instant::now();
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let take = camera.rest();
 
     let took = started.elapsed();
@@ -125,13 +125,13 @@ fn realtime_paces_by_the_clock() {
 }
 
 #[test]
-fn a_file_without_sound_is_taken_where_sound_is_wanted() {
+fn a_file_without_audio_is_recorded_if_audio_is_wanted() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
     clip(&path, 30, 10, 0, &[]);
     let mut camera = Camera::new(file_board(&path, false, false));
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let take = camera.rest();
 
     assert_eq!(frames(&take.chunks), 30);
@@ -139,7 +139,7 @@ fn a_file_without_sound_is_taken_where_sound_is_wanted() {
 }
 
 #[test]
-fn sound_that_is_not_wanted_is_not_in_the_file() {
+fn audio_that_is_not_wanted_is_not_in_the_file() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
     clip(&path, 30, 10, 0, &["sound"]);
@@ -152,8 +152,8 @@ fn sound_that_is_not_wanted_is_not_in_the_file() {
     assert_eq!(take.chunks[0].init.audio, None);
 }
 
-/// Pictures are shown at the same distances, and decode times only grow.
-fn same_rhythm(stored: &std::path::Path, original: &std::path::Path) {
+/// Frames are shown at the same distances, and decode times only grow.
+fn has_the_same_times(stored: &std::path::Path, original: &std::path::Path) {
     let relative = |path: &std::path::Path| {
         let shown = times(path, "v:0", "pts");
         let first = shown.iter().copied().fold(f64::INFINITY, f64::min);

@@ -5,7 +5,7 @@ use kasacam::domain::input::FaultKind;
 use std::sync::Arc;
 
 #[test]
-fn a_new_size_amid_a_stream_begins_a_new_moov_at_its_idr() {
+fn a_new_size_in_a_stream_begins_a_new_moov_at_its_idr_frame() {
     let folder = folder();
     let (small, large) = (folder.path().join("small.h264"), folder.path().join("large.h264"));
     clip(&small, 25, 10, 0, &[]);
@@ -21,7 +21,7 @@ fn a_new_size_amid_a_stream_begins_a_new_moov_at_its_idr() {
 
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
     assert_eq!(gops(&take.chunks), [10, 10, 5, 10, 10, 5]);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     let change = take.chunks.iter().position(|chunk| chunk.init.height == 360).unwrap();
     assert!(take.chunks[change].starts_fragment && take.chunks[change - 1].ends_fragment);
     for pair in take.chunks.windows(2) {

@@ -1,8 +1,9 @@
-//! The pipeline of every board that we ship, as text: what a change does to it is seen in review.
+//! The pipeline of every shipped board as text, so that a change of it is visible in a review.
 //!
-//! `KASACAM_BLESS=1 cargo test --features devcloud --test capture golden` writes the files anew.
+//! `KASACAM_BLESS=1 cargo test --features devcloud --test capture golden` writes the files again.
 
-use kasacam::capture::board::{Description, Element, Origin, Stage, describe};
+use kasacam::capture::board::describe;
+use kasacam::capture::pipeline::{Description, Element, Origin, Stage};
 use kasacam::config::{self, Board, Durability, Recording};
 use kasacam::domain::effect::CaptureSettings;
 use std::collections::BTreeSet;
@@ -89,7 +90,8 @@ fn every_board_has_its_pipeline_as_text() {
     let mut differ = Vec::new();
     for name in &boards {
         let file = root().join("board-configs").join(format!("{name}.toml"));
-        let board = config::load_board(&file).unwrap_or_else(|why| panic!("{why}"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let board = config::board_of(&text, &file).unwrap_or_else(|why| panic!("{why}"));
         let text = golden(&board);
         if std::env::var_os("KASACAM_BLESS").is_some() {
             std::fs::create_dir_all(path(name).parent().unwrap()).unwrap();

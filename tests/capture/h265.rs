@@ -1,9 +1,9 @@
-//! H.265 for real: streams that x265 makes, stored as they are, and decoded again by another decoder.
+//! H.265: streams of x265 are stored as they are, and decoded by another decoder.
 
 use crate::rtsp::Server;
 use crate::support::*;
-use kasacam::capture::board::{Element, Stage};
 use kasacam::capture::h265::{ParameterSets, Sps};
+use kasacam::capture::pipeline::{Element, Stage};
 use kasacam::config::{Encoder, EncoderKind, Recording, VideoFormat, VideoSource};
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::{Chunk, SpanEnd};
@@ -16,7 +16,7 @@ const CLOSED: &str = "keyint=10:min-keyint=10:scenecut=0:open-gop=0:bframes=3:b-
 /// Each GOP but the first is led by three frames.
 const OPEN: &str = "keyint=12:min-keyint=12:scenecut=0:open-gop=1:bframes=3:b-adapt=0";
 
-/// A clip of moving pictures, 25 a second.
+/// A clip of moving frames, 25 a second.
 fn clip265(path: &Path, frames: u32, x265: &str, options: &[&str]) {
     let frames = frames.to_string();
     let x265 = format!("log-level=none:pools=1:frame-threads=1:{x265}");
@@ -46,13 +46,13 @@ fn taken(path: &Path, recording: Recording) -> Take {
     camera.rest()
 }
 
-/// What another decoder makes of a file: a checksum of each picture, in the order in which they are shown. It is to have
-/// nothing to say against it, nor against the times.
+/// Checksums of the frames that another decoder shows, in order of presentation. It must report no error, and none about
+/// the times.
 fn shown(path: &Path) -> Vec<String> {
     decoded_with(path, &[])
 }
 
-/// The same, whatever the times are: a server that sends a file has its manners.
+/// The same, without a check of the times: they depend on the server.
 fn decoded_in_order(path: &Path) -> Vec<String> {
     decoded_with(path, &["-vf", "setpts=N/25/TB"])
 }
@@ -86,9 +86,9 @@ fn fragments(folder: &Path, chunks: &[Chunk]) -> Vec<(PathBuf, u32)> {
     files
 }
 
-/// All that is stored of it is shown by another decoder as the clip itself is; and each fragment alone.
+/// Another decoder shows the stored frames like those of the clip, and can decode each fragment alone.
 fn is_stored_whole(folder: &Path, clip: &Path, take: &Take) {
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
     let original = shown(clip);
     assert_eq!(shown(&write(folder, &take.chunks)), original);
@@ -142,7 +142,7 @@ fn frames_that_lead_an_idr_frame_and_can_be_decoded_are_kept_and_begin_the_fragm
         let take = taken(&path, recording());
 
         is_stored_whole(folder.path(), &path, &take);
-        // All that is decoded before an IDR frame is shown before what leads it.
+        // All frames decoded before an IDR frame are presented before the frames that lead it.
         let mut before = 0;
         for chunk in &take.chunks {
             let wanted = Duration::from_millis(40) * before;
@@ -179,7 +179,7 @@ fn open_gops_are_one_fragment_until_a_segment_is_due() {
 }
 
 #[test]
-fn where_a_segment_is_due_it_begins_at_an_open_gop_without_what_leads_it() {
+fn a_segment_that_is_due_begins_at_an_open_gop_without_its_leading_frames() {
     let folder = folder();
     let path = folder.path().join("open.mp4");
     clip265(&path, 100, OPEN, &[]);
@@ -187,7 +187,7 @@ fn where_a_segment_is_due_it_begins_at_an_open_gop_without_what_leads_it() {
 
     let take = taken(&path, second);
 
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     assert_eq!(gops(&take.chunks), [33, 33, 28], "three GOPs are longer than a second, and two are not");
     let original = shown(&path);
     let files = fragments(folder.path(), &take.chunks);
@@ -202,7 +202,7 @@ fn where_a_segment_is_due_it_begins_at_an_open_gop_without_what_leads_it() {
 }
 
 #[test]
-fn a_stream_that_begins_at_an_open_gop_begins_without_what_leads_it() {
+fn a_stream_that_begins_at_an_open_gop_has_no_leading_frames() {
     let folder = folder();
     let (whole, path) = (folder.path().join("whole.h265"), folder.path().join("cut.h265"));
     clip265(&whole, 48, &format!("{OPEN}:repeat-headers=1"), &[]);
@@ -218,11 +218,11 @@ fn a_stream_that_begins_at_an_open_gop_begins_without_what_leads_it() {
     let original = shown(&whole);
     assert_eq!(stored, original[original.len() - stored.len()..]);
     assert_eq!(stored.len(), 48 - 12);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
 }
 
 #[test]
-fn a_stream_of_open_gops_that_is_repeated_shows_nothing_that_leans_on_its_end() {
+fn a_repeated_stream_of_open_gops_has_no_frames_that_depend_on_its_end() {
     let folder = folder();
     let (bare, path) = (folder.path().join("whole.h265"), folder.path().join("cut.h265"));
     clip265(&bare, 48, &format!("{OPEN}:repeat-headers=1"), &[]);
@@ -231,7 +231,7 @@ fn a_stream_of_open_gops_that_is_repeated_shows_nothing_that_leans_on_its_end() 
     std::fs::write(&path, [&[0, 0, 0, 1], &bytes[second..]].concat()).unwrap();
     let (whole, mp4) = (folder.path().join("whole.mp4"), folder.path().join("cut.mp4"));
     clip265(&whole, 48, OPEN, &[]);
-    // From the second GOP on, with what leads it.
+    // From the second GOP on, with its leading frames.
     let (from, to) = (whole.to_str().unwrap(), mp4.to_str().unwrap());
     run("ffmpeg", &["-v", "error", "-ss", "0.49", "-i", from, "-copypriorss", "1", "-c", "copy", to]);
 
@@ -245,7 +245,7 @@ fn a_stream_of_open_gops_that_is_repeated_shows_nothing_that_leans_on_its_end() 
         let chunks = camera.fragments(3);
 
         assert_eq!(gops(&chunks), [36; 3], "{}", path.display());
-        is_sound_as_a_stream(&chunks);
+        is_a_valid_stream(&chunks);
         let rounds = fragments(folder.path(), &chunks);
         let first = shown(&rounds[0].0);
         assert_eq!(first.len(), 36);
@@ -255,7 +255,7 @@ fn a_stream_of_open_gops_that_is_repeated_shows_nothing_that_leans_on_its_end() 
     }
 }
 
-/// Where NAL units begin in a byte stream, behind their start codes.
+/// The positions of NAL units in a byte stream, after their start codes.
 fn starts(bytes: &[u8]) -> Vec<usize> {
     let codes = bytes.windows(3).enumerate().filter(|(_, window)| *window == [0, 0, 1]);
     codes.map(|(at, _)| at + 3).collect()
@@ -310,7 +310,7 @@ fn another_size_begins_another_moov() {
 }
 
 #[test]
-fn what_is_of_another_codec_than_the_board_says_is_named() {
+fn another_codec_than_that_of_the_board_is_named() {
     let folder = folder();
     for name in ["clip.mp4", "clip.mkv", "clip.es"] {
         let (avc, hevc) =
@@ -338,7 +338,7 @@ fn what_is_of_another_codec_than_the_board_says_is_named() {
 }
 
 #[test]
-fn a_camera_that_speaks_rtsp_is_passed_through() {
+fn an_rtsp_camera_is_recorded_as_it_is() {
     let folder = folder();
     let server = Server::start(&["silent", "h265"]);
     let mut board = server.board(false);
@@ -351,7 +351,7 @@ fn a_camera_that_speaks_rtsp_is_passed_through() {
     camera.rest();
 
     assert_eq!(gops(&chunks)[1..], [10; 3]);
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
     assert!(chunks[0].init.codecs.starts_with("hvc1.1."), "{}", chunks[0].init.codecs);
     for (path, count) in fragments(folder.path(), &chunks) {
         assert_eq!(shown(&path).len(), count as usize);
@@ -373,7 +373,7 @@ fn b_frames_of_open_and_closed_gops_come_over_rtsp_as_from_a_file() {
         camera.start(1, SILENT);
         let take = camera.rest();
 
-        is_sound_as_a_stream(&take.chunks);
+        is_a_valid_stream(&take.chunks);
         let (original, stored) = (shown(&path), decoded_in_order(&write(folder.path(), &take.chunks)));
         assert_eq!(stored, original, "{coding}");
         for (path, count) in fragments(folder.path(), &take.chunks) {
@@ -383,7 +383,7 @@ fn b_frames_of_open_and_closed_gops_come_over_rtsp_as_from_a_file() {
 }
 
 #[test]
-fn a_camera_that_offers_another_codec_than_the_board_says_is_told_of_by_its_name() {
+fn a_camera_that_offers_another_codec_than_the_board_says_is_named() {
     for (served, told, format) in [
         ("h265", "gives H.265, and the board says H.264", VideoFormat::H264),
         ("h264", "gives H.264, and the board says H.265", VideoFormat::H265),
@@ -403,30 +403,30 @@ fn a_camera_that_offers_another_codec_than_the_board_says_is_told_of_by_its_name
 }
 
 #[test]
-fn what_x265_makes_of_raw_pictures_is_recorded() {
+fn raw_frames_encoded_with_x265_are_recorded() {
     let folder = folder();
     let mut board = test_board();
     board.video.encoder = Some(Encoder::from(EncoderKind::X265));
     let mut camera = Camera::new(board);
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let chunks = camera.fragments(4);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
     camera.rest();
 
     assert_eq!(gops(&chunks), [10; 4]);
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
     let codecs = &chunks[0].init.codecs;
     assert!(codecs.starts_with("hvc1.1.6.L") && codecs.ends_with(",mp4a.40.2"), "{codecs}");
     let files = fragments(folder.path(), &chunks);
     for (path, count) in &files {
         assert_eq!(shown(path).len(), *count as usize);
-        let cards = kasacam::capture::test_card::Card::found_in(&std::fs::read(path).unwrap());
+        let cards = crate::oracle::card_reader::found_in(&std::fs::read(path).unwrap());
         assert_eq!(cards.len(), *count as usize, "each frame has its card");
     }
 }
 
-/// What we read of a sequence parameter set, against what ffprobe reads of the same stream.
+/// Compares the sequence parameter sets with what ffprobe reads of the same stream.
 #[test]
 fn parameter_sets_are_read_as_another_reader_reads_them() {
     let folder = folder();
@@ -480,9 +480,9 @@ fn parameter_sets_are_read_as_another_reader_reads_them() {
     }
 }
 
-/// In place of a device: a source that tells what it gives only once it is opened, as `v4l2src` does.
+/// Instead of a device: a source whose caps are known only when it is open, as with `v4l2src`.
 #[test]
-fn a_device_that_encodes_otherwise_than_the_board_says_is_told_of_by_its_name() {
+fn a_device_that_encodes_another_codec_than_the_board_says_is_named() {
     let folder = folder();
     for (wanted, given) in [(VideoFormat::H264, "h265"), (VideoFormat::H265, "h264")] {
         let path = folder.path().join(format!("clip.{given}"));

@@ -1,4 +1,4 @@
-//! Capture with GStreamer for real: its own sources, files that ffmpeg makes, an RTSP server on loopback.
+//! Capture with real GStreamer: its test sources, files of ffmpeg, an RTSP server on loopback.
 #![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
 #![allow(
     clippy::unwrap_used,
@@ -10,6 +10,7 @@
     reason = "a panic in a test is a failed test, and says where; tests measure time and write files"
 )]
 
+mod audio;
 mod boards;
 mod bridge;
 mod byte_stream;
@@ -31,7 +32,6 @@ mod patience;
 mod pipelines;
 mod rtsp;
 mod sizes;
-mod sound;
 mod stops;
 mod support;
 mod test_cards;

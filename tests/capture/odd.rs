@@ -1,4 +1,4 @@
-//! Odd streams, and an odd camera that sends them.
+//! Unusual streams, and a camera that sends them.
 
 pub mod by_hand;
 pub mod camera;

@@ -1,8 +1,7 @@
-//! Cameras and files that are odd in how they give their stream, not in the stream: stored as they are, or refused with the
-//! reason.
+//! Cameras and files that deliver a normal stream in an unusual way: it is stored as it is, or refused with the reason.
 
 use crate::odd::by_hand::{self, Form};
-use crate::odd::camera::{Manners, OddCamera};
+use crate::odd::camera::{Behaviour, OddCamera};
 use crate::odd_streams::{captured, moovs, pictures, rtsp_board, sent, stored};
 use crate::support::*;
 use kasacam::config::AudioSource;
@@ -18,19 +17,19 @@ fn another_ssrc_with_each_idr_frame_is_the_same_camera() {
     let path = folder.path().join("clip.h264");
     clip(&path, 100, 25, 0, &[]);
 
-    let take = sent(&path, Manners { ssrc_by_idr: true, ..Manners::default() });
+    let take = sent(&path, Behaviour { ssrc_by_idr: true, ..Behaviour::default() });
 
     assert_eq!(gops(&take.chunks), [25; 4]);
     assert_eq!(stored(folder.path(), &take.chunks), pictures(&path));
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
 }
 
 #[test]
-fn a_camera_that_refuses_tcp_is_asked_for_udp() {
+fn udp_is_tried_for_a_camera_that_refuses_tcp() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 250, 10, 0, &[]);
-    let odd = OddCamera::start(&path, Manners { udp_alone: true, ..Manners::default() });
+    let odd = OddCamera::start(&path, Behaviour { udp_alone: true, ..Behaviour::default() });
     let mut camera = Camera::new(rtsp_board(&odd));
 
     camera.start(1, SILENT);
@@ -46,11 +45,11 @@ fn a_camera_that_refuses_tcp_is_asked_for_udp() {
 }
 
 #[test]
-fn a_camera_that_refuses_tcp_is_asked_for_nothing_else_where_tcp_is_told() {
+fn nothing_else_than_tcp_is_tried_if_tcp_is_configured() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 50, 10, 0, &[]);
-    let odd = OddCamera::start(&path, Manners { udp_alone: true, ..Manners::default() });
+    let odd = OddCamera::start(&path, Behaviour { udp_alone: true, ..Behaviour::default() });
     let mut camera = Camera::altered(rtsp_board(&odd), |description| description.may_use_udp = false);
 
     for epoch in [1, 2] {
@@ -62,17 +61,17 @@ fn a_camera_that_refuses_tcp_is_asked_for_nothing_else_where_tcp_is_told() {
 }
 
 #[test]
-fn a_back_channel_that_is_listed_first_is_not_waited_for() {
+fn a_back_channel_that_is_listed_first_is_ignored() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 500, 10, 0, &[]);
-    let odd = OddCamera::start(&path, Manners { back_channel: true, ..Manners::default() });
+    let odd = OddCamera::start(&path, Behaviour { back_channel: true, ..Behaviour::default() });
     let mut board = rtsp_board(&odd);
     board.audio = Some(AudioSource::Embedded.into());
     let mut camera = Camera::new(board);
 
     let began = Instant::now();
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let chunks = camera.fragments(2);
     let took = began.elapsed();
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
@@ -85,17 +84,17 @@ fn a_back_channel_that_is_listed_first_is_not_waited_for() {
 }
 
 #[test]
-fn a_camera_that_says_from_its_side_that_it_sends_is_recorded() {
+fn a_camera_whose_video_is_marked_sendonly_is_recorded() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 40, 10, 0, &[]);
 
-    let take = sent(&path, Manners { says_it_sends: true, ..Manners::default() });
+    let take = sent(&path, Behaviour { says_it_sends: true, ..Behaviour::default() });
 
     assert_eq!(stored(folder.path(), &take.chunks), pictures(&path));
 }
 
-/// The byte stream of a clip without its first IDR picture: the parameter sets stay.
+/// The byte stream of a clip without its first IDR frame: the parameter sets stay.
 fn without_the_first_idr(whole: &std::path::Path, path: &std::path::Path) {
     let bytes = std::fs::read(whole).unwrap();
     let idr = bytes.windows(4).position(|it| it[..3] == [0, 0, 1] && it[3] & 0x1f == 5).unwrap();
@@ -104,60 +103,60 @@ fn without_the_first_idr(whole: &std::path::Path, path: &std::path::Path) {
 }
 
 #[test]
-fn recording_begins_at_a_recovery_point_where_no_idr_frame_comes() {
+fn recording_begins_at_a_recovery_point_if_no_idr_frame_comes() {
     let folder = folder();
     let (whole, path) = (folder.path().join("whole.h264"), folder.path().join("open.h264"));
-    // The first frame alone is an IDR frame; the GOPs are open, so B-frames before an I frame need what lies before it.
+    // Only the first frame is an IDR frame; the GOPs are open, so B-frames before an I frame need the frames before it.
     let source = ["-v", "error", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25", "-frames:v", "150"];
     let x264 = "open-gop=1:bframes=2:b-adapt=0:keyint=25:min-keyint=25:scenecut=0:threads=1";
     let coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-x264-params", x264];
     run("ffmpeg", &[&source[..], &coding, &[whole.to_str().unwrap()]].concat());
     without_the_first_idr(&whole, &path);
 
-    let take = sent(&path, Manners::default());
+    let take = sent(&path, Behaviour::default());
 
-    // A segment is 4 s long: there another fragment begins, without the B-frames that are shown before it.
+    // A segment is 4 s long: there another fragment begins, without the B-frames that lead it.
     assert_eq!(gops(&take.chunks).len(), 2);
     let (made, kept) = (pictures(&whole), stored(folder.path(), &take.chunks));
-    // All from the first I frame on, and each as a decoder that had begun with the IDR frame makes it.
+    // All frames from the first I frame on, and equal to those of a decoder that began at the IDR frame.
     assert!((115..130).contains(&kept.len()), "{} of {}", kept.len(), made.len());
     let from = made.iter().position(|picture| *picture == kept[0]).unwrap();
     let lost: Vec<_> = (from..made.len()).filter(|at| !kept.contains(&made[*at])).collect();
     assert!(lost.len() <= 2 && lost.windows(2).all(|pair| pair[1] == pair[0] + 1), "{lost:?}");
     assert_eq!(kept.len() + lost.len(), made.len() - from);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
 }
 
 #[test]
-fn frames_that_all_have_one_time_are_refused_by_name() {
+fn frames_that_all_have_the_same_time_are_refused_by_name() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 100, 10, 0, &[]);
 
-    let take = sent(&path, Manners { still: true, ..Manners::default() });
+    let take = sent(&path, Behaviour { still: true, ..Behaviour::default() });
 
     assert_eq!(take.fault_kind(), FaultKind::Pipeline);
     assert!(take.message().contains("times"), "{}", take.message());
 }
 
 #[test]
-fn an_order_of_output_of_type_1_is_no_hindrance_where_the_times_are_told() {
+fn output_order_of_type_1_is_stored_if_there_are_times() {
     let folder = folder();
     let path = folder.path().join("order.h264");
     std::fs::write(&path, by_hand::stream(40, 10, Form { order_type_1: true, ..Form::default() })).unwrap();
 
-    let take = sent(&path, Manners::default());
+    let take = sent(&path, Behaviour::default());
 
     assert_eq!(gops(&take.chunks), [10; 4]);
     assert_eq!(stored(folder.path(), &take.chunks), pictures(&path));
 }
 
 #[test]
-fn frames_that_are_missing_are_counted_where_nothing_ends() {
+fn missing_frames_are_counted_even_if_no_span_ends() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 75, 25, 0, &[]);
-    let odd = OddCamera::start(&path, Manners { hole: Some((40, 0.2)), ..Manners::default() });
+    let odd = OddCamera::start(&path, Behaviour { hole: Some((40, 0.2)), ..Behaviour::default() });
     let mut camera = Camera::new(rtsp_board(&odd));
 
     camera.start(1, SILENT);
@@ -178,7 +177,7 @@ fn frames_that_are_missing_are_counted_where_nothing_ends() {
 }
 
 #[test]
-fn frames_at_uneven_times_that_are_reordered_go_on_without_a_gap() {
+fn reordered_frames_at_uneven_times_have_no_hole() {
     let folder = folder();
     let path = folder.path().join("uneven.mp4");
     // From 25 frames a second to 5, and back, with B-frames.
@@ -194,13 +193,13 @@ fn frames_at_uneven_times_that_are_reordered_go_on_without_a_gap() {
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
     assert_eq!(frames(&take.chunks), 100);
     assert_eq!(moovs(&take.chunks), 1);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     let end = |chunk: &Chunk| chunk.start.0 + chunk.duration;
     for pair in take.chunks.windows(2) {
         assert_eq!(pair[1].start.0, end(&pair[0]), "no gap, and nothing twice");
     }
     assert_eq!(stored(folder.path(), &take.chunks), pictures(&path));
-    // Each frame is shown when it was, but for a constant.
+    // Each frame is shown at its time, plus a constant.
     let shown = |path: &std::path::Path| {
         let mut shown = times(path, "v:0", "pts");
         shown.sort_by(f64::total_cmp);
@@ -215,7 +214,7 @@ fn frames_at_uneven_times_that_are_reordered_go_on_without_a_gap() {
 }
 
 #[test]
-fn an_mp4_that_is_encrypted_or_holds_another_codec_is_refused_by_name() {
+fn an_mp4_that_is_encrypted_or_has_another_codec_is_refused_by_name() {
     let folder = folder();
     let (plain, encrypted) = (folder.path().join("plain.mp4"), folder.path().join("encrypted.mp4"));
     clip(&plain, 30, 10, 0, &["sound"]);
@@ -239,7 +238,7 @@ fn an_mp4_that_is_encrypted_or_holds_another_codec_is_refused_by_name() {
 }
 
 #[test]
-fn how_a_picture_is_to_be_turned_is_kept() {
+fn the_rotation_of_frames_is_kept() {
     let folder = folder();
     let plain = folder.path().join("plain.mp4");
     clip(&plain, 20, 10, 0, &[]);

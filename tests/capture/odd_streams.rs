@@ -1,7 +1,7 @@
-//! Streams as encoders and sensors really give them: all that comes is stored, and decodes to the same pictures.
+//! Streams of real encoders and sensors: all frames are stored, and decode to the same images.
 
 use crate::odd::by_hand::{self, Form};
-use crate::odd::camera::{Manners, Marker, OddCamera, Sets};
+use crate::odd::camera::{Behaviour, Marker, OddCamera, Sets};
 use crate::support::*;
 use kasacam::config::{Board, Recording, Transport, VideoFormat, VideoSource};
 use kasacam::domain::fragment::{Chunk, SpanEnd};
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a decoder makes of a file: a digest of each picture, in the order in which they are shown.
+/// Digests of the decoded frames of a file, in order of presentation.
 pub fn pictures(path: &Path) -> Vec<String> {
     let path = path.to_str().unwrap();
     let from = ["-v", "error", "-ignore_editlist", "1", "-i", path];
@@ -22,7 +22,7 @@ pub fn pictures(path: &Path) -> Vec<String> {
     lines.map(|line| line.rsplit(',').next().unwrap().trim().to_owned()).collect()
 }
 
-/// The pictures of what was captured. Each `moov` is a file of its own.
+/// Digests of the captured frames. Each `moov` is written to a separate file.
 pub fn stored(folder: &Path, chunks: &[Chunk]) -> Vec<String> {
     chunks
         .chunk_by(|one, next| Arc::ptr_eq(&one.init, &next.init))
@@ -34,10 +34,10 @@ pub fn moovs(chunks: &[Chunk]) -> usize {
     chunks.chunk_by(|one, next| Arc::ptr_eq(&one.init, &next.init)).count()
 }
 
-/// The whole of a file, as it is stored.
+/// A whole file, as it is stored.
 pub fn captured(path: &Path) -> Take {
     let mut camera = Camera::new(file_board(path, false, false));
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     camera.rest()
 }
 
@@ -54,9 +54,9 @@ pub fn rtsp_board(camera: &OddCamera) -> Board {
     board
 }
 
-/// The whole of what a camera with such manners sends.
-pub fn sent(path: &Path, manners: Manners) -> Take {
-    let odd = OddCamera::start(path, manners);
+/// The whole stream of a camera with this behaviour.
+pub fn sent(path: &Path, behaviour: Behaviour) -> Take {
+    let odd = OddCamera::start(path, behaviour);
     let mut camera = Camera::new(rtsp_board(&odd));
     camera.start(1, SILENT);
     camera.rest()
@@ -87,7 +87,7 @@ fn parameter_sets_that_change_alone_begin_a_new_moov() {
 
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
     assert_eq!(gops(&take.chunks), [10, 10, 5, 10, 10, 5]);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     assert_eq!(moovs(&take.chunks), 2);
     assert_eq!(stored(folder.path(), &take.chunks), pictures(&path));
 }
@@ -116,7 +116,7 @@ fn two_fields_are_one_frame() {
 
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
     assert_eq!(gops(&take.chunks), [15, 15, 15, 15, 2]);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     let found = stored(folder.path(), &take.chunks);
     assert_eq!(found.len(), 62);
     assert_eq!(found, pictures(&path));
@@ -124,12 +124,12 @@ fn two_fields_are_one_frame() {
 }
 
 #[test]
-fn a_byte_stream_that_begins_amid_a_gop_is_stored_from_its_first_idr_on() {
+fn a_byte_stream_that_begins_within_a_gop_is_stored_from_its_first_idr_frame_on() {
     let folder = folder();
     let path = folder.path().join("whole.h264");
     clip(&path, 40, 10, 0, &[]);
     let bytes = std::fs::read(&path).unwrap();
-    // Behind the first IDR picture and its sets.
+    // Behind the first IDR frame and its sets.
     let cut = bytes.windows(5).skip(1).position(|it| it[..4] == [0, 0, 0, 1] && it[4] & 0x1f == 1).unwrap();
     let begun = folder.path().join("begun.h264");
     std::fs::write(&begun, &bytes[cut + 1..]).unwrap();
@@ -158,7 +158,7 @@ fn a_byte_stream_without_parameter_sets_is_refused_by_name() {
 }
 
 #[test]
-fn a_file_that_is_broken_amid_its_frames_is_used_up_there() {
+fn a_file_that_is_damaged_in_the_middle_ends_there() {
     let folder = folder();
     let path = folder.path().join("both.h264");
     let unread = Form { order_type_1: true, ..Form::default() };
@@ -169,18 +169,18 @@ fn a_file_that_is_broken_amid_its_frames_is_used_up_there() {
 
     assert_eq!(gops(&take.chunks), [10; 4], "{}", take.message());
     assert!(take.message().contains("pic_order_cnt_type 1"), "{}", take.message());
-    // It is not tried again, from its start, for ever.
+    // It is not retried forever.
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
 }
 
 #[test]
-fn slices_are_put_together_whatever_the_marker_bit_says() {
+fn slices_are_assembled_with_any_marker_bits() {
     let folder = folder();
     let path = folder.path().join("slices.h264");
     clip(&path, 60, 15, 0, &["-x264opts", "slices=2"]);
     let source = pictures(&path);
     for marker in [Marker::LastOfPicture, Marker::LastOfNal, Marker::Never] {
-        let take = sent(&path, Manners { marker, ..Manners::default() });
+        let take = sent(&path, Behaviour { marker, ..Behaviour::default() });
 
         assert_eq!(take.end, SpanEnd::Source);
         assert_eq!(gops(&take.chunks), [15; 4], "{marker:?}");
@@ -189,17 +189,17 @@ fn slices_are_put_together_whatever_the_marker_bit_says() {
 }
 
 #[test]
-fn a_stream_without_vui_is_stored_at_its_own_pace() {
+fn a_stream_without_vui_keeps_its_times() {
     let folder = folder();
     let path = folder.path().join("novui.h264");
     for (fps, frames, gop) in [(1.0, 8, 2), (2.0, 12, 4), (25.0, 100, 50)] {
         std::fs::write(&path, by_hand::stream(frames, gop, Form::default())).unwrap();
 
-        let take = sent(&path, Manners { fps, ..Manners::default() });
+        let take = sent(&path, Behaviour { fps, ..Behaviour::default() });
 
         assert_eq!(gops(&take.chunks), vec![gop; (frames / gop) as usize], "{fps} frames a second");
         assert_eq!(stored(folder.path(), &take.chunks), pictures(&path), "{fps} frames a second");
-        is_sound_as_a_stream(&take.chunks);
+        is_a_valid_stream(&take.chunks);
         // A chunk is 200 ms, or one frame; the jitter of the network may make it one more.
         let most = (fps * 0.2).max(1.0) as u32 + 1;
         let largest = take.chunks.iter().map(|chunk| chunk.frames).max().unwrap();
@@ -208,7 +208,7 @@ fn a_stream_without_vui_is_stored_at_its_own_pace() {
 }
 
 #[test]
-fn a_vui_that_tells_a_wrong_rate_changes_nothing() {
+fn a_vui_with_a_wrong_rate_changes_nothing() {
     let folder = folder();
     let (plain, path) = (folder.path().join("plain.h264"), folder.path().join("wrong.h264"));
     clip(&plain, 75, 25, 0, &[]);
@@ -216,42 +216,42 @@ fn a_vui_that_tells_a_wrong_rate_changes_nothing() {
     let wrong = "h264_metadata=tick_rate=1/5:fixed_frame_rate_flag=0";
     run("ffmpeg", &["-v", "error", "-i", from, "-c", "copy", "-bsf:v", wrong, to]);
 
-    let take = sent(&path, Manners::default());
+    let take = sent(&path, Behaviour::default());
 
     assert_eq!(gops(&take.chunks), [25; 3]);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     let length: u64 = take.chunks.iter().map(|chunk| chunk.duration).sum();
     assert!((2_800_000_000..3_300_000_000).contains(&length), "three seconds are {length} ns");
     assert_eq!(stored(folder.path(), &take.chunks), pictures(&plain));
 }
 
 #[test]
-fn parameter_sets_come_from_wherever_they_are_right() {
+fn parameter_sets_come_from_any_place_where_they_are_valid() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 40, 10, 0, &[]);
     let source = pictures(&path);
     for sets in [Sets::NotTold, Sets::WithStartCodes] {
-        let take = sent(&path, Manners { sets, ..Manners::default() });
+        let take = sent(&path, Behaviour { sets, ..Behaviour::default() });
 
         assert_eq!(stored(folder.path(), &take.chunks), source, "{sets:?}");
     }
 }
 
 #[test]
-fn a_camera_that_offers_nothing_that_is_recorded_is_told_so() {
+fn a_camera_that_offers_no_supported_codec_is_reported() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 10, 10, 0, &[]);
 
-    let take = sent(&path, Manners { encoding: "MPEG2", ..Manners::default() });
+    let take = sent(&path, Behaviour { encoding: "MPEG2", ..Behaviour::default() });
 
     assert!(take.message().contains("MPEG2") && take.message().contains("H.264"), "{}", take.message());
     assert!(take.chunks.is_empty());
 }
 
 #[test]
-fn a_file_is_what_its_first_bytes_say() {
+fn the_first_bytes_of_a_file_decide_its_format() {
     let folder = folder();
     let (mp4, misnamed) = (folder.path().join("clip.mp4"), folder.path().join("clip.video"));
     clip(&mp4, 30, 10, 0, &[]);
@@ -269,12 +269,12 @@ fn a_file_is_what_its_first_bytes_say() {
 }
 
 #[test]
-fn a_hole_is_a_hole_and_no_long_frame() {
+fn a_hole_is_not_filled_by_a_long_frame() {
     let folder = folder();
     let path = folder.path().join("clip.h264");
     clip(&path, 75, 25, 0, &[]);
 
-    let odd = OddCamera::start(&path, Manners { hole: Some((30, 2.0)), ..Manners::default() });
+    let odd = OddCamera::start(&path, Behaviour { hole: Some((30, 2.0)), ..Behaviour::default() });
     // A source is stalled after three fragment times.
     let recording = Recording { fragment: Duration::from_secs(1), ..recording() };
     let mut camera = Camera::recording(rtsp_board(&odd), recording, 64);
@@ -297,16 +297,16 @@ fn a_hole_is_a_hole_and_no_long_frame() {
 }
 
 #[test]
-fn frames_before_the_first_idr_are_told_of_until_one_comes() {
+fn frames_before_the_first_idr_frame_are_reported_until_one_comes() {
     let folder = folder();
     let (whole, path) = (folder.path().join("whole.h264"), folder.path().join("late.h264"));
     clip(&whole, 120, 60, 0, &[]);
     let bytes = std::fs::read(&whole).unwrap();
     let idr = bytes.windows(4).position(|it| it[..3] == [0, 0, 1] && it[3] & 0x1f == 5).unwrap();
     let next = bytes[idr..].windows(4).skip(1).position(|it| it[..3] == [0, 0, 1]).unwrap() + idr + 1;
-    // The sets stay, the first IDR picture goes.
+    // The sets stay, the first IDR frame goes.
     std::fs::write(&path, [&bytes[..idr - 1], &bytes[next - 1..]].concat()).unwrap();
-    let odd = OddCamera::start(&path, Manners::default());
+    let odd = OddCamera::start(&path, Behaviour::default());
     let mut camera = Camera::new(rtsp_board(&odd));
 
     camera.start(1, SILENT);
@@ -326,11 +326,11 @@ fn frames_before_the_first_idr_are_told_of_until_one_comes() {
 }
 
 #[test]
-fn a_camera_without_idr_frames_is_asked_for_its_stream_anew() {
+fn a_camera_without_idr_frames_is_restarted() {
     let folder = folder();
     let path = folder.path().join("endless.h264");
     clip(&path, 500, 9999, 0, &[]);
-    let odd = OddCamera::start(&path, Manners::default());
+    let odd = OddCamera::start(&path, Behaviour::default());
     let board = rtsp_board(&odd);
     let mut camera = Camera::altered(board, |description| description.max_gop = 200_000);
 
@@ -354,7 +354,7 @@ fn frames_outside_of_the_edit_list_are_footage() {
     let (whole, cut) = (folder.path().join("whole.mp4"), folder.path().join("cut.mp4"));
     clip(&whole, 80, 20, 2, &["sound"]);
     let (from, to) = (whole.to_str().unwrap(), cut.to_str().unwrap());
-    // Begins between two IDR frames, ends amid reordered ones.
+    // Begins between two IDR frames, ends within reordered ones.
     run("ffmpeg", &["-v", "error", "-ss", "0.5", "-i", from, "-t", "1.73", "-c", "copy", to]);
     let inside = [
         "-v",
@@ -377,7 +377,7 @@ fn frames_outside_of_the_edit_list_are_footage() {
     let take = captured(&cut);
 
     assert_eq!(frames(&take.chunks) as usize, coded);
-    is_sound_as_a_stream(&take.chunks);
+    is_a_valid_stream(&take.chunks);
     assert_eq!(stored(folder.path(), &take.chunks), pictures(&cut));
 }
 
@@ -408,15 +408,15 @@ fn audio_ends_with_its_frames_at_every_rate_and_gop() {
             recording.fragment = Duration::from_secs_f64(gop);
             recording.chunk = Duration::from_millis(500);
             let mut camera = Camera::recording(file_board(&path, false, false), recording, 64);
-            camera.start(1, WITH_SOUND);
+            camera.start(1, WITH_AUDIO);
 
             let take = camera.rest();
 
             let name = format!("{rate} frames a second, an IDR frame every {gop} s");
             assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{name}: {}", take.message());
-            is_sound_as_a_stream(&take.chunks);
+            is_a_valid_stream(&take.chunks);
             let ends = fragment_ends(&take.chunks);
-            // The last one ends where its source does.
+            // The last one ends with its source.
             for (picture, audio) in &ends[..ends.len() - 1] {
                 let apart = (picture - audio).abs();
                 assert!(apart <= 1024.0 / 48_000.0 + 1.0 / fps, "{name}: {picture} and {audio} in {ends:?}");
@@ -430,7 +430,7 @@ fn audio_ends_with_its_frames_at_every_rate_and_gop() {
 }
 
 #[test]
-fn the_audio_beneath_the_last_of_slow_frames_is_stored() {
+fn the_audio_of_the_last_slow_frame_is_stored() {
     let folder = folder();
     let path = folder.path().join("slow.mkv");
     let source = ["-f", "lavfi", "-i", "testsrc2=size=64x64:rate=5:duration=10", "-f", "lavfi"];
@@ -448,7 +448,7 @@ fn the_audio_beneath_the_last_of_slow_frames_is_stored() {
     }
 }
 
-/// Ten seconds and a little, with audio.
+/// A little more than ten seconds, with audio.
 fn tiny_clip(path: &Path, rate: &str, gop: f64) {
     let source = format!("testsrc2=size=64x64:rate={rate}:duration=10.1");
     let idr = format!("expr:gte(t,n_forced*{gop})");
@@ -460,7 +460,7 @@ fn tiny_clip(path: &Path, rate: &str, gop: f64) {
     run("ffmpeg", &arguments);
 }
 
-/// When the picture and the audio of each fragment end, in seconds of the media.
+/// When the video and the audio of each fragment end, in seconds of the media.
 fn fragment_ends(chunks: &[Chunk]) -> Vec<(f64, f64)> {
     let mut ends: Vec<(f64, f64)> = Vec::new();
     let seconds = |ticks: i64, timescale: u32| ticks as f64 / f64::from(timescale);

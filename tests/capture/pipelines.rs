@@ -1,4 +1,4 @@
-//! A pipeline that the board file brings: recorded, closed, and refused where it is wrong.
+//! Pipelines from a board file: recorded, closed, and refused if invalid.
 
 use crate::support::*;
 use kasacam::capture::probe;
@@ -21,17 +21,17 @@ fn board(description: &str, encoder: Option<EncoderKind>) -> Board {
 }
 
 #[test]
-fn a_pipeline_that_ends_in_h264_is_recorded() {
+fn a_pipeline_of_h264_is_recorded() {
     let folder = folder();
     let board = board(H264, None);
     assert_eq!(probe(&board), [], "nothing is wrong with it");
     let mut camera = Camera::new(board);
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let chunks = camera.fragments(3);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
     assert_eq!((chunks[0].init.width, chunks[0].init.height), (320, 180));
     assert!(chunks[0].init.audio.is_some(), "sound is the board's own");
     assert_eq!(decoded(&write(folder.path(), &chunks)), frames(&chunks) as usize);
@@ -40,7 +40,7 @@ fn a_pipeline_that_ends_in_h264_is_recorded() {
 }
 
 #[test]
-fn a_pipeline_that_ends_in_raw_pictures_is_scaled_to_the_plan_and_encoded() {
+fn a_pipeline_of_raw_frames_is_scaled_to_the_plan_and_encoded() {
     let folder = folder();
     let board = board("videotestsrc is-live=true pattern=ball", Some(EncoderKind::OpenH264));
     assert_eq!(probe(&board), [], "nothing is wrong with it");
@@ -50,7 +50,7 @@ fn a_pipeline_that_ends_in_raw_pictures_is_scaled_to_the_plan_and_encoded() {
     let chunks = camera.fragments(3);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
     assert_eq!((chunks[0].init.width, chunks[0].init.height), (212, 120));
     assert_eq!(decoded(&write(folder.path(), &chunks)), frames(&chunks) as usize);
     camera.rest();
@@ -84,7 +84,7 @@ fn closing_closes_all_that_the_pipeline_opened() {
 }
 
 #[test]
-fn what_is_wrong_with_a_pipeline_is_told_by_check_and_by_the_run() {
+fn problems_of_a_pipeline_are_reported_by_check_and_by_the_run() {
     for (description, kind, told) in [
         ("nosuchcamsrc ! h264parse", FaultKind::ElementMissing, "nosuchcamsrc"),
         ("libcamerasrc ! x264enc", FaultKind::ElementMissing, "BR2_PACKAGE_LIBCAMERA"),
@@ -116,7 +116,7 @@ fn what_is_wrong_with_a_pipeline_is_told_by_check_and_by_the_run() {
 }
 
 #[test]
-fn what_a_pipeline_says_is_in_no_message() {
+fn the_text_of_a_pipeline_is_in_no_message() {
     for description in [
         "rtspsrc location=rtsp://me:hunter2@192.0.2.7/ latency=hunter2 ! rtph264depay",
         "videotestsrc ! hunter2=( ! x264enc",
@@ -133,7 +133,7 @@ fn what_a_pipeline_says_is_in_no_message() {
 }
 
 #[test]
-fn each_property_is_held_against_the_element_that_is_there() {
+fn each_property_is_checked_with_the_installed_element() {
     for (name, value, told) in [
         ("key-int-max", "12", None),
         ("speed-preset", "fast", None),

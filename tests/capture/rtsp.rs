@@ -1,4 +1,4 @@
-//! A camera elsewhere, over RTSP: a real server on loopback.
+//! A network camera over RTSP: a real server on loopback.
 
 use crate::support::*;
 use kasacam::config::{AudioSource, Board, RtspAccess, Transport, VideoFormat, VideoSource};
@@ -25,7 +25,7 @@ impl Server {
         let mut child = Command::new("/usr/bin/python3")
             .arg(script)
             .args(arguments)
-            // It is this machine's own, with its own plugins, also where the test is emulated.
+            // The server of this machine with its plugins, even if the test is emulated.
             .env_remove("GST_PLUGIN_SYSTEM_PATH_1_0")
             .stdout(Stdio::piped())
             .spawn()
@@ -41,7 +41,7 @@ impl Server {
         Server { child, port, said }
     }
 
-    /// How often it has said so.
+    /// How often it has logged this.
     pub fn count(&self, line: &str) -> usize {
         self.said.lock().unwrap().iter().filter(|said| *said == line).count()
     }
@@ -72,12 +72,12 @@ impl Drop for Server {
 }
 
 #[test]
-fn an_rtsp_camera_is_passed_through_with_its_sound() {
+fn an_rtsp_camera_is_recorded_as_it_is_with_its_audio() {
     let folder = folder();
     let server = Server::start(&["sound"]);
     let mut camera = Camera::new(server.board(true));
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let chunks = camera.fragments(5);
     let asked = mono();
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
@@ -96,11 +96,11 @@ fn an_rtsp_camera_is_passed_through_with_its_sound() {
 }
 
 #[test]
-fn an_rtsp_camera_without_sound_is_not_waited_for() {
+fn an_rtsp_camera_without_audio_does_not_delay_frames() {
     let server = Server::start(&["silent"]);
     let mut camera = Camera::new(server.board(true));
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let chunks = camera.fragments(2);
     camera.stop(1, StopManner::Drain, SpanEnd::Shutdown);
     let take = camera.rest();
@@ -111,7 +111,7 @@ fn an_rtsp_camera_without_sound_is_not_waited_for() {
 }
 
 #[test]
-fn an_rtsp_camera_that_goes_away_ends_the_run() {
+fn an_rtsp_camera_that_disconnects_ends_the_run() {
     let server = Server::start(&["silent"]);
     let mut camera = Camera::new(server.board(false));
     camera.start(1, SILENT);
@@ -126,7 +126,7 @@ fn an_rtsp_camera_that_goes_away_ends_the_run() {
 }
 
 #[test]
-fn an_rtsp_camera_that_is_not_there_is_named() {
+fn a_missing_rtsp_camera_is_named() {
     let port = {
         let server = Server::start(&["silent"]);
         server.port
@@ -153,13 +153,13 @@ fn an_rtsp_camera_that_is_not_there_is_named() {
 }
 
 #[test]
-fn other_sound_than_aac_is_decoded_and_stored_as_aac() {
+fn other_audio_than_aac_is_converted_to_aac() {
     for sound in ["pcmu", "pcma", "g722", "opus"] {
         let folder = folder();
         let server = Server::start(&[sound]);
         let mut camera = Camera::new(server.board(true));
 
-        camera.start(1, WITH_SOUND);
+        camera.start(1, WITH_AUDIO);
         let chunks = camera.fragments(5);
         camera.stop(1, StopManner::Drain, SpanEnd::Shutdown);
         let take = camera.rest();
@@ -180,7 +180,7 @@ fn other_sound_than_aac_is_decoded_and_stored_as_aac() {
     }
 }
 
-/// Of the sound track on average, in dB of full scale.
+/// Mean volume of the audio track, in dB of full scale.
 fn loudness(path: &Path) -> f64 {
     let measured = Command::new("ffmpeg")
         .args([

@@ -1,4 +1,4 @@
-//! A plan that allows fewer lines than the camera gives.
+//! A plan that allows fewer lines than the camera delivers.
 
 use crate::rtsp::Server;
 use crate::support::*;
@@ -22,7 +22,7 @@ fn with_substream(board: &mut Board, server: &Server) {
     board.video.profiles.push(sub);
 }
 
-/// What is recorded under the plan, and how often the server was connected to.
+/// The chunks that are recorded under the plan, and the number of connections to the server.
 fn recorded(board: Board, server: &Server) -> (Vec<Chunk>, usize) {
     let mut camera = Camera::new(board);
     camera.start(1, PLAN);
@@ -34,7 +34,7 @@ fn recorded(board: Board, server: &Server) -> (Vec<Chunk>, usize) {
 }
 
 #[test]
-fn a_substream_is_recorded_where_the_plan_allows_no_more() {
+fn a_substream_is_recorded_if_the_plan_allows_no_more() {
     let server = Server::start(&["sizes"]);
     let mut board = bridge(&server);
     with_substream(&mut board, &server);
@@ -47,7 +47,7 @@ fn a_substream_is_recorded_where_the_plan_allows_no_more() {
 }
 
 #[test]
-fn where_there_is_no_substream_a_named_encoder_makes_the_picture_smaller() {
+fn without_a_substream_a_named_encoder_scales_the_frames_down() {
     let folder = folder();
     let server = Server::start(&["sizes"]);
     let mut board = bridge(&server);
@@ -62,7 +62,7 @@ fn where_there_is_no_substream_a_named_encoder_makes_the_picture_smaller() {
 }
 
 #[test]
-fn without_either_it_is_said_before_and_then_and_the_camera_is_left_alone() {
+fn without_both_check_warns_and_the_run_fails() {
     let server = Server::start(&["sizes"]);
     let board = bridge(&server);
     let doubts = doubts(&board, &recording());
@@ -72,7 +72,7 @@ fn without_either_it_is_said_before_and_then_and_the_camera_is_left_alone() {
     camera.start(1, PLAN);
     let take = camera.rest();
 
-    // What the machine then waits for stands in its own tests: an hour, or another plan.
+    // Tests of the machine cover when it tries again: after an hour, or with another plan.
     assert_eq!(take.fault_kind(), FaultKind::ExceedsPlan);
     for word in ["1440 lines", "allows 720", "[[video.profile]]", "127.0.0.1"] {
         assert!(take.message().contains(word), "{}", take.message());
@@ -82,7 +82,7 @@ fn without_either_it_is_said_before_and_then_and_the_camera_is_left_alone() {
 }
 
 #[test]
-fn a_substream_that_is_larger_than_the_board_says_is_left_for_another_picture() {
+fn a_substream_larger_than_the_board_says_is_replaced_by_another_stream() {
     let server = Server::start(&["sizes"]);
     let mut board = bridge(&server);
     // The two are mixed up.
@@ -109,7 +109,7 @@ fn a_substream_that_is_larger_than_the_board_says_is_left_for_another_picture() 
 }
 
 #[test]
-fn a_file_is_made_smaller_without_losing_a_frame() {
+fn a_file_is_scaled_down_without_losing_a_frame() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
     clip(&path, 60, 10, 2, &[]);

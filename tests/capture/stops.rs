@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 #[test]
-fn a_drop_closes_at_once_and_nothing_comes_after_the_end() {
+fn a_drop_closes_at_once_and_nothing_follows_the_end() {
     let mut camera = Camera::new(test_board());
     for epoch in 1..=5 {
-        camera.start(epoch, WITH_SOUND);
+        camera.start(epoch, WITH_AUDIO);
         camera.fragments(1);
 
         let asked = mono();
@@ -31,10 +31,10 @@ fn a_drop_closes_at_once_and_nothing_comes_after_the_end() {
 }
 
 #[test]
-fn a_drop_hands_over_nothing_of_the_open_gop() {
+fn a_drop_delivers_nothing_of_the_open_gop() {
     let mut camera = Camera::new(test_board());
     for epoch in 1..=3 {
-        camera.start(epoch, WITH_SOUND);
+        camera.start(epoch, WITH_AUDIO);
         camera.fragments(1);
         // The next one is due in a fifth of a second.
         camera.chunk();
@@ -47,8 +47,8 @@ fn a_drop_hands_over_nothing_of_the_open_gop() {
 }
 
 #[test]
-fn a_drop_is_never_taken_for_the_end_of_the_source() {
-    // Whoever stops loses the core to whomever it wakes.
+fn a_drop_is_never_reported_as_the_end_of_the_source() {
+    // The thread that stops loses the core to the one that it wakes.
     let busy = Arc::new(());
     let cores = std::thread::available_parallelism().unwrap().get();
     let burden: Vec<_> = (0..cores)
@@ -62,7 +62,7 @@ fn a_drop_is_never_taken_for_the_end_of_the_source() {
 
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                // SAFETY: a plain system call, which concerns this thread alone.
+                // SAFETY: a plain system call that affects only this thread.
                 unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) };
                 camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
             });
@@ -76,7 +76,7 @@ fn a_drop_is_never_taken_for_the_end_of_the_source() {
 }
 
 #[test]
-fn a_drop_takes_back_the_chunk_that_waits_for_room() {
+fn a_drop_cancels_the_chunk_that_waits_for_room() {
     let mut camera = Camera::with_room(test_board(), 1);
     for epoch in 1..=4 {
         camera.start(epoch, SILENT);
@@ -90,9 +90,9 @@ fn a_drop_takes_back_the_chunk_that_waits_for_room() {
 }
 
 #[test]
-fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
+fn a_drop_does_not_wait_for_a_blocked_spool() {
     let mut camera = Camera::with_room(test_board(), 1);
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     camera.started();
     // The channel holds one chunk, and the next one waits for room.
     wait_until(|| camera.captured.is_full());
@@ -101,7 +101,7 @@ fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
     let asked = mono();
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
-    // Told although there is no room for the end yet.
+    // Reported although there is no room for the end yet.
     let mut inputs = std::iter::from_fn(|| Some(camera.inputs.recv_timeout(deadline()).unwrap()));
     let closed = inputs.find_map(|input| match input {
         Input::CaptureClosed { at, fault, .. } => Some((at, fault)),
@@ -121,7 +121,7 @@ fn a_drop_does_not_wait_for_a_spool_that_takes_nothing() {
 fn a_drop_before_anything_was_opened_opens_nothing() {
     let mut camera = Camera::new(test_board());
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
     let take = camera.rest();
 
@@ -131,10 +131,10 @@ fn a_drop_before_anything_was_opened_opens_nothing() {
 }
 
 #[test]
-fn a_drain_hands_over_the_open_gop_as_a_whole_fragment() {
+fn a_drain_delivers_the_open_gop_as_a_whole_fragment() {
     let folder = folder();
     let mut camera = Camera::new(test_board());
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let mut chunks = camera.fragments(2);
     chunks.push(camera.chunk());
     let asked = mono();
@@ -144,7 +144,7 @@ fn a_drain_hands_over_the_open_gop_as_a_whole_fragment() {
 
     chunks.extend(take.chunks);
     assert_eq!((take.end, take.fault), (SpanEnd::Shutdown, None));
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
     let last = chunks.last().unwrap();
     assert!(last.ends_fragment);
     let until = last.start + Duration::from_nanos(last.duration);

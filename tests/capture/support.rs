@@ -1,10 +1,10 @@
-//! A source under test, and what it hands over.
+//! A source under test, and what it delivers.
 
 pub use crate::patience::patient;
 use crossbeam_channel::{Receiver, RecvTimeoutError, bounded, unbounded};
 use kasacam::capture::FragmentSource;
-use kasacam::capture::board::Description;
 use kasacam::capture::gst::GstSource;
+use kasacam::capture::pipeline::Description;
 use kasacam::config::{
     AudioSource, Board, Durability, EncoderKind, Recording, Video, VideoFormat, VideoSource,
 };
@@ -22,12 +22,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Longer than anything here takes on a machine that is busy.
+/// Longer than any step takes on a busy machine.
 pub fn deadline() -> Duration {
     patient(Duration::from_secs(30))
 }
 
-pub const WITH_SOUND: CaptureSettings = CaptureSettings { audio: true, max_height: 1080 };
+pub const WITH_AUDIO: CaptureSettings = CaptureSettings { audio: true, max_height: 1080 };
 pub const SILENT: CaptureSettings = CaptureSettings { audio: false, max_height: 1080 };
 
 pub struct Camera {
@@ -83,7 +83,7 @@ pub fn test_board() -> Board {
     }
 }
 
-/// A file at the pictures a second of [`clip`].
+/// A file source with the frame rate of [`clip`].
 pub fn file_board(path: &Path, realtime: bool, repeat: bool) -> Board {
     let mut board = test_board();
     board.video.source = VideoSource::File { path: path.to_owned(), realtime, repeat };
@@ -162,7 +162,7 @@ impl Camera {
         chunks
     }
 
-    /// All that is still handed over, to the end of the run.
+    /// All that is still delivered, to the end of the run.
     pub fn rest(&self) -> Take {
         let started = Instant::now();
         let mut chunks = Vec::new();
@@ -185,7 +185,7 @@ impl Camera {
         }
     }
 
-    /// Nothing more comes, of whatever kind, for a while.
+    /// Asserts that nothing more comes for a while.
     pub fn is_silent_for(&self, time: Duration) {
         match self.captured.recv_timeout(time) {
             Err(RecvTimeoutError::Timeout) => {}
@@ -217,7 +217,7 @@ pub fn frames(chunks: &[Chunk]) -> u32 {
     chunks.iter().map(|chunk| chunk.frames).sum()
 }
 
-/// Pictures in each fragment.
+/// Frames in each fragment.
 pub fn gops(chunks: &[Chunk]) -> Vec<u32> {
     let mut gops = Vec::new();
     let mut open = None;
@@ -235,8 +235,8 @@ pub fn gops(chunks: &[Chunk]) -> Vec<u32> {
     gops
 }
 
-/// The laws that every run keeps.
-pub fn is_sound_as_a_stream(chunks: &[Chunk]) {
+/// Rules for the chunks of every run.
+pub fn is_a_valid_stream(chunks: &[Chunk]) {
     use kasacam::fmp4;
     let mut end: Option<Mono> = None;
     let mut decode: Option<u64> = None;
@@ -287,7 +287,7 @@ pub fn run(program: &str, arguments: &[&str]) -> Vec<u8> {
     done.stdout
 }
 
-/// Makes a clip of `frames` pictures at 25 a second, with an IDR every `gop`; more by `options`.
+/// Makes a clip of `frames` frames at 25 a second, with an IDR every `gop`; more by `options`.
 pub fn clip(path: &Path, frames: u32, gop: u32, b_frames: u32, options: &[&str]) {
     let (frames, gop) = (frames.to_string(), gop.to_string());
     let x264 = format!("scenecut=0:open-gop=0:bframes={b_frames}:b-adapt=0:threads=1");
@@ -327,7 +327,7 @@ pub fn slices(path: &Path) -> Vec<Vec<u8>> {
     nals.push(&stream[from.expect("a start code")..]);
     nals.iter()
         .filter(|nal| matches!(nal.first().map(|head| head & 0x1f), Some(1 | 5)))
-        // A start code may have a leading zero, which is not the slice's.
+        // A start code may have a leading zero, which does not belong to the slice.
         .map(|nal| nal[..nal.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)].to_vec())
         .collect()
 }
@@ -353,7 +353,7 @@ pub fn times(path: &Path, stream: &str, which: &str) -> Vec<f64> {
     text.lines().filter_map(|line| line.trim_end_matches(',').parse().ok()).collect()
 }
 
-/// Pictures that a decoder makes of it.
+/// The number of frames that a decoder shows.
 pub fn decoded(path: &Path) -> usize {
     let path = path.to_str().unwrap();
     // Frames whose distance varies are not to be counted as one.

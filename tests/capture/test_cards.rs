@@ -1,4 +1,4 @@
-//! The test card comes back out of what was encoded.
+//! The test card can be read from encoded frames.
 
 use crate::oracle::Kept;
 use crate::support::*;
@@ -23,7 +23,7 @@ fn taken(encoder: EncoderKind, bitrate: u64, max_height: u32) -> (Vec<Chunk>, Ke
 }
 
 #[test]
-fn every_picture_tells_its_number_and_its_time_twice() {
+fn every_frame_has_its_number_and_its_time_twice() {
     for (encoder, bitrate, max_height) in [
         (EncoderKind::X264, 300_000, 1080),
         (EncoderKind::X264, 150_000, 1080),
@@ -37,7 +37,7 @@ fn every_picture_tells_its_number_and_its_time_twice() {
         assert_eq!(kept.cards.len(), 40, "{encoder} at {bitrate}");
         kept.assert_is_whole();
         assert!(kept.cards[0].time > before && kept.cards[39].time < mono().0, "it is CLOCK_MONOTONIC");
-        // The first picture of each chunk is when the chunk says that it is, and never before.
+        // The first frame of each chunk has the time of the chunk, and is never earlier.
         let mut index = 0;
         for chunk in &chunks {
             let card = kept.cards[index];

@@ -1,4 +1,4 @@
-//! The test source: pictures with a number and a time, and a ticking sound.
+//! The test source: frames with a number and a time, and ticking audio.
 
 use crate::support::*;
 use kasacam::config::EncoderKind;
@@ -19,7 +19,7 @@ fn every_fragment_is_one_gop_and_the_next_fragment_ends_it_at_once() {
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
     assert_eq!(gops(&chunks), [10, 10, 10, 10]);
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
     assert!(chunks.len() >= 8, "a fragment of 500 ms comes in chunks of 200 ms: {}", chunks.len());
     assert!(chunks.iter().all(|chunk| Arc::ptr_eq(&chunk.init, &chunks[0].init)), "one moov");
     assert!(chunks[0].start > before && chunks[0].start < mono(), "start is CLOCK_MONOTONIC");
@@ -39,11 +39,11 @@ fn openh264_makes_the_same_fragments() {
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
     assert_eq!(gops(&chunks), [10, 10, 10]);
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
 }
 
 #[test]
-fn the_picture_is_scaled_to_the_plan() {
+fn the_frame_is_scaled_to_the_plan() {
     let mut camera = Camera::new(test_board());
 
     camera.start(1, CaptureSettings { audio: false, max_height: 121 });
@@ -54,16 +54,16 @@ fn the_picture_is_scaled_to_the_plan() {
 }
 
 #[test]
-fn sound_is_in_the_same_fragments_and_keeps_to_the_picture() {
+fn audio_is_in_the_same_fragments_and_in_time_with_the_video() {
     let folder = folder();
     let mut camera = Camera::new(test_board());
 
-    camera.start(1, WITH_SOUND);
+    camera.start(1, WITH_AUDIO);
     let chunks = camera.fragments(5);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
     assert_eq!(gops(&chunks), [10; 5]);
-    is_sound_as_a_stream(&chunks);
+    is_a_valid_stream(&chunks);
     assert!(chunks[0].init.codecs.contains("mp4a.40.2"), "{}", chunks[0].init.codecs);
     let path = write(folder.path(), &chunks);
     assert_eq!(decoded(&path), 50);
@@ -77,7 +77,7 @@ fn sound_is_in_the_same_fragments_and_keeps_to_the_picture() {
 }
 
 #[test]
-fn a_second_run_is_a_run_of_its_own() {
+fn a_second_run_is_independent() {
     let mut camera = Camera::new(test_board());
 
     camera.start(1, SILENT);

@@ -121,7 +121,9 @@ pub fn a_configuration(data: &[u8]) {
     if let Err(problems) = config::load(&path) {
         assert!(!problems.to_string().is_empty(), "refused without a word");
     }
-    let _board = config::load_board(&path);
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _board = config::board_of(text, &path);
+    }
 }
 
 pub fn a_segment(data: &[u8]) {

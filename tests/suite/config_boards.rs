@@ -1,7 +1,7 @@
 //! Every shipped board file loads, and every key that a file may have is documented.
 
 use kasacam::config::schema::{AGENT, Absent, BOARD, Key, ValueKind};
-use kasacam::config::{self, AudioSource, VideoFormat, VideoSource};
+use kasacam::config::{self, AudioSource, Board, VideoFormat, VideoSource};
 use std::path::{Path, PathBuf};
 
 fn root() -> &'static Path {
@@ -15,12 +15,17 @@ fn boards() -> Vec<PathBuf> {
     boards
 }
 
+fn board(path: &Path) -> Board {
+    let text = std::fs::read_to_string(path).unwrap();
+    config::board_of(&text, path).unwrap_or_else(|problems| panic!("{problems}"))
+}
+
 #[test]
-fn every_board_loads_and_bears_its_files_name() {
+fn every_board_loads_and_has_the_name_of_its_file() {
     let boards = boards();
     assert!(boards.len() >= 16, "{boards:?}");
     for path in boards {
-        let board = config::load_board(&path).unwrap_or_else(|problems| panic!("{problems}"));
+        let board = board(&path);
         assert_eq!(Some(board.name.as_str()), path.file_stem().and_then(|stem| stem.to_str()));
         assert_eq!(board.video.encoder.is_some(), board.video.format == VideoFormat::Raw, "{}", board.name);
     }
@@ -28,14 +33,14 @@ fn every_board_loads_and_bears_its_files_name() {
 
 #[test]
 fn the_development_board_needs_no_device() {
-    let board = config::load_board(&root().join("board-configs/dev-test.toml")).unwrap();
+    let board = board(&root().join("board-configs/dev-test.toml"));
     assert_eq!(board.video.source, VideoSource::Test);
     assert_eq!((board.video.width, board.video.height, board.video.fps), (640, 360, 15.into()));
     assert_eq!(board.audio.map(|audio| audio.source), Some(AudioSource::Test));
 }
 
 #[test]
-fn every_board_says_in_a_comment_what_it_is_and_what_of_it_was_tried() {
+fn every_board_has_a_comment_that_says_what_was_tried() {
     for path in boards() {
         let text = std::fs::read_to_string(&path).unwrap();
         let head: Vec<&str> = text.lines().take_while(|line| line.starts_with("# ")).collect();
@@ -46,7 +51,7 @@ fn every_board_says_in_a_comment_what_it_is_and_what_of_it_was_tried() {
 }
 
 #[test]
-fn every_key_stands_in_the_documentation_with_its_default() {
+fn every_key_is_documented_with_its_default() {
     let text = std::fs::read_to_string(root().join("docs/configuration.md")).unwrap();
     let mut missing = Vec::new();
     for section in AGENT.iter().chain(BOARD) {

@@ -1,6 +1,7 @@
 //! `[[video.profile]]` of a board file.
 
 use kasacam::config::{self, Board, EncoderKind, Problems, VideoFormat, VideoSource};
+use std::path::Path;
 
 const BRIDGE: &str = r#"
 name = "bridge"
@@ -13,10 +14,7 @@ bitrate = "4 Mbit/s"
 "#;
 
 fn load(text: &str) -> Result<Board, Problems> {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("board.toml");
-    std::fs::write(&path, text).unwrap();
-    config::load_board(&path)
+    config::board_of(text, Path::new("board.toml"))
 }
 
 fn with(profile: &str) -> String {

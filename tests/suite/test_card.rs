@@ -1,12 +1,13 @@
 //! The test card of the test source: what can be read back, and what is rejected.
 
+use crate::support::card_reader;
 use kasacam::capture::test_card::{COLUMNS, Card, MIN_SQUARE, ROWS, Size, UUID};
 use kasacam::domain::codec::Codec;
 use proptest::prelude::*;
 
 const BACKGROUND: u8 = 90;
 
-fn picture(card: Card, size: Size) -> Vec<u8> {
+fn image(card: Card, size: Size) -> Vec<u8> {
     let mut luma = vec![BACKGROUND; size.stride * size.height];
     assert!(card.draw(&mut luma, size));
     luma
@@ -19,7 +20,7 @@ proptest! {
     ) {
         let card = Card { number, time };
         let size = Size { width, height, stride: width + padding };
-        let mut luma = picture(card, size);
+        let mut luma = image(card, size);
         let mut state = noise | 1;
         for sample in &mut luma {
             state ^= state << 13;
@@ -27,49 +28,49 @@ proptest! {
             state ^= state << 17;
             *sample = sample.saturating_add((state % 60) as u8).saturating_sub(30);
         }
-        prop_assert_eq!(Card::read(&luma, size), Some(card));
+        prop_assert_eq!(card_reader::read(&luma, size), Some(card));
     }
 
     #[test]
     fn one_wrong_square_is_noticed(number: u32, time: u64, square in 0..COLUMNS * ROWS) {
         let (card, size) = (Card { number, time }, Size { width: 128, height: 64, stride: 128 });
-        let mut luma = picture(card, size);
+        let mut luma = image(card, size);
         let (column, row) = (square % COLUMNS, square / COLUMNS);
         for y in 16 + row * 4..16 + row * 4 + 4 {
             for x in 16 + column * 6..16 + column * 6 + 6 {
                 luma[y * 128 + x] = 255 - luma[y * 128 + x];
             }
         }
-        prop_assert_eq!(Card::read(&luma, size), None);
+        prop_assert_eq!(card_reader::read(&luma, size), None);
     }
 
     #[test]
-    fn a_message_is_found_in_any_heap_of_bytes(
+    fn a_message_is_found_in_any_bytes(
         number: u32, time: u64, before: Vec<u8>, behind: Vec<u8>
     ) {
         let card = Card { number, time };
         let heap = [before, card.sei(Codec::H264), behind, card.sei(Codec::H264)].concat();
-        prop_assert_eq!(Card::found_in(&heap), [card, card]);
+        prop_assert_eq!(card_reader::found_in(&heap), [card, card]);
     }
 
     #[test]
     fn no_bytes_make_the_reader_fail(bytes: Vec<u8>, width in 0_usize..200, height in 0_usize..200) {
         let size = Size { width, height, stride: width };
-        let _nothing = Card::read(&bytes, size);
-        prop_assert!(Card::found_in(&[&UUID[..], &bytes].concat()).len() <= 1);
+        let _nothing = card_reader::read(&bytes, size);
+        prop_assert!(card_reader::found_in(&[&UUID[..], &bytes].concat()).len() <= 1);
     }
 }
 
 #[test]
-fn a_picture_without_a_card_tells_nothing() {
+fn an_image_without_a_card_gives_none() {
     let size = Size { width: 640, height: 360, stride: 640 };
     for grey in [0, 16, BACKGROUND, 126, 235, 255] {
-        assert_eq!(Card::read(&vec![grey; 640 * 360], size), None, "all of {grey}");
+        assert_eq!(card_reader::read(&vec![grey; 640 * 360], size), None, "all of {grey}");
     }
 }
 
 #[test]
-fn what_is_too_small_or_not_what_it_is_said_to_be_is_left_alone() {
+fn a_plane_that_is_too_small_is_not_changed() {
     let card = Card { number: 1, time: 2 };
     let least =
         Size { width: (MIN_SQUARE * COLUMNS * 4).div_ceil(3), height: MIN_SQUARE * ROWS * 2, stride: 86 };

@@ -1,6 +1,6 @@
 //! Cameras that send an IDR frame rarely or never, or are away: what is stored, and what status and log say.
 
-use crate::odd_camera::{Manners, OddCamera};
+use crate::odd_camera::{Behaviour, OddCamera};
 use crate::support::camera::Camera;
 use crate::support::clip::{Clip, run};
 use crate::support::cloud::Cloud;
@@ -34,7 +34,7 @@ fn decoded(path: &Path) -> Vec<String> {
 #[test]
 fn one_idr_frame_and_no_other_is_committed_in_parts_and_stored_whole() {
     let clip = endless(400);
-    let odd = OddCamera::start(&clip.path, Manners::default());
+    let odd = OddCamera::start(&clip.path, Behaviour::default());
     let cloud = watched(&odd);
     let camera = Camera::start(&cloud);
 
@@ -64,7 +64,7 @@ fn no_idr_frame_at_all_is_told_within_two_fragments() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("without.h264");
     std::fs::write(&path, [&bytes[..idr - 1], &bytes[next - 1..]].concat()).unwrap();
-    let odd = OddCamera::start(&path, Manners::default());
+    let odd = OddCamera::start(&path, Behaviour::default());
     let cloud = watched(&odd);
     let camera = Camera::start(&cloud);
 
@@ -90,7 +90,7 @@ fn no_idr_frame_at_all_is_told_within_two_fragments() {
 #[test]
 fn a_camera_that_is_away_is_told_of_once_and_not_with_every_attempt() {
     let clip = endless(25);
-    let odd = OddCamera::start(&clip.path, Manners::default());
+    let odd = OddCamera::start(&clip.path, Behaviour::default());
     let cloud = watched(&odd);
     drop(odd);
     let camera = Camera::start(&cloud);

@@ -1,6 +1,6 @@
 //! Access to an RTSP camera: TLS, user and password. A wrong password is sent once and not again.
 
-use super::fault;
+use super::faults::fault;
 use crate::capture::refusals::{Going, Refusals, Requests, Shown};
 use crate::config::{RtspAccess, RtspLogin, RtspTrust, Surroundings};
 use crate::domain::input::{Fault, FaultKind};

@@ -1,10 +1,11 @@
 //! Messages of the elements of a running pipeline.
 
 use super::access::Access;
-use super::build::{self, Built};
-use super::fault;
-use super::run::{Event, Outside, Shared};
-use crate::capture::board::Description;
+use super::build::Built;
+use super::elements;
+use super::faults::fault;
+use super::shared::{Event, Outside, Shared};
+use crate::capture::pipeline::Description;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -45,11 +46,11 @@ pub(super) fn listen(
                     audio_failed.store(true, Ordering::Release);
                 }
                 if let Some(why) = access.as_ref().and_then(|access| access.judge(error)) {
-                    shared.tell(Event::Failed(why));
+                    shared.send(Event::Failed(why));
                     return gst::BusSyncReply::Drop;
                 }
-                let why = build::unfit_offers(&offers, &source, codec);
-                shared.tell(Event::Failed(match why {
+                let why = super::rtsp::unfit_offers(&offers, &source, codec);
+                shared.send(Event::Failed(match why {
                     Some(why) => why,
                     None if is_refused(error) => {
                         // If UDP is refused too, TCP is tried again.
@@ -71,11 +72,11 @@ pub(super) fn listen(
                     *warned = text;
                 }
             }
-            gst::MessageView::Latency(_) => shared.tell(Event::Latency),
+            gst::MessageView::Latency(_) => shared.send(Event::Latency),
             gst::MessageView::StateChanged(change) => {
                 let ours = own.upgrade().is_some_and(|own| change.src() == Some(own.upcast_ref()));
                 if ours && change.current() == gst::State::Playing && first.swap(false, Ordering::AcqRel) {
-                    shared.tell(Event::Playing);
+                    shared.send(Event::Playing);
                 }
             }
             _ => {}
@@ -92,10 +93,10 @@ pub(super) fn listen_to_microphone(pipeline: &gst::Pipeline, shared: &Arc<Shared
     bus.set_sync_handler(move |_, message| {
         match message.view() {
             gst::MessageView::Error(error) => {
-                shared.tell(Event::MicrophoneFailed(bus_fault(error, "the microphone").message));
+                shared.send(Event::MicrophoneFailed(bus_fault(error, "the microphone").message));
             }
             gst::MessageView::Eos(_) => {
-                shared.tell(Event::MicrophoneFailed(String::from("the microphone has ended its stream")));
+                shared.send(Event::MicrophoneFailed(String::from("the microphone has ended its stream")));
             }
             _ => {}
         }
@@ -106,7 +107,7 @@ pub(super) fn listen_to_microphone(pipeline: &gst::Pipeline, shared: &Arc<Shared
 /// Whether the camera refuses to set up all its streams (RFC 2326, 11.3.12). Other causes of this error were excluded.
 fn is_refused(error: &gst::message::Error) -> bool {
     let what = error.error();
-    let of_source = error.src().and_then(|object| object.downcast_ref::<gst::Element>()).map(build::name);
+    let of_source = error.src().and_then(|object| object.downcast_ref::<gst::Element>()).map(elements::name);
     let of_source = of_source.is_some_and(|name| name == "rtspsrc");
     of_source && what.matches(gst::StreamError::CodecNotFound)
 }
@@ -117,7 +118,7 @@ fn bus_fault(error: &gst::message::Error, source: &str) -> Fault {
     let element = error
         .src()
         .and_then(|object| object.downcast_ref::<gst::Element>())
-        .map_or_else(|| String::from("the pipeline"), build::name);
+        .map_or_else(|| String::from("the pipeline"), elements::name);
     let kind = if let Some(resource) = what.kind::<gst::ResourceError>() {
         let device = matches!(
             resource,

@@ -1,8 +1,8 @@
 //! Adds the test card to the frames of the test source: the block code and the number as text to the raw frame,
 //! the SEI message to the encoded access unit.
 
-use crate::capture::board::{NUMBER_OVERLAY, TEST_SOURCE};
 use crate::capture::codec::{Role, role};
+use crate::capture::pipeline::{NUMBER_OVERLAY, TEST_SOURCE};
 use crate::capture::test_card::{Card, Size};
 use crate::capture::units::Unit;
 use crate::system::clock::mono;

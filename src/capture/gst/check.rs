@@ -1,9 +1,10 @@
 //! Checks whether everything that a board needs is present. Elements are created with their properties and linked, but not
 //! started; no device is opened.
 
-use super::initialise;
-use crate::capture::board::{self, Description, Element, Origin, Stage, Unfit};
+use super::init::initialise;
+use crate::capture::board;
 use crate::capture::encoder;
+use crate::capture::pipeline::{Container, Description, Element, Origin, Stage, Unfit};
 use crate::config::{Audio, AudioSource, Board, Durability, Problem, Property, Recording, VideoSource};
 use crate::domain::effect::CaptureSettings;
 use crate::domain::input::{Fault, FaultKind};
@@ -106,10 +107,10 @@ pub(super) fn missing_in(stages: &[Stage]) -> Vec<String> {
     for stage in stages {
         match stage {
             Stage::Element(element) if absent(element) => {
-                missing.push(super::build::missing(element.factory).message)
+                missing.push(super::elements::missing(element.factory).message)
             }
             Stage::FirstOf(chains) if chains.iter().all(|chain| chain.iter().any(absent)) => {
-                missing.push(super::build::none_of(chains).message);
+                missing.push(super::elements::none_of(chains).message);
             }
             Stage::Foreign(description) => {
                 missing.extend(super::foreign::make(description).err().map(|fault| fault.message));
@@ -128,18 +129,18 @@ fn properties_of(board: &Board) -> Vec<(&'static str, &'static str, &[Property])
         VideoSource::Rtsp { .. } => Some("rtspsrc"),
         VideoSource::File { .. } | VideoSource::Pipeline { .. } | VideoSource::Test => None,
     };
-    let mut told = Vec::new();
+    let mut found = Vec::new();
     if let Some(factory) = source {
-        told.push(("video.source.properties", factory, board.video.source_properties.as_slice()));
+        found.push(("video.source.properties", factory, board.video.source_properties.as_slice()));
     }
     if let Some(encoder) = &board.video.encoder {
         let factory = encoder::factory(encoder.kind);
-        told.push(("video.encoder.properties", factory, encoder.properties.as_slice()));
+        found.push(("video.encoder.properties", factory, encoder.properties.as_slice()));
     }
     if let Some(Audio { source: AudioSource::Alsa { .. }, properties }) = &board.audio {
-        told.push(("audio.source.properties", "alsasrc", properties.as_slice()));
+        found.push(("audio.source.properties", "alsasrc", properties.as_slice()));
     }
-    told
+    found
 }
 
 /// The properties that the element refuses, each with its key. A missing element is reported elsewhere.
@@ -147,7 +148,7 @@ fn refused(key: &str, factory: &'static str, properties: &[Property]) -> Vec<(St
     if properties.is_empty() {
         return Vec::new();
     }
-    let Ok(element) = super::build::make(&Element::new(factory)) else { return Vec::new() };
+    let Ok(element) = super::elements::make(&Element::new(factory)) else { return Vec::new() };
     let judge = |property: &Property| {
         let why = super::properties::value(&element, &property.name, &property.value).err()?;
         Some((format!("{key}.{}", property.name), format!("{why} (element {factory})")))
@@ -160,15 +161,15 @@ fn missing_origin(description: &Description) -> Vec<String> {
         Origin::Branches => &[],
         Origin::Rtsp(_) => &["rtspsrc"],
         Origin::File { container, .. } => match container {
-            board::Container::Mp4 => &["filesrc", "qtdemux"],
-            board::Container::Matroska => &["filesrc", "matroskademux"],
-            board::Container::ByteStream => &[],
+            Container::Mp4 => &["filesrc", "qtdemux"],
+            Container::Matroska => &["filesrc", "matroskademux"],
+            Container::ByteStream => &[],
         },
     };
     factories
         .iter()
         .filter(|factory| gst::ElementFactory::find(factory).is_none())
-        .map(|factory| super::build::missing(factory).message)
+        .map(|factory| super::elements::missing(factory).message)
         .collect()
 }
 
@@ -205,7 +206,7 @@ pub(super) fn source_is_there(description: &Description) -> Result<(), Fault> {
         }),
     };
     match path.as_deref().and_then(unreadable) {
-        Some(why) => Err(super::fault(FaultKind::DeviceMissing, why)),
+        Some(why) => Err(super::faults::fault(FaultKind::DeviceMissing, why)),
         None => Ok(()),
     }
 }

@@ -2,12 +2,14 @@
 
 use super::access::Access;
 use super::build::{self, Built};
+use super::faults::{fault, wrong_codec};
 use super::feed::Feed;
+use super::init::initialise;
 use super::microphone::Microphone;
 use super::reports::Reports;
-use super::run::{Event, Outside, PipelineSlot, Shared, StopOrder};
-use super::{Describe, bus, fault, flag, initialise, intake, wrong_codec};
-use crate::capture::board::{Description, Origin, Unfit};
+use super::shared::{Describe, Event, Outside, PipelineSlot, Shared, StopOrder, flag};
+use super::{bus, intake, rtsp};
+use crate::capture::pipeline::{Description, Origin, Unfit};
 use crate::capture::profile::Sizing;
 use crate::capture::watch::{Ending, Event as RunEvent, Flow, Next, Watch};
 use crate::domain::effect::CaptureSettings;
@@ -210,9 +212,9 @@ impl Control {
         }
         let shared = Arc::clone(&self.shared);
         let reports = Reports::new(&shared);
-        build::join_rtsp(&built, &description, reports, move |why| {
+        rtsp::join(&built, &description, reports, move |why| {
             if let Some(why) = why {
-                shared.tell(Event::AudioMissing(why));
+                shared.send(Event::AudioMissing(why));
             }
             intake.no_more_audio();
         });
@@ -257,7 +259,7 @@ impl Control {
             };
             if !watch.is_draining() {
                 if let Some(why) = started.microphone.as_mut().and_then(Microphone::check) {
-                    self.tell_audio(started, false, Some(why));
+                    self.report_audio(started, false, Some(why));
                 }
             }
             let run_event = select! {
@@ -320,7 +322,7 @@ impl Control {
                 let failed = opened.and_then(|microphone| microphone.begin(pipeline.base_time()));
                 let without = started.without_audio.clone().or(failed);
                 let file = matches!(description.origin, Origin::File { .. });
-                self.tell_audio(started, file && started.audio_wanted && without.is_none(), without);
+                self.report_audio(started, file && started.audio_wanted && without.is_none(), without);
                 if let Some(what) = super::readback::differs(pipeline) {
                     tracing::warn!("{}: {what}", description.source);
                     (self.outside.report)(Input::CaptureDiffers { epoch: self.epoch, what });
@@ -337,20 +339,20 @@ impl Control {
                 if let Some(microphone) = started.microphone.as_mut() {
                     microphone.works();
                 }
-                self.tell_audio(started, true, None);
+                self.report_audio(started, true, None);
             }
-            Event::AudioMissing(why) => self.tell_audio(started, false, Some(why)),
+            Event::AudioMissing(why) => self.report_audio(started, false, Some(why)),
             Event::MicrophoneFailed(why) => {
                 if let Some(microphone) = started.microphone.as_mut() {
                     let why = microphone.failed(why);
-                    self.tell_audio(started, false, Some(why));
+                    self.report_audio(started, false, Some(why));
                 }
             }
             Event::HandedOver | Event::Failed(_) => {}
         }
     }
 
-    fn tell_audio(&self, started: &Started, actual: bool, why: Option<String>) {
+    fn report_audio(&self, started: &Started, actual: bool, why: Option<String>) {
         let wanted = started.audio_wanted;
         (self.outside.report)(Input::CaptureAudio { epoch: self.epoch, wanted, actual, why });
     }
@@ -380,7 +382,7 @@ impl Control {
     }
 
     /// Reports a reader that does not close its file in time.
-    fn tell_if_stuck(&self, feed: &Feed) {
+    fn report_if_stuck(&self, feed: &Feed) {
         let until = mono() + CLOSE_TIMEOUT;
         while !feed.is_over() {
             if mono() >= until {
@@ -404,7 +406,7 @@ impl Control {
         let _already_asked = self.close.try_send(());
         let Some(mut at) = self.wait_until_closed() else { return };
         if let Some(feed) = started.feed {
-            self.tell_if_stuck(&feed);
+            self.report_if_stuck(&feed);
             drop(feed);
             at = mono();
         }

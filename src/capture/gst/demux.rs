@@ -1,10 +1,10 @@
 //! Reads one track of an MP4 or Matroska file, in a small separate pipeline.
 
 use super::basket::Basket;
-use super::build::{make, name};
-use super::fault;
-use super::run::Shared;
-use crate::capture::board::{Container, Element, media};
+use super::elements::{make, name};
+use super::faults::fault;
+use super::shared::Shared;
+use crate::capture::pipeline::{Container, Element, media};
 use crate::domain::codec::Codec;
 use crate::domain::input::{Fault, FaultKind};
 use crossbeam_channel::{Receiver, bounded};

@@ -1,6 +1,7 @@
 //! Warnings of `check`: settings that work, but perhaps not as intended.
 
-use super::{check, initialise};
+use super::check;
+use super::init::initialise;
 use crate::capture::board;
 use crate::capture::profile;
 use crate::config::{Board, Recording, VideoSource, Warning};

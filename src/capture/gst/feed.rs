@@ -5,12 +5,12 @@
 //! it no times.
 
 use super::demux::{Demuxed, Times, TrackKind};
+use super::faults::{fault, wrong_codec};
 use super::head::Head;
-use super::run::Shared;
-use super::{fault, wrong_codec};
+use super::shared::Shared;
 use crate::capture::annexb::{AccessUnit, NotAnnexB, StreamReader};
-use crate::capture::board::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED, media};
 use crate::capture::container::{self, Unfit};
+use crate::capture::pipeline::{AUDIO_FEED, Container, Description, Stage, VIDEO_FEED, media};
 use crate::config::FrameRate;
 use crate::domain::codec::Codec;
 use crate::domain::input::{Fault, FaultKind};
@@ -151,7 +151,7 @@ impl Feed {
                 Some((container, video, audio)) => job.demuxed(container, video, audio),
             };
             if let Err(why) = outcome {
-                job.shared.tell(super::run::Event::Failed(why));
+                job.shared.send(super::shared::Event::Failed(why));
             }
             for end in [Some(&job.video), job.audio.as_ref()].into_iter().flatten() {
                 end.end();
@@ -216,7 +216,7 @@ impl Job {
         let caps = gst::Caps::builder(media(self.codec))
             .field("stream-format", "byte-stream")
             .field("alignment", "au")
-            .field("framerate", super::fraction(self.fps))
+            .field("framerate", fraction(self.fps))
             .build();
         self.video.set_caps(&caps);
         let mut file = open_without_waiting(&self.path).map_err(|why| self.unreadable(&why))?;
@@ -228,7 +228,7 @@ impl Job {
         let mut reader = StreamReader::new(self.codec);
         let mut portion = vec![0; 64 << 10];
         let mut read_any = false;
-        let mut told = false;
+        let mut warned = false;
         while !self.stopped() {
             match file.read(&mut portion) {
                 // No writer has opened the FIFO yet.
@@ -247,7 +247,7 @@ impl Job {
                 Ok(count) => {
                     read_any = true;
                     let units = reader.push(portion.get(..count).unwrap_or_default()).map_err(unread)?;
-                    if !units.is_empty() && reader.skipped() > 0 && !std::mem::replace(&mut told, true) {
+                    if !units.is_empty() && reader.skipped() > 0 && !std::mem::replace(&mut warned, true) {
                         tracing::warn!(
                             "{}: {} slices before the first IDR frame with its parameter sets were skipped",
                             self.path.display(),
@@ -464,4 +464,9 @@ fn contents(path: &Path) -> Option<Contents> {
 /// A FIFO without a writer must not block the thread.
 fn open_without_waiting(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+fn fraction(rate: FrameRate) -> gst::Fraction {
+    let part = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+    gst::Fraction::new(part(rate.numerator()), part(rate.denominator()))
 }

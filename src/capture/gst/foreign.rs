@@ -3,9 +3,9 @@
 //! The board file is trusted: its author decides what the camera is. The checks here prevent mistakes; they are no
 //! security boundary. They refuse a sink: its frames would bypass the spool, the quota and the journal.
 
-use super::fault;
-use crate::capture::board::{AUDIO_FEED, NUMBER_OVERLAY, TEST_SOURCE, VIDEO_FEED};
+use super::faults::fault;
 use crate::capture::packages;
+use crate::capture::pipeline::{AUDIO_FEED, NUMBER_OVERLAY, TEST_SOURCE, VIDEO_FEED};
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 
@@ -44,7 +44,7 @@ pub(super) fn make(description: &str) -> Result<gst::Element, Fault> {
         return Err(bad(format!("has more than {MAX_ELEMENTS} elements")));
     }
     if let Some(sink) = elements.iter().find(|element| gives_away(element)) {
-        let name = super::build::name(sink);
+        let name = super::elements::name(sink);
         return Err(bad(format!("has the sink {name}: its frames may go only to the agent")));
     }
     if let Some(taken) = elements.iter().find(|element| OUR_NAMES.contains(&element.name().as_str())) {
@@ -53,7 +53,7 @@ pub(super) fn make(description: &str) -> Result<gst::Element, Fault> {
     let outer: Vec<gst::Element> = bin.iterate_elements().into_iter().flatten().collect();
     let open = |pads: Vec<gst::Pad>| pads.into_iter().filter(|pad| !pad.is_linked()).collect::<Vec<_>>();
     let waiting = outer.iter().any(|element| !open(element.sink_pads()).is_empty());
-    if waiting && !outer.iter().any(super::build::grows) {
+    if waiting && !outer.iter().any(super::elements::grows) {
         return Err(bad(String::from("begins with an element that needs input: a source is missing")));
     }
     let ends: Vec<gst::Pad> = outer.iter().flat_map(|element| open(element.src_pads())).collect();
@@ -83,8 +83,8 @@ fn unreadable(why: &gst::glib::Error) -> String {
         }
         Some(gst::ParseError::CouldNotSetProperty) => {
             let message = why.message();
-            let told = message.split_once(" to \"").map_or(message, |(told, _)| told);
-            format!("cannot be built: {told}")
+            let before = message.split_once(" to \"").map_or(message, |(before, _)| before);
+            format!("cannot be built: {before}")
         }
         Some(gst::ParseError::EmptyBin | gst::ParseError::Empty) => String::from("is empty"),
         Some(_) | None => String::from("cannot be read: it must be written as for gst-launch-1.0"),

@@ -3,7 +3,7 @@
 //! There is no queue and no other thread between the two. A push waits for the time of the frame, and for room in the
 //! next element.
 
-use super::fault;
+use super::faults::fault;
 use crate::domain::input::{Fault, FaultKind};
 use gst::prelude::*;
 use std::sync::{Mutex, PoisonError};

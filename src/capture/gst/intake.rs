@@ -5,11 +5,12 @@
 
 use super::build::Built;
 use super::card::Cards;
+use super::faults::{fault, wrong_codec};
 use super::keys::{KeyFrameWatch, KeyFrames};
-use super::run::{Event, Shared};
-use super::{fault, wrong_codec};
-use crate::capture::board::{Description, Origin, media};
+use super::samples::{audio_format, bytes_of, kept, running_time};
+use super::shared::{Event, Shared};
 use crate::capture::muxer::{AudioFrame, Counts, Muxer, Settings, Unfit};
+use crate::capture::pipeline::{Description, Origin, media};
 use crate::capture::units::{Assembler, Start, Unit};
 use crate::capture::{Nals, Packing};
 use crate::domain::codec::Codec;
@@ -18,7 +19,6 @@ use crate::domain::input::{Fault, FaultKind};
 use crate::domain::time::Mono;
 use crate::fmp4::SoundFormat;
 use crate::system::clock::mono;
-use bytes::Bytes;
 use crossbeam_channel::{Sender, select_biased};
 use gst::prelude::*;
 use std::sync::atomic::Ordering;
@@ -68,9 +68,9 @@ struct IntakeState {
     broken: bool,
     keys: KeyFrameWatch,
     /// The state of the audio as last reported.
-    audio_told: Option<bool>,
+    audio_reported: Option<bool>,
     /// The counters as last reported.
-    told: Counts,
+    reported: Counts,
 }
 
 /// Connects the ends of the branches of `built`.
@@ -106,8 +106,8 @@ pub(super) fn install(
             audio_format: None,
             broken: false,
             keys: KeyFrameWatch::new(description),
-            audio_told: None,
-            told: Counts::default(),
+            audio_reported: None,
+            reported: Counts::default(),
         }),
         moved: Condvar::new(),
         shared: Arc::clone(shared),
@@ -162,7 +162,7 @@ impl Intake {
         if let Err(why) = how(self, sink, &sample) {
             let mut state = self.state();
             if !std::mem::replace(&mut state.broken, true) {
-                self.shared.tell(Event::Failed(why));
+                self.shared.send(Event::Failed(why));
             }
         }
         Ok(gst::FlowSuccess::Ok)
@@ -217,12 +217,12 @@ impl Intake {
                     0 => "no IDR frame",
                     _ => "no parameter sets, or no IDR frame",
                 };
-                self.shared.tell(Event::Trouble(Some(format!(
+                self.shared.send(Event::Trouble(Some(format!(
                     "{lack} came from {}: nothing can be recorded before one comes",
                     self.source
                 ))));
             }
-            KeyFrames::Found => self.shared.tell(Event::Trouble(None)),
+            KeyFrames::Found => self.shared.send(Event::Trouble(None)),
             KeyFrames::TooLong(seconds) => {
                 return Err(fault(
                     FaultKind::Stalled,
@@ -303,11 +303,11 @@ impl Intake {
     fn frames_end(&self) {
         let outcome = self.flush();
         if let Err(why) = outcome {
-            self.shared.tell(Event::Failed(why));
+            self.shared.send(Event::Failed(why));
         }
         // A closed sink may report EOS too.
         if !self.shared.quits() {
-            self.shared.tell(Event::HandedOver);
+            self.shared.send(Event::HandedOver);
         }
     }
 
@@ -334,7 +334,7 @@ impl Intake {
         state.muxer.end_audio();
         self.moved.notify_all();
         if let Err(why) = self.hand_over_all(state) {
-            self.shared.tell(Event::Failed(why));
+            self.shared.send(Event::Failed(why));
         }
     }
 
@@ -349,16 +349,16 @@ impl Intake {
             }
             self.moved.notify_all();
         }
-        self.tell_of_audio(&mut state);
-        self.tell_of_holes(&mut state);
+        self.report_audio(&mut state);
+        self.report_holes(&mut state);
         Ok(state)
     }
 
-    fn tell_of_holes(&self, state: &mut IntakeState) {
+    fn report_holes(&self, state: &mut IntakeState) {
         let counts = state.muxer.counts();
-        let before = std::mem::replace(&mut state.told, counts);
+        let before = std::mem::replace(&mut state.reported, counts);
         if counts.holes > before.holes {
-            self.shared.tell(Event::Holes(
+            self.shared.send(Event::Holes(
                 counts.holes - before.holes,
                 counts.missing.saturating_sub(before.missing),
             ));
@@ -370,13 +370,17 @@ impl Intake {
         self.state().muxer.turn(turns);
     }
 
-    fn tell_of_audio(&self, state: &mut IntakeState) {
-        let audio_told = state.muxer.has_audio();
-        if self.file || !self.wants_audio || audio_told.is_none() || audio_told == state.audio_told {
+    fn report_audio(&self, state: &mut IntakeState) {
+        let audio_reported = state.muxer.has_audio();
+        if self.file
+            || !self.wants_audio
+            || audio_reported.is_none()
+            || audio_reported == state.audio_reported
+        {
             return;
         }
-        state.audio_told = audio_told;
-        self.shared.tell(match audio_told {
+        state.audio_reported = audio_reported;
+        self.shared.send(match audio_reported {
             Some(true) => Event::AudioStarted,
             Some(false) | None => {
                 Event::AudioMissing(format!("no audio comes with the frames of {}", self.source))
@@ -390,7 +394,7 @@ impl Intake {
         state.muxer.give_up_audio();
         self.moved.notify_all();
         if let Err(why) = self.hand_over_all(state) {
-            self.shared.tell(Event::Failed(why));
+            self.shared.send(Event::Failed(why));
         }
     }
 
@@ -458,42 +462,4 @@ impl IntakeState {
         self.packing = Packing::Lengths(size.unwrap_or(4));
         codec
     }
-}
-
-/// The bytes of a buffer, which live as long as a chunk. Buffers of a pool are copied: it may be a small pool of the camera,
-/// which would wait for them. Others are held without a copy.
-fn kept(sample: &gst::Sample) -> Result<Bytes, Fault> {
-    let Some(buffer) = sample.buffer_owned() else { return Ok(Bytes::new()) };
-    // SAFETY: a plain read of a member of a live buffer; the pointer is not dereferenced.
-    let pooled = unsafe { !(*buffer.as_ptr()).pool.is_null() };
-    // A buffer that shares the bytes of a pooled buffer names it as its parent.
-    if pooled || buffer.meta::<gst::ParentBufferMeta>().is_some() || buffer.n_memory() != 1 {
-        return bytes_of(&buffer);
-    }
-    let held = buffer.into_mapped_buffer_readable();
-    held.map(Bytes::from_owner)
-        .map_err(|_| fault(FaultKind::Pipeline, String::from("a buffer cannot be read")))
-}
-
-fn bytes_of(buffer: &gst::BufferRef) -> Result<Bytes, Fault> {
-    let map = buffer.map_readable();
-    let map = map.map_err(|_| fault(FaultKind::Pipeline, String::from("a buffer cannot be read")))?;
-    Ok(Bytes::copy_from_slice(&map))
-}
-
-/// In nanoseconds; negative if a sample is before the start of its segment.
-fn running_time(sample: &gst::Sample, time: Option<gst::ClockTime>) -> Option<i64> {
-    let segment = sample.segment()?.downcast_ref::<gst::ClockTime>()?;
-    let time = segment.to_running_time_full(time?)?;
-    let nanos = i64::try_from(time.abs().nseconds()).ok()?;
-    Some(if time.is_positive() { nanos } else { -nanos })
-}
-
-fn audio_format(caps: &gst::CapsRef) -> Option<SoundFormat> {
-    let structure = caps.structure(0)?;
-    let config = structure.get::<gst::Buffer>("codec_data").ok()?;
-    let config = bytes_of(&config).ok()?;
-    let rate = u32::try_from(structure.get::<i32>("rate").ok()?).ok()?;
-    let channels = u16::try_from(structure.get::<i32>("channels").ok()?).ok()?;
-    Some(SoundFormat { config, rate, channels })
 }

@@ -1,6 +1,6 @@
 //! Checks whether IDR frames come often enough.
 
-use crate::capture::board::Description;
+use crate::capture::pipeline::Description;
 use crate::domain::time::Mono;
 use std::time::Duration;
 
@@ -29,7 +29,7 @@ pub(super) struct KeyFrameWatch {
     max_gop: u64,
     first: Option<Mono>,
     requested: Option<Mono>,
-    missing_told: bool,
+    missing_reported: bool,
 }
 
 impl KeyFrameWatch {
@@ -40,7 +40,7 @@ impl KeyFrameWatch {
             max_gop: description.max_gop,
             first: None,
             requested: None,
-            missing_told: false,
+            missing_reported: false,
         }
     }
 
@@ -48,14 +48,14 @@ impl KeyFrameWatch {
     pub(super) fn check(&mut self, begun: bool, (nanos, bytes): (i64, u64), now: Mono) -> KeyFrames {
         let first = *self.first.get_or_insert(now);
         let length = Duration::from_nanos(u64::try_from(nanos).unwrap_or(0));
-        if begun && std::mem::take(&mut self.missing_told) {
+        if begun && std::mem::take(&mut self.missing_reported) {
             return KeyFrames::Found;
         }
         if begun && bytes > self.max_gop {
             return KeyFrames::TooLong(length.as_secs());
         }
-        if !begun && !self.missing_told && now.since(first) > self.patience {
-            self.missing_told = true;
+        if !begun && !self.missing_reported && now.since(first) > self.patience {
+            self.missing_reported = true;
             return KeyFrames::Missing;
         }
         let due = if begun { length > self.long } else { true };

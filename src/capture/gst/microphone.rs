@@ -4,8 +4,8 @@
 use super::build;
 use super::bus;
 use super::intake::Intake;
-use super::run::{PipelineSlot, Shared};
-use crate::capture::board::Stage;
+use super::shared::{PipelineSlot, Shared};
+use crate::capture::pipeline::Stage;
 use crate::domain::backoff::{Backoff, Jitter};
 use crate::domain::input::Fault;
 use crate::domain::time::Mono;

@@ -9,8 +9,8 @@ use std::os::fd::BorrowedFd;
 /// How the controls of the devices of a pipeline differ from those requested, for people; `None` if they do not.
 pub(super) fn differs(pipeline: &gst::Pipeline) -> Option<String> {
     let elements = pipeline.iterate_recurse().into_iter().flatten();
-    let told: Vec<String> = elements.filter_map(|element| of(&element)).collect();
-    (!told.is_empty()).then(|| told.join("; "))
+    let differences: Vec<String> = elements.filter_map(|element| of(&element)).collect();
+    (!differences.is_empty()).then(|| differences.join("; "))
 }
 
 fn of(element: &gst::Element) -> Option<String> {
@@ -32,5 +32,5 @@ fn of(element: &gst::Element) -> Option<String> {
     let device = unsafe { BorrowedFd::borrow_raw(fd) };
     let why =
         controls::differs(&format!("controls,{}", pairs.join(",")), |name| cameras::control(device, name))?;
-    Some(format!("{}: {why}", super::build::name(element)))
+    Some(format!("{}: {why}", super::elements::name(element)))
 }

@@ -1,6 +1,6 @@
 //! Reads the clock of an RTSP camera from its packets.
 
-use super::run::Shared;
+use super::shared::Shared;
 use crate::capture::sender_clock::SenderClock;
 use crate::system::clock::utc;
 use gst::prelude::*;

@@ -1,8 +1,8 @@
 //! One frame as a JPEG image.
 
-use super::initialise;
-use crate::capture::board::{Element, media};
+use super::init::initialise;
 use crate::capture::packages;
+use crate::capture::pipeline::{Element, media};
 use crate::domain::codec::Codec;
 use gst::prelude::*;
 
@@ -56,7 +56,7 @@ pub fn jpeg(frame: Vec<u8>) -> Result<Vec<u8>, String> {
         Element::new("jpegenc"),
         Element::new("appsink").with("sync", false).with("max-buffers", 1),
     ];
-    let made = elements.iter().map(super::build::make).collect::<Result<Vec<_>, _>>();
+    let made = elements.iter().map(super::elements::make).collect::<Result<Vec<_>, _>>();
     let made = made.map_err(|fault| fault.message)?;
     let pipeline = gst::Pipeline::new();
     let fits = "the elements that make an image cannot be linked";

@@ -1,8 +1,8 @@
 //! What GStreamer finds on this board: encoders, cameras of libcamera, and the speed of an encoder.
 
-use super::initialise;
-use crate::capture::board::Element;
+use super::init::initialise;
 use crate::capture::encoder::{self, Demand};
+use crate::capture::pipeline::Element;
 use crate::config::{EncoderKind, FrameRate, Pixels};
 use crate::domain::codec::Codec;
 use crate::system::clock::mono;
@@ -21,7 +21,7 @@ pub fn encoders() -> Vec<EncoderKind> {
         return Vec::new();
     }
     let can_be_created =
-        |kind: &EncoderKind| super::build::make(&Element::new(encoder::factory(*kind))).is_ok();
+        |kind: &EncoderKind| super::elements::make(&Element::new(encoder::factory(*kind))).is_ok();
     let h264 = EncoderKind::all().filter(|kind| kind.codec() == Codec::H264);
     let mut found: Vec<EncoderKind> = h264.filter(can_be_created).collect();
     // Debian's libx264 for 32-bit ARM asks for an executable stack, which the unit refuses
@@ -69,7 +69,8 @@ pub fn speed(kind: EncoderKind, pixels: Option<Pixels>, size: (u32, u32)) -> Opt
         Element::new("fakesink").with("sync", false).with("async", false),
     ];
     let pipeline = gst::Pipeline::new();
-    let made: Vec<gst::Element> = elements.iter().map(super::build::make).collect::<Result<_, _>>().ok()?;
+    let made: Vec<gst::Element> =
+        elements.iter().map(super::elements::make).collect::<Result<_, _>>().ok()?;
     pipeline.add_many(&made).ok()?;
     gst::Element::link_many(&made).ok()?;
     let coded = std::sync::Arc::new(std::sync::atomic::AtomicU32::new(0));

@@ -2,30 +2,28 @@
 
 use super::nal;
 use crate::capture::bits::{Bits, unescape};
-use crate::capture::codec::{MAX_BELIEVED_REORDERING, SequenceFormat, aspect_ratio};
+use crate::capture::sets::{MAX_BELIEVED_REORDERING, SequenceFormat, SetsById, aspect_ratio, cropped};
 use crate::fmp4::DecoderSets;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
-/// Bytes of a parameter set that are read; what lies behind is of no interest here.
+/// Bytes of a parameter set that are read; the rest is not needed.
 const MAX_READ: usize = 512;
-/// The profiles whose sets tell the chroma format (7.3.2.1.1).
+/// The profiles whose sets have the chroma format (7.3.2.1.1).
 const HIGH_PROFILES: &[u32] = &[100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135];
-/// What is read of a sequence parameter set.
+/// The parts of a sequence parameter set that are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sps {
     /// `seq_parameter_set_id`, 0 to 31.
     pub id: u32,
-    /// `chroma_format_idc`, 0 to 3, where the profile tells it.
+    /// `chroma_format_idc`, 0 to 3, if the profile has it.
     pub chroma: Option<u8>,
     /// `bit_depth_luma_minus8` and `bit_depth_chroma_minus8`, 0 to 6.
     pub depths: (u8, u8),
-    /// Columns and lines of the picture, cropped.
+    /// Width and height of a frame after cropping, in pixels.
     pub size: (u32, u32),
-    /// Width to height of a sample; 1 to 1 where it is not told.
+    /// Sample aspect ratio, width to height; 1 to 1 if it is not stated.
     pub aspect: (u32, u32),
-    /// Frames that may precede one in decoding order and follow it in output order, as far as that
-    /// is known and believed.
+    /// Frames that may precede a frame in decoding order and follow it in output order; `None` if it is not known.
     pub reordering: Option<u32>,
     pub(super) frame_num_bits: u32,
     pub(super) order_type: u32,
@@ -36,7 +34,7 @@ pub struct Sps {
 }
 
 impl Sps {
-    /// Reads the NAL unit. `None` where it is damaged.
+    /// Reads the NAL unit. `None` if it is damaged.
     #[must_use]
     pub fn read(nal: &[u8]) -> Option<Sps> {
         let plain = unescape(nal.get(1..)?, MAX_READ);
@@ -90,11 +88,13 @@ impl Sps {
         let mut size = (columns, lines);
         if bits.flag()? {
             let crop = [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?];
-            size = cropped(size, crop, chroma.unwrap_or(1), separate_planes, frames_only)?;
+            // Equations 7-19 to 7-22.
+            let chroma = if separate_planes { 0 } else { u32::from(chroma.unwrap_or(1)) };
+            size = cropped(size, crop, chroma, if frames_only { 1 } else { 2 })?;
         }
         let mut vui = Vui::default();
         if bits.flag()? {
-            // A set whose VUI is cut short still says all that decoding needs.
+            // A set whose VUI is cut short still has all that decoding needs.
             let _as_far_as_it_goes = vui.read(&mut bits);
         }
         let intra_only = constraints & 0x10 != 0 && matches!(profile, 44 | 86 | 100 | 110 | 122 | 244);
@@ -132,26 +132,7 @@ fn skip_scaling_list(bits: &mut Bits<'_>, size: u32) -> Option<()> {
     Some(())
 }
 
-/// Equations 7-19 to 7-22.
-fn cropped(
-    (columns, lines): (u32, u32),
-    [left, right, top, bottom]: [u32; 4],
-    chroma: u8,
-    separate_planes: bool,
-    frames_only: bool,
-) -> Option<(u32, u32)> {
-    let (across, down) = match (chroma, separate_planes) {
-        (1, _) => (2, 2),
-        (2, _) => (2, 1),
-        _ => (1, 1),
-    };
-    let down = down * if frames_only { 1 } else { 2 };
-    let columns = columns.checked_sub(left.checked_add(right)?.checked_mul(across)?)?;
-    let lines = lines.checked_sub(top.checked_add(bottom)?.checked_mul(down)?)?;
-    (columns > 0 && lines > 0).then_some((columns, lines))
-}
-
-/// Video usability information (E.1.1). Its timing is not read: it is wrong too often.
+/// Video usability information (E.1.1). Its timing is not read: it is often wrong.
 #[derive(Default)]
 struct Vui {
     aspect: Option<(u32, u32)>,
@@ -217,7 +198,7 @@ fn skip_hrd(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// What is read of a picture parameter set.
+/// The parts of a picture parameter set that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pps {
     /// `pic_parameter_set_id`, 0 to 255.
@@ -229,7 +210,7 @@ pub struct Pps {
 }
 
 impl Pps {
-    /// Reads the NAL unit. `None` where it is damaged.
+    /// Reads the NAL unit. `None` if it is damaged.
     #[must_use]
     pub fn read(nal: &[u8]) -> Option<Pps> {
         let plain = unescape(nal.get(1..)?, 16);
@@ -241,37 +222,25 @@ impl Pps {
     }
 }
 
-/// The parameter sets that a stream has told so far. At most 32 and 256 of them, as their numbers allow.
+/// The parameter sets of a stream so far. At most 32 and 256 of them, as their numbers allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParameterSets {
-    sps: BTreeMap<u32, (Bytes, Sps)>,
-    pps: BTreeMap<u32, (Bytes, Pps)>,
+    sps: SetsById<Sps>,
+    pps: SetsById<Pps>,
 }
 
 impl ParameterSets {
-    /// Takes in a NAL unit; whether that changed anything. Damaged sets and other NAL units change nothing.
+    /// Stores a parameter set; returns whether anything changed. Damaged sets and other NAL units change nothing.
     pub fn learn(&mut self, nal: &Bytes) -> bool {
         match nal::kind(nal) {
-            nal::SPS => match Sps::read(nal) {
-                Some(sps) if self.sps.get(&sps.id).is_none_or(|(known, _)| known != nal) => {
-                    self.sps.insert(sps.id, (nal.clone(), sps));
-                    true
-                }
-                Some(_) | None => false,
-            },
-            nal::PPS => match Pps::read(nal) {
-                Some(pps) if self.pps.get(&pps.id).is_none_or(|(known, _)| known != nal) => {
-                    self.pps.insert(pps.id, (nal.clone(), pps));
-                    true
-                }
-                Some(_) | None => false,
-            },
+            nal::SPS => self.sps.learn(nal, Sps::read(nal).map(|sps| (sps.id, sps))),
+            nal::PPS => self.pps.learn(nal, Pps::read(nal).map(|pps| (pps.id, pps))),
             _ => false,
         }
     }
 
-    /// Takes in the sets of an `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 5.3.3.1); the bytes of a
-    /// length before each NAL unit of its stream. `None` where it is damaged.
+    /// Stores the sets of an `AVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 5.3.3.1). Returns the size of the length
+    /// before each NAL unit, in bytes; `None` if the record is damaged.
     pub fn learn_record(&mut self, record: &Bytes) -> Option<usize> {
         let size = usize::from(record.get(4)? & 3) + 1;
         let count = record.get(5)? & 0x1f;
@@ -281,7 +250,7 @@ impl ParameterSets {
         Some(size)
     }
 
-    /// Where the list of `count` sets at `at` ends.
+    /// Stores the list of `count` sets at `at`; returns its end.
     fn learn_list(&mut self, record: &Bytes, mut at: usize, count: u8) -> Option<usize> {
         for _ in 0..count {
             let [high, low] = *record.get(at..at + 2)? else { return None };
@@ -293,32 +262,29 @@ impl ParameterSets {
         Some(at)
     }
 
-    /// All of them, as NAL units: those of sequences first.
+    /// All of them as NAL units, the sequence parameter sets first.
     pub fn nals(&self) -> impl Iterator<Item = &Bytes> {
-        let (sps, pps) = (self.sps.values().map(|(nal, _)| nal), self.pps.values().map(|(nal, _)| nal));
-        sps.chain(pps)
+        self.sps.nals().chain(self.pps.nals())
     }
 
     /// The two sets that a slice with this `pic_parameter_set_id` refers to.
     pub(super) fn of(&self, pps: u32) -> Option<(&Sps, &Pps)> {
-        let (_, pps) = self.pps.get(&pps)?;
-        let (_, sps) = self.sps.get(&pps.sps)?;
-        Some((sps, pps))
+        let pps = self.pps.set(pps)?;
+        Some((self.sps.set(pps.sps)?, pps))
     }
 
-    /// What the `moov` must say where this picture parameter set is in use.
+    /// The format of a sequence that uses this picture parameter set.
     #[must_use]
     pub fn format(&self, pps: u32) -> Option<SequenceFormat> {
-        let (_, active) = self.pps.get(&pps)?;
-        let (sps, facts) = self.sps.get(&active.sps)?;
-        let pps = self.pps.values().filter(|(_, pps)| pps.sps == active.sps);
+        let active = self.pps.set(pps)?.sps;
+        let (unit, sps) = self.sps.get(active)?;
         Some(SequenceFormat {
-            size: facts.size,
-            aspect: facts.aspect,
-            chroma: facts.chroma,
-            depths: facts.depths,
-            reordering: facts.reordering,
-            sets: DecoderSets::H264 { sps: sps.clone(), pps: pps.map(|(nal, _)| nal.clone()).collect() },
+            size: sps.size,
+            aspect: sps.aspect,
+            chroma: sps.chroma,
+            depths: sps.depths,
+            reordering: sps.reordering,
+            sets: DecoderSets::H264 { sps: unit.clone(), pps: self.pps.nals_of(|pps| pps.sps == active) },
         })
     }
 }

@@ -13,9 +13,9 @@ impl Profile {
         for byte in &mut general {
             *byte = u8::try_from(bits.take(8)?).ok()?;
         }
-        let mut told = Vec::new();
+        let mut present = Vec::new();
         for _ in 1..sub_layers {
-            told.push((bits.flag()?, bits.flag()?));
+            present.push((bits.flag()?, bits.flag()?));
         }
         if sub_layers > 1 {
             // `reserved_zero_2bits` up to the eighth.
@@ -23,7 +23,7 @@ impl Profile {
                 bits.take(2)?;
             }
         }
-        for (profile, level) in told {
+        for (profile, level) in present {
             if profile {
                 for _ in 0..11 {
                     bits.take(8)?;

@@ -3,15 +3,14 @@
 use super::nal;
 use super::profile::Profile;
 use crate::capture::bits::{Bits, unescape};
-use crate::capture::codec::{MAX_BELIEVED_REORDERING, SequenceFormat, aspect_ratio};
+use crate::capture::sets::{MAX_BELIEVED_REORDERING, SequenceFormat, SetsById, aspect_ratio, cropped};
 use crate::fmp4::DecoderSets;
 use bytes::Bytes;
-use std::collections::BTreeMap;
 
-/// Bytes of a parameter set that are read; what lies behind is of no interest here.
+/// Bytes of a parameter set that are read; the rest is not needed.
 const MAX_READ: usize = 1024;
 
-/// What is read of a sequence parameter set.
+/// The parts of a sequence parameter set that are used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sps {
     /// `sps_seq_parameter_set_id`, 0 to 15.
@@ -28,11 +27,11 @@ pub struct Sps {
     pub chroma: u8,
     /// `bit_depth_luma_minus8` and `bit_depth_chroma_minus8`, 0 to 8.
     pub depths: (u8, u8),
-    /// Columns and lines of the picture, within the conformance window.
+    /// Width and height of a frame within the conformance window, in pixels.
     pub size: (u32, u32),
-    /// Width to height of a sample; 1 to 1 where it is not told.
+    /// Sample aspect ratio, width to height; 1 to 1 if it is not stated.
     pub aspect: (u32, u32),
-    /// Frames that may precede one in decoding order and follow it in output order, of all sub-layers.
+    /// Frames that may precede a frame in decoding order and follow it in output order, of all sub-layers.
     pub reordering: u32,
     pub(super) order_bits: u32,
     pub(super) separate_planes: bool,
@@ -41,7 +40,7 @@ pub struct Sps {
 }
 
 impl Sps {
-    /// Reads the NAL unit. `None` where it is damaged.
+    /// Reads the NAL unit. `None` if it is damaged.
     #[must_use]
     pub fn read(nal: &[u8]) -> Option<Sps> {
         let plain = unescape(nal.get(2..)?, MAX_READ);
@@ -57,15 +56,15 @@ impl Sps {
         let mut size = (columns, lines);
         if bits.flag()? {
             let window = [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?];
-            size = within(size, window, chroma)?;
+            size = cropped(size, window, chroma, 1)?;
         }
         let mut depth = || u8::try_from(bits.ue()?).ok().filter(|depth| *depth <= 8);
         let depths = (depth()?, depth()?);
         let order_bits = bits.ue()?.checked_add(4).filter(|bits| *bits <= 16)?;
-        let told_of_each = bits.flag()?;
+        let per_sub_layer = bits.flag()?;
         let mut reordering = 0;
-        // The last one holds for all of the stream.
-        for _ in 0..if told_of_each { sub_layers } else { 1 } {
+        // The last one is valid for the whole stream.
+        for _ in 0..if per_sub_layer { sub_layers } else { 1 } {
             bits.ue()?;
             reordering = bits.ue()?;
             bits.ue()?;
@@ -89,34 +88,18 @@ impl Sps {
             // Ceil( Log2( PicSizeInCtbsY ) )
             address_bits: u32::BITS - blocks.saturating_sub(1).leading_zeros(),
         };
-        // A set that is cut short behind this still says all that decoding needs of us.
+        // A set that is cut short after this still has all that is needed.
         sps.aspect = aspect(&mut bits, order_bits).unwrap_or((1, 1));
         Some(sps)
     }
 }
 
-/// More columns or lines are of no level (annex A.4.1: the square root of eight times the largest picture).
+/// No level allows more columns or lines (annex A.4.1: the square root of eight times the largest picture).
 fn side(samples: u32) -> Option<u32> {
     Some(samples).filter(|samples| (1..=16_888).contains(samples))
 }
 
-/// Equations 7-3 and following: the window is told in chroma samples.
-fn within(
-    (columns, lines): (u32, u32),
-    [left, right, top, bottom]: [u32; 4],
-    chroma: u32,
-) -> Option<(u32, u32)> {
-    let (across, down) = match chroma {
-        1 => (2, 2),
-        2 => (2, 1),
-        _ => (1, 1),
-    };
-    let columns = columns.checked_sub(left.checked_add(right)?.checked_mul(across)?)?;
-    let lines = lines.checked_sub(top.checked_add(bottom)?.checked_mul(down)?)?;
-    (columns > 0 && lines > 0).then_some((columns, lines))
-}
-
-/// The sample aspect ratio of the VUI, and all that stands before it.
+/// Skips to the VUI, and reads its sample aspect ratio.
 fn aspect(bits: &mut Bits<'_>, order_bits: u32) -> Option<(u32, u32)> {
     for _ in 0..4 {
         bits.ue()?;
@@ -188,7 +171,7 @@ fn skip_reference_sets(bits: &mut Bits<'_>) -> Option<()> {
     Some(())
 }
 
-/// What is read of a picture parameter set.
+/// The parts of a picture parameter set that are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pps {
     /// `pps_pic_parameter_set_id`, 0 to 63.
@@ -202,7 +185,7 @@ pub struct Pps {
 }
 
 impl Pps {
-    /// Reads the NAL unit. `None` where it is damaged.
+    /// Reads the NAL unit. `None` if it is damaged.
     #[must_use]
     pub fn read(nal: &[u8]) -> Option<Pps> {
         let plain = unescape(nal.get(2..)?, 16);
@@ -217,50 +200,33 @@ impl Pps {
     }
 }
 
-/// The parameter sets that a stream has told so far. At most 16, 16 and 64 of them, as their numbers allow.
+/// The parameter sets of a stream so far. At most 16, 16 and 64 of them, as their numbers allow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParameterSets {
-    vps: BTreeMap<u32, Bytes>,
-    sps: BTreeMap<u32, (Bytes, Sps)>,
-    pps: BTreeMap<u32, (Bytes, Pps)>,
-}
-
-/// Whether anything changed.
-fn put<V>(map: &mut BTreeMap<u32, V>, id: u32, new: V, is_known: impl Fn(&V) -> bool) -> bool {
-    if map.get(&id).is_some_and(is_known) {
-        return false;
-    }
-    map.insert(id, new);
-    true
+    vps: SetsById<()>,
+    sps: SetsById<Sps>,
+    pps: SetsById<Pps>,
 }
 
 impl ParameterSets {
-    /// All of them, as NAL units: those of video first, then those of sequences.
+    /// All of them as NAL units: video, sequence and picture parameter sets.
     pub fn nals(&self) -> impl Iterator<Item = &Bytes> {
-        let (sps, pps) = (self.sps.values().map(|(nal, _)| nal), self.pps.values().map(|(nal, _)| nal));
-        self.vps.values().chain(sps).chain(pps)
+        self.vps.nals().chain(self.sps.nals()).chain(self.pps.nals())
     }
 
-    /// Takes in a NAL unit; whether that changed anything. Damaged sets and other NAL units change nothing.
+    /// Stores a parameter set; returns whether anything changed. Damaged sets and other NAL units change nothing.
     pub fn learn(&mut self, unit: &Bytes) -> bool {
         match nal::kind(unit) {
-            Some(nal::VPS) => {
-                // `vps_video_parameter_set_id`
-                let Some(id) = unit.get(2).map(|byte| u32::from(byte >> 4)) else { return false };
-                put(&mut self.vps, id, unit.clone(), |known| known == unit)
-            }
-            Some(nal::SPS) => Sps::read(unit).is_some_and(|sps| {
-                put(&mut self.sps, sps.id, (unit.clone(), sps), |(known, _)| known == unit)
-            }),
-            Some(nal::PPS) => Pps::read(unit).is_some_and(|pps| {
-                put(&mut self.pps, pps.id, (unit.clone(), pps), |(known, _)| known == unit)
-            }),
+            // `vps_video_parameter_set_id`
+            Some(nal::VPS) => self.vps.learn(unit, unit.get(2).map(|byte| (u32::from(byte >> 4), ()))),
+            Some(nal::SPS) => self.sps.learn(unit, Sps::read(unit).map(|sps| (sps.id, sps))),
+            Some(nal::PPS) => self.pps.learn(unit, Pps::read(unit).map(|pps| (pps.id, pps))),
             Some(_) | None => false,
         }
     }
 
-    /// Takes in the sets of an `HEVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 8.3.3.1); the bytes of a length
-    /// before each NAL unit of its stream. `None` where it is damaged.
+    /// Stores the sets of an `HEVCDecoderConfigurationRecord` (ISO/IEC 14496-15, 8.3.3.1). Returns the size of the length
+    /// before each NAL unit, in bytes; `None` if the record is damaged.
     pub fn learn_record(&mut self, record: &Bytes) -> Option<usize> {
         let size = usize::from(record.get(21)? & 3) + 1;
         let arrays = *record.get(22)?;
@@ -270,7 +236,7 @@ impl ParameterSets {
             _ => None,
         };
         for _ in 0..arrays {
-            // Its type: the sets tell that themselves.
+            // The type of the array: the NAL units have it too.
             at += 1;
             let count = number(at)?;
             at += 2;
@@ -284,33 +250,33 @@ impl ParameterSets {
         Some(size)
     }
 
-    /// The two sets that a slice segment with this `slice_pic_parameter_set_id` refers to, where the third is there as well.
+    /// The two sets that a slice segment with this `slice_pic_parameter_set_id` refers to, if the third is known too.
     pub(super) fn of(&self, pps: u32) -> Option<(&Sps, &Pps)> {
-        let (_, pps) = self.pps.get(&pps)?;
-        let (_, sps) = self.sps.get(&pps.sps)?;
-        self.vps.get(&sps.vps)?;
+        let pps = self.pps.set(pps)?;
+        let sps = self.sps.set(pps.sps)?;
+        self.vps.get(sps.vps)?;
         Some((sps, pps))
     }
 
-    /// What the `moov` must say where this picture parameter set is in use.
+    /// The format of a sequence that uses this picture parameter set.
     #[must_use]
     pub fn format(&self, pps: u32) -> Option<SequenceFormat> {
-        let (_, active) = self.pps.get(&pps)?;
-        let (sps, facts) = self.sps.get(&active.sps)?;
-        let pps = self.pps.values().filter(|(_, pps)| pps.sps == active.sps);
+        let active = self.pps.set(pps)?.sps;
+        let (unit, sps) = self.sps.get(active)?;
+        let (vps, ()) = self.vps.get(sps.vps)?;
         Some(SequenceFormat {
-            size: facts.size,
-            aspect: facts.aspect,
-            chroma: Some(facts.chroma),
-            depths: facts.depths,
-            reordering: Some(facts.reordering).filter(|frames| *frames <= MAX_BELIEVED_REORDERING),
+            size: sps.size,
+            aspect: sps.aspect,
+            chroma: Some(sps.chroma),
+            depths: sps.depths,
+            reordering: Some(sps.reordering).filter(|frames| *frames <= MAX_BELIEVED_REORDERING),
             sets: DecoderSets::H265 {
-                vps: self.vps.get(&facts.vps)?.clone(),
-                sps: sps.clone(),
-                pps: pps.map(|(unit, _)| unit.clone()).collect(),
-                profile: facts.profile.0,
-                sub_layers: facts.sub_layers,
-                nested: facts.nested,
+                vps: vps.clone(),
+                sps: unit.clone(),
+                pps: self.pps.nals_of(|pps| pps.sps == active),
+                profile: sps.profile.0,
+                sub_layers: sps.sub_layers,
+                nested: sps.nested,
             },
         })
     }

@@ -1,7 +1,6 @@
 //! Audio that waits for the frames of the same time.
 
-use super::AudioFrame;
-use super::samples::audio_run;
+use super::samples::{AudioFrame, audio_run};
 use crate::fmp4::{Run, SoundFormat};
 use std::collections::VecDeque;
 use std::sync::Arc;

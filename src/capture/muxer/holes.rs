@@ -1,6 +1,5 @@
 //! Missing frames, found by the times of the frames that came.
 
-use super::Unfit;
 use crate::capture::timing::Pace;
 
 /// A second, in nanoseconds.
@@ -15,6 +14,10 @@ const HOLE_FRAMES_REORDERED: i64 = 20;
 const MIN_HOLE_AT_FIRST: i64 = 10 * SECOND;
 /// After more frames in a row with the same time, the source has no times.
 const MAX_SAME_TIME: u32 = 10;
+
+/// The frames have no times, or all have the same.
+#[derive(Debug)]
+pub(super) struct NoTimes;
 
 /// Watches the times of the frames.
 #[derive(Debug)]
@@ -37,15 +40,15 @@ impl Watch {
     /// The presentation time of the next frame: its own, or one frame behind the last.
     ///
     /// # Errors
-    /// [`Unfit::NoTimes`] if too many frames in a row have no time, or the same.
-    pub(super) fn time(&mut self, told: Option<i64>) -> Result<i64, Unfit> {
-        let same = told.is_none_or(|shown| self.newest == Some(shown));
+    /// If too many frames in a row have no time, or the same.
+    pub(super) fn time(&mut self, own: Option<i64>) -> Result<i64, NoTimes> {
+        let same = own.is_none_or(|shown| self.newest == Some(shown));
         self.same_time = if same { self.same_time.saturating_add(1) } else { 0 };
         if self.same_time > MAX_SAME_TIME {
-            return Err(Unfit::NoTimes);
+            return Err(NoTimes);
         }
         let guess = || self.newest.map_or(0, |newest| newest.saturating_add(self.pace.frame()));
-        Ok(told.unwrap_or_else(guess))
+        Ok(own.unwrap_or_else(guess))
     }
 
     /// Whether so many frames are missing before this one, or time has gone back so far, that the span ends. `depth` is

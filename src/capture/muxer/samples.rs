@@ -1,11 +1,21 @@
 //! Frames and audio as the samples of a chunk.
 
-use super::AudioFrame;
 use crate::capture::codec::{Role, is_delimiter, role};
 use crate::capture::units::Unit;
 use crate::fmp4::{self, PICTURE_TIMESCALE, PictureFormat, Run, Sample};
 use bytes::Bytes;
 use std::sync::Arc;
+
+/// One AAC frame.
+#[derive(Clone, Debug)]
+pub struct AudioFrame {
+    /// Time of presentation, in nanoseconds.
+    pub shown: i64,
+    /// In nanoseconds.
+    pub duration: i64,
+    /// Without ADTS header.
+    pub data: Bytes,
+}
 
 /// A frame whose decode time is not known yet.
 #[derive(Debug)]
@@ -96,11 +106,11 @@ pub(super) fn audio_run(
     let tolerance = u64::from(rate / 50);
     let mut placed = Vec::new();
     for piece in frames {
-        let told = u64::try_from(ticks(piece.shown.saturating_add(shift), rate)).unwrap_or(0);
+        let own = u64::try_from(ticks(piece.shown.saturating_add(shift), rate)).unwrap_or(0);
         let place = match *at {
-            Some((_, next)) if told.abs_diff(next) <= tolerance => next,
-            Some((last, _)) => told.max(last + 1),
-            None => told,
+            Some((_, next)) if own.abs_diff(next) <= tolerance => next,
+            Some((last, _)) => own.max(last + 1),
+            None => own,
         };
         let nominal = u64::try_from(ticks(piece.duration, rate)).ok().filter(|nominal| *nominal > 0);
         let next = place.saturating_add(nominal.unwrap_or(1024));

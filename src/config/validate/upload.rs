@@ -1,8 +1,10 @@
 //! The section `[upload]`.
 
-use super::{Check, address};
+use super::check::Check;
+use crate::config::address;
 use crate::config::material::{self, Examined};
-use crate::config::{Device, KeyProvider, Mqtt, StoreCredentials, Upload};
+use crate::config::sections::{Device, Mqtt};
+use crate::config::upload::{KeyProvider, StoreCredentials, Upload};
 
 impl Check<'_> {
     pub(super) fn upload(&mut self, device: Option<&Device>, mqtt: Option<&Mqtt>) -> Option<Upload> {

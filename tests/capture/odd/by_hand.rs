@@ -1,6 +1,6 @@
-//! H.264 written bit by bit, for what no encoder at hand makes: field pictures, and no VUI at all.
+//! H.264 written bit by bit, for what no encoder at hand makes: fields, and no VUI at all.
 //!
-//! 64 by 64 samples, Main profile, CAVLC. An IDR picture is one grey, in I_PCM macroblocks; each picture
+//! 64 by 64 samples, Main profile, CAVLC. An IDR frame is one grey, in I_PCM macroblocks; each frame
 //! behind it repeats the one before (`mb_skip_run`).
 
 /// Macroblocks across, and down a frame.
@@ -60,7 +60,7 @@ impl Writer {
 /// How a stream is coded.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Form {
-    /// Each frame is two field pictures, the second of an IDR frame a P field, as interlaced cameras send them.
+    /// Each frame is two fields, the second of an IDR frame a P field, as interlaced cameras send them.
     pub fields: bool,
     /// The order of output is that of decoding, and told by `pic_order_cnt_type` 1 instead of 0.
     pub order_type_1: bool,
@@ -101,10 +101,10 @@ struct Coded {
     idr_id: u32,
 }
 
-/// One slice that is a whole picture of the form. `grey` is its luma where it is coded, not repeated.
+/// One slice that is a whole frame of the form. `grey` is its luma where it is coded, not repeated.
 fn slice(form: Form, of: &Coded, grey: Option<u8>) -> Vec<u8> {
     let mut bits = Writer::default();
-    // Types 7 and 5: every slice of the picture is I, or P.
+    // Types 7 and 5: every slice of the frame is I, or P.
     bits.ue(0).ue(if grey.is_some() { 7 } else { 5 }).ue(0).put(of.number, 4);
     if let Some(bottom) = of.bottom {
         bits.put(1, 1).put(u32::from(bottom), 1);
@@ -147,7 +147,7 @@ fn slice(form: Form, of: &Coded, grey: Option<u8>) -> Vec<u8> {
     bits.nal(if of.idr { 0x65 } else { 0x61 })
 }
 
-/// `frames` frames, with an IDR picture every `gop` and no VUI.
+/// `frames` frames, with an IDR frame every `gop` and no VUI.
 pub fn stream(frames: u32, gop: u32, form: Form) -> Vec<u8> {
     let mut bytes = Vec::new();
     for frame in 0..frames {

@@ -29,9 +29,9 @@ pub enum Sets {
     WithStartCodes,
 }
 
-/// The camera's manners.
+/// The camera's behaviour.
 #[derive(Clone, Copy, Debug)]
-pub struct Manners {
+pub struct Behaviour {
     pub fps: f64,
     pub marker: Marker,
     pub sets: Sets,
@@ -41,9 +41,9 @@ pub struct Manners {
     pub still: bool,
     /// It refuses to send over the connection (461), and sends over UDP.
     pub udp_alone: bool,
-    /// Before its pictures the SDP names AAC that is for the other side to send.
+    /// Before its frames the SDP names AAC that is for the other side to send.
     pub back_channel: bool,
-    /// The SDP says of its pictures that it sends them, from its own side.
+    /// The SDP says of its frames that it sends them, from its own side.
     pub says_it_sends: bool,
     /// Another SSRC from each IDR frame on.
     pub ssrc_by_idr: bool,
@@ -51,9 +51,9 @@ pub struct Manners {
     pub encoding: &'static str,
 }
 
-impl Default for Manners {
-    fn default() -> Manners {
-        Manners {
+impl Default for Behaviour {
+    fn default() -> Behaviour {
+        Behaviour {
             fps: 25.0,
             marker: Marker::LastOfPicture,
             sets: Sets::Told,
@@ -85,8 +85,8 @@ impl Drop for OddCamera {
 }
 
 impl OddCamera {
-    /// Serves the byte stream in this file, which has no field pictures.
-    pub fn start(path: &Path, manners: Manners) -> OddCamera {
+    /// Serves the byte stream in this file, which has no fields.
+    pub fn start(path: &Path, behaviour: Behaviour) -> OddCamera {
         let units = Arc::new(access_units(&std::fs::read(path).unwrap()));
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
@@ -102,7 +102,7 @@ impl OddCamera {
                     }
                     let (units, stopped, told) = (&units, &stopped, &told);
                     let Ok(stream) = stream else { continue };
-                    scope.spawn(move || drop(serve(&stream, units, manners, (stopped, told))));
+                    scope.spawn(move || drop(serve(&stream, units, behaviour, (stopped, told))));
                 }
             });
         });
@@ -110,7 +110,7 @@ impl OddCamera {
     }
 }
 
-/// NAL units by access unit: a picture begins with macroblock 0, or with what stands before its slices.
+/// NAL units by access unit: a frame begins with macroblock 0, or with what stands before its slices.
 fn access_units(stream: &[u8]) -> Vec<Vec<Vec<u8>>> {
     let mut nals: Vec<Vec<u8>> = Vec::new();
     let mut from = None::<usize>;
@@ -158,8 +158,8 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-fn sdp(units: &[Vec<Vec<u8>>], manners: Manners) -> String {
-    let Manners { sets, encoding, back_channel, says_it_sends, .. } = manners;
+fn sdp(units: &[Vec<Vec<u8>>], behaviour: Behaviour) -> String {
+    let Behaviour { sets, encoding, back_channel, says_it_sends, .. } = behaviour;
     let mut text = String::from("v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=odd\r\nt=0 0\r\na=control:*\r\n");
     if back_channel {
         text.push_str("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/16000\r\n");
@@ -187,7 +187,7 @@ fn sdp(units: &[Vec<Vec<u8>>], manners: Manners) -> String {
 fn serve(
     stream: &TcpStream,
     units: &[Vec<Vec<u8>>],
-    manners: Manners,
+    behaviour: Behaviour,
     (stopped, told): (&AtomicBool, &AtomicBool),
 ) -> std::io::Result<()> {
     stream.set_read_timeout(Some(Duration::from_millis(100)))?;
@@ -224,7 +224,7 @@ fn serve(
                 answer.push_str("Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER\r\n")
             }
             "DESCRIBE" => {
-                body = sdp(units, manners);
+                body = sdp(units, behaviour);
                 write!(answer, "Content-Type: application/sdp\r\nContent-Length: {}\r\n", body.len())
                     .unwrap();
             }
@@ -237,14 +237,14 @@ fn serve(
                     let number = transport[at..].split(|letter: char| !letter.is_ascii_digit()).next()?;
                     number.parse::<u16>().ok()
                 };
-                if let Some(channel) = asked("interleaved=").filter(|_| !manners.udp_alone) {
+                if let Some(channel) = asked("interleaved=").filter(|_| !behaviour.udp_alone) {
                     if of_pictures {
                         to_client = To::Channel(u8::try_from(channel).unwrap());
                     }
                     let last = channel + 1;
                     write!(answer, "Transport: RTP/AVP/TCP;unicast;interleaved={channel}-{last}\r\n")
                         .unwrap();
-                } else if let Some(port) = asked("client_port=").filter(|_| manners.udp_alone) {
+                } else if let Some(port) = asked("client_port=").filter(|_| behaviour.udp_alone) {
                     let socket = UdpSocket::bind("127.0.0.1:0")?;
                     socket.connect(("127.0.0.1", port))?;
                     let (own, last) = (socket.local_addr()?.port(), port + 1);
@@ -264,7 +264,7 @@ fn serve(
         let mut to = stream;
         to.write_all(format!("{answer}\r\n{body}").as_bytes())?;
         if method == "PLAY" {
-            return play(stream, &to_client, units, manners, stopped);
+            return play(stream, &to_client, units, behaviour, stopped);
         }
     }
 }
@@ -279,15 +279,15 @@ fn play(
     stream: &TcpStream,
     to: &To,
     units: &[Vec<Vec<u8>>],
-    manners: Manners,
+    behaviour: Behaviour,
     stopped: &AtomicBool,
 ) -> std::io::Result<()> {
     let begun = Instant::now();
     let mut sender = Sender { stream, to, sequence: 0, ssrc: 1 };
     for (frame, unit) in units.iter().enumerate() {
-        let missing = manners.hole.filter(|(at, _)| *at <= frame).map_or(0.0, |(_, missing)| missing);
+        let missing = behaviour.hole.filter(|(at, _)| *at <= frame).map_or(0.0, |(_, missing)| missing);
         #[expect(clippy::cast_precision_loss, reason = "some hundred frames")]
-        let time = frame as f64 / manners.fps + missing;
+        let time = frame as f64 / behaviour.fps + missing;
         let due = begun + Duration::from_secs_f64(time);
         while Instant::now() < due {
             if stopped.load(Ordering::Acquire) {
@@ -295,13 +295,13 @@ fn play(
             }
             thread::sleep(due.saturating_duration_since(Instant::now()).min(Duration::from_millis(20)));
         }
-        if manners.ssrc_by_idr && frame > 0 && unit.iter().any(|nal| nal[0] & 0x1f == 5) {
+        if behaviour.ssrc_by_idr && frame > 0 && unit.iter().any(|nal| nal[0] & 0x1f == 5) {
             sender.ssrc += 1;
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it wraps by design")]
-        let timestamp = if manners.still { 0 } else { (time * 90_000.0) as u64 as u32 };
+        let timestamp = if behaviour.still { 0 } else { (time * 90_000.0) as u64 as u32 };
         for (at, nal) in unit.iter().enumerate() {
-            let marker = match manners.marker {
+            let marker = match behaviour.marker {
                 Marker::LastOfPicture => at + 1 == unit.len(),
                 Marker::LastOfNal => true,
                 Marker::Never => false,

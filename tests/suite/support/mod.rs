@@ -2,6 +2,7 @@
 
 pub mod broker;
 pub mod budget;
+pub mod card_reader;
 pub mod dice;
 pub mod fault_fs;
 pub mod figures;

@@ -2,6 +2,9 @@
 //! source writes into each of them. It is read from the decoded frame and from the NAL units. Neither trusts
 //! what the file, its name or its metadata say about time.
 
+#[path = "../../suite/support/card_reader.rs"]
+pub mod card_reader;
+
 use kasacam::capture::test_card::{Card, Size};
 use kasacam::fmp4;
 use std::io::Write;
@@ -24,7 +27,7 @@ impl Kept {
     pub fn read(name: &str, bytes: &[u8]) -> Kept {
         Kept {
             name: name.to_owned(),
-            cards: Card::found_in(bytes),
+            cards: card_reader::found_in(bytes),
             pictures: pictures(bytes),
             sounds: sounds(bytes),
         }
@@ -93,7 +96,7 @@ fn pictures(bytes: &[u8]) -> Vec<Option<Card>> {
     let mut rest = done.stdout.as_slice();
     while let Some((size, behind)) = pgm(rest) {
         let (luma, next) = behind.split_at(size.width * size.height);
-        cards.push(Card::read(luma, size));
+        cards.push(card_reader::read(luma, size));
         rest = next;
     }
     assert!(rest.is_empty(), "ffmpeg wrote something else than pictures");
