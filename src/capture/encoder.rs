@@ -127,13 +127,13 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
             .with("enable-frame-skip", false)
             .with("complexity", "low"),
         EncoderKind::V4l2H264 => element.with("extra-controls", controls::requested(demand.bitrate, demand.gop)),
-        EncoderKind::MppH264 => element
+        EncoderKind::MppH264 | EncoderKind::MppH265 => element
             .with("bps", bitrate)
             .with("gop", gop)
             .with("rc-mode", "vbr")
             .with("header-mode", "each-idr"),
-        EncoderKind::VpuencH264 => element.with("bitrate", kilobits).with("gop-size", gop),
-        EncoderKind::OmxH264 => element
+        EncoderKind::VpuencH264 | EncoderKind::VpuencHevc => element.with("bitrate", kilobits).with("gop-size", gop),
+        EncoderKind::OmxH264 | EncoderKind::OmxH265 => element
             .with("target-bitrate", bitrate)
             .with("control-rate", "variable")
             .with("interval-intraframes", gop),
@@ -155,16 +155,6 @@ pub fn element(kind: EncoderKind, demand: Demand) -> Element {
                 "controls,video_bitrate={bitrate},video_gop_size={gop},video_b_frames=0,repeat_sequence_header=1"
             ),
         ),
-        EncoderKind::MppH265 => element
-            .with("bps", bitrate)
-            .with("gop", gop)
-            .with("rc-mode", "vbr")
-            .with("header-mode", "each-idr"),
-        EncoderKind::VpuencHevc => element.with("bitrate", kilobits).with("gop-size", gop),
-        EncoderKind::OmxH265 => element
-            .with("target-bitrate", bitrate)
-            .with("control-rate", "variable")
-            .with("interval-intraframes", gop),
     }
 }
 

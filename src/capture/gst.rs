@@ -11,6 +11,7 @@ mod build;
 mod bus;
 mod card;
 mod check;
+mod contents;
 mod control;
 mod demux;
 mod doubts;

@@ -4,6 +4,7 @@
 //! previous one ended. A small separate pipeline demuxes MP4 and MKV; a byte stream is read here, since GStreamer gives
 //! it no times.
 
+use super::contents::{Contents, contents};
 use super::demux::{Demuxed, Times, TrackKind};
 use super::faults::{fault, wrong_codec};
 use super::head::Head;
@@ -15,7 +16,7 @@ use crate::config::FrameRate;
 use crate::domain::codec::Codec;
 use crate::domain::input::{Fault, FaultKind};
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -439,30 +440,8 @@ fn not_there(description: &Description, path: &Path, container: Container, share
     }
 }
 
-/// The format of a file, by its first bytes.
-enum Contents {
-    Of(Container),
-    TransportStream,
-}
-
-/// `None` if its first bytes do not show it, or it is not a regular file.
-fn contents(path: &Path) -> Option<Contents> {
-    // Opening a FIFO would wait for a writer.
-    let mut file = if path.is_file() { File::open(path).ok()? } else { return None };
-    let mut head = [0; 189];
-    file.read_exact(&mut head).ok()?;
-    match head {
-        [0x1a, 0x45, 0xdf, 0xa3, ..] => Some(Contents::Of(Container::Matroska)),
-        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Some(Contents::Of(Container::Mp4)),
-        [0, 0, 1, ..] | [0, 0, 0, 1, ..] => Some(Contents::Of(Container::ByteStream)),
-        // The start of two packets (ISO/IEC 13818-1, 2.4.3.2).
-        [0x47, .., 0x47] => Some(Contents::TransportStream),
-        _ => None,
-    }
-}
-
 /// A FIFO without a writer must not block the thread.
-fn open_without_waiting(path: &Path) -> std::io::Result<File> {
+fn open_without_waiting(path: &Path) -> std::io::Result<std::fs::File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 

@@ -331,8 +331,18 @@ impl Intake {
 
     /// Marks the end of the audio.
     pub(super) fn no_more_audio(&self) {
+        self.change_audio(Muxer::end_audio);
+    }
+
+    /// Stops waiting for audio until some comes.
+    pub(super) fn give_up_audio(&self) {
+        self.change_audio(Muxer::give_up_audio);
+    }
+
+    /// Changes what is known of the audio, and sends the chunks that waited for it.
+    fn change_audio(&self, change: fn(&mut Muxer)) {
         let mut state = self.state();
-        state.muxer.end_audio();
+        change(&mut state.muxer);
         self.moved.notify_all();
         if let Err(why) = self.hand_over_all(state) {
             self.shared.send(Event::Failed(why));
@@ -387,16 +397,6 @@ impl Intake {
                 Event::AudioMissing(format!("no audio comes with the frames of {}", self.source))
             }
         });
-    }
-
-    /// Stops waiting for audio until some comes.
-    pub(super) fn give_up_audio(&self) {
-        let mut state = self.state();
-        state.muxer.give_up_audio();
-        self.moved.notify_all();
-        if let Err(why) = self.hand_over_all(state) {
-            self.shared.send(Event::Failed(why));
-        }
     }
 
     /// Sends a chunk; `false` if no more are wanted.
