@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Fetches gst-launch-1.0 for TARGET, to measure the agent against, and prints its path. Where it is there, nothing is done.
+# Fetches gst-launch-1.0 for TARGET, with which measurements compare the agent, and prints its path.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What the agent takes on 32-bit ARM, beside GStreamer's own pipeline on the same processor: instructions of a minute of video
-# and for a byte that TLS seals, counted by QEMU; and memory by part, in a system that QEMU boots. It builds what it needs.
+# Measures the agent on 32-bit ARM beside a pipeline of GStreamer alone, and builds what it needs. QEMU counts the instructions
+# of one minute of video and of one byte that TLS encrypts; the memory by part is that of a system that QEMU boots.
 #
-#   scripts/bench-arm.sh instructions     under 10 minutes, and a build for the board
-#   scripts/bench-arm.sh memory           under 5 minutes, and what make image takes
+#   scripts/bench-arm.sh instructions     10 minutes, after a build for the board
+#   scripts/bench-arm.sh memory           5 minutes, after make image
 #   scripts/bench-arm.sh                  both
 #
 # N (3) is the number of runs as fast as it goes.
@@ -20,13 +20,13 @@ clip=$out/bench/clip-60.mp4
 instructions() {
   local root launch seal major interface=1 plugin=$out/bench/instructions.so
   scripts/debian-packages.sh
-  # The emulator that takes plugins: the static one does not.
+  # Debian's static emulator has no plugins; this one has.
   scripts/debian-packages.sh qemu-user gcc time
   scripts/bench.sh clip
   cross/build.sh "$target" >&2
   root=$(cross/sysroot.sh "$target")
   launch=$(cross/launch.sh "$target")
-  # Since QEMU 9 the interface has another number; what is used of it is the same.
+  # QEMU 9 changed the version of the plugin interface, but not the functions used here.
   major=$(qemu-arm --version | sed -nE '1s/.*version ([0-9]+).*/\1/p')
   ((major < 9)) || interface=2
   gcc -O2 -Wall -Wextra -Werror -shared -fPIC -fvisibility=hidden "-DVERSION=$interface" -o "$plugin" tests/bench/table/instructions.c

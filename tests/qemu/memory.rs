@@ -1,4 +1,4 @@
-//! What the agent's memory consists of, beside GStreamer's own programs in the same guest.
+//! The memory of the agent by part, beside programs of GStreamer alone in the same guest.
 
 use crate::data::{Files, partition_with};
 use crate::guest::{Guest, Machine};
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 /// More than the agent may take above an empty process of GStreamer's, in KiB.
 const MAX_ABOVE_EMPTY: u64 = 16 * 1024;
-/// How gst-launch-1.0 is started: as the unit starts the agent.
+/// gst-launch-1.0 with the environment of the unit.
 const LAUNCH: &str =
     "GST_REGISTRY=/var/cache/kasacam/gstreamer.registry ORC_CODE=backup /data/gst-launch-1.0 -q";
 /// The parts, in the order of the table.
@@ -25,7 +25,7 @@ const PARTS: [&str; 8] = [
     "other files",
 ];
 
-/// Resident KiB of a part, and those of them that no other process shares.
+/// Resident KiB of a part, and those of them that are shared with no other process.
 #[derive(Clone, Copy, Debug, Default)]
 struct Resident {
     all: u64,
@@ -88,7 +88,7 @@ fn part(mapping: &Mapping, before: Option<&Mapping>, program: &str) -> &'static 
     if mapping.name == "[heap]" {
         return PARTS[4];
     }
-    // A page that nobody may touch, and then what grows down to it.
+    // A stack lies behind a guard page.
     let guarded = before.is_some_and(|it| {
         it.end == mapping.start && it.rights.starts_with("---") && it.end - it.start == 4096
     });
@@ -125,7 +125,7 @@ fn total(parts: &BTreeMap<&'static str, Resident>) -> Resident {
         .fold(Resident::default(), |sum, it| Resident { all: sum.all + it.all, own: sum.own + it.own })
 }
 
-/// Of a pipeline that runs for as long as the look takes.
+/// The memory of a pipeline while it runs.
 fn of_pipeline(guest: &mut Guest, pipeline: &str) -> BTreeMap<&'static str, Resident> {
     guest.tell(&format!(
         "cd /data && {{ {LAUNCH} {pipeline} >/run/launch.log 2>&1 </dev/null & echo $! >/run/launch.pid; }}"
@@ -182,7 +182,8 @@ fn camera(root: &Path) {
     std::fs::copy(launch, root.join("gst-launch-1.0")).unwrap();
 }
 
-/// Private and idle, and recording; beside a process of GStreamer's that does nothing, and one that writes the same into one file.
+/// Recording, private afterwards, and private since its start; beside a process of GStreamer that does nothing, and one that
+/// writes the same video into one file.
 #[test]
 fn memory_by_part() {
     let cloud = cloud();

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds `seal` for a board, and prints its path.
+# Builds `seal` for TARGET, and prints its path.
 #
 #   tests/bench/seal/build.sh TARGET
 set -euo pipefail

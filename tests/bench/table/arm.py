@@ -1,11 +1,11 @@
-"""`make bench-arm`: instructions of the agent on 32-bit ARM, beside GStreamer's own pipeline on the same processor.
+"""`make bench-arm`: instructions of the agent on 32-bit ARM, beside a pipeline of GStreamer alone.
 
     arm.py --emulator "qemu-arm -L ROOT" --plugin FILE --gstreamer FOLDER --kasacamd PATH --launch PATH --seal PATH
            --devcloud PATH --clip FILE --room DIR [--runs N]
 
-Each program runs under QEMU's emulation of the processor, with a plugin that counts the instructions of all its threads
-(instructions.c); those that the kernel runs for it are not seen. Each is given a minute of video and its first seconds, and
-the difference is what counts: a start loads a hundred libraries.
+Each program runs under QEMU's user emulation, with a plugin that counts the instructions of all its threads
+(instructions.c); those of the kernel are not counted. Each gets a minute of video, and then its first seconds: the table has
+the difference, so that the start is not part of it.
 """
 
 import argparse
@@ -23,10 +23,10 @@ from world import World
 
 # Seconds of the clip, and of its beginning that is recorded for comparison.
 LONG, SHORT = 60, 4
-# Seconds that a private agent is left alone before it is looked at, and for which it is.
+# Seconds that a private agent runs before it is measured, and for which it is measured.
 SETTLED, IDLE = 20, 60
 FRAMES = 15  # a second
-# The cameras' own, and one with instructions for AES and SHA-256.
+# A CPU of cameras, and one with instructions for AES and SHA-256.
 WITHOUT, WITH = "cortex-a7", "max"
 RECORDS = 512  # of 16 KiB
 
@@ -62,7 +62,7 @@ class Arm:
         return [*shlex.split(self.told.emulator), "-cpu", cpu, "-plugin", plugin, program]
 
     def instructions(self):
-        """So far, of the program that runs or ran last."""
+        """Of the program that runs now or ran last, so far."""
         return sum(array.array("Q", self.counted.read_bytes())[::8])
 
     def of(self, program, *arguments, cpu=WITHOUT):
@@ -94,7 +94,7 @@ def live_floor(arm, clip, _seconds):
 
 
 def recording(arm, clip, seconds):
-    """The broker is away, and so footage waits until the owner's choice has been heard: nothing is sent, nor hashed for it."""
+    """The broker is down, so footage waits until the owner's choice is received: nothing is sent or hashed."""
     sending(arm, arm.short, SHORT)
     arm.agent.board(clip, False)
     arm.world.tell("broker", "down")
@@ -149,7 +149,7 @@ def a_minute(arm, measure):
 
 
 def rows(arm, runs):
-    """The table by rows, as each is known."""
+    """The rows of the table."""
     fast = [
         ("floor: GStreamer into one file", floor),
         ("**kasacamd**, recording alone", recording),

@@ -1,14 +1,14 @@
-// A plugin of QEMU: counts the instructions that an emulated program runs, by thread, in a file that others may read meanwhile.
+// A plugin for QEMU: counts the instructions of an emulated program, by thread, in a file that can be read at any time.
 //
 //   qemu-arm -plugin ./instructions.so,out=FILE PROGRAM
 //
-// FILE then is an array of 64-bit numbers in the machine's order, eight for each thread, of which the first counts.
+// FILE is an array of 64-bit numbers in the byte order of the host, eight for each thread; the first of them is the count.
 //
-// Counted are blocks, each with the number of its instructions, in one place for each thread: a place that two threads add to
-// at once would lose some. Just what the program itself runs is seen, and not what the kernel does for it.
+// Each translated block adds the number of its instructions to the count of its thread; with one count for all threads some
+// would be lost. Instructions of the kernel are not seen.
 //
-// What QEMU offers to a plugin is declared here and not included: Debian 12 has no package with the header. VERSION is that of
-// the interface: 1 for QEMU 7, 2 and more from QEMU 9 on.
+// The functions of QEMU are declared here, because Debian 12 has no package with their header. VERSION is the version of the
+// interface: 1 for QEMU 7 and 8, 2 from QEMU 9 on.
 #include <fcntl.h>
 #include <stdint.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-//! Seals so many records as TLS does, of 16 KiB each, or hashes them: `seal aes-128-gcm|aes-256-gcm|chacha20-poly1305|sha-256 COUNT`.
-//! What it costs is for others to count.
+//! Encrypts COUNT records of 16 KiB as TLS does, or hashes them:
+//! `seal aes-128-gcm|aes-256-gcm|chacha20-poly1305|sha-256 COUNT`.
 
 use ring::aead::{self, Aad, LessSafeKey, Nonce, UnboundKey};
 use ring::digest::{SHA256, digest};
@@ -30,7 +30,7 @@ fn main() {
         };
         let mut nonce = [0; aead::NONCE_LEN];
         nonce[..4].copy_from_slice(&number.to_le_bytes());
-        // The byte behind it is the kind of the record.
+        // The additional data are the header of the record.
         let tag = key.seal_in_place_separate_tag(
             Nonce::assume_unique_for_key(nonce),
             Aad::from([23, 3, 3, 64, 17]),
@@ -38,6 +38,6 @@ fn main() {
         );
         record[0] ^= tag.unwrap().as_ref()[0];
     }
-    // The work has to be done: its outcome is used.
+    // So that the compiler cannot leave the work out.
     println!("{}", record[0]);
 }
