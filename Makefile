@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo fleet test test-long mutants soak bench bench-all bench-check bench-growth bench-privacy bench-wear bench-start bench-memory test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
+.PHONY: help demo fleet test test-long mutants soak bench bench-all bench-check bench-growth bench-privacy bench-wear bench-start bench-memory bench-arm test-interop lint deps build release reproducible size cross cross-test deb image qemu-test qemu-test-fast
 
 # Debian installs mosquitto in /usr/sbin, which is not on every user's path.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -66,6 +66,10 @@ bench-check: ## compare size, calls, allocations and instructions with the budge
 bench-growth: ## measure how the cost grows with the bitrate, the spool and hours of an outage; draws the plots of docs/performance.md
 	scripts/bench.sh growth
 
+# Without PART both, 10 and 5 minutes; the agent is first built for the board.
+bench-arm: deps ## measure the agent on 32-bit ARM: PART=instructions (video, ciphers) or memory (by part)
+	scripts/bench-arm.sh $(PART)
+
 bench-all: bench bench-privacy bench-wear bench-start bench-memory ## run every measurement
 
 lint: deps ## check format, clippy, a 32-bit ARM build, scripts, the unit and the package; licences and advisories if cargo-deny is installed
@@ -74,7 +78,7 @@ lint: deps ## check format, clippy, a 32-bit ARM build, scripts, the unit and th
 	cargo clippy --locked --all-targets --all-features -- -D warnings
 	if command -v cargo-deny >/dev/null; then cargo deny --locked check; else echo "cargo-deny is not installed: licences and advisories unchecked"; fi
 	cross/check.sh
-	shellcheck -x scripts/*.sh cross/*.sh tests/*.sh tests/qemu/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run
+	shellcheck -x scripts/*.sh cross/*.sh tests/*.sh tests/qemu/*.sh tests/bench/seal/*.sh packaging/{postinst,prerm,postrm,*.sh} .ci/run
 	cross/plugins-of-tests.sh
 	scripts/unit.sh
 	packaging/dry.sh

@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Has the compiler look at the agent as the 32-bit boards run it, with the oldest Rust that we support: an offset, a size or a
-# time of 64 bits here that is of 32 there, or a part of the code that only ARM has, is found before anybody builds for a board.
+# Checks that the agent compiles for 32-bit ARM, with the oldest supported Rust. Finds an offset, a size or a time that has 64
+# bits here and 32 bits there, and errors in code for ARM only.
 #
 #   cross/check.sh [TARGET]     armv7-unknown-linux-gnueabihf unless told
 #
-# Nothing is linked, so that this machine's libraries answer for the board's: what it takes is a compiler for C and Rust's
-# standard library, and not the board's packages.
+# Nothing is linked, so pkg-config may give the libraries of this machine: only a C compiler and the standard library of Rust
+# are needed for the board, not its packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=cross/target.sh
 . cross/target.sh
 target_is "${1:-armv7-unknown-linux-gnueabihf}"
 if ! command -v apt-get >/dev/null || [[ $(dpkg --print-architecture) != amd64 ]]; then
-  echo "This is not Debian on amd64: nobody has looked at the code as $target has it." >&2
+  echo "This is not Debian on amd64: the code is not checked for $target." >&2
   exit 0
 fi
 scripts/debian-packages.sh "gcc-$gnu" "$libc"
@@ -20,6 +20,6 @@ cargo=$(KASACAM_RUST=debian cross/rust.sh "$target")
 PATH=$(dirname "$cargo"):$PATH
 export PATH PKG_CONFIG_ALLOW_CROSS=1 "CC_${target//-/_}=$gnu-gcc"
 started=$SECONDS
-# A warning that is of this target alone would be seen by nobody.
+# A warning for this target only would not be seen anywhere else.
 RUSTFLAGS="-D warnings" "$cargo" check --locked --target "$target" --lib --bins
 echo "The agent for $target: checked in $((SECONDS - started)) s."

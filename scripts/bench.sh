@@ -6,6 +6,7 @@
 #   scripts/bench.sh              the table
 #   scripts/bench.sh check        compares size, calls, allocations and instructions with tests/bench/budgets.toml
 #   scripts/bench.sh growth       how the cost grows with bitrate, spool and hours of an outage; draws plots into docs
+#   scripts/bench.sh clip         makes the clip of one minute
 #   scripts/bench.sh sink         builds awss3putobjectsink, which Debian does not package, for the table (20 minutes)
 #
 # N (7) is the number of interleaved runs, LIVE (3) the number of live runs of one minute, CLIP_SECONDS (600) the length
@@ -15,14 +16,14 @@ cd "$(dirname "$0")/.."
 
 out=$(realpath -m "${CARGO_TARGET_DIR:-target}")
 seconds=${CLIP_SECONDS:-600}
-[[ ${1:-} != check && ${1:-} != growth ]] || seconds=60
+[[ ${1:-} != check && ${1:-} != growth && ${1:-} != clip ]] || seconds=60
 cache=${KASACAM_INTEROP:-${XDG_CACHE_HOME:-$HOME/.cache}/kasacam/interop}
 
 scripts/debian-packages.sh
 scripts/debian-packages.sh time
 if [[ ${1:-} == check ]]; then
   scripts/debian-packages.sh heaptrack valgrind zstd strace
-else
+elif [[ ${1:-} != clip ]]; then
   scripts/debian-packages.sh rclone awscli
 fi
 
@@ -56,6 +57,7 @@ if [[ ! -s $clip ]]; then
     -pix_fmt yuv420p "$out/bench/clip-part.mp4"
   mv "$out/bench/clip-part.mp4" "$clip"
 fi
+[[ ${1:-} != clip ]] || exit 0
 cargo build --locked --release --bin kasacamd
 cargo build --locked --features devcloud --bin kasacam-devcloud
 

@@ -3,7 +3,7 @@
 use super::{Failure, Right, Server};
 use crate::config::pem::Pem;
 use crate::config::{Claim, Enrolment, Surroundings, secret};
-use crate::net::{Dialer, Limits, Names, Target};
+use crate::net::{Dialer, Limits, Names, Target, suites};
 use crate::system::clock::CertificateTime;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -48,13 +48,10 @@ impl Est {
     fn credentials(&self, right: Right) -> Result<(ClientConfig, Option<HeaderValue>), String> {
         let ca = &self.enrolment.ca;
         let roots = Pem::of("identity.ca", ca)?.roots().map_err(|why| why.of("identity.ca", ca))?;
-        let builder = ClientConfig::builder_with_details(
-            Arc::new(rustls::crypto::ring::default_provider()),
-            Arc::new(CertificateTime),
-        )
-        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-        .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?
-        .with_root_certificates(roots);
+        let builder = ClientConfig::builder_with_details(suites::provider(), Arc::new(CertificateTime))
+            .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+            .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?
+            .with_root_certificates(roots);
         let (cert, key, key_name) = match (right, &self.enrolment.claim) {
             (Right::Identity, _) => (&self.identity, &self.identity, "the identity"),
             (Right::Claim, Some(Claim::Certificate { cert, key })) => (cert, key, "identity.cert"),

@@ -2,6 +2,7 @@
 
 use crate::config::Mqtt;
 use crate::config::pem::Pem;
+use crate::net::suites;
 use crate::system::clock::CertificateTime;
 use rustls::ClientConfig;
 use rustls::client::Resumption;
@@ -106,8 +107,7 @@ impl Files {
 
 /// The client configuration for every connection to the broker.
 fn client_config(mqtt: &Mqtt, files: &Files) -> Result<Arc<ClientConfig>, String> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_details(provider, Arc::new(CertificateTime))
+    let builder = ClientConfig::builder_with_details(suites::provider(), Arc::new(CertificateTime))
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
         .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?;
     let roots = files.ca.roots().map_err(|why| why.of("mqtt.ca", &mqtt.ca))?;

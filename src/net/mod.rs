@@ -8,6 +8,7 @@ mod dial;
 mod fault;
 mod progress;
 mod resolve;
+pub mod suites;
 
 pub use dial::{Dialer, Limits, Target};
 pub use fault::{Fault, Names, of_io, of_stream, of_tls};

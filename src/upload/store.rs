@@ -23,6 +23,7 @@ use super::{Object, body};
 use crate::config::{self, StoreCredentials};
 use crate::domain::grant::Proof;
 use crate::domain::outcome::{Attempt, Held};
+use crate::net::suites;
 use http::{StatusCode, Uri};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -52,6 +53,9 @@ impl S3Store {
         check_word("upload.region", &config.region)?;
         check_word("upload.url", &config.bucket)?;
         let tls = (!plaintext).then(|| Roots::read(&config.ca).map(Arc::new)).transpose()?;
+        if tls.is_some() {
+            tracing::info!("{}", suites::in_words(suites::has_aes()));
+        }
         let client = Client::new(tls, rate, timeouts);
         let source = match &config.credentials {
             StoreCredentials::File(path) => Source::File(Credentials::new(path)),

@@ -3,6 +3,7 @@
 //!
 //! - `KASACAM_IMAGE`: the folder that `cross/image.sh` made;
 //! - `KASACAM_QEMU`: the emulator, a word to a line;
+//! - `KASACAM_LAUNCH`: gst-launch-1.0 for its processor;
 //! - `KASACAM_POWER_CUTS`: how many cuts each kind takes (2).
 
 #![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
@@ -21,6 +22,7 @@ mod data;
 mod faults;
 mod guest;
 mod life;
+mod memory;
 #[path = "../../src/bin/devcloud/objects.rs"]
 mod objects;
 mod power;

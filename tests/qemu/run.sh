@@ -42,7 +42,8 @@ if [[ ! $KASACAM_OLDER_DEB -nt $KASACAM_DEB ]]; then
   dpkg-deb --root-owner-group --build "$KASACAM_IMAGE/older" "$KASACAM_OLDER_DEB" >/dev/null
   rm -rf "$KASACAM_IMAGE/older"
 fi
-export KASACAM_QEMU KASACAM_IMAGE KASACAM_DEB KASACAM_OLDER_DEB
+KASACAM_LAUNCH=$(cross/launch.sh "$target")
+export KASACAM_LAUNCH KASACAM_QEMU KASACAM_IMAGE KASACAM_DEB KASACAM_OLDER_DEB
 
 names=()
 case $what in

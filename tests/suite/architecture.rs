@@ -273,3 +273,19 @@ fn there_is_one_crypto_provider() {
         assert!(!tree.lines().any(|line| line.starts_with(foreign)), "the agent depends on {foreign}");
     }
 }
+
+/// The order of the cipher suites is of the CPU: nobody takes a provider past `net::suites`. A key is loaded without one.
+#[test]
+fn tls_has_one_provider() {
+    let wrong: Vec<String> = sources()
+        .iter()
+        .filter(|(file, _)| !file.starts_with("bin"))
+        .flat_map(|(file, code)| {
+            let uses = code.matches("default_provider()").count()
+                - code.matches("default_provider().key_provider").count();
+            let allowed = usize::from(file == Path::new("net/suites.rs"));
+            (uses != allowed).then(|| format!("{}: {uses}", file.display()))
+        })
+        .collect();
+    assert!(wrong.is_empty(), "{wrong:?}");
+}

@@ -72,6 +72,7 @@ mod support;
 mod system_facts;
 mod temporary_keys;
 mod test_card;
+mod tls_suites;
 mod toggles;
 mod upload_faults;
 mod upload_outcomes;

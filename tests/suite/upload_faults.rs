@@ -21,7 +21,6 @@ use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::segment::{KeyClock, Segment};
 use kasacam::domain::settings::UploadOrder;
 use kasacam::upload::credentials::Credentials;
-use kasacam::upload::tls::order_suites;
 use kasacam::upload::{Timeouts, Uploader};
 use std::fmt::Write as _;
 use std::future::Future;
@@ -1105,22 +1104,6 @@ async fn tls_older_than_1_2_is_not_spoken() {
         assert_eq!(why.contains("no byte moved"), spoken, "{version}: {why}");
         assert_eq!(why.contains("TLS"), !spoken, "{version}: {why}");
     }
-}
-
-#[test]
-fn chacha20_comes_first_where_the_cpu_has_no_aes() {
-    let names = |aes| {
-        let mut provider = rustls::crypto::ring::default_provider();
-        order_suites(&mut provider, aes);
-        provider.cipher_suites.iter().map(|suite| format!("{:?}", suite.suite())).collect::<Vec<_>>()
-    };
-    let (with, without) = (names(true), names(false));
-    let chacha = |name: &String| name.contains("CHACHA20");
-    assert!(!chacha(&with[0]));
-    let first = without.iter().take_while(|name| chacha(name)).count();
-    assert_eq!(first, 3, "{without:?}");
-    assert!(!without[first..].iter().any(chacha));
-    assert_eq!(with.len(), without.len());
 }
 
 // Credentials and secrets.

@@ -10,7 +10,7 @@ use super::credentials;
 use crate::config::KeyProvider;
 use crate::config::pem::Pem;
 use crate::domain::time::{Mono, Utc};
-use crate::net::{Dialer, Limits, Names, Target};
+use crate::net::{Dialer, Limits, Names, Target, suites};
 use crate::system::clock::{self, CertificateTime};
 use aws_credential_types::Credentials as Keys;
 use bytes::Bytes;
@@ -229,13 +229,10 @@ fn client_config(from: &KeyProvider) -> Result<ClientConfig, String> {
     let chain = Pem::of("mqtt.cert", &from.cert)?.certificates();
     let chain = chain.map_err(|why| why.of("mqtt.cert", &from.cert))?;
     let key = Pem::of("mqtt.key", &from.key)?.private_key().map_err(|why| why.of("mqtt.key", &from.key))?;
-    ClientConfig::builder_with_details(
-        Arc::new(rustls::crypto::ring::default_provider()),
-        Arc::new(CertificateTime),
-    )
-    .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
-    .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?
-    .with_root_certificates(roots)
-    .with_client_auth_cert(chain, key)
-    .map_err(|error| format!("mqtt.cert: {}: does not go with mqtt.key: {error}", from.cert.display()))
+    ClientConfig::builder_with_details(suites::provider(), Arc::new(CertificateTime))
+        .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])
+        .map_err(|error| format!("TLS 1.2 and 1.3 are not available: {error}"))?
+        .with_root_certificates(roots)
+        .with_client_auth_cert(chain, key)
+        .map_err(|error| format!("mqtt.cert: {}: does not go with mqtt.key: {error}", from.cert.display()))
 }
