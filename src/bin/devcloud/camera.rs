@@ -1,7 +1,7 @@
 //! The configuration of a camera of this cloud: `DIR/{device}/agent.toml`, and its board file.
 
 use crate::certificates::{Pki, private_dir, write_new};
-use crate::store::BUCKET;
+use crate::store_key::BUCKET;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -10,6 +10,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+/// The common name of the claim certificate.
+pub(crate) const CLAIM: &str = "kasacam-claim";
 /// The address of the host for a QEMU guest (user networking).
 const HOST_OF_A_GUEST: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 2);
 
@@ -59,7 +61,7 @@ pub(crate) fn ensure(dir: &Path, device: &str) -> Result<Pki, String> {
     issue(&ca, &pki.server_cert, &pki.server_key, "kasacam-devcloud", true)?;
     issue(&ca, &pki.cloud_cert, &pki.cloud_key, "cloud", false)?;
     issue(&ca, &pki.device_cert, &pki.device_key, device, false)?;
-    issue(&ca, &pki.claim_cert, &pki.claim_key, crate::est::CLAIM, false)?;
+    issue(&ca, &pki.claim_cert, &pki.claim_key, CLAIM, false)?;
     Ok(pki)
 }
 

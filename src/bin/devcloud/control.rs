@@ -1,144 +1,35 @@
-//! The commands of the development cloud, on the command line or over `DIR/cloud.sock`: one JSON object per line each way.
-//! An answer has `ok` and, if that is false, `error`.
+//! Commands over `DIR/cloud.sock`: one JSON object per line each way.
 
+use crate::command::{Command, SOCKET, worded};
 use crate::serve::Devcloud;
-use clap::{Args, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream as Blocking;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinHandle;
 
 /// The longest line, in bytes.
 const MAX_LINE: u64 = 1 << 20;
 /// For the answer to a command, including the time that the broker may take.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(40);
 
-/// A switch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Switch {
-    On,
-    Off,
+/// Listens at the socket of this cloud, until the task is aborted.
+///
+/// # Errors
+/// The socket cannot be made, for example because its path has more than 107 bytes.
+pub(crate) fn listen(cloud: &Arc<Devcloud>) -> Result<JoinHandle<()>, String> {
+    let path = cloud.socket();
+    // A killed cloud left it; the lock shows that nothing listens there.
+    let _not_there = std::fs::remove_file(&path);
+    let listener = UnixListener::bind(&path).map_err(|e| format!("{}: {e}", path.display()))?;
+    Ok(tokio::spawn(answer(listener, Arc::clone(cloud))))
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum StoreState {
-    Up,
-    Down,
-    Error,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum BrokerState {
-    Up,
-    Down,
-    Restart,
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize, Subcommand)]
-#[serde(tag = "command", rename_all = "kebab-case")]
-pub(crate) enum Command {
-    /// Set "Do Not Record Video or Audio": with `on`, the camera may not record.
-    Privacy { switch: Switch },
-    /// Publish a lease of a plan.
-    Plan(Plan),
-    /// Take the object store down, bring it up, or let it answer every request with an HTTP status.
-    Store { state: StoreState, status: Option<u16> },
-    /// Take the broker down, bring it up, or restart it.
-    Broker { state: BrokerState },
-    /// Change how the EST server answers enrolment requests from now on.
-    Est(crate::est::EstManner),
-    /// Change how requests for upload grants are answered from now on.
-    Grants(crate::grants::GrantsManner),
-    /// Change how requests for temporary keys of the store are answered from now on.
-    Keys(crate::keys::KeysManner),
-    /// Sign claims and print the JWS; publishes nothing.
-    Sign { kind: String, claims: String },
-    /// Publish the bytes of a file as a retained message.
-    PublishRaw {
-        topic: String,
-        file: PathBuf,
-        /// Do not let the broker retain it.
-        #[arg(long)]
-        #[serde(default)]
-        passing: bool,
-    },
-    /// Print what runs, and on which ports.
-    Status,
-    /// Print all objects in the store.
-    Objects,
-}
-
-/// A lease, as an operator describes it; what is left out is as in the plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Args)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct Plan {
-    /// free, plus or premium.
-    pub plan: String,
-    /// active, past_due, suspended or terminated.
-    #[arg(long, default_value = "active")]
-    #[serde(default = "active")]
-    pub status: String,
-    #[arg(long)]
-    #[serde(default)]
-    pub audio: Option<bool>,
-    #[arg(long)]
-    #[serde(default)]
-    pub record: Option<bool>,
-    #[arg(long)]
-    #[serde(default)]
-    pub max_height: Option<u32>,
-    #[arg(long)]
-    #[serde(default)]
-    pub history_hours: Option<u32>,
-    /// Whether the plan permits H.265.
-    #[arg(long)]
-    #[serde(default)]
-    pub h265: Option<bool>,
-    /// When the lease ends: RFC 3339, or a time from now such as +10s [default: +30d].
-    #[arg(long)]
-    #[serde(default)]
-    pub not_after: Option<String>,
-    /// When `--next-plan` begins: RFC 3339, or a time from now such as +10s.
-    #[arg(long, requires = "next_plan")]
-    #[serde(default)]
-    pub next_from: Option<String>,
-    #[arg(long, requires = "next_from")]
-    #[serde(default)]
-    pub next_plan: Option<String>,
-}
-
-fn active() -> String {
-    "active".into()
-}
-
-impl Plan {
-    /// The plan of this name, unchanged.
-    pub(crate) fn named(plan: &str) -> Plan {
-        Plan {
-            plan: plan.into(),
-            status: active(),
-            audio: None,
-            record: None,
-            max_height: None,
-            history_hours: None,
-            h265: None,
-            not_after: None,
-            next_from: None,
-            next_plan: None,
-        }
-    }
-}
-
-/// Answers at the socket until it is dropped.
-pub(crate) async fn answer(listener: UnixListener, cloud: Arc<Devcloud>) {
+async fn answer(listener: UnixListener, cloud: Arc<Devcloud>) {
     loop {
         if let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(converse(stream, Arc::clone(&cloud)));
@@ -166,24 +57,12 @@ async fn converse(stream: UnixStream, cloud: Arc<Devcloud>) {
     }
 }
 
-/// The answer to a command, with `ok`.
-pub(crate) fn worded(answer: Result<Value, String>) -> Value {
-    match answer {
-        Ok(Value::Object(mut members)) => {
-            members.insert("ok".into(), true.into());
-            Value::Object(members)
-        }
-        Ok(value) => json!({"ok": true, "value": value}),
-        Err(error) => json!({"ok": false, "error": error}),
-    }
-}
-
 /// Sends a command to the cloud of `dir`, and returns its answer.
 ///
 /// # Errors
 /// No cloud runs there, or it does not answer in time.
 pub(crate) fn ask(dir: &Path, command: &Command) -> Result<Value, String> {
-    let path = dir.join("cloud.sock");
+    let path = dir.join(SOCKET);
     let failed =
         |e: std::io::Error| format!("{}: {e}: does `kasacam-devcloud serve` run there?", path.display());
     let mut stream = Blocking::connect(&path).map_err(failed)?;

@@ -3,7 +3,7 @@
 //! It issues a first certificate for a password, which is valid for one key, or to a camera with the claim certificate; and a
 //! renewal to a camera whose certificate has the same name.
 
-use crate::certificates::{Pki, write_new};
+use crate::certificates::{CLAIM, Pki, write_new};
 use crate::events::Events;
 use crate::https::{self, ClientCertificates};
 use base64::Engine;
@@ -24,8 +24,6 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// The common name of the claim certificate.
-pub(crate) const CLAIM: &str = "kasacam-claim";
 /// The user that goes with the one-time password.
 const USER: &str = "kasacam";
 /// A request is about 400 bytes.

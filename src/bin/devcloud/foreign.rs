@@ -3,10 +3,9 @@
 //! compared with what was noted.
 
 use crate::events::Events;
-use crate::http::{HttpAnswer, ask};
+use crate::http::{HttpAnswer, MAX_BYTES, ask};
 use crate::objects::{Bucket, Facts};
-use crate::store::{BUCKET, MAX_BYTES, ours_to_keep};
-use crate::store_key::{SignedUrl, StoreKey, listed};
+use crate::store_key::{BUCKET, SignedUrl, StoreKey, listed};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -15,6 +14,7 @@ use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use kasacam::system::clock;
 use s3s::Body;
+use serde_json::json;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -144,5 +144,28 @@ async fn note(
         tags: BTreeMap::new(),
         stored_at: clock::utc(),
     };
-    ours_to_keep(bucket.clone(), events, key.to_owned(), body, facts).await
+    keep(bucket.clone(), events, key.to_owned(), body, facts).await
+}
+
+/// Keeps a copy of an object that the foreign store accepted, and reports it.
+///
+/// # Errors
+/// It cannot be written.
+async fn keep(
+    bucket: Bucket,
+    events: &Events,
+    key: String,
+    body: bytes::Bytes,
+    facts: Facts,
+) -> Result<(), String> {
+    let event = json!({"key": key, "bytes": facts.bytes, "metadata": facts.metadata});
+    let at = facts.stored_at;
+    // A store that does not support `If-None-Match` may accept the same bytes again.
+    let is_new = bucket.facts(&key).map_err(|e| e.to_string())?.is_none_or(|old| old.sha256 != facts.sha256);
+    let kept = tokio::task::spawn_blocking(move || bucket.put(&key, &body, &facts, false)).await;
+    kept.map_err(|e| e.to_string())?.map_err(|refusal| refusal.to_string())?;
+    if is_new {
+        events.append_at(at, "object_stored", event);
+    }
+    Ok(())
 }

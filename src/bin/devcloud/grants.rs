@@ -2,8 +2,7 @@
 
 use crate::events::Events;
 use crate::signer::{CommandKind, Signer};
-use crate::store::BUCKET;
-use crate::store_key::StoreKey;
+use crate::store_key::{BUCKET, StoreKey};
 use aws_sigv4::http_request::{
     PayloadChecksumKind, PercentEncodingMode, SignableBody, SignableRequest, SignatureLocation,
     SigningSettings, UriPathNormalizationMode, sign,

@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-/// The largest body of an answer.
-const MAX_BYTES: usize = 256 << 20;
+/// The largest body of a request or an answer, in bytes. A segment is far smaller.
+pub(crate) const MAX_BYTES: usize = 256 << 20;
 
 pub(crate) struct Http {
     pub(crate) tls: Arc<rustls::ClientConfig>,

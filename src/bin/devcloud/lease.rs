@@ -1,6 +1,6 @@
 //! The plans of this cloud, and the claims of leases and privacy choices.
 
-use crate::control::Plan;
+use crate::command::Plan;
 use kasacam::domain::time::Utc;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

@@ -10,6 +10,7 @@ mod certificates;
 mod child;
 mod chronicle;
 mod cloud;
+mod command;
 mod conformance;
 mod control;
 mod demo;
@@ -28,6 +29,7 @@ mod lease;
 mod objects;
 mod page;
 mod parent;
+mod peers;
 mod serve;
 mod signer;
 mod store;
@@ -67,7 +69,7 @@ enum Task {
     #[command(flatten)]
     Conformance(conformance::Side),
     #[command(flatten)]
-    Command(control::Command),
+    Command(command::Command),
 }
 
 #[derive(clap::Args)]
@@ -75,7 +77,7 @@ struct Serve {
     #[command(flatten)]
     camera: camera::Camera,
     #[command(flatten)]
-    peers: serve::Peers,
+    peers: peers::Peers,
 }
 
 fn main() -> ExitCode {
@@ -116,7 +118,7 @@ fn run<T>(task: impl Future<Output = Result<T, String>>) -> Result<T, String> {
 async fn serve(dir: &Path, arguments: &Serve) -> Result<(), String> {
     let mut signals = Signals::new().map_err(|e| format!("signals: {e}"))?;
     let cloud = Arc::new(Devcloud::start(dir, &arguments.camera, &arguments.peers).await?);
-    let control = cloud.listen()?;
+    let control = control::listen(&cloud)?;
     let page = page::Page::serve(&cloud).await?;
     say(&cloud.ready(&page.url))?;
     while signals.next().await == kasacam::system::signals::Request::Reload {}
@@ -124,9 +126,9 @@ async fn serve(dir: &Path, arguments: &Serve) -> Result<(), String> {
     cloud.stop().await
 }
 
-fn ask(dir: &Path, mut command: control::Command) -> Result<(), String> {
+fn ask(dir: &Path, mut command: command::Command) -> Result<(), String> {
     // The cloud may run in another directory.
-    if let control::Command::PublishRaw { file, .. } = &mut command {
+    if let command::Command::PublishRaw { file, .. } = &mut command {
         *file = std::path::absolute(&file).map_err(|e| format!("{}: {e}", file.display()))?;
     }
     let answer = control::ask(dir, &command)?;

@@ -4,13 +4,14 @@ use crate::broker::Broker;
 use crate::camera::{self, Camera, Ends};
 use crate::certificates::{self, Pki};
 use crate::cloud::Cloud;
-use crate::control::{self, BrokerState, Command, Plan, StoreState, Switch};
+use crate::command::{BrokerState, Command, Plan, SOCKET, StoreState, Switch};
 use crate::est::Est;
 use crate::events::Events;
 use crate::grants::{Issuer, Request};
 use crate::keys::{Keys, Provider};
 use crate::lease;
 use crate::page::seen::Seen;
+use crate::peers::Peers;
 use crate::signer::{CommandKind, Signer};
 use crate::store::{Conduct, Store};
 use bytes::Bytes;
@@ -24,32 +25,12 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixListener;
 use tokio::sync::{Mutex, mpsc};
-use tokio::task::JoinHandle;
 
 /// For the cloud's own client to connect.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// The largest file to publish, in bytes: a test may send more than a camera accepts, but not more than the broker does.
 const MAX_RAW: u64 = 1 << 20;
-
-/// Foreign servers, which already run on this machine.
-#[derive(Clone, Debug, Default, clap::Args)]
-pub(crate) struct Peers {
-    /// Use the MQTT 5 broker on this port instead of mosquitto: with TLS, and the certificates of `DIR/pki`.
-    #[arg(long)]
-    pub broker_port: Option<u16>,
-    /// Pass requests on to the S3 store on this port: without TLS, with a bucket `kasa-care` and the key of
-    /// `DIR/storage.toml`.
-    #[arg(long)]
-    pub store_port: Option<u16>,
-    /// The region in signatures for that store.
-    #[arg(long, default_value = "us-east-1")]
-    pub store_region: String,
-    /// Let our store accept objects without a checksum, as other programs send them: for comparisons with those.
-    #[arg(long)]
-    pub any_put: bool,
-}
 
 /// The largest number of requests for grants that wait for an answer.
 const MAX_REQUESTS: usize = 64;
@@ -159,16 +140,9 @@ impl Devcloud {
         self.command_to(device, CommandKind::Privacy, &lease::privacy(device, 1, now, false)).await
     }
 
-    /// Listens at `cloud.sock`.
-    ///
-    /// # Errors
-    /// The socket cannot be made, for example because its path has more than 107 bytes.
-    pub(crate) fn listen(self: &Arc<Devcloud>) -> Result<JoinHandle<()>, String> {
-        let path = self.dir.join("cloud.sock");
-        // A killed cloud left it; the lock shows that nothing listens there.
-        let _not_there = std::fs::remove_file(&path);
-        let listener = UnixListener::bind(&path).map_err(|e| format!("{}: {e}", path.display()))?;
-        Ok(tokio::spawn(control::answer(listener, Arc::clone(self))))
+    /// The control socket.
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.dir.join(SOCKET)
     }
 
     /// The line that says that everything runs.
@@ -189,7 +163,7 @@ impl Devcloud {
     /// # Errors
     /// The broker had to be killed.
     pub(crate) async fn stop(&self) -> Result<(), String> {
-        let _not_there = std::fs::remove_file(self.dir.join("cloud.sock"));
+        let _not_there = std::fs::remove_file(self.socket());
         self.broker.lock().await.down().await
     }
 

@@ -11,6 +11,9 @@ use kasacam::upload::signature::{Covered, EMPTY_SHA256, Headers, escape_query};
 use std::path::Path;
 use std::time::SystemTime;
 
+/// The bucket of this cloud.
+pub(crate) const BUCKET: &str = "kasa-care";
+
 /// A key, and the bucket that it is for. It is never shown.
 #[derive(Clone)]
 pub(crate) struct StoreKey {

@@ -4,7 +4,7 @@
 
 use super::judgement::cloud::seen::ConnAckSeen;
 use super::party::Party;
-use super::received::{self, Received};
+use super::received::{self, Received, SessionStart};
 use bytes::{Bytes, BytesMut};
 use kasacam::domain::time::Utc;
 use kasacam::mqtt::packet::{self, Packet};
@@ -65,16 +65,6 @@ pub(super) struct Heard {
     pub(super) since: Instant,
 }
 
-/// How a session begins.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Manner<'a> {
-    pub(super) clean_start: bool,
-    /// Seconds.
-    pub(super) expiry: u32,
-    /// Topic, payload, and delay in seconds of a retained last will.
-    pub(super) will: Option<(&'a str, &'a [u8], u32)>,
-}
-
 pub(super) struct Client {
     stream: TlsStream<TcpStream>,
     inbox: BytesMut,
@@ -114,7 +104,7 @@ impl Client {
     pub(super) async fn connect(
         place: &Place,
         party: &Party,
-        manner: Manner<'_>,
+        start: SessionStart<'_>,
     ) -> Result<(Client, ConnAckSeen, bool), Closed> {
         let (stream, _) = open(place, &party.tls).await?;
         let now = Instant::now();
@@ -126,7 +116,7 @@ impl Client {
             within: place.within,
             sent: now,
         };
-        client.send(|out| received::connect(out, party, manner)).await.map_err(Closed::Ended)?;
+        client.send(|out| received::connect(out, party, start)).await.map_err(Closed::Ended)?;
         match client.next(now + place.within).await {
             Ok(Some(Received::ConnAck { answer, session_present })) => Ok((client, answer, session_present)),
             Ok(Some(_)) => Err(Closed::Ended("the broker did not begin with CONNACK".into())),
@@ -139,9 +129,9 @@ impl Client {
     pub(super) async fn session(
         place: &Place,
         party: &Party,
-        manner: Manner<'_>,
+        start: SessionStart<'_>,
     ) -> Result<(Client, bool), String> {
-        match Client::connect(place, party, manner).await {
+        match Client::connect(place, party, start).await {
             Ok((client, connack, present)) if connack.success => Ok((client, present)),
             Ok((_, connack, _)) => Err(format!("{}: refused: {}", party.client, connack.code)),
             Err(closed) => Err(format!("{}: {}", party.client, closed.why())),

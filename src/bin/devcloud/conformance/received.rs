@@ -1,7 +1,6 @@
 //! The packets of MQTT 5 that a check needs in addition to those of a camera: CONNECT with any session, CONNACK with all
 //! its limits, and deliveries of QoS 2.
 
-use super::client::Manner;
 use super::judgement::cloud::seen::ConnAckSeen;
 use super::party::Party;
 use bytes::BytesMut;
@@ -13,6 +12,16 @@ use rumqttc::v5::mqttbytes::v5 as codec;
 const MAX_PACKET: usize = 256 * 1024;
 /// In seconds.
 const KEEP_ALIVE: u16 = 60;
+
+/// How a session begins.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SessionStart<'a> {
+    pub(super) clean_start: bool,
+    /// Seconds.
+    pub(super) expiry: u32,
+    /// Topic, payload, and delay in seconds of a retained last will.
+    pub(super) will: Option<(&'a str, &'a [u8], u32)>,
+}
 
 /// A packet from the broker.
 pub(super) enum Received {
@@ -78,17 +87,17 @@ fn publish(frame: Frame) -> Result<Received, Malformed> {
 }
 
 /// Writes CONNECT.
-pub(super) fn connect(out: &mut BytesMut, party: &Party, manner: Manner<'_>) {
+pub(super) fn connect(out: &mut BytesMut, party: &Party, start: SessionStart<'_>) {
     let parameters = Connect {
         client: &party.client,
-        clean_start: manner.clean_start,
+        clean_start: start.clean_start,
         keep_alive: KEEP_ALIVE,
-        session_expiry: manner.expiry,
+        session_expiry: start.expiry,
         receive_maximum: 100,
         max_packet: u32::try_from(MAX_PACKET).unwrap_or(u32::MAX),
         username: party.login.as_ref().map(|(name, _)| name.as_str()),
         password: party.login.as_ref().map(|(_, password)| password.as_str()),
-        will: manner.will.map(|(topic, payload, delay)| Will { topic, payload, delay, retain: true }),
+        will: start.will.map(|(topic, payload, delay)| Will { topic, payload, delay, retain: true }),
     };
     packet::connect(out, &parameters);
 }

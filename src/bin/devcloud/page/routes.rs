@@ -4,7 +4,7 @@ use super::clip::{Source, clip};
 use super::guard::guard;
 use super::hls::{self, Named};
 use super::shelf::Held;
-use crate::control::{Command, worded};
+use crate::command::{Command, worded};
 use crate::serve::Devcloud;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};

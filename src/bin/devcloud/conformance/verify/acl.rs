@@ -1,14 +1,15 @@
 //! What a camera may publish and receive beside its own topics: nothing.
 
-use super::super::client::{Client, Manner};
+use super::super::client::Client;
 use super::super::judgement::cloud::seen::{CloudSeen, Said};
 use super::super::judgement::row::Look;
 use super::super::party::Party;
 use super::super::party::random;
-use super::{Check, QUIET};
+use super::super::received::SessionStart;
+use super::check::{Check, QUIET};
 use tokio::time::Instant;
 
-const ANEW: Manner<'static> = Manner { clean_start: true, expiry: 0, will: None };
+const ANEW: SessionStart<'static> = SessionStart { clean_start: true, expiry: 0, will: None };
 
 pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
     seen.own = own(check).await;

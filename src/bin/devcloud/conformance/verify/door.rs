@@ -1,10 +1,11 @@
 //! Clients that the broker must refuse.
 
-use super::super::client::{Client, Manner};
+use super::super::client::Client;
 use super::super::judgement::cloud::seen::{CloudSeen, Door};
 use super::super::judgement::row::Look;
 use super::super::party::{Party, tls};
-use super::Check;
+use super::super::received::SessionStart;
+use super::check::Check;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -21,8 +22,8 @@ async fn nobody(check: &Check<'_>) -> Look<Door> {
         tls: tls(&check.arguments.common.ca, None)?,
         login: None,
     };
-    let manner = Manner { clean_start: true, ..Manner::default() };
-    Ok(match Client::connect(&check.place, &party, manner).await {
+    let start = SessionStart { clean_start: true, ..SessionStart::default() };
+    Ok(match Client::connect(&check.place, &party, start).await {
         Ok((_, connack, _)) if connack.success => Door::Open("it was accepted".into()),
         Ok((_, connack, _)) => Door::Shut(format!("CONNACK: {}", connack.code)),
         Err(closed) => Door::Shut(closed.why()),

@@ -1,11 +1,12 @@
 //! Requests grants, as a camera does.
 
-use super::super::client::{Client, Manner};
+use super::super::client::Client;
 use super::super::judgement::claims::unverified;
 use super::super::judgement::cloud::seen::{Answer, Asked, CloudSeen};
 use super::super::judgement::row::Look;
 use super::super::party::random;
-use super::{Check, QUIET};
+use super::super::received::SessionStart;
+use super::check::{Check, QUIET};
 use crate::hex;
 use bytes::Bytes;
 use kasacam::domain::grant::{GrantAnswer, GrantRequest, Want};
@@ -124,8 +125,8 @@ pub(super) fn parse(payload: &[u8], device: &str) -> Option<GrantAnswer> {
 
 /// Sends a request, and waits for the first answer.
 pub(super) async fn ask(check: &Check<'_>, want: Vec<Want>) -> Look<Asked> {
-    let manner = Manner { clean_start: true, ..Manner::default() };
-    let (mut client, _) = Client::session(&check.place, &check.device, manner).await?;
+    let start = SessionStart { clean_start: true, ..SessionStart::default() };
+    let (mut client, _) = Client::session(&check.place, &check.device, start).await?;
     let response = check.topic("grant/response");
     client.subscribe(&[&response]).await?;
     let request = GrantRequest { id: random(16)?, want };
@@ -155,8 +156,8 @@ pub(super) async fn ask(check: &Check<'_>, want: Vec<Want>) -> Look<Asked> {
 }
 
 async fn retained(check: &Check<'_>) -> Look<bool> {
-    let manner = Manner { clean_start: true, ..Manner::default() };
-    let (mut client, _) = Client::session(&check.place, &check.device, manner).await?;
+    let start = SessionStart { clean_start: true, ..SessionStart::default() };
+    let (mut client, _) = Client::session(&check.place, &check.device, start).await?;
     client.subscribe(&[&check.topic("grant/response")]).await?;
     let heard = client.gather(Instant::now() + QUIET / 2).await?;
     client.leave().await;

@@ -1,9 +1,10 @@
 //! Three sessions: the first of a camera, the return to it, and one with clean start; and what each receives.
 
-use super::super::client::{Client, Heard, Manner};
+use super::super::client::{Client, Heard};
 use super::super::judgement::cloud::seen::{CloudSeen, Delivered, Round};
 use super::super::judgement::row::Look;
-use super::Check;
+use super::super::received::SessionStart;
+use super::check::Check;
 use tokio::time::Instant;
 
 /// In seconds. Like that of a camera, but not longer than a check may take.
@@ -11,7 +12,7 @@ const EXPIRY: u32 = 600;
 
 pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
     // Ends any earlier session.
-    let clear = Manner { clean_start: true, ..Manner::default() };
+    let clear = SessionStart { clean_start: true, ..SessionStart::default() };
     match Client::connect(&check.place, &check.device, clear).await {
         Ok((client, connack, _)) => {
             let success = connack.success;
@@ -29,23 +30,23 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
         }
     }
     // As a camera does: never with clean start.
-    let camera = Manner { clean_start: false, expiry: EXPIRY, will: None };
+    let camera = SessionStart { clean_start: false, expiry: EXPIRY, will: None };
     seen.first = begin(check, camera, false).await;
     seen.back = begin(check, camera, true).await;
-    seen.anew = begin(check, Manner { clean_start: true, ..camera }, false).await;
+    seen.anew = begin(check, SessionStart { clean_start: true, ..camera }, false).await;
 }
 
 /// Ends the session, and lets the retained status say that the device is offline.
 pub(super) async fn clean_up(check: &Check<'_>) {
-    let manner = Manner { clean_start: true, ..Manner::default() };
-    if let Ok((mut client, _)) = Client::session(&check.place, &check.device, manner).await {
+    let start = SessionStart { clean_start: true, ..SessionStart::default() };
+    if let Ok((mut client, _)) = Client::session(&check.place, &check.device, start).await {
         let _best_effort = client.publish(&check.topic("status"), kasacam::mqtt::topics::OFFLINE, true).await;
         client.leave().await;
     }
 }
 
-async fn begin(check: &Check<'_>, manner: Manner<'_>, returns: bool) -> Look<Round> {
-    let (client, present) = Client::session(&check.place, &check.device, manner).await?;
+async fn begin(check: &Check<'_>, start: SessionStart<'_>, returns: bool) -> Look<Round> {
+    let (client, present) = Client::session(&check.place, &check.device, start).await?;
     round(check, client, present, returns).await
 }
 
@@ -67,7 +68,7 @@ async fn round(check: &Check<'_>, mut client: Client, session_present: bool, ret
 
 /// Receives until both commands are there, or the two seconds of the contract are over.
 async fn take(client: &mut Client, [privacy, lease]: &[&str; 2], round: &mut Round) -> Result<(), String> {
-    let until = Instant::now() + super::RETAINED_TIMEOUT;
+    let until = Instant::now() + super::check::RETAINED_TIMEOUT;
     while round.privacy.is_none() || round.lease.is_none() {
         let Some(heard) = client.hear(until).await? else { return Ok(()) };
         let slot = if heard.topic == *privacy {

@@ -3,7 +3,7 @@
 use super::super::judgement::claims::unverified_json;
 use super::super::judgement::cloud::seen::{CloudSeen, HeadSeen, PutSeen, StoreSeen};
 use super::super::judgement::row::Look;
-use super::Check;
+use super::check::Check;
 use super::grants::{Given, OBJECTS, Planned, ask, headers, parse, plan};
 use crate::hex;
 use crate::http::HttpAnswer;

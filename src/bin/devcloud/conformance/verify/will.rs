@@ -1,11 +1,12 @@
 //! The last will: cancelled by a return, published after its delay, and retained.
 
-use super::super::client::{Client, Heard, Manner};
+use super::super::client::{Client, Heard};
 use super::super::judgement::cloud::broker::WILL_DELAY_MS;
 use super::super::judgement::cloud::seen::{CloudSeen, WillSeen};
 use super::super::judgement::row::Look;
 use super::super::party::Party;
-use super::Check;
+use super::super::received::SessionStart;
+use super::check::Check;
 use kasacam::mqtt::topics::OFFLINE;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -26,9 +27,9 @@ pub(super) async fn look(check: &Check<'_>, seen: &mut CloudSeen) {
 async fn watch(check: &Check<'_>, observer: &Party) -> Look<WillSeen> {
     let topic = check.topic("status");
     let delay = Duration::from_millis(WILL_DELAY_MS);
-    let anew = Manner { clean_start: true, ..Manner::default() };
+    let anew = SessionStart { clean_start: true, ..SessionStart::default() };
     let (mut listener, _) = Client::session(&check.place, observer, anew).await?;
-    let with_will = Manner {
+    let with_will = SessionStart {
         clean_start: false,
         // Longer than the delay: the will would be published at the end of the session.
         expiry: 60,

@@ -3,7 +3,7 @@
 use super::super::judgement::camera::named::Named;
 use super::super::judgement::camera::seen::ObjectSeen;
 use super::super::judgement::row::Look;
-use super::Watch;
+use super::arguments::Watch;
 use crate::hex;
 use crate::http::Http;
 use crate::store_key::{StoreKey, listed};

@@ -3,7 +3,8 @@
 use super::super::client::Client;
 use super::super::judgement::camera::seen::{Attempt, CameraSeen};
 use super::super::judgement::camera::told::{Told, told};
-use super::{Watch, listen};
+use super::arguments::Watch;
+use super::listening::listen;
 use crate::{jws, lease};
 use kasacam::mqtt::payloads::{ENTITLEMENT_TYP, PRIVACY_TYP};
 use kasacam::system::clock;

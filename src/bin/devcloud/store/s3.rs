@@ -1,226 +1,35 @@
-//! The object store: S3 over TLS, from the port to the answer. [`s3`] has the operations.
+//! The operations of S3. `s3s` speaks the protocol and checks the signatures; what is kept, and on which conditions, is
+//! decided here.
 
-use crate::certificates::{Pki, write_new};
 use crate::events::Events;
-use crate::foreign::Foreign;
-use crate::https::{self, ClientCertificates};
+use crate::http::MAX_BYTES;
 use crate::keys::Keys;
 use crate::objects::{Bucket, Facts, Refusal};
-use crate::serve::Peers;
-use crate::store_key::StoreKey;
+use crate::store_key::BUCKET;
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use http_body_util::{BodyExt, Limited};
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
 use kasacam::system::clock;
-use ring::rand::{SecureRandom, SystemRandom};
 use s3s::auth::{S3Auth, SecretKey};
 use s3s::dto::{
     GetObjectInput, GetObjectOutput, GetObjectTaggingInput, GetObjectTaggingOutput, HeadObjectInput,
     HeadObjectOutput, ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput,
     StreamingBlob, Tag, Timestamp,
 };
-use s3s::service::{S3ServiceBuilder, SharedS3Service};
 use s3s::{Body, S3, S3Request, S3Response, S3Result, s3_error};
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::watch;
-use tokio_rustls::TlsAcceptor;
 
-pub(crate) const BUCKET: &str = "kasa-care";
-/// The largest object in bytes. A segment is far smaller.
-pub(crate) const MAX_BYTES: usize = 256 << 20;
-/// For the TLS handshake of a client.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// How the store treats its clients.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Conduct {
-    Up,
-    /// Connections are closed, also new ones.
-    Down,
-    /// Every request gets this status as its answer.
-    Error(u16),
-}
-
-/// The store. It serves until it is dropped.
-pub(crate) struct Store {
-    pub port: u16,
-    pub credentials: PathBuf,
-    pub bucket: Bucket,
-    /// The key that signs for cameras.
-    pub key: StoreKey,
-    conduct: watch::Sender<Conduct>,
-    foreign: Option<Foreign>,
-    requests: Arc<AtomicU64>,
-}
-
-/// Where objects are kept.
-#[derive(Clone)]
-enum Keeper {
-    Ours(SharedS3Service),
-    Foreign(Foreign, Bucket, Events),
-}
-
-impl Store {
-    /// Serves on `127.0.0.1:port`, or on a free port if that one is taken.
-    ///
-    /// # Errors
-    /// Its files cannot be written or read, or no port is free.
-    pub(crate) async fn start(
-        dir: &Path,
-        pki: &Pki,
-        port: u16,
-        events: Events,
-        peers: &Peers,
-        keys: Keys,
-    ) -> Result<Store, String> {
-        let credentials = credentials(dir)?;
-        let bucket = Bucket::open(dir.join("bucket"))?;
-        let (listener, port) = https::listen("the store", port).await?;
-        let key_for = |endpoint: String| StoreKey::read(&credentials, &endpoint, BUCKET, &peers.store_region);
-        let key = key_for(format!("https://localhost:{port}"))?;
-        let foreign = match peers.store_port {
-            Some(port) => Some(Foreign { port, key: key_for(format!("http://127.0.0.1:{port}"))? }),
-            None => None,
-        };
-        let keeper = match &foreign {
-            Some(foreign) => Keeper::Foreign(foreign.clone(), bucket.clone(), events),
-            None => {
-                let any_put = peers.any_put;
-                let door = Door { bucket: bucket.clone(), events, keys: keys.clone(), any_put };
-                let mut builder = S3ServiceBuilder::new(door);
-                let (access, secret) =
-                    (key.keys.access_key_id().to_owned(), key.keys.secret_access_key().into());
-                builder.set_auth(Known { access, secret, keys });
-                Keeper::Ours(builder.build().into_shared())
-            }
-        };
-        let (conduct, watching) = watch::channel(Conduct::Up);
-        let requests = Arc::<AtomicU64>::default();
-        tokio::spawn(accept(
-            listener,
-            https::acceptor(pki, ClientCertificates::NotRequested)?,
-            keeper,
-            watching,
-            Arc::clone(&requests),
-        ));
-        Ok(Store { port, credentials, bucket, key, conduct, foreign, requests })
-    }
-
-    /// With a foreign store: how many objects it returns exactly as they were sent.
-    ///
-    /// # Errors
-    /// The first object that it does not return as it was sent.
-    pub(crate) async fn compare(&self) -> Result<Option<usize>, String> {
-        match &self.foreign {
-            Some(foreign) => foreign.compare(&self.bucket).await.map(Some),
-            None => Ok(None),
-        }
-    }
-
-    pub(crate) fn behave(&self, conduct: Conduct) {
-        self.conduct.send_replace(conduct);
-    }
-
-    pub(crate) fn conduct(&self) -> Conduct {
-        *self.conduct.borrow()
-    }
-
-    /// All requests since the start, whatever the answer.
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests.load(Ordering::Relaxed)
-    }
-}
-
-/// The file that the camera reads, made once.
-fn credentials(dir: &Path) -> Result<PathBuf, String> {
-    let path = dir.join("storage.toml");
-    if !path.exists() {
-        let mut secret = [0; 30];
-        SystemRandom::new().fill(&mut secret).map_err(|_| "no randomness for a secret".to_owned())?;
-        let secret = URL_SAFE_NO_PAD.encode(secret);
-        let text = format!("access_key_id = \"kasacam-dev\"\nsecret_access_key = \"{secret}\"\n");
-        write_new(&path, text.as_bytes(), 0o600)?;
-    }
-    Ok(path)
-}
-
-async fn accept(
-    listener: TcpListener,
-    tls: TlsAcceptor,
-    keeper: Keeper,
-    conduct: watch::Receiver<Conduct>,
-    requests: Arc<AtomicU64>,
-) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Probably no file descriptor is free: wait until others are closed.
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            continue;
-        };
-        if *conduct.borrow() == Conduct::Down {
-            continue;
-        }
-        let mut until_down = conduct.clone();
-        let served = serve(stream, tls.clone(), keeper.clone(), conduct.clone(), Arc::clone(&requests));
-        tokio::spawn(async move {
-            tokio::select! {
-                () = served => {}
-                _ = until_down.wait_for(|conduct| *conduct == Conduct::Down) => {}
-            }
-        });
-    }
-}
-
-async fn serve(
-    stream: TcpStream,
-    tls: TlsAcceptor,
-    keeper: Keeper,
-    conduct: watch::Receiver<Conduct>,
-    requests: Arc<AtomicU64>,
-) {
-    let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await else {
-        return;
-    };
-    let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let (keeper, conduct) = (keeper.clone(), *conduct.borrow());
-        requests.fetch_add(1, Ordering::Relaxed);
-        async move {
-            match conduct {
-                Conduct::Error(status) => {
-                    hyper::Response::builder().status(status).body(Body::empty()).map_err(|e| e.to_string())
-                }
-                Conduct::Up | Conduct::Down => match keeper {
-                    Keeper::Ours(service) => {
-                        service.as_ref().call(request.map(Body::from)).await.map_err(|e| e.to_string())
-                    }
-                    Keeper::Foreign(store, bucket, events) => store.answer(request, &bucket, &events).await,
-                },
-            }
-        }
-    });
-    // A client may end the connection at any time.
-    let _ended =
-        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), answer).await;
-}
-
-/// The keys that requests may be signed with: the one of `storage.toml`, and those of the provider.
-struct Known {
-    access: String,
-    secret: SecretKey,
-    keys: Keys,
+/// The keys that may sign requests: the one of `storage.toml`, and those of the provider.
+pub(super) struct Keyring {
+    pub(super) access: String,
+    pub(super) secret: SecretKey,
+    pub(super) keys: Keys,
 }
 
 #[async_trait::async_trait]
-impl S3Auth for Known {
+impl S3Auth for Keyring {
     async fn get_secret_key(&self, access: &str) -> S3Result<SecretKey> {
         if access == self.access {
             return Ok(self.secret.clone());
@@ -234,18 +43,18 @@ impl S3Auth for Known {
 }
 
 /// The operations of S3 that this store knows; `s3s` answers all others with 501.
-struct Door {
-    bucket: Bucket,
-    events: Events,
-    keys: Keys,
-    /// Objects without a checksum are taken too.
-    any_put: bool,
+pub(super) struct Operations {
+    pub(super) bucket: Bucket,
+    pub(super) events: Events,
+    pub(super) keys: Keys,
+    /// Accept objects without a checksum, too.
+    pub(super) any_put: bool,
 }
 
 #[async_trait::async_trait]
-impl S3 for Door {
+impl S3 for Operations {
     async fn put_object(&self, request: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
-        // Temporary keys are good with their token only.
+        // Temporary keys are valid only with their token.
         if let Some(key) = request.credentials.as_ref().and_then(|it| self.keys.find(&it.access_key)) {
             let token = request.headers.get("x-amz-security-token").and_then(|token| token.to_str().ok());
             if token != Some(key.token.as_str()) {
@@ -259,8 +68,8 @@ impl S3 for Door {
             Some("*") => true,
             Some(_) => return Err(s3_error!(NotImplemented, "If-None-Match takes * only")),
         };
-        let told = input.checksum_sha256;
-        if told.is_none() && !self.any_put {
+        let checksum = input.checksum_sha256;
+        if checksum.is_none() && !self.any_put {
             return Err(s3_error!(InvalidRequest, "x-amz-checksum-sha256 is required"));
         }
         // Before the body comes, as other stores refuse; that nothing came meanwhile is seen again below.
@@ -278,8 +87,8 @@ impl S3 for Door {
         let (bucket, key) = (self.bucket.clone(), input.key);
         let stored = tokio::task::spawn_blocking(move || {
             let sha256 = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, &body));
-            if told.is_some_and(|told| told != sha256) {
-                return Err(s3_error!(BadDigest, "the SHA-256 of the body is another"));
+            if checksum.is_some_and(|checksum| checksum != sha256) {
+                return Err(s3_error!(BadDigest, "the body has another SHA-256"));
             }
             let bytes = u64::try_from(body.len()).unwrap_or(u64::MAX);
             let facts = Facts { bytes, sha256, content_type, metadata, tags, stored_at: clock::utc() };
@@ -374,7 +183,7 @@ impl S3 for Door {
         let next = keys.last().cloned().filter(|_| truncated);
         let mut contents = Vec::new();
         for key in keys {
-            // Gone since the keys were read, or never whole: not there.
+            // Deleted since the keys were read, or incomplete.
             let Some(facts) = self.bucket.facts(&key).map_err(|e| s3_error!(e, InternalError))? else {
                 continue;
             };
@@ -400,30 +209,7 @@ impl S3 for Door {
     }
 }
 
-/// Keeps beside an object what another store has taken, and tells of it.
-///
-/// # Errors
-/// If it cannot be kept here.
-pub(crate) async fn ours_to_keep(
-    bucket: Bucket,
-    events: &Events,
-    key: String,
-    body: bytes::Bytes,
-    facts: Facts,
-) -> Result<(), String> {
-    let event = json!({"key": key, "bytes": facts.bytes, "metadata": facts.metadata});
-    let at = facts.stored_at;
-    // A store that honours `If-None-Match` takes a key once; one that does not was given the same bytes again.
-    let is_new = bucket.facts(&key).map_err(|e| e.to_string())?.is_none_or(|old| old.sha256 != facts.sha256);
-    let kept = tokio::task::spawn_blocking(move || bucket.put(&key, &body, &facts, false)).await;
-    kept.map_err(|e| e.to_string())?.map_err(|refusal| refusal.to_string())?;
-    if is_new {
-        events.append_at(at, "object_stored", event);
-    }
-    Ok(())
-}
-
-impl Door {
+impl Operations {
     fn find(&self, bucket: &str, key: &str) -> S3Result<Facts> {
         ours(bucket)?;
         let facts = self.bucket.facts(key).map_err(|e| s3_error!(e, InternalError))?;
@@ -442,7 +228,7 @@ fn tags(header: &str) -> S3Result<BTreeMap<String, String>> {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let plain = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
         if !plain(key) || !plain(value) {
-            return Err(s3_error!(InvalidTag, "a tag is of letters, digits and - _ . here"));
+            return Err(s3_error!(InvalidTag, "this store allows only letters, digits and - _ . in tags"));
         }
         tags.insert(key.to_owned(), value.to_owned());
     }
