@@ -8,6 +8,9 @@
 //! media, audio included, is shifted later by a constant, so that no frame is shown before it is decoded;
 //! there is no edit list.
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
+#![forbid(unsafe_code)]
+
 mod attributes;
 mod boxes;
 mod chunk;
