@@ -28,7 +28,7 @@ fn root() -> &'static Path {
 }
 
 /// Every Rust file below `src`, with its path below `src` and its text without comments and tests.
-fn sources() -> Vec<(PathBuf, String)> {
+pub fn sources() -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     let mut folders = vec![root().join("src")];
     while let Some(folder) = folders.pop() {
@@ -181,7 +181,8 @@ fn the_table_stands_in_the_documentation() {
 const PURE: &[&str] = &["domain", "fmp4"];
 
 /// Modules of the standard library that neither ask the system nor share state.
-const PURE_STD: &[&str] = &["borrow", "cmp", "collections", "error", "fmt", "mem", "ops", "slice", "sync", "time"];
+const PURE_STD: &[&str] =
+    &["borrow", "cmp", "collections", "error", "fmt", "mem", "ops", "slice", "sync", "time"];
 
 /// Crates that only compute.
 const PURE_CRATES: &[&str] = &["bytes", "ring", "schemars", "serde", "serde_json"];
@@ -250,10 +251,12 @@ fn each_way_to_be_impure_is_seen() {
 fn the_pure_parts_deny_what_clippy_lists() {
     for part in PURE {
         let text = std::fs::read_to_string(root().join("src").join(part).join("mod.rs")).unwrap();
-        let lints = "#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]";
+        let lints =
+            "#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]";
         assert!(text.contains(lints), "{part} does not deny them");
         for (file, code) in sources() {
-            let allows = code.contains("allow(clippy::disallowed") || code.contains("expect(clippy::disallowed");
+            let allows =
+                code.contains("allow(clippy::disallowed") || code.contains("expect(clippy::disallowed");
             assert!(!(file.starts_with(part) && allows), "{} allows one", file.display());
         }
     }
