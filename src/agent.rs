@@ -24,13 +24,13 @@ use crate::capture::{self, FragmentSource};
 use crate::config::{ClockTrust, Config, LatchDevice, LatchKind, PrivacyLatch};
 use crate::disk::facts::Name;
 use crate::disk::journal::Journal;
-use crate::disk::{Facts, Fs, RealFs};
+use crate::disk::{Fs, RealFs, StoredFacts};
 use crate::domain::entitlement::Lease;
 use crate::domain::fragment::Epoch;
 use crate::domain::input::Input;
 use crate::domain::machine::{Machine, Seen, Signed, Start, Tombstones as Found, Why};
 use crate::domain::offset::Offsets;
-use crate::domain::privacy::{Known, PrivacyChoice, Shutter};
+use crate::domain::privacy::{PrivacyChoice, Recalled, Shutter};
 use crate::domain::segment::Serial;
 use crate::domain::status::Status;
 use crate::domain::time::{Clock, Mono, Now, Utc};
@@ -61,8 +61,6 @@ const SETTLED_TIMEOUT: Duration = Duration::from_secs(2);
 const MAX_ANSWERS: usize = 8;
 /// Timeout for telling the broker that the agent leaves.
 const FAREWELL_TIMEOUT: Duration = Duration::from_secs(2);
-/// Timeout for the spool thread and the keeper to finish their work.
-const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why [`run`] failed.
 #[derive(Debug)]
@@ -111,7 +109,7 @@ struct Agent {
     signals: mpsc::Receiver<Request>,
     keeper: keeper::Keeper,
     tombstones: tombstones::Tombstones,
-    storage: storage::Storage,
+    storage: storage::SpoolHandle,
     source: Box<dyn FragmentSource>,
     broker: mqtt::Session,
     /// When the device's certificate ends.
@@ -143,7 +141,7 @@ impl Agent {
         let (inputs_tx, inputs) = mpsc::channel(INPUT_QUEUE);
 
         let fs: Arc<dyn Fs> = Arc::new(RealFs);
-        let facts = Facts::new(Arc::clone(&fs), &config.device.state_dir);
+        let facts = StoredFacts::new(Arc::clone(&fs), &config.device.state_dir);
         let tombs = tombstones::store(Arc::clone(&fs), &config.device.socket);
         let known = Remembered::recall(&facts, &tombs, &config);
         let floor = known.floor;
@@ -164,7 +162,7 @@ impl Agent {
             (reading, Clock::judge(reading, floor + reading.mono.since(now.mono)))
         };
         let (storage, found) =
-            storage::Storage::open(fs, &config, &boot, may_record, chunks, judge, inputs_tx.clone())
+            storage::SpoolHandle::open(fs, &config, &boot, may_record, chunks, judge, inputs_tx.clone())
                 .map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
 
         let report = inputs::from_anywhere(inputs_tx.clone());
@@ -413,7 +411,7 @@ impl Agent {
         self.storage.stop();
         let keeper_is_done = self.keeper.finish();
         let indicator_is_out = self.indicator.finish();
-        let deadline = clock::mono() + SETTLE_TIMEOUT;
+        let deadline = clock::mono() + storage::SETTLE_TIMEOUT;
         while !(keeper_is_done() && indicator_is_out() && self.storage.is_stopped())
             && clock::mono() < deadline
         {
@@ -432,8 +430,8 @@ fn watch_the_latch(config: &Config, inputs: &mpsc::Sender<Input>) -> Result<Shut
         return Ok(Shutter::Absent);
     };
     let shutter = match latch.kind {
-        latch::Kind::Switch => Shutter::Unknown,
-        latch::Kind::Button => Shutter::Absent,
+        latch::DeviceKind::Switch => Shutter::Unknown,
+        latch::DeviceKind::Button => Shutter::Absent,
     };
     latch.watch(inputs.clone()).map_err(|e| Failure::Internal(format!("no thread can be started: {e}")))?;
     Ok(shutter)
@@ -447,18 +445,18 @@ pub fn latch_of(latch: PrivacyLatch) -> Latch {
         LatchDevice::Named(name) => latch::Device::Named(name),
     };
     let kind = match latch.kind {
-        LatchKind::Switch => latch::Kind::Switch,
-        LatchKind::Button => latch::Kind::Button,
+        LatchKind::Switch => latch::DeviceKind::Switch,
+        LatchKind::Button => latch::DeviceKind::Button,
     };
     Latch { device, kind, code: latch.code }
 }
 
 /// What is known from before this start.
 struct Remembered {
-    privacy: Known<PrivacyChoice>,
-    entitlement: Known<Lease>,
+    privacy: Recalled<PrivacyChoice>,
+    entitlement: Recalled<Lease>,
     signed: Signed,
-    latch: Known<bool>,
+    latch: Recalled<bool>,
     seen: Seen,
     tombstones: Found,
     stopped: Option<Utc>,
@@ -469,7 +467,7 @@ struct Remembered {
 
 impl Remembered {
     /// Reads the facts. The two commands are stored as they were signed, and are verified again.
-    fn recall(facts: &Facts, tombs: &Facts, config: &Config) -> Remembered {
+    fn recall(facts: &StoredFacts, tombs: &StoredFacts, config: &Config) -> Remembered {
         let (keys, device) = (mqtt::Keys::of(config), &config.device.id);
         let kept = facts.recall();
         let signed =
@@ -484,28 +482,28 @@ impl Remembered {
         };
         // A newer choice was seen and is lost: it may have forbidden what this one permits.
         if privacy.value().is_some_and(|choice| !choice.do_not_record && choice.version < seen.privacy) {
-            privacy = Known::Unreadable;
+            privacy = Recalled::Unreadable;
         }
         let mut tombstones = Found::default();
         match tombs.load(Name::Privacy) {
-            Known::Missing => {}
-            Known::Is(jws) => match mqtt::stored_privacy(&keys.privacy, device, &jws) {
-                Known::Is(choice) => tombstones.choice = Some((choice, jws)),
-                Known::Missing | Known::Unreadable => {
-                    (privacy, tombstones.unreadable) = (Known::Unreadable, true)
+            Recalled::Missing => {}
+            Recalled::Is(jws) => match mqtt::stored_privacy(&keys.privacy, device, &jws) {
+                Recalled::Is(choice) => tombstones.choice = Some((choice, jws)),
+                Recalled::Missing | Recalled::Unreadable => {
+                    (privacy, tombstones.unreadable) = (Recalled::Unreadable, true)
                 }
             },
-            Known::Unreadable => (privacy, tombstones.unreadable) = (Known::Unreadable, true),
+            Recalled::Unreadable => (privacy, tombstones.unreadable) = (Recalled::Unreadable, true),
         }
         match tombs.latch() {
-            Known::Missing | Known::Is(false) => {}
-            Known::Is(true) => tombstones.latch = true,
-            Known::Unreadable => (latch, tombstones.unreadable) = (Known::Unreadable, true),
+            Recalled::Missing | Recalled::Is(false) => {}
+            Recalled::Is(true) => tombstones.latch = true,
+            Recalled::Unreadable => (latch, tombstones.unreadable) = (Recalled::Unreadable, true),
         }
         for (name, unreadable) in [
-            ("privacy choice", privacy == Known::Unreadable),
-            ("entitlement", entitlement == Known::Unreadable),
-            ("local latch", latch == Known::Unreadable),
+            ("privacy choice", privacy == Recalled::Unreadable),
+            ("entitlement", entitlement == Recalled::Unreadable),
+            ("local latch", latch == Recalled::Unreadable),
         ] {
             if unreadable {
                 tracing::error!(
@@ -514,7 +512,7 @@ impl Remembered {
             }
         }
         let floor = kept.floor.value().copied().unwrap_or_default().max(boot::build_time());
-        if kept.offsets == Known::Unreadable {
+        if kept.offsets == Recalled::Unreadable {
             tracing::error!("the clock offsets of earlier boots cannot be read: they are decided again");
         }
         let offsets = kept.offsets.value().cloned().unwrap_or_default();
@@ -524,15 +522,15 @@ impl Remembered {
 }
 
 /// The highest version that was seen: the stored one, or that of the fact if the stored one is lost.
-fn highest(seen: &Known<u64>, of_fact: Option<u64>) -> u64 {
+fn highest(seen: &Recalled<u64>, of_fact: Option<u64>) -> u64 {
     seen.value().copied().unwrap_or(0).max(of_fact.unwrap_or(0))
 }
 
-fn verified<T>(kept: Known<String>, verify: impl Fn(&str) -> Known<T>) -> Known<T> {
+fn verified<T>(kept: Recalled<String>, verify: impl Fn(&str) -> Recalled<T>) -> Recalled<T> {
     match kept {
-        Known::Is(jws) => verify(&jws),
-        Known::Missing => Known::Missing,
-        Known::Unreadable => Known::Unreadable,
+        Recalled::Is(jws) => verify(&jws),
+        Recalled::Missing => Recalled::Missing,
+        Recalled::Unreadable => Recalled::Unreadable,
     }
 }
 

@@ -1,6 +1,6 @@
 //! The thread that makes facts and the privacy journal durable, so that no decision ever waits for an fsync.
 
-use crate::disk::facts::Facts;
+use crate::disk::facts::StoredFacts;
 use crate::disk::journal::Journal;
 use crate::domain::effect::Fact;
 use crate::domain::input::{Input, Ticket};
@@ -35,7 +35,7 @@ impl Keeper {
     /// # Errors
     /// If the thread cannot be started.
     pub(super) fn start(
-        store: Facts,
+        store: StoredFacts,
         journal: io::Result<Journal>,
         open: impl Fn() -> io::Result<Journal> + Send + 'static,
         inputs: Sender<Input>,

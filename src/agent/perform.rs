@@ -1,6 +1,6 @@
 //! Performs the effects of the machine.
 
-use super::storage::Reader;
+use super::storage::SegmentReader;
 use super::{Agent, status};
 use crate::domain::effect::{Effect, Report, Share, StopManner};
 use crate::domain::input::Input;
@@ -161,7 +161,7 @@ async fn telling_of_half(
 }
 
 /// The bytes to send for a segment: the end of a span is an empty object.
-async fn body(reader: Reader, segment: &mut Segment, shift: i64) -> Result<Arc<dyn Body>, String> {
+async fn body(reader: SegmentReader, segment: &mut Segment, shift: i64) -> Result<Arc<dyn Body>, String> {
     if segment.is_end() {
         return Ok(Arc::new(Bytes::new()));
     }

@@ -20,14 +20,16 @@ use tokio::sync::mpsc;
 
 /// How often the spool thread is asked whether it still runs.
 const ASK_INTERVAL: Duration = Duration::from_secs(1);
+/// Timeout for the spool thread, and for the keeper, to finish their work.
+pub(super) const SETTLE_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(super) struct Storage {
+pub(super) struct SpoolHandle {
     live: LiveEpoch,
     /// Holds at most one removal for each segment of the spool (`spool.max_files` limits their number), and a
     /// few other commands.
     commands: Sender<Command>,
     inputs: mpsc::Sender<Input>,
-    reader: Reader,
+    reader: SegmentReader,
     thread: JoinHandle<()>,
     /// When the thread was asked whether it runs, and the channel for its answer; at most one question waits.
     asked: Option<(Mono, Receiver<()>)>,
@@ -37,7 +39,7 @@ pub(super) struct Storage {
 /// What was found at the start, in the machine's form.
 pub(super) type Found = Result<(Vec<Segment>, Usage), String>;
 
-impl Storage {
+impl SpoolHandle {
     /// Starts the spool thread, which then reads the existing files. A spool that cannot be opened is a fact
     /// for the machine, which probes it again and again.
     ///
@@ -51,7 +53,7 @@ impl Storage {
         captured: Receiver<Captured>,
         clock: impl Fn() -> (Now, Clock) + Clone + Send + 'static,
         inputs: mpsc::Sender<Input>,
-    ) -> std::io::Result<(Storage, Found)> {
+    ) -> std::io::Result<(SpoolHandle, Found)> {
         let live = LiveEpoch::new();
         let encryption = encryption_of(&config.spool);
         let setup = Setup {
@@ -67,7 +69,7 @@ impl Storage {
             encryption,
         };
         let (commands, orders) = unbounded();
-        let reader = Reader {
+        let reader = SegmentReader {
             fs: Arc::clone(&fs),
             dir: setup.dir(),
             encryption: setup.encryption.clone(),
@@ -94,7 +96,7 @@ impl Storage {
             spool.run(captured, orders, Box::new(report));
         })?;
         let storage =
-            Storage { live, commands, inputs, reader, thread, asked: None, answered: Mono::default() };
+            SpoolHandle { live, commands, inputs, reader, thread, asked: None, answered: Mono::default() };
         Ok((storage, found))
     }
 
@@ -145,7 +147,7 @@ impl Storage {
         let inputs = self.inputs.clone();
         tokio::task::spawn_blocking(move || {
             // A thread that has ended has nothing left to flush.
-            let _gone = flushed.recv_timeout(super::SETTLE_TIMEOUT);
+            let _gone = flushed.recv_timeout(SETTLE_TIMEOUT);
             let _the_agent_has_left = inputs.blocking_send(Input::Flushed);
         });
     }
@@ -155,7 +157,7 @@ impl Storage {
         self.inputs.clone()
     }
 
-    pub(super) fn reader(&self) -> Reader {
+    pub(super) fn reader(&self) -> SegmentReader {
         self.reader.clone()
     }
 
@@ -218,14 +220,14 @@ fn usage_of(input: &Input) -> Option<Usage> {
 
 /// Reads segments, from any thread.
 #[derive(Clone)]
-pub(super) struct Reader {
+pub(super) struct SegmentReader {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     encryption: Encryption,
     commands: Sender<Command>,
 }
 
-impl Reader {
+impl SegmentReader {
     /// As [`spool::open_sealed`]; blocks. What turns out to be damaged, now or while it is read, is returned
     /// to the spool, which recovers what it can.
     pub(super) fn open(&self, serial: Serial, shift: i64) -> Result<Footage, ReadError> {
@@ -246,7 +248,7 @@ impl Reader {
 pub(super) struct Footage {
     sealed: Sealed,
     serial: Serial,
-    reader: Reader,
+    reader: SegmentReader,
 }
 
 impl Footage {

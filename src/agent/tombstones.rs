@@ -1,7 +1,7 @@
 //! The thread that stores, without the disk, prohibitions that the disk does not take, so that the next start
 //! of the process finds them.
 
-use crate::disk::{Facts, Fs};
+use crate::disk::{Fs, StoredFacts};
 use crate::domain::effect::Fact;
 use std::path::Path;
 use std::sync::{Arc, mpsc};
@@ -19,7 +19,7 @@ pub(super) struct Tombstones(mpsc::SyncSender<Job>);
 impl Tombstones {
     /// # Errors
     /// If the thread cannot be started.
-    pub(super) fn start(store: Facts) -> std::io::Result<Tombstones> {
+    pub(super) fn start(store: StoredFacts) -> std::io::Result<Tombstones> {
         let (jobs, queue) = mpsc::sync_channel::<Job>(MAX_QUEUED);
         std::thread::Builder::new().name(String::from("tombstones")).spawn(move || {
             for job in queue {
@@ -51,6 +51,6 @@ impl Tombstones {
 }
 
 /// The place of the tombstones.
-pub(super) fn store(fs: Arc<dyn Fs>, socket: &Path) -> Facts {
-    Facts::tombstones(fs, socket.parent().unwrap_or(Path::new("/run/kasacam")))
+pub(super) fn store(fs: Arc<dyn Fs>, socket: &Path) -> StoredFacts {
+    StoredFacts::tombstones(fs, socket.parent().unwrap_or(Path::new("/run/kasacam")))
 }

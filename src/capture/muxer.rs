@@ -13,7 +13,7 @@ use super::timing::DecodeTimes;
 use super::units::{Start, Unit};
 use crate::domain::fragment::{Chunk, Epoch, Timing};
 use crate::domain::time::Mono;
-use crate::fmp4::{self, Run, SoundFormat};
+use crate::fmp4::{self, AudioDescription, SampleRun};
 use audio::{AudioQueue, MAX_WAITING_AUDIO};
 use bytes::Bytes;
 use formats::{Formats, TooManyLines};
@@ -290,7 +290,7 @@ impl Muxer {
     }
 
     /// The next audio frame.
-    pub fn push_audio(&mut self, audio: AudioFrame, format: &Arc<SoundFormat>) {
+    pub fn push_audio(&mut self, audio: AudioFrame, format: &Arc<AudioDescription>) {
         self.audio.push(audio, format);
     }
 
@@ -409,7 +409,7 @@ impl Muxer {
         let audio = self.audio.take(apart.then_some(start), end, shift, format);
         let frames_run = frame_run(frames, until, self.watch.pace.frame());
         self.sequence = self.sequence.wrapping_add(1);
-        let runs: Vec<Run> = std::iter::once(frames_run).chain(audio).collect();
+        let runs: Vec<SampleRun> = std::iter::once(frames_run).chain(audio).collect();
         let bytes = fmp4::write_chunk(self.sequence, &runs).ok_or(Unfit::TooLarge)?;
         Ok(Some(Chunk {
             epoch: self.settings.epoch,

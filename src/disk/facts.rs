@@ -3,22 +3,24 @@
 //! The files are
 //! `{state_dir}/state/{privacy,privacy.seen,entitlement,entitlement.seen,latch,stopped,floor,offsets,serial}`,
 //! each a header line with a checksum and a body ([`super::stamp()`]). A file that cannot be trusted
-//! (damaged, too long, a link, writable by others) is [`Known::Unreadable`], and **stays where it is**: if
+//! (damaged, too long, a link, writable by others) is [`Recalled::Unreadable`], and **stays where it is**: if
 //! the first start moved it away, the second would find it missing. Only when a new value is published, a
 //! copy goes into `state/quarantine/`.
 //!
 //! The latch is written at the first start. If it is missing while any other fact exists, it was lost, and
-//! its value is [`Known::Unreadable`]. The highest version seen of a signed fact is a fact of its own, and is
+//! its value is [`Recalled::Unreadable`]. The highest version seen of a signed fact is a fact of its own, and is
 //! written first: an unreadable file does not make an older version acceptable again.
 //!
-//! [`Facts::tombstones`] are prohibitions that could not be written; they are kept on a file system that
+//! [`StoredFacts::tombstones`] are prohibitions that could not be written; they are kept on a file system that
 //! needs no disk.
 
+use super::fs::{FileKind, Fs, make_dir, read};
 use super::place::Place;
-use super::{Fs, Kind, is_temporary, make_dir, publish, read, stamp, unstamp};
+use super::publish::{is_temporary, publish};
+use super::stamp::{stamp, unstamp};
 use crate::domain::effect::Fact;
 use crate::domain::offset::Offsets;
-use crate::domain::privacy::Known;
+use crate::domain::privacy::Recalled;
 use crate::domain::time::Utc;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -72,75 +74,75 @@ impl Name {
     }
 }
 
-/// Everything that [`Facts::recall`] found.
+/// Everything that [`StoredFacts::recall`] found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LastKnown {
     /// The JWS of the last choice.
-    pub privacy: Known<String>,
+    pub privacy: Recalled<String>,
     /// The highest version of a choice that was ever seen.
-    pub privacy_seen: Known<u64>,
+    pub privacy_seen: Recalled<u64>,
     /// The JWS of the last lease.
-    pub entitlement: Known<String>,
+    pub entitlement: Recalled<String>,
     /// The highest version of a lease that was ever seen.
-    pub entitlement_seen: Known<u64>,
+    pub entitlement_seen: Recalled<u64>,
     /// `true`: the local latch was set.
-    pub latch: Known<bool>,
+    pub latch: Recalled<bool>,
     /// Since when the service has been stopped, if it is; what cannot be read counts as unknown.
     pub stopped: Option<Utc>,
     /// The latest trusted time that was stored.
-    pub floor: Known<Utc>,
+    pub floor: Recalled<Utc>,
     /// The offsets of boots whose clock could not be trusted.
-    pub offsets: Known<Offsets>,
+    pub offsets: Recalled<Offsets>,
 }
 
 /// The state directory.
 #[derive(Clone)]
-pub struct Facts {
+pub struct StoredFacts {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     /// Its place when it was first asked for; absent if it did not exist yet.
     place: Option<Place>,
 }
 
-impl Facts {
+impl StoredFacts {
     /// The facts under `state_dir`. Does no I/O yet, so it cannot fail: a directory that cannot be made
-    /// results in unreadable facts and failing [`Facts::store`].
+    /// results in unreadable facts and failing [`StoredFacts::store`].
     #[must_use]
-    pub fn new(fs: Arc<dyn Fs>, state_dir: &Path) -> Facts {
-        Facts::at(fs, state_dir.join("state"))
+    pub fn new(fs: Arc<dyn Fs>, state_dir: &Path) -> StoredFacts {
+        StoredFacts::at(fs, state_dir.join("state"))
     }
 
     /// The prohibitions that could not be written, in the folder of the control socket: the next start of the
     /// process finds them there; a boot of the machine does not.
     #[must_use]
-    pub fn tombstones(fs: Arc<dyn Fs>, runtime_dir: &Path) -> Facts {
-        Facts::at(fs, runtime_dir.join("tombstones"))
+    pub fn tombstones(fs: Arc<dyn Fs>, runtime_dir: &Path) -> StoredFacts {
+        StoredFacts::at(fs, runtime_dir.join("tombstones"))
     }
 
-    fn at(fs: Arc<dyn Fs>, dir: PathBuf) -> Facts {
+    fn at(fs: Arc<dyn Fs>, dir: PathBuf) -> StoredFacts {
         let place = Place::of(&*fs, &dir).ok();
-        Facts { fs, dir, place }
+        StoredFacts { fs, dir, place }
     }
 
     /// Reads one fact. Never fails: an unreadable file is a value of its own.
     #[must_use]
-    pub fn load(&self, name: Name) -> Known<String> {
+    pub fn load(&self, name: Name) -> Recalled<String> {
         let path = self.dir.join(name.text());
         let meta = match self.fs.stat(&path) {
             Ok(meta) => meta,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Known::Missing,
-            Err(_) => return Known::Unreadable,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Recalled::Missing,
+            Err(_) => return Recalled::Unreadable,
         };
         // If others may write it, they may have written it.
-        if meta.kind != Kind::File || meta.mode & 0o022 != 0 {
-            return Known::Unreadable;
+        if meta.kind != FileKind::File || meta.mode & 0o022 != 0 {
+            return Recalled::Unreadable;
         }
         let Ok(bytes) = read(&*self.fs, &path, MAX_BYTES) else {
-            return Known::Unreadable;
+            return Recalled::Unreadable;
         };
         match unstamp(KIND, &bytes) {
-            Some(body) => Known::Is(body.to_owned()),
-            None => Known::Unreadable,
+            Some(body) => Recalled::Is(body.to_owned()),
+            None => Recalled::Unreadable,
         }
     }
 
@@ -153,7 +155,7 @@ impl Facts {
             place.is_there(&*self.fs, &self.dir)?;
         }
         make_dir(&*self.fs, &self.dir)?;
-        if self.load(name) == Known::Unreadable {
+        if self.load(name) == Recalled::Unreadable {
             // The copy is for people; if it fails, the new value is still written.
             let _ = self.lay_aside(name);
         }
@@ -164,8 +166,8 @@ impl Facts {
     #[must_use]
     pub fn recall(&self) -> LastKnown {
         let mut latch = self.latch();
-        if latch == Known::Missing && self.holds_anything() {
-            latch = Known::Unreadable;
+        if latch == Recalled::Missing && self.holds_anything() {
+            latch = Recalled::Unreadable;
         }
         let floor = parsed(self.load(Name::Floor), |body| body.parse().ok().map(Utc));
         let (privacy, entitlement) = (self.load(Name::Privacy), self.load(Name::Entitlement));
@@ -178,7 +180,7 @@ impl Facts {
 
     /// The latch, from its own file only.
     #[must_use]
-    pub fn latch(&self) -> Known<bool> {
+    pub fn latch(&self) -> Recalled<bool> {
         parsed(self.load(Name::Latch), |body| match body {
             "closed" => Some(true),
             "open" => Some(false),
@@ -199,13 +201,13 @@ impl Facts {
             Name::Serial,
         ]
         .into_iter()
-        .any(|name| self.load(name) != Known::Missing)
+        .any(|name| self.load(name) != Recalled::Missing)
     }
 
     /// Makes durable what the machine asks for; of a signed fact its version first.
     ///
     /// # Errors
-    /// As [`Facts::store`].
+    /// As [`StoredFacts::store`].
     pub fn keep(&self, fact: &Fact) -> io::Result<()> {
         match fact {
             Fact::Privacy { version, jws } => {
@@ -226,11 +228,11 @@ impl Facts {
         }
     }
 
-    /// Like [`Facts::keep`], for a fact that forbids: if it cannot be written, the fact before it permits
+    /// Like [`StoredFacts::keep`], for a fact that forbids: if it cannot be written, the fact before it permits
     /// what is now forbidden, and is withdrawn.
     ///
     /// # Errors
-    /// Those of [`Facts::keep`], and what happened to the fact before it.
+    /// Those of [`StoredFacts::keep`], and what happened to the fact before it.
     pub fn forbid(&self, fact: &Fact) -> io::Result<()> {
         let Err(error) = self.keep(fact) else { return Ok(()) };
         let told = match self.withdraw(fact) {
@@ -261,7 +263,7 @@ impl Facts {
     /// Stores a prohibition unchanged, for the next start of the process.
     ///
     /// # Errors
-    /// As [`Facts::store`].
+    /// As [`StoredFacts::store`].
     pub fn raise(&self, fact: &Fact) -> io::Result<()> {
         match fact {
             Fact::Privacy { jws, .. } | Fact::Entitlement { jws, .. } => self.store(name_of(fact), jws),
@@ -315,10 +317,10 @@ fn name_of(fact: &Fact) -> Name {
     }
 }
 
-fn parsed<T>(known: Known<String>, parse: impl Fn(&str) -> Option<T>) -> Known<T> {
+fn parsed<T>(known: Recalled<String>, parse: impl Fn(&str) -> Option<T>) -> Recalled<T> {
     match known {
-        Known::Is(body) => parse(&body).map_or(Known::Unreadable, Known::Is),
-        Known::Missing => Known::Missing,
-        Known::Unreadable => Known::Unreadable,
+        Recalled::Is(body) => parse(&body).map_or(Recalled::Unreadable, Recalled::Is),
+        Recalled::Missing => Recalled::Missing,
+        Recalled::Unreadable => Recalled::Unreadable,
     }
 }

@@ -19,7 +19,8 @@
 //! journal's first line), it was tampered with or lost, and the journal records that it begins anew.
 
 use super::facts::Name;
-use super::{Fs, Handle, publish, read};
+use super::fs::{Fs, Handle, make_dir, read};
+use super::publish::publish;
 use crate::domain::journal::{self, Hash, Head, What};
 use crate::domain::segment::RecordClock;
 use crate::domain::time::Utc;
@@ -77,7 +78,7 @@ impl Journal {
     pub fn with_room(fs: Arc<dyn Fs>, state_dir: &Path, most_bytes: u64) -> io::Result<Journal> {
         let dir = state_dir.join("journal");
         let expected = fs.stat(&state_dir.join("state").join(Name::Latch.text())).is_ok();
-        super::make_dir(&*fs, &dir)?;
+        make_dir(&*fs, &dir)?;
         let mut journal =
             Journal { fs, dir, expected, most_bytes, stands: Stands::default(), is_doubtful: false };
         journal.look()?;

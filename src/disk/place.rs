@@ -2,7 +2,7 @@
 //! behind, an empty directory of the underlying file system: a write there fills that file system, and is
 //! hidden once the card is back.
 
-use super::Fs;
+use super::fs::Fs;
 use std::fmt;
 use std::io;
 use std::path::Path;

@@ -1,6 +1,6 @@
 //! The only way to write a whole small file.
 
-use super::Fs;
+use super::fs::Fs;
 use std::io;
 use std::path::Path;
 

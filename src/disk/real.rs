@@ -1,6 +1,6 @@
 //! [`Fs`] implemented with the kernel.
 
-use super::{Fs, Handle, Kind, Meta};
+use super::fs::{FileKind, Fs, Handle, Meta};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, RenameFlags, renameat2};
 use nix::libc;
@@ -143,9 +143,9 @@ impl Fs for RealFs {
     fn stat(&self, path: &Path) -> io::Result<Meta> {
         let meta = fs::symlink_metadata(path)?;
         let kind = match (meta.is_file(), meta.is_dir()) {
-            (true, _) => Kind::File,
-            (_, true) => Kind::Directory,
-            (false, false) => Kind::Other,
+            (true, _) => FileKind::File,
+            (_, true) => FileKind::Directory,
+            (false, false) => FileKind::Other,
         };
         Ok(Meta { kind, len: meta.len(), mode: meta.mode() & 0o7777 })
     }

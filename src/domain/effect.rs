@@ -544,7 +544,7 @@ pub struct CaptureFigures {
 #[serde(default)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SpoolFigures {
-    /// [`super::storage::Storage::text`].
+    /// How much room there is: `roomy`, `tight`, `full` or `broken`.
     pub state: Word,
     /// Bytes in the spool now, quarantine included.
     pub bytes: u64,

@@ -3,6 +3,9 @@
 //! Everything here is a value or a function of values. Time is an argument ([`time::Now`]). What happens
 //! outside arrives as an [`input::Input`]. What the outside must do is returned as an [`effect::Effect`].
 
+#![deny(clippy::disallowed_types, clippy::disallowed_methods, clippy::disallowed_macros)]
+#![forbid(unsafe_code)]
+
 pub mod aside;
 pub mod backoff;
 pub mod codec;

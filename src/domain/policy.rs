@@ -6,11 +6,11 @@ use super::codec::Codec;
 use super::entitlement::{Entitlement, Features};
 use super::fragment::{Epoch, SpanEnd};
 use super::privacy::Privacy;
-use super::storage::Storage;
+use super::storage::StorageState;
 
 /// Everything that a decision depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Facts {
+pub struct PolicyFacts {
     /// The owner's choice, combined with the latch and the shutter.
     pub privacy: Privacy,
     /// The state of the lease now.
@@ -18,7 +18,7 @@ pub struct Facts {
     /// How far the clock is believed.
     pub clock: TrustedClock,
     /// How much room the spool has.
-    pub storage: Storage,
+    pub storage: StorageState,
     /// Whether the owner's current choice is known.
     pub hearing: Hearing,
     /// What the configuration adds.
@@ -215,7 +215,7 @@ impl Decision {
 
 /// Decides. Privacy comes first: if several facts forbid capture, the reported reason is the owner's wish.
 #[must_use]
-pub fn decide(facts: &Facts) -> Decision {
+pub fn decide(facts: &PolicyFacts) -> Decision {
     let granted = granted(facts.entitlement);
     let capture = match (facts.privacy, granted, facts.storage) {
         (Privacy::DoNotRecord, _, _) => Capture::Off(Reason::DoNotRecord),
@@ -225,11 +225,11 @@ pub fn decide(facts: &Facts) -> Decision {
         (Privacy::Record, Ok(features), _) if facts.rules.codec == Codec::H265 && !features.h265 => {
             Capture::Off(Reason::PlanWithoutH265)
         }
-        (Privacy::Record, Ok(_), Storage::Broken) => Capture::Off(Reason::StorageBroken),
-        (Privacy::Record, Ok(_), Storage::Full) if facts.rules.when_full == WhenFull::Stop => {
+        (Privacy::Record, Ok(_), StorageState::Broken) => Capture::Off(Reason::StorageBroken),
+        (Privacy::Record, Ok(_), StorageState::Full) if facts.rules.when_full == WhenFull::Stop => {
             Capture::Off(Reason::StorageFull)
         }
-        (Privacy::Record, Ok(features), Storage::Roomy | Storage::Tight | Storage::Full) => {
+        (Privacy::Record, Ok(features), StorageState::Roomy | StorageState::Tight | StorageState::Full) => {
             Capture::On { audio: features.audio && facts.rules.audio, max_height: features.max_height }
         }
     };
@@ -252,10 +252,9 @@ pub fn decide(facts: &Facts) -> Decision {
         }
         Entitlement::Suspended | Entitlement::Lapsed => Pending::Hold,
         Entitlement::Granted(_) | Entitlement::Unknown => match (facts.storage, facts.rules.when_full) {
-            (Storage::Full, WhenFull::Evict) => Pending::EvictOldest,
-            (Storage::Full, WhenFull::Stop) | (Storage::Roomy | Storage::Tight | Storage::Broken, _) => {
-                Pending::Keep
-            }
+            (StorageState::Full, WhenFull::Evict) => Pending::EvictOldest,
+            (StorageState::Full, WhenFull::Stop)
+            | (StorageState::Roomy | StorageState::Tight | StorageState::Broken, _) => Pending::Keep,
         },
     };
     Decision { capture, upload, pending }

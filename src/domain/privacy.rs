@@ -26,7 +26,7 @@ pub enum Privacy {
 
 /// A fact read back from flash at start.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Known<T> {
+pub enum Recalled<T> {
     /// As it was written.
     Is(T),
     /// Never written.
@@ -35,13 +35,13 @@ pub enum Known<T> {
     Unreadable,
 }
 
-impl<T> Known<T> {
+impl<T> Recalled<T> {
     /// The value, if it was read.
     #[must_use]
     pub fn value(&self) -> Option<&T> {
         match self {
-            Known::Is(value) => Some(value),
-            Known::Missing | Known::Unreadable => None,
+            Recalled::Is(value) => Some(value),
+            Recalled::Missing | Recalled::Unreadable => None,
         }
     }
 }
@@ -76,15 +76,15 @@ impl Shutter {
 ///
 /// A latch that was never set restricts nothing; one that cannot be read makes the result unknown.
 #[must_use]
-pub fn strictest(choice: &Known<PrivacyChoice>, latch: &Known<bool>) -> Privacy {
+pub fn strictest(choice: &Recalled<PrivacyChoice>, latch: &Recalled<bool>) -> Privacy {
     let app = match choice {
-        Known::Is(choice) if choice.do_not_record => Privacy::DoNotRecord,
-        Known::Is(_) => Privacy::Record,
-        Known::Missing | Known::Unreadable => Privacy::Unknown,
+        Recalled::Is(choice) if choice.do_not_record => Privacy::DoNotRecord,
+        Recalled::Is(_) => Privacy::Record,
+        Recalled::Missing | Recalled::Unreadable => Privacy::Unknown,
     };
     match (app, latch) {
-        (_, Known::Is(true)) => Privacy::DoNotRecord,
-        (Privacy::Record, Known::Unreadable) => Privacy::Unknown,
-        (app, Known::Is(false) | Known::Missing | Known::Unreadable) => app,
+        (_, Recalled::Is(true)) => Privacy::DoNotRecord,
+        (Privacy::Record, Recalled::Unreadable) => Privacy::Unknown,
+        (app, Recalled::Is(false) | Recalled::Missing | Recalled::Unreadable) => app,
     }
 }

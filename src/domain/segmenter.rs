@@ -113,13 +113,13 @@ pub struct Limits {
 #[derive(Debug)]
 pub struct Segmenter {
     limits: Limits,
-    span: Option<Span>,
+    span: Option<SpanProgress>,
     /// The disk held chunks up until this time, and what was captured since has not come yet.
     held_until: Option<Mono>,
 }
 
 #[derive(Debug)]
-struct Span {
+struct SpanProgress {
     epoch: Epoch,
     time: SpanTime,
     /// Number of the segment that is open, or of the next one.
@@ -180,7 +180,7 @@ impl Segmenter {
             self.end_fragment(&mut steps);
         }
         if self.span.is_none() && chunk.starts_fragment {
-            self.span = Some(Span {
+            self.span = Some(SpanProgress {
                 epoch: chunk.epoch,
                 time,
                 n: 0,
@@ -298,7 +298,7 @@ enum Partial {
     Drop,
 }
 
-impl Span {
+impl SpanProgress {
     /// Why the span cannot go on with this chunk.
     fn broken_by(&self, chunk: &ChunkFacts, time: SpanTime, limits: &Limits) -> Option<SpanEnd> {
         if chunk.epoch != self.epoch {

@@ -21,7 +21,7 @@ pub struct Usage {
 
 /// The fact that the policy sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Storage {
+pub enum StorageState {
     /// Below nine tenths of every budget.
     Roomy,
     /// Nine tenths of a budget are used: worth a report, nothing else.
@@ -32,15 +32,15 @@ pub enum Storage {
     Broken,
 }
 
-impl Storage {
+impl StorageState {
     /// The stable text of the telemetry's `spool.state`.
     #[must_use]
     pub fn text(self) -> &'static str {
         match self {
-            Storage::Roomy => "roomy",
-            Storage::Tight => "tight",
-            Storage::Full => "full",
-            Storage::Broken => "broken",
+            StorageState::Roomy => "roomy",
+            StorageState::Tight => "tight",
+            StorageState::Full => "full",
+            StorageState::Broken => "broken",
         }
     }
 }
@@ -59,19 +59,19 @@ pub struct Budget {
 impl Budget {
     /// Judges a spool that can be written.
     #[must_use]
-    pub fn judge(&self, usage: Usage) -> Storage {
+    pub fn judge(&self, usage: Usage) -> StorageState {
         let nine_tenths = |of: u64| of - of / 10;
         // If the free space is unknown, nothing is removed because of it.
         let is_free_below = |least: u64| usage.free.is_some_and(|free| free <= least);
         if usage.bytes >= self.max_bytes || usage.files >= self.max_files || is_free_below(self.min_free) {
-            Storage::Full
+            StorageState::Full
         } else if usage.bytes >= nine_tenths(self.max_bytes)
             || usage.files >= nine_tenths(self.max_files)
             || is_free_below(self.min_free.saturating_add(self.min_free / 10))
         {
-            Storage::Tight
+            StorageState::Tight
         } else {
-            Storage::Roomy
+            StorageState::Roomy
         }
     }
 }

@@ -2,8 +2,9 @@
 //! "Object attributes").
 
 use super::boxes::build;
+use super::init;
+use super::layout::{ChunkInfo, Layout};
 use super::mfra::{Entry, table};
-use super::{ChunkInfo, Layout, init};
 use crate::domain::fragment::Track;
 
 /// Maximum number of entries of a seek table: the standard's own limit.
@@ -76,7 +77,7 @@ fn place(chunk: &ChunkInfo, track: Track) -> Option<Entry> {
 }
 
 fn seek_table(layout: &Layout) -> Vec<u8> {
-    let sound = layout.init.audio.and_then(|audio| {
+    let audio = layout.init.audio.and_then(|audio| {
         let first = layout.chunks.iter().find_map(|chunk| place(chunk, audio))?;
         Some((audio, first))
     });
@@ -86,11 +87,11 @@ fn seek_table(layout: &Layout) -> Vec<u8> {
         .filter(|chunk| chunk.starts_with_sync)
         .filter_map(|chunk| place(chunk, layout.init.video))
         .collect();
-    let room = MAX_SEEK_ENTRIES - usize::from(sound.is_some());
+    let room = MAX_SEEK_ENTRIES - usize::from(audio.is_some());
     let step = fragments.len().div_ceil(room).max(1);
     let kept: Vec<Entry> = fragments.into_iter().step_by(step).collect();
     let mut body = table(layout.init.video.id, &kept);
-    if let Some((audio, first)) = sound {
+    if let Some((audio, first)) = audio {
         body.extend(table(audio.id, &[first]));
     }
     build(b"mfra", &body)

@@ -1,6 +1,6 @@
 //! Walking and building boxes (ISO/IEC 14496-12, 4.2).
 
-use super::Malformed;
+use super::malformed::Malformed;
 
 /// Big-endian reading that returns `None` at the end instead of panicking.
 #[derive(Clone, Copy, Debug)]

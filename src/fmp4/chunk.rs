@@ -2,7 +2,8 @@
 
 use super::boxes::{BoxAt, Cursor, Walk, need};
 use super::init::{self, Defaults};
-use super::{ChunkInfo, Malformed, TrackRun};
+use super::layout::{ChunkInfo, TrackRun};
+use super::malformed::Malformed;
 use crate::domain::fragment::Init;
 
 /// `sample_is_non_sync_sample` of the sample flags.

@@ -1,88 +1,9 @@
 //! What a decoder must be told before the first sample (ISO/IEC 14496-15): `avcC` of H.264 and `hvcC` of H.265, and the
 //! name of what they tell (RFC 6381; ISO/IEC 14496-15, annex E).
 
-use super::PictureFormat;
-use crate::domain::codec::Codec;
+use super::format::{DecoderSets, VideoDescription};
 use bytes::Bytes;
 use std::fmt::Write as _;
-
-/// The parameter sets of a stream, as NAL units.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DecoderSets {
-    /// Of H.264.
-    H264 {
-        /// The sequence parameter set.
-        sps: Bytes,
-        /// The picture parameter sets; 255 at most are written.
-        pps: Vec<Bytes>,
-    },
-    /// Of H.265.
-    H265 {
-        /// The video parameter set.
-        vps: Bytes,
-        /// The sequence parameter set.
-        sps: Bytes,
-        /// The picture parameter sets; 64 at most are written, which is all that there can be.
-        pps: Vec<Bytes>,
-        /// The general part of `profile_tier_level` (ITU-T H.265, 7.3.3).
-        profile: [u8; 12],
-        /// Temporal sub-layers, 1 to 7.
-        sub_layers: u8,
-        /// `sps_temporal_id_nesting_flag`.
-        nested: bool,
-    },
-}
-
-impl DecoderSets {
-    /// Whose they are.
-    #[must_use]
-    pub fn codec(&self) -> Codec {
-        match self {
-            DecoderSets::H264 { .. } => Codec::H264,
-            DecoderSets::H265 { .. } => Codec::H265,
-        }
-    }
-
-    /// The NAL units, in the order in which they stand before a picture.
-    #[must_use]
-    pub fn nals(&self) -> Vec<Bytes> {
-        match self {
-            DecoderSets::H264 { sps, pps } => [std::slice::from_ref(sps), pps].concat(),
-            DecoderSets::H265 { vps, sps, pps, .. } => {
-                [std::slice::from_ref(vps), std::slice::from_ref(sps), pps].concat()
-            }
-        }
-    }
-
-    /// Profile, tier and level are the same. The `moov` names them.
-    #[must_use]
-    pub fn has_profile_of(&self, other: &DecoderSets) -> bool {
-        match (self, other) {
-            (DecoderSets::H264 { sps, .. }, DecoderSets::H264 { sps: other, .. }) => {
-                sps.get(1..4) == other.get(1..4)
-            }
-            (DecoderSets::H265 { profile, .. }, DecoderSets::H265 { profile: other, .. }) => profile == other,
-            (DecoderSets::H264 { .. }, DecoderSets::H265 { .. })
-            | (DecoderSets::H265 { .. }, DecoderSets::H264 { .. }) => false,
-        }
-    }
-
-    pub(super) fn entry_kind(&self, sets_in_band: bool) -> &'static [u8; 4] {
-        match (self, sets_in_band) {
-            (DecoderSets::H264 { .. }, false) => b"avc1",
-            (DecoderSets::H264 { .. }, true) => b"avc3",
-            (DecoderSets::H265 { .. }, false) => b"hvc1",
-            (DecoderSets::H265 { .. }, true) => b"hev1",
-        }
-    }
-
-    pub(super) fn record_kind(&self) -> &'static [u8; 4] {
-        match self {
-            DecoderSets::H264 { .. } => b"avcC",
-            DecoderSets::H265 { .. } => b"hvcC",
-        }
-    }
-}
 
 /// The box of the decoder's configuration in a sample entry of this kind; `None` where it is none of ours.
 pub(super) fn record_of_entry(kind: &[u8; 4]) -> Option<&'static [u8; 4]> {
@@ -94,7 +15,7 @@ pub(super) fn record_of_entry(kind: &[u8; 4]) -> Option<&'static [u8; 4]> {
 }
 
 /// What stands in the box of the decoder's configuration.
-pub(super) fn record(format: &PictureFormat) -> Vec<u8> {
+pub(super) fn record(format: &VideoDescription) -> Vec<u8> {
     match &format.sets {
         DecoderSets::H264 { sps, pps } => avc(format, sps, pps),
         DecoderSets::H265 { vps, sps, pps, profile, sub_layers, nested } => {
@@ -105,7 +26,7 @@ pub(super) fn record(format: &PictureFormat) -> Vec<u8> {
 }
 
 /// `AVCDecoderConfigurationRecord` (5.3.3.1).
-fn avc(format: &PictureFormat, sps: &Bytes, pps: &[Bytes]) -> Vec<u8> {
+fn avc(format: &VideoDescription, sps: &Bytes, pps: &[Bytes]) -> Vec<u8> {
     let mut record = vec![1];
     // Profile, compatibility and level stand at the front of the set.
     record.extend((1..=3).map(|at| sps.get(at).copied().unwrap_or(0)));
@@ -125,7 +46,7 @@ fn avc(format: &PictureFormat, sps: &Bytes, pps: &[Bytes]) -> Vec<u8> {
 }
 
 /// `HEVCDecoderConfigurationRecord` (8.3.3.1). `layers`: number of temporal layers and whether they are nested, in place.
-fn hevc(format: &PictureFormat, sets: [&[Bytes]; 3], profile: &[u8; 12], layers: u8) -> Vec<u8> {
+fn hevc(format: &VideoDescription, sets: [&[Bytes]; 3], profile: &[u8; 12], layers: u8) -> Vec<u8> {
     /// `NAL_unit_type` of the three kinds of sets, in the order in which they stand.
     const KINDS: [u8; 3] = [32, 33, 34];
     let mut record = vec![1];

@@ -35,7 +35,7 @@ impl Sample {
 
 /// The samples of one track in one chunk. Either at most the first is a sync sample, or all are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct SampleRun {
     /// `track_ID`.
     pub track: u32,
     /// `baseMediaDecodeTime`, in ticks of the track.
@@ -51,8 +51,8 @@ pub struct Run {
 /// One `moof` with its `mdat`: the runs that have samples, in this order. `None` if they have more than 2
 /// GiB, which no file reaches.
 #[must_use]
-pub fn write_chunk(sequence: u32, runs: &[Run]) -> Option<Bytes> {
-    let runs: Vec<&Run> = runs.iter().filter(|run| !run.samples.is_empty()).collect();
+pub fn write_chunk(sequence: u32, runs: &[SampleRun]) -> Option<Bytes> {
+    let runs: Vec<&SampleRun> = runs.iter().filter(|run| !run.samples.is_empty()).collect();
     let sizes: Vec<u64> =
         runs.iter().map(|run| run.samples.iter().map(|sample| u64::from(sample.size())).sum()).collect();
     let moof_size = 8 + 16 + runs.iter().map(|run| traf_size(run)).sum::<usize>();
@@ -87,21 +87,21 @@ fn put_head(bytes: &mut BytesMut, size: usize, kind: &[u8; 4]) {
 }
 
 /// Whether the composition offsets must be written.
-fn reorders(run: &Run) -> bool {
+fn reorders(run: &SampleRun) -> bool {
     run.samples.iter().any(|sample| sample.offset != 0)
 }
 
-fn trun_size(run: &Run) -> usize {
+fn trun_size(run: &SampleRun) -> usize {
     let fields = if reorders(run) { 3 } else { 2 };
     let first = usize::from(run.first_is_sync && !run.all_are_sync);
     8 + 4 + 4 + 4 + 4 * first + 4 * fields * run.samples.len()
 }
 
-fn traf_size(run: &Run) -> usize {
+fn traf_size(run: &SampleRun) -> usize {
     8 + 20 + 20 + trun_size(run)
 }
 
-fn put_traf(bytes: &mut BytesMut, run: &Run, data: u32) {
+fn put_traf(bytes: &mut BytesMut, run: &SampleRun, data: u32) {
     put_head(bytes, traf_size(run), b"traf");
     put_head(bytes, 20, b"tfhd");
     bytes.put_u32(TFHD);

@@ -1,6 +1,7 @@
 //! What can be read at the two ends of a sealed segment, so that a start need not read what is between them.
 
 use super::boxes::{BoxAt, Cursor, Walk};
+use super::layout::TrackRun;
 use super::{chunk, init, record};
 use crate::domain::fragment::{Init, Track};
 use crate::domain::segment::Record;
@@ -109,8 +110,7 @@ pub fn read_step(init: &Init, bytes: &[u8], at: u64) -> Option<Step> {
     let end = moof.end.checked_add(size)?;
     let data = (moof.end - moof.start).checked_add(8)?..end.checked_sub(moof.start)?;
     let chunk = chunk::read_moof(init, &moof, &data, end).ok().filter(|_| is_mdat)?;
-    let pictures = chunk.runs.iter().find(|run| run.track == init.video.id);
-    let over =
-        |run: &super::TrackRun| u64::try_from(run.earliest_presentation).ok()?.checked_add(run.duration);
-    Some(Step { end, over: pictures.and_then(over) })
+    let video = chunk.runs.iter().find(|run| run.track == init.video.id);
+    let over = |run: &TrackRun| u64::try_from(run.earliest_presentation).ok()?.checked_add(run.duration);
+    Some(Step { end, over: video.and_then(over) })
 }

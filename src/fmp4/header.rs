@@ -1,62 +1,25 @@
 //! Writing `ftyp` and `moov` (ISO/IEC 14496-12, 8.2 to 8.5; ISO/IEC 14496-15, 5.4 and 8.4; ISO/IEC 14496-14, 5.6).
 
 use super::boxes::build;
-use super::configuration::{self, DecoderSets};
+use super::configuration;
+use super::format::{AUDIO_TRACK, AudioDescription, VIDEO_TIMESCALE, VIDEO_TRACK, VideoDescription};
 use bytes::Bytes;
-
-/// `track_ID` of the video.
-pub const PICTURES: u32 = 1;
-/// `track_ID` of the audio.
-pub const SOUND: u32 = 2;
-/// Ticks per second of the video: the clock of RTP, in which one frame of the common frame rates is a whole
-/// number of ticks.
-pub const PICTURE_TIMESCALE: u32 = 90_000;
 
 /// `sample_is_non_sync_sample`, and the sample depends on others.
 pub(super) const DEPENDS: u32 = 0x0101_0000;
 /// A sync sample, which depends on no other.
 pub(super) const SYNC: u32 = 0x0200_0000;
 
-/// What the `moov` says of the video.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PictureFormat {
-    /// The parameter sets.
-    pub sets: DecoderSets,
-    /// Width and height of the coded picture after cropping.
-    pub size: (u32, u32),
-    /// Sample aspect ratio, width to height.
-    pub aspect: (u32, u32),
-    /// `chroma_format_idc`, if the profile has it.
-    pub chroma: Option<u8>,
-    /// Bit depth of luma and chroma samples, minus 8.
-    pub depths: (u8, u8),
-    /// Parameter sets may also be inside the samples (`avc3` instead of `avc1`, `hev1` instead of `hvc1`).
-    pub sets_in_band: bool,
-    /// Clockwise quarter turns for display, 0 to 3.
-    pub turns: u8,
-}
-
-/// What the `moov` says of the audio.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SoundFormat {
-    /// `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2.1), at most 100 bytes.
-    pub config: Bytes,
-    /// Samples per second; also the timescale of the track.
-    pub rate: u32,
-    /// Channels.
-    pub channels: u16,
-}
-
 /// `ftyp` and `moov`, for a file whose samples are all in fragments.
 #[must_use]
-pub fn write_init(picture: &PictureFormat, sound: Option<&SoundFormat>) -> Bytes {
+pub fn write_init(video: &VideoDescription, audio: Option<&AudioDescription>) -> Bytes {
     let mut bytes = build(b"ftyp", b"iso6\0\0\0\0iso6iso5mp41");
     let mut moov = mvhd();
-    moov.extend(picture_track(picture));
-    let mut extends = trex(PICTURES, DEPENDS);
-    if let Some(sound) = sound {
-        moov.extend(sound_track(sound));
-        extends.extend(trex(SOUND, SYNC));
+    moov.extend(video_track(video));
+    let mut extends = trex(VIDEO_TRACK, DEPENDS);
+    if let Some(audio) = audio {
+        moov.extend(audio_track(audio));
+        extends.extend(trex(AUDIO_TRACK, SYNC));
     }
     moov.extend(build(b"mvex", &extends));
     bytes.extend(build(b"moov", &moov));
@@ -90,7 +53,7 @@ fn matrix(turns: u8) -> [u8; 36] {
 fn mvhd() -> Vec<u8> {
     // Creation, modification: not known. The fragments give the duration. The timescale is that of the
     // frames, so that a file without audio has a single timescale.
-    let times = [0, 0, PICTURE_TIMESCALE, 0u32].map(u32::to_be_bytes).concat();
+    let times = [0, 0, VIDEO_TIMESCALE, 0u32].map(u32::to_be_bytes).concat();
     let rate_and_volume = [0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
     full(b"mvhd", 0, 0, &[&times, &rate_and_volume, &matrix(0), &[0; 24], &u32::MAX.to_be_bytes()])
 }
@@ -127,15 +90,15 @@ fn media(timescale: u32, handler: &[u8; 4], name: &[u8], header: &[u8], entry: &
 /// The language "und", five bits per letter (8.4.2).
 const UNDETERMINED: u16 = 0x55c4;
 
-fn picture_track(format: &PictureFormat) -> Vec<u8> {
+fn video_track(format: &VideoDescription) -> Vec<u8> {
     let (width, height) = format.size;
     let (across, down) = format.aspect;
     let shown = u64::from(width) * u64::from(across) / u64::from(down.max(1));
     let shown = u32::try_from(shown).unwrap_or(width).min(0xffff);
-    let mut trak = tkhd(PICTURES, 0, format.turns, (shown, height));
+    let mut trak = tkhd(VIDEO_TRACK, 0, format.turns, (shown, height));
     let header = full(b"vmhd", 0, 1, &[&[0; 8]]);
-    let entry = picture_entry(format);
-    trak.extend(media(PICTURE_TIMESCALE, b"vide", b"pictures", &header, &entry));
+    let entry = video_entry(format);
+    trak.extend(media(VIDEO_TIMESCALE, b"vide", b"pictures", &header, &entry));
     build(b"trak", &trak)
 }
 
@@ -143,7 +106,7 @@ fn short(value: u32) -> [u8; 2] {
     u16::try_from(value).unwrap_or(u16::MAX).to_be_bytes()
 }
 
-fn picture_entry(format: &PictureFormat) -> Vec<u8> {
+fn video_entry(format: &VideoDescription) -> Vec<u8> {
     let mut body = vec![0, 0, 0, 0, 0, 0, 0, 1];
     body.extend([0; 16]);
     body.extend(short(format.size.0));
@@ -159,14 +122,14 @@ fn picture_entry(format: &PictureFormat) -> Vec<u8> {
     build(format.sets.entry_kind(format.sets_in_band), &body)
 }
 
-fn sound_track(format: &SoundFormat) -> Vec<u8> {
-    let mut trak = tkhd(SOUND, 0x0100, 0, (0, 0));
+fn audio_track(format: &AudioDescription) -> Vec<u8> {
+    let mut trak = tkhd(AUDIO_TRACK, 0x0100, 0, (0, 0));
     let header = full(b"smhd", 0, 0, &[&[0; 4]]);
-    trak.extend(media(format.rate.max(1), b"soun", b"audio", &header, &sound_entry(format)));
+    trak.extend(media(format.rate.max(1), b"soun", b"audio", &header, &audio_entry(format)));
     build(b"trak", &trak)
 }
 
-fn sound_entry(format: &SoundFormat) -> Vec<u8> {
+fn audio_entry(format: &AudioDescription) -> Vec<u8> {
     let mut body = vec![0, 0, 0, 0, 0, 0, 0, 1];
     body.extend([0; 8]);
     body.extend(format.channels.to_be_bytes());
@@ -178,7 +141,7 @@ fn sound_entry(format: &SoundFormat) -> Vec<u8> {
 }
 
 /// `ES_Descriptor` (ISO/IEC 14496-1, 7.2.6.5) of AAC.
-fn elementary_stream(format: &SoundFormat) -> Vec<u8> {
+fn elementary_stream(format: &AudioDescription) -> Vec<u8> {
     let config = format.config.get(..format.config.len().min(100)).unwrap_or_default();
     let specific = descriptor(0x05, &[config]);
     // Audio stream, upstream no, reserved yes; buffer and bit rates are not known.

@@ -1,8 +1,8 @@
 //! `ftyp` and `moov`: the tracks, their codecs, and the defaults of their samples.
 
-use super::Malformed;
 use super::boxes::{BoxAt, Cursor, Walk, child, need};
 use super::configuration;
+use super::malformed::Malformed;
 use crate::domain::fragment::{Init, Track};
 use bytes::Bytes;
 
@@ -26,13 +26,13 @@ pub fn read_init(bytes: Bytes) -> Result<Init, Malformed> {
         let entry = first_entry(&stsd)?;
         match &handler {
             b"vide" if video.is_none() => {
-                let picture = picture_of(&entry)?;
-                (width, height) = (picture.width, picture.height);
-                codecs.push(picture.codec);
+                let found = video_of(&entry)?;
+                (width, height) = (found.width, found.height);
+                codecs.push(found.codec);
                 video = Some(track);
             }
             b"soun" if audio.is_none() => {
-                codecs.push(sound_of(&entry)?);
+                codecs.push(audio_of(&entry)?);
                 audio = Some(track);
             }
             _ => return Err(trak.bad("is a second track of its kind, or of a kind we do not write")),
@@ -141,13 +141,13 @@ fn first_entry<'a>(stsd: &BoxAt<'a>) -> Result<BoxAt<'a>, Malformed> {
     Walk::new(entries, stsd.body_start() + 8).next().ok_or_else(|| stsd.bad("is empty"))?
 }
 
-struct Picture {
+struct Video {
     codec: String,
     width: u32,
     height: u32,
 }
 
-fn picture_of(entry: &BoxAt<'_>) -> Result<Picture, Malformed> {
+fn video_of(entry: &BoxAt<'_>) -> Result<Video, Malformed> {
     let record =
         configuration::record_of_entry(&entry.kind).ok_or_else(|| entry.bad("is neither H.264 nor H.265"))?;
     let mut cursor = Cursor::new(entry.body);
@@ -164,13 +164,13 @@ fn picture_of(entry: &BoxAt<'_>) -> Result<Picture, Malformed> {
         if found.is(record) {
             let codec = configuration::codec_string(&entry.kind, found.body)
                 .ok_or_else(|| found.bad("is too short"))?;
-            return Ok(Picture { codec, width: width.into(), height: height.into() });
+            return Ok(Video { codec, width: width.into(), height: height.into() });
         }
     }
     Err(entry.bad(&format!("has no {}", String::from_utf8_lossy(record))))
 }
 
-fn sound_of(entry: &BoxAt<'_>) -> Result<String, Malformed> {
+fn audio_of(entry: &BoxAt<'_>) -> Result<String, Malformed> {
     if !entry.is(b"mp4a") {
         return Err(entry.bad("is not AAC"));
     }

@@ -5,7 +5,9 @@
 //! captured.
 
 use super::boxes::{Cursor, Walk, need};
-use super::{ChunkInfo, Malformed, chunk};
+use super::chunk;
+use super::layout::{ChunkInfo, TrackRun};
+use super::malformed::Malformed;
 use crate::domain::fragment::Init;
 
 /// Where the media of a file begin.
@@ -20,10 +22,9 @@ impl Origin {
     #[must_use]
     pub fn of(init: &Init, first: &ChunkInfo) -> Origin {
         let scale = u128::from(init.video.timescale.max(1));
-        let in_pictures = |run: &super::TrackRun| {
-            u128::from(run.decode_time) * scale / u128::from(timescale(init, run.track))
-        };
-        let earliest = first.runs.iter().map(in_pictures).min().unwrap_or(0);
+        let in_video_ticks =
+            |run: &TrackRun| u128::from(run.decode_time) * scale / u128::from(timescale(init, run.track));
+        let earliest = first.runs.iter().map(in_video_ticks).min().unwrap_or(0);
         Origin { ticks: u64::try_from(earliest).unwrap_or(u64::MAX) }
     }
 

@@ -5,8 +5,8 @@
 //! Every later form keeps this: the box, JSON in it, and the checksum at the end. So a release that cannot
 //! read a record can distinguish a damaged one from one that a later release wrote.
 
-use super::Malformed;
 use super::boxes::{BoxAt, Walk, build};
+use super::malformed::Malformed;
 use super::wire::{Unread, WireRecord};
 use crate::domain::segment::Record;
 use serde_json::{Map, Value};

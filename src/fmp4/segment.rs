@@ -1,8 +1,10 @@
 //! A whole segment file, read from the front as far as it is whole.
 
 use super::boxes::{BoxAt, Walk};
+use super::layout::{ChunkInfo, Layout, TrackRun};
+use super::malformed::Malformed;
 use super::mfra::{MoofEntry, mfra_box};
-use super::{ChunkInfo, Layout, Malformed, TrackRun, chunk, init, record};
+use super::{chunk, init, record};
 use bytes::Bytes;
 
 /// Reads a segment file.

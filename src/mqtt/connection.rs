@@ -20,31 +20,33 @@ use tokio::time::{Instant, sleep_until};
 const READ_AHEAD: usize = 4096;
 
 /// How a connection ended.
-pub(super) enum End {
+pub(super) enum ConnectionEnd {
     /// To be retried. `why` names the broker.
     Lost { why: String, was_stable: bool, by: By },
     /// As requested, or because the agent is gone.
     Left,
 }
 
-pub(super) async fn run(link: &mut Link) -> End {
+pub(super) async fn run(link: &mut Link) -> ConnectionEnd {
     // Before dialling: a password that cannot be read is not a fault of the network.
     let login = match &link.login {
         Some(login) => match login::read(login).await {
             Ok(login) => Some(login),
-            Err(why) => return End::Lost { why, was_stable: false, by: By::Us },
+            Err(why) => return ConnectionEnd::Lost { why, was_stable: false, by: By::Us },
         },
         None => None,
     };
-    let Some(opened) = open(link).await else { return End::Left };
+    let Some(opened) = open(link).await else { return ConnectionEnd::Left };
     let place = target(link).place();
     let stream = match opened {
         Ok(stream) => stream,
-        Err(why) => return End::Lost { why, was_stable: false, by: By::Us },
+        Err(why) => return ConnectionEnd::Lost { why, was_stable: false, by: By::Us },
     };
     match exchange(link, login.as_ref(), stream).await {
-        (Stop::Left, _) => End::Left,
-        (Stop::Lost(why, by), was_stable) => End::Lost { why: format!("{place}: {why}"), was_stable, by },
+        (Stop::Left, _) => ConnectionEnd::Left,
+        (Stop::Lost(why, by), was_stable) => {
+            ConnectionEnd::Lost { why: format!("{place}: {why}"), was_stable, by }
+        }
     }
 }
 

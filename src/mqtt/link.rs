@@ -1,9 +1,9 @@
 //! What every connection needs, and the state that passes from one to the next.
 
-use super::payloads::Reader;
+use super::payloads::SignedReader;
 use super::shared::Shared;
 use super::tls::Credentials;
-use super::topics::{Kind, Message, Topics};
+use super::topics::{Message, MessageKind, Topics};
 use crate::config::MqttLogin;
 use crate::domain::backoff::Jitter;
 use crate::domain::effect::{Event, Report};
@@ -38,7 +38,7 @@ pub(super) struct Link {
     pub(super) keep_alive: Duration,
     pub(super) dialer: Dialer,
     pub(super) topics: Topics,
-    pub(super) reader: Reader,
+    pub(super) reader: SignedReader,
     pub(super) shared: Arc<Shared>,
     pub(super) on_grants: Option<OnGrants>,
     pub(super) inputs: Sender<Input>,
@@ -68,7 +68,7 @@ impl Link {
         tracing::error!(
             "{message:?} is set aside: {why}. Check what the broker permits this device to publish"
         );
-        if message.kind != Kind::Event {
+        if message.kind != MessageKind::Event {
             let (topic, why) = (String::from(&*message.topic), String::from(why));
             let event = Report::Event(Event::MessageSetAside { topic, why });
             if let Some(event) = self.topics.message(&event) {

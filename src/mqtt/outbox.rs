@@ -18,7 +18,7 @@
 //! Until one of its messages is accepted, a lane that had to set one aside gets one attempt per message.
 
 use super::packet::Code;
-use super::topics::{Kind, Message, Slot};
+use super::topics::{Message, MessageKind, RetainedKind};
 use crate::domain::backoff::Jitter;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -279,12 +279,12 @@ impl Outbox {
 
 fn lane_of(message: &Message) -> LaneName {
     match message.kind {
-        Kind::Retained(Slot::Privacy) => LaneName::Privacy,
-        Kind::Retained(Slot::Status) => LaneName::Status,
-        Kind::Retained(Slot::Entitlement) => LaneName::Entitlement,
-        Kind::Event => LaneName::Events,
-        Kind::Telemetry => LaneName::Telemetry,
-        Kind::GrantRequest => LaneName::Grants,
+        MessageKind::Retained(RetainedKind::Privacy) => LaneName::Privacy,
+        MessageKind::Retained(RetainedKind::Status) => LaneName::Status,
+        MessageKind::Retained(RetainedKind::Entitlement) => LaneName::Entitlement,
+        MessageKind::Event => LaneName::Events,
+        MessageKind::Telemetry => LaneName::Telemetry,
+        MessageKind::GrantRequest => LaneName::Grants,
     }
 }
 

@@ -6,7 +6,7 @@ use crate::config::{Config, VerifyingKey};
 use crate::domain::entitlement::Lease;
 use crate::domain::grant::GrantAnswer;
 use crate::domain::input::{AckToken, Input, Rejection};
-use crate::domain::privacy::{Known, PrivacyChoice};
+use crate::domain::privacy::{PrivacyChoice, Recalled};
 
 /// `typ` of a privacy choice.
 pub const PRIVACY_TYP: &str = "kasacam-privacy+jws";
@@ -20,7 +20,7 @@ const MAX_TOPIC: usize = 128;
 
 /// The device id, and the keys that are trusted.
 #[derive(Clone, Debug)]
-pub struct Reader {
+pub struct SignedReader {
     /// The device id: the claim `device_id` must equal it.
     pub device: String,
     /// The keys that may sign commands, by their `kid`.
@@ -50,7 +50,7 @@ impl Keys {
     }
 }
 
-impl Reader {
+impl SignedReader {
     /// The content of the message, or why it is not accepted. `retained`: the broker had kept it and sent it
     /// to a subscriber.
     #[must_use]
@@ -117,16 +117,16 @@ impl Reader {
 
 /// The choice of a stored JWS, verified again. If its key was removed, it is unreadable.
 #[must_use]
-pub fn stored_privacy(keys: &[VerifyingKey], device: &str, jws: &str) -> Known<PrivacyChoice> {
-    let reader = Reader { device: device.to_owned(), keys: Keys::for_all(keys) };
-    reader.privacy(jws.as_bytes()).map_or(Known::Unreadable, |(choice, _)| Known::Is(choice))
+pub fn stored_privacy(keys: &[VerifyingKey], device: &str, jws: &str) -> Recalled<PrivacyChoice> {
+    let reader = SignedReader { device: device.to_owned(), keys: Keys::for_all(keys) };
+    reader.privacy(jws.as_bytes()).map_or(Recalled::Unreadable, |(choice, _)| Recalled::Is(choice))
 }
 
 /// The lease of a stored JWS, verified again. If its key was removed, it is unreadable.
 #[must_use]
-pub fn stored_entitlement(keys: &[VerifyingKey], device: &str, jws: &str) -> Known<Lease> {
-    let reader = Reader { device: device.to_owned(), keys: Keys::for_all(keys) };
-    reader.entitlement(jws.as_bytes()).map_or(Known::Unreadable, |(lease, _)| Known::Is(lease))
+pub fn stored_entitlement(keys: &[VerifyingKey], device: &str, jws: &str) -> Recalled<Lease> {
+    let reader = SignedReader { device: device.to_owned(), keys: Keys::for_all(keys) };
+    reader.entitlement(jws.as_bytes()).map_or(Recalled::Unreadable, |(lease, _)| Recalled::Is(lease))
 }
 
 fn text(payload: &[u8]) -> Result<String, Rejection> {

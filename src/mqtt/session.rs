@@ -1,11 +1,11 @@
 //! One connection after the other, as long as the agent runs. What must survive a connection is in
 //! [`Outbox`].
 
-use super::connection::{self, End};
+use super::connection::{self, ConnectionEnd};
 use super::deliveries;
 use super::exchange::By;
 use super::link::{Link, OnGrants, Retains};
-use super::payloads::{Keys, Reader};
+use super::payloads::{Keys, SignedReader};
 use super::shared::Shared;
 use super::tls::Credentials;
 use super::topics::Topics;
@@ -92,7 +92,7 @@ pub fn open_with(
             inactivity: connection::inactivity(mqtt.keep_alive),
         }),
         topics: topics.clone(),
-        reader: Reader { device: device.to_owned(), keys: keys.clone() },
+        reader: SignedReader { device: device.to_owned(), keys: keys.clone() },
         shared: Arc::clone(&shared),
         on_grants,
         inputs,
@@ -216,7 +216,7 @@ impl Drop for Session {
 
 async fn keep_connected(mut link: Link, mut waits: Waits) {
     loop {
-        let End::Lost { why, was_stable, by } = connection::run(&mut link).await else { return };
+        let ConnectionEnd::Lost { why, was_stable, by } = connection::run(&mut link).await else { return };
         let now = Instant::now();
         link.shared.set_connected(false);
         let aside = link.shared.outbox().connection_lost(by == By::Broker { blames: true }, now);

@@ -40,7 +40,7 @@ pub struct Topics {
 
 /// What the broker retains: only the latest of each counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Slot {
+pub enum RetainedKind {
     /// `R/status`.
     Status,
     /// `R/privacy/reported`.
@@ -51,9 +51,9 @@ pub enum Slot {
 
 /// How a message waits to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum MessageKind {
     /// Retained; a newer one replaces one that waits.
-    Retained(Slot),
+    Retained(RetainedKind),
     /// Every one counts.
     Event,
     /// Only the latest counts.
@@ -77,7 +77,7 @@ pub struct Message {
     /// The topic in full, without wildcards.
     pub topic: Arc<str>,
     /// How it waits to be sent.
-    pub kind: Kind,
+    pub kind: MessageKind,
     /// JSON in UTF-8.
     pub payload: Bytes,
     /// Present if it is a request.
@@ -89,8 +89,8 @@ impl Message {
     #[must_use]
     pub fn is_retained(&self) -> bool {
         match self.kind {
-            Kind::Retained(_) => true,
-            Kind::Event | Kind::Telemetry | Kind::GrantRequest => false,
+            MessageKind::Retained(_) => true,
+            MessageKind::Event | MessageKind::Telemetry | MessageKind::GrantRequest => false,
         }
     }
 }
@@ -153,10 +153,12 @@ impl Topics {
     #[must_use]
     pub fn message(&self, report: &Report) -> Option<Message> {
         let (topic, kind) = match report {
-            Report::Privacy(_) => (&self.privacy_reported, Kind::Retained(Slot::Privacy)),
-            Report::Entitlement(_) => (&self.entitlement_reported, Kind::Retained(Slot::Entitlement)),
-            Report::Telemetry(_) => (&self.telemetry, Kind::Telemetry),
-            Report::Event(_) => (&self.event, Kind::Event),
+            Report::Privacy(_) => (&self.privacy_reported, MessageKind::Retained(RetainedKind::Privacy)),
+            Report::Entitlement(_) => {
+                (&self.entitlement_reported, MessageKind::Retained(RetainedKind::Entitlement))
+            }
+            Report::Telemetry(_) => (&self.telemetry, MessageKind::Telemetry),
+            Report::Event(_) => (&self.event, MessageKind::Event),
         };
         let payload = serde_json::to_vec(report).ok().filter(|payload| payload.len() <= MAX_BYTES)?;
         Some(Message { topic: Arc::clone(topic), kind, payload: payload.into(), reply: None })
@@ -175,7 +177,7 @@ impl Topics {
         let correlation = Bytes::copy_from_slice(request.id.as_bytes());
         Some(Message {
             topic: Arc::clone(&self.grant_request),
-            kind: Kind::GrantRequest,
+            kind: MessageKind::GrantRequest,
             payload: payload.into(),
             reply: Some(Reply { topic: Arc::clone(&self.grant_response), correlation }),
         })
@@ -205,7 +207,7 @@ impl Topics {
     fn status_message(&self, payload: Vec<u8>) -> Message {
         Message {
             topic: Arc::clone(&self.status),
-            kind: Kind::Retained(Slot::Status),
+            kind: MessageKind::Retained(RetainedKind::Status),
             payload: payload.into(),
             reply: None,
         }

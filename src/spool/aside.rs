@@ -1,6 +1,7 @@
-//! Files that are set aside: left where they are, neither read nor sent again before the next start, and counted.
+//! Files that are set aside: they stay where they are, are neither read nor sent before the next start, and
+//! are counted.
 
-use crate::disk::{Fs, Kind};
+use crate::disk::{FileKind, Fs};
 use crate::domain::aside::{Aside, AsideFigures};
 use crate::domain::input::Input;
 use crate::domain::segment::{MAX_SERIAL, Serial};
@@ -10,12 +11,12 @@ use std::path::Path;
 
 use super::quarantine::printable;
 
-/// By name, which for a numbered file is its age.
+/// By name: the order of age for numbered files.
 #[derive(Default)]
 pub(super) struct SetAside {
     files: BTreeMap<OsString, (Aside, u64)>,
     figures: AsideFigures,
-    /// What is new, by reason, and the name of the first of them: told once a round.
+    /// New ones by reason, with the name of the first of them: reported together.
     untold: BTreeMap<Aside, (u64, String)>,
 }
 
@@ -45,7 +46,7 @@ impl SetAside {
         unread.filter_map(|(name, _)| number(name.to_str()?))
     }
 
-    /// Tells of what is new.
+    /// Reports the new ones.
     pub(super) fn tell(&mut self, out: &mut Vec<Input>) {
         for (why, (files, name)) in std::mem::take(&mut self.untold) {
             tracing::warn!(files, name, "set aside, {}", why.words());
@@ -53,11 +54,12 @@ impl SetAside {
         }
     }
 
-    /// Removes the oldest that can be removed. A directory that is not empty is no work of ours, and stays.
+    /// Removes the oldest that can be removed. A directory that is not empty was not made by the spool, and
+    /// stays.
     pub(super) fn remove_oldest(&mut self, fs: &dyn Fs, dir: &Path) -> Option<(OsString, Aside, u64)> {
         let removed = self.files.iter().find(|(name, _)| {
             let path = dir.join(name);
-            let is_directory = fs.stat(&path).is_ok_and(|meta| meta.kind == Kind::Directory);
+            let is_directory = fs.stat(&path).is_ok_and(|meta| meta.kind == FileKind::Directory);
             if is_directory { fs.rmdir(&path).is_ok() } else { fs.unlink(&path).is_ok() }
         });
         let name = removed?.0.clone();

@@ -1,4 +1,4 @@
-//! Encryption of what lies in the spool: the bytes of a file, and the way back.
+//! Encryption of the files of the spool, and decryption of a record.
 //!
 //! A file is one or more *runs*. A run is a header (magic and version, salt, nonce prefix, key check) and
 //! records; a record is a frame (kind, length, tag) and a ciphertext with its tag. Everything is
@@ -6,14 +6,14 @@
 //! the nonce is the run's prefix, the number of the record, and a byte that says whether it is the last of
 //! the file; the header and the kind and length of the record are the associated data.
 //!
-//! Each run has a key of its own: HKDF-SHA256 (RFC 5869) of the spool's key with the random salt of the
-//! header, and with the tag of the record before the run. So whoever goes on with a file that was cut back
-//! begins a run, and no nonce comes twice under one key whatever became of the records that were cut off;
-//! and no run can be taken out or put elsewhere.
+//! Each run has its own key: HKDF-SHA256 (RFC 5869) of the spool's key, with the random salt of the header,
+//! and with the tag of the record before the run. A writer that continues a file that was cut back begins a
+//! new run, so no nonce is used twice under one key, whatever happened to the records that were cut off; and
+//! no run can be removed or moved.
 //!
 //! [`super::decrypt`] reads such a file.
 //!
-//! A frame has a tag of its own, so that a length that was changed is not taken for a file that was cut.
+//! A frame has its own tag, so that a changed length is not mistaken for the end of a file that was cut off.
 
 use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use ring::hkdf;
@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 /// The last byte is the version.
 const MAGIC: [u8; 8] = *b"kasacam\x01";
-/// The highest version that there may ever be.
+/// The highest version that there will ever be.
 const MAX_VERSION: u8 = 31;
 const SALT: usize = 32;
 const PREFIX: usize = 7;
@@ -36,7 +36,7 @@ pub(super) const SHAPE: usize = 5;
 pub(super) const FRAME: usize = SHAPE + TAG;
 const INFO: &[u8] = b"kasacam spool run 1";
 
-/// Whether new files are encrypted, and the key for those that are. Shown without the key.
+/// Whether new files are encrypted, and the key. `Debug` does not show the key.
 #[derive(Clone, Default)]
 pub struct Encryption {
     key: Option<Arc<[u8; 32]>>,
@@ -44,7 +44,7 @@ pub struct Encryption {
 }
 
 impl Encryption {
-    /// No key: what is encrypted cannot be read, and nothing is encrypted.
+    /// No key: encrypted files cannot be read, and new ones are not encrypted.
     #[must_use]
     pub fn none() -> Encryption {
         Encryption::default()
@@ -62,7 +62,7 @@ impl Encryption {
         Encryption { key: Some(Arc::new(key)), encrypts: false }
     }
 
-    /// The key, where new files are to be encrypted.
+    /// The key, if new files are to be encrypted.
     pub(super) fn for_new_files(&self) -> Option<Arc<[u8; 32]>> {
         self.key.clone().filter(|_| self.encrypts)
     }
@@ -78,31 +78,33 @@ impl fmt::Debug for Encryption {
     }
 }
 
-/// What a record is.
+/// The kind of a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum RecordKind {
     /// The next bytes of the file.
     Data,
-    /// An offset (8 bytes, big-endian), and what stands there instead of what stood there.
+    /// An offset (8 bytes, big-endian), and the bytes that replace those at that offset.
     Patch,
-    /// The next bytes of the file, which are its last.
+    /// The last bytes of the file.
     Last,
-    /// The next bytes of the file: what is in an `mdat`. A start has no need of them.
+    /// The next bytes of the file: the content of an `mdat`. A start does not need them.
     Pictures,
 }
 
-impl Kind {
+impl RecordKind {
     fn code(self) -> u8 {
         match self {
-            Kind::Data => 0,
-            Kind::Patch => 1,
-            Kind::Last => 2,
-            Kind::Pictures => 3,
+            RecordKind::Data => 0,
+            RecordKind::Patch => 1,
+            RecordKind::Last => 2,
+            RecordKind::Pictures => 3,
         }
     }
 
-    fn of(code: u8) -> Option<Kind> {
-        [Kind::Data, Kind::Patch, Kind::Last, Kind::Pictures].into_iter().find(|kind| kind.code() == code)
+    fn of(code: u8) -> Option<RecordKind> {
+        [RecordKind::Data, RecordKind::Patch, RecordKind::Last, RecordKind::Pictures]
+            .into_iter()
+            .find(|kind| kind.code() == code)
     }
 }
 
@@ -114,22 +116,22 @@ enum Place {
     Frame = 2,
 }
 
-/// A tag of a record; zeros before the first of a file.
+/// The tag of a record; zeros before the first of a file.
 pub(super) type Tag = [u8; TAG];
 
-/// A run that records are added to, or read from.
-pub(super) struct Run {
+/// A run to which records are added, or from which they are read.
+pub(super) struct RecordRun {
     key: LessSafeKey,
     header: [u8; HEADER],
     counter: u32,
 }
 
-impl Run {
-    /// A new run behind the record of that tag.
+impl RecordRun {
+    /// A new run after the record with that tag.
     ///
     /// # Errors
-    /// The system has no random bytes to give.
-    pub(super) fn begin(key: &[u8; 32], before: &Tag) -> io::Result<Run> {
+    /// The system gives no random bytes.
+    pub(super) fn begin(key: &[u8; 32], before: &Tag) -> io::Result<RecordRun> {
         let mut random = [0; SALT + PREFIX];
         SystemRandom::new().fill(&mut random).map_err(|_| io::Error::other("no random bytes"))?;
         let (own, check) = derive(key, random.get(..SALT).unwrap_or_default(), before)
@@ -138,23 +140,23 @@ impl Run {
         for (to, from) in header.iter_mut().zip(MAGIC.iter().chain(&random).chain(&check)) {
             *to = *from;
         }
-        Ok(Run { key: own, header, counter: 0 })
+        Ok(RecordRun { key: own, header, counter: 0 })
     }
 
-    /// The run with this header, if it is of this key and stands behind the record of that tag.
-    pub(super) fn resume(key: &[u8; 32], before: &Tag, header: &[u8]) -> Option<Run> {
+    /// The run with this header, if it has this key and follows the record with that tag.
+    pub(super) fn resume(key: &[u8; 32], before: &Tag, header: &[u8]) -> Option<RecordRun> {
         let header: [u8; HEADER] = header.try_into().ok()?;
         let (own, check) = derive(key, header.get(MAGIC.len()..MAGIC.len() + SALT)?, before)?;
-        (header.get(HEADER - CHECK..)? == check).then_some(Run { key: own, header, counter: 0 })
+        (header.get(HEADER - CHECK..)? == check).then_some(RecordRun { key: own, header, counter: 0 })
     }
 
-    /// As it stands before the first record.
+    /// The header of the run.
     pub(super) fn header(&self) -> &[u8] {
         &self.header
     }
 
-    /// Adds the next record, of these parts, to `out`; its tag.
-    pub(super) fn seal(&mut self, kind: Kind, parts: &[&[u8]], out: &mut Vec<u8>) -> io::Result<Tag> {
+    /// Adds the next record, made of these parts, to `out`. Returns its tag.
+    pub(super) fn seal(&mut self, kind: RecordKind, parts: &[&[u8]], out: &mut Vec<u8>) -> io::Result<Tag> {
         let fault = || io::Error::other("a record could not be encrypted");
         let mut text = parts.concat();
         let len = u32::try_from(text.len().saturating_add(TAG)).map_err(|_| fault())?;
@@ -178,18 +180,19 @@ impl Run {
         tag.as_ref().try_into().map_err(|_| fault())
     }
 
-    /// Kind and length of the ciphertext of the next record, if its frame is genuine; no kind where it is none of ours.
-    pub(super) fn frame(&self, frame: &[u8]) -> Option<(Option<Kind>, usize)> {
+    /// Kind and length of the ciphertext of the next record, if its frame is authentic; no kind if it is
+    /// unknown.
+    pub(super) fn frame(&self, frame: &[u8]) -> Option<(Option<RecordKind>, usize)> {
         let (shape, tag) = frame.split_at_checked(SHAPE)?;
         let mut tag: Tag = tag.try_into().ok()?;
         let nonce = self.nonce(self.counter, Place::Frame);
         self.key.open_in_place(nonce, Aad::from(&self.aad(shape)), &mut tag).ok()?;
         let [code, len @ ..] = shape.try_into().ok().map(|shape: [u8; SHAPE]| shape)?;
-        Some((Kind::of(code), usize::try_from(u32::from_be_bytes(len)).ok()?))
+        Some((RecordKind::of(code), usize::try_from(u32::from_be_bytes(len)).ok()?))
     }
 
-    /// Decrypts the next record in place, if it is genuine; its length without the tag.
-    pub(super) fn open(&mut self, shape: &[u8], kind: Kind, text: &mut [u8]) -> Option<usize> {
+    /// Decrypts the next record in place, if it is authentic. Returns its length without the tag.
+    pub(super) fn open(&mut self, shape: &[u8], kind: RecordKind, text: &mut [u8]) -> Option<usize> {
         let nonce = self.nonce(self.counter, place(kind));
         let aad = self.aad(shape);
         let len = self.key.open_in_place(nonce, Aad::from(&aad), text).ok()?.len();
@@ -197,7 +200,7 @@ impl Run {
         Some(len)
     }
 
-    /// Leaves the next record out.
+    /// Skips the next record.
     pub(super) fn skip(&mut self) -> Option<()> {
         self.counter = self.counter.checked_add(1)?;
         Some(())
@@ -218,14 +221,14 @@ impl Run {
     }
 }
 
-fn place(kind: Kind) -> Place {
+fn place(kind: RecordKind) -> Place {
     match kind {
-        Kind::Data | Kind::Patch | Kind::Pictures => Place::Within,
-        Kind::Last => Place::Last,
+        RecordKind::Data | RecordKind::Patch | RecordKind::Pictures => Place::Within,
+        RecordKind::Last => Place::Last,
     }
 }
 
-/// The key of a run, and what its header says of the key.
+/// The key of a run, and the check of the key in its header.
 fn derive(key: &[u8; 32], salt: &[u8], before: &Tag) -> Option<(LessSafeKey, [u8; CHECK])> {
     struct Length;
     impl hkdf::KeyType for Length {
@@ -241,14 +244,14 @@ fn derive(key: &[u8; 32], salt: &[u8], before: &Tag) -> Option<(LessSafeKey, [u8
     Some((LessSafeKey::new(own), check.try_into().ok()?))
 }
 
-/// Whether a file that begins so is encrypted, as far as that can be seen.
+/// Whether a file that begins so is encrypted, as far as these bytes show it.
 pub(super) fn is_encrypted(front: &[u8]) -> bool {
     let seen = front.len().min(MAGIC.len());
     seen > 0 && front.get(..seen) == MAGIC.get(..seen)
 }
 
-/// Whether a file that begins so is encrypted in a way of a later release: the version is higher than ours. A higher one
-/// than [`MAX_VERSION`] will never be; a stamped file in the clear begins alike, with a letter there.
+/// Whether a file that begins so was encrypted by a later release: its version is higher than ours, and at
+/// most [`MAX_VERSION`]. An unencrypted stamped file begins alike, with a letter in that place.
 pub(super) fn is_newer(front: &[u8]) -> bool {
     let (Some(own), Some(version)) = (MAGIC.split_last(), front.get(MAGIC.len() - 1)) else { return false };
     front.starts_with(own.1) && (own.0 + 1..=MAX_VERSION).contains(version)
@@ -257,11 +260,11 @@ pub(super) fn is_newer(front: &[u8]) -> bool {
 /// A small file of one record.
 ///
 /// # Errors
-/// As [`Run::begin`].
+/// As [`RecordRun::begin`].
 pub(super) fn seal_small(encryption: &Encryption, bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     let Some(key) = encryption.for_new_files() else { return Ok(bytes) };
-    let mut run = Run::begin(&key, &Tag::default())?;
+    let mut run = RecordRun::begin(&key, &Tag::default())?;
     let mut out = run.header().to_vec();
-    run.seal(Kind::Last, &[&bytes], &mut out)?;
+    run.seal(RecordKind::Last, &[&bytes], &mut out)?;
     Ok(out)
 }

@@ -1,8 +1,9 @@
-//! What was captured after the owner had forbidden it is cut off a sealed segment.
+//! Cuts off a sealed segment what was captured after the owner had forbidden it.
 
 use super::engine::Spool;
+use super::setup::MAX_FILE;
 use super::store::Store;
-use super::{MAX_FILE, crypt, decrypt, end, scan};
+use super::{crypt, decrypt, end, scan};
 use crate::disk::publish;
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::Input;
@@ -13,15 +14,16 @@ use std::io;
 use std::time::Duration;
 
 impl Spool {
-    /// Keeps the whole fragments that end within `keep` of the first picture, their sound included.
+    /// Keeps the whole fragments that end within `keep` of the first frame, with their audio.
     ///
-    /// 1. The file is read. Where it cannot be understood nobody can tell what of it is forbidden: nothing is kept.
-    /// 2. It is renamed to `.open`, and the directory synced; then it is truncated behind the last fragment that is kept,
-    ///    given the `mfra` of those, and synced.
+    /// 1. The file is read. If it cannot be understood, it is unknown what of it is forbidden: nothing is
+    ///    kept.
+    /// 2. It is renamed to `.open`, and the directory synced; then it is truncated after the last fragment
+    ///    that is kept, given its new `mfra`, and synced.
     /// 3. It is renamed to `.mp4`, and the directory synced.
     ///
-    /// What opening finds after a cut of the power: the file as it was, sealed or not, which is judged again; or what
-    /// is kept of it.
+    /// What a start finds after a power cut: the file as it was, sealed or not, which is judged again; or
+    /// what is kept of it.
     pub(super) fn cut_back(&mut self, serial: Serial, keep: Duration) {
         let Some(store) = self.store.as_mut() else { return };
         match store.cut_back(serial, keep) {
@@ -31,12 +33,12 @@ impl Spool {
         self.report_usage();
     }
 
-    /// Writes the end of a span anew, under its own name.
+    /// Writes the end of a span again, under its own name.
     pub(super) fn move_end(&mut self, serial: Serial, record: &Record, reason: SpanEnd) {
         let Some(store) = self.store.as_mut() else { return };
         match store.move_end(serial, record, reason) {
             Ok(Some(end)) => self.reports.push(Input::Cut { serial, left: Some(end) }),
-            // It has gone meanwhile, which is told.
+            // It was removed meanwhile, which is reported.
             Ok(None) => {}
             Err(error) => self.give_up(SpanEnd::Storage, &error),
         }
@@ -44,10 +46,10 @@ impl Spool {
 }
 
 impl Store {
-    /// What is left; `None` where that is nothing. The file itself is then still there.
+    /// What is left; `None` if nothing is. The file itself then still exists.
     fn cut_back(&mut self, serial: Serial, keep: Duration) -> io::Result<Option<Segment>> {
         let name = SpoolName { serial, kind: SpoolKind::Sealed };
-        if !self.holds(name) {
+        if !self.holdings.holds(name) {
             return Ok(None);
         }
         let opened = match scan::read_file(
@@ -62,8 +64,8 @@ impl Store {
             other => other?,
         };
         let is_whole = match opened.end {
-            decrypt::End::Plain | decrypt::End::Whole => true,
-            decrypt::End::Cut | decrypt::End::Aside(_) | decrypt::End::Damaged(_) => false,
+            decrypt::FileEnd::Plain | decrypt::FileEnd::Whole => true,
+            decrypt::FileEnd::Cut | decrypt::FileEnd::Aside(_) | decrypt::FileEnd::Damaged(_) => false,
         };
         let Some(layout) =
             fmp4::read_segment(&opened.bytes).ok().filter(|layout| is_whole && layout.complete)
@@ -85,7 +87,7 @@ impl Store {
             let bytes = self.fs.stat(&self.setup.dir().join(name.to_string()))?.len;
             return Ok(Some(Segment { serial, content, record: footage.record, bytes }));
         }
-        self.unlearn(serial);
+        self.holdings.remove(serial);
         let segment = self.seal(name, footage, whole)?;
         self.learn(&segment);
         Ok(Some(segment))
@@ -93,11 +95,11 @@ impl Store {
 
     fn move_end(&mut self, serial: Serial, record: &Record, reason: SpanEnd) -> io::Result<Option<Segment>> {
         let name = SpoolName { serial, kind: SpoolKind::End };
-        if !self.holds(name) {
+        if !self.holdings.holds(name) {
             return Ok(None);
         }
         let path = self.setup.dir().join(name.to_string());
-        // What a later release put into it is kept, where it can be read.
+        // What a later release put into it is kept, if it can be read.
         let before = scan::read_file(&*self.fs, &path, end::LIMIT, &self.setup.encryption);
         let before = before.map(|opened| opened.bytes).unwrap_or_default();
         let bytes = end::encode_over(&before, record, reason).map_err(io::Error::other)?;
@@ -109,13 +111,14 @@ impl Store {
             record: record.clone(),
             bytes: bytes.len() as u64,
         };
-        self.unlearn(serial);
+        self.holdings.remove(serial);
         self.learn(&segment);
         Ok(Some(segment))
     }
 }
 
-/// How many chunks, from the front, belong to whole fragments that end within `keep` of the first picture.
+/// The number of chunks, from the front, that belong to whole fragments that end within `keep` of the first
+/// frame.
 fn fragments_within(layout: &Layout, bytes: &[u8], keep: Duration) -> usize {
     let chunks = &layout.chunks;
     let video = layout.init.video;

@@ -7,32 +7,32 @@ use crate::fmp4::{Unread, WireRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// No record is longer.
+/// Maximum size of a file, in bytes.
 pub(super) const LIMIT: u64 = 16 * 1024;
-/// As the header line names it.
+/// The kind in the header line.
 const KIND: &str = "end";
 /// The number in the header line.
 const VERSION: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
-struct End {
+struct EndFile {
     reason: SpanEnd,
     record: WireRecord,
 }
 
-/// The bytes of the file, in place of `before`: members in it that we do not know are kept.
+/// The bytes of the file that replaces `before`: unknown members of that are kept.
 ///
 /// # Errors
-/// Where JSON cannot hold the record; it always can.
+/// If JSON cannot hold the record, which it always can.
 pub fn encode_over(before: &[u8], record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
     let old = unstamp(KIND, before).and_then(|body| serde_json::from_str(body).ok());
     encode_with(old.unwrap_or_default(), record, reason)
 }
 
-/// The bytes of the file, behind a segment with these members in its record: those that we do not know are kept.
+/// The bytes of the file, for a segment with these members in its record: unknown ones are kept.
 ///
 /// # Errors
-/// Where JSON cannot hold the record; it always can.
+/// If JSON cannot hold the record, which it always can.
 pub fn encode_behind(
     members: Map<String, Value>,
     record: &Record,
@@ -42,7 +42,7 @@ pub fn encode_behind(
 }
 
 fn encode_with(old: Value, record: &Record, reason: SpanEnd) -> Result<Vec<u8>, serde_json::Error> {
-    let new = serde_json::to_value(End { reason, record: record.into() })?;
+    let new = serde_json::to_value(EndFile { reason, record: record.into() })?;
     let body = serde_json::to_string(&laid_over(old, new))?;
     Ok(stamp(KIND, &body))
 }
@@ -63,14 +63,14 @@ fn laid_over(old: Value, new: Value) -> Value {
     }
 }
 
-/// What a file says.
+/// The content of a file.
 ///
 /// # Errors
-/// [`Unread::Newer`] where its header has a higher number than ours, or where it is whole and we cannot make it out.
+/// [`Unread::Newer`] if its header has a higher number than ours, or if it is whole and not understood.
 pub fn decode(bytes: &[u8]) -> Result<(Record, SpanEnd), Unread> {
     match unstamp(KIND, bytes) {
         Some(body) => {
-            let end: End = serde_json::from_str(body).map_err(|_| Unread::Newer)?;
+            let end: EndFile = serde_json::from_str(body).map_err(|_| Unread::Newer)?;
             Ok((end.record.understand()?, end.reason))
         }
         None if stamp_version(KIND, bytes).is_some_and(|version| version > VERSION) => Err(Unread::Newer),

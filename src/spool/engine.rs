@@ -1,52 +1,62 @@
-//! What the spool does with what is captured and with what it is told. No thread, no channel:
-//! every call does its work and leaves what is to be reported in [`Spool::take_reports`].
+//! What the spool does with captured chunks and with commands. No thread, no channel: each call does its work
+//! and leaves its reports in [`Spool::take_reports`].
 
+use super::command::Command;
+use super::live::LiveEpoch;
+use super::setup::{ClockReading, Setup};
 use super::store::Store;
 use super::writer::Writer;
-use super::{ClockReading, Command, Durability, LiveEpoch, MAX_SEGMENT, PART_BYTES, SEGMENT_BYTES, Setup};
 use crate::disk::Fs;
 use crate::domain::fragment::{Captured, Chunk, Epoch, Init, SpanEnd};
 use crate::domain::input::Input;
 use crate::domain::segment::{Record, Segment, Serial};
-use crate::domain::segmenter::{ChunkFacts, Limits, Segmenter, Step};
+use crate::domain::segmenter::{ChunkFacts, Durability, Limits, Segmenter, Step};
 use crate::domain::time::Mono;
 use crate::fmp4::{self, ChunkInfo};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
-/// The spool, and the span under way.
+/// A segment with more bytes is sealed at the next fragment.
+const SEGMENT_BYTES: u64 = 48 * 1024 * 1024;
+/// A segment of one long GOP is sealed before it has more bytes.
+const MAX_SEGMENT: u64 = 80 * 1024 * 1024;
+/// An open fragment with this many bytes is committed up to there.
+const PART_BYTES: u64 = 8 * 1024 * 1024;
+
+/// The spool, and the current span.
 pub struct Spool {
     pub(super) fs: Arc<dyn Fs>,
     pub(super) setup: Setup,
     pub(super) live: LiveEpoch,
     pub(super) clock: ClockReading,
-    /// Absent where the directory could not be opened.
+    /// `None` if the directory could not be opened.
     pub(super) store: Option<Store>,
     pub(super) health: Health,
     pub(super) segmenter: Segmenter,
     pub(super) terms: (String, u32),
-    pub(super) span: Option<Span>,
+    pub(super) span: Option<OpenSpan>,
     pub(super) writer: Option<Writer>,
     /// The `moov` of the last chunk.
     pub(super) init: Option<Arc<Init>>,
     /// The last chunk.
     pub(super) last: Option<ChunkInfo>,
-    /// When the devices were closed, while the end of their run is taken in.
+    /// When the devices were closed, while the end of their run is processed.
     pub(super) closed: Option<Mono>,
-    /// No chunk of this epoch, or of one before it, is taken any more.
+    /// Chunks of this epoch and of earlier ones are refused.
     pub(super) revoked: Epoch,
-    /// Unlinked, but the directory is not synced since.
+    /// Unlinked, but the directory has not been synced since.
     pub(super) removed: Vec<Serial>,
-    /// Forgets that wait for [`Store::may_forget`].
+    /// Files that are to be removed as soon as [`Store::may_forget`] allows it.
     pub(super) deferred: BTreeSet<Serial>,
-    /// Of these, those that could not be removed, and were told of: they are tried again whenever something is removed.
+    /// Those of `deferred` that could not be removed, which was reported: retried whenever something is
+    /// removed.
     pub(super) unremovable: BTreeSet<Serial>,
-    /// Came to be known at the first look, and is not told of yet.
+    /// Found by the scan, and not reported yet.
     pub(super) found: Vec<Segment>,
-    /// The first look met with a failure: a probe goes on with it.
+    /// The scan failed: a probe continues it.
     pub(super) scan_fails: bool,
-    /// The first look is not left to a thread: see [`super::open`].
+    /// Scan at once instead of between other work: see [`super::open`].
     pub(super) at_once: bool,
     pub(super) reports: Vec<Input>,
 }
@@ -54,18 +64,19 @@ pub struct Spool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Health {
     Well,
-    /// A write failed. With `full`, the next fragment tries again; else a probe does.
+    /// A write failed. If `full`, the next fragment is tried; otherwise a probe is.
     Failed {
         full: bool,
     },
 }
 
-pub(super) struct Span {
+/// The current span.
+pub(super) struct OpenSpan {
     pub(super) epoch: Epoch,
     pub(super) name: String,
-    /// Its newest sealed segment, and how long that is, in nanoseconds.
+    /// Its newest sealed segment, and the duration of that in nanoseconds.
     pub(super) last: Option<(Record, u64)>,
-    /// What its last frame lasts, in nanoseconds.
+    /// Duration of its last frame, in nanoseconds.
     pub(super) frame: u64,
 }
 
@@ -90,7 +101,7 @@ impl Spool {
         let mut spool = Spool::start(fs, setup, live, clock)?;
         spool.at_once = true;
         while spool.is_scanning() {
-            // What fails is told of, and taken up by a probe.
+            // A failure is reported, and a probe retries it.
             let _ = spool.scan(usize::MAX);
         }
         let mut segments = Vec::new();
@@ -105,8 +116,8 @@ impl Spool {
         Ok((spool, segments))
     }
 
-    /// A spool whose directory cannot be opened: whatever is captured is dropped, and counted, until
-    /// a [`Command::Probe`] finds that it can be opened after all.
+    /// A spool whose directory cannot be opened: captured chunks are dropped and counted until a
+    /// [`Command::Probe`] can open it.
     #[must_use]
     pub fn broken(fs: Arc<dyn Fs>, setup: Setup, live: LiveEpoch, clock: ClockReading) -> Spool {
         let limits = Limits {
@@ -150,12 +161,12 @@ impl Spool {
         Ok(())
     }
 
-    /// What happened since the last call, in order.
+    /// The reports since the last call, in order.
     pub fn take_reports(&mut self) -> Vec<Input> {
         std::mem::take(&mut self.reports)
     }
 
-    /// Takes in what was captured.
+    /// Takes a captured chunk, or the end of a capture run.
     pub fn take(&mut self, captured: Captured) {
         match captured {
             Captured::Chunk(chunk) => self.chunk(&chunk),
@@ -169,8 +180,8 @@ impl Spool {
         }
     }
 
-    /// Does what it is told. [`Command::Drain`] and [`Command::Shutdown`] concern the queue, and are
-    /// the thread's to answer.
+    /// Performs a command. [`Command::Drain`] and [`Command::Shutdown`] concern the queue: the thread answers
+    /// them.
     pub fn obey(&mut self, command: Command) {
         match command {
             Command::Revoke { epoch, reason } => {
@@ -189,7 +200,7 @@ impl Spool {
         }
     }
 
-    /// Seals what there is and ends the span.
+    /// Seals the open segment and ends the span.
     pub fn shut_down(&mut self) {
         let steps = self.segmenter.shut_down();
         self.perform(&steps, None);
@@ -238,8 +249,8 @@ impl Spool {
         self.last = Some(info);
     }
 
-    /// Does the steps in order. At the first that fails the spool has failed, and the rest are void;
-    /// the chunk is then counted as dropped, unless the file that is given up accounts for it.
+    /// Performs the steps in order. If one fails, the spool has failed, and the rest are skipped; the chunk
+    /// is then counted as dropped, unless the abandoned file counts it.
     fn perform(&mut self, steps: &[Step], chunk: Option<(&Chunk, &ChunkInfo)>) {
         let mut accounted = chunk.is_none();
         for step in steps {

@@ -1,9 +1,9 @@
-//! What happens when the disk fails, and afterwards.
+//! Faults of the disk, and the work that begins again after them.
 
-use super::engine::{Health, Span};
-use super::store::Live;
+use super::engine::{Health, OpenSpan, Spool};
+use super::holdings::Live;
+use super::quarantine::tell;
 use super::writer::Writer;
-use super::{Spool, tell};
 use crate::disk::{is_full, place};
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::Input;
@@ -11,8 +11,8 @@ use crate::domain::segment::Serial;
 use std::io;
 
 impl Spool {
-    /// Gives up the file and the span under way, and says why. What the failed call touched is not
-    /// believed, and not tried again by this hand: see invariant 7.
+    /// Abandons the file and the current span, and reports why. What the failed call touched is not trusted,
+    /// and this writer does not retry it: see invariant 7.
     pub(super) fn give_up(&mut self, reason: SpanEnd, error: &io::Error) {
         let mut held = false;
         if let Some(writer) = self.writer.take() {
@@ -31,7 +31,8 @@ impl Spool {
             }
         }
         self.segmenter.reset();
-        // Of a card that was pulled each call has an error of its own, and none of them says so.
+        // Each call on a removed card fails with an error of its own, and none of them says that the card is
+        // gone.
         let is_away =
             self.store.as_ref().is_some_and(|store| matches!(store.place(), Ok(place::Found::Away)));
         let full = is_full(error) && !is_away;
@@ -42,9 +43,9 @@ impl Spool {
         self.report_usage();
     }
 
-    /// Looks whether the spool can be written, and takes up what a failure left behind.
+    /// Checks whether the spool can be written, and repairs what a failure left behind.
     pub(super) fn probe(&mut self) {
-        // A card that came back under another number is looked at anew: nobody knows whether it is the same.
+        // A card that came back with another device number is scanned again: it may be another card.
         if self.store.as_ref().is_some_and(|store| matches!(store.place(), Ok(place::Found::Other))) {
             self.store = None;
             self.deferred.clear();
@@ -56,7 +57,7 @@ impl Spool {
             }),
             None => self.open_store(),
         };
-        // Also on a disk that is full: what can be let go has to be known first.
+        // Also on a full disk: what can be removed must be known first.
         self.scan_fails = false;
         while self.at_once && self.is_scanning() {
             result = result.and(self.scan(usize::MAX));
@@ -65,14 +66,14 @@ impl Spool {
             tracing::warn!(%error, "the spool still cannot be written");
         }
         let ok = result.is_ok() && self.health == Health::Well;
-        // What was told when the disk failed may be long past: nothing is evicted by that.
+        // What was reported when the disk failed may be old: nothing is evicted because of that.
         self.report_usage();
         let full = result.as_ref().is_err_and(is_full);
         let away = result.as_ref().is_err_and(place::is_away);
         self.reports.push(Input::StorageProbed { ok, full, away });
     }
 
-    /// Restores order among what failures left behind; all is well again if that succeeds.
+    /// Repairs what failures left behind; if that succeeds, the spool works again.
     pub(super) fn settle(&mut self) -> io::Result<()> {
         let Some(store) = self.store.as_mut() else { return Ok(()) };
         let live = live(self.span.as_ref(), self.writer.as_ref());
@@ -85,24 +86,25 @@ impl Spool {
         Ok(())
     }
 
-    /// Whether there are files left that nobody has looked at, and nothing keeps us from it.
+    /// Whether some files have not been read yet, and nothing prevents that.
     #[must_use]
     pub fn is_scanning(&self) -> bool {
         !self.scan_fails && self.store.as_ref().is_some_and(|store| !store.is_scanned())
     }
 
-    /// Looks at about so many more files. Told of are the first soon, and then more and more at a time: whoever hears of
-    /// them goes over all each time.
+    /// Reads about `most` more files. Reports the first ones soon, and then more and more at a time, because
+    /// the machine goes over all files each time.
     ///
     /// # Errors
-    /// The disk failed, which is reported too: [`Command::Probe`](super::Command::Probe) goes on.
+    /// Those of the disk, which are also reported: [`Command::Probe`](super::command::Command::Probe)
+    /// continues.
     pub fn scan(&mut self, most: usize) -> io::Result<()> {
         let Some(store) = self.store.as_mut() else { return Ok(()) };
         let live = live(self.span.as_ref(), self.writer.as_ref());
         let (segments, result) = store.scan(most, live, &mut self.reports);
         self.found.extend(segments);
         let is_over = store.is_scanned() || result.is_err();
-        let told = store.known().saturating_sub(self.found.len());
+        let told = store.holdings.len().saturating_sub(self.found.len());
         if self.found.len() > told / 4 || is_over {
             self.reports.push(Input::Found(std::mem::take(&mut self.found)));
             if !is_over {
@@ -119,16 +121,16 @@ impl Spool {
         result
     }
 
-    /// A sealed segment was found damaged: what can be saved of it comes back as another.
+    /// A sealed segment was found damaged: what can be recovered of it comes back as another segment.
     pub(super) fn damaged(&mut self, serial: Serial) {
         let Some(store) = self.store.as_mut() else { return };
-        // All of a card that was pulled is gone, and none of it is lost.
+        // All files of a removed card are missing, and none of them is lost.
         if let Err(error) = store.is_there() {
             return self.give_up(SpanEnd::Storage, &error);
         }
         if !store.doubt(serial) {
-            if store.is_scanned() && store.kind_of(serial).is_none() {
-                // Whoever asks is the last to think that it is here.
+            if store.is_scanned() && store.holdings.kind_of(serial).is_none() {
+                // Only the caller still believes that it is here.
                 self.reports.push(Input::Forgotten { serial });
             }
             return;
@@ -150,7 +152,7 @@ impl Spool {
     }
 }
 
-/// What is under way, which order is not restored in.
-fn live<'a>(span: Option<&'a Span>, writer: Option<&Writer>) -> Option<Live<'a>> {
+/// The current span and its file, which a repair leaves alone.
+fn live<'a>(span: Option<&'a OpenSpan>, writer: Option<&Writer>) -> Option<Live<'a>> {
     span.map(|span| Live { span: &span.name, serial: writer.map_or(Serial(0), |writer| writer.serial) })
 }

@@ -1,7 +1,7 @@
-//! How files leave the spool: each for an order of the machine, with one sync for all of them.
+//! Removing files: each by an order of the machine, with one sync for all of them.
 
-use super::engine::Health;
-use super::{Spool, tell};
+use super::engine::{Health, Spool};
+use super::quarantine::tell;
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::Input;
 use crate::domain::segment::Serial;
@@ -16,14 +16,14 @@ impl Spool {
             self.give_up(SpanEnd::Storage, &error);
         }
         self.report_usage();
-        // Where the spool was full there may be room now for what a failure left behind.
+        // If the spool was full, there may now be room to repair what a failure left behind.
         if self.health == (Health::Failed { full: true }) {
             let _ = self.settle();
         }
     }
 
-    /// Removes what waits to be removed and may be by now. An end may go once its segments have, so
-    /// this goes over them until nothing more can.
+    /// Removes the deferred files that may be removed by now. An end may be removed once its segments are, so
+    /// this is repeated until nothing more can be removed.
     pub(super) fn forget_deferred(&mut self) -> io::Result<()> {
         let Some(store) = self.store.as_mut() else { return Ok(()) };
         if self.deferred.is_empty() && self.removed.is_empty() {
@@ -40,7 +40,7 @@ impl Spool {
             if ready.is_empty() {
                 break;
             }
-            // On a card that was pulled nothing is found, and all of it is still there.
+            // On a removed card nothing is found, and all files are still there.
             store.is_there()?;
             for serial in ready {
                 match store.remove(serial) {
@@ -49,7 +49,7 @@ impl Spool {
                         self.unremovable.remove(&serial);
                         self.removed.push(serial);
                     }
-                    // It is that file's trouble alone, and tried again the next time.
+                    // This concerns only that file, which is retried the next time.
                     Err(error) => {
                         failed.insert(serial);
                         if self.unremovable.insert(serial) {

@@ -1,5 +1,6 @@
-//! A sealed segment, known from its name, its front and the index at its end: a start finds thousands of them, and slow
-//! flash is paid by the read. What is damaged between is found when the file is read whole, to be sent.
+//! A sealed segment, identified by its name, its front and the index at its end: a start finds thousands of
+//! them, and on slow flash each read counts. Damage in between is found when the file is read completely, to
+//! be sent.
 
 use super::crypt::{Encryption, is_encrypted};
 use super::decrypt;
@@ -11,21 +12,24 @@ use serde_json::{Map, Value};
 use std::io;
 use std::path::Path;
 
-/// Bytes that are read at each place. The front of a segment has about 2 KiB, an index of half a minute as much.
+/// Bytes that are read at each place. The front of a segment has about 2 KiB, and so has the index of half a
+/// minute.
 const PIECE: usize = 4096;
-/// So many chunks behind the last that is listed are looked at: those of a GOP.
+/// Maximum number of chunks after the last listed one that are read: those of a GOP.
 const MAX_STEPS: usize = 64;
-/// A longer index is left to whoever reads the file whole.
+/// Maximum size of an index, in bytes: with a longer one the file is read completely.
 const MAX_INDEX: u64 = 256 * 1024;
 
-/// How long a segment is, by where the next of its span begins, in nanoseconds; `None` where that is not known. One that
-/// was cut back is shorter: an encrypted one does not show that at its front, and is taken for as long as it was.
+/// The duration of a segment in nanoseconds, from the start of the next one of its span; `None` if that is
+/// unknown. A segment that was cut back is shorter: an encrypted one does not show that at its front, and
+/// counts with its former duration.
 pub(super) type ByNext<'a> = &'a dyn Fn(&Record) -> Option<u64>;
 
-/// What a file of `len` bytes says at its ends. `None` where that is not enough: it is then to be read whole.
+/// What a file of `len` bytes shows at its two ends. `None` if that is not enough: it must then be read
+/// completely.
 ///
 /// # Errors
-/// What the disk says.
+/// Those of the disk.
 pub(super) fn glance(
     fs: &dyn Fs,
     file: &Handle,
@@ -66,7 +70,7 @@ pub(super) fn glance(
     Ok(footage(head, whole))
 }
 
-/// The members of a sealed segment's record as they were written, those that we do not know included; `None` where they
+/// The members of a sealed segment's record as they were written, including unknown ones; `None` if they
 /// cannot be read.
 pub(super) fn members(fs: &dyn Fs, path: &Path, encryption: &Encryption) -> Option<Map<String, Value>> {
     let file = fs.open_read(path).ok()?;
@@ -77,8 +81,8 @@ pub(super) fn members(fs: &dyn Fs, path: &Path, encryption: &Encryption) -> Opti
     fmp4::record_members(&front)
 }
 
-/// When the last picture ends, in ticks: looks at each chunk from the last that is listed on. `None` where they do not
-/// reach to the index.
+/// When the last frame ends, in ticks: reads the front of each chunk from the last listed one on. `None` if
+/// they do not reach the index.
 fn end(fs: &dyn Fs, file: &Handle, head: &fmp4::Head, tail: fmp4::Tail) -> io::Result<Option<u64>> {
     let (mut at, mut over) = (tail.last_moof, None);
     for _ in 0..MAX_STEPS {

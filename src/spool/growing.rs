@@ -1,8 +1,9 @@
-//! A segment file that bytes are added to: as they are, or encrypted. Offsets are those of the segment.
+//! A segment file to which bytes are added, unencrypted or encrypted. Offsets are those of the segment.
 
-use super::crypt::{Encryption, Kind, Run};
-use super::decrypt::{End, Mark};
-use super::{MAX_FILE, scan};
+use super::crypt::{Encryption, RecordKind, RecordRun};
+use super::decrypt::{FileEnd, Mark};
+use super::scan;
+use super::setup::MAX_FILE;
 use crate::disk::{Fs, Handle};
 use bytes::Bytes;
 use std::io;
@@ -12,14 +13,14 @@ use std::sync::Arc;
 /// A chunk that waits to be written.
 pub(super) struct Held {
     pub(super) prft: Vec<u8>,
-    /// What stands before its pictures, with the times of the file.
+    /// The bytes before its samples, with the times of the file.
     moof: Vec<u8>,
-    /// As they came from the source: they are not copied.
+    /// The samples as the source gave them, not copied.
     pictures: Bytes,
 }
 
 impl Held {
-    /// Takes a chunk of the source apart; `move_times` puts the times of the file into its `moof`.
+    /// Splits a chunk of the source; `move_times` puts the times of the file into its `moof`.
     pub(super) fn new<E>(
         prft: Vec<u8>,
         chunk: &Bytes,
@@ -31,7 +32,7 @@ impl Held {
         Ok(Held { prft, moof, pictures: chunk.slice(at.min(chunk.len())..) })
     }
 
-    /// Bytes that it takes in the file.
+    /// Its size in the file, in bytes.
     pub(super) fn len(&self) -> u64 {
         (self.prft.len() + self.moof.len() + self.pictures.len()) as u64
     }
@@ -48,9 +49,9 @@ pub(super) struct Growing {
 /// The records of an encrypted file.
 struct Records {
     key: Arc<[u8; 32]>,
-    /// Absent where the next record begins a run: in a new file, and in one that was cut back, since what
-    /// was cut off may have used the numbers of the run before.
-    run: Option<Run>,
+    /// `None` if the next record begins a run: in a new file, and in one that was cut back, because the bytes
+    /// that were cut off may have used the numbers of the run before.
+    run: Option<RecordRun>,
     marks: Vec<Mark>,
 }
 
@@ -62,8 +63,8 @@ impl Growing {
         Ok(Growing { fs, file, len: 0, records })
     }
 
-    /// Goes on with a file that another hand wrote, in the way in which it was written. Returns what is
-    /// genuine of it too.
+    /// Continues a file that another writer wrote, in the form in which it was written. Also returns its
+    /// authentic bytes.
     pub(super) fn reopen(
         fs: Arc<dyn Fs>,
         path: &Path,
@@ -71,14 +72,14 @@ impl Growing {
     ) -> io::Result<(Growing, Vec<u8>)> {
         let opened = scan::read_file(&*fs, path, MAX_FILE, encryption)?;
         let records = match (opened.end, encryption.key()) {
-            (End::Plain, _) => None,
-            (End::Whole | End::Cut | End::Damaged(_), Some(key)) => {
+            (FileEnd::Plain, _) => None,
+            (FileEnd::Whole | FileEnd::Cut | FileEnd::Damaged(_), Some(key)) => {
                 Some(Records { key, run: None, marks: opened.marks })
             }
-            (End::Aside(why), _) => {
+            (FileEnd::Aside(why), _) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, why.words()));
             }
-            (End::Whole | End::Cut | End::Damaged(_), None) => {
+            (FileEnd::Whole | FileEnd::Cut | FileEnd::Damaged(_), None) => {
                 return Err(io::Error::new(io::ErrorKind::InvalidData, "it is encrypted"));
             }
         };
@@ -91,8 +92,8 @@ impl Growing {
         self.records.as_ref().map_or(self.len, |records| records.marks.last().map_or(0, |mark| mark.file))
     }
 
-    /// Adds chunks behind what stands before them all, in one write. Encrypted, their pictures are records of their own,
-    /// which a start leaves out.
+    /// Adds chunks after `front`, in one write. If they are encrypted, their samples are records of their
+    /// own, which a start does not read.
     pub(super) fn append_chunks(&mut self, front: &[u8], chunks: &[Held]) -> io::Result<()> {
         if self.records.is_none() {
             let parts = chunks.iter().flat_map(|held| [&*held.prft, &*held.moof, &*held.pictures]);
@@ -102,8 +103,8 @@ impl Growing {
         let mut records = Vec::new();
         for (index, held) in chunks.iter().enumerate() {
             let front = if index == 0 { front } else { &[] };
-            records.push((Kind::Data, vec![front, &held.prft, &held.moof]));
-            records.push((Kind::Pictures, vec![&held.pictures]));
+            records.push((RecordKind::Data, vec![front, &held.prft, &held.moof]));
+            records.push((RecordKind::Pictures, vec![&held.pictures]));
         }
         self.write_records(&records)
     }
@@ -111,7 +112,7 @@ impl Growing {
     /// Adds the last bytes of the file.
     pub(super) fn append_last(&mut self, parts: &[&[u8]]) -> io::Result<()> {
         match self.records {
-            Some(_) => self.write_records(&[(Kind::Last, parts.to_vec())]),
+            Some(_) => self.write_records(&[(RecordKind::Last, parts.to_vec())]),
             None => self.write(parts),
         }
     }
@@ -119,14 +120,14 @@ impl Growing {
     /// Replaces what stands at `at`.
     pub(super) fn patch(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         match &self.records {
-            // A record is never written twice: that would be two texts under one nonce.
-            Some(_) => self.write_records(&[(Kind::Patch, vec![&at.to_be_bytes(), bytes])]),
+            // A record is never written twice: two texts would be encrypted under one nonce.
+            Some(_) => self.write_records(&[(RecordKind::Patch, vec![&at.to_be_bytes(), bytes])]),
             None => self.fs.write_at(&self.file, at, bytes),
         }
     }
 
-    /// Cuts the file back to `len` bytes, or, where that is within a record, to the end of the record before:
-    /// returns which.
+    /// Cuts the file back to `len` bytes or, if that is inside a record, to the end of the record before.
+    /// Returns the new length.
     pub(super) fn cut_back(&mut self, len: u64) -> io::Result<u64> {
         self.len = len;
         if let Some(records) = &mut self.records {
@@ -150,7 +151,7 @@ impl Growing {
     }
 
     /// Adds records, in one write.
-    fn write_records(&mut self, list: &[(Kind, Vec<&[u8]>)]) -> io::Result<()> {
+    fn write_records(&mut self, list: &[(RecordKind, Vec<&[u8]>)]) -> io::Result<()> {
         let at = self.on_flash();
         let Some(records) = &mut self.records else { return Ok(()) };
         let mut out = Vec::new();
@@ -160,14 +161,14 @@ impl Growing {
         let mut run = match records.run.take() {
             Some(run) => run,
             None => {
-                let run = Run::begin(&records.key, &tag)?;
+                let run = RecordRun::begin(&records.key, &tag)?;
                 out.extend_from_slice(run.header());
                 run
             }
         };
         for (kind, parts) in list {
             tag = run.seal(*kind, parts, &mut out)?;
-            if *kind != Kind::Patch {
+            if *kind != RecordKind::Patch {
                 plain = plain.saturating_add(parts.iter().map(|part| part.len() as u64).sum());
             }
             marks.push(Mark { plain, file: at.saturating_add(out.len() as u64), tag });
@@ -180,7 +181,8 @@ impl Growing {
     }
 }
 
-/// Where in a chunk, a `moof` and its `mdat`, the pictures begin; at its end where it is not of that form.
+/// Offset of the samples in a chunk, which is a `moof` and its `mdat`; the end of the chunk if it does not
+/// have that form.
 fn before_pictures(chunk: &[u8]) -> usize {
     let head = |at: usize| {
         let (size, kind) = chunk.get(at..)?.split_first_chunk::<4>()?;

@@ -1,22 +1,25 @@
-//! Order among the files that nothing is known of.
+//! Repair of files of which nothing is known.
 //!
-//! 1. The directory is synced, so that every name seen from here on is durable.
-//! 2. Temporary files of a publish are removed: they were never acknowledged. Names that are not ours are set aside. What
-//!    has a name of ours and is no file goes into the quarantine; links are moved, not followed.
-//! 3. Each of ours is looked at, the newest first. What the disk refuses to read is left where it is, for another time.
-//!    What another device, a later release or another key wrote is set aside: left where it is until the next start.
-//! 4. Each is repaired as [`recovery::plan`] says. An unsealed file is cut back to its last whole fragment, given its
-//!    `mfra`, synced, renamed to `.mp4`, and the directory synced. A sealed one that is damaged first becomes `.open`
-//!    again, and then goes the same way.
-//! 5. Once all are known, every span whose end is missing gets one.
+//! 1. The directory is synced, so that every name read from now on is durable.
+//! 2. Temporary files of a publish are removed: they were never acknowledged. Names that are not names of the
+//!    spool are set aside. What has a name of the spool and is not a file goes into the quarantine; links are
+//!    moved, not followed.
+//! 3. Each remaining file is read, the newest first. A file that the disk fails to read stays where it is,
+//!    and is retried. What another device, a later release or another key wrote is set aside: it stays where
+//!    it is until the next start.
+//! 4. Each is repaired as [`recovery::plan`] says. An unsealed file is cut back to its last whole fragment,
+//!    given its `mfra`, synced and renamed to `.mp4`, and the directory is synced. A damaged sealed file is
+//!    first renamed to `.open`, and then treated alike.
+//! 5. Once all are known, every span without an end gets one.
 //!
-//! A start does this piece by piece ([`Store::scan`]), while the camera records; after a failure it is done at once for
-//! what the failure left behind ([`Store::settle`]). Interrupted anywhere, it finds the same work or less when it begins
-//! again.
+//! A start does this step by step ([`Store::scan`]) while the camera records; after a failure it is done at
+//! once for what the failure left behind ([`Store::settle`]). If it is interrupted, the next attempt finds
+//! the same work or less.
 
+use super::holdings::Live;
+use super::quarantine::tell;
 use super::scan::{self, Belief};
-use super::store::{Live, Store};
-use super::tell;
+use super::store::{LISTED, Scan, Store};
 use crate::disk;
 use crate::domain::aside::Aside;
 use crate::domain::input::Input;
@@ -26,28 +29,13 @@ use crate::domain::segmenter::Durability;
 use std::collections::BTreeSet;
 use std::io;
 
-/// Names in the spool directory that are looked at.
-pub(super) const LISTED: usize = 1 << 20;
-
-/// How far the first look at the spool has come.
-#[derive(Default)]
-pub(super) enum Scan {
-    /// Nothing is known.
-    #[default]
-    Due,
-    /// These files are still to be looked at.
-    Under(BTreeSet<SpoolName>),
-    /// Every file is known, set aside, or skipped.
-    Done,
-}
-
 impl Store {
-    /// Whether every file that was there at the start has been looked at, and every span that lacked its end has one.
+    /// Whether every file that was there at the start was read, and every span without an end has got one.
     pub(super) fn is_scanned(&self) -> bool {
         matches!(self.scan, Scan::Done)
     }
 
-    /// Goes on with the first look, by about so many files. Returns what came to be known, and the first failure.
+    /// Continues the scan by about `most` files. Returns what became known, and the first failure.
     pub(super) fn scan(
         &mut self,
         most: usize,
@@ -71,7 +59,7 @@ impl Store {
         }
         let Scan::Under(names) = &mut self.scan else { return Ok(()) };
         let mut slice: BTreeSet<SpoolName> = BTreeSet::new();
-        // Files with one number are judged together.
+        // Files with the same number are judged together.
         while let Some(name) = names.last().copied() {
             let is_twin = slice.first().is_some_and(|last| last.serial == name.serial);
             if slice.len() >= most && !is_twin {
@@ -89,9 +77,9 @@ impl Store {
         if is_last { self.write_missing_ends(live, segments) } else { Ok(()) }
     }
 
-    /// Restores order among what a failure left behind, and what could not be put right before. `live` is what is under
-    /// way, and is let alone. Returns what came to be known, and the first failure; the rest was done all the same, where
-    /// it could be.
+    /// Repairs what a failure left behind, and what could not be repaired before. `live` is the current span,
+    /// which is left alone. Returns what became known, and the first failure; everything else was done
+    /// nevertheless, if possible.
     pub(super) fn settle(
         &mut self,
         live: Option<Live<'_>>,
@@ -117,7 +105,7 @@ impl Store {
         if self.is_scanned() { self.write_missing_ends(live, segments) } else { Ok(()) }
     }
 
-    /// The files of which nothing is known, but for those that the first look is still to come to.
+    /// The unknown files, without those that the scan has not reached yet.
     fn survey(&mut self, live: Option<Live<'_>>, out: &mut Vec<Input>) -> io::Result<BTreeSet<SpoolName>> {
         let dir = self.setup.dir();
         self.fs.sync_dir(&dir)?;
@@ -136,7 +124,7 @@ impl Store {
                 Scan::Due | Scan::Done => false,
             };
             let is_live = live.is_some_and(|live| live.serial == ours.serial);
-            match self.kind_of(ours.serial) {
+            match self.holdings.kind_of(ours.serial) {
                 Some(kind) if kind != ours.kind => self.set_aside(&name, Aside::Name),
                 None if !is_coming && !is_live => {
                     self.serials.seen(ours.serial);
@@ -149,8 +137,8 @@ impl Store {
         Ok(unknown)
     }
 
-    /// Looks at files and repairs them, the newest first: how long a segment is, the next of its span tells. `told` are
-    /// those of which is told already that they cannot be put right.
+    /// Reads files and repairs them, the newest first, because the next segment of a span shows how long a
+    /// segment is. `told`: it was already reported that these cannot be repaired.
     fn take_up(
         &mut self,
         names: BTreeSet<SpoolName>,
@@ -161,7 +149,7 @@ impl Store {
         let mut has_skipped = false;
         let mut left = names.into_iter().rev().peekable();
         while let Some(name) = left.next() {
-            // Files with one number are judged together.
+            // Files with the same number are judged together.
             let mut found = Vec::new();
             let twins = std::iter::from_fn(|| left.next_if(|next| next.serial == name.serial));
             for name in std::iter::once(name).chain(twins).collect::<Vec<_>>() {
@@ -183,11 +171,11 @@ impl Store {
             }
         }
         self.aside.tell(out);
-        // One file that cannot be put right says nothing of the disk: that is for the probe to find out.
+        // One file that cannot be repaired says nothing of the disk: the probe finds out.
         if has_skipped { self.probe() } else { Ok(()) }
     }
 
-    /// The disk did not give a file. Whether it is skipped for that.
+    /// The disk failed to read a file. Returns whether the file is skipped.
     fn unread(
         &mut self,
         name: SpoolName,
@@ -198,7 +186,7 @@ impl Store {
         if error.kind() == io::ErrorKind::NotFound {
             return false;
         }
-        if self.fs.stat(&self.path(name)).is_ok_and(|meta| meta.kind != disk::Kind::File) {
+        if self.fs.stat(&self.path(name)).is_ok_and(|meta| meta.kind != disk::FileKind::File) {
             self.quarantine(name, "not a regular file", out);
             return false;
         }
@@ -222,7 +210,7 @@ impl Store {
             genuine: false,
             late_sync: self.setup.durability == Durability::Segment,
         };
-        let by_next = |record: &Record| self.until_next(record);
+        let by_next = |record: &Record| self.holdings.until_next(record);
         scan::look(&*self.fs, &self.setup.dir(), name, belief, &self.setup.encryption, &by_next)
     }
 }

@@ -1,12 +1,12 @@
-//! Buffers that are filled, handed on, and come back once nobody reads them any more.
+//! Buffers that are filled, passed on, and return once nobody reads them any more.
 //!
-//! A segment is read in pieces, of which a few are on their way at once. Each as a block of its own would be mapped,
-//! cleared and given back to the kernel a thousand times a segment.
+//! A segment is read in pieces, a few of which are on their way at once. If each were a block of its own, it
+//! would be mapped, cleared and returned to the kernel a thousand times a segment.
 
 use bytes::Bytes;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Buffers that are kept: as many as are on their way at once.
+/// Maximum number of buffers that are kept: as many as are on their way at once.
 const MAX_KEPT: usize = 4;
 
 /// Buffers of one size.
@@ -16,7 +16,7 @@ pub(super) struct Pieces {
     kept: Arc<Mutex<Vec<Vec<u8>>>>,
 }
 
-/// A buffer, and where it goes back to.
+/// A buffer, and the list to which it returns.
 struct Piece {
     buffer: Vec<u8>,
     len: usize,
@@ -24,18 +24,18 @@ struct Piece {
 }
 
 impl Pieces {
-    /// None yet; each is to have `size` bytes.
+    /// No buffers yet; each will have `size` bytes.
     pub(super) fn new(size: usize) -> Pieces {
         Pieces { size, kept: Arc::default() }
     }
 
-    /// A buffer of `size` bytes. What stands in it is of no meaning.
+    /// A buffer of `size` bytes, with any content.
     pub(super) fn take(&self) -> Vec<u8> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner).pop();
         kept.unwrap_or_else(|| vec![0; self.size])
     }
 
-    /// The first `len` bytes of a buffer, which comes back when all that was made of them is dropped.
+    /// The first `len` bytes of a buffer, which returns when everything made of them is dropped.
     pub(super) fn share(&self, buffer: Vec<u8>, len: usize) -> Bytes {
         Bytes::from_owner(Piece { buffer, len, home: Arc::clone(&self.kept) })
     }

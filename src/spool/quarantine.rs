@@ -1,23 +1,24 @@
-//! Files that are damaged: moved out of the way, never followed, never deleted but to make room.
+//! Damaged files: they are moved, never followed, and deleted only to make room.
 
-use crate::disk::{Fs, Kind, make_dir};
+use crate::disk::{FileKind, Fs, make_dir};
+use crate::domain::input::Input;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// The directory within the spool.
+/// Its name in the spool directory.
 pub(super) const DIRECTORY: &str = "quarantine";
-/// More than this is not looked at.
+/// Maximum number of files that are listed.
 const LISTED: usize = 4_096;
 
-/// What the quarantine may hold; the oldest is thrown away first.
+/// Limits of the quarantine; the oldest file is deleted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuarantineLimits {
-    /// Files at most.
+    /// Maximum number of files.
     pub files: u64,
-    /// Bytes at most.
+    /// Maximum number of bytes.
     pub bytes: u64,
 }
 
@@ -31,13 +32,13 @@ pub(super) struct Quarantine {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
     limits: QuarantineLimits,
-    /// By number, which is age: name and bytes.
+    /// Name and size in bytes, by number, which is the order of age.
     held: BTreeMap<u64, (String, u64)>,
     bytes: u64,
 }
 
 impl Quarantine {
-    /// Looks what is there. Nothing there, or nothing that can be read, is an empty quarantine.
+    /// Lists the files. A directory that is missing or unreadable is an empty quarantine.
     pub(super) fn open(fs: Arc<dyn Fs>, spool: &Path, limits: QuarantineLimits) -> Quarantine {
         let mut quarantine =
             Quarantine { fs, dir: spool.join(DIRECTORY), limits, held: BTreeMap::new(), bytes: 0 };
@@ -51,7 +52,7 @@ impl Quarantine {
                 quarantine.bytes = quarantine.bytes.saturating_add(bytes);
             }
         }
-        // The limits may have been others when it was filled.
+        // The limits may have been higher when the files came.
         let thrown = quarantine.trim();
         if thrown > 0 {
             tracing::warn!(thrown, "the oldest in quarantine were thrown away");
@@ -67,22 +68,22 @@ impl Quarantine {
         self.bytes
     }
 
-    /// Moves `path`, whatever it is, into the quarantine, and throws the oldest away until it is
-    /// within its limits again. Returns how many were thrown away.
+    /// Moves `path`, whatever it is, into the quarantine, and deletes the oldest files until the limits hold.
+    /// Returns how many were deleted.
     pub(super) fn take(&mut self, path: &Path) -> io::Result<u64> {
         make_dir(&*self.fs, &self.dir)?;
         let number = self.held.keys().next_back().map_or(1, |last| last.saturating_add(1));
         let name = format!("{number:010}-{}", printable(path.file_name().unwrap_or_default()));
         let meta = self.fs.stat(path)?;
-        // A directory's size says nothing of what is in it, and a link has none of its own.
-        let bytes = if meta.kind == Kind::File { meta.len } else { 0 };
+        // The size of a directory says nothing of its content, and a link has none.
+        let bytes = if meta.kind == FileKind::File { meta.len } else { 0 };
         self.fs.rename_new(path, &self.dir.join(&name))?;
         self.held.insert(number, (name, bytes));
         self.bytes = self.bytes.saturating_add(bytes);
         Ok(self.trim())
     }
 
-    /// Removes the oldest that can be removed, to make room: its name before it came here, and its size.
+    /// Deletes the oldest that can be deleted, to make room. Returns its former name and its size.
     pub(super) fn remove_oldest(&mut self) -> Option<(String, u64)> {
         let dir = &self.dir;
         let gone = self.held.iter().find(|(_, (name, _))| {
@@ -107,7 +108,7 @@ impl Quarantine {
             let gone = match self.fs.unlink(&path) {
                 Ok(()) => true,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => true,
-                // Perhaps a directory. One that is not empty is no work of ours, and stays.
+                // Perhaps a directory. One that is not empty was not made by the spool, and stays.
                 Err(_) => self.fs.rmdir(&path).is_ok(),
             };
             self.bytes = self.bytes.saturating_sub(bytes);
@@ -125,8 +126,17 @@ impl Quarantine {
     }
 }
 
-/// A name fit for a log and a path: at most 64 of letters, digits, `.`, `-`, `_`.
+/// A name that is safe in a log and a path: at most 64 letters, digits, `.`, `-`, `_`.
 pub(super) fn printable(name: &OsStr) -> String {
     let fit = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_') { c } else { '_' };
     name.to_string_lossy().chars().take(64).map(fit).collect()
+}
+
+/// Reports a file that was moved, or another fault of it.
+pub(super) fn tell(out: &mut Vec<Input>, name: String, why: String) {
+    tracing::warn!(name, why, "spool file put right");
+    // A directory full of garbage is reported by its count, not by every name.
+    if out.len() < 256 {
+        out.push(Input::Quarantined { name, why });
+    }
 }

@@ -1,9 +1,10 @@
-//! Reading spool files: at a start without their pictures, before an upload whole.
+//! Reading spool files: at a start without their samples, before an upload completely.
 
 use super::crypt::{self, Encryption};
-use super::decrypt::{self, End, Extent, Opened};
+use super::decrypt::{self, Extent, FileEnd, Opened};
+use super::end;
 use super::glance::{ByNext, glance};
-use super::{MAX_FILE, end};
+use super::setup::MAX_FILE;
 use crate::disk::{Fs, Handle, read};
 use crate::domain::aside::Aside;
 use crate::domain::recovery::{Footage, Read, Whole};
@@ -12,41 +13,42 @@ use crate::fmp4::{self, ChunkInfo, Layout, MoofEntry, Unread};
 use std::io;
 use std::path::Path;
 
-/// Boxes other than `mdat` are never this long.
+/// Maximum size of a box other than `mdat`, in bytes.
 const MAX_BOX: u64 = 1024 * 1024;
-/// A file of more boxes is read whole.
+/// A file of more boxes is read completely.
 const MAX_BOXES: u32 = 16_384;
-/// Bytes that are read at once around the pictures: what stands between those of two chunks is shorter, and with half a
-/// second of 30 frames not longer.
+/// Bytes that are read at once outside of samples: enough for the boxes between the samples of two chunks of
+/// half a second at 30 frames a second.
 const WINDOW: usize = 1024;
-/// The least that a block device writes at once.
+/// The smallest unit that a block device writes, in bytes.
 const SECTOR: u64 = 512;
-/// Bytes of zero that no coded picture or sound has in a row: H.264 and H.265 prevent three
-/// (ISO/IEC 14496-10, 7.4.1), and AAC has no use for them.
+/// Bytes of zero that coded video or audio never has in a row: H.264 and H.265 prevent three (ISO/IEC
+/// 14496-10, 7.4.1), and AAC does not use them.
 const ZEROS: u64 = 32;
 
-/// How much of an unsealed file may be believed.
+/// How far an unsealed file is trusted.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Belief<'a> {
-    /// This boot. What another boot left unsynced may be torn, with sectors that were never written.
+    /// The id of this boot. What another boot did not sync may be torn, with sectors that were never written.
     pub boot: &'a str,
-    /// Keep whole chunks of a last fragment that is not whole.
+    /// Keep whole chunks of an incomplete last fragment.
     pub keep_partial: bool,
-    /// It was found damaged: it is read whole.
+    /// It was found damaged: it is read completely.
     pub doubted: bool,
-    /// Every byte was authenticated: what is there was written.
+    /// Every byte was authenticated, and so was written.
     pub genuine: bool,
-    /// Nothing was synced before it was sealed: any part of it may be torn. A record that says so counts as well.
+    /// Nothing was synced before it was sealed, so any part of it may be torn. A record that says so counts
+    /// too.
     pub late_sync: bool,
-    /// Nothing behind this offset is known to be on flash.
+    /// Nothing after this offset is known to be on flash.
     pub durable: u64,
 }
 
-/// A file as [`crate::domain::recovery::plan`] wants to know it. A sealed one is read as far as that takes, unless it is
-/// doubted.
+/// A file in the form that [`crate::domain::recovery::plan`] needs. Of a sealed one only the necessary parts
+/// are read, unless it is doubted.
 ///
 /// # Errors
-/// Only what the disk says: contents never are an error.
+/// Only those of the disk: the content is never an error.
 pub(super) fn look(
     fs: &dyn Fs,
     dir: &Path,
@@ -69,11 +71,11 @@ pub(super) fn look(
         }
         let opened = decrypt::open_small(bytes, encryption)?;
         let read = match (opened.end, end::decode(&opened.bytes)) {
-            (End::Aside(why), _) => Read::Aside(why),
-            (End::Damaged(why), _) => Read::Unreadable(why.to_owned()),
-            (End::Plain | End::Whole, Ok((record, reason))) => Read::End { record, reason },
-            (End::Plain | End::Whole, Err(Unread::Newer)) => Read::Aside(Aside::Format),
-            (End::Plain | End::Whole, Err(Unread::Damaged)) | (End::Cut, _) => {
+            (FileEnd::Aside(why), _) => Read::Aside(why),
+            (FileEnd::Damaged(why), _) => Read::Unreadable(why.to_owned()),
+            (FileEnd::Plain | FileEnd::Whole, Ok((record, reason))) => Read::End { record, reason },
+            (FileEnd::Plain | FileEnd::Whole, Err(Unread::Newer)) => Read::Aside(Aside::Format),
+            (FileEnd::Plain | FileEnd::Whole, Err(Unread::Damaged)) | (FileEnd::Cut, _) => {
                 Read::Unreadable("its checksum or form is wrong".to_owned())
             }
         };
@@ -87,7 +89,7 @@ pub(super) fn look(
         }
     }
     let front = front(fs, &file)?;
-    // No release up to this one has written a longer file.
+    // No release up to this one has written a larger file.
     if len > MAX_FILE || crypt::is_newer(&front) {
         return Ok((len, Read::Aside(Aside::Format)));
     }
@@ -108,7 +110,7 @@ pub(super) fn look(
     Ok((len, understand(&bytes, belief)))
 }
 
-/// Reads a file whole, and decrypts it as far as it is genuine.
+/// Reads a file completely, and decrypts it as far as it is authentic.
 ///
 /// # Errors
 /// Those of [`Fs`]; `InvalidData` for a file of more than `limit` bytes.
@@ -118,7 +120,7 @@ pub(super) fn read_file(fs: &dyn Fs, path: &Path, limit: u64, encryption: &Encry
     if len > limit || !begins_encrypted(fs, &file)? {
         return Ok(Opened {
             bytes: read(fs, path, limit)?,
-            end: End::Plain,
+            end: FileEnd::Plain,
             marks: Vec::new(),
             patches: Vec::new(),
         });
@@ -126,14 +128,14 @@ pub(super) fn read_file(fs: &dyn Fs, path: &Path, limit: u64, encryption: &Encry
     decrypt::open(&|at, into| fs.read_at(&file, at, into), len, encryption, Extent::All)
 }
 
-/// A sealed file with zeros for its pictures: those of an encrypted one may be damaged.
+/// A sealed file with zeros instead of its samples: those of an encrypted one may be damaged.
 ///
 /// # Errors
 /// Those of [`Fs`].
 pub(super) fn skeleton(fs: &dyn Fs, file: &Handle, len: u64, encryption: &Encryption) -> io::Result<Opened> {
     if !begins_encrypted(fs, file)? {
         let bytes = without_pictures(fs, file, len)?;
-        return Ok(Opened { bytes, end: End::Plain, marks: Vec::new(), patches: Vec::new() });
+        return Ok(Opened { bytes, end: FileEnd::Plain, marks: Vec::new(), patches: Vec::new() });
     }
     decrypt::open(&|at, into| fs.read_at(file, at, into), len, encryption, Extent::WithoutPictures)
 }
@@ -142,7 +144,7 @@ fn begins_encrypted(fs: &dyn Fs, file: &Handle) -> io::Result<bool> {
     Ok(crypt::is_encrypted(&front(fs, file)?))
 }
 
-/// The first bytes of a file, which tell whether it is encrypted.
+/// The first bytes of a file, which show whether it is encrypted.
 fn front(fs: &dyn Fs, file: &Handle) -> io::Result<Vec<u8>> {
     let mut front = vec![0; 8];
     let read = fs.read_at(file, 0, &mut front)?;
@@ -150,28 +152,28 @@ fn front(fs: &dyn Fs, file: &Handle) -> io::Result<Vec<u8>> {
     Ok(front)
 }
 
-/// What an encrypted file of `len` bytes tells, and how long it is to be taken for: one that was cut off
-/// before anything of it was whole is as empty.
+/// The content of an encrypted file of `len` bytes, and the length that it counts with: a file that was cut
+/// off inside its first record counts as empty.
 ///
-/// A sealed file was synced whole: where a byte of it is not as it was written, nothing of it is believed.
-/// One that grew may be torn at its end, and what stands before that is genuine.
+/// A sealed file was completely synced: if a byte of it has changed, nothing of it is trusted. One that was
+/// growing may be torn at its end, and what is before that is authentic.
 fn understand_encrypted(opened: Opened, len: u64, kind: SpoolKind, belief: Belief<'_>) -> (u64, Read) {
     let grew = kind == SpoolKind::Open;
     match opened.end {
-        // Also one that grew: what stands behind is not damaged, only not ours to judge.
-        End::Aside(why) => (len, Read::Aside(why)),
-        End::Damaged(why) if !grew || opened.bytes.is_empty() => (len, Read::Unreadable(why.to_owned())),
-        End::Cut if opened.bytes.is_empty() => {
+        // Also one that was growing: the rest is not damaged, it only cannot be read here.
+        FileEnd::Aside(why) => (len, Read::Aside(why)),
+        FileEnd::Damaged(why) if !grew || opened.bytes.is_empty() => (len, Read::Unreadable(why.to_owned())),
+        FileEnd::Cut if opened.bytes.is_empty() => {
             (if grew { 0 } else { len }, Read::Unreadable("nothing of it is whole".to_owned()))
         }
-        End::Plain | End::Whole | End::Cut | End::Damaged(_) => {
+        FileEnd::Plain | FileEnd::Whole | FileEnd::Cut | FileEnd::Damaged(_) => {
             let belief = Belief { genuine: true, ..belief };
             match (understand(&opened.bytes, grew.then_some(belief)), opened.end) {
-                (Read::Footage(Footage { whole: None, .. }), End::Damaged(why)) => {
+                (Read::Footage(Footage { whole: None, .. }), FileEnd::Damaged(why)) => {
                     (len, Read::Unreadable(why.to_owned()))
                 }
                 (Read::Footage(footage), _) => {
-                    let complete = footage.complete && opened.end == End::Whole;
+                    let complete = footage.complete && opened.end == FileEnd::Whole;
                     (len, Read::Footage(Footage { complete, ..footage }))
                 }
                 (read @ (Read::End { .. } | Read::Aside(_) | Read::Unreadable(_)), _) => (len, read),
@@ -183,7 +185,7 @@ fn understand_encrypted(opened: Opened, len: u64, kind: SpoolKind, belief: Belie
 /// The boxes of a segment file.
 ///
 /// # Errors
-/// What it is instead.
+/// What the file is instead.
 pub(super) fn layout(bytes: &[u8]) -> Result<Layout, NoSegment> {
     fmp4::read_segment(bytes).map_err(|error| {
         if fmp4::is_newer(bytes) {
@@ -194,16 +196,16 @@ pub(super) fn layout(bytes: &[u8]) -> Result<Layout, NoSegment> {
     })
 }
 
-/// What a file is whose boxes are not those of a segment.
+/// What a file is if its boxes are not those of a segment.
 #[derive(Debug)]
 pub(super) enum NoSegment {
-    /// Not for us to judge.
+    /// Set aside, for this reason.
     Aside(Aside),
-    /// Damaged, and how.
+    /// Damaged, in this way.
     Unreadable(String),
 }
 
-/// What the bytes of a segment file tell. `belief` is given for an unsealed one.
+/// The content of a segment file. `belief` is given for an unsealed one.
 pub(super) fn understand(bytes: &[u8], belief: Option<Belief<'_>>) -> Read {
     let layout = match layout(bytes) {
         Ok(layout) => layout,
@@ -217,7 +219,7 @@ pub(super) fn understand(bytes: &[u8], belief: Option<Belief<'_>>) -> Read {
     Read::Footage(Footage { record: layout.record, codecs: layout.init.codecs, complete, whole })
 }
 
-/// How many chunks, from the front, belong to whole fragments.
+/// The number of chunks, from the front, that belong to whole fragments.
 fn kept_chunks(bytes: &[u8], layout: &Layout, belief: Option<Belief<'_>>) -> usize {
     let chunks = &layout.chunks;
     if !chunks.first().is_some_and(|first| first.starts_with_sync) {
@@ -242,8 +244,8 @@ fn kept_chunks(bytes: &[u8], layout: &Layout, belief: Option<Belief<'_>>) -> usi
     (0..believed).rev().find(|at| ends_fragment(chunks, bytes, *at)).map_or(0, |at| at + 1)
 }
 
-/// The first chunk that no sync may have covered, where each fragment, or each chunk, was synced as it came: the last
-/// fragment's. Where something torn stands behind a whole fragment, that was the last, and none of these.
+/// The first chunk that no sync may have covered, if each fragment, or each chunk, was synced as it came: the
+/// first of the last fragment. If something torn follows a whole fragment, all chunks were covered.
 fn unsynced_from(bytes: &[u8], layout: &Layout) -> usize {
     let chunks = &layout.chunks;
     let has_tail = bytes.len() as u64 > layout.chunks_end && !layout.complete;
@@ -254,15 +256,15 @@ fn unsynced_from(bytes: &[u8], layout: &Layout) -> usize {
     chunks.iter().rposition(|chunk| chunk.starts_with_sync).unwrap_or(0)
 }
 
-/// Whether a chunk ends a fragment: it says so itself, or the next one is an IDR.
+/// Whether a chunk ends a fragment: it is marked, or the next one begins with an IDR.
 pub(super) fn ends_fragment(chunks: &[ChunkInfo], bytes: &[u8], at: usize) -> bool {
     let marked = chunks.get(at).is_some_and(|chunk| is_marked(bytes, chunk));
     marked || chunks.get(at + 1).is_some_and(|next| next.starts_with_sync)
 }
 
-/// The extent of these chunks: from the first picture that is presented to the end of the last. The last chunk tells that
-/// end as long as its pictures are presented behind all before it: the muxer ends a chunk where that is so, unless the
-/// chunk would be longer than one may be.
+/// The extent of these chunks: from the first presented frame to the end of the last. The last chunk shows
+/// that end, because its frames are presented after all before it: the muxer ends a chunk only there, unless
+/// the chunk would become too long.
 pub(super) fn measure(layout: &Layout, chunks: &[ChunkInfo]) -> Option<Whole> {
     let video = layout.init.video;
     let run = |chunk: &ChunkInfo| chunk.runs.iter().find(|run| run.track == video.id).cloned();
@@ -280,15 +282,16 @@ pub(super) fn entries(layout: &Layout, end: u64) -> Vec<MoofEntry> {
     fmp4::index(layout.chunks.get(..kept).unwrap_or_default(), layout.init.video.id)
 }
 
-/// Length of a `prft` version 1, and where in it the least byte of the NTP fraction is.
+/// Size of a `prft` version 1 in bytes, and the offset in it of the least significant byte of the NTP
+/// fraction.
 pub(super) const PRFT: u64 = 32;
 pub(super) const MARK: usize = 23;
 
-/// Marks the `prft` of the chunk that ends a fragment, or of any other.
+/// Marks the `prft` of a chunk as that of the last of a fragment, or as that of another.
 ///
-/// A file that grows has to tell whether its last fragment is whole, and the form of a segment has
-/// no room for it but here: the least bit of the NTP fraction is a quarter of a nanosecond, far
-/// below what any clock of ours resolves.
+/// A growing file must show whether its last fragment is whole, and the form of a segment has room for that
+/// only here: the least significant bit of the NTP fraction is a quarter of a nanosecond, far below the
+/// resolution of our clocks.
 pub(super) fn mark(prft: &mut [u8], ends_fragment: bool) {
     if let Some(byte) = prft.get_mut(MARK) {
         *byte = (*byte & !1) | u8::from(ends_fragment);
@@ -303,8 +306,8 @@ fn is_marked(bytes: &[u8], chunk: &ChunkInfo) -> bool {
     prft.get(4..8) == Some(b"prft") && prft.get(MARK).is_some_and(|byte| byte & 1 == 1)
 }
 
-/// Whether a part of the chunk was never written: a file system that had extended the file before
-/// the cut shows zeros there. That is as much as a sector, or the rest of the file in the last one.
+/// Whether a part of the chunk was never written: a file system that had extended the file before the power
+/// cut shows zeros there, for a whole sector or for the rest of the file in the last one.
 fn has_unwritten_sector(bytes: &[u8], chunk: &ChunkInfo) -> bool {
     let slice = |from: u64, to: u64| bytes.get(usize::try_from(from).ok()?..usize::try_from(to).ok()?);
     let mut from = chunk.moof;
@@ -326,8 +329,8 @@ pub(super) fn whole_file(fs: &dyn Fs, file: &Handle, len: u64) -> io::Result<Vec
     Ok(bytes)
 }
 
-/// The file with zeros for what is in its `mdat` boxes. A start looks into thousands of files:
-/// their pictures are neither read from flash nor, since untouched zeros have no pages, held.
+/// The file with zeros instead of the content of its `mdat` boxes. A start reads thousands of files: their
+/// samples are neither read from flash nor, because untouched zeros have no pages, held in memory.
 fn without_pictures(fs: &dyn Fs, file: &Handle, len: u64) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
     let mut ahead = Ahead::new(fs, file);
@@ -351,12 +354,12 @@ fn without_pictures(fs: &dyn Fs, file: &Handle, len: u64) -> io::Result<Vec<u8>>
     Ok(bytes)
 }
 
-/// A file that is read in small parts from its front: what stands behind the part that is asked for is read with it, so that
-/// the boxes around the pictures of a chunk cost one read and not one each.
+/// A file that is read in small parts from its front. Each read takes some bytes in advance, so that the boxes
+/// around the samples of a chunk need one read together.
 struct Ahead<'a> {
     fs: &'a dyn Fs,
     file: &'a Handle,
-    /// Where in the file `window` begins, and how many of its bytes are of the file.
+    /// Offset of `window` in the file, and how many of its bytes were read.
     at: u64,
     held: usize,
     window: Vec<u8>,
@@ -382,7 +385,7 @@ impl<'a> Ahead<'a> {
         Ok(count)
     }
 
-    /// The bytes of the file that are held from there on.
+    /// The bytes from this offset on that were read already.
     fn behind(&self, at: u64) -> Option<&[u8]> {
         let from = usize::try_from(at.checked_sub(self.at)?).ok()?;
         self.window.get(from..self.held)

@@ -1,12 +1,12 @@
-//! A sealed segment on its way to the store: checked whole, then read from the front piece by piece, as often as need
-//! be. None of it is held in memory but the piece at hand, which in an encrypted file is a record.
+//! A sealed segment on its way to the store: checked, then read from the front in pieces, as often as needed.
+//! Only the current piece is in memory; in an encrypted file that is a record.
 
-use super::crypt::{Encryption, FRAME, HEADER, Kind, Run, SHAPE, TAG, Tag, is_encrypted};
-use super::decrypt::End;
+use super::crypt::{Encryption, FRAME, HEADER, RecordKind, RecordRun, SHAPE, TAG, Tag, is_encrypted};
+use super::decrypt::FileEnd;
 use super::pieces::Pieces;
-use super::read::ReadError;
+use super::scan;
 use super::scan::NoSegment;
-use super::{MAX_FILE, scan};
+use super::setup::MAX_FILE;
 use crate::disk::{Fs, Handle};
 use crate::domain::aside::Aside;
 use crate::domain::recovery::Whole;
@@ -18,12 +18,36 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes that are read at once from a file in the clear.
+/// Bytes that are read at once from an unencrypted file.
 const PIECE: usize = 64 * 1024;
-/// No record is longer: a fragment, and what stands around it.
+/// Maximum size of a record, in bytes: a fragment and its headers.
 const MAX_RECORD: usize = 33 * 1024 * 1024;
 
-/// A segment file that is open. It stays readable when its name is removed.
+/// Why a segment cannot be sent.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The file is missing: it was forgotten meanwhile, or somebody removed it. Report it to the spool with
+    /// [`super::command::Command::Damaged`].
+    Gone,
+    /// It is not the segment that was sealed: report it with [`super::command::Command::Damaged`].
+    Damaged(String),
+    /// The disk failed: try again later.
+    Io(io::Error),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Gone => write!(f, "the segment is gone from the spool"),
+            ReadError::Damaged(why) => write!(f, "the segment is damaged: {why}"),
+            ReadError::Io(error) => write!(f, "the segment cannot be read: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
+/// An open segment file. It stays readable when its name is removed.
 pub struct Sealed {
     fs: Arc<dyn Fs>,
     file: Handle,
@@ -33,7 +57,7 @@ pub struct Sealed {
     duration: u64,
     attributes: fmp4::Attributes,
     encryption: Encryption,
-    /// Where other bytes go than those that come first in the file, in order: patches, and times that were moved.
+    /// Bytes that replace those first written, in order of offset: patches, and corrected times.
     changes: Vec<(u64, Vec<u8>)>,
     pieces: Pieces,
 }
@@ -44,8 +68,8 @@ impl fmt::Debug for Sealed {
     }
 }
 
-/// Opens a sealed segment of the spool directory `dir`, checks that it is whole but for its pictures, and moves the UTC
-/// of its `prft` boxes by `shift` nanoseconds, for a clock that was set right since. Blocks.
+/// Opens a sealed segment of the spool directory `dir`, checks that it is whole except for its samples, and
+/// moves the UTC of its `prft` boxes by `shift` nanoseconds, if the clock was corrected since. Blocks.
 ///
 /// # Errors
 /// See [`ReadError`].
@@ -64,10 +88,10 @@ pub fn open_sealed(
     }
     let skeleton = scan::skeleton(&*fs, &file, len, encryption).map_err(of_disk)?;
     match skeleton.end {
-        End::Plain | End::Whole => {}
-        End::Cut => return Err(ReadError::Damaged("it is cut off".to_owned())),
-        End::Aside(why) => return Err(ReadError::Damaged(why.words().to_owned())),
-        End::Damaged(why) => return Err(ReadError::Damaged(why.to_owned())),
+        FileEnd::Plain | FileEnd::Whole => {}
+        FileEnd::Cut => return Err(ReadError::Damaged("it is cut off".to_owned())),
+        FileEnd::Aside(why) => return Err(ReadError::Damaged(why.words().to_owned())),
+        FileEnd::Damaged(why) => return Err(ReadError::Damaged(why.to_owned())),
     }
     let mut bytes = skeleton.bytes;
     let layout = scan::layout(&bytes).map_err(|none| match none {
@@ -95,20 +119,20 @@ pub fn open_sealed(
 }
 
 impl Sealed {
-    /// From the first sample to the end of the last one, in nanoseconds. What a start knows of it may be more.
+    /// From the first sample to the end of the last one, in nanoseconds. A start may assume more.
     #[must_use]
     pub fn duration(&self) -> u64 {
         self.duration
     }
 
-    /// What it tells of itself.
+    /// The attributes of the segment's object.
     #[must_use]
     pub fn attributes(&self) -> &fmp4::Attributes {
         &self.attributes
     }
 
-    /// Hands all bytes of the segment to `take`, in order, in pieces; ends early where `take` returns false. Every byte
-    /// of an encrypted file is genuine when it is handed on. Blocks.
+    /// Passes all bytes of the segment to `take`, in order, in pieces; stops if `take` returns false. Every
+    /// byte of an encrypted file is authentic when it is passed. Blocks.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -144,13 +168,13 @@ impl Sealed {
         let Some(key) = self.encryption.key() else {
             return damaged(Aside::Key.words());
         };
-        let (mut at, mut run, mut before) = (0_u64, None::<Run>, Tag::default());
+        let (mut at, mut run, mut before) = (0_u64, None::<RecordRun>, Tag::default());
         loop {
             let mut head = [0; HEADER];
             let seen = self.fs.read_at(&self.file, at, &mut head).map_err(of_disk)?;
             let head = head.get(..seen).unwrap_or_default();
             if is_encrypted(head) {
-                run = Run::resume(&key, &before, head);
+                run = RecordRun::resume(&key, &before, head);
                 at += HEADER as u64;
                 continue;
             }
@@ -173,16 +197,16 @@ impl Sealed {
             at += (FRAME + len) as u64;
             text.truncate(plain);
             // A patch is among the changes.
-            if kind != Kind::Patch && !hand_on(text) {
+            if kind != RecordKind::Patch && !hand_on(text) {
                 return Ok(());
             }
-            if kind == Kind::Last {
+            if kind == RecordKind::Last {
                 return Ok(());
             }
         }
     }
 
-    /// Puts the changes into a piece that begins at `at`.
+    /// Applies the changes to a piece that begins at `at`.
     fn change(&self, piece: &mut [u8], at: u64) {
         let end = at + piece.len() as u64;
         let from = self.changes.partition_point(|(start, bytes)| start + bytes.len() as u64 <= at);

@@ -1,14 +1,13 @@
-//! The steps of the segmenter, done: the span under way and its file.
+//! Performs the steps of the segmenter: the current span and its file.
 
-use super::Durability;
-use super::engine::{Span, Spool};
+use super::engine::{OpenSpan, Spool};
 use super::store::Store;
 use super::writer::{Sealed, Writer};
 use crate::domain::fragment::{Chunk, Epoch, SpanEnd, Timing};
 use crate::domain::input::Input;
 use crate::domain::recovery;
 use crate::domain::segment::{Content, Record, RecordClock};
-use crate::domain::segmenter::SpanTime;
+use crate::domain::segmenter::{Durability, SpanTime};
 use crate::domain::time::{Clock, Mono, Utc};
 use crate::fmp4::ChunkInfo;
 use serde_json::Map;
@@ -16,16 +15,16 @@ use std::io;
 use std::sync::Arc;
 
 impl Spool {
-    /// Begins a segment, and with the first one the span. Nothing is written yet.
+    /// Begins a segment and, if it is the first, the span. Writes nothing yet.
     pub(super) fn begin(&mut self, chunk: &Chunk, n: u64, start: Mono, time: SpanTime) -> io::Result<()> {
         let (epoch, init) = (chunk.epoch, &chunk.init);
         let store = self.store.as_mut().ok_or_else(not_open)?;
         store.is_there()?;
         let serial = store.serials.next()?;
         if n == 0 || self.span.is_none() {
-            // A serial never repeats; should its fact be lost all the same, the boot tells spans apart.
+            // A serial never repeats; if its fact is lost nevertheless, the boot distinguishes the spans.
             let boot: String = self.setup.boot.chars().filter(char::is_ascii_alphanumeric).take(8).collect();
-            self.span = Some(Span { epoch, name: format!("{boot}-{serial}"), last: None, frame: 0 });
+            self.span = Some(OpenSpan { epoch, name: format!("{boot}-{serial}"), last: None, frame: 0 });
         }
         let span = self.span.as_ref().map(|span| span.name.clone()).unwrap_or_default();
         let record = Record {
@@ -41,7 +40,7 @@ impl Spool {
             history_hours: self.terms.1,
             late_sync: self.setup.durability == Durability::Segment,
             timing: match (chunk.timing, time.clock) {
-                // What the camera's clock is held against has to be known.
+                // The camera's clock needs a known time to be compared with.
                 (Timing::Camera { .. }, Clock::Plausible | Clock::Unset) => Timing::Arrival,
                 (timing, _) => timing,
             },
@@ -58,8 +57,8 @@ impl Spool {
         Ok(())
     }
 
-    /// Takes a chunk into the open fragment; with durability `chunk` it is written by this, so the
-    /// permit is looked at once more.
+    /// Takes a chunk into the open fragment. With durability `chunk` this writes it, so the permit is checked
+    /// once more.
     pub(super) fn append(&mut self, chunk: &Chunk, info: &ChunkInfo) -> io::Result<()> {
         if self.setup.durability == Durability::Chunk && !self.may_write(chunk.epoch) {
             self.dropped(chunk.epoch, chunk.frames);
@@ -77,7 +76,7 @@ impl Spool {
         }
     }
 
-    /// The commit point, unless leave was withdrawn while the fragment was under way.
+    /// The commit point, unless permission was withdrawn since the fragment began.
     pub(super) fn complete(&mut self) -> io::Result<()> {
         let Some(epoch) = self.span.as_ref().map(|span| span.epoch) else { return Ok(()) };
         if !self.may_write(epoch) {
@@ -102,7 +101,7 @@ impl Spool {
         result
     }
 
-    /// Closes the file; nothing is left of it where nothing of it was complete.
+    /// Closes the file; removes it if it has no whole fragment.
     pub(super) fn seal(&mut self) -> io::Result<()> {
         let Some(writer) = self.writer.as_mut() else { return Ok(()) };
         let sealed = writer.seal()?;
@@ -124,7 +123,7 @@ impl Spool {
             self.reports.push(Input::Sealed(segment));
         }
         if self.store.as_ref().is_some_and(Store::has_skipped) {
-            // What could not be put right before may be by now; what still cannot hinders nobody.
+            // Files that could not be repaired before may be repairable now; the others stay as they are.
             self.settle()?;
         }
         self.forget_deferred()?;
@@ -132,7 +131,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Closes the span. One of which nothing was kept leaves nothing.
+    /// Ends the span. A span without a segment leaves no file.
     pub(super) fn end_span(&mut self, reason: SpanEnd) -> io::Result<()> {
         let Some(span) = self.span.take() else { return Ok(()) };
         let Some((last, duration)) = span.last else { return Ok(()) };
@@ -147,7 +146,7 @@ impl Spool {
         Ok(())
     }
 
-    /// Whether what this epoch captured may be written, at this very moment.
+    /// Whether chunks of this epoch may be written at this moment.
     pub(super) fn may_write(&self, epoch: Epoch) -> bool {
         epoch > self.revoked && self.live.is(epoch)
     }
@@ -158,7 +157,7 @@ impl Spool {
         }
     }
 
-    /// The span would have a hole if more of this epoch were taken.
+    /// If later chunks of this epoch were taken, the span would have a gap.
     fn refuse_epoch(&mut self, epoch: Epoch) -> io::Result<()> {
         self.revoked = self.revoked.max(epoch);
         self.discard()

@@ -1,16 +1,17 @@
-//! The files of the spool: what is known of them, and the repair of what is not.
+//! The files of the spool: what is known of them, and their repair.
 
 use super::aside::{self, SetAside};
 use super::crypt;
+use super::end;
 use super::glance;
 use super::growing::Growing;
-use super::order::{LISTED, Scan};
-use super::quarantine::{self, Quarantine, printable};
+use super::holdings::{Holdings, Live};
+use super::quarantine::{self, Quarantine, printable, tell};
 use super::scan;
 use super::serials::{MAX_SEEN, Serials};
-use super::{Setup, end, tell};
+use super::setup::Setup;
 use crate::disk::place::{self, Place};
-use crate::disk::{self, Facts, Fs, is_temporary, publish};
+use crate::disk::{self, Fs, StoredFacts, is_temporary, publish};
 use crate::domain::aside::Aside;
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::{AsideFile, Input};
@@ -34,39 +35,31 @@ pub(super) struct Store {
     quarantine: Quarantine,
     pub aside: SetAside,
     pub scan: Scan,
-    known: BTreeMap<Serial, Known>,
-    spans: BTreeMap<Arc<str>, Span>,
-    bytes: u64,
+    pub holdings: Holdings,
     /// Files that a failure left behind, and how many of their bytes are known to be on flash.
     pub abandoned: BTreeMap<Serial, u64>,
-    /// Sealed files that were found damaged: they are looked at whole.
+    /// Sealed files that were found damaged: they are read completely.
     pub doubted: BTreeSet<Serial>,
-    /// Files that could not be read, or not put right, and were told of: each is tried again whenever order is
-    /// restored, and hinders nothing else.
+    /// Files that could not be read or repaired, which was reported: each is retried at every repair, and
+    /// stops nothing else.
     pub skipped: BTreeSet<Serial>,
     /// Why spans ended whose end could not be written yet.
     reasons: BTreeMap<String, SpanEnd>,
 }
 
-/// The span that is under way, and the file that grows.
-#[derive(Clone, Copy)]
-pub(super) struct Live<'a> {
-    pub span: &'a str,
-    pub serial: Serial,
-}
+/// Maximum number of names in the spool directory that are read.
+pub(super) const LISTED: usize = 1 << 20;
 
-struct Known {
-    kind: SpoolKind,
-    bytes: u64,
-    span: Arc<str>,
-}
-
+/// Progress of the scan.
 #[derive(Default)]
-struct Span {
-    footage: BTreeSet<Serial>,
-    end: Option<Serial>,
-    /// Of what was known of it, the earliest: its counter and start.
-    earliest: Option<(u64, u64)>,
+pub(super) enum Scan {
+    /// Nothing is known yet.
+    #[default]
+    Due,
+    /// These files are still to be read.
+    Under(BTreeSet<SpoolName>),
+    /// Every file is known, set aside, or skipped.
+    Done,
 }
 
 impl Store {
@@ -79,20 +72,20 @@ impl Store {
             move |error: io::Error| io::Error::new(error.kind(), format!("{what} {}: {error}", dir.display()))
         };
         disk::make_dir(&*fs, &dir).map_err(context("making the spool directory"))?;
-        // Whoever made the state directory may not have come to sync its name.
+        // The part that made the state directory may have failed before it synced its name.
         match disk::sync_parent(&*fs, &setup.state_dir) {
             Err(error) if error.kind() != io::ErrorKind::PermissionDenied => {
                 return Err(context("syncing the parent of the state directory of")(error));
             }
             Ok(()) | Err(_) => {}
         }
-        // Only where the fact is lost: a start does not wait for a directory of thousands to be read.
+        // Only if the fact is lost: a start does not wait until a directory of thousands is listed.
         let highest = || {
             let names = fs.list(&dir, LISTED).map_err(context("reading the spool directory"))?;
             let numbers = names.iter().filter_map(|name| aside::number(name.to_str()?));
             Ok(numbers.filter(|serial| *serial <= MAX_SEEN).max())
         };
-        let serials = Serials::new(Facts::new(Arc::clone(&fs), &setup.state_dir), highest, system)?;
+        let serials = Serials::new(StoredFacts::new(Arc::clone(&fs), &setup.state_dir), highest, system)?;
         let place = Place::of(&*fs, &dir).map_err(context("looking at the spool directory"))?;
         let quarantine = Quarantine::open(Arc::clone(&fs), &dir, setup.quarantine);
         Ok(Store {
@@ -103,9 +96,7 @@ impl Store {
             quarantine,
             aside: SetAside::default(),
             scan: Scan::default(),
-            known: BTreeMap::new(),
-            spans: BTreeMap::new(),
-            bytes: 0,
+            holdings: Holdings::default(),
             abandoned: BTreeMap::new(),
             doubted: BTreeSet::new(),
             skipped: BTreeSet::new(),
@@ -113,18 +104,13 @@ impl Store {
         })
     }
 
-    /// Files that are known.
-    pub(super) fn known(&self) -> usize {
-        self.known.len()
-    }
-
     pub(super) fn usage(&self, growing: u64) -> Usage {
         let set_aside = self.aside.figures();
         let bytes = [self.quarantine.bytes(), set_aside.bytes, growing];
         let files = [set_aside.files, u64::from(growing > 0)];
         Usage {
-            bytes: bytes.into_iter().fold(self.bytes, u64::saturating_add),
-            files: files.into_iter().fold(self.known.len() as u64, u64::saturating_add),
+            bytes: bytes.into_iter().fold(self.holdings.bytes(), u64::saturating_add),
+            files: files.into_iter().fold(self.holdings.len() as u64, u64::saturating_add),
             free: self.fs.free(&self.setup.dir()).ok(),
             quarantined: self.quarantine.files(),
             set_aside,
@@ -166,7 +152,7 @@ impl Store {
         }
     }
 
-    /// Gives footage a number of its own, and takes it up like any other.
+    /// Gives footage a new number, and treats it like any other.
     fn renumber(&mut self, name: SpoolName, out: &mut Vec<Input>) -> io::Result<Option<Segment>> {
         let new = SpoolName { serial: self.serials.next()?, ..name };
         self.fs.rename_new(&self.path(name), &self.path(new))?;
@@ -175,7 +161,7 @@ impl Store {
         let (bytes, read) = self.look(new)?;
         match recovery::plan(&[Found { name: new, bytes, read }], &self.setup.device).pop() {
             Some(repair @ (Repair::Keep(_) | Repair::Seal { .. })) => self.repair(repair, out),
-            // It has been read before: only the disk can have changed its mind.
+            // It was read before, so only the disk can have changed it.
             Some(_) | None => Ok(None),
         }
     }
@@ -186,7 +172,7 @@ impl Store {
         let sealed = self.path(SpoolName { kind: SpoolKind::Sealed, ..name });
         if name.kind == SpoolKind::Sealed {
             self.fs.rename_new(&sealed, &open)?;
-            // Else a cut might leave what is changed from here on under the name of what is whole.
+            // Otherwise a power cut might leave the changes under the name of a whole file.
             self.fs.sync_dir(&dir)?;
         }
         let mut bytes = self.fs.stat(&open)?.len;
@@ -203,7 +189,7 @@ impl Store {
             file.sync()?;
             bytes = file.on_flash();
         } else {
-            // It was written by another process: whether it came to sync it, nobody knows.
+            // Another process wrote it: whether that synced it is unknown.
             self.fs.sync(&self.fs.open_write(&open)?)?;
         }
         self.fs.rename_new(&open, &sealed)?;
@@ -218,21 +204,14 @@ impl Store {
         segments: &mut Vec<Segment>,
     ) -> io::Result<()> {
         let goes_on = |name: &str| live.is_some_and(|live| live.span == name);
-        // A file that could not be read may be the last of the span before it, or its end.
-        let before = |serial: Serial| {
-            let mut earlier = self.known.range(..serial).rev();
-            earlier.find(|(_, known)| known.kind != SpoolKind::End).map(|(_, known)| Arc::clone(&known.span))
-        };
+        // A file that could not be read may be the last of the span before it, or the end of that span.
         let unread = self.skipped.iter().copied().chain(self.aside.unread());
-        let uncertain: BTreeSet<Arc<str>> = unread.filter_map(before).collect();
-        let lacking: Vec<(Arc<str>, Serial)> = self
-            .spans
-            .iter()
-            .filter(|(name, span)| span.end.is_none() && !goes_on(name) && !uncertain.contains(*name))
-            .filter_map(|(name, span)| Some((Arc::clone(name), *span.footage.last()?)))
-            .collect();
+        let uncertain: BTreeSet<Arc<str>> =
+            unread.filter_map(|serial| self.holdings.span_before(serial)).collect();
+        let lacks = |(name, _): &(Arc<str>, Serial)| !goes_on(name) && !uncertain.contains(name);
+        let lacking: Vec<(Arc<str>, Serial)> = self.holdings.without_end().filter(lacks).collect();
         for (span, newest) in lacking {
-            // One that cannot be read any more waits for another time.
+            // If it can no longer be read, a later repair does this.
             let looked = self.look(SpoolName { serial: newest, kind: SpoolKind::Sealed });
             let Ok((_, Read::Footage(Footage { record, whole: Some(whole), .. }))) = looked else { continue };
             let reason = self.reasons.get(&*span).copied().unwrap_or(SpanEnd::Power);
@@ -243,14 +222,14 @@ impl Store {
         Ok(())
     }
 
-    /// What the record of a segment has, members that we do not know included; nothing where it cannot be read.
+    /// The members of the record of a segment, including unknown ones; none if it cannot be read.
     fn members(&self, serial: Serial) -> Map<String, Value> {
         let path = self.path(SpoolName { serial, kind: SpoolKind::Sealed });
         glance::members(&*self.fs, &path, &self.setup.encryption).unwrap_or_default()
     }
 
-    /// Writes the end of a span, with members that a later release put into the records of its segments. Where that
-    /// fails, a later [`Store::settle`] does it.
+    /// Writes the end of a span, with the members that a later release put into the records of its segments.
+    /// If this fails, a later [`Store::settle`] does it.
     pub(super) fn write_end(
         &mut self,
         record: &Record,
@@ -286,7 +265,7 @@ impl Store {
         Ok(segment)
     }
 
-    /// A file was abandoned, or a span could not be ended: what is to be known when order is restored.
+    /// Remembers a file that was abandoned, for the next repair.
     pub(super) fn abandon(&mut self, serial: Serial, durable: u64) {
         self.abandoned.insert(serial, durable);
     }
@@ -297,80 +276,22 @@ impl Store {
 
     pub(super) fn learn(&mut self, segment: &Segment) {
         self.doubted.remove(&segment.serial);
-        let kind = if segment.is_end() { SpoolKind::End } else { SpoolKind::Sealed };
-        let name: Arc<str> = match self.spans.get_key_value(segment.record.span.as_str()) {
-            Some((name, _)) => Arc::clone(name),
-            None => Arc::from(segment.record.span.as_str()),
-        };
-        let span = self.spans.entry(Arc::clone(&name)).or_default();
-        match kind {
-            SpoolKind::End => span.end = Some(segment.serial),
-            SpoolKind::Open | SpoolKind::Sealed => {
-                span.footage.insert(segment.serial);
-            }
-        }
-        let this = (segment.record.n, segment.record.start_mono);
-        if span.earliest.is_none_or(|(n, _)| this.0 < n) {
-            span.earliest = Some(this);
-        }
-        self.bytes = self.bytes.saturating_add(segment.bytes);
-        self.known.insert(segment.serial, Known { kind, bytes: segment.bytes, span: name });
+        self.holdings.insert(segment);
     }
 
-    pub(super) fn unlearn(&mut self, serial: Serial) {
-        let Some(known) = self.known.remove(&serial) else { return };
-        self.bytes = self.bytes.saturating_sub(known.bytes);
-        let Some(span) = self.spans.get_mut(&known.span) else { return };
-        match known.kind {
-            SpoolKind::End => span.end = None,
-            SpoolKind::Open | SpoolKind::Sealed => {
-                span.footage.remove(&serial);
-            }
-        }
-        if span.footage.is_empty() && span.end.is_none() {
-            self.spans.remove(&known.span);
-        }
-    }
-
-    /// How long a segment is, where the next of its span, or its end, is known: that begins where it ends.
-    pub(super) fn until_next(&self, record: &Record) -> Option<u64> {
-        let (n, start) = self.spans.get(record.span.as_str())?.earliest?;
-        (record.n.checked_add(1) == Some(n)).then(|| start.checked_sub(record.start_mono))?
-    }
-
-    pub(super) fn kind_of(&self, serial: Serial) -> Option<SpoolKind> {
-        self.known.get(&serial).map(|known| known.kind)
-    }
-
-    /// Whether this file is one of ours, whole and known.
-    pub(super) fn holds(&self, name: SpoolName) -> bool {
-        self.known.get(&name.serial).is_some_and(|known| known.kind == name.kind)
-    }
-
-    /// Whether a file may go. The newest segment of a span stays until its successor (`growing`: the
-    /// span of a file under way with something durable in it) or the span's end is durable, else a
-    /// cut in between would leave nothing to tell where the span ended; and an end stays as long as
-    /// any segment of its span, else a start would miss it and write another.
+    /// Whether a file may be removed: see [`Holdings::may_go`].
     pub(super) fn may_forget(&self, serial: Serial, growing: Option<&str>) -> bool {
-        let Some(known) = self.known.get(&serial) else { return true };
-        let Some(span) = self.spans.get(&known.span) else { return true };
-        match known.kind {
-            // As long as not all are known, there may be more.
-            SpoolKind::End => self.is_scanned() && span.footage.is_empty(),
-            SpoolKind::Open | SpoolKind::Sealed => {
-                span.end.is_some() || span.footage.last() != Some(&serial) || growing == Some(&*known.span)
-            }
-        }
+        self.holdings.may_go(serial, growing, self.is_scanned())
     }
 
-    /// Removes a file. The name is gone for good once [`Store::sync`] has succeeded.
+    /// Removes a file. The removal is durable once [`Store::sync`] has succeeded.
     pub(super) fn remove(&mut self, serial: Serial) -> io::Result<()> {
-        let Some(known) = self.known.get(&serial) else { return Ok(()) };
-        match self.fs.unlink(&self.path(SpoolName { serial, kind: known.kind })) {
+        let Some(kind) = self.holdings.kind_of(serial) else { return Ok(()) };
+        match self.fs.unlink(&self.path(SpoolName { serial, kind })) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             Ok(()) | Err(_) => {}
         }
-        self.unlearn(serial);
+        self.holdings.remove(serial);
         Ok(())
     }
 
@@ -378,17 +299,17 @@ impl Store {
         self.fs.sync_dir(&self.setup.dir())
     }
 
-    /// A sealed file was found damaged. It is unknown from here on; [`Store::settle`] salvages it.
+    /// A sealed file was found damaged. It is unknown from now on; [`Store::settle`] recovers what it can.
     pub(super) fn doubt(&mut self, serial: Serial) -> bool {
-        let known = self.known.get(&serial).is_some_and(|known| known.kind == SpoolKind::Sealed);
+        let known = self.holdings.kind_of(serial) == Some(SpoolKind::Sealed);
         if known {
-            self.unlearn(serial);
+            self.holdings.remove(serial);
             self.doubted.insert(serial);
         }
         known
     }
 
-    /// Whether the file of a doubted segment is not there: then nothing is left to doubt.
+    /// Whether the file of a doubted segment is missing: then there is nothing to recover.
     pub(super) fn is_gone(&mut self, serial: Serial) -> bool {
         let path = self.path(SpoolName { serial, kind: SpoolKind::Sealed });
         let gone = self.fs.stat(&path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
@@ -398,17 +319,17 @@ impl Store {
         gone
     }
 
-    /// Whether something waits to be put right.
+    /// Whether a file waits for its repair.
     pub(super) fn has_skipped(&self) -> bool {
         !self.skipped.is_empty()
     }
 
-    /// What stands where the spool was.
+    /// The file system that is at the place of the spool now.
     pub(super) fn place(&self) -> io::Result<place::Found> {
         self.place.look(&*self.fs, &self.setup.dir())
     }
 
-    /// Nothing new is written where the file system is not the one that it was.
+    /// Nothing new is written if another file system is there.
     pub(super) fn is_there(&self) -> io::Result<()> {
         self.place.is_there(&*self.fs, &self.setup.dir())
     }
@@ -422,11 +343,11 @@ impl Store {
         self.fs.unlink(&dir.join("probe.tmp"))
     }
 
-    /// A name that is none of ours.
+    /// A name that is not a name of the spool.
     pub(super) fn put_away(&mut self, name: &OsString, out: &mut Vec<Input>) {
         let path = self.setup.dir().join(name);
         match name.to_str() {
-            // Every ext file system has the second one at its root.
+            // Every ext file system has the second one in its root directory.
             Some(quarantine::DIRECTORY | "lost+found") => {}
             Some(text) if is_unfinished(text) => {
                 if let Err(error) = self.fs.unlink(&path) {
@@ -435,7 +356,7 @@ impl Store {
                 }
             }
             Some(text) => match aside::number(text) {
-                // A kind of file that we do not know: its number is taken.
+                // An unknown kind of file: its number is used.
                 Some(serial) => {
                     self.serials.seen(serial);
                     self.set_aside(name, Aside::Format);
@@ -448,12 +369,13 @@ impl Store {
 
     pub(super) fn set_aside(&mut self, name: &OsString, why: Aside) {
         let meta = self.fs.stat(&self.setup.dir().join(name));
-        // A directory's size says nothing of what is in it, and a link has none of its own.
-        let bytes = meta.map_or(0, |meta| if meta.kind == disk::Kind::File { meta.len } else { 0 });
+        // The size of a directory says nothing of its content, and a link has none.
+        let bytes = meta.map_or(0, |meta| if meta.kind == disk::FileKind::File { meta.len } else { 0 });
         self.aside.insert(name.clone(), why, bytes);
     }
 
-    /// Removes the oldest file of the quarantine, or else of those set aside, for want of room.
+    /// Removes the oldest file of the quarantine or, if that is empty, the oldest that is set aside, to make
+    /// room.
     pub(super) fn evict_aside(&mut self) -> io::Result<Option<AsideFile>> {
         let dir = self.setup.dir();
         if let Some((name, bytes)) = self.quarantine.remove_oldest() {
@@ -483,11 +405,11 @@ impl Store {
         }
     }
 
-    /// Something else may stand where the quarantine belongs: it becomes a foreign name.
+    /// If something else has the name of the quarantine, it gets another name.
     pub(super) fn make_way_for_quarantine(&self) -> io::Result<()> {
         let path = self.setup.dir().join(quarantine::DIRECTORY);
         match self.fs.stat(&path) {
-            Ok(meta) if meta.kind != disk::Kind::Directory => {
+            Ok(meta) if meta.kind != disk::FileKind::Directory => {
                 self.fs.rename_new(&path, &path.with_extension("foreign"))
             }
             Ok(_) | Err(_) => Ok(()),
@@ -499,7 +421,7 @@ impl Store {
     }
 }
 
-/// Whether a name is that of a file of ours that was being published.
+/// Whether a name is that of a file of the spool whose publishing was interrupted.
 fn is_unfinished(name: &str) -> bool {
     is_temporary(name)
         && name.strip_suffix(".tmp").is_some_and(|name| name == "probe" || aside::number(name).is_some())

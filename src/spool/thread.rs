@@ -1,6 +1,6 @@
 //! The thread that owns the spool.
 
-use super::Command;
+use super::command::Command;
 use super::engine::Spool;
 use crate::domain::fragment::Captured;
 use crate::domain::input::Input;
@@ -9,13 +9,13 @@ use crossbeam_channel::{Receiver, never, select_biased};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Forgets that are made durable together.
+/// Maximum number of files that are removed with one sync.
 const BATCH: usize = 64;
-/// So many items that were captured are taken in, and forgets that wait get their turn all the same.
+/// After this many captured chunks waiting removals get their turn.
 const MAX_BEFORE_FORGETS: u32 = 8;
-/// Files that are looked at between one turn and the next.
+/// Files that are read between other work.
 const SCANNED: usize = 8;
-/// A drain takes in no more than this: more than the channel from the source ever holds.
+/// Maximum number of chunks that a drain takes: more than the channel from the source holds.
 const DRAINED: usize = 4_096;
 
 enum Turn {
@@ -23,15 +23,15 @@ enum Turn {
     Captured(Captured),
     SourceGone,
     AgentGone,
-    /// Nobody wants anything, and there is something to forget, or files to look at.
+    /// Nothing waits, and there are files to remove or to read.
     Idle,
 }
 
 impl Spool {
-    /// Runs until [`Command::Shutdown`], or until nobody is left to send a command. Commands come
-    /// before whatever was captured, but for forgetting, which may be thousands of files and comes behind it: neither a
-    /// withdrawal nor a chunk nor the question whether the thread still turns waits for the disk to forget. Everything
-    /// that happens is told through `report`, in order.
+    /// Runs until [`Command::Shutdown`], or until nobody can send a command any more. Commands come before
+    /// captured chunks. Only removals, of which there may be thousands, come after them: neither a
+    /// withdrawal, nor a chunk, nor the question whether the thread still runs waits until the disk has
+    /// removed files. Everything that happens is passed to `report`, in order.
     pub fn run(
         mut self,
         captured: Receiver<Captured>,
@@ -61,7 +61,7 @@ impl Spool {
                 Turn::SourceGone => captured = never(),
                 Turn::Command(Command::Forget { serial }) => forgets.push_back(serial),
                 Turn::Idle if forgets.is_empty() => {
-                    // What fails is told of, and taken up by a probe.
+                    // A failure is reported, and a probe retries it.
                     let _ = self.scan(SCANNED);
                 }
                 Turn::Idle => {
@@ -81,7 +81,7 @@ impl Spool {
                 }
             }
         }
-        // What is left of them the next start would send again.
+        // The next start would send again what is left of them.
         while !forgets.is_empty() {
             let batch: Vec<Serial> = forgets.drain(..forgets.len().min(BATCH)).collect();
             self.forget(&batch);
@@ -89,7 +89,7 @@ impl Spool {
         self.report_to(&mut report);
     }
 
-    /// Whether the thread is to leave.
+    /// Returns whether the thread is to end.
     fn command(
         &mut self,
         command: Command,
@@ -99,7 +99,7 @@ impl Spool {
         match command {
             Command::Drain { done } => {
                 self.drain(captured, report);
-                // Nobody may be waiting any more; what was asked for is done all the same.
+                // Nobody may wait for the answer any more; the work was done nevertheless.
                 let _ = done.try_send(());
                 false
             }
@@ -111,7 +111,7 @@ impl Spool {
                 true
             }
             command @ Command::SetTerms { .. } => {
-                // What waits was captured under the terms before.
+                // The waiting chunks were captured under the earlier terms.
                 self.drain(captured, report);
                 self.obey(command);
                 false

@@ -1,9 +1,9 @@
 //! One segment file while it grows.
 
-use super::Setup;
 use super::crypt::Encryption;
 use super::growing::{Growing, Held};
 use super::scan::{self, PRFT};
+use super::setup::Setup;
 use crate::disk::Fs;
 use crate::domain::fragment::{Chunk, Init};
 use crate::domain::recovery::Whole;
@@ -16,10 +16,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Chunks of an open fragment beyond this are written to the file before it is complete.
+/// More bytes of an open fragment than this are written to the file before the fragment is complete.
 const HELD: u64 = 8 * 1024 * 1024;
 
-/// A segment file that grows by the protocol of `docs/spool.md`.
+/// A segment file that grows as `docs/spool.md` describes.
 pub(super) struct Writer {
     fs: Arc<dyn Fs>,
     dir: PathBuf,
@@ -30,25 +30,25 @@ pub(super) struct Writer {
     init: Arc<Init>,
     /// `Utc = Mono + offset`.
     offset: i64,
-    /// Where the media of the file begin, once its first chunk is here.
+    /// Where the media times of the file begin, once its first chunk is there.
     origin: Option<Origin>,
     file: Option<Growing>,
-    /// The directory entry is durable.
+    /// The name of the file is durable.
     named: bool,
-    /// Bytes of the segment that are in the file.
+    /// Bytes of the segment in the file.
     written: u64,
     /// Entries of the complete fragments, then of the open one.
     moofs: Vec<MoofEntry>,
-    /// What is complete, and what of it a sync has covered.
+    /// The complete fragments, and those of them that a sync has covered.
     complete: Extent,
     durable: Extent,
     /// The open fragment.
     open: Fragment,
-    /// Pictures that are synced, but not under a name that is known to be durable.
+    /// Frames that are synced, but whose file name is not known to be durable.
     unnamed: u32,
 }
 
-/// A front part of the file that holds whole fragments.
+/// The front of the file, up to the end of a whole fragment.
 #[derive(Clone, Copy, Debug, Default)]
 struct Extent {
     bytes: u64,
@@ -64,22 +64,22 @@ struct Fragment {
     held_bytes: u64,
     frames: u32,
     end: Mono,
-    /// Where the last `prft` in the file begins, and whether it is marked.
+    /// Offset and content of the last `prft` in the file.
     last_prft: Option<(u64, Vec<u8>)>,
 }
 
-/// What a sync has made durable since the one before.
+/// What became durable since the sync before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Durable {
+pub(super) struct NewlyDurable {
     pub frames: u32,
     pub bytes: u64,
 }
 
-/// What became of a file that was closed.
+/// The result of closing a file.
 pub(super) enum Sealed {
-    /// A segment, with what its last sync made durable.
-    Segment(Segment, Durable),
-    /// Nothing of it was complete: it is gone.
+    /// A segment, and what its last sync made durable.
+    Segment(Segment, NewlyDurable),
+    /// It had no complete fragment, and is removed.
     Nothing,
 }
 
@@ -115,18 +115,18 @@ impl Writer {
         }
     }
 
-    /// Coded pictures of the open fragment.
+    /// Frames of the open fragment.
     pub(super) fn open_frames(&self) -> u32 {
         self.open.frames
     }
 
-    /// Coded pictures that no sync has covered, the open fragment included.
+    /// Frames that no sync has covered, including the open fragment.
     pub(super) fn frames_at_risk(&self) -> u32 {
         let complete = self.complete.frames.saturating_sub(self.durable.frames);
         self.open.frames.saturating_add(complete).saturating_add(self.unnamed)
     }
 
-    /// Something of the file is durable, so that a start after a cut would find it.
+    /// Whether part of the file is durable, so that a start after a power cut would find it.
     pub(super) fn has_durable(&self) -> bool {
         self.durable.moofs > 0
     }
@@ -136,8 +136,8 @@ impl Writer {
         self.file.as_ref().map_or(0, Growing::on_flash)
     }
 
-    /// Takes a chunk into the open fragment. With durability `chunk` it is on flash afterwards;
-    /// else it is held in memory, as long as that is not too much.
+    /// Takes a chunk into the open fragment. With durability `chunk` it is on flash afterwards; otherwise it
+    /// is kept in memory up to a limit.
     pub(super) fn append(&mut self, chunk: &Chunk, info: &ChunkInfo) -> io::Result<()> {
         let mut info = info.clone();
         let origin = *self.origin.get_or_insert_with(|| Origin::of(&self.init, &info));
@@ -170,13 +170,14 @@ impl Writer {
         }
     }
 
-    /// The commit point: the open fragment is whole. Returns what is durable by it, if anything is.
+    /// The commit point: the open fragment is complete. Returns what became durable, if anything did.
     ///
-    /// 1. The last chunk's `prft` is marked, so that whoever finds the file knows the fragment whole.
-    /// 2. What is held is written.
-    /// 3. The file is synced, and the first time the directory too. With durability `segment` both
-    ///    wait for the seal.
-    pub(super) fn complete(&mut self) -> io::Result<Option<Durable>> {
+    /// 1. The `prft` of the last chunk is marked, so that a reader of the file knows that the fragment is
+    ///    whole.
+    /// 2. The chunks in memory are written.
+    /// 3. The file is synced, and the first time the directory too. With durability `segment` both wait for
+    ///    the seal.
+    pub(super) fn complete(&mut self) -> io::Result<Option<NewlyDurable>> {
         if let Some(last) = self.open.held.last_mut() {
             scan::mark(&mut last.prft, true);
         } else if let (Some((at, prft)), Some(file)) = (&mut self.open.last_prft, &mut self.file) {
@@ -221,13 +222,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Closes the file. The open fragment must be complete or dropped by now.
+    /// Closes the file. The open fragment must have been completed or dropped.
     ///
-    /// 1. The `mfra` is written, and the file synced: it is whole under its old name.
+    /// 1. The `mfra` is written, and the file synced: it is complete under its old name.
     /// 2. It is renamed to `.mp4`, and the directory synced.
     ///
-    /// What opening finds after a cut: before 1 is durable, an `.open` that is cut back and sealed;
-    /// before 2 is durable, a whole `.open` that is sealed as it is, or the `.mp4`.
+    /// What a start finds after a power cut: before 1 is durable, an `.open` that is cut back and sealed;
+    /// before 2 is durable, a complete `.open` that is sealed as it is, or the `.mp4`.
     pub(super) fn seal(&mut self) -> io::Result<Sealed> {
         let open = self.path(SpoolKind::Open);
         let Some(file) = &mut self.file else { return Ok(Sealed::Nothing) };
@@ -260,11 +261,11 @@ impl Writer {
         ))
     }
 
-    /// Gives the file up after a failure, and says how many bytes of the segment are known to be on flash.
+    /// Abandons the file after a failure, and returns how many bytes of the segment are known to be on flash.
     ///
-    /// Nothing is believed that the failed call touched, and nothing of this is retried: the page
-    /// cache may show bytes as clean that never reached the flash. What earlier syncs covered stays.
-    /// The file is cut back to that, in case this process does not live to seal it, and left as `.open`.
+    /// What the failed call touched is not trusted, and not retried: the page cache may show bytes as clean
+    /// that never reached the flash. What earlier syncs covered stays. The file is cut back to that, in case
+    /// this process ends before it can seal it, and left as `.open`.
     pub(super) fn abandon(mut self) -> u64 {
         if let Some(file) = &mut self.file {
             let _ = file.cut_back(self.durable.bytes);
@@ -278,8 +279,8 @@ impl Writer {
         Whole { end: self.complete.bytes, duration }
     }
 
-    fn covered(&mut self) -> Durable {
-        let durable = Durable {
+    fn covered(&mut self) -> NewlyDurable {
+        let durable = NewlyDurable {
             frames: self.complete.frames.saturating_sub(self.durable.frames),
             bytes: self.complete.bytes.saturating_sub(self.durable.bytes),
         };

@@ -53,7 +53,7 @@ pub struct Latch {
     /// The input device of the kernel.
     pub device: Device,
     /// How its states are interpreted.
-    pub kind: Kind,
+    pub kind: DeviceKind,
     /// `SW_…` or `KEY_…` of `linux/input-event-codes.h`.
     pub code: u16,
 }
@@ -113,7 +113,7 @@ pub fn by_name(sys: &Path, dev: &Path, name: &str) -> io::Result<PathBuf> {
 
 /// How the switch or button acts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DeviceKind {
     /// Closed while it is on.
     Switch,
     /// Acts when it is pressed.
@@ -214,16 +214,16 @@ impl Latch {
         // SAFETY: the buffer is ours, and the kernel writes at most its length, which is part of the request.
         let asked = unsafe {
             match self.kind {
-                Kind::Switch => switches_it_has(fd, &mut bits),
-                Kind::Button => keys_it_has(fd, &mut bits),
+                DeviceKind::Switch => switches_it_has(fd, &mut bits),
+                DeviceKind::Button => keys_it_has(fd, &mut bits),
             }
         };
         match asked {
             Ok(_) if is_set(&bits, self.code) => Ok(()),
             Ok(_) => {
                 let what = match self.kind {
-                    Kind::Switch => "switch",
-                    Kind::Button => "key",
+                    DeviceKind::Switch => "switch",
+                    DeviceKind::Button => "key",
                 };
                 let why = format!("it has no {what} of code {} (privacy.latch.code)", self.code);
                 Err(io::Error::new(ErrorKind::InvalidInput, why))
@@ -235,7 +235,7 @@ impl Latch {
     /// The current position of the switch. `None` for a button, and if the position is unknown until it is
     /// moved.
     fn state(&self, device: &File) -> Option<Shutter> {
-        if self.kind == Kind::Button {
+        if self.kind == DeviceKind::Button {
             return None;
         }
         let mut bits = [0_u8; 8];
@@ -251,18 +251,18 @@ impl Latch {
         let value = i32::from_ne_bytes(value);
         match (kind, self.kind) {
             (EV_SYN, _) if code == SYN_DROPPED => Some(Told::Lost),
-            (EV_SW, Kind::Switch) if code == self.code => {
+            (EV_SW, DeviceKind::Switch) if code == self.code => {
                 Some(Told::Is(if value != 0 { Shutter::Closed } else { Shutter::Open }))
             }
             // 0 is release, 2 is repeat.
-            (EV_KEY, Kind::Button) if code == self.code && value == 1 => Some(Told::Pressed),
+            (EV_KEY, DeviceKind::Button) if code == self.code && value == 1 => Some(Told::Pressed),
             _ => None,
         }
     }
 
     /// False if nobody listens. A button has no state that could be lost.
     fn tell(&self, inputs: &Sender<Input>, shutter: Shutter) -> bool {
-        self.kind == Kind::Button || inputs.blocking_send(Input::Shutter(shutter)).is_ok()
+        self.kind == DeviceKind::Button || inputs.blocking_send(Input::Shutter(shutter)).is_ok()
     }
 }
 

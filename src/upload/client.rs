@@ -10,9 +10,10 @@
 use super::answer::Answer;
 use super::body::Streamed;
 use super::fault::{Fault, describe};
+use super::object::Object;
 use super::rate::{Rate, Throttled};
+use super::request::{SignedRequest, Signer};
 use super::roots::Roots;
-use super::{Object, SignedRequest, Signer};
 use crate::domain::grant::Proof;
 use crate::domain::outcome::Scope;
 use crate::net::{self, Dialer, Names, Target};

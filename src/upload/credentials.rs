@@ -8,6 +8,7 @@
 //! No error, no log line and no `Debug` of this module contains any of the three, or a line of the file.
 
 use super::iot::Provider;
+use super::keys::keys;
 use super::stamp::Stamp;
 use crate::config::{Surroundings, secret};
 use aws_credential_types::Credentials as Keys;
@@ -19,9 +20,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 const MAX_BYTES: u64 = 16 * 1024;
-const MAX_KEY: usize = 256;
-/// Tokens of AWS STS are about 1 KiB; most servers refuse a head of more than 8 KiB.
-const MAX_TOKEN: usize = 6 * 1024;
 
 #[derive(serde::Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -141,31 +139,6 @@ fn parse(text: &str) -> Result<Keys, String> {
     })?;
     let Contents { access_key_id, secret_access_key, session_token } = contents;
     keys(access_key_id, secret_access_key, session_token)
-}
-
-/// Keys, if a signature can be made with them.
-pub(super) fn keys(id: String, secret: String, token: Option<String>) -> Result<Keys, String> {
-    sound("access_key_id", &id, MAX_KEY)?;
-    // These separate the parts of the header that contains the id.
-    if id.contains(['/', ',', '=']) {
-        return Err("access_key_id: has one of / , =".into());
-    }
-    sound("secret_access_key", &secret, MAX_KEY)?;
-    if let Some(token) = &token {
-        sound("session_token", token, MAX_TOKEN)?;
-    }
-    Ok(Keys::new(id, secret, token, None, "upload.credentials"))
-}
-
-/// Checks that the value is fit for an HTTP header.
-fn sound(key: &str, value: &str, most: usize) -> Result<(), String> {
-    if value.is_empty() || value.len() > most {
-        return Err(format!("{key}: must have 1 to {most} characters"));
-    }
-    if !value.bytes().all(|b| b.is_ascii_graphic()) {
-        return Err(format!("{key}: has a space, a control character or one beyond ASCII"));
-    }
-    Ok(())
 }
 
 impl fmt::Debug for Credentials {

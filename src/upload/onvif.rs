@@ -2,17 +2,20 @@
 //! "Object attributes"), as user metadata. They are added to the camera's own, for readers of that standard.
 //! Names are in lower case, because HTTP headers are compared so and stores return them so.
 
-use super::worker::footage_type;
 use crate::fmp4::Attributes;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
-/// Attribute and value. `device` and `codecs` are made fit for a header if they are not.
+/// Attribute and value. `device` is fit for a header; `content_type` is that of the object.
 ///
 /// Left out are `EventTopic` (nothing triggers a recording), and `VideoChannel` and `AudioChannel` (there is
 /// one of each). `Timescale` and `SeekTable` are present if the movie and all tracks have one timescale, as
 /// the standard requires.
-pub(super) fn pairs(attributes: &Attributes, device: &str, codecs: &str) -> Vec<(&'static str, String)> {
+pub(super) fn pairs(
+    attributes: &Attributes,
+    device: &str,
+    content_type: &str,
+) -> Vec<(&'static str, String)> {
     let Attributes { duration, frames, video_bytes, width, height, audio, timescale, seek_table } =
         attributes;
     let mut pairs = vec![
@@ -20,7 +23,7 @@ pub(super) fn pairs(attributes: &Attributes, device: &str, codecs: &str) -> Vec<
         ("source", device.to_owned()),
         ("duration", iso_duration(*duration)),
         // Some servers fold the spaces of a header; the signature would then be wrong.
-        ("fullcontenttype", footage_type(codecs).replace(' ', "")),
+        ("fullcontenttype", content_type.replace(' ', "")),
         ("videowidth", width.to_string()),
         ("videoheight", height.to_string()),
         ("videoframerate", thousandths(rate(*frames, 1000, *duration))),
@@ -89,11 +92,11 @@ mod tests {
             ("timescale", "90000"),
             ("seektable", "AAAACG1mcmE="),
         ];
-        let said = pairs(&attributes, "cam-0001", "avc1.64001f,mp4a.40.2");
+        let said = pairs(&attributes, "cam-0001", "video/mp4; codecs=\"avc1.64001f,mp4a.40.2\"");
         assert_eq!(said, expected.map(|(key, value)| (key, value.to_owned())));
 
         let silent = Attributes { audio: None, timescale: None, duration: 0, frames: 0, ..attributes };
-        let said = pairs(&silent, "cam-0001", "avc1.64001f");
+        let said = pairs(&silent, "cam-0001", "video/mp4; codecs=\"avc1.64001f\"");
         assert!(said.iter().all(|(key, _)| !key.starts_with("audio") && *key != "seektable"), "{said:?}");
         assert!(said.contains(&("duration", "PT0.000000S".to_owned())));
     }

@@ -1,5 +1,6 @@
 //! A signed request, whoever signed it: what is sent to the store, except the bytes.
 
+use super::object::Object;
 use crate::domain::grant::Proof;
 use crate::domain::outcome::Scope;
 use http::{HeaderMap, Method, Uri};
@@ -47,7 +48,7 @@ pub trait Signer: Send + Sync {
     ///
     /// # Errors
     /// Why there is no signature now.
-    async fn put(&self, object: &super::Object) -> Result<SignedRequest, Unsigned>;
+    async fn put(&self, object: &Object) -> Result<SignedRequest, Unsigned>;
 
     /// The HEAD that asks what the store holds under a key; if [`Signer::may_look`] is false, one that only
     /// finds out whether the store answers.

@@ -1,8 +1,10 @@
 //! Signature Version 4 of AWS, as S3 requires it, with the keys of `upload.credentials`.
 
+use super::answer;
+use super::credentials::Source;
+use super::object::Object;
 use super::request::{SignedRequest, Signer, Unsigned};
 use super::signature::{Covered, EMPTY_SHA256, escape_path};
-use super::{Object, answer, credentials::Source};
 use crate::config;
 use crate::domain::grant::Proof;
 use crate::system::clock;

@@ -11,15 +11,16 @@
 //! there if the store accepted a request whose signature covers the SHA-256 of the body.
 
 use super::answer::Answer;
+use super::body;
 use super::client::{Ask, Client, Exchanged, Failed, NoAnswer, Timeouts};
 use super::credentials::{Credentials, Source};
 use super::grant::{Granting, Grants};
 use super::iot::Provider;
+use super::object::{Object, ObjectStore};
 use super::rate::Rate;
 use super::request::Signer;
 use super::roots::Roots;
 use super::sigv4::SigV4;
-use super::{Object, body};
 use crate::config::{self, StoreCredentials};
 use crate::domain::grant::Proof;
 use crate::domain::outcome::{Attempt, Held};
@@ -113,7 +114,7 @@ impl S3Store {
 }
 
 #[async_trait::async_trait]
-impl super::ObjectStore for S3Store {
+impl ObjectStore for S3Store {
     async fn put(&self, object: &Object) -> Attempt {
         let (answer, proof) = match self.send(object).await {
             Ok(Exchanged { answer, proof }) => (answer, proof),

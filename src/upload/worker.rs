@@ -3,10 +3,10 @@
 use super::body::{self, Body, Digest};
 use super::client::Timeouts;
 use super::grant::Grants;
+use super::object::{Object, ObjectStore};
 use super::onvif;
 use super::rate::Rate;
 use super::store::S3Store;
-use super::{Object, ObjectStore};
 use crate::config;
 use crate::domain::effect::Share;
 use crate::domain::fragment::Timing;
@@ -234,8 +234,8 @@ pub fn object_for(
         ("clock", clock.text().to_owned()),
         ("sha256", super::answer::to_hex(&digest.sha256)),
     ];
-    if let (Content::Footage { codecs, .. }, Some(attributes)) = (&segment.content, body.attributes()) {
-        metadata.extend(onvif::pairs(attributes, &header_text(&form.device), codecs));
+    if let (Content::Footage { .. }, Some(attributes)) = (&segment.content, body.attributes()) {
+        metadata.extend(onvif::pairs(attributes, &header_text(&form.device), &content_type));
     }
     match (record.timing, segment.is_end()) {
         (Timing::Device, _) | (_, true) => {}
@@ -260,7 +260,7 @@ pub fn object_for(
 }
 
 /// `Content-Type` with the codecs of RFC 6381; characters that a codec name cannot have are left out.
-pub(super) fn footage_type(codecs: &str) -> String {
+fn footage_type(codecs: &str) -> String {
     let names: String = codecs
         .chars()
         .filter(|c| c.is_ascii_alphanumeric() || matches!(c, '.' | ',' | '-' | '_' | '+'))

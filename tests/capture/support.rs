@@ -13,9 +13,11 @@ use kasacam::domain::effect::{CaptureSettings, StopManner};
 use kasacam::domain::entitlement::{Entitlement, Features};
 use kasacam::domain::fragment::{Captured, Chunk, Epoch, SpanEnd};
 use kasacam::domain::input::{Fault, FaultKind, Input};
-use kasacam::domain::policy::{self, Facts, Hearing, Permit, PrivacyPending, Rules, TrustedClock, WhenFull};
+use kasacam::domain::policy::{
+    self, Hearing, Permit, PolicyFacts, PrivacyPending, Rules, TrustedClock, WhenFull,
+};
 use kasacam::domain::privacy::Privacy;
-use kasacam::domain::storage::Storage;
+use kasacam::domain::storage::StorageState;
 use kasacam::domain::time::Mono;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -47,11 +49,11 @@ pub struct Take {
 
 pub fn permit(epoch: u64) -> Permit {
     let features = Features { record: true, audio: true, max_height: 4320, history_hours: 24, h265: true };
-    let facts = Facts {
+    let facts = PolicyFacts {
         privacy: Privacy::Record,
         entitlement: Entitlement::Granted(features),
         clock: TrustedClock::Trusted,
-        storage: Storage::Roomy,
+        storage: StorageState::Roomy,
         hearing: Hearing::Heard,
         rules: Rules {
             audio: true,

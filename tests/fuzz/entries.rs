@@ -12,7 +12,7 @@ use kasacam::domain::fragment::Epoch;
 use kasacam::domain::grant::{GrantAnswer, Want};
 use kasacam::domain::journal;
 use kasacam::domain::segment::SpoolName;
-use kasacam::mqtt::{Keys, claims, jws, packet, payloads::Reader};
+use kasacam::mqtt::{Keys, claims, jws, packet, payloads::SignedReader};
 use kasacam::spool::end;
 use kasacam::system::control::Command;
 use kasacam::upload::answer::Answer;
@@ -47,9 +47,9 @@ fn pair() -> &'static Ed25519KeyPair {
     PAIR.get_or_init(|| Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap())
 }
 
-fn reader() -> Reader {
+fn reader() -> SignedReader {
     let key: [u8; 32] = pair().public_key().as_ref().try_into().unwrap();
-    Reader {
+    SignedReader {
         device: DEVICE.to_owned(),
         keys: Keys::for_all(&[VerifyingKey { kid: "entitlement-2026-1".to_owned(), key }]),
     }

@@ -6,7 +6,7 @@ use kasacam::domain::effect::{Report, Rule};
 use kasacam::domain::entitlement::{Features, Lease, Next, Plan, Status};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::Start;
-use kasacam::domain::privacy::Known;
+use kasacam::domain::privacy::Recalled;
 use std::time::Duration;
 
 fn free(version: u64) -> Lease {
@@ -46,7 +46,7 @@ fn k2_history_bounds_how_long_the_camera_holds_a_segment() {
 
 #[test]
 fn k3_the_free_package_is_an_entitlement_like_any_other_and_takes_effect_as_it_arrives() {
-    let mut rig = Rig::new(Start { entitlement: Known::Missing, ..allowed() });
+    let mut rig = Rig::new(Start { entitlement: Recalled::Missing, ..allowed() });
     assert!(rig.open.is_none());
     rig.lease(free(1));
     assert!(rig.open.is_some());
@@ -118,7 +118,7 @@ fn k7_going_down_to_free_applies_at_once_or_at_its_time_also_offline() {
 
 #[test]
 fn k8_an_upgrade_applies_at_once_or_at_the_end_of_the_cycle() {
-    let mut rig = Rig::new(Start { entitlement: Known::Is(free(1)), ..allowed() });
+    let mut rig = Rig::new(Start { entitlement: Recalled::Is(free(1)), ..allowed() });
     assert!(!rig.open.expect("recording").1.audio);
     let mut upgrade = free(2);
     upgrade.next = Some(Next { from: noon() + 24 * HOUR, not_after: None, terms: lease(0).terms });
@@ -203,7 +203,7 @@ fn k13_the_readme_says_that_this_is_no_emergency_service() {
 
 #[test]
 fn what_was_recorded_before_the_choice_is_still_sent() {
-    let mut rig = Rig::new(Start { privacy: Known::Is(choice(1, true)), ..allowed() });
+    let mut rig = Rig::new(Start { privacy: Recalled::Is(choice(1, true)), ..allowed() });
     let serial = rig.seal();
     rig.pass(Duration::from_secs(1));
     assert!(rig.asked.contains(&Asked::Upload(serial)));

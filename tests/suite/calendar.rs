@@ -7,7 +7,7 @@ use kasacam::domain::entitlement::{Features, Lease, Next, Plan, Status, Terms};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::Start;
 use kasacam::domain::outcome::{Outcome, Scope};
-use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::privacy::{Privacy, PrivacyChoice, Recalled};
 use kasacam::domain::segment::Serial;
 use kasacam::domain::time::{Mono, Now, Utc};
 use std::collections::BTreeMap;
@@ -340,7 +340,7 @@ fn a_year_of_a_household() {
 
 /// A camera whose lease ends on 1 December, and its grace period three days later.
 fn until_december() -> Start {
-    Start { entitlement: Known::Is(paid_until(plus(), "2026-12-01T00:00:00Z")), ..allowed() }
+    Start { entitlement: Recalled::Is(paid_until(plus(), "2026-12-01T00:00:00Z")), ..allowed() }
 }
 
 #[test]
@@ -364,7 +364,7 @@ fn a_clock_that_was_right_for_one_moment_is_remembered() {
     let floor = utc("2025-11-23T00:00:00Z");
     let lapsed = paid_until(plus(), "2026-11-01T00:00:00Z");
     let mut home =
-        Household::with(Rig::new(Start { floor, entitlement: Known::Is(lapsed.clone()), ..allowed() }));
+        Household::with(Rig::new(Start { floor, entitlement: Recalled::Is(lapsed.clone()), ..allowed() }));
     assert!(home.rig.open.is_none());
     home.rig.now.synchronised = false;
     home.rig.now.system = utc("2026-10-01T00:00:00Z");
@@ -376,7 +376,7 @@ fn a_clock_that_was_right_for_one_moment_is_remembered() {
 fn a_moment_of_true_time_outlives_a_cut_of_the_power() {
     let floor = utc("2025-11-23T00:00:00Z");
     let lapsed = paid_until(plus(), "2026-11-01T00:00:00Z");
-    let start = |floor| Start { floor, entitlement: Known::Is(lapsed.clone()), ..allowed() };
+    let start = |floor| Start { floor, entitlement: Recalled::Is(lapsed.clone()), ..allowed() };
     let mut rig = Rig::new(start(floor));
     let kept = rig.take().into_iter().find_map(|asked| match asked {
         Asked::Keep(Fact::Floor(time)) => Some(time),

@@ -3,11 +3,11 @@
 
 use crate::support::fault_fs::{Cut, FaultFs, Mutant, Plan};
 use crate::support::spool_model::state_dir;
-use kasacam::disk::Facts;
+use kasacam::disk::StoredFacts;
 use kasacam::disk::facts::Name;
 use kasacam::domain::effect::Fact;
 use kasacam::domain::offset::Offsets;
-use kasacam::domain::privacy::Known;
+use kasacam::domain::privacy::Recalled;
 use kasacam::domain::time::Utc;
 use std::path::Path;
 
@@ -18,12 +18,12 @@ fn choice(version: u64, jws: &str) -> Fact {
     Fact::Privacy { version, jws: jws.to_owned() }
 }
 
-fn facts(fs: &FaultFs) -> Facts {
-    Facts::new(fs.shared(), &state_dir())
+fn facts(fs: &FaultFs) -> StoredFacts {
+    StoredFacts::new(fs.shared(), &state_dir())
 }
 
 /// A camera that may record, and knows it.
-fn allowed(fs: &FaultFs) -> Facts {
+fn allowed(fs: &FaultFs) -> StoredFacts {
     let facts = facts(fs);
     facts.keep(&Fact::Latch(false)).unwrap();
     facts.keep(&choice(1, RECORD)).unwrap();
@@ -53,9 +53,9 @@ fn a_prohibition_that_cannot_be_written_leaves_no_permission_in_its_place() {
                 let found = facts(&fs.after(power)).recall();
 
                 let what = format!("call {at}, errno {errno}, {power:?}: {choice:?}, {latch:?}");
-                assert_ne!(found.privacy, Known::Is(RECORD.to_owned()), "{what}");
+                assert_ne!(found.privacy, Recalled::Is(RECORD.to_owned()), "{what}");
                 assert!(
-                    !matches!(found.latch, Known::Is(false) | Known::Missing),
+                    !matches!(found.latch, Recalled::Is(false) | Recalled::Missing),
                     "{what}: {:?}",
                     found.latch
                 );
@@ -76,7 +76,7 @@ fn a_prohibition_that_can_never_be_written_takes_the_permission_with_it() {
         let _may_fail_at_another_call = kept.forbid(&choice(2, FORBID));
     }
     fs.plan(Plan::Nothing);
-    assert_ne!(facts(&fs.after(Cut::LosesAll)).recall().privacy, Known::Is(RECORD.to_owned()));
+    assert_ne!(facts(&fs.after(Cut::LosesAll)).recall().privacy, Recalled::Is(RECORD.to_owned()));
 }
 
 #[test]
@@ -90,7 +90,7 @@ fn a_permission_that_cannot_be_written_leaves_the_prohibition_where_it_is() {
         fs.plan(Plan::Nothing);
         let found = facts(&fs.after(Cut::LosesAll)).recall();
         if result.is_err() {
-            assert_eq!(found.privacy, Known::Is(FORBID.to_owned()), "call {at}");
+            assert_eq!(found.privacy, Recalled::Is(FORBID.to_owned()), "call {at}");
             return;
         }
         kept.keep(&choice(1, FORBID)).unwrap();
@@ -110,15 +110,15 @@ fn a_latch_that_is_missing_beside_any_other_fact_was_lost() {
     for other in others {
         let fs = FaultFs::healthy();
         let kept = facts(&fs);
-        assert_eq!(kept.recall().latch, Known::Missing, "a camera out of the box has none");
+        assert_eq!(kept.recall().latch, Recalled::Missing, "a camera out of the box has none");
         kept.keep(&Fact::Latch(true)).unwrap();
         kept.keep(&other).unwrap();
         kept.withdraw(&Fact::Latch(false)).unwrap();
-        assert_eq!(kept.recall().latch, Known::Unreadable, "{other:?}");
+        assert_eq!(kept.recall().latch, Recalled::Unreadable, "{other:?}");
     }
     let fs = FaultFs::healthy();
     facts(&fs).store(Name::Serial, "65").unwrap();
-    assert_eq!(facts(&fs).recall().latch, Known::Unreadable, "serials were given out");
+    assert_eq!(facts(&fs).recall().latch, Recalled::Unreadable, "serials were given out");
 }
 
 #[test]
@@ -135,9 +135,9 @@ fn no_fact_is_written_where_a_card_was() {
     assert_eq!(fs.made_beneath(), Vec::<std::path::PathBuf>::new());
 
     fs.put_back(2);
-    assert_eq!(kept.recall().latch, Known::Is(true));
+    assert_eq!(kept.recall().latch, Recalled::Is(true));
     kept.keep(&Fact::Latch(false)).unwrap();
-    assert_eq!(kept.recall().latch, Known::Is(false));
+    assert_eq!(kept.recall().latch, Recalled::Is(false));
 }
 
 #[test]
@@ -155,10 +155,13 @@ fn the_highest_version_is_durable_before_its_message_whatever_the_power_does() {
             let told = kept.keep(&choice(2, FORBID));
             let found = facts(&fs.after(power)).recall();
             let (jws, seen) = (found.privacy, found.privacy_seen);
-            let is_new = jws == Known::Is(FORBID.to_owned());
-            assert!(is_new || jws == Known::Is(RECORD.to_owned()), "call {at}, {power:?}: {jws:?}");
-            assert!(matches!(seen, Known::Is(1 | 2)), "call {at}, {power:?}: {seen:?}");
-            assert!(!is_new || seen == Known::Is(2), "call {at}, {power:?}: the message before its version");
+            let is_new = jws == Recalled::Is(FORBID.to_owned());
+            assert!(is_new || jws == Recalled::Is(RECORD.to_owned()), "call {at}, {power:?}: {jws:?}");
+            assert!(matches!(seen, Recalled::Is(1 | 2)), "call {at}, {power:?}: {seen:?}");
+            assert!(
+                !is_new || seen == Recalled::Is(2),
+                "call {at}, {power:?}: the message before its version"
+            );
             assert!(told.is_err() || is_new, "call {at}, {power:?}: told as durable");
         }
     }
@@ -170,23 +173,23 @@ fn the_highest_version_never_sinks_and_outlives_a_message_that_cannot_be_read() 
     let kept = facts(&fs);
     kept.keep(&choice(9, FORBID)).unwrap();
     kept.keep(&choice(4, RECORD)).unwrap();
-    assert_eq!(kept.recall().privacy_seen, Known::Is(9));
+    assert_eq!(kept.recall().privacy_seen, Recalled::Is(9));
     fs.put(&state_dir().join("state/privacy"), b"garbage");
     let found = kept.recall();
-    assert_eq!((found.privacy, found.privacy_seen), (Known::Unreadable, Known::Is(9)));
+    assert_eq!((found.privacy, found.privacy_seen), (Recalled::Unreadable, Recalled::Is(9)));
 }
 
 #[test]
 fn a_tombstone_is_found_by_the_next_start_and_gone_once_it_is_lifted() {
     let fs = FaultFs::healthy();
     let run = Path::new("/run/kasacam");
-    let tombs = || Facts::tombstones(fs.shared(), run);
-    assert_eq!(tombs().load(Name::Privacy), Known::Missing);
+    let tombs = || StoredFacts::tombstones(fs.shared(), run);
+    assert_eq!(tombs().load(Name::Privacy), Recalled::Missing);
     tombs().raise(&choice(2, FORBID)).unwrap();
     tombs().raise(&Fact::Latch(true)).unwrap();
-    assert_eq!(tombs().load(Name::Privacy), Known::Is(FORBID.to_owned()));
-    assert_eq!(tombs().latch(), Known::Is(true));
+    assert_eq!(tombs().load(Name::Privacy), Recalled::Is(FORBID.to_owned()));
+    assert_eq!(tombs().latch(), Recalled::Is(true));
     tombs().withdraw(&choice(2, FORBID)).unwrap();
     tombs().withdraw(&Fact::Latch(true)).unwrap();
-    assert_eq!((tombs().load(Name::Privacy), tombs().latch()), (Known::Missing, Known::Missing));
+    assert_eq!((tombs().load(Name::Privacy), tombs().latch()), (Recalled::Missing, Recalled::Missing));
 }

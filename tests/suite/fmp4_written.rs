@@ -1,11 +1,11 @@
 //! What the muxer writes, byte by byte and as the crate's own reader reads it.
 
 use bytes::Bytes;
-use kasacam::fmp4::{self, DecoderSets, PictureFormat, Run, Sample, SoundFormat};
+use kasacam::fmp4::{self, AudioDescription, DecoderSets, Sample, SampleRun, VideoDescription};
 use proptest::prelude::*;
 
-fn picture() -> PictureFormat {
-    PictureFormat {
+fn picture() -> VideoDescription {
+    VideoDescription {
         sets: DecoderSets::H264 {
             sps: Bytes::from_static(&[0x67, 0x64, 0x00, 0x1f, 0xac]),
             pps: vec![Bytes::from_static(&[0x68, 0xee])],
@@ -19,8 +19,8 @@ fn picture() -> PictureFormat {
     }
 }
 
-fn sound() -> SoundFormat {
-    SoundFormat { config: Bytes::from_static(&[0x11, 0x88]), rate: 48_000, channels: 1 }
+fn sound() -> AudioDescription {
+    AudioDescription { config: Bytes::from_static(&[0x11, 0x88]), rate: 48_000, channels: 1 }
 }
 
 fn sample(duration: u32, offset: i32, nals: &[&'static [u8]]) -> Sample {
@@ -33,11 +33,11 @@ fn a_header_reads_back_as_what_it_was_made_of() {
 
     assert_eq!(init.codecs, "avc1.64001f,mp4a.40.2");
     assert_eq!((init.width, init.height), (320, 180));
-    assert_eq!((init.video.id, init.video.timescale), (fmp4::PICTURES, fmp4::PICTURE_TIMESCALE));
-    assert_eq!(init.audio.map(|audio| (audio.id, audio.timescale)), Some((fmp4::SOUND, 48_000)));
+    assert_eq!((init.video.id, init.video.timescale), (fmp4::VIDEO_TRACK, fmp4::VIDEO_TIMESCALE));
+    assert_eq!(init.audio.map(|audio| (audio.id, audio.timescale)), Some((fmp4::AUDIO_TRACK, 48_000)));
     let silent = fmp4::read_init(fmp4::write_init(&picture(), None)).unwrap();
     assert_eq!((silent.codecs.as_str(), silent.audio), ("avc1.64001f", None));
-    let in_band = PictureFormat { sets_in_band: true, ..picture() };
+    let in_band = VideoDescription { sets_in_band: true, ..picture() };
     assert_eq!(fmp4::read_init(fmp4::write_init(&in_band, None)).unwrap().codecs, "avc3.64001f");
 }
 
@@ -57,7 +57,7 @@ fn the_parameter_sets_stand_in_the_header_as_the_standard_lays_them_out() {
 
 #[test]
 fn a_chunk_is_laid_out_as_the_standard_says() {
-    let runs = [Run {
+    let runs = [SampleRun {
         track: 1,
         decode_time: 0x0102_0304_0506,
         first_is_sync: true,
@@ -87,7 +87,7 @@ fn a_chunk_is_laid_out_as_the_standard_says() {
 #[test]
 fn a_picture_that_lies_on_its_side_is_told_so() {
     for (turns, first) in [(0u8, [0, 1, 0, 0, 0, 0, 0, 0]), (1, [0, 0, 0, 0, 0, 1, 0, 0])] {
-        let bytes = fmp4::write_init(&PictureFormat { turns, ..picture() }, None);
+        let bytes = fmp4::write_init(&VideoDescription { turns, ..picture() }, None);
         let tkhd = bytes.windows(4).position(|window| window == b"tkhd").unwrap();
         // Version and flags, five fields, two reserved, layer to volume.
         let matrix = tkhd + 4 + 4 + 20 + 8 + 8;
@@ -97,14 +97,14 @@ fn a_picture_that_lies_on_its_side_is_told_so() {
 
 #[test]
 fn samples_that_are_not_square_have_their_width_told() {
-    let wide = PictureFormat { size: (704, 576), aspect: (16, 11), ..picture() };
+    let wide = VideoDescription { size: (704, 576), aspect: (16, 11), ..picture() };
     let bytes = fmp4::write_init(&wide, None);
     let pasp = bytes.windows(4).position(|window| window == b"pasp").unwrap();
     assert_eq!(bytes[pasp + 4..pasp + 12], [0, 0, 0, 16, 0, 0, 0, 11]);
     assert_eq!(fmp4::read_init(bytes).unwrap().width, 704, "the coded width is in the sample entry");
 }
 
-fn any_run(track: u32, nals: bool) -> impl Strategy<Value = Run> {
+fn any_run(track: u32, nals: bool) -> impl Strategy<Value = SampleRun> {
     let sample = (1..200_000u32, -90_000..90_000i32, prop::collection::vec(0..400usize, 1..4)).prop_map(
         move |(duration, offset, sizes)| Sample {
             duration,
@@ -114,7 +114,7 @@ fn any_run(track: u32, nals: bool) -> impl Strategy<Value = Run> {
         },
     );
     (any::<u32>(), any::<bool>(), prop::collection::vec(sample, 0..12)).prop_map(
-        move |(decode_time, first_is_sync, samples)| Run {
+        move |(decode_time, first_is_sync, samples)| SampleRun {
             track,
             decode_time: decode_time.into(),
             first_is_sync: first_is_sync || !nals,
@@ -130,7 +130,7 @@ proptest! {
         let init = fmp4::read_init(fmp4::write_init(&picture(), Some(&sound()))).unwrap();
         let runs = [pictures, sound_run];
         let chunk = fmp4::write_chunk(sequence, &runs).unwrap();
-        let written: Vec<&Run> = runs.iter().filter(|run| !run.samples.is_empty()).collect();
+        let written: Vec<&SampleRun> = runs.iter().filter(|run| !run.samples.is_empty()).collect();
         prop_assume!(!written.is_empty());
 
         let info = fmp4::read_chunk(&init, &chunk).unwrap();

@@ -2,7 +2,7 @@
 
 use crate::support::patience::patient;
 use crate::support::store_server::{Act, Request, StoreServer, sha256_base64};
-use crate::upload_faults::{FOOTAGE_KEY, Log, config_for, within};
+use crate::support::uploads::{FOOTAGE_KEY, Log, config_for, within};
 use crate::upload_outcomes::{footage, time};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -7,7 +7,7 @@ use kasacam::domain::grant::{GrantAnswer, Want};
 use kasacam::domain::input::Rejection;
 use kasacam::domain::time::Mono;
 use kasacam::mqtt::Keys;
-use kasacam::mqtt::payloads::Reader;
+use kasacam::mqtt::payloads::SignedReader;
 use kasacam::upload::grant::desk::{
     ANSWER_TIMEOUT, MAX_KEPT, MAX_LIFETIME, MAX_REQUEST, MAX_WANTS, MIN_LEFT, WANT_TIMEOUT,
 };
@@ -53,8 +53,8 @@ fn answer(id: &str, grants: &[Value], refused: &[Value]) -> Value {
         "grants": grants, "refused": refused})
 }
 
-fn reader() -> Reader {
-    Reader { device: DEVICE.to_owned(), keys: Keys::for_all(&[Signer::ours().key()]) }
+fn reader() -> SignedReader {
+    SignedReader { device: DEVICE.to_owned(), keys: Keys::for_all(&[Signer::ours().key()]) }
 }
 
 fn read(claims: &Value) -> Result<GrantAnswer, Rejection> {
@@ -114,7 +114,7 @@ fn only_a_grant_that_the_operator_signed_for_this_camera_is_read() {
     other["device_id"] = json!("cam-0002");
     assert_eq!(signed(&ours, GRANT, &other), Rejection::WrongDevice);
     // The owner's key signs the choice, but no grant.
-    let reader = Reader {
+    let reader = SignedReader {
         device: DEVICE.into(),
         keys: Keys { privacy: vec![ours.key()], entitlement: vec![Signer::new("operator", 3).key()] },
     };

@@ -6,7 +6,7 @@ use kasacam::capture::h265::{Boundary, ParameterSets, Pps, Slice, Sps, level_of,
 use kasacam::capture::units::{Assembler, Start, Unit};
 use kasacam::capture::{Nals, Packing};
 use kasacam::domain::codec::Codec;
-use kasacam::fmp4::{self, DecoderSets, PictureFormat};
+use kasacam::fmp4::{self, DecoderSets, VideoDescription};
 use proptest::prelude::*;
 
 /// 320 x 180 within 320 x 192, 25 a second, main profile, level 2: as x265 makes them.
@@ -175,9 +175,9 @@ fn a_stream_of_the_other_standard_is_told() {
     }
 }
 
-fn format(in_band: bool) -> PictureFormat {
+fn format(in_band: bool) -> VideoDescription {
     let picture = sets().format(0).unwrap();
-    PictureFormat {
+    VideoDescription {
         sets: picture.sets,
         size: picture.size,
         aspect: picture.aspect,

@@ -5,11 +5,11 @@ use crate::support::joined::{Joined, StoreIs};
 use crate::support::rig::{allowed, choice, noon};
 use crate::support::spool_model::{Options, in_spool, spool_dir, state_dir};
 use crate::support::tiny_mp4::labels;
-use kasacam::disk::Facts;
+use kasacam::disk::StoredFacts;
 use kasacam::domain::effect::{Event, Fact};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::Start;
-use kasacam::domain::privacy::{Known, PrivacyChoice};
+use kasacam::domain::privacy::{PrivacyChoice, Recalled};
 use kasacam::domain::segment::Serial;
 use kasacam::domain::settings::UploadOrder;
 use kasacam::domain::storage::Budget;
@@ -195,7 +195,7 @@ fn k11_a_choice_that_the_power_took_is_heard_again_and_what_was_captured_meanwhi
         let mut coin = Coin(seed * 2 + 1);
         let fs = FaultFs::healthy();
         let permission = choice(1, false);
-        let facts = Facts::new(fs.shared(), &state_dir());
+        let facts = StoredFacts::new(fs.shared(), &state_dir());
         facts.keep(&Fact::Privacy { version: 1, jws: String::from("privacy-1") }).unwrap();
         let mut before = Joined::start(&fs, Options::default());
         before.record(2 + u32::try_from(coin.below(6)).unwrap());
@@ -207,10 +207,10 @@ fn k11_a_choice_that_the_power_took_is_heard_again_and_what_was_captured_meanwhi
         }
         let after = before.fs.after(if coin.toss() { Cut::LosesAll } else { Cut::KeepsAll });
 
-        let privacy = match Facts::new(after.shared(), &state_dir()).recall().privacy {
-            Known::Is(jws) if jws == "privacy-2" => Known::Is(forbidden.clone()),
-            Known::Is(_) => Known::Is(permission),
-            Known::Missing | Known::Unreadable => Known::Unreadable,
+        let privacy = match StoredFacts::new(after.shared(), &state_dir()).recall().privacy {
+            Recalled::Is(jws) if jws == "privacy-2" => Recalled::Is(forbidden.clone()),
+            Recalled::Is(_) => Recalled::Is(permission),
+            Recalled::Missing | Recalled::Unreadable => Recalled::Unreadable,
         };
         let system = before.now.system + Duration::from_secs(20);
         let now = Now { mono: Mono(1_000_000_000), system, synchronised: true };

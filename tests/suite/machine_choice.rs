@@ -7,7 +7,7 @@ use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::Start;
 use kasacam::domain::outcome::Outcome;
-use kasacam::domain::privacy::{Known, PrivacyChoice};
+use kasacam::domain::privacy::{PrivacyChoice, Recalled};
 use kasacam::domain::segment::{Content, RecordClock, Segment, Serial};
 use kasacam::domain::time::{Mono, Now, Utc};
 use std::time::Duration;
@@ -172,7 +172,7 @@ fn a_start_under_a_prohibition_purges_what_the_power_cut_kept_of_it() {
         vec![at(1, 40), at(2, 10)],
         kasacam::domain::storage::Usage { free: Some(1_000_000), ..Default::default() },
     ));
-    let start = Start { privacy: Known::Is(made(5, true, chosen)), spool, ..allowed() };
+    let start = Start { privacy: Recalled::Is(made(5, true, chosen)), spool, ..allowed() };
     let rig = Rig::at(start, now());
     assert_eq!(purged(&rig), [Serial(2)]);
     assert!(rig.asked.contains(&Asked::Upload(Serial(1))));
@@ -400,7 +400,7 @@ fn of_two_choices_with_one_version_the_stricter_comes_into_force_and_stays() {
 
 #[test]
 fn an_older_choice_that_was_queued_is_no_alarm_and_one_that_comes_live_is() {
-    let mut rig = Rig::at(Start { privacy: Known::Is(choice(7, false)), ..allowed() }, now());
+    let mut rig = Rig::at(Start { privacy: Recalled::Is(choice(7, false)), ..allowed() }, now());
     rig.disconnect();
     rig.take();
     let stale = |rig: &Rig| {

@@ -5,7 +5,7 @@ use kasacam::domain::effect::{Event, Fact, Rule};
 use kasacam::domain::entitlement::{Entitlement, Lease, Next, Status};
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::{Seen, Start, Tombstones};
-use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::privacy::{Privacy, PrivacyChoice, Recalled};
 use kasacam::domain::segment::Serial;
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use std::time::Duration;
@@ -176,7 +176,7 @@ fn what_an_earlier_process_could_not_write_is_in_force_from_the_start_and_is_wri
 
 #[test]
 fn a_tombstone_older_than_what_is_durable_changes_nothing() {
-    let start = Start { privacy: Known::Is(choice(5, false)), ..allowed() };
+    let start = Start { privacy: Recalled::Is(choice(5, false)), ..allowed() };
     let choice = Some((choice(2, true), String::from("privacy-2")));
     let rig = Rig::new(Start { tombstones: Tombstones { choice, ..Tombstones::default() }, ..start });
     assert!(rig.open.is_some());
@@ -184,7 +184,7 @@ fn a_tombstone_older_than_what_is_durable_changes_nothing() {
 
 #[test]
 fn a_camera_out_of_the_box_writes_its_latch_as_open_before_anything_else() {
-    let mut rig = Rig::new(Start { latch: Known::Missing, ..blank() });
+    let mut rig = Rig::new(Start { latch: Recalled::Missing, ..blank() });
     assert_eq!(rig.take().first(), Some(&Asked::Keep(Fact::Latch(false))));
     rig.lease(lease(1));
     rig.privacy(1, false);
@@ -194,8 +194,12 @@ fn a_camera_out_of_the_box_writes_its_latch_as_open_before_anything_else() {
 #[test]
 fn no_version_below_the_highest_one_seen_is_good_again_though_its_message_is_lost() {
     let seen = Seen { privacy: 9, entitlement: 7 };
-    let mut rig =
-        Rig::new(Start { privacy: Known::Unreadable, entitlement: Known::Unreadable, seen, ..allowed() });
+    let mut rig = Rig::new(Start {
+        privacy: Recalled::Unreadable,
+        entitlement: Recalled::Unreadable,
+        seen,
+        ..allowed()
+    });
     rig.lease(lease(6));
     rig.privacy(8, false);
     assert!(rig.open.is_none());
@@ -315,7 +319,7 @@ fn a_camera_that_hears_late_of_a_suspension_holds_what_it_has_just_captured() {
 #[test]
 fn a_hold_goes_on_over_a_restart_from_when_the_suspension_was_first_seen() {
     let seen = noon() - 70 * HOUR;
-    let entitlement = Known::Is(suspended(2, noon() - HOUR));
+    let entitlement = Recalled::Is(suspended(2, noon() - HOUR));
     let mut rig = Rig::new(Start { entitlement, stopped: Some(seen), ..allowed() });
     let serial = rig.seal();
     rig.lease(suspended(3, noon()));
@@ -365,7 +369,7 @@ fn a_suspension_seen_while_no_clock_was_trusted_counts_from_when_it_was_seen() {
 #[test]
 fn a_hold_that_ended_while_the_camera_was_off_waits_for_the_retained_lease() {
     for renewed in [true, false] {
-        let entitlement = Known::Is(suspended(2, noon() - 400 * HOUR));
+        let entitlement = Recalled::Is(suspended(2, noon() - 400 * HOUR));
         let start = Start { entitlement, stopped: Some(noon() - 400 * HOUR), ..allowed() };
         let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
         let mut rig = Rig::offline(start, now);
@@ -384,7 +388,7 @@ fn a_hold_that_ended_while_the_camera_was_off_waits_for_the_retained_lease() {
 
 #[test]
 fn a_suspended_camera_that_never_hears_of_the_broker_again_does_not_hold_for_ever() {
-    let entitlement = Known::Is(suspended(2, noon() - 400 * HOUR));
+    let entitlement = Recalled::Is(suspended(2, noon() - 400 * HOUR));
     let start = Start { entitlement, stopped: Some(noon() - 400 * HOUR), ..allowed() };
     let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
     let mut rig = Rig::offline(start, now);

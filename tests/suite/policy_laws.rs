@@ -9,15 +9,15 @@ use kasacam::domain::fragment::Epoch;
 use kasacam::domain::offset::{MAX_BOOTS, Offsets, Pinned, key_time};
 use kasacam::domain::outcome::{Attempt, Held, Outcome, Scope, classify};
 use kasacam::domain::policy::{
-    Capture, Facts, Hearing, Pending, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull, decide,
-    permit,
+    Capture, Hearing, Pending, PolicyFacts, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull,
+    decide, permit,
 };
-use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice, strictest};
+use kasacam::domain::privacy::{Privacy, PrivacyChoice, Recalled, strictest};
 use kasacam::domain::segment::{
     KeyClock, KeyForm, Record, RecordClock, Serial, SpoolKind, SpoolName, object_key,
 };
 use kasacam::domain::storage::Usage;
-use kasacam::domain::storage::{Budget, Storage};
+use kasacam::domain::storage::{Budget, StorageState};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -48,8 +48,13 @@ fn entitlement() -> impl Strategy<Value = Entitlement> {
     ]
 }
 
-fn storage() -> impl Strategy<Value = Storage> {
-    prop_oneof![Just(Storage::Roomy), Just(Storage::Tight), Just(Storage::Full), Just(Storage::Broken)]
+fn storage() -> impl Strategy<Value = StorageState> {
+    prop_oneof![
+        Just(StorageState::Roomy),
+        Just(StorageState::Tight),
+        Just(StorageState::Full),
+        Just(StorageState::Broken)
+    ]
 }
 
 fn rules() -> impl Strategy<Value = Rules> {
@@ -65,11 +70,11 @@ fn rules() -> impl Strategy<Value = Rules> {
     })
 }
 
-fn facts() -> impl Strategy<Value = Facts> {
+fn facts() -> impl Strategy<Value = PolicyFacts> {
     let clock = prop_oneof![Just(TrustedClock::Trusted), Just(TrustedClock::Untrusted)];
     let hearing = prop_oneof![Just(Hearing::Heard), Just(Hearing::Unheard)];
     (privacy(), entitlement(), clock, storage(), hearing, rules()).prop_map(
-        |(privacy, entitlement, clock, storage, hearing, rules)| Facts {
+        |(privacy, entitlement, clock, storage, hearing, rules)| PolicyFacts {
             privacy,
             entitlement,
             clock,
@@ -85,7 +90,7 @@ fn cases() -> ProptestConfig {
     ProptestConfig::with_cases(u32::try_from(parameter("PROPTEST_CASES", 2_000)).unwrap_or(u32::MAX))
 }
 
-fn captures(facts: &Facts) -> bool {
+fn captures(facts: &PolicyFacts) -> bool {
     matches!(decide(facts).capture(), Capture::On { .. })
 }
 
@@ -98,33 +103,33 @@ proptest! {
             && matches!(facts.entitlement, Entitlement::Granted(features)
                 if features.record && (features.h265 || facts.rules.codec == Codec::H264))
             && match facts.storage {
-                Storage::Roomy | Storage::Tight => true,
-                Storage::Full => facts.rules.when_full == WhenFull::Evict,
-                Storage::Broken => false,
+                StorageState::Roomy | StorageState::Tight => true,
+                StorageState::Full => facts.rules.when_full == WhenFull::Evict,
+                StorageState::Broken => false,
             };
         prop_assert_eq!(captures(&facts), may);
     }
 
     #[test]
     fn unknown_privacy_is_private_but_purges_nothing(facts in facts()) {
-        let unknown = Facts { privacy: Privacy::Unknown, ..facts };
+        let unknown = PolicyFacts { privacy: Privacy::Unknown, ..facts };
         prop_assert!(!captures(&unknown));
-        let record = Facts { privacy: Privacy::Record, ..facts };
+        let record = PolicyFacts { privacy: Privacy::Record, ..facts };
         prop_assert_eq!(decide(&unknown).pending, decide(&record).pending);
         prop_assert_eq!(decide(&unknown).upload, decide(&record).upload);
     }
 
     #[test]
     fn the_clock_alters_nothing(facts in facts()) {
-        let trusted = decide(&Facts { clock: TrustedClock::Trusted, ..facts });
-        let untrusted = decide(&Facts { clock: TrustedClock::Untrusted, ..facts });
+        let trusted = decide(&PolicyFacts { clock: TrustedClock::Trusted, ..facts });
+        let untrusted = decide(&PolicyFacts { clock: TrustedClock::Untrusted, ..facts });
         prop_assert_eq!(trusted, untrusted);
     }
 
     #[test]
     fn what_was_not_heard_keeps_footage_back_and_alters_nothing_else(facts in facts()) {
-        let heard = decide(&Facts { hearing: Hearing::Heard, ..facts });
-        let unheard = decide(&Facts { hearing: Hearing::Unheard, ..facts });
+        let heard = decide(&PolicyFacts { hearing: Hearing::Heard, ..facts });
+        let unheard = decide(&PolicyFacts { hearing: Hearing::Unheard, ..facts });
         prop_assert_eq!(heard.capture(), unheard.capture());
         prop_assert_eq!(heard.pending, unheard.pending);
         prop_assert!(heard.upload != Upload::Heard && unheard.upload != Upload::On);
@@ -134,8 +139,8 @@ proptest! {
     #[test]
     fn privacy_never_changes_upload_where_pending_goes_up(facts in facts()) {
         let rules = Rules { pending: PrivacyPending::Upload, ..facts.rules };
-        let on = decide(&Facts { privacy: Privacy::Record, rules, ..facts });
-        let off = decide(&Facts { privacy: Privacy::DoNotRecord, rules, ..facts });
+        let on = decide(&PolicyFacts { privacy: Privacy::Record, rules, ..facts });
+        let off = decide(&PolicyFacts { privacy: Privacy::DoNotRecord, rules, ..facts });
         prop_assert_eq!(on.upload, off.upload);
         prop_assert_eq!(on.pending, off.pending);
     }
@@ -169,7 +174,7 @@ proptest! {
 
     #[test]
     fn the_owners_wish_is_the_reason_that_is_told(facts in facts()) {
-        let private = Facts { privacy: Privacy::DoNotRecord, ..facts };
+        let private = PolicyFacts { privacy: Privacy::DoNotRecord, ..facts };
         prop_assert_eq!(decide(&private).capture(), Capture::Off(Reason::DoNotRecord));
     }
 }
@@ -300,14 +305,14 @@ proptest! {
 #[test]
 fn privacy_is_the_strictest_of_all_that_is_known() {
     let choice = |do_not_record| {
-        Known::Is(PrivacyChoice { version: 1, issued_at: utc("2026-11-23T12:00:00Z"), do_not_record })
+        Recalled::Is(PrivacyChoice { version: 1, issued_at: utc("2026-11-23T12:00:00Z"), do_not_record })
     };
-    let latches = [Known::Is(true), Known::Is(false), Known::Missing, Known::Unreadable];
+    let latches = [Recalled::Is(true), Recalled::Is(false), Recalled::Missing, Recalled::Unreadable];
     let expected = [
         (choice(false), [Privacy::DoNotRecord, Privacy::Record, Privacy::Record, Privacy::Unknown]),
         (choice(true), [Privacy::DoNotRecord; 4]),
-        (Known::Missing, [Privacy::DoNotRecord, Privacy::Unknown, Privacy::Unknown, Privacy::Unknown]),
-        (Known::Unreadable, [Privacy::DoNotRecord, Privacy::Unknown, Privacy::Unknown, Privacy::Unknown]),
+        (Recalled::Missing, [Privacy::DoNotRecord, Privacy::Unknown, Privacy::Unknown, Privacy::Unknown]),
+        (Recalled::Unreadable, [Privacy::DoNotRecord, Privacy::Unknown, Privacy::Unknown, Privacy::Unknown]),
     ];
     for (choice, results) in expected {
         for (latch, result) in latches.iter().zip(results) {
@@ -597,10 +602,10 @@ proptest! {
     fn a_spool_grows_worse_as_it_fills(max in 1u64..1 << 40, used in 0u64..1 << 41, more in 0u64..1 << 40, free in 0u64..1 << 40) {
         let budget = Budget { max_bytes: max, min_free: 1 << 20, max_files: 1000 };
         let rank = |bytes| match budget.judge(Usage { bytes, files: 1, free: Some(free), ..Usage::default() }) {
-            Storage::Roomy => 0,
-            Storage::Tight => 1,
-            Storage::Full => 2,
-            Storage::Broken => 3,
+            StorageState::Roomy => 0,
+            StorageState::Tight => 1,
+            StorageState::Full => 2,
+            StorageState::Broken => 3,
         };
         prop_assert!(rank(used) <= rank(used.saturating_add(more)));
         prop_assert_eq!(rank(max), 2);
@@ -623,12 +628,12 @@ fn each_budget_alone_makes_a_spool_full() {
     let budget = Budget { max_bytes: 1000, min_free: 100, max_files: 10 };
     let judge =
         |bytes, files, free| budget.judge(Usage { bytes, files, free: Some(free), ..Usage::default() });
-    assert_eq!(judge(0, 0, 1000), Storage::Roomy);
-    assert_eq!(judge(899, 8, 111), Storage::Roomy);
-    assert_eq!(judge(900, 0, 1000), Storage::Tight);
-    assert_eq!(judge(0, 9, 1000), Storage::Tight);
-    assert_eq!(judge(0, 0, 110), Storage::Tight);
-    assert_eq!(judge(1000, 0, 1000), Storage::Full);
-    assert_eq!(judge(0, 10, 1000), Storage::Full);
-    assert_eq!(judge(0, 0, 100), Storage::Full);
+    assert_eq!(judge(0, 0, 1000), StorageState::Roomy);
+    assert_eq!(judge(899, 8, 111), StorageState::Roomy);
+    assert_eq!(judge(900, 0, 1000), StorageState::Tight);
+    assert_eq!(judge(0, 9, 1000), StorageState::Tight);
+    assert_eq!(judge(0, 0, 110), StorageState::Tight);
+    assert_eq!(judge(1000, 0, 1000), StorageState::Full);
+    assert_eq!(judge(0, 10, 1000), StorageState::Full);
+    assert_eq!(judge(0, 0, 100), StorageState::Full);
 }

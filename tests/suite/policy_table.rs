@@ -7,10 +7,11 @@ use kasacam::domain::entitlement::{Entitlement, Features};
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::Rejection;
 use kasacam::domain::policy::{
-    Capture, Facts, Hearing, Pending, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull, decide,
+    Capture, Hearing, Pending, PolicyFacts, PrivacyPending, Reason, Rules, TrustedClock, Upload, WhenFull,
+    decide,
 };
 use kasacam::domain::privacy::Privacy;
-use kasacam::domain::storage::Storage;
+use kasacam::domain::storage::StorageState;
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -19,7 +20,8 @@ const END: &str = "<!-- policy table: end -->";
 
 const PRIVACIES: [Privacy; 3] = [Privacy::Record, Privacy::DoNotRecord, Privacy::Unknown];
 const CLOCKS: [TrustedClock; 2] = [TrustedClock::Trusted, TrustedClock::Untrusted];
-const STORAGES: [Storage; 4] = [Storage::Roomy, Storage::Tight, Storage::Full, Storage::Broken];
+const STORAGES: [StorageState; 4] =
+    [StorageState::Roomy, StorageState::Tight, StorageState::Full, StorageState::Broken];
 const HEARINGS: [Hearing; 2] = [Hearing::Heard, Hearing::Unheard];
 const CODECS: [Codec; 2] = [Codec::H264, Codec::H265];
 const FULLS: [WhenFull; 2] = [WhenFull::Evict, WhenFull::Stop];
@@ -69,10 +71,10 @@ fn privacy_text(privacy: Privacy) -> &'static str {
     }
 }
 
-fn storage_text(storage: Storage, full: WhenFull) -> String {
+fn storage_text(storage: StorageState, full: WhenFull) -> String {
     match (storage, full) {
-        (Storage::Full, WhenFull::Evict) => "full (evict)".into(),
-        (Storage::Full, WhenFull::Stop) => "full (stop)".into(),
+        (StorageState::Full, WhenFull::Evict) => "full (evict)".into(),
+        (StorageState::Full, WhenFull::Stop) => "full (stop)".into(),
         (other, _) => other.text().into(),
     }
 }
@@ -93,7 +95,7 @@ fn pending_text(pending: PrivacyPending) -> &'static str {
 }
 
 /// The decision, one cell each: capture, upload, pending.
-fn outcome(facts: &Facts) -> [String; 3] {
+fn outcome(facts: &PolicyFacts) -> [String; 3] {
     let decision = decide(facts);
     let capture = match decision.capture() {
         Capture::On { audio: true, .. } => "**on**, with sound".into(),
@@ -110,7 +112,7 @@ fn outcome(facts: &Facts) -> [String; 3] {
 }
 
 /// Every combination of facts, in the order of the table.
-fn space() -> Vec<Facts> {
+fn space() -> Vec<PolicyFacts> {
     let mut all = Vec::new();
     for privacy in PRIVACIES {
         for entitlement in entitlements() {
@@ -123,7 +125,7 @@ fn space() -> Vec<Facts> {
                             {
                                 all.extend(CODECS.map(|codec| {
                                     let rules = Rules { audio, when_full, pending, codec };
-                                    Facts { privacy, entitlement, clock, storage, hearing, rules }
+                                    PolicyFacts { privacy, entitlement, clock, storage, hearing, rules }
                                 }));
                             }
                         }
@@ -144,7 +146,7 @@ fn table() -> String {
     let space = space();
     for privacy in PRIVACIES {
         for entitlement in entitlements() {
-            let here: Vec<&Facts> =
+            let here: Vec<&PolicyFacts> =
                 space.iter().filter(|f| f.privacy == privacy && f.entitlement == entitlement).collect();
             let mut seen: BTreeSet<[String; 3]> = BTreeSet::new();
             for first in &here {
@@ -152,7 +154,7 @@ fn table() -> String {
                 if !seen.insert(result.clone()) {
                     continue;
                 }
-                let same: Vec<&&Facts> = here.iter().filter(|facts| outcome(facts) == result).collect();
+                let same: Vec<&&PolicyFacts> = here.iter().filter(|facts| outcome(facts) == result).collect();
                 let cells = [
                     joined(&here, &same, |f| pending_text(f.rules.pending).to_owned()),
                     joined(&here, &same, |f| storage_text(f.storage, f.rules.when_full)),
@@ -188,7 +190,7 @@ fn table() -> String {
     text
 }
 
-fn joined(all: &[&Facts], same: &[&&Facts], name: impl Fn(&Facts) -> String) -> String {
+fn joined(all: &[&PolicyFacts], same: &[&&PolicyFacts], name: impl Fn(&PolicyFacts) -> String) -> String {
     let mut every: Vec<String> = Vec::new();
     for facts in all {
         let text = name(facts);

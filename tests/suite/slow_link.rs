@@ -5,7 +5,7 @@ use crate::support::figures::{figure, skip};
 use crate::support::namespace::is_inside;
 use crate::support::patience::patient;
 use crate::support::store_server::StoreServer;
-use crate::upload_faults::Camera;
+use crate::support::uploads::Camera;
 use crate::upload_outcomes::{footage, time};
 use bytes::Bytes;
 use kasacam::domain::outcome::Outcome;

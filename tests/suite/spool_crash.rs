@@ -6,11 +6,11 @@ use crate::support::fault_fs::{Coin, Cut, FaultFs, Mutant, Plan};
 use crate::support::figures::{at_least, figure};
 use crate::support::spool_model::{Options, Rig, restart_and_check, state_dir};
 use crate::support::tiny_mp4::CHUNK;
-use kasacam::disk::Facts;
+use kasacam::disk::StoredFacts;
 use kasacam::disk::facts::Name;
 use kasacam::domain::effect::Fact;
 use kasacam::domain::fragment::SpanEnd;
-use kasacam::domain::privacy::Known;
+use kasacam::domain::privacy::Recalled;
 use kasacam::spool::{Command, Durability};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -24,7 +24,7 @@ struct Published {
 }
 
 impl Published {
-    fn publish(&mut self, facts: &Facts, jws: &str) {
+    fn publish(&mut self, facts: &StoredFacts, jws: &str) {
         self.tried.push(jws.to_owned());
         if facts.keep(&Fact::Privacy { version: 1, jws: jws.to_owned() }).is_ok() {
             self.durable = Some(jws.to_owned());
@@ -32,11 +32,11 @@ impl Published {
         }
     }
 
-    fn check(&self, facts: &Facts) {
+    fn check(&self, facts: &StoredFacts) {
         match facts.load(Name::Privacy) {
-            Known::Is(found) => assert!(self.tried.contains(&found), "{found} was replaced"),
-            Known::Missing => assert!(self.durable.is_none(), "a published fact is gone"),
-            Known::Unreadable => panic!("a published fact cannot be read"),
+            Recalled::Is(found) => assert!(self.tried.contains(&found), "{found} was replaced"),
+            Recalled::Missing => assert!(self.durable.is_none(), "a published fact is gone"),
+            Recalled::Unreadable => panic!("a published fact cannot be read"),
         }
     }
 }
@@ -44,7 +44,7 @@ impl Published {
 /// Everything that a spool does: spans that end in every way, segments sealed, removed and deferred,
 /// permission withdrawn in the middle of a fragment, facts published in between.
 fn cycle(fs: &FaultFs, options: Options, published: &mut Published) -> Rig {
-    let facts = Facts::new(fs.shared(), &state_dir());
+    let facts = StoredFacts::new(fs.shared(), &state_dir());
     published.publish(&facts, "record");
     let mut rig = Rig::open(fs, "boot-one", options);
     rig.obey(Command::SetTerms { plan: "plus-monthly".to_owned(), history_hours: 720 });
@@ -114,7 +114,7 @@ fn cut_at(at: u64, cut: Cut, options: Options, mutant: Mutant) {
     let rig = under_way(&fs, options, &mut published);
     let after = fs.after(cut);
     let mut second = restart_and_check(&after, "boot-two", &rig.ledger, options);
-    published.check(&Facts::new(after.shared(), &state_dir()));
+    published.check(&StoredFacts::new(after.shared(), &state_dir()));
 
     // The spool continues, with serials that were never used.
     second.fragment = 10_000;
@@ -199,7 +199,7 @@ fn cut_at_random(seed: u64) -> u64 {
         after = after.after(Cut::Torn(coin.draw()));
     }
     restart_and_check(&after, "boot-three", &rig.ledger, options);
-    published.check(&Facts::new(after.shared(), &state_dir()));
+    published.check(&StoredFacts::new(after.shared(), &state_dir()));
     rig.ledger.committed.len() as u64
 }
 
@@ -295,7 +295,7 @@ fn fail_at(from: u64, until: u64, errno: i32, options: Options) {
         let after = fs.after(cut);
         let boot = if cut == Cut::LosesAll { "boot-two" } else { "boot-one" };
         restart_and_check(&after, boot, &rig.ledger, options);
-        published.check(&Facts::new(after.shared(), &state_dir()));
+        published.check(&StoredFacts::new(after.shared(), &state_dir()));
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::fault_fs::{Cut, FaultFs};
 use crate::support::spool_model::{
-    KEY, Options, Rig, held, in_spool, read, restart_and_check, spool_dir, state_dir,
+    KEY, Options, Rig, held, in_spool, read, read_sealed, restart_and_check, spool_dir, state_dir,
 };
 use crate::support::tiny_mp4;
 use kasacam::domain::fragment::SpanEnd;
@@ -461,7 +461,7 @@ fn with_another_key_or_none_nothing_is_sent_and_everything_is_set_aside() {
     for encryption in [Encryption::with([7; 32]), Encryption::reading([7; 32]), Encryption::none()] {
         let fs = fs.after(Cut::KeepsAll);
         let serial = rig.footage()[0].serial;
-        let sent = spool::read_sealed_with(&encryption, fs.shared(), &spool_dir(), serial, 0);
+        let sent = read_sealed(&encryption, fs.shared(), &spool_dir(), serial, 0);
         let Err(ReadError::Damaged(why)) = sent else { panic!("{sent:?}") };
         assert!(why.contains("spool.key"), "{why}");
 

@@ -3,19 +3,20 @@
 use crate::support::fault_fs::{Cut, FaultFs, Plan};
 use crate::support::patience::patient;
 use crate::support::spool_model::{
-    OFFSET, Options, Rig, assert_spans_are_told, held, in_spool, restart_and_check, spool_dir, state_dir,
+    OFFSET, Options, Rig, assert_spans_are_told, held, in_spool, read_sealed, restart_and_check, spool_dir,
+    state_dir,
 };
 use crate::support::tiny_mp4::{self, CHUNK, Tiny};
 use kasacam::disk::facts::{LastKnown, Name};
-use kasacam::disk::{Facts, Fs, RealFs};
+use kasacam::disk::{Fs, RealFs, StoredFacts};
 use kasacam::domain::effect::Fact;
 use kasacam::domain::fragment::{Captured, Epoch, SpanEnd};
 use kasacam::domain::input::Input;
 use kasacam::domain::offset::{Offsets, Pinned};
-use kasacam::domain::privacy::Known;
+use kasacam::domain::privacy::Recalled;
 use kasacam::domain::segment::{Content, RecordClock, SpoolKind, SpoolName};
 use kasacam::domain::time::{Clock, Mono, Now, Utc};
-use kasacam::spool::{self, Command, Durability, LiveEpoch};
+use kasacam::spool::{self, Command, Durability, Encryption, LiveEpoch};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 use std::time::Duration;
@@ -301,16 +302,16 @@ fn a_new_permit_costs_nothing_of_what_was_captured_under_the_one_before_and_a_wi
 #[test]
 fn facts_come_back_as_they_were_kept() {
     let fs = FaultFs::healthy();
-    let facts = Facts::new(fs.shared(), &state_dir());
+    let facts = StoredFacts::new(fs.shared(), &state_dir());
     let nothing = LastKnown {
-        privacy: Known::Missing,
-        privacy_seen: Known::Missing,
-        entitlement: Known::Missing,
-        entitlement_seen: Known::Missing,
-        latch: Known::Missing,
+        privacy: Recalled::Missing,
+        privacy_seen: Recalled::Missing,
+        entitlement: Recalled::Missing,
+        entitlement_seen: Recalled::Missing,
+        latch: Recalled::Missing,
         stopped: None,
-        floor: Known::Missing,
-        offsets: Known::Missing,
+        floor: Recalled::Missing,
+        offsets: Recalled::Missing,
     };
     assert_eq!(facts.recall(), nothing);
 
@@ -323,16 +324,16 @@ fn facts_come_back_as_they_were_kept() {
     assert!(offsets.pin("boot-one", RecordClock::Unset, Pinned::Vague(1_795_435_200_123_456_789)));
     facts.keep(&Fact::Offsets(offsets.clone())).unwrap();
 
-    let found = Facts::new(fs.after(Cut::LosesAll).shared(), &state_dir()).recall();
+    let found = StoredFacts::new(fs.after(Cut::LosesAll).shared(), &state_dir()).recall();
     let all = LastKnown {
-        privacy: Known::Is("a.b.c".to_owned()),
-        privacy_seen: Known::Is(7),
-        entitlement: Known::Is("d.e.f".to_owned()),
-        entitlement_seen: Known::Is(9),
-        latch: Known::Is(true),
+        privacy: Recalled::Is("a.b.c".to_owned()),
+        privacy_seen: Recalled::Is(7),
+        entitlement: Recalled::Is("d.e.f".to_owned()),
+        entitlement_seen: Recalled::Is(9),
+        latch: Recalled::Is(true),
         stopped: Some(Utc(1_795_435_200_000_000_001)),
-        floor: Known::Is(Utc(1_795_435_200_123_456_789)),
-        offsets: Known::Is(offsets),
+        floor: Recalled::Is(Utc(1_795_435_200_123_456_789)),
+        offsets: Recalled::Is(offsets),
     };
     assert_eq!(found, all);
     facts.keep(&Fact::Stopped(None)).unwrap();
@@ -342,7 +343,7 @@ fn facts_come_back_as_they_were_kept() {
 #[test]
 fn an_unreadable_fact_stays_unreadable_until_something_new_is_published() {
     let fs = FaultFs::healthy();
-    let facts = Facts::new(fs.shared(), &state_dir());
+    let facts = StoredFacts::new(fs.shared(), &state_dir());
     facts.keep(&Fact::Latch(true)).unwrap();
     let path = state_dir().join("state/latch");
     let mut bytes = fs.peek(&path).unwrap();
@@ -350,11 +351,11 @@ fn an_unreadable_fact_stays_unreadable_until_something_new_is_published() {
     fs.put(&path, &bytes);
 
     for _ in 0..3 {
-        assert_eq!(facts.recall().latch, Known::Unreadable);
+        assert_eq!(facts.recall().latch, Recalled::Unreadable);
     }
     facts.keep(&Fact::Latch(false)).unwrap();
 
-    assert_eq!(facts.recall().latch, Known::Is(false));
+    assert_eq!(facts.recall().latch, Recalled::Is(false));
     let kept = fs.names(&state_dir().join("state/quarantine"));
     assert_eq!(kept, ["0000000001-latch"]);
     assert_eq!(fs.peek(&state_dir().join("state/quarantine/0000000001-latch")).unwrap(), bytes);
@@ -363,7 +364,7 @@ fn an_unreadable_fact_stays_unreadable_until_something_new_is_published() {
 #[test]
 fn every_flipped_bit_of_a_fact_makes_it_unreadable() {
     let fs = FaultFs::healthy();
-    let facts = Facts::new(fs.shared(), &state_dir());
+    let facts = StoredFacts::new(fs.shared(), &state_dir());
     facts.keep(&Fact::Privacy { version: 1, jws: "payload.of.jws".to_owned() }).unwrap();
     let path = state_dir().join("state/privacy");
     let whole = fs.peek(&path).unwrap();
@@ -371,51 +372,51 @@ fn every_flipped_bit_of_a_fact_makes_it_unreadable() {
         let mut bytes = whole.clone();
         bytes[bit / 8] ^= 1 << (bit % 8);
         fs.put(&path, &bytes);
-        assert_eq!(facts.load(Name::Privacy), Known::Unreadable, "bit {bit}");
+        assert_eq!(facts.load(Name::Privacy), Recalled::Unreadable, "bit {bit}");
     }
     for length in 0..whole.len() {
         fs.put(&path, &whole[..length]);
-        assert_eq!(facts.load(Name::Privacy), Known::Unreadable, "length {length}");
+        assert_eq!(facts.load(Name::Privacy), Recalled::Unreadable, "length {length}");
     }
 }
 
 #[test]
 fn a_fact_that_others_may_write_or_that_is_a_link_is_unreadable() {
     let dir = tempfile::tempdir().unwrap();
-    let facts = Facts::new(Arc::new(RealFs), dir.path());
+    let facts = StoredFacts::new(Arc::new(RealFs), dir.path());
     facts.keep(&Fact::Latch(false)).unwrap();
     let path = dir.path().join("state/latch");
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
 
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o602)).unwrap();
-    assert_eq!(facts.load(Name::Latch), Known::Unreadable);
+    assert_eq!(facts.load(Name::Latch), Recalled::Unreadable);
 
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-    assert_eq!(facts.load(Name::Latch), Known::Is("open".to_owned()));
+    assert_eq!(facts.load(Name::Latch), Recalled::Is("open".to_owned()));
     let elsewhere = dir.path().join("elsewhere");
     std::fs::copy(&path, &elsewhere).unwrap();
     std::fs::remove_file(&path).unwrap();
     symlink(&elsewhere, &path).unwrap();
-    assert_eq!(facts.load(Name::Latch), Known::Unreadable);
+    assert_eq!(facts.load(Name::Latch), Recalled::Unreadable);
 
     facts.keep(&Fact::Latch(true)).unwrap();
-    assert_eq!(facts.load(Name::Latch), Known::Is("closed".to_owned()));
+    assert_eq!(facts.load(Name::Latch), Recalled::Is("closed".to_owned()));
     assert!(std::fs::read_to_string(&elsewhere).unwrap().ends_with("open"), "the link was followed");
 }
 
 #[test]
 fn an_endless_fact_and_a_pipe_are_unreadable() {
     let dir = tempfile::tempdir().unwrap();
-    let facts = Facts::new(Arc::new(RealFs), dir.path());
+    let facts = StoredFacts::new(Arc::new(RealFs), dir.path());
     facts.keep(&Fact::Latch(false)).unwrap();
     let (floor, latch) = (dir.path().join("state/floor"), dir.path().join("state/latch"));
     std::fs::File::create(&floor).unwrap().set_len(1 << 40).unwrap();
     std::fs::set_permissions(&floor, std::fs::Permissions::from_mode(0o600)).unwrap();
     std::fs::remove_file(&latch).unwrap();
     nix::unistd::mkfifo(&latch, nix::sys::stat::Mode::S_IRUSR).unwrap();
-    assert_eq!(facts.recall().floor, Known::Unreadable);
-    assert_eq!(facts.recall().latch, Known::Unreadable);
+    assert_eq!(facts.recall().floor, Recalled::Unreadable);
+    assert_eq!(facts.recall().latch, Recalled::Unreadable);
     assert!(RealFs.open_read(&latch).is_err(), "nobody waits for a pipe's writer");
 }
 
@@ -496,7 +497,9 @@ fn the_thread_takes_commands_first_and_leaves_order_behind() {
     let name = SpoolName { serial: segments[0].serial, kind: SpoolKind::Sealed }.to_string();
     let meta = std::fs::metadata(setup.dir().join(name)).unwrap();
     assert_eq!((meta.permissions().mode() & 0o777, meta.len()), (0o600, segments[0].bytes));
-    let bytes = spool::read_sealed(Arc::new(RealFs), &setup.dir(), segments[0].serial, 1_000_000).unwrap();
+    let bytes =
+        read_sealed(&Encryption::none(), Arc::new(RealFs), &setup.dir(), segments[0].serial, 1_000_000)
+            .unwrap();
     assert_eq!(tiny_mp4::labels(&bytes), [(0, 0), (0, 1), (1, 0), (1, 1)]);
 }
 

@@ -4,11 +4,11 @@ use crate::support::budget::Budget;
 use crate::support::dice::parameter;
 use crate::support::fault_fs::{Coin, Cut, FaultFs, Plan};
 use crate::support::figures::{at_least, figure};
-use crate::support::spool_model::{Options, Rig, held, in_spool, read, spool_dir, state_dir};
+use crate::support::spool_model::{Options, Rig, held, in_spool, read, read_sealed, spool_dir, state_dir};
 use crate::support::tiny_mp4;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::segment::{Content, Segment, Serial, SpoolKind, SpoolName};
-use kasacam::spool::{self, Command, Durability, ReadError};
+use kasacam::spool::{Command, Durability, Encryption, ReadError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Three spans: seven segments of two fragments, and three ends.
@@ -278,19 +278,19 @@ fn a_segment_found_damaged_when_it_is_to_be_sent_is_salvaged() {
     bytes[len - 20] ^= 0x10;
     fs.put(&path_of(&segment), &bytes);
 
-    let read = spool::read_sealed(fs.shared(), &spool_dir(), segment.serial, 0);
+    let read = read_sealed(&Encryption::none(), fs.shared(), &spool_dir(), segment.serial, 0);
     assert!(matches!(read, Err(ReadError::Damaged(_))), "{read:?}");
     rig.ledger.serials.remove(&segment.serial);
     rig.obey(Command::Damaged { serial: segment.serial });
 
     assert_eq!(rig.ledger.sealed.get(&segment.serial), Some(&segment));
-    assert!(spool::read_sealed(fs.shared(), &spool_dir(), segment.serial, 0).is_ok());
+    assert!(read_sealed(&Encryption::none(), fs.shared(), &spool_dir(), segment.serial, 0).is_ok());
 }
 
 #[test]
 fn a_segment_that_was_forgotten_is_gone_when_it_is_to_be_sent() {
     let (fs, _) = recorded();
-    let read = spool::read_sealed(fs.shared(), &spool_dir(), Serial(999), 0);
+    let read = read_sealed(&Encryption::none(), fs.shared(), &spool_dir(), Serial(999), 0);
     assert!(matches!(read, Err(ReadError::Gone)), "{read:?}");
 }
 

@@ -302,7 +302,7 @@ fn a_permission_replaces_a_prohibition_only_once_all_is_known() {
         asked.iter().any(|asked| matches!(asked, Asked::Keep(kasacam::domain::effect::Fact::Privacy { .. })))
     };
     let mut start = allowed();
-    start.privacy = kasacam::domain::privacy::Known::Is(choice(1, true));
+    start.privacy = kasacam::domain::privacy::Recalled::Is(choice(1, true));
     start.spool = Ok((Vec::new(), scanning(1_000)));
     let mut rig = crate::support::rig::Rig::new(start);
     rig.take();

@@ -9,11 +9,11 @@ use crate::support::figures::{at_least, figure};
 use crate::support::rig::{self, Asked, allowed, choice};
 use crate::support::spool_model::{self, Options, held, spool_dir, state_dir};
 use crate::support::tiny_mp4::{CHUNK, Tiny, labels};
-use kasacam::disk::Facts;
+use kasacam::disk::StoredFacts;
 use kasacam::domain::effect::StopManner;
 use kasacam::domain::fragment::{Captured, Epoch, SpanEnd};
 use kasacam::domain::machine::Start;
-use kasacam::domain::privacy::Known;
+use kasacam::domain::privacy::Recalled;
 use kasacam::domain::time::Mono;
 use kasacam::spool::{Command, Durability};
 use std::collections::{BTreeMap, VecDeque};
@@ -60,7 +60,7 @@ impl Bench {
     fn new(seed: u64, options: Options) -> Bench {
         let mut bench = Bench {
             coin: Coin(seed | 1),
-            machine: rig::Rig::new(Start { privacy: Known::Is(choice(1, true)), ..allowed() }),
+            machine: rig::Rig::new(Start { privacy: Recalled::Is(choice(1, true)), ..allowed() }),
             spool: spool_model::Rig::open(&FaultFs::healthy(), "boot-one", options),
             device: None,
             queue: VecDeque::new(),
@@ -105,7 +105,9 @@ impl Bench {
                     self.is_slow_to_close(device);
                 }
                 // Onto the disk whose power is cut.
-                Asked::Keep(fact) => Facts::new(self.spool.fs.shared(), &state_dir()).keep(&fact).unwrap(),
+                Asked::Keep(fact) => {
+                    StoredFacts::new(self.spool.fs.shared(), &state_dir()).keep(&fact).unwrap()
+                }
                 _ => {}
             }
         }
@@ -204,14 +206,14 @@ impl Bench {
         self.device = None;
         self.spool = spool_model::Rig::open(&fs, "boot-two", self.spool.options);
         // It knows only what the disk holds.
-        let privacy = match Facts::new(fs.shared(), &state_dir()).recall().privacy {
-            Known::Is(jws) => {
+        let privacy = match StoredFacts::new(fs.shared(), &state_dir()).recall().privacy {
+            Recalled::Is(jws) => {
                 let version: u64 = jws.strip_prefix("privacy-").unwrap().parse().unwrap();
                 // Every other choice forbids: see `toggle`.
-                Known::Is(choice(version, version % 2 == 1))
+                Recalled::Is(choice(version, version % 2 == 1))
             }
-            Known::Missing => Known::Missing,
-            Known::Unreadable => Known::Unreadable,
+            Recalled::Missing => Recalled::Missing,
+            Recalled::Unreadable => Recalled::Unreadable,
         };
         self.machine = rig::Rig::at(Start { privacy, ..allowed() }, self.machine.now);
         self.perform();

@@ -17,7 +17,7 @@ use crate::domain::codec::Codec;
 use crate::domain::fragment::{Captured, Chunk, Epoch, Timing};
 use crate::domain::input::{Fault, FaultKind};
 use crate::domain::time::Mono;
-use crate::fmp4::SoundFormat;
+use crate::fmp4::AudioDescription;
 use crate::system::clock::mono;
 use crossbeam_channel::{Sender, select_biased};
 use gst::prelude::*;
@@ -63,7 +63,7 @@ struct IntakeState {
     whole: bool,
     frame_caps: Option<gst::Caps>,
     audio_caps: Option<gst::Caps>,
-    audio_format: Option<Arc<SoundFormat>>,
+    audio_format: Option<Arc<AudioDescription>>,
     /// A fault was reported: no more can be stored.
     broken: bool,
     keys: KeyFrameWatch,

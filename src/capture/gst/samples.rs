@@ -2,7 +2,7 @@
 
 use super::faults::fault;
 use crate::domain::input::{Fault, FaultKind};
-use crate::fmp4::SoundFormat;
+use crate::fmp4::AudioDescription;
 use bytes::Bytes;
 
 /// The bytes of a buffer, which live as long as a chunk. Buffers of a pool are copied: it may be a small pool of the camera,
@@ -34,11 +34,11 @@ pub(super) fn running_time(sample: &gst::Sample, time: Option<gst::ClockTime>) -
     Some(if time.is_positive() { nanos } else { -nanos })
 }
 
-pub(super) fn audio_format(caps: &gst::CapsRef) -> Option<SoundFormat> {
+pub(super) fn audio_format(caps: &gst::CapsRef) -> Option<AudioDescription> {
     let structure = caps.structure(0)?;
     let config = structure.get::<gst::Buffer>("codec_data").ok()?;
     let config = bytes_of(&config).ok()?;
     let rate = u32::try_from(structure.get::<i32>("rate").ok()?).ok()?;
     let channels = u16::try_from(structure.get::<i32>("channels").ok()?).ok()?;
-    Some(SoundFormat { config, rate, channels })
+    Some(AudioDescription { config, rate, channels })
 }

@@ -1,7 +1,7 @@
 //! Audio that waits for the frames of the same time.
 
 use super::samples::{AudioFrame, audio_run};
-use crate::fmp4::{Run, SoundFormat};
+use crate::fmp4::{AudioDescription, SampleRun};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ pub(super) const MAX_WAITING_AUDIO: usize = 8192;
 enum AudioState {
     /// No audio has come yet.
     Unknown,
-    Present(Arc<SoundFormat>),
+    Present(Arc<AudioDescription>),
     /// No audio, or no more.
-    Ended(Option<Arc<SoundFormat>>),
+    Ended(Option<Arc<AudioDescription>>),
 }
 
 /// The audio of a run.
@@ -23,7 +23,7 @@ pub(super) struct AudioQueue {
     state: AudioState,
     /// The wait for audio timed out, and none has come since.
     pub(super) quiet: bool,
-    waiting: VecDeque<(AudioFrame, Arc<SoundFormat>)>,
+    waiting: VecDeque<(AudioFrame, Arc<AudioDescription>)>,
     /// The end of the audio so far, in nanoseconds.
     pub(super) until: i64,
     /// Time of the last audio frame, and the expected time of the next, in ticks.
@@ -46,7 +46,7 @@ impl AudioQueue {
     }
 
     /// The format of the last audio.
-    pub(super) fn format(&self) -> Option<&Arc<SoundFormat>> {
+    pub(super) fn format(&self) -> Option<&Arc<AudioDescription>> {
         match &self.state {
             AudioState::Unknown => None,
             AudioState::Present(format) => Some(format),
@@ -54,7 +54,7 @@ impl AudioQueue {
         }
     }
 
-    pub(super) fn push(&mut self, frame: AudioFrame, format: &Arc<SoundFormat>) {
+    pub(super) fn push(&mut self, frame: AudioFrame, format: &Arc<AudioDescription>) {
         let goes_on = matches!(&self.state, AudioState::Present(known) if known == format);
         if !goes_on {
             self.state = AudioState::Present(Arc::clone(format));
@@ -94,8 +94,8 @@ impl AudioQueue {
         from: Option<i64>,
         end: i64,
         shift: i64,
-        format: Option<&Arc<SoundFormat>>,
-    ) -> Option<Run> {
+        format: Option<&Arc<AudioDescription>>,
+    ) -> Option<SampleRun> {
         let mut taken = Vec::new();
         while self.waiting.front().is_some_and(|(frame, _)| frame.shown < end) {
             let Some((frame, of)) = self.waiting.pop_front() else { break };

@@ -3,7 +3,7 @@
 use super::samples::Frame;
 use crate::capture::codec::{SequenceFormat, Sets};
 use crate::domain::fragment::Init;
-use crate::fmp4::{self, PictureFormat, SoundFormat};
+use crate::fmp4::{self, AudioDescription, VideoDescription};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -22,8 +22,8 @@ pub(super) struct TooManyLines(pub(super) u32);
 #[derive(Debug)]
 pub(super) struct Header {
     init: Arc<Init>,
-    frame_format: Arc<PictureFormat>,
-    pub(super) audio_format: Option<Arc<SoundFormat>>,
+    frame_format: Arc<VideoDescription>,
+    pub(super) audio_format: Option<Arc<AudioDescription>>,
 }
 
 /// The formats of a run.
@@ -35,7 +35,7 @@ pub(super) struct Formats {
     /// The parameter sets from which `current` was made.
     sets: Option<Arc<Sets>>,
     /// The format of the newest frames; `None` before the first.
-    pub(super) current: Option<Arc<PictureFormat>>,
+    pub(super) current: Option<Arc<VideoDescription>>,
     /// Times of the last changes of the parameter sets, in nanoseconds.
     new_sets: VecDeque<i64>,
     /// The `moov` of the last chunk.
@@ -87,7 +87,7 @@ impl Formats {
         if alike {
             self.new_sets.push_back(shown);
         }
-        self.current = Some(Arc::new(PictureFormat {
+        self.current = Some(Arc::new(VideoDescription {
             sets: found.sets,
             size: found.size,
             aspect: found.aspect,
@@ -100,7 +100,7 @@ impl Formats {
     }
 
     /// The `moov` for a chunk that begins with this frame. It changes only at the start of a fragment.
-    pub(super) fn init(&mut self, first: &Frame, audio: Option<&Arc<SoundFormat>>) -> Option<Arc<Init>> {
+    pub(super) fn init(&mut self, first: &Frame, audio: Option<&Arc<AudioDescription>>) -> Option<Arc<Init>> {
         if let Some(header) = &self.header {
             let same = Arc::ptr_eq(&header.frame_format, &first.raw.frame_format)
                 && header.audio_format.as_ref() == audio;

@@ -2,7 +2,7 @@
 
 use crate::capture::codec::{Role, is_delimiter, role};
 use crate::capture::units::Unit;
-use crate::fmp4::{self, PICTURE_TIMESCALE, PictureFormat, Run, Sample};
+use crate::fmp4::{self, Sample, SampleRun, VIDEO_TIMESCALE, VideoDescription};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ pub(super) struct Raw {
     pub(super) is_shown_first: bool,
     /// It does not continue the frame before: a hole, or the first frame.
     pub(super) apart: bool,
-    pub(super) frame_format: Arc<PictureFormat>,
+    pub(super) frame_format: Arc<VideoDescription>,
 }
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub(super) struct Frame {
 
 /// The NAL units of an access unit that are stored. Parameter sets are stored in the `moov`, unless they are in band, or
 /// the `moov` does not have them yet (`known`).
-pub(super) fn nals_of(unit: Unit, frame_format: &PictureFormat, known: bool, begins: bool) -> Vec<Bytes> {
+pub(super) fn nals_of(unit: Unit, frame_format: &VideoDescription, known: bool, begins: bool) -> Vec<Bytes> {
     let begins_in_band = frame_format.sets_in_band && begins;
     if (frame_format.sets_in_band || !known) && !begins_in_band {
         return unit.nals;
@@ -74,8 +74,8 @@ fn ticks(nanos: i64, timescale: u32) -> i64 {
 
 /// The frames of a chunk. `until` is the decode time of the next frame, if that continues them; otherwise the last one
 /// lasts `frame`.
-pub(super) fn frame_run(frames: Vec<Frame>, until: Option<i64>, frame: i64) -> Run {
-    let media = |frame: &Frame, time: i64| ticks(time.saturating_add(frame.shift), PICTURE_TIMESCALE);
+pub(super) fn frame_run(frames: Vec<Frame>, until: Option<i64>, frame: i64) -> SampleRun {
+    let media = |frame: &Frame, time: i64| ticks(time.saturating_add(frame.shift), VIDEO_TIMESCALE);
     let mut decoded: Vec<i64> = frames.iter().map(|frame| media(frame, frame.decoded)).collect();
     if let Some(last) = frames.last() {
         decoded.push(media(last, until.unwrap_or(last.decoded.saturating_add(frame))));
@@ -96,7 +96,7 @@ pub(super) fn frame_run(frames: Vec<Frame>, until: Option<i64>, frame: i64) -> R
         }
     });
     let samples = samples.collect();
-    Run { track: fmp4::PICTURES, decode_time, first_is_sync, all_are_sync: false, samples }
+    SampleRun { track: fmp4::VIDEO_TRACK, decode_time, first_is_sync, all_are_sync: false, samples }
 }
 
 /// The audio of a chunk. A frame begins at the end of the one before, unless its own time differs too much.
@@ -105,7 +105,7 @@ pub(super) fn audio_run(
     rate: u32,
     shift: i64,
     at: &mut Option<(u64, u64)>,
-) -> Option<Run> {
+) -> Option<SampleRun> {
     let tolerance = u64::from(rate / 50);
     let mut placed = Vec::new();
     for piece in frames {
@@ -132,5 +132,11 @@ pub(super) fn audio_run(
         }
     });
     let samples = samples.collect();
-    Some(Run { track: fmp4::SOUND, decode_time, first_is_sync: true, all_are_sync: true, samples })
+    Some(SampleRun {
+        track: fmp4::AUDIO_TRACK,
+        decode_time,
+        first_is_sync: true,
+        all_are_sync: true,
+        samples,
+    })
 }

@@ -10,8 +10,8 @@ use crate::domain::time::{Mono, Now, Utc};
 use std::time::Duration;
 
 #[derive(Debug)]
-pub(super) struct State {
-    run: Run,
+pub(super) struct CaptureState {
+    run: CaptureRun,
     epoch: Epoch,
     /// The opening of the newest run was reported, and its end will be too. A retry after a failure is
     /// reported only once it plays: a device may be away for days.
@@ -38,7 +38,7 @@ pub(super) struct State {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Run {
+enum CaptureRun {
     Closed,
     Open {
         epoch: Epoch,
@@ -68,10 +68,10 @@ enum Wait {
     Finished,
 }
 
-impl State {
-    pub(super) fn new() -> State {
-        State {
-            run: Run::Closed,
+impl CaptureState {
+    pub(super) fn new() -> CaptureState {
+        CaptureState {
+            run: CaptureRun::Closed,
             epoch: Epoch(0),
             told: false,
             // The return of a device is noticed, and the device opened, within five seconds.
@@ -94,7 +94,7 @@ impl State {
 
     /// No device is open, none is being opened or closed.
     pub(super) fn is_closed(&self) -> bool {
-        self.run == Run::Closed
+        self.run == CaptureRun::Closed
     }
 
     pub(super) fn has_ever_opened(&self) -> bool {
@@ -104,49 +104,49 @@ impl State {
     /// `open`, `closing` or `closed`.
     pub(super) fn text(&self) -> &'static str {
         match self.run {
-            Run::Closed => "closed",
-            Run::Open { .. } => "open",
-            Run::Closing { .. } => "closing",
+            CaptureRun::Closed => "closed",
+            CaptureRun::Open { .. } => "open",
+            CaptureRun::Closing { .. } => "closing",
         }
     }
 
     /// The latest time at which a device that does not close ends the process.
     pub(super) fn abort_at(&self) -> Option<Mono> {
         match self.run {
-            Run::Closing { stuck, .. } if !self.aborts => stuck.map(|stuck| stuck + ABORT_TIMEOUT),
-            Run::Closed | Run::Open { .. } | Run::Closing { .. } => None,
+            CaptureRun::Closing { stuck, .. } if !self.aborts => stuck.map(|stuck| stuck + ABORT_TIMEOUT),
+            CaptureRun::Closed | CaptureRun::Open { .. } | CaptureRun::Closing { .. } => None,
         }
     }
 
     fn is_run(&self, of: Epoch) -> bool {
         match self.run {
-            Run::Open { epoch, .. } | Run::Closing { epoch, .. } => epoch == of,
-            Run::Closed => false,
+            CaptureRun::Open { epoch, .. } | CaptureRun::Closing { epoch, .. } => epoch == of,
+            CaptureRun::Closed => false,
         }
     }
 
     /// No closing is under way.
     pub(super) fn is_settled(&self) -> bool {
         match self.run {
-            Run::Closed | Run::Open { .. } => true,
-            Run::Closing { .. } => false,
+            CaptureRun::Closed | CaptureRun::Open { .. } => true,
+            CaptureRun::Closing { .. } => false,
         }
     }
 
     /// Its state can be reported: neither a closing nor a retry after a failure is under way.
     pub(super) fn is_certain(&self) -> bool {
         match self.run {
-            Run::Closed => true,
-            Run::Open { .. } => self.told,
-            Run::Closing { stuck, .. } => stuck.is_some(),
+            CaptureRun::Closed => true,
+            CaptureRun::Open { .. } => self.told,
+            CaptureRun::Closing { stuck, .. } => stuck.is_some(),
         }
     }
 
     /// When the wait after a fault is over, if that is in the future.
     pub(super) fn retry_at(&self, now: Mono) -> Option<Mono> {
         match (self.run, self.wait) {
-            (Run::Closed, Some(Wait::Until(at) | Wait::OtherPlan(at))) if at > now => Some(at),
-            (Run::Closed | Run::Open { .. } | Run::Closing { .. }, _) => None,
+            (CaptureRun::Closed, Some(Wait::Until(at) | Wait::OtherPlan(at))) if at > now => Some(at),
+            (CaptureRun::Closed | CaptureRun::Open { .. } | CaptureRun::Closing { .. }, _) => None,
         }
     }
 }
@@ -165,15 +165,20 @@ impl Machine {
             Capture::Off(_) | Capture::On { .. } => wanted,
         };
         match (self.capture.run, wanted) {
-            (Run::Open { epoch, .. }, Err(reason)) => self.stop(epoch, reason),
-            (Run::Open { epoch, settings }, Ok(wanted)) if !self.is_as_good(settings, wanted) => {
+            (CaptureRun::Open { epoch, .. }, Err(reason)) => self.stop(epoch, reason),
+            (CaptureRun::Open { epoch, settings }, Ok(wanted)) if !self.is_as_good(settings, wanted) => {
                 self.stop(epoch, SpanEnd::Entitlement);
             }
-            (Run::Closing { epoch, manner: StopManner::Drain, stuck: None, .. }, Err(SpanEnd::Privacy)) => {
+            (
+                CaptureRun::Closing { epoch, manner: StopManner::Drain, stuck: None, .. },
+                Err(SpanEnd::Privacy),
+            ) => {
                 self.stop(epoch, SpanEnd::Privacy);
             }
-            (Run::Closed, Ok(settings)) => self.start(decision, settings, now),
-            (Run::Closed, Err(_)) | (Run::Open { .. }, Ok(_)) | (Run::Closing { .. }, _) => {}
+            (CaptureRun::Closed, Ok(settings)) => self.start(decision, settings, now),
+            (CaptureRun::Closed, Err(_))
+            | (CaptureRun::Open { .. }, Ok(_))
+            | (CaptureRun::Closing { .. }, _) => {}
         }
     }
 
@@ -202,7 +207,7 @@ impl Machine {
         let Some(permit) = policy::permit(decision, epoch) else { return };
         self.capture.epoch = epoch;
         self.capture.settings = Some(settings);
-        self.capture.run = Run::Open { epoch, settings };
+        self.capture.run = CaptureRun::Open { epoch, settings };
         self.capture.changed_at = Some(self.best_time(now));
         self.figures.starts += 1;
         self.effects.push_back(Effect::StartCapture { permit, settings });
@@ -215,10 +220,10 @@ impl Machine {
     /// The pipeline plays: a device is certainly open.
     pub(super) fn capture_started(&mut self, started: Epoch, now: Now) {
         match self.capture.run {
-            Run::Open { epoch, .. } if epoch == started => self.capture.fault = None,
+            CaptureRun::Open { epoch, .. } if epoch == started => self.capture.fault = None,
             // It has played, although it is already being closed.
-            Run::Closing { epoch, .. } if epoch == started => {}
-            Run::Closed | Run::Open { .. } | Run::Closing { .. } => return,
+            CaptureRun::Closing { epoch, .. } if epoch == started => {}
+            CaptureRun::Closed | CaptureRun::Open { .. } | CaptureRun::Closing { .. } => return,
         }
         if let (false, Some(settings)) = (self.capture.told, self.capture.settings) {
             self.capture.told = true;
@@ -283,8 +288,8 @@ impl Machine {
     #[must_use]
     pub fn open_run(&self) -> Option<Epoch> {
         match self.capture.run {
-            Run::Open { epoch, .. } => Some(epoch),
-            Run::Closed | Run::Closing { .. } => None,
+            CaptureRun::Open { epoch, .. } => Some(epoch),
+            CaptureRun::Closed | CaptureRun::Closing { .. } => None,
         }
     }
 
@@ -296,7 +301,7 @@ impl Machine {
 
     fn stop(&mut self, epoch: Epoch, reason: SpanEnd) {
         let manner = if reason == SpanEnd::Privacy { StopManner::Drop } else { StopManner::Drain };
-        self.capture.run = Run::Closing { epoch, manner, reason, stuck: None };
+        self.capture.run = CaptureRun::Closing { epoch, manner, reason, stuck: None };
         self.effects.push_back(Effect::StopCapture { epoch, manner, reason });
     }
 
@@ -304,11 +309,13 @@ impl Machine {
     /// closes them when the process ends, which it does as soon as the prohibition is durable.
     pub(super) fn capture_stuck(&mut self, epoch: Epoch, now: Now) {
         let (manner, reason) = match self.capture.run {
-            Run::Closing { epoch: closing, manner, reason, .. } if closing == epoch => (manner, reason),
-            Run::Open { epoch: open, .. } if open == epoch => (StopManner::Drop, SpanEnd::Source),
-            Run::Closed | Run::Open { .. } | Run::Closing { .. } => return,
+            CaptureRun::Closing { epoch: closing, manner, reason, .. } if closing == epoch => {
+                (manner, reason)
+            }
+            CaptureRun::Open { epoch: open, .. } if open == epoch => (StopManner::Drop, SpanEnd::Source),
+            CaptureRun::Closed | CaptureRun::Open { .. } | CaptureRun::Closing { .. } => return,
         };
-        self.capture.run = Run::Closing { epoch, manner, reason, stuck: Some(now.mono) };
+        self.capture.run = CaptureRun::Closing { epoch, manner, reason, stuck: Some(now.mono) };
         self.capture.changed_at = Some(self.best_time(now));
         self.figures.faults += 1;
         let message =
@@ -328,11 +335,11 @@ impl Machine {
 
     pub(super) fn capture_closed(&mut self, epoch: Epoch, at: Mono, fault: Option<Fault>, now: Now) {
         let reason = match self.capture.run {
-            Run::Open { epoch: open, .. } if open == epoch => SpanEnd::Source,
-            Run::Closing { epoch: closing, reason, .. } if closing == epoch => reason,
-            Run::Closed | Run::Open { .. } | Run::Closing { .. } => return,
+            CaptureRun::Open { epoch: open, .. } if open == epoch => SpanEnd::Source,
+            CaptureRun::Closing { epoch: closing, reason, .. } if closing == epoch => reason,
+            CaptureRun::Closed | CaptureRun::Open { .. } | CaptureRun::Closing { .. } => return,
         };
-        self.capture.run = Run::Closed;
+        self.capture.run = CaptureRun::Closed;
         self.capture.trouble = None;
         self.capture.audio = None;
         self.capture.differs = None;

@@ -1,8 +1,9 @@
 //! A choice counts from when it was made: nothing captured after "do not record" was chosen is kept, however
 //! late the camera heard of it.
 
+use super::Machine;
 use super::pending::Stage;
-use super::{Machine, compare};
+use super::versions::compare;
 use crate::domain::effect::{Effect, Event, Rule};
 use crate::domain::input::{AckToken, Rejection};
 use crate::domain::privacy::PrivacyChoice;

@@ -6,13 +6,13 @@
 
 use crate::domain::backoff::{Backoff, Jitter};
 use crate::domain::input::{AckToken, Ticket};
-use crate::domain::privacy::Known;
+use crate::domain::privacy::Recalled;
 use crate::domain::time::Mono;
 use std::time::Duration;
 
 #[derive(Debug)]
-pub(super) struct Durable<T> {
-    live: Known<T>,
+pub(super) struct DurableFact<T> {
+    live: Recalled<T>,
     /// Its stored form.
     text: Option<String>,
     /// What is in force would be in force after a power cut as well.
@@ -31,25 +31,15 @@ struct Writing<T> {
     acks: Vec<AckToken>,
 }
 
-/// The result of a write.
-pub(super) enum Settled {
-    /// Not a write of this fact.
-    Foreign,
-    /// Durable and in force; these may be acknowledged now.
-    Durable(Vec<AckToken>),
-    /// It will be retried.
-    Failed,
-}
-
-impl<T: Clone + PartialEq> Durable<T> {
-    pub(super) fn new(live: Known<T>, text: Option<String>) -> Durable<T> {
+impl<T: Clone + PartialEq> DurableFact<T> {
+    pub(super) fn new(live: Recalled<T>, text: Option<String>) -> DurableFact<T> {
         let backoff =
             Backoff::new(Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(30));
-        Durable { live, text, kept: true, writing: None, backoff }
+        DurableFact { live, text, kept: true, writing: None, backoff }
     }
 
     /// What is in force.
-    pub(super) fn live(&self) -> &Known<T> {
+    pub(super) fn live(&self) -> &Recalled<T> {
         &self.live
     }
 
@@ -94,7 +84,7 @@ impl<T: Clone + PartialEq> Durable<T> {
     pub(super) fn enforce(&mut self, restricts: impl Fn(&T) -> bool) {
         let Some(writing) = self.writing.as_ref().filter(|writing| restricts(&writing.value)) else { return };
         if self.live.value() != Some(&writing.value) {
-            self.live = Known::Is(writing.value.clone());
+            self.live = Recalled::Is(writing.value.clone());
             self.text = Some(writing.text.clone());
             self.kept = false;
         }
@@ -108,7 +98,7 @@ impl<T: Clone + PartialEq> Durable<T> {
     /// Neither what is in force nor what is not in force yet is believed any more; the returned tokens may be
     /// acknowledged.
     pub(super) fn disbelieve(&mut self) -> Vec<AckToken> {
-        (self.live, self.text, self.kept) = (Known::Unreadable, None, true);
+        (self.live, self.text, self.kept) = (Recalled::Unreadable, None, true);
         self.writing.take().map(|writing| writing.acks).unwrap_or_default()
     }
 
@@ -131,23 +121,27 @@ impl<T: Clone + PartialEq> Durable<T> {
         Some(&writing.text)
     }
 
-    pub(super) fn settle(&mut self, ticket: Ticket, ok: bool, now: Mono, jitter: &mut Jitter) -> Settled {
-        let Some(mut writing) = self.writing.take() else { return Settled::Foreign };
-        if writing.ticket != Some(ticket) {
-            self.writing = Some(writing);
-            return Settled::Foreign;
-        }
+    /// The result of a write, of this fact or of another. `Some` if the value is durable and in force now: what
+    /// may be acknowledged. A failed write is retried.
+    pub(super) fn settle(
+        &mut self,
+        ticket: Ticket,
+        ok: bool,
+        now: Mono,
+        jitter: &mut Jitter,
+    ) -> Option<Vec<AckToken>> {
+        let mut writing = self.writing.take_if(|writing| writing.ticket == Some(ticket))?;
         if ok {
             self.backoff.reset();
-            self.live = Known::Is(writing.value);
+            self.live = Recalled::Is(writing.value);
             self.text = Some(writing.text);
             self.kept = true;
-            return Settled::Durable(writing.acks);
+            return Some(writing.acks);
         }
         writing.ticket = None;
         writing.retry_at = Some(now + self.backoff.next(jitter));
         self.writing = Some(writing);
-        Settled::Failed
+        None
     }
 
     /// When a write is to be retried.

@@ -1,10 +1,10 @@
 //! What is made durable, in which order, and what happens to it if the disk fails.
 
-use super::durable::Settled;
-use super::{Machine, Tombstones as Found};
+use super::Machine;
+use super::start::Tombstones as Found;
 use crate::domain::effect::{Effect, Event, Fact};
 use crate::domain::input::Ticket;
-use crate::domain::privacy::Known;
+use crate::domain::privacy::Recalled;
 use crate::domain::time::Now;
 
 /// Prohibitions that are stored where the next start of the process looks, because they are not durable.
@@ -30,10 +30,10 @@ impl Machine {
                 self.choice.accept(choice, jws, None, now.mono);
             }
         }
-        if found.latch && *self.latch.live() != Known::Is(true) {
+        if found.latch && *self.latch.live() != Recalled::Is(true) {
             self.tombstones.latch = true;
             self.latch.accept(true, String::from(latch_text(true)), None, now.mono);
-        } else if *self.latch.live() == Known::Missing {
+        } else if *self.latch.live() == Recalled::Missing {
             self.latch.accept(false, String::from(latch_text(false)), None, now.mono);
         }
     }
@@ -148,7 +148,7 @@ impl Machine {
                 // The new choice replaces it: until that is durable, the existing tombstone is right.
                 (Some(_), _) => {}
                 // Nothing durable has replaced it: the next start must be private.
-                (None, _) if *self.choice.live() == Known::Unreadable => {}
+                (None, _) if *self.choice.live() == Recalled::Unreadable => {}
                 (None, _) => {
                     let version = self.tombstones.choice.take().unwrap_or_default();
                     self.effects
@@ -177,18 +177,15 @@ impl Machine {
         let lease = self.lease.settle(ticket, ok, now.mono, &mut self.jitter);
         if self.tombstones.unreadable {
             // A new value of it is durable.
-            if let Settled::Durable(_) = choice {
+            if choice.is_some() {
                 self.tombstones.choice.get_or_insert(0);
             }
-            if let Settled::Durable(_) = latch {
+            if latch.is_some() {
                 self.tombstones.latch = true;
             }
         }
-        for settled in [choice, latch, lease] {
-            match settled {
-                Settled::Durable(acks) => self.effects.extend(acks.into_iter().map(Effect::Ack)),
-                Settled::Failed | Settled::Foreign => {}
-            }
+        for acks in [choice, latch, lease].into_iter().flatten() {
+            self.effects.extend(acks.into_iter().map(Effect::Ack));
         }
         if let Err(why) = result {
             self.tell(Event::PersistFailed { why });

@@ -15,7 +15,7 @@ const PUT_OUT_INTERVAL: Duration = Duration::from_secs(5);
 
 #[derive(Debug)]
 pub(super) struct Light {
-    state: State,
+    state: LightState,
     backoff: Backoff,
     /// Why it could not be lit, until it is.
     fault: Option<String>,
@@ -24,7 +24,7 @@ pub(super) struct Light {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+enum LightState {
     /// The camera has none.
     Absent,
     Out,
@@ -40,7 +40,7 @@ enum State {
 impl Light {
     pub(super) fn new(present: bool) -> Light {
         Light {
-            state: if present { State::Out } else { State::Absent },
+            state: if present { LightState::Out } else { LightState::Absent },
             backoff: Backoff::new(
                 Duration::from_millis(500),
                 Duration::from_secs(1),
@@ -59,9 +59,9 @@ impl Light {
     /// When the passing of time changes something.
     pub(super) fn due(&self, now: Mono) -> Option<Mono> {
         match self.state {
-            State::Lighting(_, at) | State::PuttingOut(_, at) => Some(at),
-            State::Failed(at) if at > now => Some(at),
-            State::Absent | State::Out | State::Lit | State::Failed(_) => None,
+            LightState::Lighting(_, at) | LightState::PuttingOut(_, at) => Some(at),
+            LightState::Failed(at) if at > now => Some(at),
+            LightState::Absent | LightState::Out | LightState::Lit | LightState::Failed(_) => None,
         }
     }
 }
@@ -76,12 +76,12 @@ impl Machine {
     pub(super) fn is_lit(&mut self, now: Now) -> bool {
         self.light.wanted = true;
         match self.light.state {
-            State::Absent | State::Lit => true,
-            State::Lighting(..) => false,
-            State::Failed(at) if at > now.mono => false,
-            State::Out | State::Failed(_) | State::PuttingOut(..) => {
+            LightState::Absent | LightState::Lit => true,
+            LightState::Lighting(..) => false,
+            LightState::Failed(at) if at > now.mono => false,
+            LightState::Out | LightState::Failed(_) | LightState::PuttingOut(..) => {
                 let ticket = self.ticket();
-                self.light.state = State::Lighting(ticket, now.mono + LIGHT_TIMEOUT);
+                self.light.state = LightState::Lighting(ticket, now.mono + LIGHT_TIMEOUT);
                 self.effects.push_back(Effect::Light { ticket, on: true });
                 false
             }
@@ -91,25 +91,25 @@ impl Machine {
     /// The light goes out once nothing is open and nothing is about to be opened.
     pub(super) fn restore_light(&mut self, now: Now) {
         match self.light.state {
-            State::Lighting(_, at) if at <= now.mono => {
+            LightState::Lighting(_, at) if at <= now.mono => {
                 self.light_failed(String::from("it does not answer"), now);
             }
-            State::Absent
-            | State::Out
-            | State::Lighting(..)
-            | State::Lit
-            | State::Failed(_)
-            | State::PuttingOut(..) => {}
+            LightState::Absent
+            | LightState::Out
+            | LightState::Lighting(..)
+            | LightState::Lit
+            | LightState::Failed(_)
+            | LightState::PuttingOut(..) => {}
         }
         let is_used = self.light.wanted || !self.capture.is_closed();
         let put_out = match self.light.state {
-            State::Lit | State::Lighting(..) | State::Failed(_) => !is_used,
-            State::PuttingOut(_, at) => !is_used && at <= now.mono,
-            State::Absent | State::Out => false,
+            LightState::Lit | LightState::Lighting(..) | LightState::Failed(_) => !is_used,
+            LightState::PuttingOut(_, at) => !is_used && at <= now.mono,
+            LightState::Absent | LightState::Out => false,
         };
         if put_out {
             let ticket = self.ticket();
-            self.light.state = State::PuttingOut(ticket, now.mono + PUT_OUT_INTERVAL);
+            self.light.state = LightState::PuttingOut(ticket, now.mono + PUT_OUT_INTERVAL);
             self.effects.push_back(Effect::Light { ticket, on: false });
         }
     }
@@ -117,21 +117,23 @@ impl Machine {
     /// The LED was set, or could not be set.
     pub(super) fn light_set(&mut self, set: Ticket, result: Result<(), String>, now: Now) {
         match (self.light.state, result) {
-            (State::Lighting(ticket, _), Ok(())) if ticket == set => {
-                self.light.state = State::Lit;
+            (LightState::Lighting(ticket, _), Ok(())) if ticket == set => {
+                self.light.state = LightState::Lit;
                 self.light.backoff.reset();
                 self.light.fault = None;
             }
-            (State::Lighting(ticket, _), Err(why)) if ticket == set => self.light_failed(why, now),
-            (State::PuttingOut(ticket, _), Ok(())) if ticket == set => self.light.state = State::Out,
+            (LightState::Lighting(ticket, _), Err(why)) if ticket == set => self.light_failed(why, now),
+            (LightState::PuttingOut(ticket, _), Ok(())) if ticket == set => {
+                self.light.state = LightState::Out
+            }
             // Of another ticket: superseded. Otherwise it is retried at its time.
             (
-                State::Absent
-                | State::Out
-                | State::Lighting(..)
-                | State::Lit
-                | State::Failed(_)
-                | State::PuttingOut(..),
+                LightState::Absent
+                | LightState::Out
+                | LightState::Lighting(..)
+                | LightState::Lit
+                | LightState::Failed(_)
+                | LightState::PuttingOut(..),
                 _,
             ) => {}
         }
@@ -139,7 +141,7 @@ impl Machine {
 
     fn light_failed(&mut self, why: String, now: Now) {
         let wait = self.light.backoff.next(&mut self.jitter);
-        self.light.state = State::Failed(now.mono + wait);
+        self.light.state = LightState::Failed(now.mono + wait);
         let message = format!(
             "privacy.indicator: the light cannot be lit, and without it the camera stays closed: {why}"
         );

@@ -14,143 +14,38 @@ mod hearing;
 mod keeping;
 mod leaving;
 mod light;
+mod messages;
 mod noting;
 mod offsets;
+mod passing;
 mod pending;
 mod reports;
+mod start;
 mod stopped;
 mod storing;
 mod transfer;
+mod versions;
+mod wake;
+
+pub use start::{Seen, Signed, Start, Tombstones};
+pub use wake::Why;
 
 use super::backoff::Jitter;
-use super::effect::{Effect, Event, Fact, Report};
+use super::effect::{Effect, Event, Report};
 use super::entitlement::{Entitlement, Lease};
-use super::input::{AckToken, Input, Rejection};
-use super::offset::Offsets;
-use super::policy::{self, Facts, Pending, TrustedClock, WhenFull};
-use super::privacy::{self, Known, Privacy, PrivacyChoice, Shutter};
-use super::segment::Segment;
+use super::input::Input;
+use super::policy::{self, Pending, PolicyFacts, TrustedClock, WhenFull};
+use super::privacy::{self, Privacy, PrivacyChoice, Recalled, Shutter};
 use super::settings::Settings;
-use super::storage::{Storage, Usage};
+use super::storage::{StorageState, Usage};
 use super::time::{Clock, Mono, Now, Utc};
-use durable::Durable;
+use durable::DurableFact;
 use figures::Figures;
-use std::cmp::Ordering;
+use messages::CLOCK_INTERVAL;
+use passing::KEEP_TIME_INTERVAL;
 use std::collections::VecDeque;
 use std::time::Duration;
-
-/// What is known when the agent starts.
-#[derive(Debug)]
-pub struct Start {
-    /// The configuration as it was read at the start.
-    pub settings: Settings,
-    /// The device id, which is part of the topics.
-    pub device: String,
-    /// The id of this boot.
-    pub boot: String,
-    /// The app's last choice, as stored on flash.
-    pub privacy: Known<PrivacyChoice>,
-    /// The last lease, as stored on flash.
-    pub entitlement: Known<Lease>,
-    /// The JWS that prove the choice and the lease, where they are known.
-    pub signed: Signed,
-    /// The local latch, as stored on flash; `true` means set. [`Known::Missing`] if nothing is stored at all:
-    /// it is then written as open.
-    pub latch: Known<bool>,
-    /// The highest versions ever seen, even if the facts themselves were lost.
-    pub seen: Seen,
-    /// Prohibitions that an earlier process received and could not write.
-    pub tombstones: Tombstones,
-    /// [`Shutter::Unknown`] if the camera has one: it is read after the start.
-    pub shutter: Shutter,
-    /// Since when the service is stopped, if an earlier process saw that.
-    pub stopped: Option<Utc>,
-    /// The latest time known to have passed: the last persisted time or the build time.
-    pub floor: Utc,
-    /// The offsets of boots whose clock could not be trusted, as far as they were decided.
-    pub offsets: Offsets,
-    /// What the spool holds, or why it cannot be used.
-    pub spool: Result<(Vec<Segment>, Usage), String>,
-    /// The camera has a light (`privacy.indicator`): no device is opened before it is lit.
-    pub light: bool,
-    /// The privacy journal ends with the camera open: the previous process was killed, or power was lost.
-    pub cut_off: bool,
-    /// Any number that differs between cameras.
-    pub seed: u64,
-}
-
-/// The highest version of each kind that was ever seen; 0 where there was none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Seen {
-    /// Of the owner's choice.
-    pub privacy: u64,
-    /// Of the lease.
-    pub entitlement: u64,
-}
-
-/// The JWS that prove two facts.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Signed {
-    /// Of the owner's choice.
-    pub privacy: Option<String>,
-    /// Of the lease.
-    pub entitlement: Option<String>,
-}
-
-/// What a process could not write down and left for the next one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tombstones {
-    /// "Do not record", and the JWS that proves it.
-    pub choice: Option<(PrivacyChoice, String)>,
-    /// The latch is closed.
-    pub latch: bool,
-    /// There is one that cannot be read: what it concerns is unreadable until a new value of it is durable.
-    pub unreadable: bool,
-}
-
-/// Why the machine wants to be woken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Why {
-    /// The backoff after a capture fault is over.
-    RetryCapture,
-    /// A message was refused because it came from the future: the clock may have been set since.
-    AskAgain,
-    /// A state file that could not be written is retried.
-    RetryPersist,
-    /// The backoff of an upload, or of the store as a whole, is over.
-    RetryUpload,
-    /// A spool that could not be written is retried.
-    ProbeStorage,
-    /// A lease ends, or its `next` is due.
-    LeaseChanges,
-    /// The times of a boot are decided, or what was decided is written again.
-    PinTimes,
-    /// A choice counts as heard, a hold of unheard footage is over, or the store is to be asked whether it
-    /// answers.
-    Hearing,
-    /// A device that does not close has reached its timeout.
-    CloseDevice,
-    /// The light is retried, or has reached its timeout.
-    RetryLight,
-    /// `mqtt.telemetry` has passed since the last report.
-    Telemetry,
-    /// The current time is to be made durable.
-    KeepTime,
-    /// The rules of retention are applied again.
-    Sweep,
-    /// An ordered stop has used up its time.
-    Leave,
-}
-
-/// How often the clock is checked while it may be the reason why a message was refused.
-const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
-/// How often the rules of retention are applied without another cause.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
-/// How often the current time is made durable: losing ten minutes of it costs little, wearing out flash costs
-/// more.
-const KEEP_TIME_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// How far the cloud's clock may be ahead of our trusted one.
-const MAX_AHEAD: Duration = Duration::from_secs(24 * 3600);
+use transfer::SWEEP_INTERVAL;
 
 /// All state of the agent; it has no clock, file or socket of its own.
 #[derive(Debug)]
@@ -158,12 +53,12 @@ pub struct Machine {
     settings: Settings,
     device: String,
     boot: String,
-    choice: Durable<PrivacyChoice>,
-    latch: Durable<bool>,
+    choice: DurableFact<PrivacyChoice>,
+    latch: DurableFact<bool>,
     shutter: Shutter,
     /// Why the latch's own device cannot be read.
     latch_fault: Option<String>,
-    lease: Durable<Lease>,
+    lease: DurableFact<Lease>,
     session: hearing::Session,
     prohibitions: choice::Prohibitions,
     floor: Utc,
@@ -178,7 +73,7 @@ pub struct Machine {
     refused_ahead: Option<Utc>,
     jitter: Jitter,
     effects: VecDeque<Effect>,
-    capture: capture::State,
+    capture: capture::CaptureState,
     stopped: stopped::Stopped,
     light: light::Light,
     noted: noting::Noted,
@@ -208,11 +103,11 @@ impl Machine {
             settings: start.settings,
             device: start.device,
             boot: start.boot,
-            choice: Durable::new(start.privacy, start.signed.privacy),
-            latch: Durable::new(start.latch, None),
+            choice: DurableFact::new(start.privacy, start.signed.privacy),
+            latch: DurableFact::new(start.latch, None),
             shutter: start.shutter,
             latch_fault: None,
-            lease: Durable::new(start.entitlement, start.signed.entitlement),
+            lease: DurableFact::new(start.entitlement, start.signed.entitlement),
             session: hearing::Session::default(),
             prohibitions: choice::Prohibitions::default(),
             floor: start.floor,
@@ -224,7 +119,7 @@ impl Machine {
             refused_ahead: None,
             jitter: Jitter::new(start.seed),
             effects: VecDeque::new(),
-            capture: capture::State::new(),
+            capture: capture::CaptureState::new(),
             stopped: stopped::Stopped::new(start.stopped, now),
             light: light::Light::new(start.light),
             noted: noting::Noted::default(),
@@ -281,7 +176,7 @@ impl Machine {
             // A latch that cannot be read counts as set, and a press on the camera lifts a latch that is set.
             Input::LatchPressed => {
                 let lifted =
-                    matches!(self.latch.newest(), Some(false)) || *self.latch.live() == Known::Missing;
+                    matches!(self.latch.newest(), Some(false)) || *self.latch.live() == Recalled::Missing;
                 self.set_latch(lifted, now);
             }
             Input::Shutter(shutter) => self.shutter = shutter,
@@ -410,12 +305,12 @@ impl Machine {
 
     /// The facts of the policy, as they are now.
     #[must_use]
-    pub fn facts(&self, now: Now) -> Facts {
+    pub fn facts(&self, now: Now) -> PolicyFacts {
         let mut rules = self.settings.rules;
         if self.starved {
             rules.when_full = WhenFull::Stop;
         }
-        Facts {
+        PolicyFacts {
             privacy: self.privacy(),
             entitlement: self.entitlement(now),
             clock: match self.clock(now) {
@@ -434,9 +329,9 @@ impl Machine {
         self.shutter.restrict(privacy::strictest(self.choice.live(), self.latch.live()))
     }
 
-    fn storage(&self) -> Storage {
+    fn storage(&self) -> StorageState {
         match self.broken {
-            Some(_) => Storage::Broken,
+            Some(_) => StorageState::Broken,
             None => self.settings.budget.judge(self.usage),
         }
     }
@@ -454,134 +349,7 @@ impl Machine {
         });
     }
 
-    // ---- time ------------------------------------------------------------------------------
-
-    /// The latest time that must have passed by now, whatever the system clock says.
-    #[must_use]
-    pub fn floor(&self, now: Now) -> Utc {
-        self.floor + now.mono.since(self.floor_at)
-    }
-
-    /// How far the system clock may be believed at `now`.
-    #[must_use]
-    pub fn clock(&self, now: Now) -> Clock {
-        Clock::judge(now, self.floor(now))
-    }
-
-    /// The time with which leases are compared.
-    fn lease_time(&self, now: Now) -> Utc {
-        match self.clock(now) {
-            Clock::Trusted => now.system,
-            Clock::Plausible | Clock::Unset => now.system.max(self.floor(now)),
-        }
-    }
-
-    /// A time that a trusted clock has shown has passed, whatever any clock says later.
-    fn note_time(&mut self, now: Now) {
-        if self.clock(now) == Clock::Trusted && now.system > self.floor(now) {
-            (self.floor, self.floor_at) = (now.system, now.mono);
-        }
-    }
-
-    fn keep_time(&mut self, now: Now) {
-        if self.time_unkept(now) >= KEEP_TIME_INTERVAL {
-            self.write_floor(now);
-        }
-    }
-
-    /// How much time has passed that would be lost in a power cut.
-    fn time_unkept(&self, now: Now) -> Duration {
-        self.floor(now).since(self.kept_floor)
-    }
-
-    /// Makes the current time durable. A failed write is not retried: the next one follows anyway.
-    fn write_floor(&mut self, now: Now) {
-        let passed = self.floor(now);
-        if passed > self.kept_floor {
-            self.kept_floor = passed;
-            self.persist(Fact::Floor(passed), false);
-        }
-    }
-
-    // ---- commands --------------------------------------------------------------------------
-
-    fn accept_lease(&mut self, lease: Lease, jws: String, retained: bool, ack: AckToken, now: Now) {
-        let refused = match compare(self.lease.newest(), self.seen.entitlement, &lease, |l| l.version) {
-            Ok(Ordering::Greater) if self.is_ahead(lease.issued_at, now) => {
-                self.refuse_ahead(lease.issued_at)
-            }
-            Ok(Ordering::Greater) => {
-                self.session.heard_lease();
-                self.seen.entitlement = lease.version.max(self.seen.entitlement);
-                return self.lease.accept(lease, jws, Some(ack), now.mono);
-            }
-            Ok(Ordering::Equal) => {
-                if retained {
-                    self.session.heard_lease();
-                }
-                let ack = self.lease.again(ack);
-                return self.effects.extend(ack.map(Effect::Ack));
-            }
-            Ok(Ordering::Less) if !self.session.is_up() => return self.effects.push_back(Effect::Ack(ack)),
-            Ok(Ordering::Less) => Rejection::StaleVersion,
-            Err(refused) => refused,
-        };
-        self.reject(self.topic("entitlement/desired"), refused, Some(ack));
-    }
-
-    fn topic(&self, name: &str) -> String {
-        format!("kasacam/v1/{}/{name}", self.device)
-    }
-
-    /// Whether a message claims to be from the future. Without a trusted clock this cannot be told, and the
-    /// clocks of the cloud and the camera may differ.
-    fn is_ahead(&self, issued_at: Utc, now: Now) -> bool {
-        self.clock(now) == Clock::Trusted && issued_at > now.system + MAX_AHEAD
-    }
-
-    /// A message that was refused because it came from the future is asked for again once its time has come.
-    fn ask_again_if_due(&mut self, now: Now) {
-        if self.refused_ahead.is_some_and(|issued_at| !self.is_ahead(issued_at, now)) {
-            self.refused_ahead = None;
-            self.effects.push_back(Effect::AskAgain);
-        }
-    }
-
-    fn refuse_ahead(&mut self, issued_at: Utc) -> Rejection {
-        self.refused_ahead = Some(self.refused_ahead.map_or(issued_at, |known| known.min(issued_at)));
-        Rejection::IssuedAhead
-    }
-
-    /// Changes no state except the count.
-    fn reject(&mut self, topic: String, reason: Rejection, ack: Option<AckToken>) {
-        self.figures.rejected += 1;
-        self.tell(Event::Rejected { topic, reason: reason.text() });
-        self.effects.extend(ack.map(Effect::Ack));
-    }
-
-    // ---- figures ---------------------------------------------------------------------------
-
     fn tell(&mut self, event: Event) {
         self.effects.push_back(Effect::Publish(Report::Event(event)));
     }
-}
-
-/// Versions only grow: `seen` is the highest one that ever came; it counts even if its message is lost.
-///
-/// # Errors
-/// A version that is known must say what it said before.
-fn compare<T: PartialEq>(
-    newest: Option<&T>,
-    seen: u64,
-    offered: &T,
-    version: impl Fn(&T) -> u64,
-) -> Result<Ordering, Rejection> {
-    let newest = newest.filter(|newest| version(newest) >= version(offered));
-    if newest.is_none() && version(offered) < seen {
-        return Ok(Ordering::Less);
-    }
-    let Some(newest) = newest else { return Ok(Ordering::Greater) };
-    let order = version(offered).cmp(&version(newest));
-    let conflicts = order == Ordering::Equal && offered != newest;
-    if conflicts { Err(Rejection::ConflictingVersion) } else { Ok(order) }
 }

@@ -3,7 +3,7 @@
 use super::Machine;
 use crate::domain::effect::{Effect, EntitlementReport, PrivacyReport, Report};
 use crate::domain::policy::{Capture, Decision, Reason, Upload};
-use crate::domain::privacy::{Known, Privacy, Shutter};
+use crate::domain::privacy::{Privacy, Recalled, Shutter};
 use crate::domain::time::{Mono, Now};
 use std::time::Duration;
 
@@ -95,7 +95,7 @@ impl Machine {
         PrivacyReport {
             version: choice.map(|choice| choice.version),
             do_not_record: self.privacy() != Privacy::Record,
-            latch: (*self.latch.live() != Known::Missing && *self.latch.live() != Known::Is(false))
+            latch: (*self.latch.live() != Recalled::Missing && *self.latch.live() != Recalled::Is(false))
                 || matches!(self.shutter, Shutter::Closed | Shutter::Unknown),
             capture: self.capture.text().into(),
             // A choice is never applied before it was made, whatever the camera's clock says.

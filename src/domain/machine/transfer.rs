@@ -10,11 +10,14 @@ use crate::domain::policy::{Decision, Pending, Upload};
 use crate::domain::retention::{self, Sweep};
 use crate::domain::segment::{Content, Segment, Serial};
 use crate::domain::settings::UploadOrder;
-use crate::domain::storage::Storage;
+use crate::domain::storage::StorageState;
 use crate::domain::storage::Usage;
 use crate::domain::time::{Mono, Now};
 use std::collections::BTreeSet;
 use std::time::Duration;
+
+/// How often the rules of retention are applied without another cause.
+pub(super) const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The state of the store as a whole.
 #[derive(Debug)]
@@ -317,7 +320,7 @@ impl Machine {
     }
 
     pub(super) fn sweep_is_due(&self, now: Now) -> bool {
-        self.swept_at.is_none_or(|at| now.mono >= at + super::SWEEP_INTERVAL)
+        self.swept_at.is_none_or(|at| now.mono >= at + SWEEP_INTERVAL)
     }
 
     pub(super) fn sweep(&mut self, decision: &Decision, now: Now) {
@@ -351,10 +354,10 @@ impl Machine {
         let starved = match (self.storage(), decision.pending) {
             // The oldest is not known before all files are known.
             _ if self.usage.is_scanning => false,
-            (Storage::Full, Pending::EvictOldest) => self.evict_until_it_fits(),
+            (StorageState::Full, Pending::EvictOldest) => self.evict_until_it_fits(),
             // Once starved, the decision is no longer to evict: only free room ends it.
-            (Storage::Full, Pending::Keep | Pending::Hold | Pending::Purge) => self.starved,
-            (Storage::Roomy | Storage::Tight | Storage::Broken, _) => false,
+            (StorageState::Full, Pending::Keep | Pending::Hold | Pending::Purge) => self.starved,
+            (StorageState::Roomy | StorageState::Tight | StorageState::Broken, _) => false,
         };
         std::mem::replace(&mut self.starved, starved) != starved
     }
@@ -369,7 +372,7 @@ impl Machine {
                 free: self.usage.free.map(|free| free.saturating_add(bytes)),
                 ..self.usage
             };
-            if self.settings.budget.judge(after) != Storage::Full {
+            if self.settings.budget.judge(after) != StorageState::Full {
                 return false;
             }
             if self.evict_aside() {

@@ -8,8 +8,9 @@ use crate::domain::grant::{GrantAnswer, GrantRequest, Want};
 use crate::domain::outcome::Scope;
 use crate::domain::time::Mono;
 use crate::system::clock;
+use crate::upload::answer;
+use crate::upload::object::Object;
 use crate::upload::request::{SignedRequest, Signer, Unsigned};
-use crate::upload::{Object, answer};
 use http::{HeaderMap, Method, Uri};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::collections::HashMap;
@@ -22,18 +23,18 @@ type Outcome = Result<Granted, Refusal>;
 
 /// The grants of one store. Shared by the uploads, which want them, and the agent, which requests them.
 pub struct Grants {
-    state: Mutex<State>,
+    state: Mutex<GrantState>,
     changed: Notify,
     /// The endpoint of the store, for checking whether it answers.
     endpoint: String,
 }
 
-struct State {
+struct GrantState {
     desk: Desk,
     waiting: HashMap<Ticket, oneshot::Sender<Outcome>>,
 }
 
-impl State {
+impl GrantState {
     /// Hands out the outcomes.
     fn settle(&mut self) {
         while let Some((ticket, outcome)) = self.desk.next_outcome() {
@@ -58,11 +59,11 @@ impl Grants {
         // Without randomness the waits of cameras are not spread; nothing else depends on it.
         let _same_as_others = SystemRandom::new().fill(&mut seed);
         let desk = Desk::new(Allowed::of(config), u64::from_ne_bytes(seed));
-        let state = Mutex::new(State { desk, waiting: HashMap::new() });
+        let state = Mutex::new(GrantState { desk, waiting: HashMap::new() });
         Grants { state, changed: Notify::new(), endpoint: config.endpoint.clone() }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, GrantState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -6,7 +6,7 @@
 
 pub mod renewal;
 
-use super::credentials;
+use super::keys;
 use crate::config::KeyProvider;
 use crate::config::pem::Pem;
 use crate::domain::time::{Mono, Utc};
@@ -35,12 +35,12 @@ const NAMES: Names = Names { url: "upload.credentials", ca: "mqtt.ca", cert: Som
 /// The keys of one provider; requested when the first request to the store must be signed.
 pub struct Provider {
     from: KeyProvider,
-    state: Mutex<State>,
+    state: Mutex<KeyState>,
     /// One request at a time.
     asking: tokio::sync::Mutex<()>,
 }
 
-struct State {
+struct KeyState {
     renewal: Renewal,
     keys: Option<Arc<Keys>>,
     why: String,
@@ -60,11 +60,11 @@ impl Provider {
         // Without randomness the waits of cameras are not spread; nothing else depends on it.
         let _same_as_others = SystemRandom::new().fill(&mut seed);
         let renewal = Renewal::new(u64::from_ne_bytes(seed));
-        let state = State { renewal, keys: None, why: String::new() };
+        let state = KeyState { renewal, keys: None, why: String::new() };
         Provider { from: from.clone(), state: Mutex::new(state), asking: tokio::sync::Mutex::new(()) }
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, KeyState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -219,7 +219,7 @@ pub fn read(status: StatusCode, body: &[u8], date: Utc) -> Result<(Keys, Duratio
         .map_err(|_| String::from("its answer is not that of a credentials provider"))?;
     let until = Utc::parse(&credentials.expiration).ok_or("its answer has no time at which the keys end")?;
     let Inner { access_key_id, secret_access_key, session_token, .. } = credentials;
-    let keys = credentials::keys(access_key_id, secret_access_key, Some(session_token))
+    let keys = keys::keys(access_key_id, secret_access_key, Some(session_token))
         .map_err(|problem| format!("its answer: {problem}"))?;
     Ok((keys, until.since(date)))
 }

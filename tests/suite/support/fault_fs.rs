@@ -3,7 +3,7 @@
 //!
 //! Deterministic: a seed determines what a power cut leaves.
 
-use kasacam::disk::{Fs, Handle, Kind, Meta};
+use kasacam::disk::{FileKind, Fs, Handle, Meta};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
@@ -713,10 +713,10 @@ impl Fs for FaultFs {
         match state.names.get(path) {
             Some(Node::File(at)) => {
                 let file = &state.files[*at];
-                Ok(Meta { kind: Kind::File, len: file.bytes.len() as u64, mode: file.mode })
+                Ok(Meta { kind: FileKind::File, len: file.bytes.len() as u64, mode: file.mode })
             }
-            Some(Node::Link) => Ok(Meta { kind: Kind::Other, len: 0, mode: 0o777 }),
-            None if state.dirs.contains(path) => Ok(Meta { kind: Kind::Directory, len: 0, mode: 0o700 }),
+            Some(Node::Link) => Ok(Meta { kind: FileKind::Other, len: 0, mode: 0o777 }),
+            None if state.dirs.contains(path) => Ok(Meta { kind: FileKind::Directory, len: 0, mode: 0o700 }),
             None => Err(io::ErrorKind::NotFound.into()),
         }
     }

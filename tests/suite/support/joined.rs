@@ -5,7 +5,7 @@ use super::fault_fs::FaultFs;
 use super::rig::{allowed, noon};
 use super::spool_model::{Options, spool_dir};
 use super::tiny_mp4::{self, CHUNK, Tiny};
-use kasacam::disk::Facts;
+use kasacam::disk::StoredFacts;
 use kasacam::domain::effect::{Effect, Event, Report, Rule};
 use kasacam::domain::fragment::{Captured, Epoch, Init};
 use kasacam::domain::input::{AckToken, Input};
@@ -111,7 +111,7 @@ impl Joined {
             _ => None,
         });
         let found = found.map(|segments| (segments, usage.unwrap_or_else(Usage::default)));
-        let known = Facts::new(fs.shared(), &super::spool_model::state_dir()).recall();
+        let known = StoredFacts::new(fs.shared(), &super::spool_model::state_dir()).recall();
         let offsets = known.offsets.value().cloned().unwrap_or_default();
         let machine = Machine::new(Start { boot: boot.to_owned(), offsets, spool: found, ..start }, now);
         let mut joined = Joined {
@@ -204,7 +204,7 @@ impl Joined {
                 Some(Input::CaptureClosed { epoch, at: self.now.mono, fault: None })
             }
             Effect::Persist { ticket, fact, .. } => {
-                let kept = Facts::new(self.fs.shared(), &super::spool_model::state_dir()).keep(&fact);
+                let kept = StoredFacts::new(self.fs.shared(), &super::spool_model::state_dir()).keep(&fact);
                 Some(Input::Persisted { ticket, result: kept.map_err(|error| error.to_string()) })
             }
             Effect::Publish(Report::Event(event)) => {

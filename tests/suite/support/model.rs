@@ -4,13 +4,13 @@
 use kasacam::domain::effect::CaptureSettings;
 use kasacam::domain::entitlement::{Entitlement, Features, Lease, Status};
 use kasacam::domain::policy::{PrivacyPending, WhenFull};
-use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::privacy::{Privacy, PrivacyChoice, Recalled};
 use kasacam::domain::settings::Settings;
 use kasacam::domain::time::{Now, Utc};
 
 /// One of the three stored facts: the owner's choice, the latch, the lease.
 pub struct Kept<T> {
-    pub in_force: Known<T>,
+    pub in_force: Recalled<T>,
     /// It would still be in force after a power cut.
     pub durable: bool,
     /// The newest value that was accepted; `None` once it is durable.
@@ -18,7 +18,7 @@ pub struct Kept<T> {
 }
 
 impl<T: Clone + PartialEq> Kept<T> {
-    pub fn from_disk(stored: Known<T>) -> Kept<T> {
+    pub fn from_disk(stored: Recalled<T>) -> Kept<T> {
         Kept { in_force: stored, durable: true, coming: None }
     }
     pub fn newest(&self) -> Option<&T> {
@@ -28,13 +28,13 @@ impl<T: Clone + PartialEq> Kept<T> {
     pub fn forbid(&mut self, forbids: impl Fn(&T) -> bool) {
         if let Some(value) = self.coming.as_ref().filter(|value| forbids(value)) {
             self.durable &= self.in_force.value() == Some(value);
-            self.in_force = Known::Is(value.clone());
+            self.in_force = Recalled::Is(value.clone());
         }
     }
     /// This value is on the disk. Only the newest counts.
     pub fn stored(&mut self, value: &T) {
         if self.coming.as_ref() == Some(value) {
-            *self = Kept::from_disk(Known::Is(value.clone()));
+            *self = Kept::from_disk(Recalled::Is(value.clone()));
         }
     }
 }
@@ -69,15 +69,15 @@ impl Model {
     }
     pub fn privacy(&self) -> Privacy {
         match (&self.choice.in_force, &self.latch.in_force) {
-            (_, Known::Is(true)) => Privacy::DoNotRecord,
-            (Known::Is(choice), _) if choice.do_not_record => Privacy::DoNotRecord,
-            (Known::Is(_), Known::Is(false) | Known::Missing) => Privacy::Record,
+            (_, Recalled::Is(true)) => Privacy::DoNotRecord,
+            (Recalled::Is(choice), _) if choice.do_not_record => Privacy::DoNotRecord,
+            (Recalled::Is(_), Recalled::Is(false) | Recalled::Missing) => Privacy::Record,
             (_, _) => Privacy::Unknown,
         }
     }
     pub fn entitlement(&self) -> Entitlement {
         let stands = |lease: &Lease| stands(lease, self.lease_time(), self.settings.grace);
-        let Known::Is(lease) = &self.lease.in_force else { return Entitlement::Unknown };
+        let Recalled::Is(lease) = &self.lease.in_force else { return Entitlement::Unknown };
         match (stands(lease), self.lease.coming.as_ref().map(stands)) {
             // A permission that a power cut would remove does not count yet.
             (Entitlement::Granted(_), _) if !self.lease.durable => Entitlement::Unknown,

@@ -9,7 +9,7 @@ use kasacam::domain::journal::What;
 use kasacam::domain::machine::{Machine, Seen, Signed, Start, Tombstones};
 use kasacam::domain::offset::Offsets;
 use kasacam::domain::policy::{PrivacyPending, Rules, WhenFull};
-use kasacam::domain::privacy::{Known, PrivacyChoice};
+use kasacam::domain::privacy::{PrivacyChoice, Recalled};
 use kasacam::domain::segment::{Content, KeyClock, Record, RecordClock, Segment, Serial};
 use kasacam::domain::settings::{Settings, UploadOrder};
 use kasacam::domain::storage::Budget;
@@ -143,10 +143,10 @@ pub fn blank() -> Start {
         device: String::from("cam-0001"),
         shutter: kasacam::domain::privacy::Shutter::Absent,
         boot: String::from("boot-1"),
-        privacy: Known::Missing,
-        entitlement: Known::Missing,
+        privacy: Recalled::Missing,
+        entitlement: Recalled::Missing,
         signed: Signed::default(),
-        latch: Known::Is(false),
+        latch: Recalled::Is(false),
         seen: Seen::default(),
         tombstones: Tombstones::default(),
         stopped: None,
@@ -161,7 +161,7 @@ pub fn blank() -> Start {
 
 /// A camera that may record and knows it.
 pub fn allowed() -> Start {
-    Start { privacy: Known::Is(choice(1, false)), entitlement: Known::Is(lease(1)), ..blank() }
+    Start { privacy: Recalled::Is(choice(1, false)), entitlement: Recalled::Is(lease(1)), ..blank() }
 }
 
 impl Rig {

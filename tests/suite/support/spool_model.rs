@@ -349,7 +349,23 @@ impl Rig {
 /// A sealed segment as it is sent, from a disk without faults.
 pub fn read(fs: &FaultFs, serial: Serial) -> Result<bytes::Bytes, spool::ReadError> {
     let healthy = fs.after(Cut::KeepsAll).shared();
-    spool::read_sealed_with(&Encryption::reading(KEY), healthy, &spool_dir(), serial, 0)
+    read_sealed(&Encryption::reading(KEY), healthy, &spool_dir(), serial, 0)
+}
+
+/// All bytes of a sealed segment, as the uploader reads them.
+pub fn read_sealed(
+    encryption: &Encryption,
+    fs: Arc<dyn Fs>,
+    dir: &Path,
+    serial: Serial,
+    shift: i64,
+) -> Result<bytes::Bytes, spool::ReadError> {
+    let mut bytes = Vec::new();
+    spool::open_sealed(encryption, fs, dir, serial, shift)?.read(&mut |piece| {
+        bytes.extend_from_slice(&piece);
+        true
+    })?;
+    Ok(bytes.into())
 }
 
 /// The files of the spool as they are, as far as they can be read.

@@ -6,7 +6,7 @@ use kasacam::domain::effect::{CaptureSettings, Fact, Rule, StopManner};
 use kasacam::domain::entitlement::{Entitlement, Lease};
 use kasacam::domain::input::FaultKind;
 use kasacam::domain::policy::PrivacyPending;
-use kasacam::domain::privacy::{Known, Privacy};
+use kasacam::domain::privacy::{Privacy, Recalled};
 use kasacam::domain::segment::{RecordClock, Serial};
 use kasacam::domain::time::Mono;
 use std::time::Duration;
@@ -42,7 +42,7 @@ impl World {
         let lies = |wanted: fn(&Fact) -> bool| self.tombstones.iter().any(wanted);
         let unkept = choice && !self.model.choice.durable;
         assert_eq!(lies(|fact| matches!(fact, Fact::Privacy { .. })), unkept, "{:?}", self.tombstones);
-        let unkept = self.model.latch.in_force == Known::Is(true) && !self.model.latch.durable;
+        let unkept = self.model.latch.in_force == Recalled::Is(true) && !self.model.latch.durable;
         assert_eq!(lies(|fact| matches!(fact, Fact::Latch(true))), unkept, "{:?}", self.tombstones);
         self.check_journal();
         self.check_light(wanted.is_some());
@@ -59,7 +59,7 @@ impl World {
     fn check_journal(&self) {
         let noted = self.journal.choice;
         let version = self.model.choice.in_force.value().map(|choice| choice.version);
-        let latch = !matches!(self.model.latch.in_force, Known::Missing | Known::Is(false));
+        let latch = !matches!(self.model.latch.in_force, Recalled::Missing | Recalled::Is(false));
         let so = (version, self.model.privacy() != Privacy::Record, latch);
         assert_eq!(noted, Some(so), "the journal's last word of the choice");
         match self.device {
@@ -132,7 +132,7 @@ impl World {
             .hash(&mut hasher);
         self.model.choice.newest().map(|c| c.do_not_record).hash(&mut hasher);
         (self.disk.latch.value(), self.model.latch.newest()).hash(&mut hasher);
-        (self.disk.latch == Known::Unreadable, self.disk.choice == Known::Unreadable).hash(&mut hasher);
+        (self.disk.latch == Recalled::Unreadable, self.disk.choice == Recalled::Unreadable).hash(&mut hasher);
         for (_, writing) in &self.writes {
             std::mem::discriminant(writing).hash(&mut hasher);
         }

@@ -16,7 +16,7 @@ use kasacam::domain::machine::{self, Machine, Start, Tombstones};
 use kasacam::domain::offset::Offsets;
 use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::policy::PrivacyPending;
-use kasacam::domain::privacy::{Known, Privacy, PrivacyChoice};
+use kasacam::domain::privacy::{Privacy, PrivacyChoice, Recalled};
 use kasacam::domain::segment::{KeyClock, RecordClock, Segment, Serial};
 use kasacam::domain::settings::Settings;
 use kasacam::domain::storage::Usage;
@@ -44,9 +44,9 @@ enum Writing {
 }
 
 pub struct Disk {
-    pub choice: Known<PrivacyChoice>,
-    pub lease: Known<Lease>,
-    pub latch: Known<bool>,
+    pub choice: Recalled<PrivacyChoice>,
+    pub lease: Recalled<Lease>,
+    pub latch: Recalled<bool>,
     pub stopped: Option<Utc>,
     pub floor: Utc,
     pub offsets: Offsets,
@@ -164,9 +164,9 @@ impl World {
     fn with(settings: Settings, light: Option<Light>) -> World {
         let now = Now { mono: Mono(1_000_000_000_000), system: noon(), synchronised: true };
         let disk = Disk {
-            choice: Known::Missing,
-            lease: Known::Missing,
-            latch: Known::Is(false),
+            choice: Recalled::Missing,
+            lease: Recalled::Missing,
+            latch: Recalled::Is(false),
             stopped: None,
             floor: noon() - 24 * HOUR,
             offsets: Offsets::default(),
@@ -470,9 +470,9 @@ impl World {
             }
         }
         match damaged {
-            Some(Stored::Choice) => self.disk.choice = Known::Unreadable,
-            Some(Stored::Lease) => self.disk.lease = Known::Unreadable,
-            Some(Stored::Latch) => self.disk.latch = Known::Unreadable,
+            Some(Stored::Choice) => self.disk.choice = Recalled::Unreadable,
+            Some(Stored::Lease) => self.disk.lease = Recalled::Unreadable,
+            Some(Stored::Latch) => self.disk.latch = Recalled::Unreadable,
             None => {}
         }
         self.boot += 1;
@@ -554,18 +554,18 @@ impl World {
         match writing {
             Writing::Choice(choice) => {
                 self.model.choice.stored(&choice);
-                self.disk.choice = Known::Is(choice);
+                self.disk.choice = Recalled::Is(choice);
             }
             Writing::Lease(lease) => {
                 self.model.lease.stored(&lease);
-                self.disk.lease = Known::Is(lease);
+                self.disk.lease = Recalled::Is(lease);
             }
             Writing::Latch(closed) => {
                 // If another write is under way, this one has no effect.
                 if !self.writes.iter().any(|(_, later)| matches!(later, Writing::Latch(_))) {
                     self.model.latch.stored(&closed);
                 }
-                self.disk.latch = Known::Is(closed);
+                self.disk.latch = Recalled::Is(closed);
             }
             Writing::Stopped(since) => {
                 let seen = since.is_none_or(|since| self.stops.contains(&since));
