@@ -95,11 +95,11 @@ pub(in crate::capture) fn unescape(bytes: &[u8], most: usize) -> Vec<u8> {
     plain
 }
 
-/// The same for the first `MOST` bytes, without an allocation: for what is read of every frame. Returns the bytes, followed by
+/// The same for the first `MAX` bytes, without an allocation: for what is read of every frame. Returns the bytes, followed by
 /// zeros, and their number.
-pub(in crate::capture) fn unescape_few<const MOST: usize>(bytes: &[u8]) -> ([u8; MOST], usize) {
-    let (mut plain, mut count) = ([0; MOST], 0);
-    for (to, from) in plain.iter_mut().zip(unescaped(bytes.iter().take(MOST))) {
+pub(in crate::capture) fn unescape_few<const MAX: usize>(bytes: &[u8]) -> ([u8; MAX], usize) {
+    let (mut plain, mut count) = ([0; MAX], 0);
+    for (to, from) in plain.iter_mut().zip(unescaped(bytes.iter().take(MAX))) {
         *to = from;
         count += 1;
     }

@@ -1,4 +1,4 @@
-//! A user and a password that a camera refuses, and how seldom it hears them.
+//! A login that a camera refuses, and how rarely it is sent again.
 
 use kasacam::capture::refusals::{Going, REFUSED_INTERVAL, Refusals, Requests};
 use kasacam::domain::time::Mono;
@@ -16,7 +16,7 @@ fn at(seconds: u64) -> Mono {
 }
 
 #[test]
-fn what_was_refused_waits_for_ten_minutes_and_something_else_does_not() {
+fn a_refused_login_waits_for_ten_minutes_and_another_does_not() {
     let mut refusals = Refusals::default();
     let (wrong, other) = ([1; 32], [2; 32]);
     assert_eq!(refusals.wait("a", &wrong, at(5)), None);
@@ -29,7 +29,7 @@ fn what_was_refused_waits_for_ten_minutes_and_something_else_does_not() {
 }
 
 #[test]
-fn what_was_shown_and_not_answered_counts_as_refused_unless_it_was_good_once() {
+fn a_login_without_an_answer_counts_as_refused_unless_it_was_accepted_before() {
     let mut refusals = Refusals::default();
     refusals.shown("a", &[1; 32], at(5));
     assert!(refusals.wait("a", &[1; 32], at(6)).is_some(), "the run ended before the answer came");
@@ -43,7 +43,7 @@ fn what_was_shown_and_not_answered_counts_as_refused_unless_it_was_good_once() {
 
 proptest! {
     #[test]
-    fn no_camera_hears_a_wrong_password_twice_within_ten_minutes(
+    fn no_camera_gets_a_wrong_password_twice_within_ten_minutes(
         starts in prop::collection::vec((0_u64..400, any::<bool>()), 1..60),
     ) {
         let mut refusals = Refusals::default();
@@ -75,7 +75,7 @@ fn a_request_that_was_refused_twice_is_not_sent_a_third_time() {
 }
 
 #[test]
-fn a_session_that_is_well_goes_on() {
+fn a_working_session_continues() {
     let mut requests = Requests::to("rtsp://192.0.2.7:554/live?x=1");
     let to = "rtsp://192.0.2.7:554/live";
     assert_eq!(requests.going(OPTIONS, to), Going::Plain);
@@ -91,7 +91,7 @@ fn a_session_that_is_well_goes_on() {
 }
 
 #[test]
-fn another_host_is_shown_nothing() {
+fn another_host_gets_no_login() {
     for (url, other, same) in [
         ("rtsp://camera.example/live", "rtsp://evil.example/live", "rtsp://Camera.Example:554/live"),
         ("rtsp://[2001:db8::7]:8554/live", "rtsp://[2001:db8::8]:8554/live", "rtsp://[2001:db8::7]:554/x"),

@@ -56,14 +56,14 @@ fn every_key_is_documented_with_its_default() {
     let mut missing = Vec::new();
     for section in AGENT.iter().chain(BOARD) {
         for key in section.keys {
-            look_for(&text, section.name, key, &mut missing);
+            check_row(&text, section.name, key, &mut missing);
         }
     }
     assert!(missing.is_empty(), "docs/configuration.md lacks {missing:#?}");
 }
 
 /// A row of a table: `| `section.key` | … | `default` | …`.
-fn look_for(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
+fn check_row(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
     let full = if path.is_empty() { key.name.to_owned() } else { format!("{path}.{}", key.name) };
     let row = text.lines().find(|line| line.starts_with(&format!("| `{full}` |")));
     let default = match key.absent {
@@ -86,14 +86,14 @@ fn look_for(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
     }
     if let ValueKind::Tables(keys) = key.kind {
         for key in keys {
-            // The forms of a tagged table are those of the section.
+            // The variants of a tagged table are those of the section.
             let kind = if matches!(key.kind, ValueKind::Tagged(_)) { ValueKind::Text } else { key.kind };
-            look_for(text, &full, &Key { kind, ..*key }, missing);
+            check_row(text, &full, &Key { kind, ..*key }, missing);
         }
     }
     if let ValueKind::OneOf(keys) = key.kind {
         for key in keys {
-            look_for(text, &full, key, missing);
+            check_row(text, &full, key, missing);
         }
     }
     if let ValueKind::Tagged(variants) = key.kind {
@@ -102,7 +102,7 @@ fn look_for(text: &str, path: &str, key: &Key, missing: &mut Vec<String>) {
                 missing.push(format!("{full} kind {}", variant.kind));
             }
             for key in variant.keys {
-                look_for(text, &full, key, missing);
+                check_row(text, &full, key, missing);
             }
         }
     }

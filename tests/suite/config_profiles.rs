@@ -22,7 +22,7 @@ fn with(profile: &str) -> String {
 }
 
 #[test]
-fn a_profile_says_what_is_other_than_in_video() {
+fn a_profile_has_the_keys_that_differ_from_video() {
     let board = load(&with(
         "[[video.profile]]\nurl = \"rtsp://192.0.2.7/sub\"\nwidth = 1280\nheight = 720\nbitrate = \"1 Mbit/s\"\n\
          [[video.profile]]\nencoder = { kind = \"x264\" }\nwidth = 640\nheight = 360\nfps = 10\n\
@@ -42,7 +42,7 @@ fn a_profile_says_what_is_other_than_in_video() {
 }
 
 #[test]
-fn what_is_wrong_with_a_profile_is_told_at_its_place_and_once() {
+fn problems_of_a_profile_are_reported_at_their_place_and_once() {
     for (profile, key, problem) in [
         (
             "url = \"http://192.0.2.7/sub\"\nwidth = 1280\nheight = 720",
@@ -82,7 +82,7 @@ fn what_is_wrong_with_a_profile_is_told_at_its_place_and_once() {
 }
 
 #[test]
-fn a_board_has_so_many_profiles_and_no_more() {
+fn the_number_of_profiles_is_bounded() {
     let one = "[[video.profile]]\nurl = \"rtsp://192.0.2.7/sub\"\nwidth = 1280\nheight = 720\n";
     assert_eq!(load(&with(&one.repeat(8))).unwrap().video.profiles.len(), 8);
     assert!(load(&with(&one.repeat(9))).unwrap_err().to_string().contains("contains 9 tables"));

@@ -1,4 +1,4 @@
-//! What is read of H.265: real parameter sets and slices of x265, and every way in which they can be damaged.
+//! Reading H.265: real parameter sets and slices of x265, whole and damaged.
 
 use bytes::Bytes;
 use kasacam::capture::codec::{Role, Sets, role};
@@ -58,13 +58,13 @@ fn the_sets_of_x265_are_read() {
 }
 
 #[test]
-fn slices_tell_their_kind_and_their_order() {
+fn slices_have_their_kind_and_their_order() {
     let slices = slices();
 
     let kinds: Vec<u8> = slices.iter().map(|slice| slice.kind).collect();
     assert_eq!(kinds, [20, 1, 1, 0, 0, 21, 9, 8, 8, 1]);
     let orders: Vec<_> = slices.iter().map(|slice| slice.order_lsb.unwrap()).collect();
-    // The count begins at the first one; the other one at which decoding can begin is shown behind what leads it.
+    // The count begins at the first one; the other one at which decoding can begin is presented after its leading pictures.
     assert_eq!(orders, [0, 4, 2, 1, 3, 8, 6, 5, 7, 12]);
     let types: Vec<_> = slices.iter().map(|slice| slice.slice_type.unwrap()).collect();
     assert_eq!(types, [2, 1, 0, 0, 0, 2, 0, 0, 0, 1]);
@@ -73,7 +73,7 @@ fn slices_tell_their_kind_and_their_order() {
     assert_eq!(anchors, [true, true, true, false, false, true, false, false, false, true]);
 }
 
-/// One after the other through an assembler; `between` comes before the picture of that number.
+/// Passes them through an assembler; `between` comes before the picture of that number.
 fn units(between: &[(usize, &[u8])]) -> Vec<Unit> {
     let mut assembler = Assembler::new(Codec::H265);
     let mut units = Vec::new();
@@ -92,7 +92,7 @@ fn units(between: &[(usize, &[u8])]) -> Vec<Unit> {
 }
 
 #[test]
-fn decoding_begins_at_an_idr_picture_and_with_a_loss_at_one_that_others_lead() {
+fn decoding_begins_at_an_idr_picture_and_with_a_loss_at_one_with_leading_pictures() {
     let starts = |units: &[Unit]| units.iter().map(Unit::start).collect::<Vec<_>>();
     let units_of_all = units(&[]);
     let mut expected = vec![Start::No; 10];
@@ -102,13 +102,13 @@ fn decoding_begins_at_an_idr_picture_and_with_a_loss_at_one_that_others_lead() {
     assert_eq!(lost, [false, false, false, false, false, false, true, true, true, false]);
     assert_eq!(units_of_all[0].nals.len(), 4, "sets and picture");
 
-    // Behind the end of a sequence what leads it depends on nothing that is there.
+    // After the end of a sequence its leading pictures depend on missing ones.
     expected[5] = Start::Broken;
     let ended = units(&[(5, &[nal::END_OF_SEQUENCE << 1, 1])]);
     assert_eq!(starts(&ended), expected);
     assert_eq!(ended[4].nals.len(), 2, "the end stands in the sequence that ends");
 
-    // Nothing leads it.
+    // It has no leading pictures.
     let mut assembler = Assembler::new(Codec::H265);
     [VPS, SPS, PPS].iter().for_each(|set| drop(assembler.push(unhex(set), None)));
     assembler.push(unhex(PICTURES[5]), None);
@@ -116,7 +116,7 @@ fn decoding_begins_at_an_idr_picture_and_with_a_loss_at_one_that_others_lead() {
 }
 
 #[test]
-fn what_is_no_picture_belongs_to_the_one_before_or_behind() {
+fn other_nal_units_belong_to_the_picture_before_or_after() {
     let suffix: &[u8] = &[40 << 1, 1, 5, 1, 0x80];
     let delimiter: &[u8] = &[nal::DELIMITER << 1, 1, 0x50];
     let other_layer: &[u8] = &[1 << 1, 1 << 3 | 1, 0x80];
@@ -131,7 +131,7 @@ fn what_is_no_picture_belongs_to_the_one_before_or_behind() {
 }
 
 #[test]
-fn a_picture_whose_first_slice_is_lost_is_one_of_its_own() {
+fn a_picture_without_its_first_slice_is_a_separate_one() {
     let mut boundary = Boundary::default();
     let slices = slices();
     let (picture, mut next) = (slices[1], slices[9]);
@@ -148,7 +148,7 @@ fn a_picture_whose_first_slice_is_lost_is_one_of_its_own() {
 }
 
 #[test]
-fn a_slice_without_its_sets_is_left_out() {
+fn a_slice_without_its_sets_is_skipped() {
     for missing in 0..3 {
         let mut assembler = Assembler::new(Codec::H265);
         let told = [VPS, SPS, PPS];
@@ -161,7 +161,7 @@ fn a_slice_without_its_sets_is_left_out() {
 }
 
 #[test]
-fn a_stream_of_the_other_standard_is_told() {
+fn a_stream_of_the_other_codec_is_detected() {
     let avc = unhex("6764000dacd941419f9e100000030010000003032f142996");
     for (codec, set) in [(Codec::H264, unhex(SPS)), (Codec::H265, avc.clone())] {
         let mut assembler = Assembler::new(codec);
@@ -189,7 +189,7 @@ fn format(in_band: bool) -> VideoDescription {
 }
 
 #[test]
-fn the_parameter_sets_stand_in_the_header_as_the_standard_lays_them_out() {
+fn the_parameter_sets_are_in_the_header_as_the_standard_requires() {
     let header = |in_band| fmp4::write_init(&format(in_band), None);
     let record = |complete: u8| {
         let mut record = vec![1];
@@ -216,7 +216,7 @@ fn the_parameter_sets_stand_in_the_header_as_the_standard_lays_them_out() {
 }
 
 #[test]
-fn a_name_tells_profile_flags_tier_level_and_constraints() {
+fn the_codec_name_has_profile_flags_tier_level_and_constraints() {
     for (profile, name) in [
         ([1, 0x60, 0, 0, 0, 0xb0, 0, 0, 0, 0, 0, 93], "hvc1.1.6.L93.B0"),
         ([0x22, 0x20, 0, 0, 0, 0, 0, 0, 0, 0, 0, 153], "hvc1.2.4.H153"),
@@ -231,7 +231,7 @@ fn a_name_tells_profile_flags_tier_level_and_constraints() {
 }
 
 #[test]
-fn a_record_gives_back_the_sets_that_it_was_made_of() {
+fn the_sets_can_be_read_back_from_a_record() {
     let bytes = fmp4::write_init(&format(false), None);
     let at = bytes.windows(4).position(|window| window == b"hvcC").unwrap() + 4;
     let record = bytes.slice(at..);
@@ -249,21 +249,21 @@ fn a_record_gives_back_the_sets_that_it_was_made_of() {
 }
 
 #[test]
-fn no_cut_and_no_bit_of_a_set_or_a_slice_is_believed_beyond_its_bytes() {
+fn cut_or_changed_sets_and_slices_are_read_within_their_bytes() {
     let all = [VPS, SPS, PPS].into_iter().chain(PICTURES.iter().copied()).map(unhex);
     for nal in all {
         for cut in 0..nal.len() {
-            looked_at(&nal[..cut]);
+            read_all(&nal[..cut]);
         }
         for bit in 0..nal.len() * 8 {
             let mut damaged = nal.to_vec();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            looked_at(&damaged);
+            read_all(&damaged);
         }
     }
 }
 
-fn looked_at(bytes: &[u8]) {
+fn read_all(bytes: &[u8]) {
     if let Some(sps) = Sps::read(bytes) {
         let (columns, lines) = sps.size;
         assert!((1..=16_888).contains(&columns) && (1..=16_888).contains(&lines), "{sps:?}");
@@ -282,7 +282,7 @@ fn looked_at(bytes: &[u8]) {
 }
 
 #[test]
-fn the_level_is_the_lowest_that_holds_size_rate_and_bits() {
+fn the_level_is_the_lowest_for_size_rate_and_bit_rate() {
     for (width, height, fps, bitrate, level) in [
         (320, 180, 20, 300_000, "2"),
         (640, 360, 30, 1_500_000, "2.1"),
@@ -293,7 +293,7 @@ fn the_level_is_the_lowest_that_holds_size_rate_and_bits() {
         (2560, 1440, 30, 6_000_000, "5"),
         (3840, 2160, 30, 10_000_000, "5"),
         (3840, 2160, 60, 10_000_000, "5.1"),
-        // A side longer than the root of eight times the picture of level 4.
+        // A side longer than the square root of eight times the size of level 4.
         (4400, 400, 15, 4_000_000, "5"),
         (7680, 4320, 120, 100_000_000, "6.2"),
     ] {
@@ -302,9 +302,9 @@ fn the_level_is_the_lowest_that_holds_size_rate_and_bits() {
 }
 
 proptest! {
-    /// Whatever is pushed, units hold no more than what was pushed.
+    /// Units never contain more bytes than were pushed.
     #[test]
-    fn any_bytes_make_no_more_than_they_are(kinds in prop::collection::vec((0u8..64, prop::collection::vec(any::<u8>(), 0..80)), 0..60)) {
+    fn any_bytes_give_no_more_bytes(kinds in prop::collection::vec((0u8..64, prop::collection::vec(any::<u8>(), 0..80)), 0..60)) {
         let mut assembler = Assembler::new(Codec::H265);
         let mut pushed = 0;
         let mut kept = 0;
@@ -314,7 +314,7 @@ proptest! {
         }
         for (kind, body) in kinds {
             let nal = Bytes::from([&[kind << 1, 1], &body[..]].concat());
-            looked_at(&nal);
+            read_all(&nal);
             pushed += nal.len();
             let unit = assembler.push(nal, None);
             kept += unit.map_or(0, |unit| unit.nals.iter().map(Bytes::len).sum());

@@ -60,10 +60,10 @@ mod mqtt_session;
 mod mqtt_signatures;
 mod network;
 mod object_times;
-mod picture_choice;
 mod policy_laws;
 mod policy_table;
 mod privacy_journal;
+mod profile_choice;
 #[cfg(feature = "schema")]
 mod release;
 mod schemas;

@@ -1,4 +1,4 @@
-//! What a camera's own clock says of when it captured what it sends.
+//! The time of capture by the clock of a network camera.
 
 use kasacam::capture::sender_clock::{MAX_LAG, SenderClock};
 use kasacam::domain::time::Utc;
@@ -12,7 +12,7 @@ fn words(words: &[u32]) -> Vec<u8> {
     words.iter().flat_map(|word| word.to_be_bytes()).collect()
 }
 
-/// A sender report without report blocks: so many seconds and 2^-32 s after 1900.
+/// A sender report without report blocks, at this time after 1900 in seconds and 2^-32 s.
 fn report(source: u32, seconds: u32, fraction: u32, rtp: u32) -> Vec<u8> {
     words(&[0x80c8_0006, source, seconds, fraction, rtp, 10, 1000])
 }
@@ -39,7 +39,7 @@ fn knowing(report: &[u8]) -> SenderClock {
 }
 
 #[test]
-fn a_packet_was_captured_as_long_ago_as_the_report_and_its_ticks_say() {
+fn report_and_ticks_give_the_time_from_capture_to_arrival() {
     let clock = knowing(&report(CAMERA, since_1900(NOON), 1 << 31, 1000));
     // Half a second past noon, and two seconds of ticks later.
     let lag = clock.lag(&packet(CAMERA, 1000 + 180_000), unix(NOON + 2, 750_000_000)).unwrap();
@@ -49,7 +49,7 @@ fn a_packet_was_captured_as_long_ago_as_the_report_and_its_ticks_say() {
 }
 
 #[test]
-fn what_cannot_be_is_not_believed() {
+fn impossible_times_are_ignored() {
     let clock = knowing(&report(CAMERA, since_1900(NOON), 0, 1000));
     for (what, packet, arrived) in [
         ("captured after it came", packet(CAMERA, 1000), unix(NOON - 1, 0)),
@@ -66,14 +66,14 @@ fn what_cannot_be_is_not_believed() {
 }
 
 #[test]
-fn a_camera_whose_clock_does_not_run_has_none() {
+fn a_camera_whose_clock_does_not_run_gives_no_lag() {
     let mut clock = knowing(&report(CAMERA, since_1900(NOON), 0, 1000));
     clock.report(&report(CAMERA, 0, 0, 1000));
     assert_eq!(clock.lag(&packet(CAMERA, 1000), unix(NOON, 1)), None);
 }
 
 #[test]
-fn a_report_is_found_behind_others_and_past_2036() {
+fn a_report_is_found_after_other_packets_and_after_2036() {
     let later = NOON + 12 * 365 * 86_400;
     let others = words(&[0x80c9_0001, 7]);
     let clock = knowing(&[others, report(CAMERA, since_1900(later), 0, 0)].concat());
@@ -82,7 +82,7 @@ fn a_report_is_found_behind_others_and_past_2036() {
 
 proptest! {
     #[test]
-    fn whatever_comes_no_lag_is_beyond_its_bounds(
+    fn no_lag_is_out_of_bounds(
         reports in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..4),
         packet in prop::collection::vec(any::<u8>(), 0..64),
         arrived in any::<i64>(),

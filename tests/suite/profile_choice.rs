@@ -1,4 +1,4 @@
-//! Which picture is recorded under a plan: a table.
+//! Which stream is recorded under a plan: a table.
 
 use kasacam::capture::profile::{Sizing, choose, least_lines};
 use kasacam::config::{Board, Encoder, EncoderKind, Transport, Video, VideoFormat, VideoSource};
@@ -42,7 +42,7 @@ fn board(main: Video, profiles: &[Video]) -> Board {
 }
 
 #[test]
-fn the_picture_follows_from_board_and_plan() {
+fn board_and_plan_decide_the_stream() {
     let main = || video(rtsp("main"), 1440);
     let sub = || video(rtsp("sub"), 720);
     let least = || video(rtsp("least"), 360);
@@ -98,7 +98,7 @@ fn the_picture_follows_from_board_and_plan() {
 }
 
 #[test]
-fn what_is_chosen_fits_the_plan_wherever_anything_does() {
+fn the_choice_fits_the_plan_if_any_stream_does() {
     let boards = [
         board(encoded(video(rtsp("main"), 1440)), &[video(rtsp("sub"), 720)]),
         board(video(rtsp("main"), 1440), &[encoded(video(rtsp("main"), 720))]),
@@ -116,7 +116,7 @@ fn what_is_chosen_fits_the_plan_wherever_anything_does() {
 }
 
 #[test]
-fn how_few_lines_a_plan_may_allow_is_known_beforehand() {
+fn the_fewest_lines_of_a_plan_are_known_in_advance() {
     assert_eq!(least_lines(&board(video(rtsp("main"), 1440), &[])), Some(1440));
     assert_eq!(least_lines(&board(video(rtsp("main"), 1440), &[video(rtsp("sub"), 720)])), Some(720));
     assert_eq!(least_lines(&board(encoded(video(rtsp("main"), 1440)), &[])), None);
