@@ -239,7 +239,7 @@ fn tls_with_a_pinned_certificate_or_its_authority_is_recorded_and_any_other_is_r
         assert!(message.contains(word), "{word}: {message}");
     }
     let (_, message) = refused(trusting(RtspTrust::Authorities(other)));
-    for word in ["127.0.0.1", "video.source.ca", "none of its authorities"] {
+    for word in ["127.0.0.1", "video.source.ca", "not signed by one of these authorities"] {
         assert!(message.contains(word), "{word}: {message}");
     }
 }
