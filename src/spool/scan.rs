@@ -381,7 +381,9 @@ impl<'a> Ahead<'a> {
         }
         let held = self.behind(at).unwrap_or_default();
         let count = held.len().min(into.len());
-        into.iter_mut().zip(held).for_each(|(to, from)| *to = *from);
+        if let (Some(to), Some(from)) = (into.get_mut(..count), held.get(..count)) {
+            to.copy_from_slice(from);
+        }
         Ok(count)
     }
 

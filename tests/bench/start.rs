@@ -25,8 +25,10 @@ use kasacam::domain::fragment::Track;
 use kasacam::domain::segment::Record;
 use kasacam::domain::time::Utc;
 use kasacam::fmp4::{self, MoofEntry};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 use support::camera::Camera;
@@ -107,6 +109,15 @@ fn number(pid: u32, file: &str, name: &str) -> u64 {
     line.trim_start_matches(':').split_whitespace().next().unwrap().parse().unwrap()
 }
 
+/// Asked for by ourselves: to start a program each time would take a core from the agent.
+fn status(socket: &Path) -> Value {
+    let mut stream = UnixStream::connect(socket).unwrap();
+    stream.write_all(b"{\"command\":\"status\"}\n").unwrap();
+    let mut line = String::new();
+    BufReader::new(stream).read_line(&mut line).unwrap();
+    serde_json::from_str(&line).unwrap()
+}
+
 fn measure(cloud: &Cloud, cache: &str, files: u64) {
     let address = cloud.dir().join("notify.sock");
     let _ = std::fs::remove_file(&address);
@@ -126,7 +137,7 @@ fn measure(cloud: &Cloud, cache: &str, files: u64) {
     let reads = number(camera.pid(), "io", "syscr");
     let (mut first, mut known) = (None, None);
     while first.is_none() || known.is_none() {
-        let status = camera.status();
+        let status = status(&cloud.agent_toml.with_file_name("control.sock"));
         let committed = status["capture"]["frames_committed"].as_u64() > Some(0);
         first = first.or(committed.then(|| began.elapsed()));
         let all = status["spool"]["scanning"] == false && status["spool"]["pending"].as_u64() >= Some(files);
