@@ -117,7 +117,7 @@ impl Agent {
             let outcome = match body(reader, &mut segment, shift).await {
                 Ok(body) => {
                     let share = (share, Arc::clone(&half_sent));
-                    let upload = uploader.upload_with(share, &segment, time, key_clock, body);
+                    let upload = uploader.upload(share, &segment, time, key_clock, body);
                     let outcome = telling_of_half(upload, &half_sent, &inputs, serial).await;
                     if uploader.found_replacing() {
                         let _the_agent_has_left = inputs.send(Input::StoreReplaces).await;

@@ -4,6 +4,7 @@
 //! It does not trust a container, a marker bit or the timing in a VUI. All facts about a frame come from its slices.
 
 mod level;
+pub mod nal;
 mod recovery;
 mod sets;
 mod slice;
@@ -15,29 +16,6 @@ pub use slice::{Boundary, Slice};
 pub(super) use recovery::begins as is_recovery_point;
 
 use super::role::Role;
-
-/// Values of `nal_unit_type` (table 7-1).
-pub mod nal {
-    /// A slice of a picture that is not an IDR picture.
-    pub const SLICE: u8 = 1;
-    /// A slice of an IDR picture: decoding can begin there.
-    pub const IDR: u8 = 5;
-    /// Supplemental enhancement information.
-    pub const SEI: u8 = 6;
-    /// A sequence parameter set.
-    pub const SPS: u8 = 7;
-    /// A picture parameter set.
-    pub const PPS: u8 = 8;
-
-    /// An access unit delimiter.
-    pub const DELIMITER: u8 = 9;
-
-    /// The type of a NAL unit; 0 if it is empty.
-    #[must_use]
-    pub fn kind(nal: &[u8]) -> u8 {
-        nal.first().map_or(0, |head| head & 0x1f)
-    }
-}
 
 /// The role of a NAL unit in its access unit (7.4.1.2.3).
 pub(super) fn role(unit: &[u8]) -> Role {

@@ -1,6 +1,6 @@
 //! EST over HTTPS (RFC 7030, 4.2, with the corrections of RFC 8951): one request on one connection.
 
-use super::{Failure, Right, Server};
+use super::server::{Failure, Right, Server, place};
 use crate::config::pem::Pem;
 use crate::config::{Claim, Enrolment, Surroundings, secret};
 use crate::net::{Dialer, Limits, Names, Target, suites};
@@ -78,7 +78,7 @@ impl Est {
     async fn exchange(&self, right: Right, request: Vec<u8>) -> Result<Vec<u8>, Failure> {
         let (tls, password) = self.credentials(right).map_err(Failure::Refused)?;
         let Enrolment { host, port, path, .. } = &self.enrolment;
-        let refused = |why: String| Failure::Refused(format!("{}: {why}", super::place(&self.enrolment)));
+        let refused = |why: String| Failure::Refused(format!("{}: {why}", place(&self.enrolment)));
         let target = Target { host, port: *port, names: NAMES };
         let stream = Dialer::new(LIMITS).open(target, Some(&Arc::new(tls))).await;
         let stream = stream.map_err(|why| refused(why.to_string()))?;
@@ -127,7 +127,7 @@ impl Server for Est {
             Ok(answer) => answer,
             Err(_) => Err(Failure::Refused(format!(
                 "{}: no answer within {} s",
-                super::place(&self.enrolment),
+                place(&self.enrolment),
                 REQUEST_TIMEOUT.as_secs()
             ))),
         }

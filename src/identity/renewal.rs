@@ -1,6 +1,9 @@
 //! Renewal while the agent runs: a task that waits until two thirds of the certificate's life are over.
 
-use super::{Est, Failure, Right, enroll, store};
+use super::enrolment::enroll;
+use super::est::Est;
+use super::server::{Failure, Right};
+use super::store;
 use crate::config::{Config, Enrolment};
 use crate::disk::{Fs, RealFs};
 use crate::domain::time::Utc;

@@ -1,6 +1,7 @@
 //! The identity's files.
 
-use super::{Failure, keys};
+use super::keys;
+use super::server::Failure;
 use crate::disk::{self, Fs};
 use crate::domain::time::Utc;
 use rustls_pki_types::CertificateDer;

@@ -5,7 +5,7 @@
 //! QoS 1 is "at least once", and the broker keeps no state of a message that it has not acknowledged.
 //!
 //! What the broker holds for the camera is received first ([`hearing`]). Nothing is published before the
-//! agent has finished with it, or [`HEAR_TIMEOUT`] is over: so a broker that ends the connection because of a
+//! agent has finished with it, or [`phase::HEAR_TIMEOUT`] is over: so a broker that ends the connection because of a
 //! published message has delivered the owner's choice by then.
 //!
 //! Sizes: the broker is told that the camera accepts packets up to [`MAX_PACKET`], although no command may
@@ -14,6 +14,9 @@
 
 mod hearing;
 mod outgoing;
+mod phase;
+
+pub(super) use phase::{By, Stop};
 
 use super::deliveries::{self, Deliveries};
 use super::link::{Link, Retains};
@@ -26,6 +29,7 @@ use super::topics::OFFLINE;
 use crate::domain::input::{AckToken, Input};
 use bytes::BytesMut;
 use hearing::Heard;
+use phase::{PING_TIMEOUT, Phase, lost};
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,10 +44,6 @@ const SESSION_EXPIRY: Duration = Duration::from_secs(24 * 60 * 60);
 const CONNACK_TIMEOUT: Duration = Duration::from_secs(20);
 /// From a SUBSCRIBE or PUBLISH to its acknowledgement.
 const ACKNOWLEDGE_TIMEOUT: Duration = Duration::from_secs(30);
-/// From a PINGREQ to any sign of life.
-const PING_TIMEOUT: Duration = Duration::from_secs(15);
-/// How long the camera only receives before it publishes.
-const HEAR_TIMEOUT: Duration = Duration::from_secs(2);
 /// Delay of the will after the connection is lost.
 const WILL_DELAY: Duration = Duration::from_secs(30);
 /// A connection that lasted this long after the first PUBACK was stable.
@@ -51,40 +51,6 @@ const STABLE_AFTER: Duration = Duration::from_secs(15);
 /// If this many inputs wait for the agent, QoS 0 is dropped, as QoS 0 permits. QoS 1 is limited by what is
 /// not acknowledged.
 const MAX_PENDING: usize = 32;
-
-/// The state of a connection.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd)]
-enum Phase {
-    /// No CONNACK yet.
-    Connecting,
-    /// No SUBACK yet.
-    Subscribing,
-    Live,
-    /// Leaving: sending what waits.
-    Draining,
-    /// Publishing that the camera is offline.
-    Farewell,
-    /// DISCONNECT is being sent; the broker closes.
-    Disconnecting,
-}
-
-/// What ends a connection from within.
-pub(super) enum Stop {
-    Lost(String, By),
-    Left,
-}
-
-/// Who caused the end of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
-    /// The camera or the network.
-    Us,
-    /// The broker ended it. `blames`: without giving a reason, or because of what the camera sent.
-    Broker {
-        /// What was sent last may be the reason.
-        blames: bool,
-    },
-}
 
 pub(super) struct Exchange<'a> {
     link: &'a mut Link,
@@ -376,8 +342,4 @@ impl<'a> Exchange<'a> {
         }
         Stop::Lost(why, by)
     }
-}
-
-fn lost(why: &str) -> Stop {
-    Stop::Lost(String::from(why), By::Us)
 }

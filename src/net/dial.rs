@@ -2,10 +2,10 @@
 //! starting 250 ms apart. The first that answers wins, and each has its own timeout. So one dead address, or
 //! a whole family that is advertised but unreachable, costs a quarter of a second and not the connection.
 
-use super::Stream;
 use super::fault::{Fault, Names, of_stream};
 use super::progress::Watched;
 use super::resolve::Resolver;
+use super::stream::Stream;
 use nix::sys::socket::{setsockopt, sockopt};
 use rustls_pki_types::ServerName;
 use std::io;

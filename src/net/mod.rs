@@ -8,17 +8,10 @@ mod dial;
 mod fault;
 mod progress;
 mod resolve;
+mod stream;
 pub mod suites;
 
 pub use dial::{Dialer, Limits, Target};
 pub use fault::{Fault, Names, of_io, of_stream, of_tls};
 pub use progress::Watched;
-
-use tokio::io::{AsyncRead, AsyncWrite};
-
-/// What a [`Stream`] can do.
-pub trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Wire for T {}
-
-/// An open connection: TLS, or plain TCP if that was requested.
-pub type Stream = Box<dyn Wire>;
+pub use stream::{Stream, Wire};

@@ -147,13 +147,10 @@ impl Uploader {
     /// Uploads one segment once: its key begins at `time` and moves by a microsecond as long as another
     /// object has it. `body` is the file as it is to be stored; the end of a span is stored empty, whatever
     /// `body` is.
-    pub async fn upload(&self, segment: &Segment, time: Utc, clock: KeyClock, body: impl Body) -> Outcome {
-        self.upload_with((Share::Full, Arc::default()), segment, time, clock, Arc::new(body)).await
-    }
-
-    /// [`Uploader::upload`] with less than a full share of the rate while another upload has a full one. The
-    /// second of the pair is notified when more than half of the body has been passed to the connection.
-    pub async fn upload_with(
+    ///
+    /// With less than a full `share` it leaves most of the rate to an upload that has a full one. `half_sent` is
+    /// notified when more than half of the body has been passed to the connection.
+    pub async fn upload(
         &self,
         (share, half_sent): (Share, Arc<Notify>),
         segment: &Segment,

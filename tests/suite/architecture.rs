@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Which modules of the crate each module may import. Modules that are not named here may not exist.
-const IMPORTS: &[(&str, &[&str])] = &[
+pub const IMPORTS: &[(&str, &[&str])] = &[
     ("domain", &[]),
     ("disk", &["domain"]),
     ("fmp4", &["domain"]),

@@ -2,7 +2,7 @@
 
 use crate::support::patience::patient;
 use crate::support::store_server::{Act, Request, StoreServer, sha256_base64};
-use crate::support::uploads::{FOOTAGE_KEY, Log, config_for, within};
+use crate::support::uploads::{FOOTAGE_KEY, Log, config_for, upload_once, within};
 use crate::upload_outcomes::{footage, time};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,7 +10,6 @@ use bytes::Bytes;
 use kasacam::config::{self, StoreCredentials};
 use kasacam::domain::grant::{Grant, GrantAnswer, GrantRequest, Proof, Refused, Want};
 use kasacam::domain::outcome::{Outcome, Scope};
-use kasacam::domain::segment::KeyClock;
 use kasacam::domain::time::Utc;
 use kasacam::upload::{Timeouts, Uploader};
 use std::collections::BTreeMap;
@@ -68,7 +67,7 @@ impl Camera {
 
     async fn upload(&self, body: &'static str) -> Outcome {
         let bytes = Bytes::from_static(body.as_bytes());
-        within(40, self.uploader.upload(&footage(), time(), KeyClock::Trusted, bytes)).await
+        within(40, upload_once(&self.uploader, &footage(), time(), bytes)).await
     }
 
     fn asked(&self) -> usize {

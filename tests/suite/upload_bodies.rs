@@ -2,7 +2,9 @@
 
 use crate::support::patience::patient;
 use crate::support::store_server::{Act, Habits, StoreServer, error_document};
-use crate::support::uploads::{Camera, FOOTAGE_KEY, SHORT, assert_waits, megabytes, retry, upload, within};
+use crate::support::uploads::{
+    Camera, FOOTAGE_KEY, SHORT, assert_waits, megabytes, retry, upload, upload_body, upload_once, within,
+};
 use crate::upload_outcomes::{footage, time};
 use bytes::Bytes;
 use kasacam::domain::effect::Share;
@@ -74,10 +76,10 @@ async fn a_body_that_cannot_be_read_to_its_end_says_nothing_of_the_store() {
     let camera = Camera::of(&server);
     let uploader = camera.uploader();
     let (scope, _, why) =
-        retry(within(20, uploader.upload(&footage(), time(), KeyClock::Trusted, Shrinks(0.into()))).await);
+        retry(within(20, upload_body(&uploader, &footage(), time(), Arc::new(Shrinks(0.into())))).await);
     assert_eq!(scope, Scope::Segment, "{why}");
     assert!(why.contains("shorter"), "{why}");
-    let outcome = within(20, uploader.upload(&footage(), time(), KeyClock::Trusted, Spoilt(1.into()))).await;
+    let outcome = within(20, upload_body(&uploader, &footage(), time(), Arc::new(Spoilt(1.into())))).await;
     let (scope, _, why) = retry(outcome);
     assert_eq!(scope, Scope::Segment, "{why}");
     assert!(why.contains("does not give it"), "{why}");
@@ -92,7 +94,7 @@ async fn a_large_body_is_never_held_whole_and_is_read_off_the_thread_of_the_netw
         (Arc::clone(&body.alive), Arc::clone(&body.most_alive), Arc::clone(&body.threads));
     let camera = Camera::of(&server);
     let uploader = camera.uploader();
-    let outcome = within(60, uploader.upload(&footage(), time(), KeyClock::Trusted, body)).await;
+    let outcome = within(60, upload_body(&uploader, &footage(), time(), Arc::new(body))).await;
     assert_eq!(outcome, Outcome::Stored);
     assert_eq!(server.objects()[FOOTAGE_KEY].body.len(), 256 * 64 * 1024);
     let most = most.load(Ordering::SeqCst);
@@ -117,7 +119,7 @@ async fn it_is_told_once_when_more_than_half_of_a_body_is_sent() {
         let share = (Share::Full, Arc::clone(&half_sent));
         let body = Arc::new(Bytes::from(vec![7; SIZE]));
         let segment = footage();
-        let upload = uploader.upload_with(share, &segment, time(), KeyClock::Trusted, body);
+        let upload = uploader.upload(share, &segment, time(), KeyClock::Trusted, body);
         assert_waits(within(20, upload).await, "no byte moved");
         let told = || tokio::time::timeout(Duration::ZERO, half_sent.notified());
         assert_eq!(told().await.is_ok(), is_past, "{read} of {SIZE} bytes were read");
@@ -241,7 +243,7 @@ async fn max_rate_holds_and_can_be_changed_while_an_upload_runs() {
         let uploader = Arc::clone(&uploader);
         tokio::spawn(async move {
             let later = time() + Duration::from_secs(1);
-            uploader.upload(&footage(), later, KeyClock::Trusted, Bytes::from(megabytes(1))).await
+            upload_once(&uploader, &footage(), later, Bytes::from(megabytes(1))).await
         })
     };
     let begun = Instant::now();
@@ -264,9 +266,8 @@ async fn max_rate_is_kept_and_live_footage_has_most_of_it() {
         tokio::spawn(async move {
             let time = time() + Duration::from_secs(later);
             let body = Arc::new(Bytes::from(megabytes(megabyte)));
-            let outcome = uploader
-                .upload_with((share, Arc::default()), &footage(), time, KeyClock::Trusted, body)
-                .await;
+            let outcome =
+                uploader.upload((share, Arc::default()), &footage(), time, KeyClock::Trusted, body).await;
             (outcome, begun.elapsed())
         })
     };

@@ -2,11 +2,12 @@
 
 use crate::support::patience::patient;
 use crate::support::store_server::{Act, StoreServer, error_document};
-use crate::support::uploads::{Camera, FOOTAGE_KEY, SHORT, assert_waits, megabytes, retry, until, upload};
+use crate::support::uploads::{
+    Camera, FOOTAGE_KEY, SHORT, assert_waits, megabytes, retry, until, upload, upload_once,
+};
 use crate::upload_outcomes::{footage, time};
 use bytes::Bytes;
 use kasacam::domain::outcome::{Outcome, Scope};
-use kasacam::domain::segment::KeyClock;
 use kasacam::upload::Timeouts;
 use std::sync::Arc;
 use std::time::Duration;
@@ -147,9 +148,9 @@ async fn a_dropped_upload_closes_its_connection_and_stores_nothing() {
     let uploader = Arc::new(camera.uploader());
     let task = {
         let uploader = Arc::clone(&uploader);
-        tokio::spawn(async move {
-            uploader.upload(&footage(), time(), KeyClock::Trusted, Bytes::from(megabytes(1))).await
-        })
+        tokio::spawn(
+            async move { upload_once(&uploader, &footage(), time(), Bytes::from(megabytes(1))).await },
+        )
     };
     until("the request comes", || server.begun() == 1).await;
     assert_eq!(server.open(), 1);

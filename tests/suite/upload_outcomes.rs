@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 // Helpers of tests are tests too: a panic in one shows where it is.
 
+use crate::support::uploads::upload_once;
 use bytes::Bytes;
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::outcome::{Attempt, Held, MAX_RETRY_AFTER, Outcome, Scope, classify};
@@ -259,7 +260,7 @@ fn answer(status: u16, held: Held) -> Attempt {
 async fn upload_to(answers: Vec<Attempt>, segment: &Segment) -> (Outcome, Vec<String>) {
     let store = Arc::new(Scripted { answers: Mutex::new(answers), keys: Mutex::default() });
     let uploader = Uploader::over(store.clone(), "v1/", "cam-0001");
-    let outcome = uploader.upload(segment, time(), KeyClock::Trusted, Bytes::from_static(b"bytes")).await;
+    let outcome = upload_once(&uploader, segment, time(), Bytes::from_static(b"bytes")).await;
     let keys = store.keys.lock().unwrap().clone();
     (outcome, keys)
 }

@@ -4,9 +4,9 @@
 //! is asked once more, as if the camera had never subscribed: some (rumqttd 0.20) send retained messages only
 //! to a new subscription, against [MQTT-3.8.4-4]. If there is no choice to send, this does no harm.
 
-use super::{Exchange, HEAR_TIMEOUT, PING_TIMEOUT, Phase, Stop, lost};
+use super::Exchange;
+use super::phase::{By, HEAR_TIMEOUT, PING_TIMEOUT, Phase, Stop, lost};
 use crate::domain::input::Input;
-use crate::mqtt::exchange::By;
 use crate::mqtt::link::Link;
 use crate::mqtt::packet::{self, Code, Publish};
 use crate::mqtt::timers::Due;

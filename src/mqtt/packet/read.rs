@@ -6,7 +6,8 @@
 //! 3.1.1. A PUBACK that ends before its properties is read here with any reason code: the codec knows only a
 //! few.
 
-use super::{Code, ConnAck, Packet, Publish};
+use super::code::Code;
+use super::forms::{ConnAck, Packet, Publish};
 use bytes::BytesMut;
 use rumqttc::v5::mqttbytes::Error;
 use rumqttc::v5::mqttbytes::v5 as codec;

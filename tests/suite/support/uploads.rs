@@ -5,10 +5,12 @@ use super::store_server::StoreServer;
 use crate::upload_outcomes::time;
 use bytes::Bytes;
 use kasacam::config::{self, StoreCredentials};
+use kasacam::domain::effect::Share;
 use kasacam::domain::outcome::{Outcome, Scope};
 use kasacam::domain::segment::{KeyClock, Segment};
 use kasacam::domain::settings::UploadOrder;
-use kasacam::upload::{Timeouts, Uploader};
+use kasacam::domain::time::Utc;
+use kasacam::upload::{Body, Timeouts, Uploader};
 use std::future::Future;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -100,7 +102,17 @@ pub fn set_mode(path: &Path, mode: u32) {
 
 /// No upload of these tests may take longer than this, whatever the store does.
 pub async fn upload(uploader: &Uploader, segment: &Segment, body: impl Into<Bytes>) -> Outcome {
-    within(20, uploader.upload(segment, time(), KeyClock::Trusted, body.into())).await
+    within(20, upload_once(uploader, segment, time(), body.into())).await
+}
+
+/// One upload with a full share of the rate.
+pub async fn upload_once(uploader: &Uploader, segment: &Segment, time: Utc, body: Bytes) -> Outcome {
+    upload_body(uploader, segment, time, Arc::new(body)).await
+}
+
+/// The same for any body.
+pub async fn upload_body(uploader: &Uploader, segment: &Segment, time: Utc, body: Arc<dyn Body>) -> Outcome {
+    uploader.upload((Share::Full, Arc::default()), segment, time, KeyClock::Trusted, body).await
 }
 
 pub async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> T {
