@@ -10,7 +10,7 @@ scripts/debian-packages.sh fonts-inter pngquant
 pictures=$(realpath -m "${CARGO_TARGET_DIR:-target}/screenshots")
 mkdir -p "$pictures"
 KASACAM_SCREENSHOTS=$pictures "${CARGO:-cargo}" test --locked --features devcloud --test system -- \
-  page::a_person_flips_privacy_plays_zooms_and_downloads
+  page::a_user_switches_privacy_plays_zooms_and_downloads
 
 for look in 1280-light 390-dark; do
   pngquant --force --skip-if-larger --quality 60-95 --strip --output "docs/page-$look.png" "$pictures/window-$look.png"

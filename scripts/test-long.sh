@@ -63,7 +63,7 @@ TESTS
       ;;
     starts) echo "system no_start_opens_the_camera_without_a_choice_that_can_be_read 100" ;;
     attacks) echo "system no_message_but_the_owners_and_the_clouds_changes_anything 100" ;;
-    fuzz) echo "suite no_bytes_of_strangers_panic_or_break_a_promise 100" ;;
+    fuzz) echo "suite no_untrusted_bytes_panic_or_break_a_promise 100" ;;
     inject) cat <<TESTS
 system a_write_that_fails_loses_nothing_that_was_committed 25
 system a_sync_that_fails_loses_nothing_that_was_committed 25

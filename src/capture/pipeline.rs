@@ -88,9 +88,15 @@ pub enum Origin {
     Branches,
     /// An element that adds a pad for each stream it finds.
     Rtsp(Element),
-    /// A file, read by the agent. It has the format `container`; with `repeat` it starts again at its end.
-    #[allow(missing_docs, reason = "its fields are described above")]
-    File { path: PathBuf, container: Container, repeat: bool },
+    /// A file, read by the agent.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        container: Container,
+        /// Whether it starts again at its end.
+        repeat: bool,
+    },
 }
 
 /// The format of a file source.

@@ -82,7 +82,7 @@ fn mutate(seeds: &[Vec<u8>], dice: &mut Dice) -> Vec<u8> {
 const MIN_EXECUTIONS: u64 = 100;
 
 #[test]
-fn no_bytes_of_strangers_panic_or_break_a_promise() {
+fn no_untrusted_bytes_panic_or_break_a_promise() {
     let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() as u64;
     let seed = parameter("KASACAM_SEED", time);
     let entries = entries::ENTRIES.len() as u64;

@@ -117,7 +117,7 @@ fn k6_a_renewal_leaves_no_gap() {
 }
 
 #[test]
-fn k7_going_down_to_free_applies_at_its_time_though_the_camera_is_offline() {
+fn k7_the_change_to_free_applies_at_its_time_though_the_camera_is_offline() {
     let (cloud, camera) = recording_under(&["plus"], &["--set", "privacy.unheard_hold=\"0s\""]);
     cloud.tell(&["plan", "plus", "--next-from", "+4s", "--next-plan", "free"]);
     reported(&cloud, "/entitlement/reported", |it| it["version"] == 2);
@@ -178,7 +178,7 @@ fn k9_termination_stops_and_purges_at_once() {
 }
 
 #[test]
-fn k10_what_a_new_plan_puts_out_of_reach_is_purged() {
+fn k10_footage_older_than_the_history_of_a_new_plan_is_purged() {
     let (cloud, camera) = recording_under(&["plus"], &[]);
     cloud.tell(&["store", "down"]);
     camera.wait_for("footage that waits", |it| it["spool"]["pending"].as_u64() >= Some(2));

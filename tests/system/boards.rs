@@ -53,7 +53,7 @@ fn a_board_that_was_probed_passes_its_check_and_records() {
 }
 
 #[test]
-fn what_was_found_is_told_and_nothing_is_written() {
+fn probe_prints_what_was_found_and_writes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let told = kasacamd(&["probe", "--state", folder.path().to_str().unwrap()]);
     assert_eq!(told.status.code(), Some(0), "{}", words(&told.stderr));

@@ -60,7 +60,7 @@ fn a_broker_may_be_given_by_its_ipv6_address() {
 }
 
 #[test]
-fn a_broker_that_falls_silent_is_left_and_the_choice_made_meanwhile_is_kept() {
+fn a_broker_that_stops_answering_is_left_and_the_choice_made_meanwhile_is_kept() {
     let (cloud, pipe) = start();
     let mut switch = Switch::new(&cloud);
     switch.allow();
@@ -99,7 +99,7 @@ fn a_broker_that_falls_silent_is_left_and_the_choice_made_meanwhile_is_kept() {
 }
 
 #[test]
-fn a_second_client_of_the_same_name_alters_no_capture() {
+fn a_second_client_with_the_same_name_does_not_affect_capture() {
     let (cloud, _pipe) = start();
     let camera = recording(&cloud);
     let starts = camera.status()["capture"]["starts"].clone();
@@ -134,7 +134,7 @@ fn a_second_client_of_the_same_name_alters_no_capture() {
 }
 
 #[test]
-fn a_broker_that_restarts_alters_no_capture_and_brings_the_choice_made_last() {
+fn a_restart_of_the_broker_does_not_affect_capture_and_delivers_the_last_choice() {
     let (cloud, _pipe) = start();
     let camera = recording(&cloud);
     let starts = camera.status()["capture"]["starts"].clone();

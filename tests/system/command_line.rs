@@ -69,7 +69,7 @@ fn eight_mistakes_are_named_at_once() {
 }
 
 #[test]
-fn what_is_no_command_is_refused_with_the_usage() {
+fn an_unknown_command_is_refused_with_the_usage() {
     for arguments in
         [&["fly"][..], &["run"], &["run", "--config", "/no/such/file.toml"], &["status", "--nonsense"], &[]]
     {
@@ -82,7 +82,7 @@ fn what_is_no_command_is_refused_with_the_usage() {
 }
 
 #[test]
-fn asking_where_no_agent_runs_is_told() {
+fn a_command_without_a_running_agent_says_so() {
     for command in ["status", "metrics"] {
         let output = kasacamd(&[command, "--socket", "/tmp/no-such-kasacam.sock"]);
         assert_eq!(output.status.code(), Some(1));

@@ -132,7 +132,7 @@ fn a_device_closed_late_or_never_is_found() {
 }
 
 #[test]
-fn a_switch_that_nobody_saw_is_found() {
+fn a_switch_that_was_not_seen_is_found() {
     // Without it nothing is stored while private, and nothing closed late: there is nothing to judge.
     let failed = failed_after(|seen| {
         seen.private.clear();

@@ -147,7 +147,7 @@ fn temporary_keys_are_renewed_and_those_that_end_early_cost_a_retry() {
 }
 
 #[test]
-fn a_provider_that_is_away_is_told_once_and_waited_for() {
+fn a_provider_that_is_away_is_logged_once_and_waited_for() {
     let cloud = cloud(&["--credentials", "iot"]);
     cloud.tell(&["keys", "--status", "403"]);
     let camera = Camera::start(&cloud);

@@ -33,7 +33,7 @@ fn heard(cloud: &Cloud, payload: &Value, after: &Value) -> bool {
 }
 
 #[test]
-fn the_configuration_that_it_writes_is_one_that_the_agent_takes() {
+fn the_configuration_that_the_cloud_writes_is_valid_for_the_agent() {
     let cloud = Cloud::start(&["--segment", "6s", "--set", "upload.concurrency=1"]);
 
     let config = config::load(&cloud.agent_toml).unwrap();
@@ -204,7 +204,7 @@ fn status(attempt: &Attempt) -> Option<u16> {
 }
 
 #[test]
-fn the_store_keeps_an_object_with_what_was_said_of_it() {
+fn the_store_keeps_an_object_with_its_metadata() {
     let cloud = Cloud::start(&[]);
 
     let attempt = put(&store(&cloud), &object("v1/a.mp4", b"footage"));
@@ -282,7 +282,7 @@ fn a_put_without_a_checksum_or_with_a_wrong_one_is_refused() {
 }
 
 #[test]
-fn the_store_goes_down_fails_and_comes_back_as_it_is_told() {
+fn the_store_goes_down_fails_and_comes_back_on_command() {
     let cloud = Cloud::start(&[]);
     let store = store(&cloud);
     let footage = object("v1/a.mp4", b"footage");
@@ -409,7 +409,7 @@ fn nothing_is_left_running_after_the_process_that_started_it_was_killed() {
 }
 
 #[test]
-fn no_camera_is_given_the_clouds_own_name_or_one_that_leads_elsewhere() {
+fn a_camera_cannot_have_the_name_of_the_cloud_or_of_a_path() {
     let cloud = Cloud::start(&[]);
 
     for name in ["cloud", "bucket", "../outside", "a/b", "+", "#", ""] {
@@ -422,7 +422,7 @@ fn no_camera_is_given_the_clouds_own_name_or_one_that_leads_elsewhere() {
 }
 
 #[test]
-fn the_plans_are_sold_with_these_features() {
+fn each_plan_has_its_features() {
     let cloud = Cloud::start(&[]);
     let topic = "kasacam/v1/cam-0001/entitlement/desired";
     let features = |audio: bool, height: u32, hours: u32| json!({"record": true, "audio": audio, "max_height": height, "history_hours": hours});

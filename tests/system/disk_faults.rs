@@ -240,7 +240,7 @@ fn contents(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
 }
 
 #[test]
-fn a_start_with_a_wrong_device_id_takes_nothing_away() {
+fn a_start_with_a_wrong_device_id_removes_nothing() {
     let cloud = cloud(&[]);
     cloud.tell(&["plan", "plus", "--history-hours", "87600"]);
     cloud.tell(&["privacy", "on"]);

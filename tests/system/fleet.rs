@@ -34,7 +34,7 @@ fn a_fleet_is_run_and_judged_and_drawn() {
 }
 
 #[test]
-fn a_fleet_of_which_an_agent_cannot_start_is_told_of() {
+fn a_fleet_fails_if_an_agent_cannot_start() {
     let ran = Command::new(env!("CARGO_BIN_EXE_kasacam-devcloud"))
         .args(["fleet", "--cameras", "2", "--clip", "/nowhere.mp4", "--kasacamd", "/bin/false"])
         .output()

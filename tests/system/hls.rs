@@ -64,7 +64,7 @@ fn the_span_of_a_new_plan_may_begin_before_the_end_of_the_one_before() {
 }
 
 #[test]
-fn what_is_no_key_of_the_contract_is_none_here() {
+fn a_key_of_another_form_is_ignored() {
     for key in [
         "",
         "v1/c/2026-11-26/12/00-00.000000Z.x.mp4",

@@ -245,7 +245,7 @@ fn a_button_that_is_not_there_is_a_fault_until_it_is() {
 }
 
 #[test]
-fn a_light_that_cannot_be_set_is_told_by_check() {
+fn a_light_that_cannot_be_set_is_reported_by_check() {
     let led = an_led();
     let cloud = Cloud::start(&["--set", &format!("privacy.indicator={:?}", led.path())]);
     let check = || kasacamd(&["check", "--config", cloud.agent_toml.to_str().unwrap()]);

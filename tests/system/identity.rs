@@ -77,7 +77,7 @@ fn a_claim_certificate_enrols_as_many_cameras_as_share_it() {
 }
 
 #[test]
-fn an_authority_that_does_not_issue_is_told_by_what_to_do() {
+fn a_server_that_issues_no_certificate_is_reported_with_what_to_do() {
     let cloud = Cloud::start(&["--enroll"]);
     for (status, word) in
         [("202", "approved"), ("401", "used up"), ("404", "/.well-known/est"), ("500", "500")]

@@ -55,7 +55,7 @@ fn one_idr_frame_and_no_other_is_committed_in_parts_and_stored_whole() {
 }
 
 #[test]
-fn no_idr_frame_at_all_is_told_within_two_fragments() {
+fn a_stream_without_idr_frames_is_reported_within_two_fragments() {
     let clip = endless(500);
     let bytes = std::fs::read(&clip.path).unwrap();
     let idr = bytes.windows(4).position(|it| it[..3] == [0, 0, 1] && it[3] & 0x1f == 5).unwrap();
@@ -88,7 +88,7 @@ fn no_idr_frame_at_all_is_told_within_two_fragments() {
 }
 
 #[test]
-fn a_camera_that_is_away_is_told_of_once_and_not_with_every_attempt() {
+fn a_missing_camera_is_logged_once_and_not_with_every_attempt() {
     let clip = endless(25);
     let odd = OddCamera::start(&clip.path, Behaviour::default());
     let cloud = watched(&odd);

@@ -83,9 +83,9 @@ impl Watched {
 const PRIVATE_BAND: &str = "document.querySelector('.band[data-kind=gap][data-reason=privacy]')";
 
 #[test]
-fn a_person_flips_privacy_plays_zooms_and_downloads() {
+fn a_user_switches_privacy_plays_zooms_and_downloads() {
     let mut watched = Watched::start();
-    flips_privacy(&mut watched);
+    switches_privacy(&mut watched);
     watched.browser.wait_for(
         "footage behind the gap",
         "document.querySelectorAll('.band[data-kind=recorded]').length >= 2",
@@ -97,7 +97,7 @@ fn a_person_flips_privacy_plays_zooms_and_downloads() {
     downloads(&mut watched);
     let pictures = std::env::var_os("KASACAM_SCREENSHOTS").map(PathBuf::from);
     if pictures.is_some() {
-        goes_through_a_lot(&mut watched);
+        shows_every_state(&mut watched);
     }
     is_accessible_in_every_look(&mut watched, pictures.as_deref());
     watched.assert_all_is_well();
@@ -106,7 +106,7 @@ fn a_person_flips_privacy_plays_zooms_and_downloads() {
 
 /// K11, as a person sees it: the camera reports it, and the gap shows its reason. A loaded machine may be
 /// late sometimes; the gap must come each time.
-fn flips_privacy(watched: &mut Watched) {
+fn switches_privacy(watched: &mut Watched) {
     let mut took = Vec::new();
     for _ in 0..5 {
         let browser = &mut watched.browser;
@@ -294,7 +294,7 @@ fn stands_in_a_gap_and_jumps_over_it(watched: &mut Watched) {
         "document.querySelector('#timeline').getAttribute('aria-valuetext').endsWith(', privacy')",
     );
     browser.eval(AXE);
-    finds_no_barrier(browser, "in a gap");
+    has_no_accessibility_violation(browser, "in a gap");
     browser.click("#skip");
     browser.wait_for("the footage behind the gap", &format!(
         "document.querySelector('#stage').dataset.mode === 'footage' && Number(document.querySelector('#video').dataset.ms) >= {}", to - 200.0
@@ -373,7 +373,7 @@ fn downloads(watched: &mut Watched) {
 const AXE: &str = include_str!("../web/axe.min.js");
 
 /// Checks all rules of axe-core.
-fn finds_no_barrier(browser: &mut Browser, when: &str) {
+fn has_no_accessibility_violation(browser: &mut Browser, when: &str) {
     let found = browser.eval(
         "axe.run(document).then((r) => ({passes: r.passes.length, violations: r.violations.map((v) => [v.id, v.help, v.nodes.map((n) => n.html.slice(0, 200) + ' ' + n.failureSummary)])}))",
     );
@@ -382,7 +382,7 @@ fn finds_no_barrier(browser: &mut Browser, when: &str) {
 }
 
 /// Creates states worth a screenshot: gaps with several reasons, and footage that waits.
-fn goes_through_a_lot(watched: &mut Watched) {
+fn shows_every_state(watched: &mut Watched) {
     let last = |watched: &mut Watched, which: &str, ms: u32| {
         let long = format!(
             "(() => {{ const b = [...document.querySelectorAll('.band:not([data-kind=recording])')].pop(); return b.matches('{which}') && b.dataset.to - b.dataset.from > {ms}; }})()"
@@ -414,7 +414,7 @@ fn is_accessible_in_every_look(watched: &mut Watched, pictures: Option<&Path>) {
         browser.look(look);
         let wide = browser.eval("document.documentElement.scrollWidth").as_u64().unwrap();
         assert!(wide <= u64::from(look.width), "{look:?}: the page is {wide} wide");
-        finds_no_barrier(browser, &format!("{look:?}"));
+        has_no_accessibility_violation(browser, &format!("{look:?}"));
         if let Some(folder) = pictures {
             let scheme = if look.dark { "dark" } else { "light" };
             browser.picture(&folder.join(format!("page-{}-{scheme}.png", look.width)), true);

@@ -29,7 +29,7 @@ fn what_is_captured_is_stored_and_a_stop_leaves_nothing_behind() {
 }
 
 #[test]
-fn an_encrypted_spool_outlives_a_kill_and_is_stored_in_the_clear() {
+fn an_encrypted_spool_survives_a_kill_and_is_stored_in_the_clear() {
     let cloud = Cloud::start(&["--segment", "2s", "--fragment", "500ms", "--chunk", "250ms"]);
     cloud.tell(&["plan", "plus"]);
     cloud.tell(&["privacy", "off"]);

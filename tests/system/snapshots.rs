@@ -29,7 +29,7 @@ fn size(image: &Path) -> String {
 }
 
 #[test]
-fn a_picture_is_taken_of_what_is_recorded_and_none_while_it_is_not() {
+fn a_snapshot_shows_what_is_recorded_and_there_is_none_while_nothing_is() {
     let cloud = Cloud::start(&["--segment", "2s", "--fragment", "1s"]);
     cloud.tell(&["plan", "plus"]);
     cloud.tell(&["privacy", "on"]);
@@ -68,7 +68,7 @@ fn a_picture_is_taken_of_what_is_recorded_and_none_while_it_is_not() {
 
 /// What a client asks before it writes: a choice in between has made its frame one of a run that is over.
 #[test]
-fn a_frame_of_a_run_that_is_over_is_not_to_be_written() {
+fn a_snapshot_of_a_run_that_has_ended_is_not_written() {
     let cloud = Cloud::start(&["--segment", "2s", "--fragment", "1s"]);
     cloud.tell(&["plan", "plus"]);
     cloud.tell(&["privacy", "off"]);

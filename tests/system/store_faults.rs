@@ -118,7 +118,7 @@ fn a_store_that_cannot_prove_who_it_is_gets_all_once_it_can() {
 }
 
 #[test]
-fn a_store_that_falls_silent_is_left_and_gets_all_once_it_speaks() {
+fn a_store_that_stops_answering_gets_everything_once_it_answers() {
     survive(&[
         (Fault::Silent, 1, "no answer to TLS within 10s"),
         (Fault::StallWithinBody, 1, "no byte moved"),

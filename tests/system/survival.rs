@@ -155,7 +155,7 @@ fn without_a_stored_choice_and_without_a_broker_no_device_is_opened() {
 }
 
 #[test]
-fn do_not_record_outlives_a_restart_without_a_broker() {
+fn do_not_record_survives_a_restart_without_a_broker() {
     let dir = TempDir::new().unwrap();
     let (clip, device) = Watched::device(dir.path());
     let cloud = Cloud::start(&["--source", clip.to_str().unwrap(), "--segment", "2s"]);
@@ -174,7 +174,7 @@ fn do_not_record_outlives_a_restart_without_a_broker() {
 }
 
 #[test]
-fn leave_to_record_outlives_a_restart_without_a_broker() {
+fn permission_to_record_survives_a_restart_without_a_broker() {
     let cloud = Cloud::start(&["--segment", "2s", "--set", "privacy.unheard_hold=\"0s\""]);
     allowed(&cloud);
     let camera = Camera::start(&cloud);
@@ -190,7 +190,7 @@ fn leave_to_record_outlives_a_restart_without_a_broker() {
 }
 
 #[test]
-fn the_local_latch_outlives_a_restart_and_lifts_nothing_but_itself() {
+fn the_local_latch_survives_a_restart_and_its_removal_removes_nothing_else() {
     let cloud = Cloud::start(&["--segment", "2s"]);
     allowed(&cloud);
     let camera = Camera::start(&cloud);

@@ -1,6 +1,6 @@
 //! The line of footage and gaps on the page: a pure function of what is stored and what the camera reported.
 
-use crate::page_parts::bands::{Away, Band, Ended, Kind, Known, Opened, Stretch, bands};
+use crate::page_parts::bands::{Away, Band, BandKind, Ended, Known, Opened, Stretch, bands};
 use kasacam::domain::time::Utc;
 
 /// Seconds after a fixed moment.
@@ -30,7 +30,7 @@ fn opened(from: f64, until: Option<f64>, why: &str) -> Opened {
 }
 
 /// Kind, reason, start and end of each band, in seconds.
-fn told(bands: &[Band]) -> Vec<(Kind, &str, f64, f64)> {
+fn told(bands: &[Band]) -> Vec<(BandKind, &str, f64, f64)> {
     let seconds = |time: Utc| ((time.0 - at(0.0).0) as f64 / 1e9 * 1000.0).round() / 1000.0;
     bands
         .iter()
@@ -39,19 +39,19 @@ fn told(bands: &[Band]) -> Vec<(Kind, &str, f64, f64)> {
 }
 
 #[test]
-fn nothing_known_is_no_line() {
+fn without_data_there_is_no_timeline() {
     assert!(bands(&Known::default(), at(10.0)).is_empty());
 }
 
 #[test]
-fn segments_of_a_span_are_one_band_and_the_growing_one_is_told_apart() {
+fn segments_of_a_span_are_one_band_and_the_current_one_is_another() {
     let known = Known {
         stretches: span("a", &[0.2, 4.2, 8.2]),
         opened: vec![opened(0.0, None, "unknown")],
         ..Known::default()
     };
     let line = bands(&known, at(10.0));
-    assert_eq!(told(&line), [(Kind::Recorded, "", 0.2, 8.2), (Kind::Recording, "", 8.2, 10.0)]);
+    assert_eq!(told(&line), [(BandKind::Recorded, "", 0.2, 8.2), (BandKind::Recording, "", 8.2, 10.0)]);
 }
 
 #[test]
@@ -66,21 +66,21 @@ fn a_gap_has_the_reason_of_the_span_before_it_even_where_the_device_was_closed_a
     };
     let line = bands(&known, at(25.0));
     let expected = [
-        (Kind::Recorded, "", 0.0, 6.5),
-        (Kind::Gap, "privacy", 6.5, 20.3),
-        (Kind::Recorded, "", 20.3, 24.3),
-        (Kind::Recording, "", 24.3, 25.0),
+        (BandKind::Recorded, "", 0.0, 6.5),
+        (BandKind::Gap, "privacy", 6.5, 20.3),
+        (BandKind::Recorded, "", 20.3, 24.3),
+        (BandKind::Recording, "", 24.3, 25.0),
     ];
     assert_eq!(told(&line), expected);
 }
 
 #[test]
-fn each_reason_of_an_end_is_the_reason_of_its_gap_without_the_cameras_word() {
+fn the_reason_of_an_end_is_the_reason_of_its_gap_without_a_report_of_the_camera() {
     for reason in ["privacy", "entitlement", "storage", "source", "clock", "format", "shutdown", "power"] {
         let mut stretches = span("a", &[0.0, 4.0]);
         stretches.extend(span("b", &[30.0, 34.0]));
         let known = Known { stretches, ends: [ended("a", 4.0, reason)].into(), ..Known::default() };
-        assert_eq!(told(&bands(&known, at(34.0)))[1], (Kind::Gap, reason, 4.0, 30.0));
+        assert_eq!(told(&bands(&known, at(34.0)))[1], (BandKind::Gap, reason, 4.0, 30.0));
     }
 }
 
@@ -92,21 +92,21 @@ fn a_closed_camera_is_private_before_the_end_of_the_span_is_stored() {
         ..Known::default()
     };
     let line = bands(&known, at(9.0));
-    assert_eq!(told(&line).last(), Some(&(Kind::Gap, "privacy", 5.0, 9.0)));
+    assert_eq!(told(&line).last(), Some(&(BandKind::Gap, "privacy", 5.0, 9.0)));
 }
 
 #[test]
-fn what_the_camera_captured_and_the_store_lacks_waits_and_is_no_gap() {
+fn footage_that_is_not_stored_yet_is_waiting_and_not_a_gap() {
     let mut stretches = span("a", &[0.0, 4.0, 8.0, 12.0, 16.0]);
     stretches.drain(1..3);
     let known = Known { stretches, opened: vec![opened(0.0, None, "unknown")], ..Known::default() };
     let line = bands(&known, at(40.0));
     let expected = [
-        (Kind::Recorded, "", 0.0, 4.0),
-        (Kind::Waiting, "", 4.0, 12.0),
-        (Kind::Recorded, "", 12.0, 16.0),
-        (Kind::Waiting, "", 16.0, 32.0),
-        (Kind::Recording, "", 32.0, 40.0),
+        (BandKind::Recorded, "", 0.0, 4.0),
+        (BandKind::Waiting, "", 4.0, 12.0),
+        (BandKind::Recorded, "", 12.0, 16.0),
+        (BandKind::Waiting, "", 16.0, 32.0),
+        (BandKind::Recording, "", 32.0, 40.0),
     ];
     assert_eq!(told(&line), expected);
 }
@@ -120,13 +120,16 @@ fn footage_of_a_time_without_a_session_is_unheard_until_it_is_stored() {
         ..Known::default()
     };
     let line = bands(&known, at(30.0));
-    let expected =
-        [(Kind::Recorded, "", 0.0, 4.0), (Kind::Waiting, "", 4.0, 10.0), (Kind::Unheard, "", 10.0, 30.0)];
+    let expected = [
+        (BandKind::Recorded, "", 0.0, 4.0),
+        (BandKind::Waiting, "", 4.0, 10.0),
+        (BandKind::Unheard, "", 10.0, 30.0),
+    ];
     assert_eq!(told(&line), expected);
 }
 
 #[test]
-fn a_change_of_plan_is_a_short_gap_and_nothing_that_waits() {
+fn a_change_of_plan_is_a_short_gap_and_nothing_is_waiting() {
     let mut stretches = span("a", &[0.0, 4.0]);
     stretches.extend(span("b", &[4.4, 8.4]));
     let known = Known {
@@ -135,7 +138,7 @@ fn a_change_of_plan_is_a_short_gap_and_nothing_that_waits() {
         opened: vec![opened(0.0, None, "unknown")],
         away: Vec::new(),
     };
-    assert_eq!(told(&bands(&known, at(8.4)))[1], (Kind::Gap, "entitlement", 4.0, 4.4));
+    assert_eq!(told(&bands(&known, at(8.4)))[1], (BandKind::Gap, "entitlement", 4.0, 4.4));
 }
 
 #[test]

@@ -5,28 +5,35 @@ use crate::support::cloud::Cloud;
 use crate::support::figures::figure;
 use crate::support::opened::Watched;
 use crate::support::small_disk::SmallDisk;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
+
+/// A cloud whose camera stops when its disk is full.
+fn with_a_full_disk(more: &[&str]) -> Cloud {
+    let full = ["--segment", "2s", "--set", "spool.min_free=\"0\"", "--set", "spool.when_full=\"stop\""];
+    let cloud = Cloud::start(&[more, &full].concat());
+    cloud.tell(&["plan", "plus"]);
+    cloud
+}
+
+/// The state directory of the camera, on a disk of 8 MiB.
+fn small_disk(cloud: &Cloud) -> Option<(PathBuf, SmallDisk)> {
+    let state = cloud.agent_toml.with_file_name("state");
+    match SmallDisk::mount(&state, "size=8m") {
+        Some(disk) => Some((state, disk)),
+        None => {
+            println!("skipped: nothing can be mounted here");
+            None
+        }
+    }
+}
 
 #[test]
 fn k11_a_choice_that_a_full_disk_cannot_take_closes_the_next_start_without_a_broker() {
     let dir = tempfile::TempDir::new().unwrap();
     let (clip, watched) = Watched::device(dir.path());
-    let cloud = Cloud::start(&[
-        "--source",
-        clip.to_str().unwrap(),
-        "--segment",
-        "2s",
-        "--set",
-        "spool.min_free=\"0\"",
-        "--set",
-        "spool.when_full=\"stop\"",
-    ]);
-    cloud.tell(&["plan", "plus"]);
-    let state = cloud.agent_toml.with_file_name("state");
-    let Some(_small) = SmallDisk::mount(&state, "size=8m") else {
-        println!("skipped: nothing can be mounted here");
-        return;
-    };
+    let cloud = with_a_full_disk(&["--source", clip.to_str().unwrap()]);
+    let Some((state, _small)) = small_disk(&cloud) else { return };
     let camera = Camera::start(&cloud);
     cloud.tell(&["privacy", "off"]);
     camera.wait_until_it_records(15);
@@ -68,21 +75,9 @@ fn fill(path: &std::path::Path) {
 }
 
 #[test]
-fn a_latch_that_cannot_be_made_durable_is_told_by_the_command_that_sets_it() {
-    let cloud = Cloud::start(&[
-        "--segment",
-        "2s",
-        "--set",
-        "spool.min_free=\"0\"",
-        "--set",
-        "spool.when_full=\"stop\"",
-    ]);
-    cloud.tell(&["plan", "plus"]);
-    let state = cloud.agent_toml.with_file_name("state");
-    let Some(_small) = SmallDisk::mount(&state, "size=8m") else {
-        println!("skipped: nothing can be mounted here");
-        return;
-    };
+fn a_latch_that_cannot_be_made_durable_is_reported_by_the_command_that_sets_it() {
+    let cloud = with_a_full_disk(&[]);
+    let Some((state, _small)) = small_disk(&cloud) else { return };
     let camera = Camera::start(&cloud);
     cloud.tell(&["privacy", "off"]);
     camera.wait_until_it_records(15);

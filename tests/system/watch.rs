@@ -282,7 +282,7 @@ const UNSEEN: [&str; 5] = [
 ];
 
 #[test]
-fn a_camera_with_one_thing_wrong_fails_one_row_and_one_as_it_should_be_fails_none() {
+fn a_camera_with_one_fault_fails_one_row_and_a_correct_one_fails_none() {
     let cloud = Cloud::start(&["--segment", "2s", "--telemetry", "1s", "--credentials", "grant"]);
     cloud.tell(&["plan", "plus"]);
     cloud.tell(&["privacy", "off"]);
@@ -368,7 +368,7 @@ fn in_the_bucket(cloud: &Cloud) -> Vec<String> {
 }
 
 #[test]
-fn a_watch_that_cannot_be_run_says_so() {
+fn a_watch_that_cannot_run_exits_with_2_and_the_reason() {
     let cloud = Cloud::start(&[]);
     let said = |child: Child| {
         let output = child.wait_with_output().unwrap();

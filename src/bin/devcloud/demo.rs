@@ -92,7 +92,7 @@ async fn run_in(dir: &Path, demo: &Demo) -> Result<(), String> {
 }
 
 /// Clause K13 of the service agreement.
-const NO_EMERGENCY_SERVICE: &str =
+const NO_EMERGENCY: &str =
     "this is not an emergency service: it depends on power, network, plan and the owner's choice";
 
 async fn with_camera(
@@ -117,7 +117,7 @@ async fn with_camera(
         peak_rss_kib: 0,
         private_orders: 0,
     };
-    say(began, NO_EMERGENCY_SERVICE);
+    say(began, NO_EMERGENCY);
     if demo.seconds.is_none() {
         let program = std::env::args().next().unwrap_or_default();
         let devcloud = format!("{program} --dir {}", dir.display());

@@ -1,22 +1,22 @@
-//! The timeline of a camera: what was recorded when, and why there is nothing where there is nothing. Pure:
-//! it is given what is stored and what the camera told, and lays both on one line.
+//! The timeline of a camera: what was recorded when, and why there are gaps, from what is stored and what the camera
+//! reported. Pure.
 
 use kasacam::domain::time::Utc;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Two pieces of one span that are no further apart are one: keys have whole microseconds, media have ticks.
+/// Two segments of a span are continuous if they are at most this far apart: keys have microseconds, media have ticks.
 const MAX_SEAM: Duration = Duration::from_millis(150);
-/// What is shorter is not shown: the camera and the cloud each have a clock.
+/// Shorter bands are not shown, because camera and cloud have different clocks.
 const MIN_SHOWN: Duration = Duration::from_millis(50);
-/// The segment that grows is taken to be no longer than so many of the longest that was stored.
+/// The current segment is assumed to be at most this many times as long as the longest stored one.
 const GROWING_FACTOR: u32 = 2;
-/// And no shorter than this.
+/// And at least this long.
 const MIN_GROWING: Duration = Duration::from_secs(4);
-/// From a device's opening to its first picture it takes no longer than this.
+/// From the opening of a device to its first frame, at most.
 const MAX_STARTING: Duration = Duration::from_secs(5);
-/// A pipeline that is made anew while the device's plan changes is without a picture for less than this.
+/// How long a pipeline has no frames when it is rebuilt for another plan, at most.
 const MAX_RESTART: Duration = Duration::from_secs(1);
 
 /// A segment that the store holds.
@@ -40,17 +40,17 @@ pub(crate) struct Ended {
     pub key: String,
 }
 
-/// A time during which the capture device was open, by the camera's word.
+/// A time in which the capture device was open, as the camera reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Opened {
     pub from: Utc,
     /// `None` while it is open.
     pub until: Option<Utc>,
-    /// Why it was closed, as the end of a span would say.
+    /// Why it was closed, as in the end of a span.
     pub why: String,
 }
 
-/// A time during which the cloud could tell the camera nothing.
+/// A time in which the camera could not receive anything.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Away {
     pub from: Utc,
@@ -58,42 +58,42 @@ pub(crate) struct Away {
     pub until: Option<Utc>,
 }
 
-/// What a part of the line is.
+/// What a band shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Kind {
-    /// The store holds it.
+pub(crate) enum BandKind {
+    /// It is stored.
     Recorded,
-    /// The segment that grows now.
+    /// The current segment.
     Recording,
-    /// The camera has it, and the store does not yet.
+    /// The camera has it, but it is not stored yet.
     Waiting,
-    /// As `Waiting`; captured while the camera could be told of no choice.
+    /// As `Waiting`, but it was captured while the camera could not receive a choice.
     Unheard,
     /// There is no footage.
     Gap,
 }
 
-/// A part of the line. Bands neither overlap nor leave anything out between the first and the last.
+/// A part of the timeline. Bands do not overlap, and leave nothing out between the first and the last.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Band {
-    pub kind: Kind,
+    pub kind: BandKind,
     /// Milliseconds of Unix time.
     #[serde(serialize_with = "millis")]
     pub from: Utc,
     #[serde(serialize_with = "millis")]
     pub to: Utc,
-    /// Of a gap: the reason at the span's end, or `unknown`.
+    /// Of a gap: the reason in the end of the span, or `unknown`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Of what is recorded: `plan.id` of its lease.
+    /// Of a recording: `plan.id` of its lease.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sound: Option<bool>,
     #[serde(skip)]
     span: String,
-    /// Place of its first segment in the span, and of its last.
+    /// Counter of its first segment in the span, and of its last.
     #[serde(skip)]
     first: u64,
     #[serde(skip)]
@@ -104,7 +104,7 @@ fn millis<S: serde::Serializer>(at: &Utc, serializer: S) -> Result<S::Ok, S::Err
     serializer.serialize_i64(at.0 / 1_000_000)
 }
 
-/// Everything that is known.
+/// Everything that the timeline is made of.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Known {
     /// In the order of their start.
@@ -117,7 +117,7 @@ pub(crate) struct Known {
     pub away: Vec<Away>,
 }
 
-/// The line from the first thing known until `now`.
+/// The timeline from the first known event until `now`.
 pub(crate) fn bands(known: &Known, now: Utc) -> Vec<Band> {
     let opened = closed_by_ends(known);
     let recorded = recorded(&known.stretches);
@@ -136,7 +136,7 @@ pub(crate) fn bands(known: &Known, now: Utc) -> Vec<Band> {
                 starting(&mut line, &opened, before.as_ref());
             }
         }
-        // The span of a new plan may begin before the one before has ended.
+        // The span of a new plan may begin before the end of the last one.
         band.from = band.from.max(at);
         at = at.max(band.to);
         before = known.ends.get(&band.span).cloned();
@@ -148,7 +148,7 @@ pub(crate) fn bands(known: &Known, now: Utc) -> Vec<Band> {
     line
 }
 
-/// Segments that follow one another, as one band each.
+/// One band for each continuous run of segments.
 fn recorded(stretches: &[Stretch]) -> Vec<Band> {
     let mut found: Vec<Band> = Vec::new();
     for stretch in stretches {
@@ -162,7 +162,7 @@ fn recorded(stretches: &[Stretch]) -> Vec<Band> {
             }
         }
         found.push(Band {
-            kind: Kind::Recorded,
+            kind: BandKind::Recorded,
             from: stretch.start,
             to: stretch.end,
             reason: None,
@@ -189,12 +189,12 @@ fn closed_by_ends(known: &Known) -> Vec<Opened> {
     opened
 }
 
-/// Such a span ends with the next one already under way.
+/// Whether the device stays open when a span ends for this reason.
 fn goes_on(reason: &str) -> bool {
     matches!(reason, "format" | "clock" | "entitlement")
 }
 
-/// What stands between two recorded bands, or behind the last.
+/// Fills the time between two recorded bands, or after the last.
 fn fill(
     line: &mut Vec<Band>,
     (from, to): (Utc, Utc),
@@ -220,42 +220,43 @@ fn fill(
         let open = opened.iter().any(|o| o.from <= start && o.until.is_none_or(|until| end <= until));
         let away = known.away.iter().any(|a| a.from <= start && a.until.is_none_or(|until| end <= until));
         let kind = match (open, away) {
-            (false, _) => Kind::Gap,
-            (true, true) => Kind::Unheard,
-            (true, false) if tail.is_some_and(|tail| start >= tail) => Kind::Recording,
-            (true, false) => Kind::Waiting,
+            (false, _) => BandKind::Gap,
+            (true, true) => BandKind::Unheard,
+            (true, false) if tail.is_some_and(|tail| start >= tail) => BandKind::Recording,
+            (true, false) => BandKind::Waiting,
         };
-        let reason = (kind == Kind::Gap).then(|| reason(start, opened, before));
+        let reason = (kind == BandKind::Gap).then(|| reason(start, opened, before));
         let (plan, sound, span) = (None, None, String::new());
         push(line, Band { kind, from: start, to: end, reason, plan, sound, span, first: 0, n: 0 });
     }
 }
 
-/// Before a span's first segment no footage is missing right away: a device that has just opened has no picture yet,
-/// and neither has one whose pipeline was made anew for another plan. That moment is part of the gap.
+/// Before the first segment of a span, a short time without footage is normal: a device that has just opened has no frame
+/// yet, nor has a pipeline that was rebuilt for another plan. That time is part of the gap.
 fn starting(line: &mut Vec<Band>, opened: &[Opened], before: Option<&Ended>) {
     let gap_of_start = |b: &Band| {
         let long = b.to.since(b.from);
         let opens = long < MAX_STARTING && opened.iter().any(|o| o.from == b.from);
-        matches!(b.kind, Kind::Waiting | Kind::Unheard) && (opens || before.is_some() && long < MAX_RESTART)
+        matches!(b.kind, BandKind::Waiting | BandKind::Unheard)
+            && (opens || before.is_some() && long < MAX_RESTART)
     };
     if !line.last().is_some_and(gap_of_start) {
         return;
     }
     let Some(mut band) = line.pop() else { return };
     match (line.last_mut(), before) {
-        (Some(gap), _) if gap.kind == Kind::Gap => gap.to = band.to,
+        (Some(gap), _) if gap.kind == BandKind::Gap => gap.to = band.to,
         (Some(_), Some(ended)) => {
-            (band.kind, band.reason) = (Kind::Gap, Some(ended.reason.clone()));
+            (band.kind, band.reason) = (BandKind::Gap, Some(ended.reason.clone()));
             line.push(band);
         }
-        // The line begins with the first picture.
+        // The timeline begins with the first frame.
         (None, _) => {}
         (Some(_), None) => line.push(band),
     }
 }
 
-/// Why there is nothing: the device's last closing before, or the end of the span before where that is later.
+/// The reason of a gap: that of the last closing of the device, or of the last end of a span, if that is later.
 fn reason(at: Utc, opened: &[Opened], before: Option<&Ended>) -> String {
     let closed = opened.iter().filter_map(|o| o.until.filter(|until| *until <= at).map(|u| (u, &o.why)));
     let ended = before.map(|end| (end.at, &end.reason));
@@ -265,8 +266,8 @@ fn reason(at: Utc, opened: &[Opened], before: Option<&Ended>) -> String {
 
 fn push(line: &mut Vec<Band>, band: Band) {
     if let Some(last) = line.last_mut() {
-        let same = last.kind == band.kind && last.reason == band.reason && band.kind != Kind::Recorded;
-        let sliver = band.to.since(band.from) < MIN_SHOWN && band.kind != Kind::Recorded;
+        let same = last.kind == band.kind && last.reason == band.reason && band.kind != BandKind::Recorded;
+        let sliver = band.to.since(band.from) < MIN_SHOWN && band.kind != BandKind::Recorded;
         if same || sliver {
             last.to = last.to.max(band.to);
             return;

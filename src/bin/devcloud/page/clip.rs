@@ -1,5 +1,5 @@
-//! A range of footage as one MP4 (ISO/IEC 14496-12): the chunks of its segments behind one `moov`, with
-//! their times moved so that what follows a gap begins where the footage before it ended. Pure.
+//! A range of footage as one MP4 (ISO/IEC 14496-12): the chunks of its segments after one `moov`. Their times are shifted, so
+//! that footage after a gap follows directly. Pure.
 
 use kasacam::domain::fragment::{Init, Track};
 use kasacam::domain::time::Utc;
@@ -22,10 +22,10 @@ struct Cut<'a> {
     to: u64,
 }
 
-/// One MP4 of everything from the GOP that holds `from` until `to`; gaps are left out.
+/// One MP4 from the GOP that contains `from` until `to`; gaps are left out.
 ///
 /// # Errors
-/// If nothing was recorded then, a segment cannot be read, or the picture's format changes in between.
+/// Nothing is stored of that time, a segment cannot be read, or the video format changes.
 pub(crate) fn clip(sources: &[Source], from: Utc, to: Utc) -> Result<Vec<u8>, String> {
     let mut layouts = Vec::new();
     for source in sources {
@@ -42,7 +42,7 @@ pub(crate) fn clip(sources: &[Source], from: Utc, to: Utc) -> Result<Vec<u8>, St
     let head = cuts.iter().find(|cut| cut.layout.init.audio.is_some()).unwrap_or(first).layout;
     if let Some(other) = cuts.iter().find(|cut| !same_picture(&head.init, &cut.layout.init)) {
         let at = other.layout.record.start_utc;
-        return Err(format!("the picture has another format from {at} on: take the parts on their own"));
+        return Err(format!("the video format changes at {at}: download the parts one by one"));
     }
     let mut file = head.init.bytes.to_vec();
     let mut entries = Vec::new();
@@ -68,12 +68,12 @@ pub(crate) fn clip(sources: &[Source], from: Utc, to: Utc) -> Result<Vec<u8>, St
 
 const NANOS: i128 = 1_000_000_000;
 
-/// To the nearest tick: a time in ticks that was made nanoseconds becomes the same again.
+/// To the nearest tick, so that a time in ticks survives the conversion to nanoseconds.
 fn ticks(nanos: i128, scale: i128) -> i128 {
     (nanos * scale + NANOS / 2).div_euclid(NANOS)
 }
 
-/// Chunks of a segment from the last GOP that begins no later than `from` on.
+/// Chunks of a segment, beginning with the last GOP that begins at or before `from`.
 fn within<'a>(source: &'a Source, layout: &'a Layout, from: Utc, to: Utc) -> Vec<Cut<'a>> {
     let video = layout.init.video;
     let base = layout.chunks.iter().filter_map(|chunk| times(chunk, video)).map(|(start, _)| start).min();
@@ -86,7 +86,7 @@ fn within<'a>(source: &'a Source, layout: &'a Layout, from: Utc, to: Utc) -> Vec
         if utc >= to {
             break;
         }
-        // A GOP that ends before the range begins, as far as is known by now.
+        // The GOP before ends before the range begins.
         if chunk.starts_with_sync && utc <= from {
             found.clear();
         }
@@ -101,7 +101,7 @@ fn within<'a>(source: &'a Source, layout: &'a Layout, from: Utc, to: Utc) -> Vec
     found
 }
 
-/// Start and end of the chunk's pictures, in nanoseconds of the media.
+/// Start and end of the frames of a chunk, in nanoseconds of media time.
 fn times(chunk: &ChunkInfo, video: Track) -> Option<(u64, u64)> {
     let run = chunk.runs.iter().find(|run| run.track == video.id)?;
     let nanos = |ticks: u64| {
@@ -111,13 +111,13 @@ fn times(chunk: &ChunkInfo, video: Track) -> Option<(u64, u64)> {
     Some((nanos(run.decode_time), nanos(run.decode_time.saturating_add(run.duration))))
 }
 
-/// Times that are no further apart, in nanoseconds, go on.
+/// Times that are at most this far apart are continuous, in nanoseconds.
 const SEAM: u64 = 200_000_000;
 
 /// What has been written so far.
 #[derive(Default)]
 struct Written<'a> {
-    /// The chunk before, and where its pictures end in the file, in nanoseconds.
+    /// The last chunk, and the end of its frames in the file, in nanoseconds.
     before: Option<(&'a Layout, u64, i128)>,
     shift: i128,
     /// End of all tracks in the file, in nanoseconds.
@@ -125,12 +125,12 @@ struct Written<'a> {
 }
 
 impl<'a> Written<'a> {
-    /// By how many nanoseconds this chunk moves.
+    /// How far this chunk is shifted, in nanoseconds.
     fn shift(&mut self, cut: &Cut<'a>) -> i128 {
         let record = &cut.layout.record;
         let from = i128::from(cut.from);
         match self.before {
-            // Within a segment times go on.
+            // Within a segment, times are continuous.
             Some((layout, end, _)) if std::ptr::eq(layout, cut.layout) && cut.from.abs_diff(end) < SEAM => {}
             // The next one of its span begins where it ended.
             Some((layout, _, over))
@@ -192,7 +192,7 @@ fn move_chunk(bytes: &mut [u8], init: &Init, shift: i128) -> Result<(), String> 
     Ok(())
 }
 
-/// The boxes within a range of bytes: each one's kind, and where its body lies.
+/// The boxes in a range of bytes: the kind of each, and the position of its body.
 fn inside(
     bytes: &[u8],
     range: std::ops::Range<usize>,
@@ -212,7 +212,7 @@ fn inside(
     })
 }
 
-/// The decoder of one decodes the other.
+/// Whether one decoder can decode both.
 fn same_picture(a: &Init, b: &Init) -> bool {
     let size = (a.width, a.height, a.video) == (b.width, b.height, b.video);
     let sound = a.audio.is_none() || b.audio.is_none() || a.audio == b.audio;

@@ -1,16 +1,16 @@
-//! Who may ask. The page listens on the loopback interface, where every web page that is open on this
-//! machine could reach it: names that merely resolve to it, and requests of other pages, are refused.
+//! Access to the page. It listens on the loopback interface, which every web page that is open on this machine can reach:
+//! other host names that resolve to this address, and requests of other pages, are refused.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-/// No script but ours, nothing from elsewhere, in nobody's frame.
+/// Only our scripts, no foreign content, and not in frames of other pages.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
      media-src 'self' blob:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Refuses what is not for us, and says in every answer what a browser may do with it.
+/// Refuses foreign requests, and sets the policy headers of every answer.
 pub(super) async fn guard(State(port): State<u16>, request: Request, next: Next) -> Response {
     let mut answer = match refusal(request.method(), request.headers(), port) {
         Some(why) => (StatusCode::FORBIDDEN, why).into_response(),
@@ -50,6 +50,6 @@ fn refusal(method: &Method, headers: &HeaderMap, port: u16) -> Option<&'static s
         return Some("another page may not ask");
     }
     let json = text(header::CONTENT_TYPE).is_some_and(|kind| kind.starts_with("application/json"));
-    // A form of another page cannot send this without asking first.
+    // A form of another page cannot send this without a preflight request.
     (method != Method::GET && method != Method::HEAD && !json).then_some("a command is JSON")
 }

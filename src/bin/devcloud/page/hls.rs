@@ -1,17 +1,17 @@
-//! A playlist of HLS (RFC 8216) made from keys alone: no index, and no look into an object but for the length of its
-//! `moov`. Pure.
+//! A playlist of HLS (RFC 8216), made only from keys: without an index, and of an object only the length of its `moov` is
+//! needed. Pure.
 
 use kasacam::domain::time::Utc;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::time::Duration;
 
-/// Two pieces that are no further apart follow one another.
+/// Two segments are continuous if they are at most this far apart.
 const MAX_SEAM: Duration = Duration::from_millis(150);
-/// Of a span whose next key is not there, a segment is taken to be no longer than this unless others are longer.
+/// The shortest target duration.
 const MIN_TARGET: Duration = Duration::from_secs(1);
 
-/// A key, taken apart: `…/YYYY-MM-DD/HH/MM-SS.ffffffZ.{n}.mp4`, or `.mp4_end`.
+/// The parts of a key: `…/YYYY-MM-DD/HH/MM-SS.ffffffZ.{n}.mp4`, or `.mp4_end`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Named {
     pub key: String,
@@ -43,10 +43,10 @@ struct Listed {
     end: Utc,
 }
 
-/// The playlist of these keys. `address` is where an object is found, `moov` how long its `ftyp` and `moov` are.
+/// The playlist of these keys. `address` gives the address of an object, `moov` the length of its `ftyp` and `moov`.
 ///
-/// A segment ends where the next key of its span begins. One that has none behind it yet is left out: it comes with the
-/// next one. Where a span has ended and the next begins later, the time between is an `EXT-X-GAP`.
+/// A segment ends where the next key of its span begins; the last one of a span that goes on is left out. The time between
+/// two spans is an `EXT-X-GAP`.
 pub(crate) fn playlist(
     keys: &[Named],
     address: impl Fn(&str) -> String,
@@ -86,8 +86,8 @@ pub(crate) fn playlist(
     text
 }
 
-/// The playlist that names what the one at `uri` holds, so that a player knows before it fetches a segment whether it can
-/// play it (RFC 8216, 4.3.4.2). `kinds` are media types with their codecs, and `bandwidth` the most bits a second.
+/// The playlist that describes the one at `uri`, so that a player knows the codecs before it fetches a segment (RFC 8216,
+/// 4.3.4.2). `kinds` are media types with their codecs, `bandwidth` is the peak in bits per second.
 pub(crate) fn variants<'a>(uri: &str, kinds: impl Iterator<Item = &'a str>, bandwidth: u64) -> String {
     let named = kinds.filter_map(|kind| kind.split('"').nth(1));
     let codecs: BTreeSet<&str> = named.flat_map(|codecs| codecs.split(',')).collect();
@@ -99,8 +99,8 @@ pub(crate) fn variants<'a>(uri: &str, kinds: impl Iterator<Item = &'a str>, band
     )
 }
 
-/// Each segment with the start of what follows it in its span: of the next key behind it whose counter is one more and
-/// that follows no other. The span of a new plan may begin before the end of the one before is told.
+/// Each segment with the start of its successor in the span: the next key whose counter is one higher and that is not the
+/// successor of another one. The span of a new plan may begin before the end of the last span is stored.
 fn listed(keys: &[Named]) -> Vec<Listed> {
     let mut found = Vec::new();
     let mut taken = BTreeSet::new();
@@ -114,7 +114,7 @@ fn listed(keys: &[Named]) -> Vec<Listed> {
     found
 }
 
-/// The time between two spans, in pieces that are no longer than a segment.
+/// The time between two spans, in parts that are not longer than a segment.
 fn gaps(text: &mut String, from: Utc, gap: Duration, target: Duration) {
     let mut done = Duration::ZERO;
     text.push_str("#EXT-X-DISCONTINUITY\n");

@@ -1,5 +1,5 @@
-//! A page to watch the camera work: what was recorded when and why there are gaps, playback, the camera's
-//! state, and the switches that the owner and the operator have. It listens on the loopback interface alone.
+//! A web page that shows how the camera works: the timeline with the reasons of gaps, playback, the state of the camera, and
+//! the switches of the owner and the operator. It listens only on the loopback interface.
 
 pub(crate) mod bands;
 pub(crate) mod clip;
@@ -19,7 +19,7 @@ use tokio::task::JoinHandle;
 /// The port, unless it is taken.
 const PORT: u16 = 8420;
 
-/// The page, served until it is dropped.
+/// The page. It is served until this is dropped.
 pub(crate) struct Page {
     /// Its address.
     pub url: String,
@@ -36,7 +36,7 @@ impl Page {
     /// Serves it on 127.0.0.1.
     ///
     /// # Errors
-    /// If no port can be had.
+    /// No port is free.
     pub(crate) async fn serve(cloud: &Arc<Devcloud>) -> Result<Page, String> {
         let at = |port| (Ipv4Addr::LOCALHOST, port);
         let listener = match TcpListener::bind(at(PORT)).await {

@@ -1,4 +1,4 @@
-//! What the page asks for, and what it gets.
+//! The requests of the page, and their answers.
 
 use super::clip::{Source, clip};
 use super::guard::guard;
@@ -24,17 +24,17 @@ use tokio::time::Instant;
 
 type Cloud = State<Arc<Devcloud>>;
 
-/// Segments in one answer.
+/// The largest number of segments in one answer.
 const MAX_SEGMENTS: usize = 200;
-/// Segments in a playlist: a day of four seconds each.
+/// The largest number of segments in a playlist: a day of four seconds each.
 const MAX_LISTED: usize = 21_600;
-/// No segment is longer.
+/// The longest segment.
 const MAX_SEGMENT: Duration = Duration::from_secs(300);
-/// Of a clip.
+/// The longest clip.
 const MAX_CLIP: Duration = Duration::from_secs(3600);
 const MAX_CLIP_BYTES: u64 = 512 << 20;
-/// What comes within this behind another goes out as one.
-const TOGETHER: Duration = Duration::from_millis(100);
+/// Changes within this time are sent together.
+const MIN_INTERVAL: Duration = Duration::from_millis(100);
 
 const FILES: [(&str, &str, &str); 8] = [
     ("/", "text/html; charset=utf-8", include_str!("assets/index.html")),
@@ -48,7 +48,7 @@ const FILES: [(&str, &str, &str); 8] = [
 ];
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
-/// Everything, for a page on this port.
+/// All routes, for a page on this port.
 pub(super) fn router(cloud: Arc<Devcloud>, port: u16) -> Router {
     let mut router = Router::new();
     for (path, kind, text) in FILES {
@@ -81,7 +81,7 @@ async fn state(cloud: &Devcloud) -> Value {
     state
 }
 
-/// The whole line until now.
+/// The whole timeline until now.
 async fn timeline(State(cloud): Cloud) -> Json<Value> {
     Json(json!({"now": millis(clock::utc()), "bands": cloud.seen.bands()}))
 }
@@ -93,7 +93,7 @@ struct Range {
     to: f64,
 }
 
-/// What overlaps the range, and what comes next behind it.
+/// Segments that overlap the range, and the next one.
 async fn segments(State(cloud): Cloud, Query(range): Query<Range>) -> Json<Value> {
     let (from, to) = (utc(range.from), utc(range.to));
     let (segments, next) = cloud.seen.shelf(|shelf| (shelf.between(from, to, MAX_SEGMENTS), shelf.next(to)));
@@ -128,7 +128,7 @@ async fn media(State(cloud): Cloud, Path(key): Path<String>, asked: HeaderMap) -
     }
 }
 
-/// The first and the last byte of `bytes=first-last` or `bytes=first-` (RFC 9110, 14.1.2). `None` where the whole is sent.
+/// The first and the last byte of `bytes=first-last` or `bytes=first-` (RFC 9110, 14.1.2). `None` to send the whole.
 fn part(range: &str, length: usize) -> Option<(usize, usize)> {
     let (first, last) = range.strip_prefix("bytes=")?.split_once('-')?;
     let end = length.checked_sub(1)?;
@@ -150,7 +150,7 @@ async fn playlist(State(cloud): Cloud, Query(range): Query<Range>) -> Response {
     ([(header::CONTENT_TYPE, "application/vnd.apple.mpegurl")], text).into_response()
 }
 
-/// What that playlist holds.
+/// The playlist that describes that one.
 async fn variants(State(cloud): Cloud, Query(range): Query<Range>) -> Response {
     let held = cloud.seen.shelf(|shelf| shelf.between(utc(range.from), utc(range.to), MAX_LISTED));
     let rate = |held: &Held| {
@@ -204,7 +204,7 @@ async fn download(State(cloud): Cloud, Query(range): Query<Range>) -> Response {
     }
 }
 
-/// Does what the switches say; what reads files or signs anything else is not for a page.
+/// Executes the commands of the switches; a page may not use commands that read files or sign other claims.
 async fn command(State(cloud): Cloud, Json(command): Json<Command>) -> Response {
     match command {
         Command::Privacy { .. } | Command::Plan(_) | Command::Store { .. } | Command::Broker { .. } => {
@@ -220,7 +220,7 @@ async fn command(State(cloud): Cloud, Json(command): Json<Command>) -> Response 
     }
 }
 
-/// Tells of every change: `state` with all of it, `footage` where the timeline is to be read anew.
+/// Sends every change: `state` with the whole state, `footage` if the timeline has changed.
 async fn live(State(cloud): Cloud) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = cloud.seen.changes.clone();
     let told = stream::unfold((cloud, changes, None), async |(cloud, mut changes, before)| {
@@ -228,7 +228,7 @@ async fn live(State(cloud): Cloud) -> Sse<impl Stream<Item = Result<Event, Infal
             None => super::seen::Changes::default(),
             Some((before, next)) => {
                 changes.changed().await.ok()?;
-                // The first change after a pause goes at once.
+                // The first change after a pause is sent at once.
                 tokio::time::sleep_until(next).await;
                 before
             }
@@ -236,7 +236,7 @@ async fn live(State(cloud): Cloud) -> Sse<impl Stream<Item = Result<Event, Infal
         let now = *changes.borrow_and_update();
         let event = Event::default().event(if now.footage == before.footage { "state" } else { "footage" });
         let event = event.json_data(state(&cloud).await).ok()?;
-        Some((Ok(event), (cloud, changes, Some((now, Instant::now() + TOGETHER)))))
+        Some((Ok(event), (cloud, changes, Some((now, Instant::now() + MIN_INTERVAL)))))
     });
     Sse::new(told).keep_alive(KeepAlive::default())
 }

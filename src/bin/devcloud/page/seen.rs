@@ -1,4 +1,4 @@
-//! Everything that the page shows, kept up to date by one task that hears the cloud's events.
+//! Everything that the page shows. One task updates it from the events of the cloud.
 
 use super::bands::{Band, Known, bands};
 use super::shelf::{Shelf, read};
@@ -11,12 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, watch};
 use tokio::task::JoinHandle;
 
-/// Counters that grow when something is to be read anew.
+/// Counters that grow when something has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// What the camera said of itself.
+    /// The reports of the camera.
     pub state: u64,
-    /// What the timeline shows.
+    /// The content of the timeline.
     pub footage: u64,
 }
 
@@ -26,7 +26,7 @@ struct Inner {
     shelf: Shelf,
 }
 
-/// Kept until it is dropped.
+/// It ends when this is dropped.
 pub(crate) struct Seen {
     inner: Arc<Mutex<Inner>>,
     pub changes: watch::Receiver<Changes>,
@@ -40,7 +40,7 @@ impl Drop for Seen {
 }
 
 impl Seen {
-    /// Hears everything from now on, and reads what the bucket holds already.
+    /// Follows the events from now on, and reads the objects that exist already.
     pub(crate) fn follow(events: &Events, bucket: Bucket, device: String) -> Seen {
         let inner = Arc::new(Mutex::new(Inner::default()));
         let (tell, changes) = watch::channel(Changes::default());
@@ -90,7 +90,7 @@ async fn follow(
     loop {
         match events.recv().await {
             Ok(line) => hear(&line, &inner, &bucket, &device, &tell).await,
-            // What was lost may have told of objects.
+            // The lost events may have reported objects.
             Err(broadcast::error::RecvError::Lagged(_)) => rescan(&inner, &bucket, &tell).await,
             Err(broadcast::error::RecvError::Closed) => return,
         }
@@ -130,7 +130,7 @@ async fn hear(
     }
 }
 
-/// Reads the whole bucket, off the thread that serves.
+/// Reads the whole bucket, in another thread.
 async fn rescan(inner: &Arc<Mutex<Inner>>, bucket: &Bucket, tell: &watch::Sender<Changes>) {
     let bucket = bucket.clone();
     let all = tokio::task::spawn_blocking(move || {

@@ -1,4 +1,4 @@
-//! What the store holds, as the page needs it: read once when it comes, and kept in the order of time.
+//! The stored objects in the form that the page needs: each is read once, and they are in the order of time.
 
 use super::bands::{Ended, Stretch};
 use crate::objects::{Bucket, Facts};
@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Segments that are remembered: eleven days of four seconds each. The oldest go first.
+/// The largest number of segments to remember: eleven days of four seconds each. The oldest are removed first.
 const MAX_SEGMENTS: usize = 240_000;
 
 /// A segment.
@@ -22,22 +22,22 @@ pub(crate) struct Held {
     pub end: Utc,
     pub span: String,
     pub n: u64,
-    /// Decode time of its first picture, in seconds.
+    /// Decode time of its first frame, in seconds.
     pub decode: f64,
     /// `video/mp4; codecs="…"` (RFC 6381).
     pub mime: String,
-    /// Coded pictures.
+    /// Number of frames.
     pub pictures: u64,
     pub height: u32,
     pub sound: bool,
     pub plan: String,
     pub bytes: u64,
-    /// Of those, `ftyp` and `moov`.
+    /// Bytes of `ftyp` and `moov`.
     pub moov: u64,
 }
 
 fn millis<S: serde::Serializer>(at: &Utc, serializer: S) -> Result<S::Ok, S::Error> {
-    // 2^53 milliseconds are far off, and f64 keeps a microsecond of today's.
+    // 2^53 milliseconds are far in the future, and an f64 of today's date has microseconds.
     let (whole, rest) = (at.0.div_euclid(1_000_000), at.0.rem_euclid(1_000_000));
     let rest = f64::from(i32::try_from(rest).unwrap_or(0)) / 1e6;
     #[expect(clippy::cast_precision_loss, reason = "the milliseconds of any date fit into 53 bits")]
@@ -94,7 +94,7 @@ impl Shelf {
 
     /// Up to `most` segments that overlap the range, in the order of time.
     pub(crate) fn between(&self, from: Utc, to: Utc, most: usize) -> Vec<Held> {
-        // None is longer than this by far: `recording.segment` is at most a minute.
+        // Far longer than any segment: `recording.segment` is at most a minute.
         let earliest = Utc(from.0.saturating_sub(300_000_000_000));
         let range = self.segments.range((earliest, String::new())..(to, String::new()));
         range.map(|(_, held)| held).filter(|held| held.end > from).take(most).cloned().collect()
@@ -120,7 +120,7 @@ impl Shelf {
     }
 }
 
-/// Reads an object. `None` where it is gone, or none of ours.
+/// Reads an object. `None` if it is gone, or not footage.
 pub(crate) fn read(bucket: &Bucket, key: &str) -> Option<Found> {
     let facts = bucket.facts(key).ok()??;
     let start = time_of(key)?;
@@ -155,7 +155,7 @@ pub(crate) fn read(bucket: &Bucket, key: &str) -> Option<Found> {
     }))
 }
 
-/// The time that a key bears: `…/YYYY-MM-DD/HH/MM-SS.ffffffZ.{n}.mp4`.
+/// The time in a key: `…/YYYY-MM-DD/HH/MM-SS.ffffffZ.{n}.mp4`.
 fn time_of(key: &str) -> Option<Utc> {
     let mut parts = key.rsplitn(4, '/');
     let (file, hour, date) = (parts.next()?, parts.next()?, parts.next()?);

@@ -1,5 +1,4 @@
-//! What the camera last said of itself, and what it said over the last hour: fed with the lines of
-//! `events.jsonl` as they are written. Pure.
+//! The last reports of the camera, and its figures of the last hour, from the lines of `events.jsonl`. Pure.
 
 use super::bands::{Away, Opened};
 use kasacam::domain::time::Utc;
@@ -8,14 +7,14 @@ use serde_json::{Value, json};
 use std::collections::VecDeque;
 use std::time::Duration;
 
-/// Events that are shown.
+/// The largest number of events to show.
 const MAX_EVENTS: usize = 60;
-/// Of figures, and no more than one in two seconds.
+/// How long figures are kept; at most one every two seconds.
 const HISTORY_TIME: Duration = Duration::from_secs(3600);
 const MAX_FIGURES: usize = 1800;
-/// A rate is that of so long a time: segments come one by one, and a rate of two seconds would be that of none or one.
+/// Rates are means over this time: over two seconds, they would be those of one segment or none.
 const RATE_WINDOW: Duration = Duration::from_secs(12);
-/// Times of open devices and lost sessions that are remembered: the oldest go first.
+/// The largest number of times of open devices and lost sessions to remember; the oldest are removed first.
 const MAX_TIMES: usize = 10_000;
 
 /// One point of the charts.
@@ -23,11 +22,11 @@ const MAX_TIMES: usize = 10_000;
 pub(crate) struct Figures {
     /// Milliseconds of Unix time.
     pub at: i64,
-    /// Bytes a second that the store proved.
+    /// Bytes per second that the store has proved.
     pub upload_rate: f64,
-    /// Coded pictures a second that were captured.
+    /// Captured frames per second.
     pub frame_rate: f64,
-    /// Sealed files that the cloud does not hold yet.
+    /// Sealed files that are not stored yet.
     pub pending: f64,
     /// Bytes in the spool.
     pub spool: f64,
@@ -49,12 +48,12 @@ pub(crate) struct Switched {
     pub do_not_record: bool,
     /// When the choice left the broker.
     pub left_at: Utc,
-    /// From there until the device was closed, or open again, by the camera's clock; absent until it says so.
+    /// From then until the device was closed, or open again, by the camera's clock; absent until the camera reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub took_ms: Option<f64>,
 }
 
-/// All of it.
+/// The state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Standing {
     choice: Option<Value>,
@@ -72,7 +71,7 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Takes one line; whether it changes anything that is shown.
+    /// Takes one line; returns whether it changes what is shown.
     pub(crate) fn hear(&mut self, line: &Value, device: &str) -> bool {
         let Some(at) = line.get("at").and_then(Value::as_str).and_then(Utc::parse) else {
             return false;
@@ -117,7 +116,7 @@ impl Standing {
 
     fn chosen(&mut self, claims: Option<Value>, at: Utc, retained: bool) {
         let Some(claims) = claims else { return };
-        // One that the broker replays left it long ago.
+        // A retained message left the broker earlier.
         if let (false, Some(do_not_record)) = (retained, flag(&claims, "/do_not_record")) {
             self.switched = Some(Switched { do_not_record, left_at: at, took_ms: None });
         }
@@ -155,7 +154,6 @@ impl Standing {
             Some(true) if !retained => self.is_back(at),
             Some(false) => {
                 self.leaves(at);
-                // Of one that has ended in order the device is closed, too.
             }
             Some(true) | None => {}
         }
@@ -197,7 +195,7 @@ impl Standing {
             stored: number(&now, "/upload/stored_bytes"),
             captured: number(&now, "/capture/frames_captured"),
         };
-        // A camera that has started anew counts from 0 again.
+        // After a restart, the camera counts from 0 again.
         self.counted.retain(|c| at.since(c.at) <= RATE_WINDOW && c.captured <= counted.captured);
         if let Some(then) = self.counted.front() {
             let seconds = at.since(then.at).as_secs_f64().max(0.1);
@@ -242,7 +240,7 @@ impl Standing {
         }
     }
 
-    /// What the page shows, but for the cloud's own part.
+    /// What the page shows, without the state of the cloud itself.
     pub(crate) fn shown(&self) -> Value {
         json!({
             "choice": self.choice,

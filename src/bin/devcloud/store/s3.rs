@@ -72,7 +72,7 @@ impl S3 for Operations {
         if checksum.is_none() && !self.any_put {
             return Err(s3_error!(InvalidRequest, "x-amz-checksum-sha256 is required"));
         }
-        // Before the body comes, as other stores refuse; that nothing came meanwhile is seen again below.
+        // Before the body is read, as other stores do. `put` checks it again.
         if only_new && self.find(&input.bucket, &input.key).is_ok() {
             return Err(s3_error!(PreconditionFailed, "{}", Refusal::Exists));
         }
