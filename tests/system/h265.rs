@@ -113,7 +113,7 @@ fn a_file_of_open_gops_is_cut_where_segments_are_due_and_each_plays_alone() {
 
     let camera = Camera::start(&cloud);
     camera.wait_for("the end of the file", |status| {
-        status["capture"]["fault"].as_str().is_some_and(|fault| fault.contains("come to its end"))
+        status["capture"]["fault"].as_str().is_some_and(|fault| fault.contains("has ended"))
     });
     let status = camera.status();
     camera.wait_until_all_is_stored();

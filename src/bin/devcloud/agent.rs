@@ -19,7 +19,7 @@ pub(crate) fn start(kasacamd: Option<&Path>, agent_toml: &Path, log: &Path) -> R
     };
     if !program.exists() {
         return Err(format!(
-            "{}: does not exist: build it, or give its path with --kasacamd",
+            "{}: is not there: build it, or give its path with --kasacamd",
             program.display()
         ));
     }

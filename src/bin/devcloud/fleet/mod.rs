@@ -332,13 +332,13 @@ impl Seen {
             ),
             ("objects stored".into(), self.heard.objects.values().sum::<u64>().to_string()),
             (
-                "objects per camera and day, steady".into(),
+                "objects a camera-day, steady".into(),
                 a_day(curve::sum(&self.heard.stored, from, to)).to_string(),
             ),
         ];
         for (topic, curve) in &self.heard.messages {
             rows.push((
-                format!("{topic} per camera and day, steady"),
+                format!("{topic} a camera-day, steady"),
                 a_day(curve::sum(curve, from, to)).to_string(),
             ));
         }
