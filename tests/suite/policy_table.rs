@@ -1,5 +1,5 @@
 //! The whole policy, for all combinations of facts, as a readable table. It is in `docs/policy.md`;
-//! `UPDATE_GOLDEN=1` writes it again.
+//! `KASACAM_BLESS=1` writes it again.
 
 use kasacam::domain::codec::Codec;
 use kasacam::domain::effect::Rule;
@@ -280,9 +280,9 @@ fn the_policy_is_the_table_in_the_documentation() {
 
     let table = table();
 
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+    if std::env::var_os("KASACAM_BLESS").is_some() {
         std::fs::write(&path, format!("{before}{BEGIN}{table}{END}{after}")).unwrap();
     } else {
-        assert_eq!(golden, table, "the policy has changed: judge it, then run with UPDATE_GOLDEN=1");
+        assert_eq!(golden, table, "the policy has changed: judge it, then run with KASACAM_BLESS=1");
     }
 }
