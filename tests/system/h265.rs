@@ -77,7 +77,7 @@ fn what_x265_makes_is_stored_and_a_browser_that_cannot_play_it_says_so() {
         browser.wait_for("a picture", "document.querySelector('video').readyState >= 2");
     } else {
         browser
-            .wait_for("the word", "document.querySelector('#cover-text').textContent.includes('is H.265')");
+            .wait_for("the word", "document.querySelector('#cover-text').textContent.includes('no decoder for H.265')");
         assert_eq!(browser.eval("document.querySelector('#stage').dataset.mode"), "unplayable");
     }
     camera.stop();
