@@ -76,8 +76,10 @@ fn what_x265_makes_is_stored_and_a_browser_that_cannot_play_it_says_so() {
     if plays == true {
         browser.wait_for("a picture", "document.querySelector('video').readyState >= 2");
     } else {
-        browser
-            .wait_for("the word", "document.querySelector('#cover-text').textContent.includes('no decoder for H.265')");
+        browser.wait_for(
+            "the word",
+            "document.querySelector('#cover-text').textContent.includes('no decoder for H.265')",
+        );
         assert_eq!(browser.eval("document.querySelector('#stage').dataset.mode"), "unplayable");
     }
     camera.stop();
