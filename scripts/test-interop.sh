@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the demo with servers that are not ours: Garage, an S3 store that checks signatures and checksums, and rumqttd, an
-# MQTT 5 broker. Both are built once from their published sources, in KASACAM_INTEROP (~/.cache/kasacam/interop): about 20 minutes on two
+# MQTT 5 broker. Both are built once from their sources, in KASACAM_INTEROP (~/.cache/kasacam/interop): about 20 minutes on two
 # idle cores. Every wait has a limit.
 #
 #   scripts/test-interop.sh          everything
