@@ -5,7 +5,8 @@
 //! none do, or if the answer does not come after the body has been sent.
 //!
 //! A large body waits for `100 Continue` (RFC 9110, 10.1.1): if a store refuses or asks to wait, tens of
-//! megabytes have not been sent in vain. A store that never sends it is waited for only once.
+//! megabytes have not been sent in vain. A store that never sends it is waited for only once. A store may also
+//! refuse, keep the connection, and expect the body all the same: the connection is closed then.
 
 use super::answer::Answer;
 use super::body::Streamed;
@@ -25,6 +26,7 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -32,7 +34,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tokio::time::{Sleep, sleep};
 use tower_service::Service;
 
@@ -189,6 +191,8 @@ impl Client {
         if asks_first {
             headers.insert(EXPECT, HeaderValue::from_static("100-continue"));
         }
+        // Dropped when the request is over.
+        let (_wanted, over) = oneshot::channel();
         let gone = Arc::new(Notify::new());
         let (go, sent) = (Arc::new(Notify::new()), Arc::new(AtomicU64::new(0)));
         let share = object.map(|object| object.share).unwrap_or_default();
@@ -199,6 +203,7 @@ impl Client {
         let body = Held {
             body: Throttled::new(body, size, Arc::clone(&self.rate), share),
             wait: asks_first.then(|| Wait::new(Arc::clone(&go), Arc::clone(&self.never_continues))),
+            over,
             gone: Arc::clone(&gone),
             sent: Arc::clone(&sent),
             half_sent: object.map(|object| (size / 2, Arc::clone(&object.half_sent))),
@@ -281,14 +286,15 @@ async fn collect(mut body: hyper::body::Incoming) -> Result<Vec<u8>, Broken> {
 /// Waiting for `100 Continue`.
 struct Wait {
     go: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
-    patience: Pin<Box<Sleep>>,
+    /// Begins when the head has been passed to the connection, which may take long to open.
+    patience: Option<Pin<Box<Sleep>>>,
     never_continues: Arc<AtomicBool>,
 }
 
 impl Wait {
     fn new(go: Arc<Notify>, never_continues: Arc<AtomicBool>) -> Wait {
         let go = Box::pin(async move { go.notified().await });
-        Wait { go, patience: Box::pin(sleep(CONTINUE_TIMEOUT)), never_continues }
+        Wait { go, patience: None, never_continues }
     }
 }
 
@@ -296,6 +302,8 @@ impl Wait {
 struct Held {
     body: Throttled<Fault>,
     wait: Option<Wait>,
+    /// Its sender is dropped when the request is over: what is left of the body is not wanted any more.
+    over: oneshot::Receiver<Infallible>,
     gone: Arc<Notify>,
     /// Bytes of it that were passed to the connection.
     sent: Arc<AtomicU64>,
@@ -311,9 +319,13 @@ impl HttpBody for Held {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Fault>>> {
+        if Pin::new(&mut self.over).poll(cx).is_ready() {
+            return Poll::Ready(Some(Err(Fault("the request is over".into()))));
+        }
         if let Some(wait) = &mut self.wait {
             if wait.go.as_mut().poll(cx).is_pending() {
-                std::task::ready!(wait.patience.as_mut().poll(cx));
+                let patience = wait.patience.get_or_insert_with(|| Box::pin(sleep(CONTINUE_TIMEOUT)));
+                std::task::ready!(patience.as_mut().poll(cx));
                 wait.never_continues.store(true, Ordering::Relaxed);
             }
             self.wait = None;

@@ -139,6 +139,71 @@ async fn a_store_that_refuses_at_once_is_not_sent_the_body() {
     assert!(server.requests()[0].body.is_empty());
 }
 
+/// Until the store has no connection left.
+async fn all_closed(server: &StoreServer) {
+    let closed = async {
+        while server.open() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    within(10, closed).await;
+}
+
+/// A server may answer, keep the connection, and expect the body all the same (RFC 9110, 10.1.1).
+#[tokio::test]
+async fn a_body_that_was_refused_is_not_sent_behind_the_answer() {
+    let server = StoreServer::start();
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    for _ in 0..2 {
+        server.will([Act::RefuseAndRead { status: 503, code: "SlowDown" }]);
+        let (scope, _, why) = retry(upload(&uploader, &footage(), megabytes(8)).await);
+        assert_eq!(scope, Scope::Store, "{why}");
+        assert!(why.contains("SlowDown"), "{why}");
+        // Longer than `100 Continue` is waited for: by then the connection is closed.
+        tokio::time::sleep(Duration::from_millis(1500)).await;
+        all_closed(&server).await;
+        assert_eq!(server.in_vain(), 0);
+    }
+    assert_eq!(upload(&uploader, &footage(), megabytes(1)).await, Outcome::Stored);
+    let asked: Vec<bool> = server.requests().iter().map(|r| r.header("expect").is_some()).collect();
+    assert_eq!(asked, [true; 3], "the store was waited for, but had answered");
+}
+
+#[tokio::test]
+async fn a_connection_that_opens_slowly_is_not_taken_for_a_store_that_does_not_know_expect() {
+    let server = StoreServer::start();
+    let mut camera = Camera::of(&server);
+    camera.timeouts = Timeouts { inactivity: Duration::from_secs(5), ..SHORT };
+    let uploader = camera.uploader();
+    server.will([
+        Act::LateOnAccept(Duration::from_millis(1500)),
+        Act::RefuseHead { status: 503, headers: Vec::new(), body: error_document("SlowDown") },
+    ]);
+    retry(upload(&uploader, &footage(), megabytes(8)).await);
+    assert_eq!(upload(&uploader, &footage(), megabytes(8)).await, Outcome::Stored);
+    let asked: Vec<bool> = server.requests().iter().map(|r| r.header("expect").is_some()).collect();
+    assert_eq!(asked, [true, true]);
+}
+
+#[tokio::test]
+async fn the_rest_of_a_body_that_was_refused_on_the_way_is_not_sent() {
+    const SIZE: usize = 64 << 20;
+    let server = StoreServer::with(Habits { continues: false, ..Habits::default() });
+    let camera = Camera::of(&server);
+    let uploader = camera.uploader();
+    // From here on it is not asked for `100 Continue`.
+    assert_eq!(upload(&uploader, &footage(), megabytes(1)).await, Outcome::Stored);
+    server.will([Act::RefuseAndRead { status: 503, code: "SlowDown" }]);
+    let (scope, _, why) = retry(upload(&uploader, &footage(), vec![7; SIZE]).await);
+    assert_eq!(scope, Scope::Store, "{why}");
+    all_closed(&server).await;
+    assert!(server.requests()[1].header("expect").is_none());
+    // Buffers of the kernel and of TLS hold some of it.
+    let read = server.in_vain();
+    assert!((1..SIZE / 2).contains(&read), "{read} bytes of {SIZE} came behind the refusal");
+}
+
 #[tokio::test]
 async fn a_refusal_before_the_body_is_read_is_heard_without_expect_too() {
     let server = StoreServer::with(Habits { continues: false, ..Habits::default() });

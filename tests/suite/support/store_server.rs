@@ -23,6 +23,8 @@ pub enum Act {
     ResetOnAccept,
     /// Accepts the connection and sends nothing, not even TLS.
     MuteOnAccept,
+    /// Accepts the connection, and begins with TLS after this time.
+    LateOnAccept(Duration),
     /// The right thing.
     Behave,
     /// Reads the request, stores nothing, and gives this answer.
@@ -43,6 +45,8 @@ pub enum Act {
     ReadSlowly,
     /// Answers the head of the request, reads nothing of the body, and closes.
     RefuseHead { status: u16, headers: Vec<(&'static str, String)>, body: String },
+    /// Answers the head of the request, then reads what comes of the body, 64 KiB every 10 ms, and does not close.
+    RefuseAndRead { status: u16, code: &'static str },
     /// Stores nothing, and answers 200 without `Content-Length`, as a HEAD may; closes.
     AnswerWithoutLength { headers: Vec<(&'static str, String)> },
     /// Closes the connection before it has read a request of it.
@@ -156,6 +160,8 @@ struct State {
     connections: usize,
     open: usize,
     begun: usize,
+    /// Bytes of bodies that came behind a refusal.
+    in_vain: usize,
 }
 
 /// Serves until it is dropped.
@@ -242,6 +248,11 @@ impl StoreServer {
         self.state.lock().unwrap().begun
     }
 
+    /// Bytes of bodies that came behind a refusal of [`Act::RefuseAndRead`].
+    pub fn in_vain(&self) -> usize {
+        self.state.lock().unwrap().in_vain
+    }
+
     /// Connections that are open now.
     pub fn open(&self) -> usize {
         self.state.lock().unwrap().open
@@ -324,19 +335,29 @@ impl Peer {
         }
         match self.act_on_accept() {
             Some(Act::ResetOnAccept) => reset(&tcp),
-            Some(_) => self.wait(),
-            None if self.habits.tls => {
-                let connection = ServerConnection::new(tls).unwrap();
-                self.converse(&mut StreamOwned::new(connection, tcp));
+            Some(Act::LateOnAccept(time)) => {
+                if self.pause(time).is_ok() {
+                    self.begin(tcp, tls);
+                }
             }
-            None => self.converse(&mut { tcp }),
+            Some(_) => self.wait(),
+            None => self.begin(tcp, tls),
         }
         self.state.lock().unwrap().open -= 1;
     }
 
+    fn begin(&self, mut tcp: TcpStream, tls: Arc<ServerConfig>) {
+        if self.habits.tls {
+            let connection = ServerConnection::new(tls).unwrap();
+            self.converse(&mut StreamOwned::new(connection, tcp));
+        } else {
+            self.converse(&mut tcp);
+        }
+    }
+
     fn act_on_accept(&self) -> Option<Act> {
         let mut state = self.state.lock().unwrap();
-        matches!(state.script.front(), Some(Act::ResetOnAccept | Act::MuteOnAccept))
+        matches!(state.script.front(), Some(Act::ResetOnAccept | Act::MuteOnAccept | Act::LateOnAccept(_)))
             .then(|| state.script.pop_front())
             .flatten()
     }
@@ -367,6 +388,11 @@ impl Peer {
             answer(wire, &request, *status, headers, body)?;
             return Err(Over);
         }
+        if let Act::RefuseAndRead { status, code } = &act {
+            self.state.lock().unwrap().requests.push(request.clone());
+            answer(wire, &request, *status, &[], &error_document(code))?;
+            return self.discard(wire, length - rest.len());
+        }
         if request.header("expect").is_some() && self.habits.continues {
             wire.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").and_then(|()| wire.flush()).map_err(|_| Over)?;
         }
@@ -392,7 +418,7 @@ impl Peer {
                 reset(wire.tcp());
                 Err(Over)
             }
-            Act::StallInBody(_) | Act::Mute | Act::MuteOnAccept => {
+            Act::StallInBody(_) | Act::Mute | Act::MuteOnAccept | Act::LateOnAccept(_) => {
                 self.wait();
                 Err(Over)
             }
@@ -405,7 +431,7 @@ impl Peer {
                 self.keep(&request);
                 answer(wire, &request, status, &headers, &body)
             }
-            Act::RefuseHead { .. } | Act::ResetBeforeHead => Err(Over),
+            Act::RefuseHead { .. } | Act::RefuseAndRead { .. } | Act::ResetBeforeHead => Err(Over),
             Act::AnswerWithoutLength { headers } => {
                 let lines: String =
                     headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
@@ -433,6 +459,21 @@ impl Peer {
             }
             Act::Behave | Act::ReadSlowly => self.behave(wire, &request),
         }
+    }
+
+    fn discard(&self, wire: &mut dyn Wire, mut left: usize) -> Result<(), Over> {
+        while left > 0 {
+            let mut piece = vec![0; left.min(65536)];
+            match wire.read(&mut piece) {
+                Ok(0) | Err(_) => return Err(Over),
+                Ok(n) => {
+                    left -= n;
+                    self.state.lock().unwrap().in_vain += n;
+                }
+            }
+            self.pause(Duration::from_millis(10))?;
+        }
+        Ok(())
     }
 
     fn behave(&self, wire: &mut dyn Wire, request: &Request) -> Result<(), Over> {

@@ -29,7 +29,7 @@ pub struct Passing {
 }
 
 impl Passing {
-    /// Its type: 1 is CONNECT, 2 CONNACK, 3 PUBLISH, 4 PUBACK, 14 DISCONNECT.
+    /// Its type: 1 is CONNECT, 2 CONNACK, 3 PUBLISH, 4 PUBACK, 9 SUBACK, 14 DISCONNECT.
     pub fn kind(&self) -> u8 {
         self.bytes[0] >> 4
     }
@@ -143,7 +143,8 @@ impl MqttProxy {
         let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0))).unwrap();
         let port = listener.local_addr().unwrap().port();
         let dir = cloud.dir().to_owned();
-        let road = Road { dir, broker: cloud.mqtt_port, habits, change, connections: AtomicUsize::new(0) };
+        let (connections, subscriptions) = Default::default();
+        let road = Road { dir, broker: cloud.mqtt_port, habits, change, connections, subscriptions };
         let road = Arc::new(road);
         runtime.spawn(accept(listener, Arc::clone(&road)));
         MqttProxy { port, road, _runtime: runtime }
@@ -152,6 +153,11 @@ impl MqttProxy {
     /// Connections that there were so far.
     pub fn connections(&self) -> usize {
         self.road.connections.load(Ordering::SeqCst)
+    }
+
+    /// Subscriptions that the broker has acknowledged so far.
+    pub fn subscriptions(&self) -> usize {
+        self.road.subscriptions.load(Ordering::SeqCst)
     }
 
     /// As `verify` and `watch` take it.
@@ -166,6 +172,7 @@ struct Road {
     habits: Habits,
     change: Change,
     connections: AtomicUsize,
+    subscriptions: AtomicUsize,
 }
 
 fn provider() -> Arc<rustls::crypto::CryptoProvider> {
@@ -261,6 +268,9 @@ where
             while let Some(bytes) = take(held) {
                 let passing = Passing { connection, way, bytes };
                 left |= passing.kind() == 14;
+                if (passing.kind(), way) == (9, Way::ToClient) {
+                    road.subscriptions.fetch_add(1, Ordering::SeqCst);
+                }
                 for (way, bytes) in (road.change)(&passing) {
                     let written = match way {
                         Way::ToBroker => to_broker.write_all(&bytes).await,

@@ -5,14 +5,51 @@ use super::super::judgement::camera::seen::{CameraSeen, Message};
 use super::super::party::Party;
 use super::super::received::SessionStart;
 use super::arguments::Watch;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
 /// Retained messages come at once.
 const RETAINED_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often it is looked whether they have come.
+const LISTENING_INTERVAL: Duration = Duration::from_millis(100);
 
-/// What the broker has retained, in a session of its own: in the next one, RETAIN is as it was published.
-pub(super) async fn retained(
+/// What the broker had retained when `client` had subscribed, and what `client` has received meanwhile.
+///
+/// The retained messages come in a session of their own: in that of `client`, RETAIN is as it was published. It is the second
+/// one, so that nothing is published between the two; what was published before it subscribed comes in both.
+pub(super) async fn both(
+    place: &Place,
+    reader: &Party,
+    below: &str,
+    arguments: &Watch,
+    client: &mut Client,
+) -> Result<(Vec<Message>, Vec<Message>), String> {
+    let is_read = AtomicBool::new(false);
+    let reading = async {
+        let retained = retained(place, reader, below, arguments).await;
+        is_read.store(true, Ordering::Relaxed);
+        retained
+    };
+    let listening = async {
+        let mut live = Vec::new();
+        while !is_read.load(Ordering::Relaxed) {
+            live.extend(client.gather(Instant::now() + LISTENING_INTERVAL).await?);
+        }
+        Ok::<_, String>(live)
+    };
+    let (retained, live) = tokio::join!(reading, listening);
+    let live: Vec<_> = live?.into_iter().filter_map(|heard| message(arguments, heard)).collect();
+    Ok((before(retained?, &live), live))
+}
+
+/// Those that are not among the live ones: they were there before.
+fn before(retained: Vec<Message>, live: &[Message]) -> Vec<Message> {
+    let is_live = |it: &Message| live.iter().any(|live| live.topic == it.topic && live.payload == it.payload);
+    retained.into_iter().filter(|it| !is_live(it)).collect()
+}
+
+async fn retained(
     place: &Place,
     party: &Party,
     below: &str,
@@ -49,4 +86,30 @@ fn message(arguments: &Watch, heard: Heard) -> Option<Message> {
         response_topic: heard.response_topic,
         correlation: heard.correlation.map(|data| data.to_vec()),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kasacam::domain::time::Utc;
+
+    fn message(topic: &str, payload: &str) -> Message {
+        Message {
+            at: Utc(0),
+            topic: topic.to_owned(),
+            payload: payload.into(),
+            qos: 1,
+            retain: true,
+            response_topic: None,
+            correlation: None,
+        }
+    }
+
+    #[test]
+    fn what_came_live_was_not_there_before() {
+        let retained = vec![message("status", "1"), message("privacy/reported", "1"), message("event", "1")];
+        let live = [message("status", "2"), message("privacy/reported", "1"), message("telemetry", "1")];
+        let topics: Vec<_> = before(retained, &live).into_iter().map(|it| it.topic).collect();
+        assert_eq!(topics, ["status", "event"]);
+    }
 }

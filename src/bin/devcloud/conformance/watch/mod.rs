@@ -12,7 +12,7 @@ use super::judgement::report::Report;
 use super::party::random;
 use super::received::SessionStart;
 use kasacam::system::clock;
-use listening::{listen, retained};
+use listening::{both, listen};
 use std::time::Duration;
 
 pub(crate) use arguments::Watch;
@@ -34,19 +34,20 @@ pub(crate) async fn run(arguments: &Watch) -> Result<Report, String> {
 
     let began = clock::utc();
     let below = format!("kasacam/v1/{}/#", arguments.device);
-    let retained = retained(&place, &party, &below, arguments).await?;
     let start = SessionStart { clean_start: true, ..SessionStart::default() };
     let (mut client, _) = Client::session(&place, &party, start).await?;
     let codes = client.listen(&below).await?;
     if codes.iter().any(|code| *code >= 0x80) {
         return Err(format!("{below}: the broker refuses the subscription"));
     }
+    let reader = common.party(&format!("watch-{}", random(8)?))?;
+    let (retained, live) = both(&place, &reader, &below, arguments, &mut client).await?;
     let mut seen = CameraSeen {
         device: arguments.device.clone(),
         prefix: arguments.common.prefix.clone(),
         postfix: arguments.postfix.clone(),
         retained,
-        live: Vec::new(),
+        live,
         attempts: Err("needs --flip".into()),
         telemetry: Duration::from_secs(arguments.telemetry),
         objects: Err("needs --store and --store-credentials".into()),
