@@ -53,7 +53,7 @@ impl Bucket {
         let least = MIN_PIECE * REST_DIVISOR;
         let piece = self.rate.map_or(MAX_PIECE, |rate| (rate / 20).clamp(least, MAX_PIECE));
         match share {
-            Share::Full => piece,
+            Share::Alone | Share::Full => piece,
             Share::Rest => piece / REST_DIVISOR,
         }
     }
@@ -65,7 +65,7 @@ pub struct Rate {
     bucket: Mutex<Bucket>,
     /// The fixed moment from which the bucket counts.
     origin: Instant,
-    /// Number of bodies with a full share that are being sent.
+    /// Number of bodies with more than the rest that are being sent.
     full: AtomicUsize,
 }
 
@@ -119,7 +119,7 @@ impl<E> Throttled<E> {
     where
         B: Body<Data = Bytes, Error = E> + Send + Sync + 'static,
     {
-        if share == Share::Full {
+        if share != Share::Rest {
             rate.full.fetch_add(1, Ordering::Relaxed);
         }
         Throttled { body: BoxBody::new(body), rate, rest: Bytes::new(), turn: None, left: size, share }
@@ -134,7 +134,7 @@ impl<E> Throttled<E> {
 
 impl<E> Drop for Throttled<E> {
     fn drop(&mut self) {
-        if self.share == Share::Full {
+        if self.share != Share::Rest {
             self.rate.full.fetch_sub(1, Ordering::Relaxed);
         }
     }

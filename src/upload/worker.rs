@@ -25,8 +25,7 @@ use tokio::sync::Notify;
 const MAX_KEYS: u64 = 16;
 /// Maximum number of probes, if no answer shows the result.
 const MAX_PROBES: u32 = 3;
-/// A larger object is not put a second time: on a slow link that would take hours. The end of a span is
-/// empty.
+/// A larger object is not put a second time: on a slow link that would take hours.
 const MAX_PROBE_BYTES: u64 = 4 * 1024 * 1024;
 /// Maximum length of a value. S3 accepts 2 KB of metadata altogether.
 const MAX_METADATA: usize = 200;
@@ -107,9 +106,9 @@ impl Uploader {
         self.grants.clone()
     }
 
-    /// With a probe: the first object of at most 4 MiB that a PUT has stored is put once more, with the same
-    /// bytes, to find out whether the store honours `If-None-Match`. A store that does, and that supports
-    /// `Expect`, refuses before the body is sent.
+    /// With a probe: an object that a PUT has stored is put once more, with the same bytes, to find out whether
+    /// the store honours `If-None-Match`. It is the first end of a span, which is empty, or the first footage
+    /// of at most 4 MiB while nothing else waits for the store: many stores refuse only after the body.
     #[must_use]
     pub fn with_probe(self) -> Uploader {
         self.to_ask.store(MAX_PROBES, Ordering::Relaxed);
@@ -123,7 +122,9 @@ impl Uploader {
 
     async fn probe(&self, object: &Object) {
         let left = self.to_ask.load(Ordering::Relaxed);
-        if left == 0 || object.size > MAX_PROBE_BYTES {
+        let delays_nothing =
+            object.size == 0 || (object.share == Share::Alone && object.size <= MAX_PROBE_BYTES);
+        if left == 0 || !delays_nothing {
             return;
         }
         // Two uploads that end together may both probe: that does no harm.

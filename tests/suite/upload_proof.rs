@@ -4,9 +4,13 @@ use crate::support::store_server::{Act, Habits, Request, StoreServer, error_docu
 use crate::support::uploads::{
     Camera, END_KEY, FOOTAGE_KEY, ID, NEXT_KEY, TOKEN, hexadecimal, megabytes, retry, upload,
 };
-use crate::upload_outcomes::{footage, span_end};
+use crate::upload_outcomes::{footage, span_end, time};
+use bytes::Bytes;
 use kasacam::config;
+use kasacam::domain::effect::Share;
 use kasacam::domain::outcome::{Outcome, Scope};
+use kasacam::domain::segment::{KeyClock, Segment};
+use std::sync::Arc;
 
 #[tokio::test]
 async fn a_stored_segment_is_proved_by_the_answer_to_its_put() {
@@ -277,6 +281,29 @@ async fn a_store_that_ignores_if_none_match_is_found_out_by_one_object_put_again
         assert_eq!(server.objects().len(), 4, "the probe leaves nothing behind");
         assert_eq!(uploader.found_replacing(), replaces);
         assert!(!uploader.found_replacing(), "it is told once");
+    }
+}
+
+#[tokio::test]
+async fn while_others_wait_only_the_end_of_a_span_is_put_again() {
+    for share in [Share::Full, Share::Rest] {
+        let server = StoreServer::start();
+        let camera = Camera::of(&server);
+        let uploader = camera.uploader().with_probe();
+        let upload = async |segment: &Segment| {
+            let body = Arc::new(Bytes::from(megabytes(1)));
+            uploader.upload((share, Arc::default()), segment, time(), KeyClock::Trusted, body).await
+        };
+        assert_eq!(upload(&footage()).await, Outcome::Stored);
+        assert_eq!(server.methods(), ["PUT"]);
+        assert_eq!(upload(&span_end()).await, Outcome::Stored);
+        assert_eq!(server.methods(), ["PUT"; 3]);
+        let sizes: Vec<usize> = server.requests().iter().map(|request| request.body.len()).collect();
+        assert_eq!(sizes, [1 << 20, 0, 0]);
+        let mut next = footage();
+        next.record.n = 9;
+        assert_eq!(upload(&next).await, Outcome::Stored);
+        assert_eq!(server.methods().len(), 4, "no more once it is known");
     }
 }
 

@@ -214,6 +214,12 @@ impl Queue {
         }
     }
 
+    /// Whether the store has more to receive than this segment.
+    pub(super) fn others_wait(&self, serial: Serial) -> bool {
+        let waits = |entry: &Entry| !matches!(entry.stage, Stage::Leaving(_));
+        self.entries.iter().any(|(other, entry)| *other != serial && waits(entry))
+    }
+
     fn may_go(&self, segment: &Segment) -> bool {
         !segment.is_end() || !self.footage.contains_key(&segment.record.span)
     }

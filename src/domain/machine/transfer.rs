@@ -133,6 +133,7 @@ impl Machine {
             let segment = entry.segment.clone();
             self.queue.set_stage(segment.serial, Stage::Uploading);
             let share = match order {
+                _ if !self.queue.others_wait(segment.serial) => Share::Alone,
                 UploadOrder::Newest if segment.serial < live_from => Share::Rest,
                 UploadOrder::Newest | UploadOrder::Oldest => Share::Full,
             };

@@ -105,14 +105,14 @@ pub async fn upload(uploader: &Uploader, segment: &Segment, body: impl Into<Byte
     within(20, upload_once(uploader, segment, time(), body.into())).await
 }
 
-/// One upload with a full share of the rate.
+/// One upload, alone.
 pub async fn upload_once(uploader: &Uploader, segment: &Segment, time: Utc, body: Bytes) -> Outcome {
     upload_body(uploader, segment, time, Arc::new(body)).await
 }
 
 /// The same for any body.
 pub async fn upload_body(uploader: &Uploader, segment: &Segment, time: Utc, body: Arc<dyn Body>) -> Outcome {
-    uploader.upload((Share::Full, Arc::default()), segment, time, KeyClock::Trusted, body).await
+    uploader.upload((Share::Alone, Arc::default()), segment, time, KeyClock::Trusted, body).await
 }
 
 pub async fn within<T>(seconds: u64, future: impl Future<Output = T>) -> T {
