@@ -150,11 +150,6 @@ impl MqttProxy {
         MqttProxy { port, road, _runtime: runtime }
     }
 
-    /// Connections that there were so far.
-    pub fn connections(&self) -> usize {
-        self.road.connections.load(Ordering::SeqCst)
-    }
-
     /// Subscriptions that the broker has acknowledged so far.
     pub fn subscriptions(&self) -> usize {
         self.road.subscriptions.load(Ordering::SeqCst)
