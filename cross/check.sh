@@ -2,7 +2,7 @@
 # Checks that the agent compiles for 32-bit ARM, with the oldest supported Rust. Finds an offset, a size or a time that has 64
 # bits here and 32 bits there, and errors in code for ARM only.
 #
-#   cross/check.sh [TARGET]     armv7-unknown-linux-gnueabihf unless told
+#   cross/check.sh [TARGET]     armv7-unknown-linux-gnueabihf unless given
 #
 # Nothing is linked, so pkg-config may give the libraries of this machine: only a C compiler and the standard library of Rust
 # are needed for the board, not its packages.

@@ -108,6 +108,7 @@ mutant "take a grant that leads to another host" src/upload/grant/check.rs 's/  
 mutant "take an answer to another request" src/upload/grant/desk.rs 's/take_if\(\|it\| it\.id == answer\.id\)/take_if(|_| true)/' "grants"
 mutant "take a grant by the key of a choice" src/mqtt/payloads.rs 's/let keys = &self\.keys\.entitlement;/let keys = \&self.keys.privacy;/' "grants"
 mutant "go on with a grant that the store refused" src/upload/grant/desk.rs 's/self\.kept\.remove\(key\)\.is_some_and\(\|kept\| kept\.until <= now\)/self.kept.get(key).is_some_and(|kept| kept.until <= now)/' "grants grant_uploads"
+mutant "believe that H.265 of one address has two sizes" src/config/profile.rs 's/VideoFormat::H264 \| VideoFormat::H265 => true,/VideoFormat::H264 => true, VideoFormat::H265 => false,/' "config_profiles"
 mutant "qemu: no fsync of the directory" src/disk/publish.rs \
   's/fs\.sync_dir\(dir\)\.map_err\(step\("syncing the directory of"\)\)/Ok(())/' lost_writes_keep_what_was_reported qemu
 

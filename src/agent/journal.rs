@@ -18,28 +18,28 @@ pub fn privacy_log(state: &Path, as_json: bool) -> Result<(String, bool), String
         format!("the privacy journal under {at} cannot be read: {why}; --state names device.state_dir")
     })?;
     let found = verify(&bytes);
-    let told = if as_json {
+    let text = if as_json {
         let broken = found.broken.map(|(line, how)| json!({ "line": line, "how": how }));
         let (entries, head, missing) = (&found.entries, found.head.hash, &found.missing);
         format!("{}\n", json!({ "entries": entries, "head": head, "broken": broken, "missing": missing }))
     } else {
         in_words(&found)
     };
-    Ok((told, found.is_whole()))
+    Ok((text, found.is_whole()))
 }
 
 /// For people: one line per entry, and the result of verifying the chain.
 fn in_words(found: &Verified) -> String {
     let mut words = String::new();
     for entry in &found.entries {
-        let sound = |sound: bool| if sound { "with sound" } else { "without sound" };
+        let with = |audio: bool| if audio { "with audio" } else { "without audio" };
         let version =
             |version: Option<u64>| version.map_or(String::from("none"), |version| version.to_string());
         let what = match &entry.what {
             What::Started { version } => format!("kasacamd {version} starts"),
-            What::Opened { sound: on, lines, choice, lease } => format!(
+            What::Opened { audio, lines, choice, lease } => format!(
                 "camera opens   {lines} lines, {}; choice {}, lease {}",
-                sound(*on),
+                with(*audio),
                 version(*choice),
                 version(*lease)
             ),

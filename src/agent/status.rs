@@ -63,8 +63,8 @@ pub(super) fn in_a_line(machine: &Machine, stalled: Duration, now: Now) -> Strin
 }
 
 pub(super) fn capture_in_words(settings: CaptureSettings) -> String {
-    let sound = if settings.audio { "with sound" } else { "without sound" };
-    format!("the plan allows {} lines, {sound}", settings.max_height)
+    let audio = if settings.audio { "with audio" } else { "without audio" };
+    format!("the plan allows {} lines, {audio}", settings.max_height)
 }
 
 /// Logs the inputs that belong in the system journal. Payloads never do.

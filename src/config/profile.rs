@@ -12,7 +12,10 @@ pub(super) fn profiles(
     own: Option<&Video>,
     read: impl Fn(&Merged, &mut Problems) -> Option<Video>,
 ) -> Vec<Video> {
-    let mut found = Vec::new();
+    let mut found: Vec<Video> = Vec::new();
+    // What each source delivers as it is, and where the board file says so.
+    let mut delivered: Vec<(String, Video)> = Vec::new();
+    delivered.extend(own.map(|own| (String::from("[video]"), own.clone())));
     for number in 0.. {
         let path = format!("video.profile.{number}");
         if !merged.has_below(&path) {
@@ -51,13 +54,18 @@ pub(super) fn profiles(
             report(problems, problem, &path);
         }
         let Some(video) = video else { continue };
-        if let (Some(own), Some((_, at))) = (own, merged.number(&format!("{path}.height"))) {
-            if is_the_same(own, &video) {
-                let problem = "has the source of [video], and nothing that changes the size of its frames";
-                let hint = "give it its own url or source, or an encoder";
-                problems.push(at, &path, problem, hint);
+        if let Some((_, at)) = merged.number(&format!("{path}.height")) {
+            if has_one_size(&video) {
+                if let Some((first, _)) = delivered.iter().find(|(_, other)| is_one_stream(other, &video)) {
+                    let problem =
+                        format!("has the source of {first}, and nothing that changes the size of its frames");
+                    let hint = "give it its own url or source, or an encoder";
+                    problems.push(at, &path, problem, hint);
+                } else {
+                    delivered.push((path.clone(), video.clone()));
+                }
             }
-            if own.codec() != video.codec() {
+            if let Some(own) = own.filter(|own| own.codec() != video.codec()) {
                 let problem = format!("records {}, and [video] {}", video.codec().name(), own.codec().name());
                 problems.push(at, &path, problem, "all streams of one camera need the same codec");
             }
@@ -67,11 +75,24 @@ pub(super) fn profiles(
     found
 }
 
-/// Whether a profile delivers the same stream as `[video]`: encoded by the same source, and no other size is requested.
-fn is_the_same(own: &Video, profile: &Video) -> bool {
-    let asks_for_a_size = matches!(profile.source, VideoSource::V4l2 { .. });
-    let passes = profile.format != VideoFormat::Raw && profile.encoder.is_none();
-    passes && !asks_for_a_size && profile.source == own.source
+/// Whether the source alone decides the size of the frames: it encodes them, whatever the codec, no size can be requested
+/// from it, and they are not encoded again.
+fn has_one_size(profile: &Video) -> bool {
+    let encodes = match profile.format {
+        VideoFormat::H264 | VideoFormat::H265 => true,
+        VideoFormat::Raw => false,
+    };
+    encodes && profile.encoder.is_none() && !matches!(profile.source, VideoSource::V4l2 { .. })
+}
+
+/// Whether both are one stream of one source, however it is transported or read.
+fn is_one_stream(one: &Video, other: &Video) -> bool {
+    let is_one_address = match (&one.source, &other.source) {
+        (VideoSource::Rtsp { url: one, .. }, VideoSource::Rtsp { url: other, .. }) => one == other,
+        (VideoSource::File { path: one, .. }, VideoSource::File { path: other, .. }) => one == other,
+        (one, other) => one == other,
+    };
+    is_one_address && one.format == other.format && one.source_properties == other.source_properties
 }
 
 /// Reports a problem under the key of the profile, unless it was reported for `[video]`.

@@ -39,8 +39,9 @@ pub enum What {
     },
     /// The devices are opened.
     Opened {
-        /// With audio.
-        sound: bool,
+        /// With audio. `sound` is its name in the file.
+        #[serde(rename = "sound")]
+        audio: bool,
         /// The largest frame height, in lines.
         lines: u32,
         /// Version of the owner's choice that permits it.

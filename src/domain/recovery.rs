@@ -156,13 +156,39 @@ fn record(read: &Read) -> Option<&Record> {
 }
 
 /// The record of the end of a span whose last segment has this record and duration (nanoseconds).
+///
+/// Every member is named, so that the compiler asks what a new one means at the end of a span.
 #[must_use]
 pub fn end_of(last: &Record, duration: u64) -> Record {
+    let Record {
+        device,
+        span,
+        n,
+        boot,
+        start_mono,
+        start_utc,
+        clock,
+        plan,
+        history_hours,
+        late_sync,
+        timing,
+    } = last;
     Record {
-        n: last.n.saturating_add(1),
-        start_mono: last.start_mono.saturating_add(duration),
-        start_utc: (last.start_utc + Duration::from_nanos(duration)).floor_micros(),
-        ..last.clone()
+        // It follows the last segment, and begins where that ends.
+        n: n.saturating_add(1),
+        start_mono: start_mono.saturating_add(duration),
+        start_utc: (*start_utc + Duration::from_nanos(duration)).floor_micros(),
+        // The same camera, boot and span.
+        device: device.clone(),
+        span: span.clone(),
+        boot: boot.clone(),
+        // Its time is counted on from that of the last segment, and is worth as much.
+        clock: *clock,
+        timing: *timing,
+        // It is kept and uploaded under the same lease as the footage before it.
+        plan: plan.clone(),
+        history_hours: *history_hours,
+        late_sync: *late_sync,
     }
 }
 

@@ -91,7 +91,7 @@ pub struct CaptureFigures {
     pub holes: u64,
     /// Approximate number of frames missing there.
     pub frames_missing: u64,
-    /// Lines of picture that the plan allows, while recording is permitted; what the board has may be fewer.
+    /// The largest frame height that the plan allows, in lines, while recording is permitted; the board may have fewer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_height: Option<u32>,
     /// Audio is to be captured if there is a microphone: the plan and `recording.audio` both allow it.
@@ -105,7 +105,7 @@ pub struct CaptureFigures {
     /// Why there is no audio although it is wanted.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audio_fault: Option<String>,
-    /// What camera or encoder do other than they were told (bit rate, GOP), with both numbers.
+    /// Where camera or encoder do not do what was requested (bit rate, GOP), with both numbers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub differs: Option<String>,
 }

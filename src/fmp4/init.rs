@@ -38,7 +38,7 @@ pub fn read_init(bytes: Bytes) -> Result<Init, Malformed> {
             _ => return Err(trak.bad("is a second track of its kind, or of a kind we do not write")),
         }
     }
-    let video = video.ok_or_else(|| moov.bad("has no track of pictures"))?;
+    let video = video.ok_or_else(|| moov.bad("has no video track"))?;
     Ok(Init { codecs: codecs.join(","), video, audio, width, height, bytes: bytes.clone() })
 }
 

@@ -38,7 +38,7 @@ use tiny_mp4::{CHUNK, Tiny};
 const MAX_PEAK_KIB: u64 = 24 * 1024;
 const MAX_RISE_KIB: u64 = 8 * 1024;
 const PATIENCE: Duration = Duration::from_secs(1200);
-/// Bytes of a picture; there are two in a chunk.
+/// Bytes of a frame; there are two in a chunk.
 const PICTURE_BYTES: usize = 1024 * 1024;
 /// Chunks of the fragments of a segment. A segment of more than 48 MiB is sealed at its next fragment, and no fragment is
 /// larger than 32 MiB: these make nearly the largest segment that there can be.

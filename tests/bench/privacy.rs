@@ -1,13 +1,13 @@
 //! How long a camera goes on after "do not record": `make bench-privacy`.
 //!
-//! The agent as it ships, a real mosquitto over TLS with client certificates, a test picture with sound. The
+//! The agent as it ships, a real mosquitto over TLS with client certificates, test frames with audio. The
 //! owner's switch is thrown `KASACAM_TOGGLES` times (500) at random moments of a GOP, under each of three loads;
 //! `KASACAM_LOADS` names fewer of them, such as `idle,disk`.
 //! Both times are measured from the moment *before* the development cloud hands the choice to its MQTT client, so
 //! that what the way to the broker takes is in them:
 //!
 //! - to the device closed: GStreamer has set the pipeline to NULL, by the camera's report;
-//! - to the last picture, and the last sound, that is kept, by the test card in every picture of the store and of
+//! - to the last frame, and the last audio, that is kept, by the test card in every frame of the store and of
 //!   every file in the camera. Below zero it was taken before the choice: the open GOP is dropped.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
@@ -157,8 +157,8 @@ impl Events {
 #[derive(Default)]
 struct Measured {
     closed: Vec<f64>,
-    picture: Vec<f64>,
-    sound: Vec<f64>,
+    frame: Vec<f64>,
+    audio: Vec<f64>,
     kept: usize,
     undecided: usize,
     after: usize,
@@ -196,27 +196,27 @@ fn measure(load: Load, toggles: u64) -> Measured {
 }
 
 fn look(private: &[Private], kept: &[Kept], measured: &mut Measured) {
-    let mut pictures: Vec<u64> = kept.iter().flat_map(Kept::all).map(|card| card.time).collect();
-    let mut sounds: Vec<u64> = kept.iter().flat_map(|it| &it.sounds).copied().collect();
-    pictures.sort_unstable();
-    sounds.sort_unstable();
-    measured.kept = pictures.len();
+    let mut frames: Vec<u64> = kept.iter().flat_map(Kept::all).map(|card| card.time).collect();
+    let mut audio: Vec<u64> = kept.iter().flat_map(|it| &it.audio).copied().collect();
+    frames.sort_unstable();
+    audio.sort_unstable();
+    measured.kept = frames.len();
     let mut allowed_from = 0;
     for it in private {
         let last = |times: &[u64]| {
             let last = times.iter().rfind(|time| (allowed_from..it.until).contains(*time))?;
             Some((i128::from(*last) - i128::from(it.sending)) as f64 / 1e6)
         };
-        measured.picture.extend(last(&pictures));
-        measured.sound.extend(last(&sounds));
+        measured.frame.extend(last(&frames));
+        measured.audio.extend(last(&audio));
         let within = |from: u64, to: u64| {
-            pictures.iter().chain(&sounds).filter(|time| (from + 1..to).contains(*time)).count()
+            frames.iter().chain(&audio).filter(|time| (from + 1..to).contains(*time)).count()
         };
         measured.undecided += within(it.sending, it.acknowledged);
         // The test tone is given out up to a buffer before its time.
         measured.after +=
-            pictures.iter().filter(|time| (it.acknowledged + 1..it.until).contains(*time)).count()
-                + sounds.iter().filter(|time| (it.acknowledged + TONE + 1..it.until).contains(*time)).count();
+            frames.iter().filter(|time| (it.acknowledged + 1..it.until).contains(*time)).count()
+                + audio.iter().filter(|time| (it.acknowledged + TONE + 1..it.until).contains(*time)).count();
         allowed_from = it.until;
     }
 }
@@ -245,15 +245,15 @@ fn main() -> ExitCode {
         let closed = spread(&mut measured.closed);
         for (what, values) in [
             ("the device closed", &mut measured.closed),
-            ("the last picture kept", &mut measured.picture),
-            ("the last sound kept", &mut measured.sound),
+            ("the last frame kept", &mut measured.frame),
+            ("the last audio kept", &mut measured.audio),
         ] {
             let [p50, p99, max] = spread(values);
             println!("| {} | {what} | {} | {p50:.1} | {p99:.1} | {max:.1} |", load.name(), values.len());
         }
         after += measured.after;
         notes.push(format!(
-            "{}: {} pictures kept; {} pictures and sounds taken while the choice was leaving the broker, {} after; \
+            "{}: {} frames kept; {} frames and audio taken while the choice was leaving the broker, {} after; \
              p99 of closing {} the target of {} ms",
             load.name(),
             measured.kept,
@@ -266,7 +266,7 @@ fn main() -> ExitCode {
     notes.iter().for_each(|note| println!("{note}"));
     let trials = loads.len() as u64 * toggles;
     println!(
-        "{after} pictures or sounds kept against the choice in {trials} toggles: where it is none, fewer than one in {} (95 %)",
+        "{after} frames or audio kept against the choice in {trials} toggles: where it is none, fewer than one in {} (95 %)",
         trials / 3
     );
     if after == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

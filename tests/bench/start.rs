@@ -1,7 +1,7 @@
 //! How long a start takes beside a full spool: `make bench-start`. The agent as it ships, with `KASACAM_FILES` (20000)
 //! sealed segments of 30 s in its spool, with a warm and with a cold page cache (the latter where we may drop it). Printed
-//! are the time to ready (as systemd is told), to the first picture that is committed, and until the last file is known,
-//! the resident set, and the reads of the whole process a file. The segments are as long as real ones, and their pictures
+//! are the time to ready (as systemd is told), to the first frame that is committed, and until the last file is known,
+//! the resident set, and the reads of the whole process a file. The segments are as long as real ones, and their frames
 //! are holes: nothing of a start reads them.
 
 #![allow(missing_docs, unreachable_pub, reason = "tests are no public API")]
@@ -163,7 +163,7 @@ fn measure(cloud: &Cloud, cache: &str, files: u64) {
 fn main() {
     let files = parameter("KASACAM_FILES", 20_000);
     println!(
-        "| segments | cache | ready | first picture committed | all known | resident at most | reads a file |"
+        "| segments | cache | ready | first frame committed | all known | resident at most | reads a file |"
     );
     println!("|---:|---|---:|---:|---:|---:|---:|");
     for files in [0, files] {

@@ -1,4 +1,4 @@
-//! What the flash has to take for a byte of video: `make bench-wear`. The agent as it ships records its test picture for
+//! What the flash has to take for a byte of video: `make bench-wear`. The agent as it ships records its test frames for
 //! `KASACAM_SECONDS` (30) with each of the three values of `recording.durability`, the store away, so that everything
 //! goes through the spool. Counted is what the kernel was told to write to the file system, whole pages
 //! (`write_bytes` of proc_pid_io(5)), against the bytes of the segments; the peer is the same video, copied once to the

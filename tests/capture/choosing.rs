@@ -139,6 +139,6 @@ fn the_speed_of_an_encoder_is_measured() {
     assert!(!here.contains(&EncoderKind::MppH264), "{here:?}");
     let speed = |size| survey::speed(EncoderKind::OpenH264, Some(Pixels::Yuy2), size).unwrap();
     let (small, large) = (speed((320, 180)), speed((1920, 1080)));
-    assert!(small > large && large > 0.0, "{small} and {large} pictures a second");
+    assert!(small > large && large > 0.0, "{small} and {large} frames a second");
     assert_eq!(survey::speed(EncoderKind::MppH264, None, (320, 180)), None, "it is not there");
 }

@@ -13,7 +13,7 @@ const ODD: (u32, u32) = (70, 17);
 fn an_mp4_with_b_frames_and_an_odd_gop_is_stored_bit_by_bit() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
-    clip(&path, ODD.0, ODD.1, 3, &["sound"]);
+    clip(&path, ODD.0, ODD.1, 3, &["audio"]);
     let mut camera = Camera::new(file_board(&path, false, false));
 
     camera.start(1, WITH_AUDIO);
@@ -27,9 +27,9 @@ fn an_mp4_with_b_frames_and_an_odd_gop_is_stored_bit_by_bit() {
     assert_eq!(slices(&stored), slices(&path), "no slice is missing, altered or out of order");
     assert_eq!(decoded(&stored), 70);
     has_the_same_times(&stored, &path);
-    let (sounds, heard) = (times(&path, "a:0", "pts").len(), times(&stored, "a:0", "pts").len());
+    let (sent, heard) = (times(&path, "a:0", "pts").len(), times(&stored, "a:0", "pts").len());
     // The priming of the encoder lies before the first frame, and is left out.
-    assert!(heard <= sounds && heard + 3 >= sounds, "{heard} of {sounds} pieces of sound");
+    assert!(heard <= sent && heard + 3 >= sent, "{heard} of {sent} access units of audio");
 }
 
 #[test]
@@ -83,7 +83,7 @@ fn a_gop_longer_than_a_segment_stays_one_fragment() {
 fn repeating_loses_and_doubles_no_frame() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
-    clip(&path, 40, 15, 3, &["sound"]);
+    clip(&path, 40, 15, 3, &["audio"]);
     let once = slices(&path);
     let mut camera = Camera::new(file_board(&path, false, true));
 
@@ -96,7 +96,7 @@ fn repeating_loses_and_doubles_no_frame() {
     let stored = write(folder.path(), &chunks);
     let stored_slices = slices(&stored);
     for (index, slice) in stored_slices.iter().enumerate() {
-        assert_eq!(slice, &once[index % once.len()], "picture {index}");
+        assert_eq!(slice, &once[index % once.len()], "frame {index}");
     }
     let mut shown = times(&stored, "v:0", "pts");
     shown.sort_by(f64::total_cmp);
@@ -110,7 +110,7 @@ fn repeating_loses_and_doubles_no_frame() {
 fn realtime_follows_the_clock() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
-    clip(&path, 50, 10, 2, &["sound"]);
+    clip(&path, 50, 10, 2, &["audio"]);
     let mut camera = Camera::new(file_board(&path, true, false));
     let started = std::time::Instant::now();
 
@@ -118,7 +118,7 @@ fn realtime_follows_the_clock() {
     let take = camera.rest();
 
     let took = started.elapsed();
-    assert!(took > Duration::from_millis(1800), "two seconds of pictures came in {took:?}");
+    assert!(took > Duration::from_millis(1800), "two seconds of frames came in {took:?}");
     assert_eq!(take.fault_kind(), FaultKind::EndOfStream, "{}", take.message());
     assert_eq!(frames(&take.chunks), 50);
     assert_eq!(slices(&write(folder.path(), &take.chunks)), slices(&path));
@@ -142,7 +142,7 @@ fn a_file_without_audio_is_recorded_if_audio_is_wanted() {
 fn audio_that_is_not_wanted_is_not_in_the_file() {
     let folder = folder();
     let path = folder.path().join("clip.mp4");
-    clip(&path, 30, 10, 0, &["sound"]);
+    clip(&path, 30, 10, 0, &["audio"]);
     let mut camera = Camera::new(file_board(&path, false, false));
 
     camera.start(1, SILENT);
@@ -162,7 +162,7 @@ fn has_the_same_times(stored: &std::path::Path, original: &std::path::Path) {
     let (stored_times, original_times) = (relative(stored), relative(original));
     assert_eq!(stored_times.len(), original_times.len());
     for (index, (stored, original)) in stored_times.iter().zip(&original_times).enumerate() {
-        assert!((stored - original).abs() < 0.002, "picture {index} is shown at {stored}, not at {original}");
+        assert!((stored - original).abs() < 0.002, "frame {index} is shown at {stored}, not at {original}");
     }
     let decode = times(stored, "v:0", "dts");
     assert!(decode.windows(2).all(|pair| pair[1] > pair[0]), "{decode:?}");

@@ -217,7 +217,7 @@ fn reordered_frames_at_uneven_times_have_no_hole() {
 fn an_mp4_that_is_encrypted_or_has_another_codec_is_refused_by_name() {
     let folder = folder();
     let (plain, encrypted) = (folder.path().join("plain.mp4"), folder.path().join("encrypted.mp4"));
-    clip(&plain, 30, 10, 0, &["sound"]);
+    clip(&plain, 30, 10, 0, &["audio"]);
     let key = "76a6c65c5ea762046bd749a2e632ccbb";
     let scheme = ["-encryption_scheme", "cenc-aes-ctr", "-encryption_key", key, "-encryption_kid", key];
     let (from, to) = (plain.to_str().unwrap(), encrypted.to_str().unwrap());

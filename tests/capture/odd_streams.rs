@@ -352,7 +352,7 @@ fn a_camera_without_idr_frames_is_restarted() {
 fn frames_outside_of_the_edit_list_are_footage() {
     let folder = folder();
     let (whole, cut) = (folder.path().join("whole.mp4"), folder.path().join("cut.mp4"));
-    clip(&whole, 80, 20, 2, &["sound"]);
+    clip(&whole, 80, 20, 2, &["audio"]);
     let (from, to) = (whole.to_str().unwrap(), cut.to_str().unwrap());
     // Begins between two IDR frames, ends within reordered ones.
     run("ffmpeg", &["-v", "error", "-ss", "0.5", "-i", from, "-t", "1.73", "-c", "copy", to]);

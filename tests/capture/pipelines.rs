@@ -33,7 +33,7 @@ fn a_pipeline_of_h264_is_recorded() {
 
     is_a_valid_stream(&chunks);
     assert_eq!((chunks[0].init.width, chunks[0].init.height), (320, 180));
-    assert!(chunks[0].init.audio.is_some(), "sound is the board's own");
+    assert!(chunks[0].init.audio.is_some(), "audio is the board's own");
     assert_eq!(decoded(&write(folder.path(), &chunks)), frames(&chunks) as usize);
     let take = camera.rest();
     assert_eq!((take.end, take.fault), (SpanEnd::Privacy, None));
@@ -181,6 +181,6 @@ fn properties_reach_the_element() {
     let chunks = camera.fragments(4);
     camera.stop(1, StopManner::Drop, SpanEnd::Privacy);
 
-    assert!(gops(&chunks).iter().all(|pictures| *pictures == 5), "{:?}", gops(&chunks));
+    assert!(gops(&chunks).iter().all(|frames| *frames == 5), "{:?}", gops(&chunks));
     camera.rest();
 }

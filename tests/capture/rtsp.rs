@@ -46,12 +46,12 @@ impl Server {
         self.said.lock().unwrap().iter().filter(|said| *said == line).count()
     }
 
-    pub fn board(&self, sound: bool) -> Board {
+    pub fn board(&self, audio: bool) -> Board {
         let mut board = test_board();
         board.video.source = self.source("live");
         board.video.format = VideoFormat::H264;
         board.video.encoder = None;
-        board.audio = sound.then_some(AudioSource::Embedded.into());
+        board.audio = audio.then_some(AudioSource::Embedded.into());
         board
     }
 
@@ -74,7 +74,7 @@ impl Drop for Server {
 #[test]
 fn an_rtsp_camera_is_recorded_as_it_is_with_its_audio() {
     let folder = folder();
-    let server = Server::start(&["sound"]);
+    let server = Server::start(&["audio"]);
     let mut camera = Camera::new(server.board(true));
 
     camera.start(1, WITH_AUDIO);
@@ -154,9 +154,9 @@ fn a_missing_rtsp_camera_is_named() {
 
 #[test]
 fn other_audio_than_aac_is_converted_to_aac() {
-    for sound in ["pcmu", "pcma", "g722", "opus"] {
+    for codec in ["pcmu", "pcma", "g722", "opus"] {
         let folder = folder();
-        let server = Server::start(&[sound]);
+        let server = Server::start(&[codec]);
         let mut camera = Camera::new(server.board(true));
 
         camera.start(1, WITH_AUDIO);
@@ -164,19 +164,14 @@ fn other_audio_than_aac_is_converted_to_aac() {
         camera.stop(1, StopManner::Drain, SpanEnd::Shutdown);
         let take = camera.rest();
 
-        assert_eq!(take.fault, None, "{sound}");
-        assert!(chunks[0].init.codecs.contains("mp4a.40.2"), "{sound}: {}", chunks[0].init.codecs);
+        assert_eq!(take.fault, None, "{codec}");
+        assert!(chunks[0].init.codecs.contains("mp4a.40.2"), "{codec}: {}", chunks[0].init.codecs);
         let path = write(folder.path(), &chunks);
-        assert_eq!(decoded(&path), frames(&chunks) as usize, "{sound}");
-        let (pictures, heard) = (times(&path, "v:0", "pts"), times(&path, "a:0", "pts"));
+        assert_eq!(decoded(&path), frames(&chunks) as usize, "{codec}");
+        let (shown, heard) = (times(&path, "v:0", "pts"), times(&path, "a:0", "pts"));
         let span = |times: &[f64]| times.last().unwrap() - times[0];
-        assert!(
-            (span(&pictures) - span(&heard)).abs() < 0.3,
-            "{sound}: {} and {}",
-            span(&pictures),
-            span(&heard)
-        );
-        assert!(loudness(&path) > -40.0, "{sound}: a tone was sent, {} dB were stored", loudness(&path));
+        assert!((span(&shown) - span(&heard)).abs() < 0.3, "{codec}: {} and {}", span(&shown), span(&heard));
+        assert!(loudness(&path) > -40.0, "{codec}: a tone was sent, {} dB were stored", loudness(&path));
     }
 }
 

@@ -1,6 +1,6 @@
 """An RTSP server on loopback for the tests. Prints its port, and then a line for each client that connects.
 
-`silent` or `sound`: H.264 without or with AAC, live. `pcmu`, `pcma`, `g722`, `opus`: with that instead of AAC.
+`silent` or `audio`: H.264 without or with AAC, live. `pcmu`, `pcma`, `g722`, `opus`: with that instead of AAC.
 `sizes`: 1440 lines at /live and 720 at /sub. `clip FILE PORT`: the H.264 of an MP4 file, from its beginning to
 whoever connects; port 0 is any that is free. With `h265` beside it, each is H.265.
 `tls FILE`: over TLS, with the certificate and key of that file. `basic USER PASSWORD` or `digest USER PASSWORD`: for whoever
@@ -20,7 +20,7 @@ codec = "265" if "h265" in sys.argv else "264"
 pay = f" ! h{codec}parse config-interval=-1 ! rtph{codec}pay name=pay0 pt=96"
 
 
-def pictures(width, height, rate, gop):
+def video(width, height, rate, gop):
     return (
         f"videotestsrc is-live=true ! video/x-raw,width={width},height={height},framerate={rate}/1,format=I420"
         f" ! x{codec}enc tune=zerolatency speed-preset=ultrafast key-int-max={gop}"
@@ -29,8 +29,8 @@ def pictures(width, height, rate, gop):
 
 
 tone = " audiotestsrc is-live=true ! audio/x-raw,rate="
-sounds = {
-    "sound": tone + "48000,channels=1 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97",
+codecs = {
+    "audio": tone + "48000,channels=1 ! avenc_aac ! rtpmp4gpay name=pay1 pt=97",
     "pcmu": tone + "8000,channels=1 ! mulawenc ! rtppcmupay name=pay1",
     "pcma": tone + "8000,channels=1 ! alawenc ! rtppcmapay name=pay1",
     "g722": tone + "16000,channels=1 ! avenc_g722 ! rtpg722pay name=pay1",
@@ -79,10 +79,10 @@ def serve(path, launch, shared=True):
 if "clip" in sys.argv:
     serve("/live", f"filesrc location={sys.argv[2]} ! qtdemux" + pay, shared=False)
 elif "sizes" in sys.argv:
-    serve("/live", pictures(2560, 1440, 5, 5))
-    serve("/sub", pictures(1280, 720, 5, 5))
+    serve("/live", video(2560, 1440, 5, 5))
+    serve("/sub", video(1280, 720, 5, 5))
 else:
-    serve("/live", pictures(320, 180, 20, 10) + "".join(sounds.get(word, "") for word in sys.argv[1:]))
+    serve("/live", video(320, 180, 20, 10) + "".join(codecs.get(word, "") for word in sys.argv[1:]))
 
 server.attach(None)
 print(server.get_bound_port(), flush=True)

@@ -42,7 +42,7 @@ fn a_drop_delivers_nothing_of_the_open_gop() {
         camera.stop(epoch, StopManner::Drop, SpanEnd::Privacy);
 
         let rest = camera.rest().chunks;
-        assert!(rest.is_empty(), "{} pictures", frames(&rest));
+        assert!(rest.is_empty(), "{} frames", frames(&rest));
     }
 }
 

@@ -248,14 +248,14 @@ pub fn is_a_valid_stream(chunks: &[Chunk]) {
         assert_eq!(info.moof, 0, "moof first");
         assert_eq!(info.sequence, first + u32::try_from(index).unwrap(), "sequence numbers grow by one");
         assert_eq!(info.end, chunk.bytes.len() as u64, "nothing behind the mdat");
-        let run = info.runs.iter().find(|run| run.track == chunk.init.video.id).expect("pictures");
+        let run = info.runs.iter().find(|run| run.track == chunk.init.video.id).expect("frames");
         assert_eq!(run.samples, chunk.frames);
         assert_eq!(info.starts_with_sync, chunk.starts_fragment, "chunk {index}");
-        let picture = chunk.duration / u64::from(chunk.frames);
+        let frame = chunk.duration / u64::from(chunk.frames);
         if let Some(end) = end {
             let off = end.0.abs_diff(chunk.start.0);
             assert!(
-                off < picture / 2 + 1_000_000,
+                off < frame / 2 + 1_000_000,
                 "chunk {index} begins {off} ns off the end of the one before"
             );
         }
@@ -295,14 +295,14 @@ pub fn clip(path: &Path, frames: u32, gop: u32, b_frames: u32, options: &[&str])
     let x264 = format!("scenecut=0:open-gop=0:bframes={b_frames}:b-adapt=0:threads=1");
     let path = path.to_str().unwrap();
     let seconds = format!("{}", f64::from(frames.parse::<u32>().unwrap()) / 25.0);
-    let sound = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
+    let tone = format!("sine=frequency=440:sample_rate=48000:duration={seconds}");
     let mut arguments = vec!["-v", "error", "-y", "-f", "lavfi", "-i", "testsrc2=size=320x180:rate=25"];
-    if options.contains(&"sound") {
-        arguments.extend(["-f", "lavfi", "-i", &sound, "-c:a", "aac", "-b:a", "64k"]);
+    if options.contains(&"audio") {
+        arguments.extend(["-f", "lavfi", "-i", &tone, "-c:a", "aac", "-b:a", "64k"]);
     }
     arguments.extend(["-frames:v", &frames, "-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"]);
     arguments.extend(["-g", &gop, "-keyint_min", &gop, "-x264-params", &x264]);
-    arguments.extend(options.iter().filter(|option| **option != "sound"));
+    arguments.extend(options.iter().filter(|option| **option != "audio"));
     arguments.push(path);
     run("ffmpeg", &arguments);
 }

@@ -42,10 +42,7 @@ fn every_frame_has_its_number_and_its_time_twice() {
         for chunk in &chunks {
             let card = kept.cards[index];
             let late = i128::from(card.time) - i128::from(chunk.start.0);
-            assert!(
-                (-1_000_000..500_000_000).contains(&late),
-                "{encoder}: picture {index} is {late} ns late"
-            );
+            assert!((-1_000_000..500_000_000).contains(&late), "{encoder}: frame {index} is {late} ns late");
             index += chunk.frames as usize;
         }
     }

@@ -72,7 +72,7 @@ fn audio_is_in_the_same_fragments_and_in_time_with_the_video() {
     let (video_end, audio_end) = (video[video.len() - 1], audio[audio.len() - 1]);
     assert!((video_end - audio_end).abs() < 0.15, "and end together: {video_end} {audio_end}");
     for pair in audio.windows(2) {
-        assert!((pair[1] - pair[0] - 1024.0 / 48_000.0).abs() < 0.005, "no sound is missing at {}", pair[0]);
+        assert!((pair[1] - pair[0] - 1024.0 / 48_000.0).abs() < 0.005, "no audio is missing at {}", pair[0]);
     }
 }
 

@@ -6,7 +6,7 @@ use crate::recording::{cloud, cloud_with, look_at};
 use crate::support::cloud::wait_up_to;
 use std::time::{Duration, Instant};
 
-/// How long after the device is well again pictures are committed, of which one fragment is the picture's own time.
+/// How long after the device is well again frames are committed, of which one fragment is the frame's own time.
 fn recovery(guest: &mut Guest) -> Duration {
     let began = Instant::now();
     let known = guest.status()["capture"]["frames_committed"].as_u64().unwrap();
@@ -85,9 +85,9 @@ fn bad_network() {
     cloud.tell(&["privacy", "on"]);
     guest.wait_for("the owner's choice", Duration::from_secs(120), |s| s["privacy"]["do_not_record"] == true);
     let status = guest.wait_until_all_is_stored();
-    let pictures = look_at(&cloud, true);
-    assert_eq!(status["capture"]["frames_committed"].as_u64(), Some(pictures), "{status}");
-    println!("{pictures} pictures over 10% loss, 300 ms, 1 Mbit/s, and 15 s of nothing: all stored");
+    let frames = look_at(&cloud, true);
+    assert_eq!(status["capture"]["frames_committed"].as_u64(), Some(frames), "{status}");
+    println!("{frames} frames over 10% loss, 300 ms, 1 Mbit/s, and 15 s of nothing: all stored");
     guest.power_off();
 }
 

@@ -159,7 +159,7 @@ impl Guest {
         }
     }
 
-    /// Waits until this many pictures are committed.
+    /// Waits until this many frames are committed.
     pub fn wait_until_it_records(&mut self, frames: u64) -> Value {
         self.wait_for("recording", Duration::from_secs(120), |status| {
             status["capture"]["frames_committed"].as_u64() >= Some(frames)

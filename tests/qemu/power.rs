@@ -61,10 +61,10 @@ impl Random {
     }
 }
 
-/// A fragment of the board, in pictures.
+/// A fragment of the board, in frames.
 const FRAGMENT: u64 = 10;
 
-/// What the camera said of its pictures, added up over its lives.
+/// What the camera said of its frames, added up over its lives.
 #[derive(Default)]
 struct Told {
     committed: u64,
@@ -88,14 +88,14 @@ impl Told {
         self.captured += count("frames_captured");
     }
 
-    /// Nothing that was told as committed is lost, and of what was captured no more than the fragment under way.
+    /// Nothing that was reported as committed is lost, and of what was captured no more than the fragment under way.
     fn judge(&self, stored: u64) -> String {
         let lost = self.captured.saturating_sub(stored);
-        assert!(stored >= self.committed, "{} pictures told as committed, {stored} stored", self.committed);
-        assert!(lost <= self.cuts * FRAGMENT, "{} pictures captured, {stored} stored", self.captured);
-        at_least(self.cuts, "pictures told as committed", self.committed);
+        assert!(stored >= self.committed, "{} frames reported as committed, {stored} stored", self.committed);
+        assert!(lost <= self.cuts * FRAGMENT, "{} frames captured, {stored} stored", self.captured);
+        at_least(self.cuts, "frames reported as committed", self.committed);
         format!(
-            "{} pictures told as committed, {stored} stored; {:.1} of those captured before a cut lost, of a fragment's \
+            "{} frames reported as committed, {stored} stored; {:.1} of those captured before a cut lost, of a fragment's \
              {FRAGMENT}",
             self.committed,
             lost as f64 / self.cuts as f64

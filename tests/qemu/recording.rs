@@ -21,29 +21,29 @@ pub fn cloud_with(more: &[&str]) -> Cloud {
     cloud
 }
 
-/// Every span is whole, and every segment plays; the pictures in all of them.
+/// Every span is whole, and every segment plays; the frames in all of them.
 pub fn look_at(cloud: &Cloud, ended: bool) -> u64 {
     let stored = cloud.stored();
     assert_spans_are_whole(&stored, ended);
-    let mut pictures = 0;
+    let mut frames = 0;
     for object in stored.iter().filter(|object| !object.is_end()) {
         let path = cloud.dir().join("look.mp4");
         std::fs::write(&path, &object.body).unwrap();
-        assert_eq!(frames_of(&path), object.pictures(), "{}", object.key);
-        pictures += object.pictures();
+        assert_eq!(frames_of(&path), object.frames(), "{}", object.key);
+        frames += object.frames();
     }
-    pictures
+    frames
 }
 
-/// The longest that one picture stands in it, in milliseconds.
-fn longest_picture(object: &Stored) -> u64 {
+/// The longest that one frame stands in it, in milliseconds.
+fn longest_frame(object: &Stored) -> u64 {
     let layout = object.layout();
     let runs = layout.chunks.iter().flat_map(|chunk| &chunk.runs);
     let longest = runs.map(|run| run.duration / u64::from(run.samples.max(1))).max().unwrap_or(0);
     longest * 1000 / u64::from(layout.init.video.timescale)
 }
 
-/// Boot, and vivid's pictures arrive, play, and follow one another without a hole.
+/// Boot, and vivid's frames arrive, play, and follow one another without a hole.
 #[test]
 fn records_and_uploads() {
     let cloud = cloud();
@@ -84,7 +84,7 @@ fn it_records_and_uploads(cloud: &Cloud, mut guest: Guest) {
     let closed = memory(&mut guest);
     guest.wait_until_it_records(10);
     println!(
-        "the first 10 pictures committed {:.1} s after power on",
+        "the first 10 frames committed {:.1} s after power on",
         guest.switched_on.elapsed().as_secs_f64()
     );
     wait_up_to(Duration::from_secs(120), "three segments", || (cloud.footage().len() >= 3).then_some(()));
@@ -99,10 +99,10 @@ fn it_records_and_uploads(cloud: &Cloud, mut guest: Guest) {
     cloud.tell(&["privacy", "on"]);
     guest.wait_for("the owner's choice", Duration::from_secs(20), |s| s["privacy"]["do_not_record"] == true);
     let status = guest.wait_until_all_is_stored();
-    let pictures = look_at(cloud, true);
-    assert_eq!(status["capture"]["frames_committed"].as_u64(), Some(pictures));
-    let longest = cloud.footage().iter().map(longest_picture).max().unwrap();
-    println!("{pictures} pictures stored; none stands longer than {longest} ms");
+    let frames = look_at(cloud, true);
+    assert_eq!(status["capture"]["frames_committed"].as_u64(), Some(frames));
+    let longest = cloud.footage().iter().map(longest_frame).max().unwrap();
+    println!("{frames} frames stored; none stands longer than {longest} ms");
     guest.power_off();
 }
 
@@ -113,7 +113,7 @@ fn memory(guest: &mut Guest) -> String {
     said.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-/// Where the pictures come encoded, from a file of the same size and rate: what is less is the share of the capture
+/// Where the frames come encoded, from a file of the same size and rate: what is less is the share of the capture
 /// from V4L2, the conversion and the encoder.
 #[test]
 fn what_comes_encoded_takes_less_memory() {

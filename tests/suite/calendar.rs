@@ -132,7 +132,7 @@ impl Household {
                     format!(
                         "{date} records {} lines{}",
                         s.max_height,
-                        if s.audio { " with sound" } else { "" }
+                        if s.audio { " with audio" } else { "" }
                     )
                 }
             });
@@ -203,7 +203,7 @@ fn a_year_of_a_household() {
     assert_eq!(
         home.diary(),
         [
-            "2026-12-01T09:30:00 records 1080 lines with sound",
+            "2026-12-01T09:30:00 records 1080 lines with audio",
             "2026-12-01T09:30:00 says plus-monthly active granted"
         ]
     );
@@ -241,7 +241,7 @@ fn a_year_of_a_household() {
         [
             "2027-05-04T00:00:00 dark",
             "2027-05-04T00:00:00 says plus-monthly active lapsed",
-            "2027-05-05T10:00:00 records 1080 lines with sound",
+            "2027-05-05T10:00:00 records 1080 lines with audio",
             "2027-05-05T10:00:00 says plus-monthly active granted"
         ]
     );
@@ -275,11 +275,11 @@ fn a_year_of_a_household() {
     assert_eq!(
         home.diary(),
         [
-            "2027-07-01T00:00:00 records 1080 lines with sound",
+            "2027-07-01T00:00:00 records 1080 lines with audio",
             "2027-07-01T00:00:00 says plus-monthly active granted",
             "2027-07-03T00:00:00 dark",
             "2027-07-03T00:00:00 says plus-monthly suspended suspended",
-            "2027-07-05T23:00:00 records 1080 lines with sound",
+            "2027-07-05T23:00:00 records 1080 lines with audio",
             "2027-07-05T23:00:00 says plus-monthly active granted"
         ]
     );
@@ -314,7 +314,7 @@ fn a_year_of_a_household() {
         [
             "2027-09-13T00:00:00 dark",
             "2027-09-13T00:00:00 says plus-monthly active lapsed",
-            "2027-09-15T00:00:00 records 1080 lines with sound",
+            "2027-09-15T00:00:00 records 1080 lines with audio",
             "2027-09-15T00:00:00 says plus-monthly active granted"
         ]
     );

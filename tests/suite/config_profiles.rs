@@ -81,11 +81,83 @@ fn problems_of_a_profile_are_reported_at_their_place_and_once() {
     }
 }
 
+/// A source that encodes gives one size for each address: of two entries with one address, one is untrue.
+#[test]
+fn an_encoded_stream_is_named_once() {
+    const SIZE: &str = "width = 1280\nheight = 720\n";
+    let main = "source = { kind = \"rtsp\", url = \"rtsp://192.0.2.7/main\" }\n";
+    let sub = "url = \"rtsp://192.0.2.7/sub\"\n";
+    let again = "source = { kind = \"rtsp\", url = \"rtsp://192.0.2.7/sub\", transport = \"udp\" }\n";
+    let film = "source = { kind = \"file\", path = \"/a.mp4\" }\n";
+    let looped = "source = { kind = \"file\", path = \"/a.mp4\", loop = true }\n";
+    let bars = "source = { kind = \"pipeline\", description = \"videotestsrc\" }\n";
+    let mut looked_at = 0;
+    for codec in ["h264", "h265"] {
+        let encoded = format!("{bars}format = \"{codec}\"\n");
+        for (profiles, number, first) in [
+            (&[""][..], 0, "[video]"),
+            (&[main], 0, "[video]"),
+            (&[sub, main], 1, "[video]"),
+            (&[sub, sub], 1, "video.profile.0"),
+            (&[sub, film, again], 2, "video.profile.0"),
+            (&[film, looped], 1, "video.profile.0"),
+            (&[&encoded, sub, &encoded], 2, "video.profile.0"),
+        ] {
+            let tables = profiles.iter().map(|profile| {
+                let codec = if profile.contains("source") && !profile.contains("format") {
+                    format!("format = \"{codec}\"\n")
+                } else {
+                    String::new()
+                };
+                format!("[[video.profile]]\n{profile}{codec}{SIZE}")
+            });
+            let text = with(&format!("codec = \"{codec}\"\n{}", tables.collect::<String>()));
+            let problems = load(&text).map(|_| ()).expect_err(&text);
+            let found: Vec<_> = problems.iter().map(|it| (it.key.clone(), it.problem.clone())).collect();
+            let [(key, problem)] = &found[..] else { panic!("{text}: {problems}") };
+            assert_eq!(*key, format!("video.profile.{number}"), "{text}: {problems}");
+            assert!(problem.starts_with(&format!("has the source of {first},")), "{text}: {problems}");
+            looked_at += 1;
+        }
+    }
+    assert_eq!(looked_at, 14);
+}
+
+/// The same source as before, but something gives its frames another size.
+#[test]
+fn a_source_is_named_again_where_something_changes_the_size() {
+    let camera = |format: &str| {
+        format!(
+            "source = {{ kind = \"v4l2\", device = \"/dev/video1\" }}\nformat = \"{format}\"\nwidth = 640\n"
+        )
+    };
+    for (codec, profiles) in [
+        ("h264", vec![camera("h264") + "height = 480\n", camera("h264") + "height = 360\n"]),
+        ("h265", vec![camera("h265") + "height = 480\n", camera("h265") + "height = 360\n"]),
+        (
+            "h264",
+            [480, 360]
+                .map(|lines| format!("encoder = {{ kind = \"x264\" }}\nwidth = 640\nheight = {lines}\n"))
+                .to_vec(),
+        ),
+    ] {
+        let tables: String = profiles.iter().map(|profile| format!("[[video.profile]]\n{profile}")).collect();
+        let text = with(&format!("codec = \"{codec}\"\n{tables}"));
+        let board = load(&text).unwrap_or_else(|problems| panic!("{text}: {problems}"));
+        assert_eq!(board.video.profiles.len(), 2, "{text}");
+    }
+}
+
 #[test]
 fn the_number_of_profiles_is_bounded() {
-    let one = "[[video.profile]]\nurl = \"rtsp://192.0.2.7/sub\"\nwidth = 1280\nheight = 720\n";
-    assert_eq!(load(&with(&one.repeat(8))).unwrap().video.profiles.len(), 8);
-    assert!(load(&with(&one.repeat(9))).unwrap_err().to_string().contains("contains 9 tables"));
+    let some = |number: usize| -> String {
+        let one = |sub: usize| {
+            format!("[[video.profile]]\nurl = \"rtsp://192.0.2.7/sub{sub}\"\nwidth = 1280\nheight = 720\n")
+        };
+        (0..number).map(one).collect()
+    };
+    assert_eq!(load(&with(&some(8))).unwrap().video.profiles.len(), 8);
+    assert!(load(&with(&some(9))).unwrap_err().to_string().contains("contains 9 tables"));
     assert!(load(&with("profile = 7")).unwrap_err().to_string().contains("must be tables"));
 }
 

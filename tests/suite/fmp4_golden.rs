@@ -9,12 +9,12 @@ use kasacam::fmp4::{self, ChunkInfo, TrackRun};
 #[test]
 fn the_header_of_real_media_is_read() {
     let video = |timescale| Track { id: 1, timescale };
-    let sound = Some(Track { id: 2, timescale: 16_000 });
+    let audio = Some(Track { id: 2, timescale: 16_000 });
     let cases = [
         (Kind::Silent, "avc1.42c01e", 15_360, None),
-        (Kind::Reordered, "avc1.4d401e,mp4a.40.2", 15_360, sound),
-        (Kind::Negative, "avc1.4d401e,mp4a.40.2", 15_360, sound),
-        (Kind::Chunked, "avc1.4d400c,mp4a.40.2", 1_500, sound),
+        (Kind::Reordered, "avc1.4d401e,mp4a.40.2", 15_360, audio),
+        (Kind::Negative, "avc1.4d401e,mp4a.40.2", 15_360, audio),
+        (Kind::Chunked, "avc1.4d400c,mp4a.40.2", 1_500, audio),
     ];
     for (kind, codecs, timescale, audio) in cases {
         let init = &media(kind).init;
@@ -151,7 +151,7 @@ fn the_fields_of_a_run_come_before_the_defaults_of_its_fragment() {
 fn a_chunk_that_is_not_in_order_is_refused_with_its_box() {
     let mfhd = full(b"mfhd", 0, 0, &[1]);
     let tfhd = full(b"tfhd", 0, 0x02_0038, &[1, 100, 20, SYNC]);
-    let sound = full(b"tfhd", 0, 0x02_0038, &[2, 100, 20, SYNC]);
+    let audio = full(b"tfhd", 0, 0x02_0038, &[2, 100, 20, SYNC]);
     let tfdt = full(b"tfdt", 0, 0, &[0]);
     let trun = |at: u32| full(b"trun", 0, 0x1, &[3, at]);
     let traf = |parts: &[&[u8]]| boxed(b"traf", parts);
@@ -181,7 +181,7 @@ fn a_chunk_that_is_not_in_order_is_refused_with_its_box() {
     refused(chunk_of(&[&mfhd], 0), 0, "moof: has no traf");
     refused(chunk_of(&[&mfhd, &traf(&[&tfdt])], 0), 24, "traf: has no tfhd");
     refused(chunk_of(&[&mfhd, &traf(&[&tfhd])], 0), 24, "traf: has no tfdt");
-    let twice = [&mfhd[..], &traf(&[&sound, &tfdt]), &traf(&[&tfhd, &tfdt]), &traf(&[&sound, &tfdt])];
+    let twice = [&mfhd[..], &traf(&[&audio, &tfdt]), &traf(&[&tfhd, &tfdt]), &traf(&[&audio, &tfdt])];
     refused(chunk_of(&twice, 0), 128, "traf: is the second of its track");
     let foreign = full(b"tfhd", 0, 0x02_0000, &[3]);
     let names = "tfhd: names a track that the moov does not have";
@@ -230,7 +230,7 @@ fn a_header_that_the_spool_cannot_use_is_refused() {
     assert_eq!(with(b"moov", b"free"), "free: stands where moov belongs");
     let ftyp = 8 + 16;
     let bare = [&init[..ftyp], &boxed(b"moov", &[])].concat();
-    assert_eq!(fmp4::read_init(Bytes::from(bare)).unwrap_err().what, "moov: has no track of pictures");
+    assert_eq!(fmp4::read_init(Bytes::from(bare)).unwrap_err().what, "moov: has no video track");
     let more = [&init[..], &boxed(b"free", &[])].concat();
     let why = fmp4::read_init(Bytes::from(more)).unwrap_err();
     assert_eq!(

@@ -79,7 +79,7 @@ fn a_file_begins_with_the_earliest_of_its_tracks_and_nothing_lies_before_it() {
         info.runs.iter().map(|run| run.decode_time).collect::<Vec<_>>()
     };
 
-    assert_eq!(times(2), [246, 1], "the pictures by the whole tick");
+    assert_eq!(times(2), [246, 1], "the frames by the whole tick");
     assert_eq!(times(0), [0, 0], "what is late begins with the file");
 }
 

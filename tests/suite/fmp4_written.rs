@@ -4,7 +4,7 @@ use bytes::Bytes;
 use kasacam::fmp4::{self, AudioDescription, DecoderSets, Sample, SampleRun, VideoDescription};
 use proptest::prelude::*;
 
-fn picture() -> VideoDescription {
+fn video() -> VideoDescription {
     VideoDescription {
         sets: DecoderSets::H264 {
             sps: Bytes::from_static(&[0x67, 0x64, 0x00, 0x1f, 0xac]),
@@ -19,7 +19,7 @@ fn picture() -> VideoDescription {
     }
 }
 
-fn sound() -> AudioDescription {
+fn audio() -> AudioDescription {
     AudioDescription { config: Bytes::from_static(&[0x11, 0x88]), rate: 48_000, channels: 1 }
 }
 
@@ -29,21 +29,21 @@ fn sample(duration: u32, offset: i32, nals: &[&'static [u8]]) -> Sample {
 
 #[test]
 fn a_header_reads_back_as_what_it_was_made_of() {
-    let init = fmp4::read_init(fmp4::write_init(&picture(), Some(&sound()))).unwrap();
+    let init = fmp4::read_init(fmp4::write_init(&video(), Some(&audio()))).unwrap();
 
     assert_eq!(init.codecs, "avc1.64001f,mp4a.40.2");
     assert_eq!((init.width, init.height), (320, 180));
     assert_eq!((init.video.id, init.video.timescale), (fmp4::VIDEO_TRACK, fmp4::VIDEO_TIMESCALE));
     assert_eq!(init.audio.map(|audio| (audio.id, audio.timescale)), Some((fmp4::AUDIO_TRACK, 48_000)));
-    let silent = fmp4::read_init(fmp4::write_init(&picture(), None)).unwrap();
+    let silent = fmp4::read_init(fmp4::write_init(&video(), None)).unwrap();
     assert_eq!((silent.codecs.as_str(), silent.audio), ("avc1.64001f", None));
-    let in_band = VideoDescription { sets_in_band: true, ..picture() };
+    let in_band = VideoDescription { sets_in_band: true, ..video() };
     assert_eq!(fmp4::read_init(fmp4::write_init(&in_band, None)).unwrap().codecs, "avc3.64001f");
 }
 
 #[test]
 fn the_parameter_sets_stand_in_the_header_as_the_standard_lays_them_out() {
-    let bytes = fmp4::write_init(&picture(), None);
+    let bytes = fmp4::write_init(&video(), None);
     #[rustfmt::skip]
     let record = [
         0, 0, 0, 30, b'a', b'v', b'c', b'C',
@@ -87,7 +87,7 @@ fn a_chunk_is_laid_out_as_the_standard_says() {
 #[test]
 fn a_picture_that_lies_on_its_side_is_told_so() {
     for (turns, first) in [(0u8, [0, 1, 0, 0, 0, 0, 0, 0]), (1, [0, 0, 0, 0, 0, 1, 0, 0])] {
-        let bytes = fmp4::write_init(&VideoDescription { turns, ..picture() }, None);
+        let bytes = fmp4::write_init(&VideoDescription { turns, ..video() }, None);
         let tkhd = bytes.windows(4).position(|window| window == b"tkhd").unwrap();
         // Version and flags, five fields, two reserved, layer to volume.
         let matrix = tkhd + 4 + 4 + 20 + 8 + 8;
@@ -97,7 +97,7 @@ fn a_picture_that_lies_on_its_side_is_told_so() {
 
 #[test]
 fn samples_that_are_not_square_have_their_width_told() {
-    let wide = VideoDescription { size: (704, 576), aspect: (16, 11), ..picture() };
+    let wide = VideoDescription { size: (704, 576), aspect: (16, 11), ..video() };
     let bytes = fmp4::write_init(&wide, None);
     let pasp = bytes.windows(4).position(|window| window == b"pasp").unwrap();
     assert_eq!(bytes[pasp + 4..pasp + 12], [0, 0, 0, 16, 0, 0, 0, 11]);
@@ -127,7 +127,7 @@ fn any_run(track: u32, nals: bool) -> impl Strategy<Value = SampleRun> {
 proptest! {
     #[test]
     fn every_chunk_reads_back(sequence: u32, pictures in any_run(1, true), sound_run in any_run(2, false)) {
-        let init = fmp4::read_init(fmp4::write_init(&picture(), Some(&sound()))).unwrap();
+        let init = fmp4::read_init(fmp4::write_init(&video(), Some(&audio()))).unwrap();
         let runs = [pictures, sound_run];
         let chunk = fmp4::write_chunk(sequence, &runs).unwrap();
         let written: Vec<&SampleRun> = runs.iter().filter(|run| !run.samples.is_empty()).collect();

@@ -163,7 +163,7 @@ fn live_footage_is_stored_within_two_segments_while_a_day_of_backlog_drains() {
         }
     }
 
-    assert!(worst <= SEGMENT * 2, "from the first picture to its proof of storage: {worst:?}");
+    assert!(worst <= SEGMENT * 2, "from the first frame to its proof of storage: {worst:?}");
     assert!(live_stored >= 5_990, "{live_stored}");
     assert!(
         drained.iter().copied().eq((1..=BACKLOG).rev()),

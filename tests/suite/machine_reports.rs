@@ -112,19 +112,19 @@ fn the_figures_tell_why_uploads_wait_until_they_no_longer_do() {
 }
 
 #[test]
-fn the_figures_tell_the_sound_that_is_wanted_and_the_sound_that_comes() {
+fn the_figures_tell_the_audio_that_is_wanted_and_the_audio_that_comes() {
     let mut rig = Rig::new(allowed());
-    let sound = |rig: &Rig| (telemetry(rig).capture.audio_wanted, telemetry(rig).capture.audio);
-    assert_eq!(sound(&rig), (true, None));
+    let audio = |rig: &Rig| (telemetry(rig).capture.audio_wanted, telemetry(rig).capture.audio);
+    assert_eq!(audio(&rig), (true, None));
     rig.seal();
-    assert_eq!(sound(&rig), (true, Some(false)));
+    assert_eq!(audio(&rig), (true, Some(false)));
     let mut segment = rig.segment();
     let duration = SEGMENT.as_nanos() as u64;
     segment.content = Content::Footage { duration, codecs: String::from("avc1.64001f, mp4a.40.2") };
     rig.give(Input::Sealed(segment));
-    assert_eq!(sound(&rig), (true, Some(true)));
+    assert_eq!(audio(&rig), (true, Some(true)));
     rig.privacy(2, true);
-    assert_eq!(sound(&rig), (false, Some(true)));
+    assert_eq!(audio(&rig), (false, Some(true)));
 }
 
 #[test]

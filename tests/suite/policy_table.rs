@@ -98,8 +98,8 @@ fn pending_text(pending: PrivacyPending) -> &'static str {
 fn outcome(facts: &PolicyFacts) -> [String; 3] {
     let decision = decide(facts);
     let capture = match decision.capture() {
-        Capture::On { audio: true, .. } => "**on**, with sound".into(),
-        Capture::On { audio: false, .. } => "**on**, no sound".into(),
+        Capture::On { audio: true, .. } => "**on**, with audio".into(),
+        Capture::On { audio: false, .. } => "**on**, no audio".into(),
         Capture::Off(reason) => format!("off: `{}`", reason.text()),
     };
     let upload = match decision.upload {

@@ -31,7 +31,7 @@ fn note(journal: &mut Journal, what: What) -> std::io::Result<()> {
 }
 
 fn opened(choice: u64) -> What {
-    What::Opened { sound: true, lines: 1080, choice: Some(choice), lease: Some(1) }
+    What::Opened { audio: true, lines: 1080, choice: Some(choice), lease: Some(1) }
 }
 
 fn closed() -> What {

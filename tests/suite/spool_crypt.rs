@@ -355,7 +355,7 @@ fn every_flipped_byte_of_a_sealed_file_or_an_end_keeps_it_from_being_sent() {
             assert_eq!(second.ledger.sealed.len(), rig.ledger.sealed.len() - lost, "an end is written anew");
         }
     }
-    assert!(left_to_the_upload > 4 * 60, "a start reads pictures");
+    assert!(left_to_the_upload > 4 * 60, "a start reads frames");
 }
 
 #[test]

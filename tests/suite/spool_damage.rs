@@ -140,7 +140,7 @@ fn damage(fs: &FaultFs, coin: &mut Coin) -> Option<String> {
     let len = bytes.len();
     match coin.below(12) {
         0..=2 if len > 0 => {
-            // Anywhere except in the frames, where a flipped bit is only a picture error.
+            // Anywhere except in the frames, where a flipped bit is only an error in the image.
             let at = coin.below(len);
             bytes[at] ^= 1 << coin.below(8);
         }

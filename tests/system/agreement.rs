@@ -43,7 +43,7 @@ fn wait_for_the_round(is_so: impl Fn() -> bool) {
     }
 }
 
-fn has_sound(segment: &Stored) -> bool {
+fn has_audio(segment: &Stored) -> bool {
     segment.layout().init.audio.is_some()
 }
 
@@ -78,8 +78,8 @@ fn k3_the_free_package_takes_effect_as_it_arrives_without_a_restart() {
     let free = wait("footage under the Free Package", || {
         cloud.footage().into_iter().find(|it| it.metadata("plan") == "free")
     });
-    assert!(!has_sound(&free), "the Free Package has no sound");
-    assert!(cloud.footage().iter().filter(|it| it.metadata("plan") != "free").all(has_sound));
+    assert!(!has_audio(&free), "the Free Package has no audio");
+    assert!(cloud.footage().iter().filter(|it| it.metadata("plan") != "free").all(has_audio));
     camera.stop();
 }
 
@@ -88,7 +88,7 @@ fn k4_a_plan_is_its_features_and_not_its_name() {
     // The Free Package's name, with the features of a paid tier.
     let (cloud, camera) = recording_under(&["free", "--audio", "true", "--history-hours", "720"], &[]);
     let segment = wait_for_segments(&cloud, 1).remove(0);
-    assert!(has_sound(&segment));
+    assert!(has_audio(&segment));
     assert_eq!((segment.metadata("plan"), segment.metadata("history-hours")), ("free", "720"));
     camera.stop();
 }
@@ -125,7 +125,7 @@ fn k7_the_change_to_free_applies_at_its_time_though_the_camera_is_offline() {
     let free = wait("footage under the Free Package", || {
         cloud.footage().into_iter().find(|it| it.metadata("plan") == "free")
     });
-    assert!(!has_sound(&free));
+    assert!(!has_audio(&free));
     assert_eq!(camera.status()["mqtt"]["connected"], false);
     camera.stop();
 }
@@ -133,14 +133,14 @@ fn k7_the_change_to_free_applies_at_its_time_though_the_camera_is_offline() {
 #[test]
 fn k8_a_change_of_plan_applies_at_once_or_at_the_end_of_the_cycle() {
     let (cloud, camera) = recording_under(&["free"], &[]);
-    assert!(!has_sound(&wait_for_segments(&cloud, 1)[0]));
+    assert!(!has_audio(&wait_for_segments(&cloud, 1)[0]));
     cloud.tell(&["plan", "plus"]);
-    wait("sound", || cloud.footage().into_iter().find(has_sound));
+    wait("audio", || cloud.footage().into_iter().find(has_audio));
     cloud.tell(&["plan", "plus", "--next-from", "+3s", "--next-plan", "premium"]);
     let premium = wait("the plan of the next cycle", || {
         cloud.footage().into_iter().find(|it| it.metadata("plan") == "premium-monthly")
     });
-    assert!(has_sound(&premium));
+    assert!(has_audio(&premium));
     camera.stop();
 }
 

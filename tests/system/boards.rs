@@ -49,7 +49,7 @@ fn a_board_that_was_probed_passes_its_check_and_records() {
     camera.wait_until_it_records(30);
     camera.stop();
     assert_spans_are_whole(&cloud.stored(), true);
-    assert!(cloud.footage().iter().map(|segment| segment.pictures()).sum::<u64>() >= 30);
+    assert!(cloud.footage().iter().map(|segment| segment.frames()).sum::<u64>() >= 30);
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn a_broker_that_stops_answering_is_left_and_the_choice_made_meanwhile_is_kept()
     }
     camera.stop();
     figure(&format!(
-        "a broker that falls silent three times: {sent} pictures were sent before that was noticed, none is left"
+        "a broker that falls silent three times: {sent} frames were sent before that was noticed, none is left"
     ));
 }
 

@@ -73,10 +73,10 @@ fn a_card_that_is_pulled_while_it_records_is_used_again_when_it_is_back_and_lose
     camera.stop();
     let stored = cloud.stored();
     assert_spans_are_whole(&stored, true);
-    let pictures: u64 = stored.iter().filter(|object| !object.is_end()).map(Stored::pictures).sum();
-    assert!(pictures >= told, "{pictures} of {told} pictures that were told as committed");
+    let frames: u64 = stored.iter().filter(|object| !object.is_end()).map(Stored::frames).sum();
+    assert!(frames >= told, "{frames} of {told} frames that were reported as committed");
     figure(&format!(
-        "a card pulled and put back: the camera was open again after {} ms; {told} pictures committed, none lost",
+        "a card pulled and put back: the camera was open again after {} ms; {told} frames committed, none lost",
         took.as_millis()
     ));
 }

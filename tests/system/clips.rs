@@ -24,8 +24,8 @@ fn full_hd() -> Clip {
 }
 
 /// A small clip with 25 frames per second; `options` add to it.
-fn small(name: &str, pictures: u32, gop: u32, options: &[&str]) -> Clip {
-    let (gop, seconds) = (gop.to_string(), f64::from(pictures) / 25.0);
+fn small(name: &str, frames: u32, gop: u32, options: &[&str]) -> Clip {
+    let (gop, seconds) = (gop.to_string(), f64::from(frames) / 25.0);
     let source = ["-f", "lavfi", "-i", &format!("testsrc2=size=320x180:rate=25:duration={seconds}")];
     let coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p"];
     let gops = ["-g", &gop, "-keyint_min", &gop, "-sc_threshold", "0"];
@@ -38,14 +38,14 @@ struct Board {
 }
 
 impl Board {
-    fn of(clip: &Clip, (width, height, fps): (u32, u32, u32), sound: bool) -> Board {
+    fn of(clip: &Clip, (width, height, fps): (u32, u32, u32), audio: bool) -> Board {
         let folder = TempDir::new().unwrap();
         let path = clip.path.to_str().unwrap();
-        let sound = if sound { "[audio]\nsource = { kind = \"embedded\" }\n" } else { "" };
+        let audio = if audio { "[audio]\nsource = { kind = \"embedded\" }\n" } else { "" };
         let text = format!(
             "name = \"clip\"\n[video]\n\
              source = {{ kind = \"file\", path = \"{path}\", realtime = false, loop = false }}\n\
-             format = \"h264\"\nwidth = {width}\nheight = {height}\nfps = {fps}\nbitrate = \"2 Mbit/s\"\n{sound}"
+             format = \"h264\"\nwidth = {width}\nheight = {height}\nfps = {fps}\nbitrate = \"2 Mbit/s\"\n{audio}"
         );
         std::fs::write(folder.path().join("board.toml"), text).unwrap();
         Board { folder }
@@ -72,9 +72,9 @@ impl Take {
         cloud.tell(&[&["plan"], plan].concat());
         cloud.tell(&["privacy", "off"]);
         let camera = Camera::start(&cloud);
-        let pictures = clip.pictures();
+        let frames = clip.frames();
         let status = camera.wait_for("the whole clip stored", |status| {
-            status["capture"]["frames_committed"].as_u64() >= Some(pictures)
+            status["capture"]["frames_committed"].as_u64() >= Some(frames)
                 && status["capture"]["open"] == false
                 && status["spool"]["pending"] == 0
         });
@@ -97,12 +97,12 @@ impl Take {
 
 /// The slices of all objects are those of the clip, and nothing more.
 fn assert_is_the_clip(movies: &[Movie], clip: &Clip) {
-    let stored: Vec<Slice> = movies.iter().flat_map(|movie| movie.pictures.slices()).collect();
+    let stored: Vec<Slice> = movies.iter().flat_map(|movie| movie.video.slices()).collect();
     assert_same(&stored, &clip.slices);
-    let pictures: usize = movies.iter().map(|movie| movie.pictures.samples.len()).sum();
-    assert_eq!(pictures as u64, clip.pictures(), "one sample a picture");
+    let frames: usize = movies.iter().map(|movie| movie.video.samples.len()).sum();
+    assert_eq!(frames as u64, clip.frames(), "one sample a frame");
     for movie in movies {
-        let mut sets = movie.pictures.parameter_sets.clone();
+        let mut sets = movie.video.parameter_sets.clone();
         sets.sort();
         assert_eq!(sets, clip.parameter_sets, "the parameter sets are in the moov");
     }
@@ -120,9 +120,9 @@ fn assert_same<T: PartialEq + std::fmt::Debug>(stored: &[T], made: &[T]) {
 fn origin(movies: &[Movie], movie: &Movie) -> f64 {
     let begins = |movie: &Movie| {
         let (_, ntp, media) = movie.references[0];
-        let ticks = movie.pictures.samples.iter().map(|sample| sample.decoded).min().unwrap();
-        assert!(ticks * 10 < u64::from(movie.pictures.timescale), "it begins at {ticks} ticks");
-        (i128::from(ntp), media as f64 / f64::from(movie.pictures.timescale))
+        let ticks = movie.video.samples.iter().map(|sample| sample.decoded).min().unwrap();
+        assert!(ticks * 10 < u64::from(movie.video.timescale), "it begins at {ticks} ticks");
+        (i128::from(ntp), media as f64 / f64::from(movie.video.timescale))
     };
     let ((first, from), (this, at)) = (begins(&movies[0]), begins(movie));
     (this - first) as f64 / 4_294_967_296.0 - (at - from)
@@ -135,28 +135,28 @@ fn origin(movies: &[Movie], movie: &Movie) -> f64 {
 fn assert_even(movies: &[Movie], fps: u32, shifts: usize) {
     let mut shown: Vec<i64> = Vec::new();
     for movie in movies {
-        let begins = origin(movies, movie) * f64::from(movie.pictures.timescale);
-        shown.extend(movie.pictures.samples.iter().map(|sample| sample.presented + begins.round() as i64));
+        let begins = origin(movies, movie) * f64::from(movie.video.timescale);
+        shown.extend(movie.video.samples.iter().map(|sample| sample.presented + begins.round() as i64));
     }
     shown.sort_unstable();
-    let picture = i64::from(movies[0].pictures.timescale / fps);
+    let frame = i64::from(movies[0].video.timescale / fps);
     let distances = shown.windows(2).map(|pair| pair[1] - pair[0]);
     // An MP4 or MKV file may round times to milliseconds.
-    let odd: Vec<i64> = distances.filter(|distance| (distance - picture).abs() * 10 > picture).collect();
-    assert!(odd.iter().all(|distance| (distance - 2 * picture).abs() * 10 <= picture), "{odd:?}");
-    assert!(odd.len() <= shifts, "not at even distances of {picture} ticks: {odd:?}");
+    let odd: Vec<i64> = distances.filter(|distance| (distance - frame).abs() * 10 > frame).collect();
+    assert!(odd.iter().all(|distance| (distance - 2 * frame).abs() * 10 <= frame), "{odd:?}");
+    assert!(odd.len() <= shifts, "not at even distances of {frame} ticks: {odd:?}");
 }
 
 /// What section 6 of the contract says of every object, seen from outside.
 fn assert_keeps_the_contract(object: &Stored, (segment, gop): (f64, f64), last: bool) {
     let movie = Movie::read(&object.body);
-    let pictures = &movie.pictures;
-    assert!(pictures.samples[0].sync, "{}: the first sample is an IDR", object.key);
-    assert!(pictures.slices()[0].idr, "{}: the first slice is that of an IDR", object.key);
+    let video = &movie.video;
+    assert!(video.samples[0].sync, "{}: the first sample is an IDR", object.key);
+    assert!(video.slices()[0].idr, "{}: the first slice is that of an IDR", object.key);
     assert_eq!(movie.boxes[..3], [*b"ftyp", *b"moov", *b"uuid"]);
 
-    let ticks = pictures.ticks();
-    let seconds = (ticks.end - ticks.start) as f64 / f64::from(pictures.timescale);
+    let ticks = video.ticks();
+    let seconds = (ticks.end - ticks.start) as f64 / f64::from(video.timescale);
     assert!(seconds < segment + gop, "{}: {seconds} s", object.key);
     assert!(last || seconds > segment - 0.01, "{}: only {seconds} s", object.key);
     let said: f64 = object.metadata("duration-ms").parse().unwrap();
@@ -167,19 +167,19 @@ fn assert_keeps_the_contract(object: &Stored, (segment, gop): (f64, f64), last: 
     assert!((iso.parse::<f64>().unwrap() - seconds).abs() < 0.001, "{}: {iso}, not {seconds} s", object.key);
     assert_eq!(object.metadata("source"), object.metadata("device-id"));
     let rate: f64 = object.metadata("videoframerate").parse().unwrap();
-    assert!((rate - pictures.samples.len() as f64 / seconds).abs() < 0.01, "{}: {rate}", object.key);
-    let agree = movie.sound.is_none();
+    assert!((rate - video.samples.len() as f64 / seconds).abs() < 0.01, "{}: {rate}", object.key);
+    let agree = movie.audio.is_none();
     assert_eq!(object.facts.metadata.contains_key("seektable"), agree, "{}", object.key);
 
     let (track, captured, _) = movie.references[0];
-    assert_eq!(track, pictures.id);
+    assert_eq!(track, video.id);
     assert!(object.key.contains(&key_time(captured)), "{} begins {}", object.key, key_time(captured));
 
     let content_type = object.facts.content_type.as_deref().unwrap();
     let codecs = content_type.strip_prefix("video/mp4; codecs=\"").unwrap().strip_suffix('"').unwrap();
-    let sps = pictures.parameter_sets.iter().find(|set| set[0] & 0x1f == 7).unwrap();
+    let sps = video.parameter_sets.iter().find(|set| set[0] & 0x1f == 7).unwrap();
     assert!(codecs.starts_with(&format!("avc1.{:02x}{:02x}{:02x}", sps[1], sps[2], sps[3])), "{codecs}");
-    assert_eq!(codecs.ends_with(",mp4a.40.2"), movie.sound.is_some(), "{codecs}");
+    assert_eq!(codecs.ends_with(",mp4a.40.2"), movie.audio.is_some(), "{codecs}");
 }
 
 /// An NTP time in the form of a key, rounded down to the microsecond.
@@ -197,7 +197,7 @@ fn key_time(ntp: u64) -> String {
 #[test]
 fn a_minute_of_full_hd_is_stored_bit_by_bit() {
     let clip = full_hd();
-    assert_eq!(clip.pictures(), 900);
+    assert_eq!(clip.frames(), 900);
     let board = Board::of(&clip, (1920, 1080, 15), false);
 
     let began = Instant::now();
@@ -214,12 +214,12 @@ fn a_minute_of_full_hd_is_stored_bit_by_bit() {
         assert_keeps_the_contract(object, (4.0, 2.0), index + 1 == movies.len());
     }
     let reordered = |movie: &Movie| {
-        let samples = &movie.pictures.samples;
+        let samples = &movie.video.samples;
         samples.windows(2).any(|pair| pair[1].presented < pair[0].presented)
     };
     assert!(movies.iter().all(reordered), "B-frames are kept as such");
     let decoded: u64 = take.footage().map(|object| object.decoded(take.folder())).sum();
-    assert_eq!(decoded, 900, "each object alone can be decoded, and none lacks a picture");
+    assert_eq!(decoded, 900, "each object alone can be decoded, and none lacks a frame");
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn a_clip_of_another_encoder_with_an_odd_gop_and_many_slices_is_stored_bit_by_bi
         "videotestsrc num-buffers=300 pattern=ball ! video/x-raw,format=I420,width=1280,height=720,framerate=15/1 \
          ! openh264enc gop-size=37 bitrate=1000000 slice-mode=n-slices num-slices=4 ! h264parse ! matroskamux",
     );
-    assert_eq!((clip.pictures(), clip.slices.len()), (300, 1200));
+    assert_eq!((clip.frames(), clip.slices.len()), (300, 1200));
     let board = Board::of(&clip, (1280, 720, 15), false);
 
     let take = Take::of(&clip, &board, "4s", &["plus"]);
@@ -253,11 +253,11 @@ fn a_clip_of_another_encoder_with_an_odd_gop_and_many_slices_is_stored_bit_by_bi
     assert_is_the_clip(&movies, &clip);
     assert_even(&movies, 15, 0);
     // Two GOPs are longer than four seconds.
-    let pictures: Vec<usize> = movies.iter().map(|movie| movie.pictures.samples.len()).collect();
-    assert_eq!(pictures, [74, 74, 74, 74, 4]);
+    let frames: Vec<usize> = movies.iter().map(|movie| movie.video.samples.len()).collect();
+    assert_eq!(frames, [74, 74, 74, 74, 4]);
     for (index, object) in take.footage().enumerate() {
         assert_keeps_the_contract(object, (4.0, 37.0 / 15.0), index + 1 == movies.len());
-        assert_eq!(object.decoded(take.folder()), pictures[index] as u64);
+        assert_eq!(object.decoded(take.folder()), frames[index] as u64);
     }
 }
 
@@ -325,13 +325,13 @@ fn a_gop_longer_than_a_segment_is_stored_whole() {
 
     let movies = take.movies();
     assert_is_the_clip(&movies, &clip);
-    let pictures: Vec<u64> = take.footage().map(|object| object.decoded(take.folder())).collect();
-    assert_eq!(pictures, [100, 100, 20]);
+    let frames: Vec<u64> = take.footage().map(|object| object.decoded(take.folder())).collect();
+    assert_eq!(frames, [100, 100, 20]);
 }
 
 #[test]
-fn a_clip_of_one_picture_is_stored() {
-    let clip = small("one-picture.mp4", 1, 25, &[]);
+fn a_clip_of_one_frame_is_stored() {
+    let clip = small("one-frame.mp4", 1, 25, &[]);
     let board = Board::of(&clip, (320, 180, 25), false);
 
     let take = Take::of(&clip, &board, "2s", &["plus"]);
@@ -352,23 +352,23 @@ fn a_clip_of_one_gop_is_stored() {
     let take = Take::of(&clip, &board, "2s", &["plus"]);
 
     assert_is_the_clip(&take.movies(), &clip);
-    let pictures: Vec<u64> = take.footage().map(|object| object.decoded(take.folder())).collect();
-    assert_eq!(pictures, [20]);
+    let frames: Vec<u64> = take.footage().map(|object| object.decoded(take.folder())).collect();
+    assert_eq!(frames, [20]);
 }
 
 /// Ten seconds with B-frames and AAC.
-fn with_sound(name: &str, fps: u32) -> Clip {
-    let picture = format!("testsrc2=size=320x180:rate={fps}:duration=10");
+fn with_audio(name: &str, fps: u32) -> Clip {
+    let video = format!("testsrc2=size=320x180:rate={fps}:duration=10");
     let tone = "aevalsrc=sin(440*t*(1+t/10)):sample_rate=48000:duration=10";
-    let source = ["-f", "lavfi", "-i", &picture, "-f", "lavfi", "-i", tone, "-c:a", "aac", "-ac", "1"];
+    let source = ["-f", "lavfi", "-i", &video, "-f", "lavfi", "-i", tone, "-c:a", "aac", "-ac", "1"];
     let coding = ["-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-sc_threshold", "0"];
     Clip::by_ffmpeg(name, &[&source[..], &coding, &["-g", &fps.to_string()]].concat())
 }
 
 /// The audio frames are those of the clip, in order, from the first video frame to the end of the last.
-fn assert_has_the_sound(movies: &[Movie], clip: &Clip) {
-    let made = clip.sound();
-    let stored: Vec<Sum> = movies.iter().flat_map(|movie| movie.sound.as_ref().unwrap().sums()).collect();
+fn assert_has_the_audio(movies: &[Movie], clip: &Clip) {
+    let made = clip.audio();
+    let stored: Vec<Sum> = movies.iter().flat_map(|movie| movie.audio.as_ref().unwrap().sums()).collect();
     // The encoder's priming is before the first video frame.
     let first = made.iter().position(|sum| *sum == stored[0]).expect("the first frame is one of the clip");
     assert!(first <= 1, "{first} frames are missing at the front");
@@ -376,61 +376,61 @@ fn assert_has_the_sound(movies: &[Movie], clip: &Clip) {
     // A frame has 1024 samples, and the first one is the priming.
     let next = (first + stored.len()).saturating_sub(1) as f64 * 1024.0 / 48_000.0;
     let whole = first + stored.len() == made.len() || next >= 10.0;
-    assert!(whole, "{} of {} frames: the sound ends at {next} s", stored.len(), made.len());
+    assert!(whole, "{} of {} frames: the audio ends at {next} s", stored.len(), made.len());
     let mut end = None;
     for (index, movie) in movies.iter().enumerate() {
-        let sound = movie.sound.as_ref().unwrap();
+        let audio = movie.audio.as_ref().unwrap();
         let seconds = |track: &Track, ticks: u64| ticks as f64 / f64::from(track.timescale);
-        let (heard, seen) = (sound.ticks(), movie.pictures.ticks());
+        let (heard, seen) = (audio.ticks(), movie.video.ticks());
         // An audio frame lasts 21 ms, and is not cut.
-        let begins = seconds(sound, heard.start) - seconds(&movie.pictures, seen.start);
-        let ends = seconds(sound, heard.end) - seconds(&movie.pictures, seen.end);
+        let begins = seconds(audio, heard.start) - seconds(&movie.video, seen.start);
+        let ends = seconds(audio, heard.end) - seconds(&movie.video, seen.end);
         assert!(begins.abs() < 0.025 && ends.abs() < 0.025, "object {index}: {begins} s and {ends} s off");
-        let at = |ticks: u64| seconds(sound, ticks) + origin(movies, movie);
+        let at = |ticks: u64| seconds(audio, ticks) + origin(movies, movie);
         let gap = end.map_or(0.0, |end: f64| (at(heard.start) - end).abs());
-        assert!(gap < 0.000_05, "the sound goes on where it was: {end:?} {heard:?}");
+        assert!(gap < 0.000_05, "the audio goes on where it was: {end:?} {heard:?}");
         end = Some(at(heard.end));
     }
 }
 
 #[test]
-fn the_sound_of_a_clip_is_stored_bit_by_bit() {
-    let clip = with_sound("sound.mkv", 25);
+fn the_audio_of_a_clip_is_stored_bit_by_bit() {
+    let clip = with_audio("audio.mkv", 25);
     let board = Board::of(&clip, (320, 180, 25), true);
 
     let take = Take::of(&clip, &board, "3s", &["plus"]);
 
     let movies = take.movies();
     assert_is_the_clip(&movies, &clip);
-    assert_has_the_sound(&movies, &clip);
+    assert_has_the_audio(&movies, &clip);
     for (index, object) in take.footage().enumerate() {
         assert_keeps_the_contract(object, (3.0, 1.0), index + 1 == movies.len());
-        assert_eq!(object.decoded(take.folder()), movies[index].pictures.samples.len() as u64);
+        assert_eq!(object.decoded(take.folder()), movies[index].video.samples.len() as u64);
     }
 }
 
 #[test]
-fn the_sound_beneath_the_last_of_slow_pictures_is_stored() {
-    let clip = with_sound("slow.mkv", 5);
+fn the_audio_beneath_the_last_of_slow_frames_is_stored() {
+    let clip = with_audio("slow.mkv", 5);
     let board = Board::of(&clip, (320, 180, 5), true);
 
     let take = Take::of(&clip, &board, "3s", &["plus"]);
 
     let movies = take.movies();
     assert_is_the_clip(&movies, &clip);
-    assert_has_the_sound(&movies, &clip);
+    assert_has_the_audio(&movies, &clip);
 }
 
 #[test]
-fn a_plan_without_sound_stores_no_sound_track() {
-    let clip = with_sound("sound.mp4", 25);
+fn a_plan_without_audio_stores_no_audio_track() {
+    let clip = with_audio("audio.mp4", 25);
     let board = Board::of(&clip, (320, 180, 25), true);
 
     let take = Take::of(&clip, &board, "5s", &["free"]);
 
     let movies = take.movies();
     assert_is_the_clip(&movies, &clip);
-    assert!(movies.iter().all(|movie| movie.sound.is_none()));
+    assert!(movies.iter().all(|movie| movie.audio.is_none()));
     assert!(take.footage().all(|object| !object.facts.content_type.as_ref().unwrap().contains("mp4a")));
 }
 
@@ -483,7 +483,7 @@ fn for_rtsp(name: &str, seconds: u32) -> Clip {
 fn spans(stored: &[Stored]) -> Vec<Vec<Slice>> {
     let mut spans: Vec<(&str, Vec<Slice>)> = Vec::new();
     for object in stored.iter().filter(|object| !object.is_end()) {
-        let slices = Movie::read(&object.body).pictures.slices();
+        let slices = Movie::read(&object.body).video.slices();
         match spans.last_mut() {
             Some((span, so_far)) if *span == object.metadata("span") => so_far.extend(slices),
             _ => spans.push((object.metadata("span"), slices)),
@@ -501,7 +501,7 @@ fn assert_is_a_run_of(stored: &[Slice], clip: &Clip) -> std::ops::Range<usize> {
 }
 
 #[test]
-fn a_clip_served_over_rtsp_is_stored_from_its_first_picture_to_its_last() {
+fn a_clip_served_over_rtsp_is_stored_from_its_first_frame_to_its_last() {
     let clip = for_rtsp("rtsp.mp4", 10);
     let server = Server::start(&clip, 0);
     let cloud = server.cloud();

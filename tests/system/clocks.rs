@@ -38,6 +38,6 @@ fn a_camera_that_wakes_in_1970_records_on_its_lease_and_its_segments_get_their_t
     assert_spans_are_whole(&stored, true);
     assert!(stored.iter().all(|object| !object.key.contains("/1970-")), "a key of 1970");
     let corrected = cloud.footage().into_iter().filter(|object| object.metadata("clock") == "corrected");
-    let pictures: u64 = corrected.map(|object| object.pictures()).sum();
-    assert!(pictures >= 45, "{pictures} pictures with a corrected time");
+    let frames: u64 = corrected.map(|object| object.frames()).sum();
+    assert!(frames >= 45, "{frames} frames with a corrected time");
 }

@@ -14,13 +14,13 @@ fn at(millis: u64) -> Utc {
 fn segment(span: &str, n: u64, start: u64, frames: u64) -> Segment {
     Segment {
         key: format!("{span}.{n}"),
-        key_is_sound: true,
+        key_is_valid: true,
         span: span.into(),
         n,
         plan: "plus-monthly".into(),
         frames: (0..frames).map(|i| at(start + i * 100)).collect(),
         end: at(start + frames * 100),
-        has_sound: true,
+        has_audio: true,
         is_whole: true,
         stored_at: at(start + frames * 100 + 250),
     }
@@ -29,7 +29,7 @@ fn segment(span: &str, n: u64, start: u64, frames: u64) -> Segment {
 fn end(span: &str, n: u64, millis: u64, reason: &str) -> End {
     End {
         key: format!("{span}.end"),
-        key_is_sound: true,
+        key_is_valid: true,
         span: span.into(),
         n,
         at: at(millis),
@@ -46,7 +46,7 @@ fn agreed() -> Seen {
         private_orders: 1,
         counters: Some(Counters { captured: 94, dropped: 4 }),
         gop: 10,
-        board_has_sound: true,
+        board_has_audio: true,
         free_plan_was_in_force: false,
         camera_exit: Some(0),
         left_in_spool: 0,
@@ -139,7 +139,7 @@ fn a_switch_that_was_not_seen_is_found() {
         seen.counters = Some(Counters { captured: 90, dropped: 0 });
     });
 
-    assert_eq!(failed, ["each private time that was told was seen"]);
+    assert_eq!(failed, ["each private time that was ordered was seen"]);
 }
 
 #[test]
@@ -155,17 +155,17 @@ fn a_hole_in_a_span_or_a_missing_end_is_found() {
 }
 
 #[test]
-fn sound_where_the_plan_has_none_is_found_and_none_where_it_has_it() {
-    let name = ["sound is there only where the plan has it"];
+fn audio_where_the_plan_has_none_is_found_and_none_where_it_has_it() {
+    let name = ["audio is there only where the plan has it"];
 
     assert_eq!(failed_after(|seen| seen.segments[2].plan = "free".into()), name);
-    assert_eq!(failed_after(|seen| seen.segments[2].has_sound = false), name);
+    assert_eq!(failed_after(|seen| seen.segments[2].has_audio = false), name);
     assert_eq!(failed_after(|seen| seen.free_plan_was_in_force = true), name);
     assert!(
         failed_after(|seen| {
             seen.free_plan_was_in_force = true;
             seen.segments[2].plan = "free".into();
-            seen.segments[2].has_sound = false;
+            seen.segments[2].has_audio = false;
         })
         .is_empty()
     );
@@ -177,7 +177,7 @@ fn a_broken_segment_a_bad_key_a_bad_exit_and_a_remainder_are_found() {
         failed_after(|seen| seen.segments[0].is_whole = false),
         ["segments have their moov first and their mfra last"]
     );
-    assert_eq!(failed_after(|seen| seen.ends[0].key_is_sound = false), ["keys are of the contract's form"]);
+    assert_eq!(failed_after(|seen| seen.ends[0].key_is_valid = false), ["keys are of the contract's form"]);
     assert_eq!(failed_after(|seen| seen.camera_exit = Some(70)), ["the camera stopped cleanly"]);
     assert_eq!(failed_after(|seen| seen.left_in_spool = 1), ["nothing is left in the spool"]);
     assert!(failed_after(|seen| *seen = Seen::default()).contains(&"something was stored"));

@@ -38,8 +38,8 @@ fn deliver(cloud: &Cloud) {
     camera.stop();
 }
 
-fn pictures(stored: &[Stored]) -> u64 {
-    stored.iter().filter(|object| !object.is_end()).map(Stored::pictures).sum()
+fn frames(stored: &[Stored]) -> u64 {
+    stored.iter().filter(|object| !object.is_end()).map(Stored::frames).sum()
 }
 
 /// Lets one system call after another fail, each in its own camera, and checks what was lost.
@@ -80,16 +80,16 @@ fn fail_each(test: &str, calls: &str, errors: &[&str]) {
 
             let stored = cloud.stored();
             assert_spans_are_whole(&stored, true);
-            let held = pictures(&stored);
-            assert!(held >= told, "{inject}: {told} pictures told as committed, {held} stored");
+            let held = frames(&stored);
+            assert!(held >= told, "{inject}: {told} frames reported as committed, {held} stored");
             failed += 1;
             committed += told;
         }
     }
     at_least(1, "injected faults", failed);
-    at_least(30 * failed, "pictures told as committed around a fault", committed);
+    at_least(30 * failed, "frames reported as committed around a fault", committed);
     figure(&format!(
-        "{failed} runs of the real agent in which {calls} failed once: {committed} pictures told as committed, none lost"
+        "{failed} runs of the real agent in which {calls} failed once: {committed} frames reported as committed, none lost"
     ));
 }
 
@@ -146,7 +146,7 @@ fn fill_up(test: &str, options: &str) {
     deliver(&cloud);
     let stored = cloud.stored();
     assert_spans_are_whole(&stored, true);
-    assert!(pictures(&stored) >= told, "{} of {told} pictures", pictures(&stored));
+    assert!(frames(&stored) >= told, "{} of {told} frames", frames(&stored));
 }
 
 #[test]

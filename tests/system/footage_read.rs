@@ -99,7 +99,7 @@ fn bucket(key: &str, bytes: &[u8], metadata: &[(&str, &str)]) -> (Bucket, TempDi
 }
 
 #[test]
-fn a_segment_is_read_picture_by_picture() {
+fn a_segment_is_read_frame_by_frame() {
     let key = object_key("v1/", DEVICE, start(), 3, false);
     let (bucket, _dir) = bucket(&key, &segment(3), &[]);
 
@@ -107,7 +107,7 @@ fn a_segment_is_read_picture_by_picture() {
 
     assert!(ends.is_empty());
     let read = &segments[0];
-    assert!(read.key_is_sound && read.is_whole && !read.has_sound);
+    assert!(read.key_is_valid && read.is_whole && !read.has_audio);
     assert_eq!((read.span.as_str(), read.n, read.plan.as_str()), ("span-1", 3, "plus-monthly"));
     assert_eq!(read.frames.len(), 30);
     assert_eq!(read.frames[0], start());
@@ -131,7 +131,7 @@ fn a_segment_cut_short_is_not_whole_and_counts_only_what_is_there() {
 }
 
 #[test]
-fn a_key_of_another_form_counter_time_or_device_is_not_sound() {
+fn a_key_of_another_form_counter_time_or_device_is_not_valid() {
     let keys = [
         object_key("v1/", DEVICE, start(), 1, false),
         object_key("v1/", DEVICE, start() + Duration::from_secs(1), 0, false),
@@ -144,7 +144,7 @@ fn a_key_of_another_form_counter_time_or_device_is_not_sound() {
 
         let (segments, _) = footage::read(&bucket, DEVICE).unwrap();
 
-        assert!(!segments[0].key_is_sound, "{key}");
+        assert!(!segments[0].key_is_valid, "{key}");
     }
 }
 
@@ -156,7 +156,7 @@ fn the_end_of_a_span_is_read_from_its_key_and_metadata() {
     let (_, ends) = footage::read(&bucket, DEVICE).unwrap();
 
     let end = &ends[0];
-    assert!(end.key_is_sound);
+    assert!(end.key_is_valid);
     assert_eq!((end.span.as_str(), end.n, end.reason.as_str()), ("span-1", 4, "privacy"));
     assert_eq!(end.at, start());
 }

@@ -45,12 +45,12 @@ fn probed(path: &Path, entries: &str) -> String {
     String::from_utf8(text).unwrap().trim().trim_end_matches(',').to_owned()
 }
 
-/// Each is `hvc1`, decodes alone to as many pictures as it says, and says of itself what it is.
+/// Each is `hvc1`, decodes alone to as many frames as it says, and says of itself what it is.
 fn each_plays_alone(folder: &Path, footage: &[Stored]) {
     for object in footage {
         let path = folder.join("object.mp4");
         std::fs::write(&path, &object.body).unwrap();
-        assert_eq!(decoded(&path) as u64, object.pictures(), "{}", object.key);
+        assert_eq!(decoded(&path) as u64, object.frames(), "{}", object.key);
         assert_eq!(probed(&path, "stream=codec_name,codec_tag_string"), "hevc,hvc1");
         let codecs = &object.layout().init.codecs;
         assert!(codecs.starts_with("hvc1.1.6.L"), "{codecs}");
@@ -74,7 +74,7 @@ fn what_x265_makes_is_stored_and_a_browser_that_cannot_play_it_says_so() {
     browser.open(&cloud.page);
     let plays = browser.eval("MediaSource.isTypeSupported('video/mp4; codecs=\"hvc1.1.6.L60.90\"')");
     if plays == true {
-        browser.wait_for("a picture", "document.querySelector('video').readyState >= 2");
+        browser.wait_for("a frame", "document.querySelector('video').readyState >= 2");
     } else {
         browser.wait_for(
             "the word",
@@ -96,7 +96,7 @@ fn what_x265_makes_is_stored_and_a_browser_that_cannot_play_it_says_so() {
     // All but the last of a span are as long as was asked for, in frames of a 20th of a second.
     let mut whole = 0;
     for pair in footage.windows(2).filter(|pair| pair[0].metadata("span") == pair[1].metadata("span")) {
-        assert_eq!(pair[0].pictures(), 40, "{}", pair[0].key);
+        assert_eq!(pair[0].frames(), 40, "{}", pair[0].key);
         whole += 1;
     }
     assert!(whole >= 2, "{whole} whole segments");
@@ -125,7 +125,7 @@ fn a_file_of_open_gops_is_cut_where_segments_are_due_and_each_plays_alone() {
     let footage = cloud.footage();
     each_plays_alone(folder.path(), &footage);
     // 40 frames are due; a GOP of 15 begins behind them at 45, and loses the two frames that lead it.
-    let lengths: Vec<u64> = footage.iter().map(Stored::pictures).collect();
+    let lengths: Vec<u64> = footage.iter().map(Stored::frames).collect();
     assert_eq!(lengths, [43, 43, 43, 43, 20]);
     assert_eq!(status["capture"]["frames_missing"], 200 - lengths.iter().sum::<u64>());
 }
@@ -182,8 +182,8 @@ fn an_encrypted_spool_of_h265_outlives_a_kill() {
     assert_spans_are_whole(&cloud.stored(), true);
     let footage = cloud.footage();
     each_plays_alone(folder.path(), &footage);
-    let pictures: u64 = footage.iter().map(Stored::pictures).sum();
-    assert!(pictures >= committed, "{pictures} stored, {committed} told as committed");
+    let frames: u64 = footage.iter().map(Stored::frames).sum();
+    assert!(frames >= committed, "{frames} stored, {committed} reported as committed");
 }
 
 #[test]

@@ -107,8 +107,7 @@ fn ffmpeg_and_hls_js_play_it_over_a_border_and_a_gap() {
     cloud.tell(&["privacy", "off"]);
     stored(before + 2);
     camera.stop();
-    let (first, pictures) =
-        (cloud.footage().remove(0), cloud.footage().iter().map(|f| f.pictures()).sum::<u64>());
+    let (first, kept) = (cloud.footage().remove(0), cloud.footage().iter().map(|f| f.frames()).sum::<u64>());
     assert_eq!(first.n(), 0);
     let url = format!("{}footage.m3u8?from=0&to=9000000000000", cloud.page);
     let fetched = || String::from_utf8(run("curl", &["-s", "--max-time", "20", &url])).unwrap();
@@ -127,7 +126,7 @@ fn ffmpeg_and_hls_js_play_it_over_a_border_and_a_gap() {
         .unwrap();
     let frames =
         String::from_utf8(told.stdout).unwrap().lines().filter(|l| !l.starts_with('#')).count() as u64;
-    assert_eq!(frames, pictures, "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!(frames, kept, "{}", String::from_utf8_lossy(&told.stderr));
 
     let packed = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/web/hls.light.min.js.gz");
     let library = String::from_utf8(run("gzip", &["-dc", packed.to_str().unwrap()])).unwrap();

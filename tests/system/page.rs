@@ -333,8 +333,8 @@ fn downloads(watched: &mut Watched) {
     let held = browser.eval(&format!("fetch('/api/segments?from={from}&to={to}').then((a) => a.json())"));
     let held = held["segments"].as_array().unwrap();
     let whole = held.iter().filter(|s| s["start"].as_f64() >= Some(from) && s["end"].as_f64() <= Some(to));
-    let least: u64 = whole.map(|s| s["pictures"].as_u64().unwrap()).sum();
-    let most: u64 = held.iter().map(|s| s["pictures"].as_u64().unwrap()).sum();
+    let least: u64 = whole.map(|s| s["frames"].as_u64().unwrap()).sum();
+    let most: u64 = held.iter().map(|s| s["frames"].as_u64().unwrap()).sum();
     let path = file.to_str().unwrap();
     let probed = run("ffprobe", &["-v", "error", "-count_packets", "-show_streams", "-of", "json", path]);
     let probed: Value = serde_json::from_slice(&probed).unwrap();
@@ -342,7 +342,7 @@ fn downloads(watched: &mut Watched) {
     let kinds: Vec<&str> = streams.iter().filter_map(|s| s["codec_name"].as_str()).collect();
     assert_eq!(kinds, ["h264", "aac"]);
     let packets: u64 = streams[0]["nb_read_packets"].as_str().unwrap().parse().unwrap();
-    assert!(least > 0 && (least..=most).contains(&packets), "{packets} pictures of {least} to {most}");
+    assert!(least > 0 && (least..=most).contains(&packets), "{packets} frames of {least} to {most}");
     let decoded = run(
         "ffmpeg",
         &[

@@ -21,8 +21,8 @@ fn what_is_captured_is_stored_and_a_stop_leaves_nothing_behind() {
     assert_spans_are_whole(&stored, true);
     assert!(stored.last().unwrap().is_end(), "{:?}", stored.last());
     assert_eq!(stored.last().unwrap().metadata("reason"), "shutdown");
-    let pictures: u64 = cloud.footage().iter().map(|segment| segment.pictures()).sum();
-    assert!(pictures >= 60, "{pictures} pictures");
+    let frames: u64 = cloud.footage().iter().map(|segment| segment.frames()).sum();
+    assert!(frames >= 60, "{frames} frames");
     let left: Vec<_> = std::fs::read_dir(state.join("spool")).unwrap().flatten().collect();
     let left: Vec<_> = left.iter().filter(|entry| entry.path().is_file()).collect();
     assert!(left.is_empty(), "{left:?}");
@@ -69,6 +69,6 @@ fn an_encrypted_spool_survives_a_kill_and_is_stored_in_the_clear() {
     assert_spans_are_whole(&cloud.stored(), true);
     let footage = cloud.footage();
     assert!(footage.iter().all(|segment| segment.body[4..8] == *b"ftyp"));
-    let pictures: u64 = footage.iter().map(|segment| segment.pictures()).sum();
-    assert!(pictures >= committed, "{pictures} stored, {committed} told as committed");
+    let frames: u64 = footage.iter().map(|segment| segment.frames()).sum();
+    assert!(frames >= committed, "{frames} stored, {committed} reported as committed");
 }

@@ -194,8 +194,8 @@ fn a_camera_among_random_faults_loses_nothing_and_keeps_nothing_that_is_forbidde
 
     let stored = cloud.stored();
     assert_spans_are_whole(&stored, true);
-    let kept: u64 = stored.iter().filter(|object| !object.is_end()).map(Stored::pictures).sum();
-    assert!(kept >= told, "{told} pictures told as committed, {kept} stored (seed {seed})");
+    let kept: u64 = stored.iter().filter(|object| !object.is_end()).map(Stored::frames).sum();
+    assert!(kept >= told, "{told} frames reported as committed, {kept} stored (seed {seed})");
     let found = soak.switch.judge(&soak.switch.evidence(&state));
     at_least(MIN_KINDS as u64, "kinds of faults", soak.kinds.len() as u64);
     at_least(1, "kills", u64::from(soak.kills));
@@ -204,8 +204,8 @@ fn a_camera_among_random_faults_loses_nothing_and_keeps_nothing_that_is_forbidde
         "choices of the owner to forbid recording",
         soak.switch.private.len() as u64,
     );
-    at_least(MIN_COMMITTED, "pictures told as committed", told);
-    at_least(kept, "pictures looked at, of those stored", found.pictures as u64);
+    at_least(MIN_COMMITTED, "frames reported as committed", told);
+    at_least(kept, "frames looked at, of those stored", found.frames as u64);
     assert!(!log.contains("panicked"), "{log}");
     let most = |of: &dyn Fn(&Sample) -> usize| samples.iter().map(of).max().unwrap_or(0);
     let (files, threads) = (most(&|it| it.files), most(&|it| it.threads));
@@ -214,7 +214,7 @@ fn a_camera_among_random_faults_loses_nothing_and_keeps_nothing_that_is_forbidde
     // A short run shows nothing about growth.
     assert!(seconds < 300 || growth < 300.0, "{growth:.0} KiB a minute (seed {seed})");
     figure(&format!(
-        "{:.0} s of random faults: {} faults of {} kinds, {} kills, {} choices; {told} pictures told as committed, {kept} stored, {} of \
+        "{:.0} s of random faults: {} faults of {} kinds, {} kills, {} choices; {told} frames reported as committed, {kept} stored, {} of \
          them looked at, none forbidden; RSS grows by {growth:.0} KiB a minute over {} samples, at most {files} files, \
          {threads} threads; seed {seed}",
         began.elapsed().as_secs_f64(),
@@ -222,7 +222,7 @@ fn a_camera_among_random_faults_loses_nothing_and_keeps_nothing_that_is_forbidde
         soak.kinds.len(),
         soak.kills,
         soak.switch.private.len(),
-        found.pictures,
+        found.frames,
         samples.len()
     ));
 }

@@ -89,14 +89,14 @@ fn a_sync_of_forty_seconds_costs_nothing_committed_and_feeds_the_watchdog() {
     assert!(fed.windows(2).all(|pair| pair[1] - pair[0] < WATCHDOG), "systemd would have ended it");
     let stored = cloud.stored();
     assert_spans_are_whole(&stored, true);
-    let pictures: u64 = stored.iter().filter(|object| !object.is_end()).map(Stored::pictures).sum();
-    assert!(pictures >= committed, "{pictures} of {committed} pictures that were told as committed");
+    let frames: u64 = stored.iter().filter(|object| !object.is_end()).map(Stored::frames).sum();
+    assert!(frames >= committed, "{frames} of {committed} frames that were reported as committed");
     // The test card waits for the disk, which no camera does; `spool_thread` tests what a camera drops.
     let ends = stored.iter().filter(|object| object.is_end()).map(|object| object.metadata("reason"));
     let ends: Vec<&str> = ends.collect();
     assert!(ends.iter().all(|reason| ["storage", "shutdown"].contains(reason)), "{ends:?}");
     figure(&format!(
-        "the real agent with a sync of {} s: the watchdog fed, the stall told, {committed} pictures committed, none lost",
+        "the real agent with a sync of {} s: the watchdog fed, the stall reported, {committed} frames committed, none lost",
         STALL.as_secs(),
     ));
 }

@@ -69,8 +69,8 @@ fn survive(rows: &[Row]) {
     camera.stop();
     let stored = cloud.stored();
     assert_spans_are_whole(&stored, true);
-    let pictures: u64 = stored.iter().filter(|object| !object.is_end()).map(|object| object.pictures()).sum();
-    assert_eq!(status["capture"]["frames_committed"], pictures, "{status}");
+    let frames: u64 = stored.iter().filter(|object| !object.is_end()).map(|object| object.frames()).sum();
+    assert_eq!(status["capture"]["frames_committed"], frames, "{status}");
 }
 
 #[test]

@@ -30,9 +30,8 @@ fn committed_in(path: &Path) -> Option<((String, u64), u64)> {
         layout.chunks.iter().rposition(|chunk| chunk.starts_with_sync).unwrap_or(0)
     };
     let runs = layout.chunks.iter().take(whole).flat_map(|chunk| &chunk.runs);
-    let pictures =
-        runs.filter(|run| run.track == layout.init.video.id).map(|run| u64::from(run.samples)).sum();
-    (pictures > 0).then_some(((layout.record.span, layout.record.n), pictures))
+    let frames = runs.filter(|run| run.track == layout.init.video.id).map(|run| u64::from(run.samples)).sum();
+    (frames > 0).then_some(((layout.record.span, layout.record.n), frames))
 }
 
 #[test]
@@ -60,8 +59,8 @@ fn what_was_committed_before_a_kill_is_stored_once() {
         let spool = camera.state_dir().join("spool");
         camera.kill();
         for entry in std::fs::read_dir(spool).unwrap().flatten() {
-            if let Some((segment, pictures)) = committed_in(&entry.path()) {
-                committed.insert(segment, pictures);
+            if let Some((segment, frames)) = committed_in(&entry.path()) {
+                committed.insert(segment, frames);
             }
         }
     }
@@ -74,31 +73,31 @@ fn what_was_committed_before_a_kill_is_stored_once() {
     let stored = cloud.stored();
     assert_spans_are_whole(&stored, true);
     let footage: Vec<Stored> = stored.into_iter().filter(|object| !object.is_end()).collect();
-    for (segment, pictures) in &committed {
+    for (segment, frames) in &committed {
         let held: Vec<&Stored> = footage
             .iter()
             .filter(|it| (it.metadata("span"), it.n()) == (segment.0.as_str(), segment.1))
             .collect();
         assert_eq!(held.len(), 1, "segment {segment:?} (seed {seed})");
-        assert!(held[0].pictures() >= *pictures, "{segment:?} had {pictures} pictures (seed {seed})");
+        assert!(held[0].frames() >= *frames, "{segment:?} had {frames} frames (seed {seed})");
     }
     let dir = TempDir::new().unwrap();
-    let mut pictures = 0;
+    let mut frames = 0;
     for object in &footage {
         let path = dir.path().join("object.mp4");
         std::fs::write(&path, &object.body).unwrap();
-        assert_eq!(frames_of(&path), object.pictures(), "{} plays", object.key);
-        pictures += object.pictures();
+        assert_eq!(frames_of(&path), object.frames(), "{} plays", object.key);
+        frames += object.frames();
     }
-    assert!(pictures >= least, "{pictures} stored, {least} told as committed (seed {seed})");
+    assert!(frames >= least, "{frames} stored, {least} reported as committed (seed {seed})");
     let kills = kills.done;
     at_least(2, "kills", kills);
     at_least(kills - kills / 5, "kills while the device was open", while_recording);
-    at_least(kills, "pictures told as committed before a kill", least);
+    at_least(kills, "frames reported as committed before a kill", least);
     at_least(kills / 4, "segments seen in the spool after a kill", committed.len() as u64);
     figure(&format!(
         "{kills} kills of the process, {while_recording} of them while it recorded, seed {seed} (what the kernel holds \
-         outlives a kill: this shows nothing of fsync): {least} pictures told as committed, {pictures} stored, {} segments seen in the spool after a kill",
+         outlives a kill: this shows nothing of fsync): {least} frames reported as committed, {frames} stored, {} segments seen in the spool after a kill",
         committed.len()
     ));
 }
@@ -258,8 +257,8 @@ fn a_reload_takes_what_it_can_and_names_what_it_cannot() {
     camera.signal(libc::SIGHUP);
     camera.wait_for_log("in force now: recording.audio");
     camera.wait_for_log("recording.segment has changed, and takes effect at the next start only");
-    camera.wait_for_log("without sound");
-    wait("footage without sound", || cloud.footage().into_iter().find(|it| it.layout().init.audio.is_none()));
+    camera.wait_for_log("without audio");
+    wait("footage without audio", || cloud.footage().into_iter().find(|it| it.layout().init.audio.is_none()));
 
     std::fs::write(&cloud.agent_toml, "[device]\nid = 7\n").unwrap();
     camera.signal(libc::SIGHUP);

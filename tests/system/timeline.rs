@@ -16,7 +16,7 @@ fn span(name: &str, times: &[f64]) -> Vec<Stretch> {
         start: at(pair[0]),
         end: at(pair[1]),
         plan: "plus".into(),
-        sound: true,
+        audio: true,
     };
     times.windows(2).enumerate().map(stretch).collect()
 }

@@ -16,20 +16,20 @@ fn toggles(percent: u64) -> Budget {
 fn tell(what: &str, toggles: u64, switch: &Switch<'_>, found: Found) {
     at_least(2, "toggles", toggles);
     // A toggle before the first fragment is whole keeps nothing. Most come later.
-    at_least(toggles, "pictures kept from before a choice and looked at", found.pictures as u64);
-    at_least(toggles, "units of sound kept from before a choice and looked at", found.sounds as u64);
+    at_least(toggles, "frames kept from before a choice and looked at", found.frames as u64);
+    at_least(toggles, "units of audio kept from before a choice and looked at", found.audio as u64);
     figure(&format!(
-        "{toggles} toggles {what}, seed {}: {} pictures and {} units of sound kept, none taken after the choice \
+        "{toggles} toggles {what}, seed {}: {} frames and {} units of audio kept, none taken after the choice \
          had left the broker; {} while it was leaving",
-        switch.seed, found.pictures, found.sounds, found.undecided
+        switch.seed, found.frames, found.audio, found.undecided
     ));
 }
 
 /// The GOP that was open when the owner forbade it is dropped completely, not finished early.
-fn assert_gops_are_whole(cloud: &Cloud, pictures: u64) {
+fn assert_gops_are_whole(cloud: &Cloud, frames: u64) {
     for segment in cloud.footage() {
         let gops = segment.gops();
-        assert!(gops.iter().all(|gop| *gop == pictures), "{}: GOPs of {gops:?} pictures", segment.key);
+        assert!(gops.iter().all(|gop| *gop == frames), "{}: GOPs of {gops:?} frames", segment.key);
     }
 }
 
@@ -226,5 +226,5 @@ fn k11_the_source_of_a_camera_that_may_not_record_does_nothing() {
     wait_until_closed(&camera);
 
     let closed = sleeps();
-    assert!(open >= 4 && closed <= 1, "{open} pictures' worth while open, {closed} while closed");
+    assert!(open >= 4 && closed <= 1, "{open} frames' worth while open, {closed} while closed");
 }

@@ -87,12 +87,12 @@ fn forbid_while_away(killed: bool) {
         "what was captured until {lost:?} before the choice only is kept"
     );
     figure(&format!(
-        "forbidden while the line to the broker was cut for {:?}{}: {} pictures and {} units of sound kept, none \
+        "forbidden while the line to the broker was cut for {:?}{}: {} frames and {} units of audio kept, none \
          taken after the choice; the last one {} ms before it",
         away() * 2,
         if killed { ", with a kill in between" } else { "" },
-        found.pictures,
-        found.sounds,
+        found.frames,
+        found.audio,
         lost.as_millis()
     ));
 }

@@ -282,7 +282,7 @@ impl DemoRun<'_> {
             private_orders: self.private_orders,
             counters: chronicle.counters,
             gop: gop.max(1),
-            board_has_sound: config.board.audio.is_some() && config.recording.audio,
+            board_has_audio: config.board.audio.is_some() && config.recording.audio,
             free_plan_was_in_force: chronicle.free_plan_was_in_force,
             camera_exit: ended.code().or_else(|| ended.signal().map(|signal| 128 + signal)),
             left_in_spool: u64::try_from(left).unwrap_or(u64::MAX),

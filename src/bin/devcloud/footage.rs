@@ -61,11 +61,11 @@ impl Named {
 fn end(key: String, facts: &Facts, named: Option<Named>) -> End {
     let (at, n) = named.as_ref().map_or((Utc(0), 0), |named| (named.at, named.n));
     End {
-        key_is_sound: named.is_some(),
-        span: told(facts, "span"),
+        key_is_valid: named.is_some(),
+        span: metadata(facts, "span"),
         n,
         at,
-        reason: told(facts, "reason"),
+        reason: metadata(facts, "reason"),
         key,
     }
 }
@@ -76,13 +76,13 @@ fn segment(key: String, facts: &Facts, named: Option<Named>, body: &[u8]) -> Res
     let times = Times::of(&layout, start);
     let near = |at: Utc| at.since(start) <= MAX_KEY_SHIFT && start.since(at) <= MAX_KEY_SHIFT;
     Ok(Segment {
-        key_is_sound: named.is_some_and(|named| named.n == layout.record.n && near(named.at)),
+        key_is_valid: named.is_some_and(|named| named.n == layout.record.n && near(named.at)),
         span: layout.record.span.clone(),
         n: layout.record.n,
         plan: layout.record.plan.clone(),
         frames: times.frames,
         end: times.end,
-        has_sound: layout.init.audio.is_some(),
+        has_audio: layout.init.audio.is_some(),
         is_whole: layout.complete && body.get(4..8) == Some(b"ftyp"),
         stored_at: facts.stored_at,
         key,
@@ -118,6 +118,6 @@ impl Times {
     }
 }
 
-fn told(facts: &Facts, name: &str) -> String {
+fn metadata(facts: &Facts, name: &str) -> String {
     facts.metadata.get(name).cloned().unwrap_or_default()
 }

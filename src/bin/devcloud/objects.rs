@@ -135,7 +135,7 @@ impl Bucket {
     /// `None` for a key that leads out of the bucket, or to a temporary file.
     fn path(&self, key: &str) -> Option<PathBuf> {
         let good = |part: &str| !part.is_empty() && !part.starts_with('.') && !disk::is_temporary(part);
-        let sound = key.len() <= 1024 && !key.contains(['\\', '\0']) && key.split('/').all(good);
-        sound.then(|| self.root.join(key))
+        let is_valid = key.len() <= 1024 && !key.contains(['\\', '\0']) && key.split('/').all(good);
+        is_valid.then(|| self.root.join(key))
     }
 }

@@ -15,7 +15,7 @@ const MAX_ROUNDING: Duration = Duration::from_millis(10);
 pub(crate) struct Segment {
     pub key: String,
     /// The key has the form of the contract, for this device, and the time of the first sample.
-    pub key_is_sound: bool,
+    pub key_is_valid: bool,
     pub span: String,
     pub n: u64,
     pub plan: String,
@@ -23,7 +23,7 @@ pub(crate) struct Segment {
     pub frames: Vec<Utc>,
     /// End of the last sample.
     pub end: Utc,
-    pub has_sound: bool,
+    pub has_audio: bool,
     /// `moov` comes first and a correct `mfra` last.
     pub is_whole: bool,
     pub stored_at: Utc,
@@ -33,7 +33,7 @@ pub(crate) struct Segment {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct End {
     pub key: String,
-    pub key_is_sound: bool,
+    pub key_is_valid: bool,
     pub span: String,
     pub n: u64,
     pub at: Utc,
@@ -64,7 +64,7 @@ pub(crate) struct Seen {
     /// Frames per GOP, rounded up.
     pub gop: u64,
     /// Segments under a plan with audio must have an audio track.
-    pub board_has_sound: bool,
+    pub board_has_audio: bool,
     /// The Free Package was in force for a time.
     pub free_plan_was_in_force: bool,
     pub camera_exit: Option<i32>,
@@ -135,7 +135,7 @@ pub(crate) fn compare(seen: &Seen) -> Summary {
         dropped_little(seen, dropped),
         check("nothing was stored while private", while_private == 0, format!("{while_private} frames")),
         check(
-            "each private time that was told was seen",
+            "each private time that was ordered was seen",
             count(seen.private.len()) >= seen.private_orders,
             format!("{} ordered, {} seen", seen.private_orders, seen.private.len()),
         ),
@@ -143,7 +143,7 @@ pub(crate) fn compare(seen: &Seen) -> Summary {
         spans(seen),
         whole(seen),
         keys(seen),
-        sound(seen),
+        audio(seen),
         check(
             "the camera stopped cleanly",
             seen.camera_exit == Some(0),
@@ -248,25 +248,25 @@ fn whole(seen: &Seen) -> Check {
 }
 
 fn keys(seen: &Seen) -> Check {
-    let segments = seen.segments.iter().map(|s| (&s.key, s.key_is_sound));
-    let all = segments.chain(seen.ends.iter().map(|e| (&e.key, e.key_is_sound)));
-    let faults: Vec<String> = all.filter(|(_, sound)| !sound).map(|(key, _)| key.clone()).collect();
+    let segments = seen.segments.iter().map(|s| (&s.key, s.key_is_valid));
+    let all = segments.chain(seen.ends.iter().map(|e| (&e.key, e.key_is_valid)));
+    let faults: Vec<String> = all.filter(|(_, is_valid)| !is_valid).map(|(key, _)| key.clone()).collect();
     let found = format!("{} keys", seen.segments.len() + seen.ends.len());
     faulty("keys are of the contract's form", &faults, found)
 }
 
-fn sound(seen: &Seen) -> Check {
+fn audio(seen: &Seen) -> Check {
     let (free, paid): (Vec<&Segment>, Vec<&Segment>) = seen.segments.iter().partition(|s| s.plan == "free");
     let mut faults: Vec<String> =
-        free.iter().filter(|s| s.has_sound).map(|s| format!("{} has audio", s.key)).collect();
-    if seen.board_has_sound {
-        faults.extend(paid.iter().filter(|s| !s.has_sound).map(|s| format!("{} has no audio", s.key)));
+        free.iter().filter(|s| s.has_audio).map(|s| format!("{} has audio", s.key)).collect();
+    if seen.board_has_audio {
+        faults.extend(paid.iter().filter(|s| !s.has_audio).map(|s| format!("{} has no audio", s.key)));
     }
     if seen.free_plan_was_in_force && free.is_empty() {
         faults.push("nothing was stored under the Free Package".into());
     }
     let found = format!("{} segments under the Free Package, {} others", free.len(), paid.len());
-    faulty("sound is there only where the plan has it", &faults, found)
+    faulty("audio is there only where the plan has it", &faults, found)
 }
 
 fn gaps(seen: &Seen) -> Vec<Gap> {
@@ -274,7 +274,7 @@ fn gaps(seen: &Seen) -> Vec<Gap> {
         .ends
         .iter()
         .map(|end| {
-            // A span's last picture lasts until its end; the next span may begin before that.
+            // A span's last frame lasts until its end; the next span may begin before that.
             let starts = |of_this: bool| {
                 let of = seen.segments.iter().filter(move |s| (s.span == end.span) == of_this);
                 of.filter_map(|s| s.frames.first().copied())

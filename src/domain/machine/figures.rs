@@ -25,7 +25,7 @@ pub(super) struct Figures {
     pub(super) retries: u64,
     pub(super) last_latency: Duration,
     /// Whether the footage that was sealed last has audio.
-    sound: Option<bool>,
+    audio: Option<bool>,
 }
 
 impl Figures {
@@ -33,8 +33,8 @@ impl Figures {
     pub(super) fn saw_sound(&mut self, segment: &Segment) {
         if let Content::Footage { codecs, .. } = &segment.content {
             // RFC 6381: AAC is `mp4a`, Opus `Opus`.
-            let is_sound = |codec: &str| codec.starts_with("mp4a") || codec.starts_with("Opus");
-            self.sound = Some(codecs.split(',').any(|codec| is_sound(codec.trim())));
+            let is_audio = |codec: &str| codec.starts_with("mp4a") || codec.starts_with("Opus");
+            self.audio = Some(codecs.split(',').any(|codec| is_audio(codec.trim())));
         }
     }
 }
@@ -61,7 +61,7 @@ impl Machine {
                     policy::Capture::Off(_) => None,
                 },
                 audio_wanted: matches!(decision.capture(), policy::Capture::On { audio: true, .. }),
-                audio: self.figures.sound,
+                audio: self.figures.audio,
                 // Of no interest if capture is closed on purpose.
                 fault: self.capture_fault().filter(|_| permitted).map(String::from),
                 audio_fault: self.audio_fault().map(String::from),

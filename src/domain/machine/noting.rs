@@ -28,10 +28,10 @@ impl Machine {
     }
 
     /// The devices of the newest run are being opened, or have been opened.
-    pub(super) fn note_opened(&mut self, sound: bool, lines: u32, now: Now) {
+    pub(super) fn note_opened(&mut self, audio: bool, lines: u32, now: Now) {
         let choice = self.choice.live().value().map(|choice| choice.version);
         let lease = self.lease.live().value().map(|lease| lease.version);
-        self.note(What::Opened { sound, lines, choice, lease }, now);
+        self.note(What::Opened { audio, lines, choice, lease }, now);
     }
 
     /// No file of a device is open any more.

@@ -210,7 +210,7 @@ bitrate = "2 Mbit/s"
         arguments = [self.bench.kasacamd, "run", "--config", self.bench.world.agent]
         return Running(arguments, self.bench.room, log=self.bench.room / "kasacamd.log")
 
-    def all_sent(self, agent, before, pictures):
+    def all_sent(self, agent, before, frames):
         """Waits until everything is in the store, without asking the agent."""
         spool = self.bench.world.device / "state" / "spool"
         until = time.monotonic() + 300
@@ -220,16 +220,16 @@ bitrate = "2 Mbit/s"
             waiting = [it for it in waiting if it.endswith((".mp4", ".open", ".end"))]
             if not waiting:
                 stored = self.bench.world.stored_since(before)
-                if len([key for key in stored if key.endswith(".mp4")]) * SEGMENT * 15 >= pictures:
+                if len([key for key in stored if key.endswith(".mp4")]) * SEGMENT * 15 >= frames:
                     return stored
             time.sleep(0.05)
         raise SystemExit(f"not everything was stored: {waiting} {len(stored)}\n{agent.said()}")
 
-    def record(self, clip, realtime, pictures):
+    def record(self, clip, realtime, frames):
         self.board(clip, realtime)
         before = self.bench.world.events()
         agent = self.start()
-        self.all_sent(agent, before, pictures)
+        self.all_sent(agent, before, frames)
         agent.stop()
         return agent.end(30)
 

@@ -57,22 +57,22 @@ impl Stored {
         let layout = self.layout();
         let mut gops = Vec::new();
         for chunk in &layout.chunks {
-            let pictures = chunk.runs.iter().filter(|run| run.track == layout.init.video.id);
-            let pictures: u64 = pictures.map(|run| u64::from(run.samples)).sum();
+            let frames = chunk.runs.iter().filter(|run| run.track == layout.init.video.id);
+            let frames: u64 = frames.map(|run| u64::from(run.samples)).sum();
             match gops.last_mut() {
-                Some(open) if !chunk.starts_with_sync => *open += pictures,
-                Some(_) | None => gops.push(pictures),
+                Some(open) if !chunk.starts_with_sync => *open += frames,
+                Some(_) | None => gops.push(frames),
             }
         }
         gops
     }
 
     /// Number of frames in it.
-    pub fn pictures(&self) -> u64 {
+    pub fn frames(&self) -> u64 {
         let layout = self.layout();
         let runs = layout.chunks.iter().flat_map(|chunk| &chunk.runs);
-        let pictures = runs.filter(|run| run.track == layout.init.video.id);
-        pictures.map(|run| u64::from(run.samples)).sum()
+        let frames = runs.filter(|run| run.track == layout.init.video.id);
+        frames.map(|run| u64::from(run.samples)).sum()
     }
 }
 
@@ -97,14 +97,14 @@ pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
             let run = |layout: &Layout, last: bool| {
                 let chunk = if last { layout.chunks.last() } else { layout.chunks.first() };
                 let chunk = chunk.expect("a segment has chunks");
-                chunk.runs.iter().find(|run| run.track == layout.init.video.id).expect("pictures").clone()
+                chunk.runs.iter().find(|run| run.track == layout.init.video.id).expect("frames").clone()
             };
             let (before, after) = (run(&pair[0], true), run(&pair[1], false));
             let scale = u64::from(pair[0].init.video.timescale);
-            let picture = before.duration / u64::from(before.samples);
+            let frame = before.duration / u64::from(before.samples);
             // The times of each begin at zero, including audio that began slightly earlier. In version 0.1.0
             // they continued.
-            let goes_on = after.decode_time.abs_diff(before.decode_time + before.duration) < picture;
+            let goes_on = after.decode_time.abs_diff(before.decode_time + before.duration) < frame;
             assert!(
                 after.decode_time * 10 < scale || goes_on,
                 "a segment begins at {} ticks",
@@ -123,7 +123,7 @@ pub fn assert_spans_are_whole(stored: &[Stored], ended: bool) {
             // Reordered frames that come over a network are decoded sometimes slightly earlier, sometimes
             // slightly later.
             let off = told.abs_diff(lasted);
-            assert!(off < picture * 5, "a hole of {off} ticks within span {span}");
+            assert!(off < frame * 5, "a hole of {off} ticks within span {span}");
             assert_eq!(pair[0].init.bytes, pair[1].init.bytes, "one moov describes all of span {span}");
         }
     }

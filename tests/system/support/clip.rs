@@ -51,12 +51,12 @@ impl Clip {
     }
 
     /// Number of frames.
-    pub fn pictures(&self) -> u64 {
+    pub fn frames(&self) -> u64 {
         self.slices.iter().filter(|slice| slice.begins).count() as u64
     }
 
     /// The audio frames.
-    pub fn sound(&self) -> Vec<Sum> {
+    pub fn audio(&self) -> Vec<Sum> {
         h264::frames_of_adts(&extracted(&self.path, &["-map", "0:a:0", "-f", "adts"]))
     }
 }

@@ -83,8 +83,8 @@ pub fn frames_of_adts(mut stream: &[u8]) -> Vec<Sum> {
 /// A fragmented MP4 file, sample by sample.
 #[derive(Debug)]
 pub struct Movie {
-    pub pictures: Track,
-    pub sound: Option<Track>,
+    pub video: Track,
+    pub audio: Option<Track>,
     /// Every `prft`: the track, the NTP time (32.32 fixed point) and the media time.
     pub references: Vec<(u32, u64, u64)>,
     /// Kinds of the boxes at the top level.
@@ -191,8 +191,8 @@ impl Movie {
             Some(tracks.remove(at).0)
         };
         let movie = Movie {
-            pictures: of(b"vide").expect("pictures"),
-            sound: of(b"soun"),
+            video: of(b"vide").expect("video"),
+            audio: of(b"soun"),
             references,
             boxes: top.iter().map(|(kind, ..)| *kind).collect(),
         };

@@ -18,9 +18,9 @@ pub struct Kept {
     /// From the SEI messages, anywhere in the bytes, including a torn tail that cannot be decoded.
     pub cards: Vec<Card>,
     /// Cards of the decoded frames; `None` for one that cannot be read.
-    pub pictures: Vec<Option<Card>>,
+    pub frames: Vec<Option<Card>>,
     /// `CLOCK_MONOTONIC` at the beginning of each access unit of audio, in nanoseconds, by the media's times.
-    pub sounds: Vec<u64>,
+    pub audio: Vec<u64>,
 }
 
 impl Kept {
@@ -28,14 +28,14 @@ impl Kept {
         Kept {
             name: name.to_owned(),
             cards: card_reader::found_in(bytes),
-            pictures: pictures(bytes),
-            sounds: sounds(bytes),
+            frames: frames(bytes),
+            audio: audio(bytes),
         }
     }
 
     /// Every card that either method finds.
     pub fn all(&self) -> Vec<Card> {
-        let mut all: Vec<Card> = self.pictures.iter().flatten().chain(&self.cards).copied().collect();
+        let mut all: Vec<Card> = self.frames.iter().flatten().chain(&self.cards).copied().collect();
         all.sort_unstable();
         all.dedup();
         all
@@ -44,9 +44,9 @@ impl Kept {
     /// Both methods agree, frame by frame, and no frame is missing between the first and the last.
     pub fn assert_is_whole(&self) {
         let told: Vec<Option<Card>> = self.cards.iter().copied().map(Some).collect();
-        assert_eq!(self.pictures, told, "{}: the pictures and their NAL units disagree", self.name);
+        assert_eq!(self.frames, told, "{}: the frames and their NAL units disagree", self.name);
         for pair in self.cards.windows(2) {
-            assert_eq!(pair[0].number + 1, pair[1].number, "{}: a picture is missing", self.name);
+            assert_eq!(pair[0].number + 1, pair[1].number, "{}: a frame is missing", self.name);
             assert!(pair[0].time < pair[1].time, "{}: time goes back at {:?}", self.name, pair[1]);
         }
     }
@@ -78,7 +78,7 @@ fn files(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// The cards of all frames that ffmpeg decodes from these bytes, as far as it can.
-fn pictures(bytes: &[u8]) -> Vec<Option<Card>> {
+fn frames(bytes: &[u8]) -> Vec<Option<Card>> {
     if bytes.get(4..8) != Some(b"ftyp") {
         return Vec::new();
     }
@@ -99,7 +99,7 @@ fn pictures(bytes: &[u8]) -> Vec<Option<Card>> {
         cards.push(card_reader::read(luma, size));
         rest = next;
     }
-    assert!(rest.is_empty(), "ffmpeg wrote something else than pictures");
+    assert!(rest.is_empty(), "ffmpeg wrote something else than frames");
     cards
 }
 
@@ -114,7 +114,7 @@ fn pgm(bytes: &[u8]) -> Option<(Size, &[u8])> {
 }
 
 /// When each access unit of audio begins. A segment's first frame is at `start_mono` of its record.
-fn sounds(bytes: &[u8]) -> Vec<u64> {
+fn audio(bytes: &[u8]) -> Vec<u64> {
     let Ok(layout) = fmp4::read_segment(bytes) else { return Vec::new() };
     let (video, Some(audio)) = (layout.init.video, layout.init.audio) else { return Vec::new() };
     let runs = || layout.chunks.iter().flat_map(|chunk| &chunk.runs);

@@ -40,8 +40,8 @@ pub struct Switch<'a> {
 /// The counts of [`Switch::judge`], if it found no fault.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Found {
-    pub pictures: usize,
-    pub sounds: usize,
+    pub frames: usize,
+    pub audio: usize,
     /// Frames between `sending` and `acknowledged`.
     pub undecided: usize,
 }
@@ -137,15 +137,15 @@ impl<'a> Switch<'a> {
             let cards = item.all();
             let between =
                 |time: u64| self.private.iter().any(|it| time > it.sending && time <= it.acknowledged);
-            found.pictures += cards.len();
-            found.sounds += item.sounds.len();
+            found.frames += cards.len();
+            found.audio += item.audio.len();
             found.undecided += cards.iter().filter(|card| between(card.time)).count();
             wrong.extend(cards.iter().filter_map(|card| {
                 after(card.time, card.time)
-                    .map(|late| format!("{}: picture {} is of {late}", item.name, card.number))
+                    .map(|late| format!("{}: frame {} is of {late}", item.name, card.number))
             }));
-            wrong.extend(item.sounds.iter().filter_map(|time| {
-                after(time.saturating_sub(TONE), *time).map(|late| format!("{}: sound of {late}", item.name))
+            wrong.extend(item.audio.iter().filter_map(|time| {
+                after(time.saturating_sub(TONE), *time).map(|late| format!("{}: audio of {late}", item.name))
             }));
         }
         assert!(wrong.is_empty(), "kept against the owner's choice (seed {}): {wrong:#?}", self.seed);

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_latest_figures_of_all_cameras_are_the_backlog_and_a_strange_object_is_found() {
-        let told = |device: &str, second: u32, pending: u64| {
+        let status = |device: &str, second: u32, pending: u64| {
             format!(
                 r#"{{"at":"2026-11-26T12:00:{second:02}Z","event":"message","topic":"kasacam/v1/{device}/telemetry",
                 "payload":{{"spool":{{"pending":{pending}}}}}}}"#
@@ -140,9 +140,9 @@ mod tests {
             )
         };
         let lines = [
-            told("a", 1, 3),
-            told("b", 2, 4),
-            told("a", 3, 1),
+            status("a", 1, 3),
+            status("b", 2, 4),
+            status("a", 3, 1),
             stored("v1/a/2026-11-26/12/00-00.000000Z.0.mp4", "a"),
             stored("v1/a/2026-11-26/12/00-00.000000Z.1.mp4", "b"),
             "torn {".to_owned(),

@@ -28,7 +28,7 @@ pub(crate) struct Stretch {
     pub start: Utc,
     pub end: Utc,
     pub plan: String,
-    pub sound: bool,
+    pub audio: bool,
 }
 
 /// The end of a span, by its object.
@@ -90,7 +90,7 @@ pub(crate) struct Band {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub plan: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub sound: Option<bool>,
+    pub audio: Option<bool>,
     #[serde(skip)]
     span: String,
     /// Counter of its first segment in the span, and of its last.
@@ -167,7 +167,7 @@ fn recorded(stretches: &[Stretch]) -> Vec<Band> {
             to: stretch.end,
             reason: None,
             plan: Some(stretch.plan.clone()),
-            sound: Some(stretch.sound),
+            audio: Some(stretch.audio),
             span: stretch.span.clone(),
             first: stretch.n,
             n: stretch.n,
@@ -226,8 +226,8 @@ fn fill(
             (true, false) => BandKind::Waiting,
         };
         let reason = (kind == BandKind::Gap).then(|| reason(start, opened, before));
-        let (plan, sound, span) = (None, None, String::new());
-        push(line, Band { kind, from: start, to: end, reason, plan, sound, span, first: 0, n: 0 });
+        let (plan, audio, span) = (None, None, String::new());
+        push(line, Band { kind, from: start, to: end, reason, plan, audio, span, first: 0, n: 0 });
     }
 }
 

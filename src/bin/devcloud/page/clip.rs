@@ -215,8 +215,8 @@ fn inside(
 /// Whether one decoder can decode both.
 fn same_picture(a: &Init, b: &Init) -> bool {
     let size = (a.width, a.height, a.video) == (b.width, b.height, b.video);
-    let sound = a.audio.is_none() || b.audio.is_none() || a.audio == b.audio;
-    size && sound && decoder(&a.bytes).is_some() && decoder(&a.bytes) == decoder(&b.bytes)
+    let audio = a.audio.is_none() || b.audio.is_none() || a.audio == b.audio;
+    size && audio && decoder(&a.bytes).is_some() && decoder(&a.bytes) == decoder(&b.bytes)
 }
 
 /// The body of `avcC` or `hvcC` (ISO/IEC 14496-15, 5.3.3 and 8.3.3).

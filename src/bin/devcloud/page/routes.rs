@@ -223,7 +223,7 @@ async fn command(State(cloud): Cloud, Json(command): Json<Command>) -> Response 
 /// Sends every change: `state` with the whole state, `footage` if the timeline has changed.
 async fn live(State(cloud): Cloud) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = cloud.seen.changes.clone();
-    let told = stream::unfold((cloud, changes, None), async |(cloud, mut changes, before)| {
+    let events = stream::unfold((cloud, changes, None), async |(cloud, mut changes, before)| {
         let before = match before {
             None => super::seen::Changes::default(),
             Some((before, next)) => {
@@ -238,7 +238,7 @@ async fn live(State(cloud): Cloud) -> Sse<impl Stream<Item = Result<Event, Infal
         let event = event.json_data(state(&cloud).await).ok()?;
         Some((Ok(event), (cloud, changes, Some((now, Instant::now() + MIN_INTERVAL)))))
     });
-    Sse::new(told).keep_alive(KeepAlive::default())
+    Sse::new(events).keep_alive(KeepAlive::default())
 }
 
 fn utc(millis: f64) -> Utc {

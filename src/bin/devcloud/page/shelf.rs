@@ -27,9 +27,9 @@ pub(crate) struct Held {
     /// `video/mp4; codecs="…"` (RFC 6381).
     pub mime: String,
     /// Number of frames.
-    pub pictures: u64,
+    pub frames: u64,
     pub height: u32,
-    pub sound: bool,
+    pub audio: bool,
     pub plan: String,
     pub bytes: u64,
     /// Bytes of `ftyp` and `moov`.
@@ -87,7 +87,7 @@ impl Shelf {
             start: held.start,
             end: held.end,
             plan: held.plan.clone(),
-            sound: held.sound,
+            audio: held.audio,
         };
         self.segments.values().map(stretch).collect()
     }
@@ -125,9 +125,9 @@ pub(crate) fn read(bucket: &Bucket, key: &str) -> Option<Found> {
     let facts = bucket.facts(key).ok()??;
     let start = time_of(key)?;
     if key.ends_with(".mp4_end") {
-        let reason = told(&facts, "reason");
+        let reason = metadata(&facts, "reason");
         return Some(Found::End {
-            span: told(&facts, "span"),
+            span: metadata(&facts, "span"),
             ended: Ended { at: start, reason, key: key.to_owned() },
         });
     }
@@ -146,9 +146,9 @@ pub(crate) fn read(bucket: &Bucket, key: &str) -> Option<Found> {
         n: layout.record.n,
         decode: Duration::from_nanos(nanos(first)).as_secs_f64(),
         mime: fmp4::mime(&layout.init),
-        pictures: runs().map(|run| u64::from(run.samples)).sum(),
+        frames: runs().map(|run| u64::from(run.samples)).sum(),
         height: layout.init.height,
-        sound: layout.init.audio.is_some(),
+        audio: layout.init.audio.is_some(),
         plan: layout.record.plan.clone(),
         bytes: facts.bytes,
         moov: u64::try_from(layout.init.bytes.len()).unwrap_or(u64::MAX),
@@ -164,6 +164,6 @@ fn time_of(key: &str) -> Option<Utc> {
     Utc::parse(&format!("{date}T{hour}:{}.{fraction}", clock.replace('-', ":")))
 }
 
-fn told(facts: &Facts, name: &str) -> String {
+fn metadata(facts: &Facts, name: &str) -> String {
     facts.metadata.get(name).cloned().unwrap_or_default()
 }

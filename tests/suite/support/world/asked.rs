@@ -152,7 +152,7 @@ impl World {
                 Seen::Other
             }
             Effect::ProbeStorage => {
-                assert!(self.model.broken, "a sound disk is probed");
+                assert!(self.model.broken, "a disk without faults is probed");
                 self.probing = true;
                 Seen::Other
             }
@@ -170,10 +170,10 @@ impl World {
         match what {
             What::CutOff => assert!(first, "cut off amid a life"),
             What::Started { .. } => self.journal.choice = None,
-            What::Opened { sound, lines, choice, lease } => {
+            What::Opened { audio, lines, choice, lease } => {
                 match self.device {
                     Device::Open(_, settings) => {
-                        assert_eq!((settings.audio, settings.max_height), (sound, lines))
+                        assert_eq!((settings.audio, settings.max_height), (audio, lines))
                     }
                     // It played while it was already being closed.
                     Device::Closing(..) => {}

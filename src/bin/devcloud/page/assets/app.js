@@ -16,9 +16,9 @@ async function ask(path) {
 async function tell(command) {
   try {
     const answer = await fetch("/api/do", { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(command) });
-    const told = answer.ok ? await answer.json() : { ok: false, error: await answer.text() };
-    if (!told.ok) toast(told.error);
-    return told.ok;
+    const result = answer.ok ? await answer.json() : { ok: false, error: await answer.text() };
+    if (!result.ok) toast(result.error);
+    return result.ok;
   } catch {
     toast("The development cloud does not answer.");
     return false;
@@ -121,11 +121,11 @@ function showState() {
   ]);
 
   const t = telemetry ?? {};
-  const sound = entitlement && lease ? lease.features?.audio : null;
+  const audio = entitlement && lease ? lease.features?.audio : null;
   facts($("camera"), [
     ["Capture", privacy ? words.plain(privacy.capture) : "Not known yet", t.capture ? words.why(t.capture.reason) : ""],
-    ["Audio", t.capture?.audio != null ? (t.capture.audio ? "In the last segment" : "None in the last segment") : last ? (last.sound ? "In the last segment" : "None in the last segment") : "Not known yet", (t.capture?.audio_wanted ?? sound) == null ? "" : (t.capture?.audio_wanted ?? sound) ? "allowed by plan and configuration" : "not allowed by plan or configuration"],
-    ["Video", last ? `${last.height} lines, ${(last.pictures / ((last.end - last.start) / 1000)).toFixed(0)} frames/s` : "Not known yet", t.capture ? `${t.capture.frames_captured} frames captured, ${t.capture.frames_dropped} dropped when recording was switched` : ""],
+    ["Audio", t.capture?.audio != null ? (t.capture.audio ? "In the last segment" : "None in the last segment") : last ? (last.audio ? "In the last segment" : "None in the last segment") : "Not known yet", (t.capture?.audio_wanted ?? audio) == null ? "" : (t.capture?.audio_wanted ?? audio) ? "allowed by plan and configuration" : "not allowed by plan or configuration"],
+    ["Video", last ? `${last.height} lines, ${(last.frames / ((last.end - last.start) / 1000)).toFixed(0)} frames/s` : "Not known yet", t.capture ? `${t.capture.frames_captured} frames captured, ${t.capture.frames_dropped} dropped when recording was switched` : ""],
     ["Spool", t.spool ? `${words.bytes(t.spool.bytes)} in ${files(t.spool.files)}` : "Not known yet", t.spool?.free != null ? `${words.bytes(t.spool.free)} free, ${t.spool.state}` : t.spool?.state],
     ["Upload", t.upload ? (t.upload.stalled ? "Waiting" : t.upload.on ? `${words.bytes(rates?.upload_rate)}/s` : "Off") : "Not known yet", t.upload ? (t.upload.stalled ?? `${files(t.spool.pending)} waiting, ${t.upload.unheard} of them for the owner's choice; the last took ${t.upload.last_latency_ms} ms`) : ""],
     ["Memory", t.peak_rss_kib ? `${words.bytes(t.peak_rss_kib * 1024)} peak` : "Not known yet"],
@@ -263,10 +263,10 @@ $("step").addEventListener("click", () => player.step(1));
 $("live").addEventListener("click", () => { timeline.follow = true; $("speed").value = "1"; player.setRate(1); player.goLive(); });
 $("skip").addEventListener("change", (e) => player.setSkip(e.target.checked));
 $("speed").addEventListener("change", (e) => player.setRate(Number(e.target.value)));
-$("sound").addEventListener("click", () => {
+$("audio").addEventListener("click", () => {
   const on = $("video").muted;
   $("video").muted = !on;
-  $("sound").setAttribute("aria-pressed", String(on));
+  $("audio").setAttribute("aria-pressed", String(on));
 });
 $("full").addEventListener("click", () => (document.fullscreenElement ? document.exitFullscreen() : $("stage").requestFullscreen()));
 for (const button of document.querySelectorAll("button[data-span]")) {

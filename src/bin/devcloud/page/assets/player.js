@@ -1,5 +1,5 @@
 // Plays the footage of any time with Media Source Extensions. The segments of a span are in one buffer, one after the
-// other. If the tracks change, a new buffer begins. In a gap, the clock goes on without a picture.
+// other. If the tracks change, a new buffer begins. In a gap, the clock goes on without a frame.
 
 const AHEAD = 24;
 const BEHIND = 40;
@@ -74,9 +74,9 @@ export class Player {
     this.pause();
     const { current, video, source } = this;
     if (this.mode !== "footage" || !current || !source) return;
-    const picture = (current.end - current.start) / Math.max(1, current.pictures);
+    const frame = (current.end - current.start) / Math.max(1, current.frames);
     const now = source.origin + video.currentTime * 1000 - current.start;
-    const ms = current.start + (Math.floor(now / picture) + by + 0.5) * picture;
+    const ms = current.start + (Math.floor(now / frame) + by + 0.5) * frame;
     const at = (ms - source.origin) / 1000;
     const { buffered } = video;
     for (let i = 0; i < buffered.length; i += 1) {
