@@ -14,6 +14,9 @@ trap 'rm -f "$log" "$KASACAM_FIGURES" "$KASACAM_SKIPPED"' EXIT
 features=(--features devcloud)
 [[ " $* " == *" --target "* ]] && features=()
 
+# Most tests wait most of the time: for a broker, a GOP, a timeout.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
+
 status=0
 "${CARGO:-cargo}" test --locked "${features[@]}" --no-fail-fast "$@" 2>&1 | tee "$log" || status=$?
 

@@ -17,6 +17,8 @@ export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target}/mutants
 export CARGO_PROFILE_DEV_DEBUG=false
 unset KASACAM_FIGURES
 
+# For building and testing one mutant.
+MAX_SECONDS=900
 caught=0
 missed=0
 
@@ -25,13 +27,14 @@ run() {
   # shellcheck disable=SC2086 # several names
   case $1 in
     qemu) KASACAM_POWER_CUTS=1 tests/qemu/run.sh $2 ;;
-    *) cargo test --locked --quiet --features devcloud --test "$1" -- $2 ;;
+    # A test that a mutant keeps from ending is bounded too; cargo says nothing of it.
+    *) timeout "$MAX_SECONDS" cargo test --locked --quiet --features devcloud --test "$1" -- $2 ;;
   esac
 }
 
 # name, file, what perl does to the whole file, tests that must fail, and their binary
 mutant() {
-  local name=$1 file=$2 change=$3 tests=$4 binary=${5:-suite} log failed
+  local name=$1 file=$2 change=$3 tests=$4 binary=${5:-suite} log status failed
   [[ $name == *"${only:-}"* ]] || return 0
   [[ $binary != qemu || -n ${only:-} ]] || return 0
   cp "$root/$file" "$copy/$file.before"
@@ -41,9 +44,14 @@ mutant() {
     exit 2
   fi
   log=$(mktemp)
-  if (run "$binary" "$tests") >"$log" 2>&1; then
+  status=0
+  (run "$binary" "$tests") >"$log" 2>&1 || status=$?
+  if ((status == 0)); then
     missed=$((missed + 1))
     failed="**nothing**"
+  elif ((status == 124)); then
+    caught=$((caught + 1))
+    failed="no end within $MAX_SECONDS s"
   elif ! grep -q '^test result: FAILED' "$log"; then
     echo "the mutant \"$name\" does not build:" >&2
     grep -m 3 -A 6 '^error' "$log" >&2

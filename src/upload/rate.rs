@@ -13,7 +13,7 @@ use tokio::time::{Instant, Sleep};
 
 /// How much may be sent at once after a pause: little, so that the rate holds over every second.
 const BURST: Duration = Duration::from_millis(100);
-/// Maximum size of a piece of a body that is handed on at once.
+/// Maximum size of a piece of a body that is handed on at once, at a rate.
 const MAX_PIECE: u64 = 16 * 1024;
 const MIN_PIECE: u64 = 256;
 /// The pieces of two uploads alternate. Beside an upload with a full share, the pieces of one with
@@ -48,10 +48,11 @@ impl Bucket {
     }
 
     /// A piece takes at most a twentieth of a second (at 64 kbit/s, a quarter), so that the pieces of two
-    /// uploads interleave and a new rate takes effect at once.
+    /// uploads interleave and a new rate takes effect at once. Without a rate it is whatever the connection
+    /// takes.
     fn piece(&self, share: Share) -> u64 {
-        let least = MIN_PIECE * REST_DIVISOR;
-        let piece = self.rate.map_or(MAX_PIECE, |rate| (rate / 20).clamp(least, MAX_PIECE));
+        let Some(rate) = self.rate else { return u64::MAX };
+        let piece = (rate / 20).clamp(MIN_PIECE * REST_DIVISOR, MAX_PIECE);
         match share {
             Share::Alone | Share::Full => piece,
             Share::Rest => piece / REST_DIVISOR,

@@ -144,7 +144,8 @@ fn live_footage_is_stored_within_two_segments_while_a_day_of_backlog_drains() {
         for serial in uploads_in(rig.take()) {
             left.insert(Serial(serial), 1_000.0);
         }
-        let weight = |serial: &Serial| if rig.shares[serial] == Share::Full { 8.0 } else { 1.0 };
+        assert!(left.len() <= 2, "{} uploads at once", left.len());
+        let weight = |serial: &Serial| if rig.shares[serial] == Share::Rest { 1.0 } else { 8.0 };
         let all: f64 = left.keys().map(weight).sum();
         for (serial, bytes) in &mut left {
             *bytes -= bytes_in_step * weight(serial) / all;
