@@ -137,7 +137,7 @@ pub enum Effect {
 /// How an upload shares the bandwidth with others that run at the same time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Share {
-    /// The only segment that waits for the store.
+    /// As `Full`, and no other segment waits for the store.
     Alone,
     /// Live footage, or the next in the order of age.
     #[default]

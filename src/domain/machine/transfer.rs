@@ -133,8 +133,8 @@ impl Machine {
             let segment = entry.segment.clone();
             self.queue.set_stage(segment.serial, Stage::Uploading);
             let share = match order {
-                _ if !self.queue.others_wait(segment.serial) => Share::Alone,
                 UploadOrder::Newest if segment.serial < live_from => Share::Rest,
+                _ if !self.queue.others_wait(segment.serial) => Share::Alone,
                 UploadOrder::Newest | UploadOrder::Oldest => Share::Full,
             };
             let time = utc.floor_micros();
