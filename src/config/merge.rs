@@ -1,24 +1,16 @@
-//! From the content of a file to settings: each key is read with its type, its limits and its default.
+//! From the content of a file to settings: each key of the schema is read, or gets its default.
 //! Unknown keys and wrong values become problems.
 
 use super::file::{Entry, Table, Value};
-use super::frame_rate::FrameRate;
 use super::nearest::{choices_hint, nearest, suggestion};
 use super::problem::{Place, Problems};
 use super::properties;
+use super::scalar;
 use super::schema::{Absent, Key, Section, ValueKind, Variant};
 use super::settings::{Merged, Scalar, Setting};
-use super::units;
-use std::sync::Arc;
 
-/// Maximum number of paths, as in `entitlement.keys`.
-const MAX_PATHS: usize = 16;
 /// Maximum number of tables, as in `[[video.profile]]`.
 const MAX_TABLES: usize = 8;
-/// Maximum bytes of a pipeline's description.
-const MAX_DESCRIPTION: usize = 4096;
-/// The word for a duration without limit.
-pub(super) const FOREVER: &str = "forever";
 
 impl Merged {
     /// Adds a file. `complete`: its syntax is valid, so that missing keys are really missing.
@@ -120,25 +112,7 @@ impl Walk<'_> {
                 }
                 (None, Absent::Refused | Absent::Unless(_) | Absent::Nothing) => {}
                 (None, Absent::Is(text)) => {
-                    let value = match key.kind {
-                        ValueKind::Flag => Value::Boolean(text == "true"),
-                        ValueKind::Number { .. } => Value::Integer(text.parse().ok()),
-                        ValueKind::Text
-                        | ValueKind::Path
-                        | ValueKind::Paths
-                        | ValueKind::Description
-                        | ValueKind::FrameRate
-                        | ValueKind::Properties
-                        | ValueKind::Duration { .. }
-                        | ValueKind::DurationOrForever { .. }
-                        | ValueKind::Bytes { .. }
-                        | ValueKind::Rate { .. }
-                        | ValueKind::Choice(_)
-                        | ValueKind::OneOf(_)
-                        | ValueKind::Tagged(_)
-                        | ValueKind::Tables(_) => Value::Text(text.to_owned()),
-                    };
-                    self.read(&full, key.kind, &value, at);
+                    self.read(&full, key.kind, &scalar::default(key.kind, text), at);
                 }
             }
         }
@@ -147,105 +121,22 @@ impl Walk<'_> {
     /// Reads one value with its type. A wrong type is reported only here.
     fn read(&mut self, key: &str, kind: ValueKind, value: &Value, at: &Place) {
         let scalar = match (kind, value) {
-            (ValueKind::Text | ValueKind::Path, Value::Text(text)) if text.is_empty() => {
-                Err(("is empty".to_owned(), String::new()))
-            }
-            (ValueKind::Text | ValueKind::Path, Value::Text(text))
-                if text.len() > 1024 || text.chars().any(char::is_control) =>
-            {
-                Err(("is longer than 1024 bytes or has a control character".to_owned(), String::new()))
-            }
-            (ValueKind::Text | ValueKind::Path, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
-            (ValueKind::Description, Value::Text(text)) if text.trim().is_empty() => {
-                Err(("is empty".to_owned(), String::new()))
-            }
-            (ValueKind::Description, Value::Text(text))
-                if text.len() > MAX_DESCRIPTION
-                    || text.chars().any(|c| c.is_control() && c != '\n' && c != '\t') =>
-            {
-                let problem = format!("is longer than {MAX_DESCRIPTION} bytes or has a control character");
-                Err((problem, String::new()))
-            }
-            (ValueKind::Description, Value::Text(text)) => Ok(Scalar::Text(text.clone())),
-            (ValueKind::FrameRate, Value::Integer(Some(number))) => frame_rate(&number.to_string()),
-            (ValueKind::FrameRate, Value::Float(text) | Value::Text(text)) => frame_rate(text),
-            (ValueKind::Properties, Value::Table(table)) => {
-                match properties::read(key, table, at, self.problems) {
-                    Some(properties) => Ok(Scalar::Properties(properties)),
-                    None => {
-                        self.merged.bad.insert(key.to_owned());
-                        return;
-                    }
-                }
-            }
-            (ValueKind::Flag, Value::Boolean(flag)) => Ok(Scalar::Flag(*flag)),
-            (ValueKind::Number { min, max }, Value::Integer(number)) => {
-                let number = number.and_then(|number| u64::try_from(number).ok());
-                within(number, min, max, |n| n.to_string()).map(Scalar::Number)
-            }
-            (ValueKind::DurationOrForever { .. }, Value::Text(text)) if text == FOREVER => {
-                Ok(Scalar::Text(text.clone()))
-            }
-            (
-                ValueKind::Duration { min, max } | ValueKind::DurationOrForever { min, max },
-                Value::Text(text),
-            ) => match units::duration(text) {
-                Ok(duration) => within(Some(duration), min, max, units::show_duration).map(Scalar::Duration),
-                Err(why) => {
-                    Err((format!("\"{text}\" {why}"), "write it like \"30s\", \"500ms\" or \"2m30s\"".into()))
-                }
-            },
-            (ValueKind::Bytes { min, max }, Value::Text(text)) => match units::bytes(text) {
-                Ok(bytes) => within(Some(bytes), min, max, units::show_bytes).map(Scalar::Number),
-                Err(why) => {
-                    Err((format!("\"{text}\" {why}"), "write it like \"2 GiB\" or \"1500 kB\"".into()))
-                }
-            },
-            (ValueKind::Bytes { min, max }, Value::Integer(number)) => {
-                let number = number.and_then(|number| u64::try_from(number).ok());
-                within(number, min, max, units::show_bytes).map(Scalar::Number)
-            }
-            (ValueKind::Rate { min, max }, Value::Text(text)) => match units::rate(text) {
-                Ok(rate) => within(Some(rate), min, max, units::show_rate).map(Scalar::Number),
-                Err(why) => {
-                    Err((format!("\"{text}\" {why}"), "write it like \"8 Mbit/s\" or \"500 kbit/s\"".into()))
-                }
-            },
-            (ValueKind::Choice(choices), Value::Text(text)) if choices.contains(&text.as_str()) => {
-                Ok(Scalar::Text(text.clone()))
-            }
-            (ValueKind::Choice(choices), Value::Text(text)) => Err((
-                format!("\"{text}\" is not one of its values"),
-                choices_hint(text, choices.iter().copied()),
-            )),
-            (ValueKind::Paths, Value::Array(items)) => paths(items),
             (ValueKind::Tagged(variants), Value::Table(table)) => {
                 return self.tagged(key, variants, table, at);
             }
             (ValueKind::OneOf(keys), Value::Table(table)) => return self.one_of(key, keys, table, at),
-            (ValueKind::Tables(keys), Value::Array(items)) => return self.tables(key, keys, items, at),
             (ValueKind::OneOf([first, ..]), Value::Text(_)) => {
                 return self.read(&format!("{key}.{}", first.name), first.kind, value, at);
             }
-            (
-                ValueKind::Text
-                | ValueKind::Path
-                | ValueKind::Paths
-                | ValueKind::Description
-                | ValueKind::FrameRate
-                | ValueKind::Properties
-                | ValueKind::Flag
-                | ValueKind::Number { .. }
-                | ValueKind::Duration { .. }
-                | ValueKind::DurationOrForever { .. }
-                | ValueKind::Bytes { .. }
-                | ValueKind::Rate { .. }
-                | ValueKind::Choice(_)
-                | ValueKind::OneOf(_)
-                | ValueKind::Tagged(_)
-                | ValueKind::Tables(_),
-                other,
-            ) => Err((format!("is {}, but must be {}", other.kind(), expected(kind)), String::new())),
+            (ValueKind::Tables(keys), Value::Array(items)) => return self.tables(key, keys, items, at),
+            (ValueKind::Properties, Value::Table(table)) => {
+                let Some(properties) = properties::read(key, table, at, self.problems) else {
+                    self.merged.bad.insert(key.to_owned());
+                    return;
+                };
+                Ok(Scalar::Properties(properties))
+            }
+            (kind, value) => scalar::read(kind, value),
         };
         match scalar {
             Ok(value) => {
@@ -281,20 +172,12 @@ impl Walk<'_> {
         }
         for (number, (at, item)) in items.iter().take(MAX_TABLES).enumerate() {
             let path = format!("{path}.{number}");
-            match item {
-                Value::Table(table) => {
-                    self.unknown(&path, table, keys.iter().map(|key| key.name), &[]);
-                    self.keys(&path, table, keys, at);
-                }
-                Value::Text(_)
-                | Value::Integer(_)
-                | Value::Float(_)
-                | Value::Boolean(_)
-                | Value::Datetime
-                | Value::Array(_) => {
-                    self.problems.push(at, &path, format!("is {}, not a table", item.kind()), "");
-                    self.merged.bad.insert(path);
-                }
+            if let Value::Table(table) = item {
+                self.unknown(&path, table, keys.iter().map(|key| key.name), &[]);
+                self.keys(&path, table, keys, at);
+            } else {
+                self.problems.push(at, &path, format!("is {}, not a table", item.kind()), "");
+                self.merged.bad.insert(path);
             }
         }
     }
@@ -338,75 +221,8 @@ impl Walk<'_> {
     }
 }
 
-type Refusal = (String, String);
-
-fn within<T: PartialOrd + Copy>(
-    value: Option<T>,
-    min: T,
-    max: T,
-    show: impl Fn(T) -> String,
-) -> Result<T, Refusal> {
-    let range = format!("from {} to {}", show(min), show(max));
-    match value {
-        Some(value) if value >= min && value <= max => Ok(value),
-        Some(value) => Err((format!("{} is out of range", show(value)), range)),
-        None => Err(("is out of range".to_owned(), range)),
-    }
-}
-
-fn frame_rate(text: &str) -> Result<Scalar, Refusal> {
-    let hint = || String::from("write it like 15, 12.5, 29.97 or \"30000/1001\"");
-    FrameRate::parse(text).map(Scalar::Rate).map_err(|why| (why, hint()))
-}
-
-fn paths(items: &[(Place, Value)]) -> Result<Scalar, Refusal> {
-    let mut paths = Vec::new();
-    for (at, item) in items {
-        match item {
-            Value::Text(text) if !text.is_empty() => {
-                paths.push((Place { file: Arc::clone(&at.file), ..*at }, text.clone()));
-            }
-            Value::Text(_)
-            | Value::Integer(_)
-            | Value::Float(_)
-            | Value::Boolean(_)
-            | Value::Datetime
-            | Value::Array(_)
-            | Value::Table(_) => return Err(("must contain paths only".to_owned(), String::new())),
-        }
-    }
-    if paths.is_empty() || paths.len() > MAX_PATHS {
-        return Err((
-            format!("must contain 1 to {MAX_PATHS} paths, and contains {}", paths.len()),
-            String::new(),
-        ));
-    }
-    Ok(Scalar::Paths(paths))
-}
-
-fn expected(kind: ValueKind) -> &'static str {
-    match kind {
-        ValueKind::Text => "text",
-        ValueKind::Path => "a path in quotes",
-        ValueKind::Paths => "a list of paths",
-        ValueKind::Description => "text",
-        ValueKind::FrameRate => "a number such as 15, 12.5 or \"30000/1001\"",
-        ValueKind::Properties => "a table such as { io-mode = \"dmabuf\" }",
-        ValueKind::Flag => "true or false",
-        ValueKind::Number { .. } => "a whole number",
-        ValueKind::Duration { .. } => "a duration in quotes such as \"30s\"",
-        ValueKind::DurationOrForever { .. } => "a duration in quotes such as \"30s\", or \"forever\"",
-        ValueKind::Bytes { .. } => "a size in quotes such as \"2 GiB\"",
-        ValueKind::Rate { .. } => "a rate in quotes such as \"8 Mbit/s\"",
-        ValueKind::Choice(_) => "text",
-        ValueKind::OneOf(_) => "a table such as { file = \"…\" }",
-        ValueKind::Tagged(_) => "a table such as { kind = \"…\" }",
-        ValueKind::Tables(_) => "tables, each under its own [[…]]",
-    }
-}
-
 fn example(key: &Key) -> String {
-    format!("add {} = …, {}", key.name, expected(key.kind))
+    format!("add {} = …, {}", key.name, scalar::expected(key.kind))
 }
 
 /// The section that has a key of this name.

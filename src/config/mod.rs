@@ -1,6 +1,6 @@
 //! Configuration: `agent.toml` (the device) and a board file (the product).
 //!
-//! Three separate types: `file::Document` is the content of a file, `merge::Merged` holds the settings of both files,
+//! Three separate types: `file::Document` is the content of a file, `settings::Merged` holds the settings of both files,
 //! and [`Config`] is validated. Only this module uses the first two. All problems of both files are reported at once.
 
 mod address;
@@ -21,6 +21,7 @@ mod profile;
 mod properties;
 mod reload;
 mod rtsp;
+mod scalar;
 pub mod schema;
 pub mod secret;
 mod sections;

@@ -88,7 +88,7 @@ pub(super) enum RecordKind {
     /// The last bytes of the file.
     Last,
     /// The next bytes of the file: the content of an `mdat`. A start does not need them.
-    Pictures,
+    Samples,
 }
 
 impl RecordKind {
@@ -97,12 +97,12 @@ impl RecordKind {
             RecordKind::Data => 0,
             RecordKind::Patch => 1,
             RecordKind::Last => 2,
-            RecordKind::Pictures => 3,
+            RecordKind::Samples => 3,
         }
     }
 
     fn of(code: u8) -> Option<RecordKind> {
-        [RecordKind::Data, RecordKind::Patch, RecordKind::Last, RecordKind::Pictures]
+        [RecordKind::Data, RecordKind::Patch, RecordKind::Last, RecordKind::Samples]
             .into_iter()
             .find(|kind| kind.code() == code)
     }
@@ -223,7 +223,7 @@ impl RecordRun {
 
 fn place(kind: RecordKind) -> Place {
     match kind {
-        RecordKind::Data | RecordKind::Patch | RecordKind::Pictures => Place::Within,
+        RecordKind::Data | RecordKind::Patch | RecordKind::Samples => Place::Within,
         RecordKind::Last => Place::Last,
     }
 }

@@ -3,8 +3,7 @@
 use super::engine::Spool;
 use super::setup::MAX_FILE;
 use super::store::Store;
-use super::{crypt, decrypt, end, scan};
-use crate::disk::publish;
+use super::{decrypt, end, scan};
 use crate::domain::fragment::SpanEnd;
 use crate::domain::input::Input;
 use crate::domain::recovery::Footage;
@@ -103,14 +102,7 @@ impl Store {
         let before = scan::read_file(&*self.fs, &path, end::LIMIT, &self.setup.encryption);
         let before = before.map(|opened| opened.bytes).unwrap_or_default();
         let bytes = end::encode_over(&before, record, reason).map_err(io::Error::other)?;
-        let bytes = crypt::seal_small(&self.setup.encryption, bytes)?;
-        publish(&*self.fs, &self.setup.dir(), &name.to_string(), &bytes)?;
-        let segment = Segment {
-            serial,
-            content: Content::End { reason },
-            record: record.clone(),
-            bytes: bytes.len() as u64,
-        };
+        let segment = self.publish_end(serial, record, reason, bytes)?;
         self.holdings.remove(serial);
         self.learn(&segment);
         Ok(Some(segment))

@@ -49,7 +49,7 @@ pub(super) type Source<'a> = &'a dyn Fn(u64, &mut [u8]) -> io::Result<usize>;
 pub(super) enum Extent {
     All,
     /// There are zeros instead of the samples, which are not authenticated.
-    WithoutPictures,
+    WithoutSamples,
 }
 
 /// Decrypts an encrypted file of `len` bytes as far as it is authentic.
@@ -137,7 +137,7 @@ impl Walk {
         }
         let from = self.at + FRAME;
         let mut tag = Tag::default();
-        let plain = if kind == RecordKind::Pictures && extent == Extent::WithoutPictures {
+        let plain = if kind == RecordKind::Samples && extent == Extent::WithoutSamples {
             run.skip().and(len.checked_sub(TAG))
         } else {
             let text = self.bytes.get_mut(self.out..self.out + len).unwrap_or_default();
@@ -150,7 +150,7 @@ impl Walk {
         let Some(plain) = plain else { return damaged };
         let out = self.out + plain;
         match kind {
-            RecordKind::Data | RecordKind::Last | RecordKind::Pictures => self.out = out,
+            RecordKind::Data | RecordKind::Last | RecordKind::Samples => self.out = out,
             RecordKind::Patch => {
                 let Some(place) = patch(&mut self.bytes, self.out, plain) else {
                     return Ok(Some(FileEnd::Damaged("a record of it is malformed")));

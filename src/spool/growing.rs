@@ -16,7 +16,7 @@ pub(super) struct Held {
     /// The bytes before its samples, with the times of the file.
     moof: Vec<u8>,
     /// The samples as the source gave them, not copied.
-    pictures: Bytes,
+    samples: Bytes,
 }
 
 impl Held {
@@ -29,12 +29,12 @@ impl Held {
         let at = before_pictures(chunk);
         let mut moof = chunk.get(..at).unwrap_or_default().to_vec();
         move_times(&mut moof)?;
-        Ok(Held { prft, moof, pictures: chunk.slice(at.min(chunk.len())..) })
+        Ok(Held { prft, moof, samples: chunk.slice(at.min(chunk.len())..) })
     }
 
     /// Its size in the file, in bytes.
     pub(super) fn len(&self) -> u64 {
-        (self.prft.len() + self.moof.len() + self.pictures.len()) as u64
+        (self.prft.len() + self.moof.len() + self.samples.len()) as u64
     }
 }
 
@@ -96,7 +96,7 @@ impl Growing {
     /// own, which a start does not read.
     pub(super) fn append_chunks(&mut self, front: &[u8], chunks: &[Held]) -> io::Result<()> {
         if self.records.is_none() {
-            let parts = chunks.iter().flat_map(|held| [&*held.prft, &*held.moof, &*held.pictures]);
+            let parts = chunks.iter().flat_map(|held| [&*held.prft, &*held.moof, &*held.samples]);
             let parts: Vec<&[u8]> = std::iter::once(front).chain(parts).filter(|it| !it.is_empty()).collect();
             return self.write(&parts);
         }
@@ -104,7 +104,7 @@ impl Growing {
         for (index, held) in chunks.iter().enumerate() {
             let front = if index == 0 { front } else { &[] };
             records.push((RecordKind::Data, vec![front, &held.prft, &held.moof]));
-            records.push((RecordKind::Pictures, vec![&held.pictures]));
+            records.push((RecordKind::Samples, vec![&held.samples]));
         }
         self.write_records(&records)
     }

@@ -56,6 +56,7 @@ mod sealed;
 mod serials;
 mod setup;
 mod span;
+mod sparse;
 mod store;
 mod thread;
 mod writer;

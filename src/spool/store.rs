@@ -251,18 +251,29 @@ impl Store {
     ) -> io::Result<Segment> {
         self.is_there()?;
         let serial = self.serials.next()?;
-        let name = SpoolName { serial, kind: SpoolKind::End };
         let bytes = end::encode_behind(members, record, reason).map_err(io::Error::other)?;
+        let segment = self.publish_end(serial, record, reason, bytes)?;
+        self.learn(&segment);
+        Ok(segment)
+    }
+
+    /// Writes the file of a span's end, in the place of one with this serial; `bytes`: its content, as encoded.
+    pub(super) fn publish_end(
+        &self,
+        serial: Serial,
+        record: &Record,
+        reason: SpanEnd,
+        bytes: Vec<u8>,
+    ) -> io::Result<Segment> {
+        let name = SpoolName { serial, kind: SpoolKind::End };
         let bytes = crypt::seal_small(&self.setup.encryption, bytes)?;
         publish(&*self.fs, &self.setup.dir(), &name.to_string(), &bytes)?;
-        let segment = Segment {
+        Ok(Segment {
             serial,
             content: Content::End { reason },
             record: record.clone(),
             bytes: bytes.len() as u64,
-        };
-        self.learn(&segment);
-        Ok(segment)
+        })
     }
 
     /// Remembers a file that was abandoned, for the next repair.

@@ -58,6 +58,7 @@ mod mqtt_packets;
 mod mqtt_payloads;
 mod mqtt_session;
 mod mqtt_signatures;
+mod mqtt_trust;
 mod network;
 mod object_times;
 mod policy_laws;

@@ -1,7 +1,6 @@
 //! The session against a real mosquitto with mutual TLS and an access list.
 
-use crate::support::broker::{Broker, Cloud, Validity, eventually, wait};
-use crate::support::figures::skip;
+use crate::support::broker::{Broker, Cloud, eventually, wait};
 use crate::support::patience::patient;
 use crate::support::signer::Signer;
 use kasacam::config::Mqtt;
@@ -9,12 +8,10 @@ use kasacam::domain::effect::{Event, PrivacyReport, Report, Telemetry};
 use kasacam::domain::input::{AckToken, Input, Rejection};
 use kasacam::domain::time::Utc;
 use kasacam::mqtt::{self, Keys, Session};
-use rcgen::SanType;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-const DEVICE: &str = "cam-0001";
+pub const DEVICE: &str = "cam-0001";
 const PRIVACY: &str = "kasacam/v1/cam-0001/privacy/desired";
 const REPORTED: &str = "kasacam/v1/cam-0001/privacy/reported";
 const EVENTS: &str = "kasacam/v1/cam-0001/event";
@@ -22,13 +19,13 @@ const STATUS: &str = "kasacam/v1/cam-0001/status";
 const OFFLINE: &str = "{\"online\":false}";
 
 /// An agent that has only a session.
-struct Camera {
+pub struct Camera {
     session: Session,
     inputs: mpsc::Receiver<Input>,
 }
 
 impl Camera {
-    fn start(device: &str, mqtt: &Mqtt, room: usize) -> Camera {
+    pub fn start(device: &str, mqtt: &Mqtt, room: usize) -> Camera {
         let (sender, inputs) = mpsc::channel(room);
         let session = mqtt::open(device, mqtt, &Keys::for_all(&[Signer::ours().key()]), sender, 7).unwrap();
         Camera { session, inputs }
@@ -52,11 +49,11 @@ impl Camera {
         }
     }
 
-    async fn hears_connected(&mut self) {
+    pub async fn hears_connected(&mut self) {
         self.hears("Connected", |input| matches!(input, Input::Connected).then_some(())).await;
     }
 
-    async fn hears_disconnected(&mut self) -> String {
+    pub async fn hears_disconnected(&mut self) -> String {
         self.hears("Disconnected", |input| match input {
             Input::Disconnected { why } => Some(why.clone()),
             _ => None,
@@ -438,69 +435,6 @@ async fn acknowledgements_go_out_in_the_order_of_the_messages() {
     })
     .await;
     assert_eq!(acknowledged, ["1", "2", "3"]);
-}
-
-/// Two attempts that fail: returns the first reason, and checks that the second did not come at once.
-async fn refused(camera: &mut Camera) -> String {
-    let why = camera.hears_disconnected().await;
-    let began = Instant::now();
-    camera.hears_disconnected().await;
-    let told: u64 = why.rsplit_once("next try in ").unwrap().1.trim_end_matches(" ms").parse().unwrap();
-    assert!(told >= 250, "{why}");
-    let waited = began.elapsed();
-    assert!(waited >= Duration::from_millis(told.saturating_sub(5)), "{waited:?}, though told: {why}");
-    why
-}
-
-#[tokio::test]
-async fn a_broker_of_another_authority_is_refused() {
-    let broker = Broker::start();
-    let mqtt = Mqtt { ca: broker.foreign_ca(), ..broker.client(DEVICE) };
-    let why = refused(&mut Camera::start(DEVICE, &mqtt, 64)).await;
-    assert!(why.contains("its certificate is not issued by a root of mqtt.ca"), "{why}");
-    assert!(why.starts_with(&format!("127.0.0.1:{}: ", broker.port)), "{why}");
-}
-
-#[tokio::test]
-async fn a_broker_whose_certificate_has_expired_is_refused() {
-    let broker = Broker::start_with(Validity::Expired);
-    let why = refused(&mut Camera::start(DEVICE, &broker.client(DEVICE), 64)).await;
-    assert!(why.contains("its certificate has expired, or our clock is wrong"), "{why}");
-}
-
-#[tokio::test]
-async fn a_broker_of_another_name_is_refused() {
-    let broker = Broker::start();
-    let mqtt = Mqtt { host: String::from("localhost"), ..broker.client(DEVICE) };
-    let why = refused(&mut Camera::start(DEVICE, &mqtt, 64)).await;
-    assert!(why.contains("its certificate is for another host than that of mqtt.url"), "{why}");
-}
-
-#[tokio::test]
-async fn a_broker_that_refuses_our_certificate_is_named_as_such() {
-    let broker = Broker::start();
-    let expired = broker.client_with(DEVICE, Validity::Expired);
-    let why = refused(&mut Camera::start(DEVICE, &expired, 64)).await;
-    assert!(why.contains("it refuses us during TLS"), "{why}");
-    assert!(why.contains("mqtt.cert"), "{why}");
-}
-
-#[tokio::test]
-async fn a_broker_may_be_given_by_its_ipv6_address() {
-    let ip = IpAddr::V6(Ipv6Addr::LOCALHOST);
-    if std::net::TcpListener::bind((ip, 0)).is_err() {
-        return skip("a_broker_may_be_given_by_its_ipv6_address", "there is no ::1");
-    }
-    let broker = Broker::start_at(ip, vec![SanType::IpAddress(ip)]);
-    let mqtt = broker.client(DEVICE);
-    assert_eq!(mqtt.host, "::1");
-    Camera::start(DEVICE, &mqtt, 64).hears_connected().await;
-
-    // It is valid for that address, and for no other.
-    let other = Broker::start_at(ip, vec![SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST))]);
-    let why = refused(&mut Camera::start(DEVICE, &other.client(DEVICE), 64)).await;
-    assert!(why.contains("its certificate is for another host than that of mqtt.url"), "{why}");
-    assert!(why.starts_with(&format!("[::1]:{}: ", other.port)), "{why}");
 }
 
 #[tokio::test]

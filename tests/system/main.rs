@@ -21,6 +21,7 @@ mod cards;
 #[path = "../../src/bin/devcloud/chronicle.rs"]
 mod chronicle;
 mod clips;
+mod clips_over_rtsp;
 mod clocks;
 mod closing;
 mod command_line;

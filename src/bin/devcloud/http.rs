@@ -51,19 +51,14 @@ impl Http {
         headers: &[(String, String)],
         body: Bytes,
     ) -> Result<HttpAnswer, String> {
-        match timeout(self.within, self.exchange(method, url, headers, body)).await {
+        let request = request(method, url, headers, body)?;
+        match timeout(self.within, self.exchange(url, request)).await {
             Ok(answer) => answer.map_err(|why| format!("the store: {why}")),
             Err(_) => Err(format!("the store: no answer within {:?}", self.within)),
         }
     }
 
-    async fn exchange(
-        &self,
-        method: Method,
-        url: &Uri,
-        headers: &[(String, String)],
-        body: Bytes,
-    ) -> Result<HttpAnswer, String> {
+    async fn exchange(&self, url: &Uri, request: Request<Full<Bytes>>) -> Result<HttpAnswer, String> {
         let host = url.host().ok_or("the URL names no host")?.to_owned();
         let secure = url.scheme_str() == Some("https");
         let port = url.port_u16().unwrap_or(if secure { 443 } else { 80 });
@@ -72,13 +67,6 @@ impl Http {
             None => (host.trim_start_matches('[').trim_end_matches(']').to_owned(), port),
         };
         let tcp = TcpStream::connect((to.as_str(), port)).await.map_err(|e| e.kind().to_string())?;
-        let authority = url.authority().map(ToString::to_string).unwrap_or_default();
-        let target = url.path_and_query().map_or("/", |target| target.as_str());
-        let mut request = Request::builder().method(method).uri(target).header("host", authority);
-        for (name, value) in headers.iter().filter(|(name, _)| name != "content-length") {
-            request = request.header(name, value);
-        }
-        let request = request.body(Full::new(body)).map_err(|_| "the request cannot be written")?;
         if secure {
             let name = ServerName::try_from(host).map_err(|_| "the URL has no valid host")?;
             let stream = TlsConnector::from(Arc::clone(&self.tls)).connect(name, tcp).await;
@@ -89,6 +77,22 @@ impl Http {
             Err("a store is used without TLS only on this machine".into())
         }
     }
+}
+
+/// The request for this URL. Its length is that of its body.
+fn request(
+    method: Method,
+    url: &Uri,
+    headers: &[(String, String)],
+    body: Bytes,
+) -> Result<Request<Full<Bytes>>, String> {
+    let authority = url.authority().map(ToString::to_string).unwrap_or_default();
+    let target = url.path_and_query().map_or("/", |target| target.as_str());
+    let mut request = Request::builder().method(method).uri(target).header("host", authority);
+    for (name, value) in headers.iter().filter(|(name, _)| name != "content-length") {
+        request = request.header(name, value);
+    }
+    request.body(Full::new(body)).map_err(|_| "the store: the request cannot be written".to_owned())
 }
 
 /// Sends a request, and reads the whole answer.

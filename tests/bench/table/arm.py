@@ -14,12 +14,11 @@ import os
 import pathlib
 import shlex
 import shutil
-import subprocess
 import time
 
 import peers
+from alone import Alone
 from measure import Running, run, spread
-from world import World
 
 # Seconds of the clip, and of its beginning that is recorded for comparison.
 LONG, SHORT = 60, 4
@@ -31,14 +30,11 @@ WITHOUT, WITH = "cortex-a7", "max"
 RECORDS = 512  # of 16 KiB
 
 
-class Arm:
+class Arm(Alone):
     def __init__(self, arguments):
-        self.told, self.clip, self.room = arguments, arguments.clip, arguments.room
-        shutil.rmtree(self.room, ignore_errors=True)
-        self.room.mkdir(parents=True)
-        self.short = self.room / "short.mp4"
-        cut = ["ffmpeg", "-v", "error", "-nostdin", "-i", self.clip, "-t", str(SHORT), "-c", "copy", self.short]
-        subprocess.run(cut, check=True)
+        super().__init__(arguments.kasacamd, arguments.devcloud, arguments.room, ["--telemetry", "60s"])
+        self.programs, self.clip = arguments, arguments.clip
+        self.short = self.beginning(self.clip, SHORT)
         self.counted = self.room / "counted"
         # GStreamer looks at its plugins in a process of its own, which would not be emulated.
         self.env = {
@@ -46,20 +42,10 @@ class Arm:
             "GST_REGISTRY_FORK": "no",
             "GST_PLUGIN_SYSTEM_PATH_1_0": str(arguments.gstreamer),
         }
-        self.world = World(
-            self.room / "world", arguments.devcloud, None,
-            [
-                "--board", str(self.room / "world" / "board.toml"), "--segment", f"{peers.SEGMENT}s", "--fragment",
-                "2s", "--telemetry", "60s",
-            ],
-        )
-        self.world.tell("plan", "premium")
-        self.world.tell("privacy", "off")
-        self.agent = peers.Agent(self)
 
     def under(self, program, cpu=WITHOUT):
-        plugin = f"{self.told.plugin},out={self.counted}"
-        return [*shlex.split(self.told.emulator), "-cpu", cpu, "-plugin", plugin, program]
+        plugin = f"{self.programs.plugin},out={self.counted}"
+        return [*shlex.split(self.programs.emulator), "-cpu", cpu, "-plugin", plugin, program]
 
     def instructions(self):
         """Of the program that runs now or ran last, so far."""
@@ -74,13 +60,13 @@ class Arm:
         if fresh:
             self.world.fresh()
         (self.room / "last.log").unlink(missing_ok=True)
-        return Running([*self.under(self.told.kasacamd), "run", "--config", self.world.agent], self.room, self.env)
+        return Running([*self.under(self.programs.kasacamd), "run", "--config", self.world.agent], self.room, self.env)
 
 
 def launch(arm, clip, how, sync):
     out = arm.room / "floor.mp4"
     line = f"filesrc location={clip} ! qtdemux ! h264parse ! mp4mux {how} ! filesink location={out} sync={sync}"
-    counted = arm.of(arm.told.launch, "-q", *line.split())
+    counted = arm.of(arm.programs.launch, "-q", *line.split())
     out.unlink()
     return counted
 
@@ -174,8 +160,8 @@ def sealing(arm):
     for name in ("chacha20-poly1305", "aes-128-gcm", "aes-256-gcm", "sha-256"):
         cells = []
         for cpu in (WITHOUT, WITH):
-            many = arm.of(arm.told.seal, name, str(RECORDS + 1), cpu=cpu)
-            few = arm.of(arm.told.seal, name, "1", cpu=cpu)
+            many = arm.of(arm.programs.seal, name, str(RECORDS + 1), cpu=cpu)
+            few = arm.of(arm.programs.seal, name, "1", cpu=cpu)
             cells.append(f"{(many - few) / RECORDS / 16384:.1f}")
         yield f"| {name} | " + " | ".join(cells) + " |"
 

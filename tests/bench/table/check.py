@@ -20,8 +20,8 @@ import time
 import tomllib
 
 import peers
+from alone import Alone
 from measure import Running
-from world import World
 
 # Seconds of the clip, and of its beginning that is recorded for comparison.
 LONG, SHORT = 60, 4
@@ -34,24 +34,11 @@ SYNCS = {"fsync", "fdatasync"}
 WRITES = {"pwrite64", "pwritev", "pwritev2"}
 
 
-class Check:
+class Check(Alone):
     def __init__(self, arguments):
-        self.kasacamd, self.minute, self.room = arguments.kasacamd, arguments.clip, arguments.room
-        shutil.rmtree(self.room, ignore_errors=True)
-        self.room.mkdir(parents=True)
-        self.short = self.room / "short.mp4"
-        cut = ["ffmpeg", "-v", "error", "-nostdin", "-i", self.minute, "-t", str(SHORT), "-c", "copy", self.short]
-        subprocess.run(cut, check=True)
-        self.world = World(
-            self.room / "world", arguments.devcloud, None,
-            [
-                "--board", str(self.room / "world" / "board.toml"), "--segment", f"{peers.SEGMENT}s", "--fragment",
-                "2s", "--telemetry", "60s",
-            ],
-        )
-        self.world.tell("plan", "premium")
-        self.world.tell("privacy", "off")
-        self.agent = peers.Agent(self)
+        super().__init__(arguments.kasacamd, arguments.devcloud, arguments.room, ["--telemetry", "60s"])
+        self.minute = arguments.clip
+        self.short = self.beginning(self.minute, SHORT)
 
     def record(self, clip, under=(), limit=120):
         """Records and sends a clip under another program; the cost."""

@@ -14,9 +14,9 @@ import subprocess
 import time
 
 import peers
+from alone import Alone
 from measure import Running
 from outage import Outage
-from world import World
 
 SEGMENTS = [10, 100, 1_000, 10_000, 100_000]
 MBITS = [0.5, 2, 8, 24]
@@ -26,21 +26,13 @@ MAX_LINKS = 60_000
 SECONDS = 20
 
 
-class Growth:
+class Growth(Alone):
     def __init__(self, arguments):
-        self.kasacamd, self.minute, self.room = arguments.kasacamd, arguments.clip, arguments.room
-        shutil.rmtree(self.room, ignore_errors=True)
-        self.room.mkdir(parents=True)
-        self.world = World(
-            self.room / "world", arguments.devcloud, None,
-            [
-                "--board", str(self.room / "world" / "board.toml"), "--segment", f"{peers.SEGMENT}s", "--fragment", "2s",
-                "--set", 'spool.max_bytes="60 TiB"', "--set", 'spool.min_free="0"', "--set", "spool.max_files=1000000",
-            ],
-        )
-        self.world.tell("plan", "premium", "--history-hours", "87600")
-        self.world.tell("privacy", "off")
-        self.agent = peers.Agent(self)
+        limits = ['spool.max_bytes="60 TiB"', 'spool.min_free="0"', "spool.max_files=1000000"]
+        settings = [word for limit in limits for word in ("--set", limit)]
+        history = ["--history-hours", "87600"]
+        super().__init__(arguments.kasacamd, arguments.devcloud, arguments.room, settings, history=history)
+        self.minute = arguments.clip
 
     def rate(self, mbits):
         """CPU seconds, MiB and switches of a minute of such video, recorded and sent."""

@@ -15,8 +15,8 @@ import sys
 import time
 
 import peers
+from alone import Alone
 from measure import Running, median, spread
-from world import World
 
 INSIDE = "KASACAM_BENCH_LINK"
 # The packets of Ethernet.
@@ -26,22 +26,10 @@ SLOW = ["tc", "qdisc", "add", "dev", "lo", "root", "tbf", "burst", "32kb", "late
 FAST = ["tc", "qdisc", "del", "dev", "lo", "root"]
 
 
-class Link:
+class Link(Alone):
     def __init__(self, arguments):
-        self.kasacamd, self.clip, self.room = arguments.kasacamd, arguments.clip, arguments.room
-        self.mbits = arguments.mbits
-        shutil.rmtree(self.room, ignore_errors=True)
-        self.room.mkdir(parents=True)
-        self.world = World(
-            self.room / "world", arguments.devcloud, None,
-            [
-                "--board", str(self.room / "world" / "board.toml"), "--segment", f"{peers.SEGMENT}s", "--fragment", "2s",
-                "--telemetry", "60s",
-            ],
-        )
-        self.world.tell("plan", "premium")
-        self.world.tell("privacy", "off")
-        self.agent = peers.Agent(self)
+        super().__init__(arguments.kasacamd, arguments.devcloud, arguments.room, ["--telemetry", "60s"])
+        self.clip, self.mbits = arguments.clip, arguments.mbits
         self.curl = peers.PutFloor(self)
 
     def record(self):

@@ -8,28 +8,17 @@ import os
 import subprocess
 import time
 
-import peers
+from alone import Alone
 from measure import Running
-from world import World
 
 HOURS = [1, 6, 24]
 SEGMENT, GOP = 30, 10  # seconds
 
 
-class Outage:
+class Outage(Alone):
     def __init__(self, kasacamd, devcloud, room):
-        self.kasacamd, self.room = kasacamd, room
-        room.mkdir(parents=True)
-        self.world = World(
-            room / "world", devcloud, None,
-            [
-                "--board", str(room / "world" / "board.toml"), "--segment", f"{SEGMENT}s", "--fragment", f"{GOP}s",
-                "--telemetry", "60s", "--set", 'spool.max_bytes="4 GiB"', "--set", 'spool.min_free="0"',
-            ],
-        )
-        self.world.tell("plan", "premium")
-        self.world.tell("privacy", "off")
-        self.agent = peers.Agent(self)
+        settings = ["--telemetry", "60s", "--set", 'spool.max_bytes="4 GiB"', "--set", 'spool.min_free="0"']
+        super().__init__(kasacamd, devcloud, room, settings, segment=SEGMENT, fragment=GOP)
 
     def rows(self):
         """Hours, segments, CPU seconds and MiB and seconds of sending them, requests a segment."""
