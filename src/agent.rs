@@ -308,7 +308,7 @@ impl Agent {
             Some(request) = self.signals.recv() => self.requested(request),
             Some(finished) = self.uploads.join_next() => finished.ok(),
             Some(request) = self.requests.recv() => self.answer(request),
-            Some(picture) = self.snapshots.taken() => self.snapshots.give(picture, &self.machine),
+            Some(image) = self.snapshots.taken() => self.snapshots.give(image, &self.machine),
             loaded = self.reloading.loaded() => self.take_over(loaded),
             () = tokio::time::sleep(due.since(now.mono)) => {
                 match why {

@@ -1,7 +1,7 @@
 //! `kasacamd probe`: what this board has, and a board file that works on it.
 //!
 //! It records nothing: it asks the nodes of cameras for their formats and closes them again, reads the list of microphones
-//! from /proc, and measures encoders with a test picture. `docs/privacy.md` says what is opened.
+//! from /proc, and measures encoders with test frames. `docs/privacy.md` says what is opened.
 
 use kasacam::capture::choose::{self, Camera, Found, Mode, Offer, Way};
 use kasacam::capture::{packages, survey};
@@ -89,11 +89,7 @@ fn offer(format: &cameras::Format) -> Option<Offer> {
     let mode = |size: &cameras::Size| Mode {
         width: size.width,
         height: size.height,
-        rates: size
-            .rates
-            .iter()
-            .filter_map(|(pictures, seconds)| FrameRate::new(*pictures, *seconds))
-            .collect(),
+        rates: size.rates.iter().filter_map(|(frames, seconds)| FrameRate::new(*frames, *seconds)).collect(),
     };
     Some(Offer { pixels, modes: format.sizes.iter().map(mode).collect() })
 }

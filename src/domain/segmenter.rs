@@ -132,7 +132,7 @@ struct SpanProgress {
     /// Where the last chunk ended.
     end: Mono,
     /// Mean duration of a frame in the last chunk, in nanoseconds.
-    picture: u64,
+    frame: u64,
 }
 
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl Segmenter {
                 part: None,
                 goes_on: false,
                 end: chunk.start,
-                picture: 0,
+                frame: 0,
             });
         }
         let Some(span) = self.span.as_mut() else {
@@ -210,7 +210,7 @@ impl Segmenter {
         part.bytes = part.bytes.saturating_add(chunk.bytes);
         span.goes_on = true;
         span.end = chunk.end();
-        span.picture = chunk.picture();
+        span.frame = chunk.frame();
         let long = span.end.since(part.start) >= self.limits.part || part.bytes >= self.limits.part_bytes;
         if chunk.ends_fragment {
             self.end_fragment(&mut steps);
@@ -265,8 +265,7 @@ impl Segmenter {
         let due = span.segment.as_ref().is_some_and(|segment| {
             // Half a frame of tolerance: otherwise rounding would make every other segment one fragment
             // longer.
-            let long =
-                span.end.since(segment.start) + Duration::from_nanos(span.picture / 2) >= limits.segment;
+            let long = span.end.since(segment.start) + Duration::from_nanos(span.frame / 2) >= limits.segment;
             long || segment.bytes >= limits.segment_bytes
         });
         if due {
@@ -312,8 +311,8 @@ impl SpanProgress {
         }
         // One and a half frames: less is jitter, more means that a frame is missing. An overlap is a break
         // too: time ran backwards.
-        let picture = self.picture.max(chunk.picture());
-        let tolerance = Duration::from_nanos((picture + picture / 2).max(MIN_GAP));
+        let frame = self.frame.max(chunk.frame());
+        let tolerance = Duration::from_nanos((frame + frame / 2).max(MIN_GAP));
         if chunk.start.since(self.end) > tolerance || self.end.since(chunk.start) > tolerance {
             return Some(SpanEnd::Source);
         }
@@ -337,7 +336,7 @@ impl ChunkFacts {
         self.start + Duration::from_nanos(self.duration)
     }
 
-    fn picture(&self) -> u64 {
+    fn frame(&self) -> u64 {
         self.duration / u64::from(self.frames.max(1))
     }
 }

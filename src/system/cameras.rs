@@ -13,7 +13,7 @@ const MAX_FORMATS: u32 = 32;
 const MAX_SIZES: u32 = 64;
 const MAX_RATES: u32 = 64;
 
-/// A node of `/dev` that pictures come out of.
+/// A node of `/dev` that frames come out of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Camera {
     /// Such as `/dev/video0`.
@@ -24,7 +24,7 @@ pub struct Camera {
     pub formats: Vec<Format>,
 }
 
-/// A layout of pictures, or a coding.
+/// A layout of pixels, or a coding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format {
     /// The four characters of `linux/videodev2.h`, such as `YUYV` or `H264`.
@@ -40,7 +40,7 @@ pub struct Size {
     pub width: u32,
     /// Lines.
     pub height: u32,
-    /// Pictures a second as fractions; empty where the driver does not say.
+    /// Frames a second as fractions; empty where the driver does not say.
     pub rates: Vec<(u32, u32)>,
 }
 

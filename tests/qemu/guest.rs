@@ -21,7 +21,7 @@ const COMMAND: Duration = Duration::from_secs(90);
 #[derive(Clone, Debug)]
 pub struct Machine {
     pub mib: u32,
-    /// What its clock says when it is switched on, as QEMU reads it; now, unless told.
+    /// What its clock says when it is switched on, as QEMU reads it; now, unless given.
     pub clock: Option<&'static str>,
     /// Where every write to the data partition is logged.
     pub write_log: Option<PathBuf>,

@@ -32,7 +32,7 @@ impl Cuts {
     }
 
     /// At the end of a scenario: how many there were of those asked for.
-    fn told(&self) -> String {
+    fn text(&self) -> String {
         at_least(1, "cuts", self.done);
         match self.done == self.wanted {
             true => format!("{} cuts", self.done),
@@ -66,13 +66,13 @@ const FRAGMENT: u64 = 10;
 
 /// What the camera said of its frames, added up over its lives.
 #[derive(Default)]
-struct Told {
+struct Reported {
     committed: u64,
     captured: u64,
     cuts: u64,
 }
 
-impl Told {
+impl Reported {
     /// Records for a moment of up to 8 s, and is cut. What it said is as last heard.
     fn record_and_cut(&mut self, mut guest: Guest, random: &mut Random) {
         let mut status = guest.wait_until_it_records(1);
@@ -121,13 +121,13 @@ fn power_cut() {
     let cloud = cloud();
     let data = partition(&cloud, Files::Ext4);
     let mut random = Random::new();
-    let mut told = Told::default();
+    let mut reported = Reported::default();
     let mut cuts = Cuts::new();
     while cuts.again() {
-        told.record_and_cut(Guest::boot(&data, &Machine::default()), &mut random);
+        reported.record_and_cut(Guest::boot(&data, &Machine::default()), &mut random);
     }
     let stored = deliver(&cloud, &data);
-    figure(&format!("power_cut: {}, seed {}: {}", cuts.told(), random.seed, told.judge(stored)));
+    figure(&format!("power_cut: {}, seed {}: {}", cuts.text(), random.seed, reported.judge(stored)));
 }
 
 /// Lets the cache of the disk fill between two flushes: what is dirty goes to the disk within a tenth of a second, without a
@@ -144,7 +144,7 @@ fn lose_writes(files: Files) {
     let log = cloud.dir().join("writes.log");
     let before = cloud.dir().join("before.img");
     let mut random = Random::new();
-    let mut told = Told::default();
+    let mut reported = Reported::default();
     let (mut lost, mut flushes, mut with_losses) = (0, 0, 0);
     let mut cuts = Cuts::new();
     while cuts.again() {
@@ -153,7 +153,7 @@ fn lose_writes(files: Files) {
         let machine = Machine { write_log: Some(log.clone()), ..Machine::default() };
         let mut guest = Guest::boot(&data, &machine);
         guest.tell(FILL_THE_CACHE);
-        told.record_and_cut(guest, &mut random);
+        reported.record_and_cut(guest, &mut random);
         let replayed = write_log::replay(&log, &before, || random.below(2) == 0);
         std::fs::rename(&before, &data).unwrap();
         lost += replayed.lost;
@@ -163,9 +163,9 @@ fn lose_writes(files: Files) {
     let stored = deliver(&cloud, &data);
     let said = format!(
         "lost_writes on {files:?}: {}, seed {}: {}; {flushes} flushes, {lost} writes lost in {with_losses} of the cuts",
-        cuts.told(),
+        cuts.text(),
         random.seed,
-        told.judge(stored)
+        reported.judge(stored)
     );
     // A cut right after a flush loses nothing. Most do not come there.
     at_least(cuts.done.div_ceil(2), "cuts that lost writes", with_losses);

@@ -56,7 +56,7 @@ enum CaptureRun {
 /// How long a device that does not close delays the abort, so that the prohibition can become durable.
 const ABORT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A picture that is too large for the plan is looked at again so often: somebody may have set the camera to fewer lines.
+/// A frame that is too large for the plan is looked at again so often: somebody may have set the camera to fewer lines.
 const EXCEEDS_INTERVAL: Duration = Duration::from_secs(3600);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,7 +183,7 @@ impl Machine {
     }
 
     /// A run that was started so records what is wanted now: a plan that allows more lines than the board has allows no
-    /// other picture.
+    /// other size.
     fn is_as_good(&self, run: CaptureSettings, wanted: CaptureSettings) -> bool {
         let lines = |settings: CaptureSettings| settings.max_height.min(self.settings.board_height);
         run.audio == wanted.audio && lines(run) == lines(wanted)
