@@ -86,7 +86,7 @@ mutant "forget on any 409" src/domain/outcome.rs 's/\(200\.\.=299 \| 409 \| 412,
 mutant "forget on a 2xx without proof" src/domain/outcome.rs 's/\(200\.\.=299 \| 409 \| 412, Held::Same\)/(200..=299, _) | (409 | 412, Held::Same)/' "upload"
 mutant "evict the newest" src/domain/machine/pending.rs 's/(self\.iter\(\)\.filter\(\|entry\| !entry\.segment\.is_end\(\)\))\.find\(waits\)/$1.rev().find(waits)/' "machine"
 mutant "skip the epoch check" src/spool/span.rs 's/epoch > self\.revoked && self\.live\.is\(epoch\)/epoch.0 > 0/' "toggles spool machine"
-mutant "close before the tail is dropped" src/agent/perform.rs 's/self\.storage\.revoke\(\);//; s/self\.source\.stop\(epoch, manner, reason\)/self.source.stop(epoch, StopManner::Drain, reason)/' "k11_nothing" system
+mutant "close before the tail is dropped" src/domain/effect.rs 's/&\[ClosingStep::Invalidate, ClosingStep::Close, ClosingStep::DropRest\]/&[ClosingStep::Close, ClosingStep::Invalidate]/' "machine"
 mutant "believe an older choice" src/domain/machine/versions.rs 's/if conflicts \{ Err\(Rejection::ConflictingVersion\) \} else \{ Ok\(order\) \}/if conflicts { Err(Rejection::ConflictingVersion) } else if order == Ordering::Less { Ok(Ordering::Greater) } else { Ok(order) }/' "machine"
 mutant "unknown may record" src/domain/privacy.rs 's/Recalled::Missing \| Recalled::Unreadable => Privacy::Unknown/Recalled::Missing | Recalled::Unreadable => Privacy::Record/' "policy machine"
 mutant "ignore issued_at" src/domain/machine/choice.rs 's/choice\.issued_at\.min\(now\.system\)/now.system/' "machine"

@@ -2,7 +2,7 @@
 
 use super::storage::SegmentReader;
 use super::{Agent, status};
-use crate::domain::effect::{Effect, Report, Share, StopManner};
+use crate::domain::effect::{ClosingStep, Effect, Report, Share};
 use crate::domain::input::Input;
 use crate::domain::outcome::{Outcome, Scope};
 use crate::domain::segment::{Content, KeyClock, Segment, Serial};
@@ -30,14 +30,12 @@ impl Agent {
                 self.source.start(permit, settings);
             }
             Effect::StopCapture { epoch, manner, reason } => {
-                // The epoch is invalidated first, so that nothing under way reaches the disk. Then the device
-                // is closed; then the spool is told to drop what it holds of it.
-                if manner == StopManner::Drop {
-                    self.storage.revoke();
-                }
-                self.source.stop(epoch, manner, reason);
-                if manner == StopManner::Drop {
-                    self.storage.drop_run(epoch, reason);
+                for step in manner.steps() {
+                    match step {
+                        ClosingStep::Invalidate => self.storage.revoke(),
+                        ClosingStep::Close => self.source.stop(epoch, manner, reason),
+                        ClosingStep::DropRest => self.storage.drop_run(epoch, reason),
+                    }
                 }
                 tracing::info!("the camera closes: {}", reason.text());
             }

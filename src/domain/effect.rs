@@ -155,6 +155,29 @@ pub enum StopManner {
     Drain,
 }
 
+/// One step of closing a capture run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClosingStep {
+    /// Invalidate its permit: nothing of it that is under way reaches the disk.
+    Invalidate,
+    /// Close its devices.
+    Close,
+    /// Drop what the spool holds of it and has not committed, and end its span.
+    DropRest,
+}
+
+impl StopManner {
+    /// What closes a run, in this order. The permit is invalidated first: closing a device takes time, and
+    /// frames arrive meanwhile.
+    #[must_use]
+    pub fn steps(self) -> &'static [ClosingStep] {
+        match self {
+            StopManner::Drop => &[ClosingStep::Invalidate, ClosingStep::Close, ClosingStep::DropRest],
+            StopManner::Drain => &[ClosingStep::Close],
+        }
+    }
+}
+
 /// How a capture run is configured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CaptureSettings {

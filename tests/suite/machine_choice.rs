@@ -2,7 +2,7 @@
 //! choice is in force; closed means closed.
 
 use crate::support::rig::{Asked, HOUR, Rig, SEGMENT, allowed, blank, choice, noon, segment};
-use kasacam::domain::effect::{Event, Fact, Report, Rule, StopManner, Word};
+use kasacam::domain::effect::{ClosingStep, Event, Fact, Report, Rule, StopManner, Word};
 use kasacam::domain::fragment::SpanEnd;
 use kasacam::domain::input::Input;
 use kasacam::domain::machine::Start;
@@ -459,4 +459,15 @@ fn a_device_that_closes_late_after_all_ends_nothing() {
     assert!(!rig.asked.contains(&Asked::Abort));
     assert_eq!(rig.machine.privacy_standing(rig.now).capture, "closed");
     assert!(rig.asked.contains(&Asked::Close(StopManner::Drop, SpanEnd::Privacy)));
+}
+
+#[test]
+fn a_run_that_is_dropped_is_invalid_before_its_device_is_closed() {
+    let steps = StopManner::Drop.steps();
+    let at = |step: ClosingStep| steps.iter().position(|it| *it == step).expect("it is a step of it");
+    // Frames arrive while a device is being closed, which may take seconds; what the spool holds goes once no more come.
+    assert!(at(ClosingStep::Invalidate) < at(ClosingStep::Close));
+    assert!(at(ClosingStep::Close) < at(ClosingStep::DropRest));
+    // What is drained was allowed: all of it is kept.
+    assert_eq!(StopManner::Drain.steps(), [ClosingStep::Close]);
 }

@@ -6,7 +6,7 @@ use super::rig::{allowed, noon};
 use super::spool_model::{Options, spool_dir};
 use super::tiny_mp4::{self, CHUNK, Tiny};
 use kasacam::disk::StoredFacts;
-use kasacam::domain::effect::{Effect, Event, Report, Rule};
+use kasacam::domain::effect::{ClosingStep, Effect, Event, Report, Rule, StopManner};
 use kasacam::domain::fragment::{Captured, Epoch, Init};
 use kasacam::domain::input::{AckToken, Input};
 use kasacam::domain::machine::{Machine, Start};
@@ -198,9 +198,14 @@ impl Joined {
                 None
             }
             Effect::StopCapture { epoch, reason, .. } => {
-                self.live.revoke();
-                self.open = None;
-                self.commands.push_back(Command::Revoke { epoch, reason });
+                // However it ends: there is no pipeline here from which anything could be drained.
+                for step in StopManner::Drop.steps() {
+                    match step {
+                        ClosingStep::Invalidate => self.live.revoke(),
+                        ClosingStep::Close => self.open = None,
+                        ClosingStep::DropRest => self.commands.push_back(Command::Revoke { epoch, reason }),
+                    }
+                }
                 Some(Input::CaptureClosed { epoch, at: self.now.mono, fault: None })
             }
             Effect::Persist { ticket, fact, .. } => {
