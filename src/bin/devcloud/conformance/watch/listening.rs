@@ -16,8 +16,8 @@ const LISTENING_INTERVAL: Duration = Duration::from_millis(100);
 
 /// What the broker had retained when `client` had subscribed, and what `client` has received meanwhile.
 ///
-/// The retained messages come in a session of their own: in that of `client`, RETAIN is as it was published. It is the second
-/// one, so that nothing is published between the two; what was published before it subscribed comes in both.
+/// The retained messages come in a second session: in that of `client`, RETAIN is as it was published. `client` has
+/// subscribed before, so that it misses nothing; a message that is published in between comes in both, and counts as live.
 pub(super) async fn both(
     place: &Place,
     reader: &Party,
@@ -43,7 +43,7 @@ pub(super) async fn both(
     Ok((before(retained?, &live), live))
 }
 
-/// Those that are not among the live ones: they were there before.
+/// Those that are not among the live ones: they were retained before `client` subscribed.
 fn before(retained: Vec<Message>, live: &[Message]) -> Vec<Message> {
     let is_live = |it: &Message| live.iter().any(|live| live.topic == it.topic && live.payload == it.payload);
     retained.into_iter().filter(|it| !is_live(it)).collect()
